@@ -1,0 +1,164 @@
+//! What the delivery engine needs of a broker, as traits of few methods, and the brokers behind them.
+//!
+//! Only `broker/kafka` and `broker/embedded` name the Kafka client. Everything above sees records, partitions and these traits, so the
+//! engine runs unchanged against a broker that a test steers.
+
+pub mod record;
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+pub use record::{Headers, RecordBatch, RecordRef};
+
+/// One partition, by what stays true when a topic is made anew: the cluster's and the topic's own identity.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartitionId {
+    /// The cluster's id, as the broker names it.
+    pub cluster: Arc<str>,
+    /// The topic's id; nil where the broker is too old to tell.
+    pub topic_id: Uuid,
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+impl fmt::Display for PartitionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}
+
+/// What the broker tells of a partition that it assigns.
+#[derive(Debug, Clone)]
+pub struct PartitionOffer {
+    /// Which partition.
+    pub id: PartitionId,
+    /// The first offset that the log still has.
+    pub log_start: i64,
+    /// The offset after the last record.
+    pub log_end: i64,
+    /// The group's committed offset, where it has one.
+    pub committed: Option<i64>,
+    /// The metadata that stands beside the committed offset; empty where there is none.
+    pub committed_metadata: String,
+}
+
+/// Where the engine wants a partition to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Deliver from this offset on.
+    At(i64),
+    /// Deliver nothing until [`Consumer::seek`].
+    Paused,
+}
+
+/// What a consumer tells the engine. The poll thread waits for the answers, so they are given soon.
+#[derive(Debug)]
+pub enum ConsumerEvent {
+    /// Partitions are ours from now on. The answer has one element for each, in the same order.
+    Assigned {
+        /// The partitions.
+        partitions: Vec<PartitionOffer>,
+        /// Where each begins.
+        answer: oneshot::Sender<Vec<Start>>,
+    },
+    /// Partitions are taken away. The engine drains them, then answers; nothing of them is delivered any more.
+    Revoked {
+        /// The partitions.
+        partitions: Vec<PartitionId>,
+        /// Somebody else may own them already: do not drain, only drop.
+        lost: bool,
+        /// Sent when their work has ended.
+        answer: oneshot::Sender<()>,
+    },
+    /// Records are ready in the partition's inbox.
+    Ready(PartitionId),
+    /// The consumer cannot go on; the text says why and what to do.
+    Fatal(String),
+}
+
+/// The engine's side of a group member. Methods return at once; what they ask for is done by the poll thread.
+pub trait Consumer: Send + Sync + 'static {
+    /// Takes all records of the partition that have arrived since, at most about `max_records` and `max_bytes`
+    /// (always one, where there is one). Records of before the last seek or assignment are not among them.
+    fn take(&self, partition: &PartitionId, max_records: usize, max_bytes: usize) -> RecordBatch;
+
+    /// Stops fetching the partition.
+    fn pause(&self, partition: &PartitionId);
+
+    /// Fetches the partition again.
+    fn resume(&self, partition: &PartitionId);
+
+    /// Drops what has been fetched and not taken, continues at `offset`, and fetches again if it was paused.
+    fn seek(&self, partition: &PartitionId, offset: i64);
+
+    /// Lets the group's committed offset follow: `offset` is the next one to read, `metadata` stands beside it.
+    fn store_offset(&self, partition: &PartitionId, offset: i64, metadata: &str);
+
+    /// Leaves the group: drains by [`ConsumerEvent::Revoked`], commits, and ends the poll thread.
+    fn close(&self);
+}
+
+/// A record to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutgoingRecord {
+    /// The topic.
+    pub topic: String,
+    /// The partition; `None` lets the key decide.
+    pub partition: Option<i32>,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The payload; `None` is a tombstone.
+    pub payload: Option<Vec<u8>>,
+    /// Headers in their order. A name that is not UTF-8 is carried as [`Headers`] documents.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Milliseconds since the epoch; `None` for now.
+    pub timestamp: Option<i64>,
+}
+
+/// Where an acknowledged record lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+}
+
+/// Why a record was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The broker will never take it, whatever the number of attempts.
+    #[error("the record is larger than the topic {topic} takes")]
+    TooLarge {
+        /// The topic.
+        topic: String,
+    },
+    /// It may work later: broker away, time-out, queue full. The record may have been written all the same.
+    #[error("publishing to {topic} failed: {reason}")]
+    Transient {
+        /// The topic.
+        topic: String,
+        /// The client's word.
+        reason: String,
+    },
+    /// It will not work until somebody acts: no permission, no such topic.
+    #[error("publishing to {topic} is refused: {reason}")]
+    Refused {
+        /// The topic.
+        topic: String,
+        /// The client's word.
+        reason: String,
+    },
+}
+
+/// Publishes records and says which the broker has acknowledged (all in-sync replicas).
+#[async_trait]
+pub trait Publisher: Send + Sync + 'static {
+    /// Sends all records in this order and waits for every answer; the results stand in the same order.
+    async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>>;
+}

@@ -1,0 +1,281 @@
+//! Records of one partition, copied once out of the client's buffers into one allocation a batch.
+//!
+//! A batch crosses threads; a message does not. Key, payload and headers lie one after the other in one buffer and are
+//! borrowed from there, so a record costs no allocation of its own.
+
+use std::{fmt, ops::Range};
+
+use jiff::Timestamp;
+
+/// Consecutive records of one partition, in offset order.
+#[derive(Default, Clone)]
+pub struct RecordBatch {
+    bytes: Vec<u8>,
+    records: Vec<Meta>,
+}
+
+#[derive(Clone)]
+struct Meta {
+    offset: i64,
+    /// Milliseconds since the epoch; `None` when the broker gave none.
+    timestamp: Option<i64>,
+    key: Option<Range<usize>>,
+    payload: Option<Range<usize>>,
+    headers: Range<usize>,
+}
+
+impl RecordBatch {
+    /// Adds a record behind the others.
+    pub fn push<'h>(
+        &mut self,
+        offset: i64,
+        timestamp: Option<i64>,
+        key: Option<&[u8]>,
+        payload: Option<&[u8]>,
+        headers: impl IntoIterator<Item = (&'h [u8], Option<&'h [u8]>)>,
+    ) {
+        let key = key.map(|key| self.append(key));
+        let payload = payload.map(|payload| self.append(payload));
+        let start = self.bytes.len();
+        for (name, value) in headers {
+            self.append_length(Some(name.len()));
+            self.append(name);
+            self.append_length(value.map(<[u8]>::len));
+            self.append(value.unwrap_or_default());
+        }
+        let headers = start..self.bytes.len();
+        self.records.push(Meta { offset, timestamp, key, payload, headers });
+    }
+
+    /// Adds a copy of `record` behind the others.
+    pub fn push_record(&mut self, record: &RecordRef<'_>) {
+        self.push(record.offset, record.timestamp, record.key, record.payload, record.headers());
+    }
+
+    /// Moves the records of `later` behind the own.
+    pub fn append_batch(&mut self, later: &mut Self) {
+        if self.records.is_empty() {
+            std::mem::swap(self, later);
+            return;
+        }
+        let shift = self.bytes.len();
+        let shifted = |range: &Range<usize>| range.start + shift..range.end + shift;
+        self.bytes.append(&mut later.bytes);
+        self.records.extend(later.records.drain(..).map(|meta| Meta {
+            key: meta.key.as_ref().map(shifted),
+            payload: meta.payload.as_ref().map(shifted),
+            headers: shifted(&meta.headers),
+            ..meta
+        }));
+    }
+
+    /// Takes the first `count` records out, or all where there are fewer.
+    #[must_use]
+    pub fn split_front(&mut self, count: usize) -> Self {
+        if count >= self.records.len() {
+            return std::mem::take(self);
+        }
+        let mut front = Self::default();
+        for index in 0..count {
+            if let Some(record) = self.get(index) {
+                front.push_record(&record);
+            }
+        }
+        let mut rest = Self::default();
+        for index in count..self.len() {
+            if let Some(record) = self.get(index) {
+                rest.push_record(&record);
+            }
+        }
+        *self = rest;
+        front
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The bytes of keys, payloads and headers together.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The record at `index`, counted from 0.
+    pub fn get(&self, index: usize) -> Option<RecordRef<'_>> {
+        let meta = self.records.get(index)?;
+        Some(RecordRef {
+            offset: meta.offset,
+            timestamp: meta.timestamp,
+            key: meta.key.clone().and_then(|range| self.bytes.get(range)),
+            payload: meta.payload.clone().and_then(|range| self.bytes.get(range)),
+            headers: self.bytes.get(meta.headers.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// The records in offset order.
+    pub fn iter(&self) -> impl Iterator<Item = RecordRef<'_>> {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    fn append_length(&mut self, length: Option<usize>) {
+        // A Kafka header is far below 2 GiB: the broker's own limit on a record is an i32.
+        let length = length.map_or(-1, |length| i32::try_from(length).unwrap_or(i32::MAX));
+        self.bytes.extend_from_slice(&length.to_ne_bytes());
+    }
+}
+
+impl fmt::Debug for RecordBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Payloads may be personal data, so only the shape is printed.
+        f.debug_struct("RecordBatch").field("records", &self.len()).field("bytes", &self.size()).finish()
+    }
+}
+
+/// One record, borrowed from its batch.
+#[derive(Clone, Copy)]
+pub struct RecordRef<'a> {
+    /// The record's offset in its partition.
+    pub offset: i64,
+    /// Milliseconds since the epoch; `None` when the broker gave none.
+    pub timestamp: Option<i64>,
+    /// The key; `None` for a record without one.
+    pub key: Option<&'a [u8]>,
+    /// The payload; `None` for a tombstone.
+    pub payload: Option<&'a [u8]>,
+    headers: &'a [u8],
+}
+
+impl<'a> RecordRef<'a> {
+    /// The headers in their order. A name may be any bytes and may come more than once.
+    pub fn headers(&self) -> Headers<'a> {
+        Headers { rest: self.headers }
+    }
+
+    /// The value of the last header of that name; `None` where there is none or its value is null.
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        // Every record is asked for several headers, and most records have none.
+        if self.headers.is_empty() {
+            return None;
+        }
+        self.headers().filter(|(known, _)| *known == name.as_bytes()).last().and_then(|(_, value)| value)
+    }
+
+    /// The record's time, where it has one that lies within the range of dates.
+    pub fn time(&self) -> Option<Timestamp> {
+        self.timestamp.and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok())
+    }
+
+    /// The bytes of key, payload and headers together.
+    pub fn size(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len) + self.payload.map_or(0, <[u8]>::len) + self.headers.len()
+    }
+
+    /// The headers as one block of bytes, for a store to keep; [`Headers::decode`] reads it.
+    pub fn encoded_headers(&self) -> &'a [u8] {
+        self.headers
+    }
+}
+
+/// The headers of a record: names and values as bytes, in order.
+#[derive(Clone, Copy)]
+pub struct Headers<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Headers<'a> {
+    /// Reads a block that [`RecordRef::encoded_headers`] gave; what is damaged ends the list.
+    pub fn decode(block: &'a [u8]) -> Self {
+        Self { rest: block }
+    }
+
+    fn take_length(&mut self) -> Option<i32> {
+        let (length, rest) = self.rest.split_first_chunk::<4>()?;
+        self.rest = rest;
+        Some(i32::from_ne_bytes(*length))
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(taken)
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (&'a [u8], Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let name_length = usize::try_from(self.take_length()?).ok()?;
+        let name = self.take(name_length)?;
+        let value = match usize::try_from(self.take_length()?) {
+            Ok(length) => Some(self.take(length)?),
+            Err(_negative) => None,
+        };
+        Some((name, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three() -> RecordBatch {
+        let mut batch = RecordBatch::default();
+        batch.push(7, Some(1_000), Some(b"k1"), Some(b"first"), [(&b"a"[..], Some(&b"1"[..])), (b"a", None)]);
+        batch.push(9, None, None, None, []);
+        batch.push(12, Some(-1), Some(b""), Some(b""), [(&b"\xff"[..], Some(&b"\x00"[..]))]);
+        batch
+    }
+
+    fn shape(batch: &RecordBatch) -> Vec<(i64, Option<Vec<u8>>, Option<Vec<u8>>, usize)> {
+        batch
+            .iter()
+            .map(|r| (r.offset, r.key.map(<[u8]>::to_vec), r.payload.map(<[u8]>::to_vec), r.headers().count()))
+            .collect()
+    }
+
+    #[test]
+    fn what_goes_in_comes_out() {
+        let batch = three();
+        assert_eq!(
+            shape(&batch),
+            [
+                (7, Some(b"k1".to_vec()), Some(b"first".to_vec()), 2),
+                (9, None, None, 0),
+                (12, Some(vec![]), Some(vec![]), 1),
+            ]
+        );
+        let first = batch.get(0).expect("three records");
+        assert_eq!(first.headers().collect::<Vec<_>>(), [(&b"a"[..], Some(&b"1"[..])), (b"a", None)]);
+        assert_eq!(first.header("a"), None, "the last one of a name counts, and it is null");
+    }
+
+    #[test]
+    fn appending_and_splitting_keep_every_record() {
+        let mut batch = three();
+        batch.append_batch(&mut three());
+        let whole = shape(&batch);
+        let front = batch.split_front(4);
+        assert_eq!([shape(&front), shape(&batch)].concat(), whole);
+        assert_eq!(front.len(), 4);
+    }
+
+    #[test]
+    fn damaged_header_block_ends_the_list() {
+        let batch = three();
+        let block = batch.get(0).expect("three records").encoded_headers();
+        assert_eq!(Headers::decode(&block[..block.len() - 1]).count(), 1);
+    }
+}

@@ -1,0 +1,100 @@
+//! One event on its way through a processor.
+
+use std::{any::TypeId, fmt, sync::Arc};
+
+use super::{Event, Invalid, Schema};
+use crate::{
+    broker::{PartitionId, RecordBatch, RecordRef},
+    engine::unit_of_work::{EventChanges, Unit},
+    envelope::Envelope,
+    registry::Registry,
+};
+
+/// A handle to one event's delivery: its record, its unit of work and the wiring of the program.
+///
+/// Cloning costs one reference count. Whatever is injected keeps one, so nothing in the domain carries a lifetime.
+#[derive(Clone)]
+pub struct Delivery(Arc<Inner>);
+
+/// What a delivery is made of.
+pub(crate) struct Inner {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) partition: Arc<PartitionId>,
+    pub(crate) records: Arc<RecordBatch>,
+    pub(crate) index: usize,
+    pub(crate) envelope: Envelope,
+    /// The id that the event has or is given.
+    pub(crate) event_id: Box<str>,
+    pub(crate) attempt: u32,
+    pub(crate) unit: Arc<Unit>,
+    pub(crate) changes: EventChanges,
+}
+
+impl Delivery {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    pub(crate) fn record(&self) -> RecordRef<'_> {
+        // The index was taken from this very batch.
+        #[expect(clippy::expect_used, reason = "an invariant of the constructor")]
+        self.0.records.get(self.0.index).expect("a delivery's record is in its batch")
+    }
+
+    pub(crate) fn envelope(&self) -> &Envelope {
+        &self.0.envelope
+    }
+
+    pub(crate) fn event_id(&self) -> &str {
+        &self.0.event_id
+    }
+
+    pub(crate) fn event_name(&self) -> &str {
+        self.0.envelope.name.of(self.record().payload.unwrap_or_default())
+    }
+
+    pub(crate) fn attempt(&self) -> u32 {
+        self.0.attempt
+    }
+
+    pub(crate) fn unit(&self) -> &Arc<Unit> {
+        &self.0.unit
+    }
+
+    pub(crate) fn changes(&self) -> &EventChanges {
+        &self.0.changes
+    }
+
+    /// Decodes and validates the event's data.
+    ///
+    /// # Errors
+    /// [`Invalid`] names each violation by its JSON path.
+    pub fn event<T: Schema>(&self) -> Result<Event<T>, Invalid> {
+        let data = self.0.envelope.data(self.record().payload.unwrap_or_default());
+        Ok(Event::new(T::decode(data)?, self.clone()))
+    }
+
+    /// Builds the contract that configuration chose for an interface.
+    ///
+    /// # Panics
+    /// When there is none. The start-up checks refuse a use case whose interface has no contract, so a panic here means that
+    /// a service was made past the registry; the engine treats it like any panic of a processor.
+    pub fn contract<I: ?Sized + 'static>(&self) -> Box<I> {
+        let build = self.0.registry.contract(TypeId::of::<I>());
+        match build.and_then(|entry| entry.build.downcast_ref::<fn(&Delivery) -> Box<I>>()) {
+            Some(build) => build(self),
+            None => panic!("no contract is registered for the interface {}", std::any::type_name::<I>()),
+        }
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("partition", &self.0.partition)
+            .field("offset", &self.record().offset)
+            .field("event", &self.event_name())
+            .field("attempt", &self.0.attempt)
+            .finish_non_exhaustive()
+    }
+}

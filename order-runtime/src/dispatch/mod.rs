@@ -1,0 +1,72 @@
+//! From a decoded event to the function that handles it, and from the function's result to what follows.
+
+mod delivery;
+mod event;
+mod failure;
+mod schema;
+
+use std::{borrow::Cow, future::Future, pin::Pin};
+
+pub use delivery::Delivery;
+pub use event::Event;
+pub use failure::{Class, Failed, Failure};
+pub use schema::{Invalid, Schema, Violation, decode_data};
+
+/// What `#[event_processor]` generates: decodes the event, injects the arguments and calls the function.
+pub type Handler = fn(Delivery) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// How one attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The event is handled; its changes count.
+    Done,
+    /// The event's data does not fit the schema.
+    Invalid(Invalid),
+    /// The processor returned an error.
+    Failed(FailedAttempt),
+}
+
+/// A processor's error, reduced to what the delivery engine needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedAttempt {
+    /// What to do.
+    pub class: Class,
+    /// The failure's code.
+    pub code: Cow<'static, str>,
+    /// The failure's text and those of its causes.
+    pub message: String,
+}
+
+impl<E: Failure> From<E> for FailedAttempt {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message.push_str(": ");
+            message.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self { class: error.class(), code: error.code(), message }
+    }
+}
+
+/// Something that an event processor can take as an argument behind the event.
+///
+/// Implemented by the services that `#[usecase]` generates, by working sets, and by `#[derive(Injectable)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of an event processor",
+    label = "not injectable",
+    note = "take a service (`SERVICE_<Feature>`), a working set (`WorkingSet<Entity>`), or a type with `#[derive(Injectable)]`"
+)]
+pub trait Injectable: Sized {
+    /// Makes one for the event of `delivery`.
+    fn inject(delivery: &Delivery) -> Self;
+}
+
+/// A concrete implementation of a feature's interface: implemented by `#[contract]` on the struct.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a contract",
+    label = "its struct lacks `#[contract]`",
+    note = "write `#[contract]` on the struct too: it says how the struct is built for one event"
+)]
+pub trait Contract: Injectable + Send + 'static {}

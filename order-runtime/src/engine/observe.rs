@@ -1,0 +1,110 @@
+//! What the engine shows of itself and lets be steered: the one interface that HTTP and the command line see.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// Numbers since the start; the body of `GET /stats`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatsView {
+    /// Records taken from Kafka.
+    pub consumed: u64,
+    /// Events handled.
+    pub ok: u64,
+    /// Events that needed nothing: repeats, and failures of class `skip`.
+    pub skipped: u64,
+    /// Events that wait now.
+    pub waiting: u64,
+    /// Events dead-lettered.
+    pub dead_lettered: u64,
+    /// Attempts after a first one.
+    pub retried: u64,
+    /// Records taken per second, over the last ten seconds.
+    pub per_second: f64,
+    /// Records in Kafka that are not taken yet, over the assigned partitions; `None` until the broker has told.
+    pub lag: Option<u64>,
+}
+
+/// One assigned partition; an element of `GET /partitions`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionView {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// What it does now.
+    pub state: PartitionState,
+    /// Why it does not move, where it does not.
+    pub reason: Option<String>,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// The next offset to handle.
+    pub position: i64,
+    /// The offset after the last record, as last heard.
+    pub log_end: Option<i64>,
+    /// Records between the two.
+    pub lag: Option<u64>,
+    /// Keys that wait.
+    pub waiting_keys: usize,
+    /// Events that wait.
+    pub waiting_events: usize,
+}
+
+/// What a partition does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartitionState {
+    /// Records are handled as they come.
+    Running,
+    /// An operator has paused consumption.
+    Paused,
+    /// It does not go on until somebody acts.
+    Stopped,
+    /// The store does not answer; it goes on by itself when the store does.
+    StoreAway,
+    /// Its limits on waiting events are reached; attempts go on.
+    Full,
+}
+
+/// One processor's counters; part of an element of `GET /processors`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessorStats {
+    /// Events handled.
+    pub ok: u64,
+    /// Events dead-lettered.
+    pub dead_lettered: u64,
+    /// Attempts after a first one.
+    pub retried: u64,
+}
+
+/// Whether the service moves and whether it is fit for work.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Health {
+    /// Why it is not live; empty where it is.
+    pub not_live: Vec<String>,
+    /// Why it is not ready; empty where it is.
+    pub not_ready: Vec<String>,
+}
+
+/// A view of the running engine that can also steer it.
+pub trait Operations: Send + Sync + 'static {
+    /// The counters.
+    fn stats(&self) -> StatsView;
+
+    /// The assigned partitions, by topic and number.
+    fn partitions(&self) -> Vec<PartitionView>;
+
+    /// The counters of each processor, in the order of [`Registry::processors`](crate::registry::Registry::processors).
+    fn processors(&self) -> Vec<ProcessorStats>;
+
+    /// Whether it is live and ready; answers from what is known, without asking anybody.
+    fn health(&self) -> Health;
+
+    /// Stops taking records until [`resume`](Operations::resume).
+    fn pause(&self);
+
+    /// Takes records again; a stopped partition tries again too.
+    fn resume(&self);
+}

@@ -1,0 +1,18 @@
+//! Runs declared event processors on Kafka.
+
+mod dispatcher;
+pub mod broker;
+pub mod config;
+pub mod dispatch;
+pub mod engine;
+pub mod envelope;
+pub mod prelude;
+pub mod registry;
+pub mod store;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
+pub use dispatcher::{Dispatcher, Random, SampleEvent, SampleFn};
+pub use order_macros::dispatcher;

@@ -1,0 +1,10 @@
+//! The one `use` of a domain file.
+
+pub use order_macros::{Failure, Injectable, contract, event_processor, interface, schema, usecase};
+pub use serde_json::Value;
+
+pub use crate::{
+    dispatch::{Event, Failed, Failure, Injectable, Schema},
+    engine::unit_of_work::WorkingSet,
+    store::Entity,
+};

@@ -1,0 +1,33 @@
+//! What the expansions of `order-macros` name. Not part of the interface.
+
+pub use async_trait;
+pub use garde;
+pub use linkme;
+pub use schemars;
+pub use serde;
+
+pub use crate::{
+    dispatch::{Contract, Delivery, Event, Failure, Handler, Injectable, Invalid, Outcome, Schema, decode_data},
+    registry::{
+        ContractEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_PROCESSORS, ORDER_RUNTIME_SCHEMAS,
+        ORDER_RUNTIME_USECASES, OnExhausted, Place, ProcessorEntry, RetryPolicy, SchemaEntry, UsecaseEntry,
+    },
+};
+
+/// The event of a delivery, its type inferred from the processor that takes it.
+pub fn event<T: Schema>(delivery: &Delivery) -> Result<Event<T>, Outcome> {
+    delivery.event().map_err(Outcome::Invalid)
+}
+
+/// An argument of a processor, its type inferred from the processor that takes it.
+pub fn inject<T: Injectable>(delivery: &Delivery) -> T {
+    T::inject(delivery)
+}
+
+/// The outcome of a processor's result.
+pub fn outcome<E: Failure>(result: Result<(), E>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Done,
+        Err(error) => Outcome::Failed(error.into()),
+    }
+}

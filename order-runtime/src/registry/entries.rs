@@ -1,0 +1,170 @@
+//! What the attributes of `order-macros` register: constant data in distributed slices.
+//!
+//! The slices are declared here and nowhere else; two slices of one name in two crates would panic at first use.
+//! The order of a slice's elements is the linker's affair, so nothing reads a slice but [`Registry`](super::Registry).
+
+use std::{
+    any::{Any, TypeId},
+    time::Duration,
+};
+
+use linkme::distributed_slice;
+
+use crate::dispatch::{Handler, Invalid};
+
+/// Every `#[event_processor]` of the program.
+#[distributed_slice]
+pub static ORDER_RUNTIME_PROCESSORS: [ProcessorEntry];
+/// Every `#[usecase]` of the program.
+#[distributed_slice]
+pub static ORDER_RUNTIME_USECASES: [UsecaseEntry];
+/// Every `#[contract]` of the program.
+#[distributed_slice]
+pub static ORDER_RUNTIME_CONTRACTS: [ContractEntry];
+/// Every `#[schema]` of the program.
+#[distributed_slice]
+pub static ORDER_RUNTIME_SCHEMAS: [SchemaEntry];
+
+/// Where an item was declared, as rustc spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The path of the file, as `file!()` gives it.
+    pub file: &'static str,
+    /// The line of the attribute.
+    pub line: u32,
+    /// The module, as `module_path!()` gives it.
+    pub module: &'static str,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// One `#[event_processor("X")]`.
+#[derive(Debug)]
+pub struct ProcessorEntry {
+    /// The event's name, `OrderCreated` say.
+    pub event: &'static str,
+    /// The version of the event that it handles.
+    pub version: u32,
+    /// The function's name, `EventProcessor_` and the event.
+    pub name: &'static str,
+    /// The first line of the function's documentation, or nothing.
+    pub summary: &'static str,
+    /// The schema that `Event<…>` names, `None` for `Event<Value>`.
+    pub input: Option<&'static str>,
+    /// The types of its further arguments, as written.
+    pub arguments: &'static [&'static str],
+    /// What happens after a failure.
+    pub policy: RetryPolicy,
+    /// Where it is declared.
+    pub place: Place,
+    /// Decodes the event, injects the arguments and calls the function.
+    pub handler: Handler,
+}
+
+/// One `#[usecase]`.
+#[derive(Debug)]
+pub struct UsecaseEntry {
+    /// The feature, `ShipOrder` say.
+    pub feature: &'static str,
+    /// The function's name.
+    pub name: &'static str,
+    /// The first line of the function's documentation, or nothing.
+    pub summary: &'static str,
+    /// The trait object of the interface that it needs; `None` for one that needs nothing of the world.
+    pub interface: Option<fn() -> TypeId>,
+    /// Where it is declared.
+    pub place: Place,
+}
+
+/// One `#[contract]`.
+pub struct ContractEntry {
+    /// The feature, `ShipOrder` say.
+    pub feature: &'static str,
+    /// The N of `_V<N>`.
+    pub version: u32,
+    /// The type's name.
+    pub name: &'static str,
+    /// The trait object of the interface that it implements.
+    pub interface: fn() -> TypeId,
+    /// A `fn(&Delivery) -> Box<dyn Interface>`; the service that asks knows the type.
+    pub build: &'static (dyn Any + Send + Sync),
+    /// Where it is declared.
+    pub place: Place,
+}
+
+impl std::fmt::Debug for ContractEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ContractEntry").field("name", &self.name).field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+/// One `#[schema]`.
+#[derive(Debug)]
+pub struct SchemaEntry {
+    /// The type's name, `INPUT_ShipOrder` say.
+    pub name: &'static str,
+    /// The feature, `ShipOrder` say.
+    pub feature: &'static str,
+    /// The first line of the type's documentation, or nothing.
+    pub summary: &'static str,
+    /// Its JSON Schema.
+    pub schema: fn() -> schemars::Schema,
+    /// Decodes and validates JSON text without handling it; what `publish` and `POST /events` check with.
+    pub check: fn(&str) -> Result<(), Invalid>,
+    /// Where it is declared.
+    pub place: Place,
+}
+
+/// What happens to an event whose processor fails with a failure of class `retry`, panics or takes too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Attempts after the first.
+    pub retries: u32,
+    /// The delay before the first retry; it doubles with each.
+    pub backoff: Duration,
+    /// The longest delay between two attempts.
+    pub backoff_max: Duration,
+    /// The longest an attempt may take.
+    pub timeout: Duration,
+    /// What follows the last attempt.
+    pub on_exhausted: OnExhausted,
+}
+
+impl RetryPolicy {
+    /// The policy of a processor that says nothing.
+    ///
+    /// Twelve retries between 100 ms and 30 s span about three minutes: long enough for a restart of what an event
+    /// needs, short enough that a dead letter appears while its cause can still be seen.
+    pub const DEFAULT: Self = Self {
+        retries: 12,
+        backoff: Duration::from_millis(100),
+        backoff_max: Duration::from_secs(30),
+        timeout: Duration::from_secs(30),
+        on_exhausted: OnExhausted::DeadLetter,
+    };
+}
+
+/// What follows the last failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnExhausted {
+    /// The event becomes a dead letter and its key goes on.
+    DeadLetter,
+    /// The event and its key wait until an operator releases them; other keys go on.
+    ParkKey,
+    /// The event is held and its partition pauses until an operator resumes it.
+    Stop,
+}
+
+impl std::fmt::Display for OnExhausted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::DeadLetter => "dead_letter",
+            Self::ParkKey => "park_key",
+            Self::Stop => "stop",
+        })
+    }
+}

@@ -1,0 +1,314 @@
+//! What the program declares, collected, checked and ready for look-up.
+
+mod entries;
+
+use std::{
+    any::TypeId,
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
+
+use foldhash::fast::RandomState;
+
+pub use entries::{
+    ContractEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_PROCESSORS, ORDER_RUNTIME_SCHEMAS, ORDER_RUNTIME_USECASES,
+    OnExhausted, Place, ProcessorEntry, RetryPolicy, SchemaEntry, UsecaseEntry,
+};
+
+/// Everything declared, sorted by name and then by place: the same in every build.
+#[derive(Debug)]
+pub struct Registry {
+    processors: Vec<&'static ProcessorEntry>,
+    usecases: Vec<&'static UsecaseEntry>,
+    schemas: BTreeMap<&'static str, &'static SchemaEntry>,
+    /// For each interface the contract that configuration chose.
+    contracts: HashMap<TypeId, &'static ContractEntry>,
+    /// The processors of each event name, by version.
+    by_event: HashMap<&'static str, Vec<usize>, RandomState>,
+}
+
+/// Which processor handles an event.
+#[derive(Debug, Clone, Copy)]
+pub enum Lookup {
+    /// This one; its place in [`Registry::processors`] stands beside it.
+    Found(usize, &'static ProcessorEntry),
+    /// No processor handles events of that name.
+    UnknownEvent,
+    /// There are processors for the name, but for other versions.
+    UnknownVersion,
+}
+
+impl Registry {
+    /// Collects what is linked into this program. `chosen` says which contract version a feature uses; the highest where it
+    /// says nothing.
+    ///
+    /// # Errors
+    /// Every conflict at once, each with the places it concerns.
+    pub fn build(chosen: &BTreeMap<String, u32>) -> Result<Self, RegistryErrors> {
+        Self::from_entries(
+            ORDER_RUNTIME_PROCESSORS.iter(),
+            ORDER_RUNTIME_USECASES.iter(),
+            ORDER_RUNTIME_CONTRACTS.iter(),
+            ORDER_RUNTIME_SCHEMAS.iter(),
+            chosen,
+        )
+    }
+
+    fn from_entries(
+        processors: impl Iterator<Item = &'static ProcessorEntry>,
+        usecases: impl Iterator<Item = &'static UsecaseEntry>,
+        contracts: impl Iterator<Item = &'static ContractEntry>,
+        schemas: impl Iterator<Item = &'static SchemaEntry>,
+        chosen: &BTreeMap<String, u32>,
+    ) -> Result<Self, RegistryErrors> {
+        let mut errors = Vec::new();
+
+        let mut processors: Vec<_> = processors.collect();
+        processors.sort_unstable_by_key(|entry| (entry.event, entry.version, entry.place));
+        if processors.is_empty() {
+            errors.push(RegistryError::Empty);
+        }
+        for pair in processors.windows(2) {
+            if let [first, second] = pair
+                && (first.event, first.version) == (second.event, second.version)
+            {
+                errors.push(RegistryError::DuplicateProcessor {
+                    event: first.event,
+                    version: first.version,
+                    places: [first.place, second.place],
+                });
+            }
+        }
+
+        let mut usecases: Vec<_> = usecases.collect();
+        usecases.sort_unstable_by_key(|entry| (entry.feature, entry.place));
+        for pair in usecases.windows(2) {
+            if let [first, second] = pair
+                && first.feature == second.feature
+            {
+                errors.push(RegistryError::DuplicateUsecase {
+                    feature: first.feature,
+                    places: [first.place, second.place],
+                });
+            }
+        }
+
+        let contracts = choose_contracts(contracts, &usecases, chosen, &mut errors);
+
+        let mut all_schemas: Vec<_> = schemas.collect();
+        all_schemas.sort_unstable_by_key(|entry| (entry.name, entry.place));
+        for pair in all_schemas.windows(2) {
+            if let [first, second] = pair
+                && first.name == second.name
+            {
+                errors
+                    .push(RegistryError::DuplicateSchema { name: first.name, places: [first.place, second.place] });
+            }
+        }
+        let schemas: BTreeMap<_, _> = all_schemas.into_iter().map(|entry| (entry.name, entry)).collect();
+        for entry in &processors {
+            if let Some(name) = entry.input
+                && !schemas.contains_key(name)
+            {
+                errors.push(RegistryError::UnregisteredSchema { name, place: entry.place });
+            }
+        }
+
+        if !errors.is_empty() {
+            return Err(RegistryErrors(errors));
+        }
+        let mut by_event: HashMap<&'static str, Vec<usize>, RandomState> = HashMap::default();
+        for (index, entry) in processors.iter().enumerate() {
+            by_event.entry(entry.event).or_default().push(index);
+        }
+        Ok(Self { processors, usecases, schemas, contracts, by_event })
+    }
+
+    /// The processor of an event: one hash look-up, whatever the number of processors.
+    pub fn find(&self, event: &str, version: u32) -> Lookup {
+        let Some(candidates) = self.by_event.get(event) else { return Lookup::UnknownEvent };
+        candidates
+            .iter()
+            .map(|&index| (index, self.processors[index]))
+            .find(|(_, entry)| entry.version == version)
+            .map_or(Lookup::UnknownVersion, |(index, entry)| Lookup::Found(index, entry))
+    }
+
+    /// All processors, by event and version.
+    pub fn processors(&self) -> &[&'static ProcessorEntry] {
+        &self.processors
+    }
+
+    /// All use cases, by feature.
+    pub fn usecases(&self) -> &[&'static UsecaseEntry] {
+        &self.usecases
+    }
+
+    /// The schema of that name.
+    pub fn schema(&self, name: &str) -> Option<&'static SchemaEntry> {
+        self.schemas.get(name).copied()
+    }
+
+    /// All schemas, by name.
+    pub fn schemas(&self) -> impl Iterator<Item = &'static SchemaEntry> {
+        self.schemas.values().copied()
+    }
+
+    /// The contract chosen for an interface, by the id of its trait object.
+    pub fn contract(&self, interface: TypeId) -> Option<&'static ContractEntry> {
+        self.contracts.get(&interface).copied()
+    }
+}
+
+fn choose_contracts(
+    contracts: impl Iterator<Item = &'static ContractEntry>,
+    usecases: &[&'static UsecaseEntry],
+    chosen: &BTreeMap<String, u32>,
+    errors: &mut Vec<RegistryError>,
+) -> HashMap<TypeId, &'static ContractEntry> {
+    let mut of_feature: BTreeMap<&'static str, Vec<&'static ContractEntry>> = BTreeMap::new();
+    for entry in contracts {
+        of_feature.entry(entry.feature).or_default().push(entry);
+    }
+    let mut by_interface = HashMap::new();
+    for (feature, entries) in &mut of_feature {
+        entries.sort_unstable_by_key(|entry| (entry.version, entry.place));
+        for pair in entries.windows(2) {
+            if let [first, second] = pair
+                && first.version == second.version
+            {
+                errors.push(RegistryError::DuplicateContract {
+                    name: first.name,
+                    places: [first.place, second.place],
+                });
+            }
+        }
+        let selected = match chosen.get(*feature) {
+            Some(version) => entries.iter().find(|entry| entry.version == *version),
+            None => entries.last(),
+        };
+        match selected {
+            Some(entry) => {
+                by_interface.insert((entry.interface)(), *entry);
+            }
+            None => errors.push(RegistryError::UnknownContract {
+                feature: (*feature).to_owned(),
+                chosen: chosen.get(*feature).copied().unwrap_or_default(),
+                known: entries.iter().map(|entry| entry.version).collect(),
+            }),
+        }
+    }
+    for (feature, version) in chosen {
+        if !of_feature.contains_key(feature.as_str()) {
+            errors.push(RegistryError::UnknownContract { feature: feature.clone(), chosen: *version, known: Vec::new() });
+        }
+    }
+    for usecase in usecases {
+        let known_feature = of_feature.contains_key(usecase.feature);
+        if let Some(interface) = usecase.interface
+            && !known_feature
+            && !by_interface.contains_key(&interface())
+        {
+            errors.push(RegistryError::NoContract { feature: usecase.feature, place: usecase.place });
+        }
+    }
+    by_interface
+}
+
+/// Everything that is wrong with what the program declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryErrors(pub Vec<RegistryError>);
+
+impl fmt::Display for RegistryErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for RegistryErrors {}
+
+/// One conflict between declarations.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// Nothing is registered at all.
+    #[error(
+        "no event processor is registered; the crate that declares them is not linked: pass its `dispatcher()` to `order_runtime::run`"
+    )]
+    Empty,
+    /// Two processors handle the same version of one event.
+    #[error("two processors handle {event} version {version}: at {} and at {}; remove one, or give it another version", places[0], places[1])]
+    DuplicateProcessor {
+        /// The event.
+        event: &'static str,
+        /// The version.
+        version: u32,
+        /// Both places.
+        places: [Place; 2],
+    },
+    /// Two use cases of one feature.
+    #[error("two use cases are called USECASE_{feature}: at {} and at {}; rename one", places[0], places[1])]
+    DuplicateUsecase {
+        /// The feature.
+        feature: &'static str,
+        /// Both places.
+        places: [Place; 2],
+    },
+    /// Two contracts of one feature and version.
+    #[error("two contracts are called {name}: at {} and at {}; give one the next version", places[0], places[1])]
+    DuplicateContract {
+        /// The contract.
+        name: &'static str,
+        /// Both places.
+        places: [Place; 2],
+    },
+    /// Two schemas of one name.
+    #[error("two schemas are called {name}: at {} and at {}; rename one", places[0], places[1])]
+    DuplicateSchema {
+        /// The schema.
+        name: &'static str,
+        /// Both places.
+        places: [Place; 2],
+    },
+    /// A processor takes an event whose type is not a registered schema.
+    #[error("the processor at {place} takes {name}, which is not registered; write #[schema] on it")]
+    UnregisteredSchema {
+        /// The schema.
+        name: &'static str,
+        /// The processor.
+        place: Place,
+    },
+    /// A use case needs an interface that nothing implements.
+    #[error(
+        "USECASE_{feature} at {place} needs INTERFACE_HELPER_{feature}, which no contract implements; write CONTRACT_HELPER_{feature}_V0"
+    )]
+    NoContract {
+        /// The feature.
+        feature: &'static str,
+        /// The use case.
+        place: Place,
+    },
+    /// `APP_CONTRACTS` names a contract that is not there.
+    #[error("APP_CONTRACTS chooses version {chosen} of {feature}, which has {}", versions(known))]
+    UnknownContract {
+        /// The feature.
+        feature: String,
+        /// The version asked for.
+        chosen: u32,
+        /// The versions that are there.
+        known: Vec<u32>,
+    },
+}
+
+fn versions(known: &[u32]) -> String {
+    if known.is_empty() {
+        return "no contract; see `processors` for the features".to_owned();
+    }
+    let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+    format!("only {}", known.join(", "))
+}

@@ -1,0 +1,285 @@
+//! The store: positions, entities, the identity of applied events, waiting events and the outbox, changed together
+//! in one transaction a batch.
+
+pub mod entity;
+pub mod memory;
+pub mod sqlite;
+
+use std::{any::Any, sync::Arc};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+pub use entity::{Change, Entity, EntityType, Page, Row};
+
+use crate::{
+    broker::{OutgoingRecord, PartitionId},
+    registry::OnExhausted,
+};
+
+/// What the delivery engine and the read model need of a store.
+///
+/// Every method may be called from any task; one transaction of [`commit`](Store::commit) runs at a time.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// `sqlite`, `memory`, …: for logs and status.
+    fn kind(&self) -> &'static str;
+
+    /// Whether what is committed survives the process. Where it does not, Kafka's committed offset must stay behind
+    /// everything that is waiting or unpublished; see [`committable`](Store::committable).
+    fn durable(&self) -> bool;
+
+    /// Binds the store to a consumer group at its first start, and answers the store's own id.
+    ///
+    /// # Errors
+    /// [`StoreError::ForeignGroup`] when it belongs to another group.
+    async fn claim(&self, group: &str) -> Result<Uuid, StoreError>;
+
+    /// Reads what is known of partitions that were just assigned, in one snapshot, and counts their start.
+    /// The answer has one element for each, in the same order; `None` for a partition without a position.
+    async fn assigned(&self, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError>;
+
+    /// Reads what is known of one partition without counting a start: after a lost compare-and-set.
+    async fn reload(&self, partition: &PartitionId) -> Result<Option<Assigned>, StoreError>;
+
+    /// Writes the first position of a partition, unless it has one; then the stored one is answered.
+    async fn begin(&self, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError>;
+
+    /// Whether any partition of this topic (cluster and topic id) has a position: a further partition is then new
+    /// and starts at 0 whatever the reset policy.
+    async fn knows_topic(&self, partition: &PartitionId) -> Result<bool, StoreError>;
+
+    /// Loads rows of entities, identity rings and dead letters in one snapshot.
+    async fn load(&self, wanted: Load) -> Result<Loaded, StoreError>;
+
+    /// Commits the changes of several partitions in one transaction. Each stands or falls for itself: a conflict of
+    /// one leaves the others committed. The answer has one element for each, in the same order.
+    ///
+    /// # Errors
+    /// An error means that the outcome of the whole transaction is unknown.
+    async fn commit(&self, changes: Vec<Arc<Changes>>) -> Result<Vec<Committed>, StoreError>;
+
+    /// The highest offset that Kafka may be told for this partition, given its position: the position itself where
+    /// the store is durable, else the lowest offset that is still waiting or in the outbox.
+    async fn committable(&self, partition: &PartitionId, position: i64) -> Result<i64, StoreError>;
+
+    /// The first rows of the outbox, in order, behind `after`.
+    async fn outbox(&self, after: i64, limit: usize) -> Result<Vec<OutboxRow>, StoreError>;
+
+    /// Deletes outbox rows that the broker has acknowledged.
+    async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError>;
+
+    /// One entity's read model by the text of its id.
+    async fn view(&self, entity: EntityType, id: &str) -> Result<Option<serde_json::Value>, StoreError>;
+
+    /// A page of an entity's read model.
+    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<serde_json::Value>, StoreError>;
+
+    /// The ring of a key, undecoded: see [`Ring`](crate::engine::identity::Ring).
+    async fn ring(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Waiting events in the order of their partitions and offsets.
+    async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError>;
+
+    /// Positions of all partitions.
+    async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError>;
+
+    /// Answers when the store can be written to.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Ends the store's threads after what was asked of it is done.
+    async fn close(&self);
+}
+
+/// What the store knows of a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Assigned {
+    /// The next offset to handle.
+    pub next_offset: i64,
+    /// Moves with every change; the fence against a former owner.
+    pub revision: i64,
+    /// Assignments since the last commit.
+    pub starts: u32,
+    /// Events of this partition whose turn has not come, in offset order.
+    pub waiting: Vec<WaitingRow>,
+}
+
+/// What to load.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// Entity types and a `Vec<T::Id>` each.
+    pub entities: Vec<(EntityType, Box<dyn Any + Send>)>,
+    /// Keys whose identity rings are wanted.
+    pub rings: Vec<Vec<u8>>,
+    /// Ids of dead letters that records claim to be replays of.
+    pub dead_letters: Vec<String>,
+}
+
+/// What was loaded.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// For each element of [`Load::entities`] a `Vec<Row<T>>` of those that exist, in any order.
+    pub entities: Vec<Box<dyn Any + Send>>,
+    /// Those rings that exist.
+    pub rings: Vec<RingRow>,
+    /// Those dead letters that exist.
+    pub dead_letters: Vec<DeadLetterRow>,
+}
+
+/// The identity ring of one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RingRow {
+    /// The Kafka key, or a name for the records of a partition that have none.
+    pub key: Vec<u8>,
+    /// Grows by one with each writing; 0 in a [`Changes`] means that no row may exist.
+    pub version: u64,
+    /// The encoded ring.
+    pub bytes: Vec<u8>,
+}
+
+/// Everything that one batch of one partition changes. It stands or falls as one.
+#[derive(Debug)]
+pub struct Changes {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The position that the batch continues from; compared.
+    pub from: i64,
+    /// The position after it.
+    pub to: i64,
+    /// The revision that was read; compared, then raised by one.
+    pub revision: i64,
+    /// Entities written, a `Vec<Change<T>>` for each type.
+    pub entities: Vec<(EntityType, Box<dyn Any + Send + Sync>)>,
+    /// Entities read and not written, a `Vec<(T::Id, u64)>` for each type; version 0 means absent. Compared.
+    pub reads: Vec<(EntityType, Box<dyn Any + Send + Sync>)>,
+    /// Rings written; `version` is the one that was read.
+    pub rings: Vec<RingRow>,
+    /// Events that wait from now on, or wait with a new state.
+    pub waiting: Vec<WaitingRow>,
+    /// Offsets of events that no longer wait; each must be there.
+    pub released: Vec<i64>,
+    /// Records to publish.
+    pub outbox: Vec<OutboxRecord>,
+    /// Dead letters to remember.
+    pub dead_letters: Vec<DeadLetterRow>,
+    /// About how many bytes all this is.
+    pub bytes: usize,
+}
+
+/// How the changes of one partition fared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// They are in the store; the partition's new revision.
+    Applied {
+        /// The revision to compare next.
+        revision: i64,
+    },
+    /// The position or the revision is not the one that was read: somebody else has moved it.
+    Fenced,
+    /// A row, a ring or a waiting event is not as it was read.
+    Conflict,
+}
+
+/// An event whose turn has not come or whose attempt failed, with its record byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingRow {
+    /// The record's offset: with the partition, the row's identity.
+    pub offset: i64,
+    /// The lane it waits in: the Kafka key, or a name of its own for a record without one.
+    pub lane: Vec<u8>,
+    /// Why it waits.
+    pub state: WaitingState,
+    /// Failed attempts.
+    pub attempts: u32,
+    /// When it came to wait first; its budget runs from here.
+    pub since: Timestamp,
+    /// When its first attempt failed.
+    pub first_failed_at: Option<Timestamp>,
+    /// When it is tried again.
+    pub due: Timestamp,
+    /// The code of the last failure; empty where it has not failed.
+    pub error_code: String,
+    /// The message of the last failure, at most 1 KiB.
+    pub error_message: String,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The payload.
+    pub payload: Option<Vec<u8>>,
+    /// The headers, as [`RecordRef::encoded_headers`](crate::broker::RecordRef::encoded_headers) gives them.
+    pub headers: Vec<u8>,
+    /// The record's timestamp in milliseconds.
+    pub timestamp: Option<i64>,
+}
+
+/// Why an event waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WaitingState {
+    /// Its attempt failed and is repeated when due.
+    Retry,
+    /// An earlier event of its key waits.
+    Behind,
+    /// Its processor had not finished when its batch was committed.
+    Running,
+    /// Only an operator releases it.
+    Held(OnExhausted),
+}
+
+/// A record that leaves after the transaction that wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRecord {
+    /// The offset of the event that it comes from.
+    pub source_offset: i64,
+    /// The record.
+    pub record: OutgoingRecord,
+}
+
+/// A row of the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Its number; rows leave in this order.
+    pub id: i64,
+    /// The record.
+    pub record: OutgoingRecord,
+}
+
+/// What the store remembers of a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterRow {
+    /// Its id.
+    pub dlq_id: String,
+    /// The id of its event.
+    pub event_id: String,
+    /// The hash of its payload.
+    pub hash: u128,
+    /// How often it was replayed before.
+    pub replays: u32,
+    /// Its reason, `rejected` say.
+    pub reason: String,
+    /// Its error code.
+    pub code: String,
+    /// When it was written.
+    pub at: Timestamp,
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// It may work later: locked, disk full, connection lost.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// Data that the store can never take: the batch is run again event by event to find whose it is.
+    #[error("the store refuses the data: {0}")]
+    Refused(String),
+    /// It will not work until somebody acts: not a database, a newer schema, no permission.
+    #[error("the store cannot be used: {0}")]
+    Unusable(String),
+    /// The store belongs to another consumer group.
+    #[error("the store belongs to the consumer group `{owner}`, not to `{asked}`; set KAFKA_GROUP_ID={owner}, or STORE_URL to another store")]
+    ForeignGroup {
+        /// The group in the store.
+        owner: String,
+        /// The group that was asked for.
+        asked: String,
+    },
+}
