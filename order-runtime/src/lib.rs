@@ -1,9 +1,9 @@
 //! Runs declared event processors on Kafka.
 
-mod dispatcher;
 pub mod broker;
 pub mod config;
 pub mod dispatch;
+mod dispatcher;
 pub mod engine;
 pub mod envelope;
 pub mod prelude;

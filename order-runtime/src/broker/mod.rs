@@ -11,6 +11,8 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::engine::observe::Health;
+
 pub use record::{Headers, RecordBatch, RecordRef};
 
 /// One partition, by what stays true when a topic is made anew: the cluster's and the topic's own identity.
@@ -77,6 +79,15 @@ pub enum ConsumerEvent {
     },
     /// Records are ready in the partition's inbox.
     Ready(PartitionId),
+    /// The consumer asked for an offset that the partition's log does not have; it waits for a [`Consumer::seek`].
+    OutOfRange {
+        /// The partition.
+        partition: PartitionId,
+        /// The first offset of the log.
+        log_start: i64,
+        /// The offset after its last record.
+        log_end: i64,
+    },
     /// The consumer cannot go on; the text says why and what to do.
     Fatal(String),
 }
@@ -98,6 +109,12 @@ pub trait Consumer: Send + Sync + 'static {
 
     /// Lets the group's committed offset follow: `offset` is the next one to read, `metadata` stands beside it.
     fn store_offset(&self, partition: &PartitionId, offset: i64, metadata: &str);
+
+    /// The offset after the partition's last record, as last heard.
+    fn log_end(&self, partition: &PartitionId) -> Option<i64>;
+
+    /// Whether the poll thread moves and the broker answers, from what is known; asks nobody.
+    fn health(&self) -> Health;
 
     /// Leaves the group: drains by [`ConsumerEvent::Revoked`], commits, and ends the poll thread.
     fn close(&self);

@@ -189,7 +189,7 @@ impl<'a> RecordRef<'a> {
 }
 
 /// The headers of a record: names and values as bytes, in order.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Headers<'a> {
     rest: &'a [u8],
 }

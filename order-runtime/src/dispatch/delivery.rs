@@ -14,10 +14,10 @@ use crate::{
 ///
 /// Cloning costs one reference count. Whatever is injected keeps one, so nothing in the domain carries a lifetime.
 #[derive(Clone)]
-pub struct Delivery(Arc<Inner>);
+pub struct Delivery(Arc<DeliveryParts>);
 
 /// What a delivery is made of.
-pub(crate) struct Inner {
+pub(crate) struct DeliveryParts {
     pub(crate) registry: Arc<Registry>,
     pub(crate) partition: Arc<PartitionId>,
     pub(crate) records: Arc<RecordBatch>,
@@ -31,7 +31,7 @@ pub(crate) struct Inner {
 }
 
 impl Delivery {
-    pub(crate) fn new(inner: Inner) -> Self {
+    pub(crate) fn new(inner: DeliveryParts) -> Self {
         Self(Arc::new(inner))
     }
 

@@ -56,6 +56,10 @@ impl<T> Event<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Event<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event").field("name", &self.name()).field("id", &self.id()).field("data", &self.data).finish()
+        f.debug_struct("Event")
+            .field("name", &self.name())
+            .field("id", &self.id())
+            .field("data", &self.data)
+            .finish_non_exhaustive()
     }
 }

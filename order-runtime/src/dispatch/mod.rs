@@ -8,6 +8,7 @@ mod schema;
 use std::{borrow::Cow, future::Future, pin::Pin};
 
 pub use delivery::Delivery;
+pub(crate) use delivery::DeliveryParts;
 pub use event::Event;
 pub use failure::{Class, Failed, Failure};
 pub use schema::{Invalid, Schema, Violation, decode_data};

@@ -1,4 +1,81 @@
 //! The delivery engine: from records to committed effects, exactly once in the store, order kept, nothing lost.
+//!
+//! | module | the question it answers |
+//! |---|---|
+//! | [`start`] | where does an assigned partition begin? |
+//! | [`owner`] | what does the one task do that owns a partition? |
+//! | [`batch`] | in which order are a batch's events handled, and which wait? |
+//! | [`attempt`] | how is a processor called, awaited, and survived? |
+//! | [`settle`] | what becomes of an event after an attempt? |
+//! | [`unit_of_work`] | what do processors see and change before a commit? |
+//! | [`waiting`] | which keys wait, and until when? |
+//! | [`retry`] | when is a failed event tried again? |
+//! | [`identity`] | was this event applied before? |
+//! | [`committer`] | which batches share a transaction? |
+//! | [`dead_letter`], [`relay`] | how do records leave, and when? |
+//! | [`status`], [`observe`] | what is shown of all this? |
 
+mod attempt;
+mod batch;
+mod clock;
+mod committer;
+mod coordinator;
+pub mod dead_letter;
+mod effects;
+pub mod identity;
 pub mod observe;
+mod owner;
+mod relay;
+mod retry;
+mod settle;
+mod start;
+mod status;
 pub mod unit_of_work;
+mod waiting;
+
+use std::{sync::Arc, time::Duration};
+
+pub use clock::{Clock, SystemClock};
+pub use coordinator::{Ended, EngineHandle, Parts, start};
+
+use self::{committer::Committer, relay::Outbox, status::Status};
+use crate::{
+    broker::Consumer,
+    config::{OffsetReset, OnTruncation},
+    registry::Registry,
+    store::{EntityType, Store},
+};
+
+/// What the engine is told by configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The consumer group.
+    pub group: String,
+    /// Where dead letters go.
+    pub dlq_topic: String,
+    /// The service's version, for dead letters.
+    pub service_version: &'static str,
+    /// Where a group without any position begins.
+    pub reset: OffsetReset,
+    /// What a partition does whose log ends before its position.
+    pub on_truncation: OnTruncation,
+    /// An upper bound on the time that an event is retried.
+    pub retry_max_elapsed: Option<Duration>,
+    /// How long a partition that is taken away may take to finish its batch; below the session timeout.
+    pub drain: Duration,
+}
+
+/// What all partitions share.
+pub(crate) struct Engine {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) store: Arc<dyn Store>,
+    /// The store's id, as it stands beside Kafka's committed offsets.
+    pub(crate) store_id: String,
+    pub(crate) consumer: Arc<dyn Consumer>,
+    pub(crate) committer: Committer,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) status: Arc<Status>,
+    pub(crate) entities: Vec<EntityType>,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+}

@@ -16,6 +16,7 @@ use std::{
 use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::{
     dispatch::{Delivery, Injectable},
@@ -192,6 +193,7 @@ impl<T: Entity> AnyChanged for Changed<T> {
 #[derive(Default)]
 pub(crate) struct Unit {
     state: Mutex<UnitState>,
+    asked: Notify,
 }
 
 #[derive(Default)]
@@ -218,17 +220,18 @@ impl Unit {
 
     fn wait_for_load(&self, waker: &Waker) {
         self.state.lock().waiting.push(waker.clone());
+        self.asked.notify_one();
+    }
+
+    /// Returns when a look-up has asked for a row that is not loaded.
+    pub(crate) async fn asked(&self) {
+        self.asked.notified().await;
     }
 
     /// Notes which entities will probably be asked for: those whose ids are the batch's Kafka keys.
     pub(crate) fn prefetch(&self, entity: EntityType, keys: &mut dyn Iterator<Item = &[u8]>) {
         let ids = (entity.ids_of_keys)(keys);
         self.state.lock().set(entity.type_id, entity.new_set).want_all(ids);
-    }
-
-    /// Whether a look-up waits for rows that are not loaded.
-    pub(crate) fn wants(&self) -> bool {
-        self.state.lock().sets.iter().any(|(_, set)| set.wants())
     }
 
     /// Takes what is to be loaded, by entity type: a `Vec<T::Id>` each.
@@ -319,7 +322,6 @@ pub(crate) struct UnitChanges {
 /// One entity type's rows in a unit, with the type erased.
 pub(crate) trait AnySet: Any + Send {
     fn want_all(&mut self, ids: Box<dyn Any + Send>);
-    fn wants(&self) -> bool;
     fn take_wanted(&mut self) -> Option<Box<dyn Any + Send>>;
     fn insert(&mut self, rows: Box<dyn Any + Send>);
     fn written(&self) -> Option<Box<dyn Any + Send + Sync>>;
@@ -403,10 +405,6 @@ impl<T: Entity> AnySet for Set<T> {
         }
     }
 
-    fn wants(&self) -> bool {
-        !self.wanted.is_empty()
-    }
-
     fn take_wanted(&mut self) -> Option<Box<dyn Any + Send>> {
         if self.wanted.is_empty() {
             return None;
@@ -423,9 +421,7 @@ impl<T: Entity> AnySet for Set<T> {
             for row in *rows {
                 let id = row.value.id().clone();
                 // A row that is here already may have merged changes; the store's state is older.
-                self.slots
-                    .entry(id)
-                    .or_insert(Slot { base: row.version, row: Some(row), read: false, written: false });
+                self.slots.entry(id).or_insert(Slot { base: row.version, row: Some(row), read: false, written: false });
             }
         }
         for id in std::mem::take(&mut self.loading) {

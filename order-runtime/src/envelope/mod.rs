@@ -47,3 +47,17 @@ impl Text {
         }
     }
 }
+
+/// Why a record is no event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecodable {
+    /// A short, stable name of what is wrong.
+    pub code: &'static str,
+    /// What is wrong and where.
+    pub message: String,
+}
+
+/// Decodes.
+pub fn decode(_record: &crate::broker::RecordRef<'_>) -> Result<Envelope, Undecodable> {
+    todo!()
+}

@@ -101,8 +101,7 @@ impl Registry {
             if let [first, second] = pair
                 && first.name == second.name
             {
-                errors
-                    .push(RegistryError::DuplicateSchema { name: first.name, places: [first.place, second.place] });
+                errors.push(RegistryError::DuplicateSchema { name: first.name, places: [first.place, second.place] });
             }
         }
         let schemas: BTreeMap<_, _> = all_schemas.into_iter().map(|entry| (entry.name, entry)).collect();
@@ -177,10 +176,7 @@ fn choose_contracts(
             if let [first, second] = pair
                 && first.version == second.version
             {
-                errors.push(RegistryError::DuplicateContract {
-                    name: first.name,
-                    places: [first.place, second.place],
-                });
+                errors.push(RegistryError::DuplicateContract { name: first.name, places: [first.place, second.place] });
             }
         }
         let selected = match chosen.get(*feature) {
@@ -200,7 +196,11 @@ fn choose_contracts(
     }
     for (feature, version) in chosen {
         if !of_feature.contains_key(feature.as_str()) {
-            errors.push(RegistryError::UnknownContract { feature: feature.clone(), chosen: *version, known: Vec::new() });
+            errors.push(RegistryError::UnknownContract {
+                feature: feature.clone(),
+                chosen: *version,
+                known: Vec::new(),
+            });
         }
     }
     for usecase in usecases {

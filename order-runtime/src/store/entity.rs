@@ -10,7 +10,10 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{memory::MemoryTable, sqlite::{SqliteEntity, SqliteTable}};
+use super::{
+    memory::MemoryTable,
+    sqlite::{SqliteEntity, SqliteTable},
+};
 
 /// Something with an identity that events change; pure data, loaded and saved by the runtime as part of a set.
 ///
@@ -98,8 +101,7 @@ impl EntityType {
             type_id: TypeId::of::<T>(),
             filters: T::FILTERS,
             ids_of_keys: |keys| {
-                let ids: Vec<T::Id> =
-                    keys.filter_map(|key| std::str::from_utf8(key).ok()?.parse().ok()).collect();
+                let ids: Vec<T::Id> = keys.filter_map(|key| std::str::from_utf8(key).ok()?.parse().ok()).collect();
                 Box::new(ids)
             },
             new_set: crate::engine::unit_of_work::new_set::<T>,

@@ -168,7 +168,7 @@ pub struct Changes {
 }
 
 /// How the changes of one partition fared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
     /// They are in the store; the partition's new revision.
     Applied {
@@ -179,6 +179,8 @@ pub enum Committed {
     Fenced,
     /// A row, a ring or a waiting event is not as it was read.
     Conflict,
+    /// The store can never take some of the data; what it said.
+    Refused(String),
 }
 
 /// An event whose turn has not come or whose attempt failed, with its record byte for byte.
@@ -275,7 +277,9 @@ pub enum StoreError {
     #[error("the store cannot be used: {0}")]
     Unusable(String),
     /// The store belongs to another consumer group.
-    #[error("the store belongs to the consumer group `{owner}`, not to `{asked}`; set KAFKA_GROUP_ID={owner}, or STORE_URL to another store")]
+    #[error(
+        "the store belongs to the consumer group `{owner}`, not to `{asked}`; set KAFKA_GROUP_ID={owner}, or STORE_URL to another store"
+    )]
     ForeignGroup {
         /// The group in the store.
         owner: String,

@@ -1,0 +1,136 @@
+//! One attempt at one event: called once on the spot, and driven further only if it is not ready then.
+//!
+//! Most processors never wait, because their rows were loaded with the batch; such an attempt costs its own future and
+//! nothing else: no task, no channel, no timer.
+
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+
+use jiff::Timestamp;
+
+use super::waiting::{Lane, Waiter};
+use crate::{
+    broker::{RecordBatch, RecordRef},
+    dispatch::{Delivery, Outcome},
+    registry::ProcessorEntry,
+    store::WaitingRow,
+};
+
+/// An event to be handled: its record, and what is known from before if it has waited.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) records: Arc<RecordBatch>,
+    pub(crate) index: usize,
+    /// The row in which it waits; `None` for a record that has just come.
+    pub(crate) row: Option<Arc<WaitingRow>>,
+    /// Failed attempts so far.
+    pub(crate) attempts: u32,
+    /// When the first of them failed.
+    pub(crate) first_failed_at: Option<Timestamp>,
+}
+
+impl Item {
+    /// A record that has just come.
+    pub(crate) fn new(records: Arc<RecordBatch>, index: usize) -> Self {
+        Self { records, index, row: None, attempts: 0, first_failed_at: None }
+    }
+
+    /// An event that has waited.
+    pub(crate) fn waited(waiter: &Waiter) -> Self {
+        Self {
+            records: Arc::clone(&waiter.records),
+            index: 0,
+            attempts: waiter.row.attempts,
+            first_failed_at: waiter.row.first_failed_at,
+            row: Some(Arc::clone(&waiter.row)),
+        }
+    }
+
+    pub(crate) fn record(&self) -> RecordRef<'_> {
+        #[expect(clippy::expect_used, reason = "an item is made with an index of its own batch")]
+        self.records.get(self.index).expect("an item's record is in its batch")
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The processor returned.
+    Returned(Outcome),
+    /// It panicked with this message.
+    Panicked(String),
+    /// It took longer than this.
+    TimedOut(Duration),
+}
+
+/// An attempt that has ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) item: Item,
+    pub(crate) lane: Lane,
+    pub(crate) processor: usize,
+    pub(crate) delivery: Delivery,
+    pub(crate) end: End,
+}
+
+/// What a processor returns when it is called.
+pub(crate) type ProcessorFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// An attempt after its first poll.
+pub(crate) enum Attempt {
+    /// It ended at once.
+    Ended(End),
+    /// It waits for something.
+    Pending(ProcessorFuture),
+}
+
+/// Calls the processor and polls it once.
+pub(crate) fn begin(entry: &ProcessorEntry, delivery: Delivery) -> Attempt {
+    // Building the future runs no code of the processor, but the poll does.
+    let mut future = match std::panic::catch_unwind(AssertUnwindSafe(|| (entry.handler)(delivery))) {
+        Ok(future) => future,
+        Err(panic) => return Attempt::Ended(End::Panicked(message(&*panic))),
+    };
+    // Whoever drives the future further polls it again first, with a waker of its own.
+    let mut context = Context::from_waker(Waker::noop());
+    match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
+        Ok(Poll::Ready(outcome)) => Attempt::Ended(End::Returned(outcome)),
+        Ok(Poll::Pending) => Attempt::Pending(future),
+        Err(panic) => Attempt::Ended(End::Panicked(message(&*panic))),
+    }
+}
+
+/// Drives an attempt to its end, or to its timeout.
+pub(crate) fn drive(
+    future: ProcessorFuture,
+    timeout: Duration,
+    item: Item,
+    lane: Lane,
+    processor: usize,
+    delivery: Delivery,
+) -> BoxFuture<'static, Finished> {
+    Box::pin(async move {
+        let end = match tokio::time::timeout(timeout, AssertUnwindSafe(future).catch_unwind()).await {
+            Ok(Ok(outcome)) => End::Returned(outcome),
+            Ok(Err(panic)) => End::Panicked(message(&*panic)),
+            Err(_elapsed) => End::TimedOut(timeout),
+        };
+        Finished { item, lane, processor, delivery, end }
+    })
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "the panic carried no message".to_owned())
+}

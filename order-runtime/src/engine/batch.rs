@@ -1,0 +1,378 @@
+//! One batch of one partition: its events are handled lane by lane, and what they change is collected for one commit.
+//!
+//! Events of a lane (a key) follow one another; lanes do not wait for each other. An event that is not done on the spot blocks its lane
+//! only; what has not finished when the batch's time is up goes on running, and its lane waits in the store.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use foldhash::fast::RandomState;
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use tokio::time::Instant;
+
+use super::{
+    Engine,
+    attempt::{self, Attempt, Finished, Item},
+    effects::Effects,
+    identity,
+    status::PartitionStatus,
+    unit_of_work::Unit,
+    waiting::{self, Lane, Waiting},
+};
+use crate::{
+    broker::{PartitionId, RecordBatch},
+    store::{Load, StoreError, WaitingState},
+};
+
+/// How long a batch waits for processors that have not finished.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// After so many events other tasks of the thread get their turn.
+const EVENTS_A_TURN: usize = 256;
+
+/// Attempts that are under way, of this batch and of earlier ones.
+pub(crate) type Running = FuturesUnordered<BoxFuture<'static, Finished>>;
+
+/// A partition as long as it is assigned.
+pub(crate) struct Partition {
+    pub(crate) id: Arc<PartitionId>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) unit: Arc<Unit>,
+    pub(crate) status: Arc<PartitionStatus>,
+}
+
+/// What a batch takes up.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// Lanes whose first event is due.
+    pub(crate) due: Vec<Lane>,
+    /// Attempts of earlier batches that have ended since.
+    pub(crate) finished: Vec<Finished>,
+    /// Records that have just come, in offset order.
+    pub(crate) records: Vec<(Arc<RecordBatch>, usize)>,
+}
+
+/// What follows for a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Its next event may be handled.
+    Free,
+    /// It waits in the store.
+    Waits,
+    /// An attempt is under way.
+    Running,
+}
+
+enum LaneState {
+    /// An attempt is under way; these events follow it.
+    Running { item: Item, queue: VecDeque<Item> },
+    /// Its events wait in the store.
+    Waits,
+    /// It waited before this batch and does no longer.
+    Free,
+}
+
+/// A batch under way.
+pub(crate) struct Batch<'a> {
+    pub(super) partition: &'a Partition,
+    waiting: &'a Waiting,
+    running: &'a mut Running,
+    lanes: HashMap<Lane, LaneState, RandomState>,
+    /// Attempts of this batch that are under way.
+    in_flight: usize,
+    pub(super) effects: Effects,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(partition: &'a Partition, waiting: &'a Waiting, running: &'a mut Running) -> Self {
+        Self { partition, waiting, running, lanes: HashMap::default(), in_flight: 0, effects: Effects::default() }
+    }
+
+    /// Handles everything of the plan; of a lane that is due only the first event where `single` is set.
+    ///
+    /// # Errors
+    /// The store could not load what the events need; nothing has changed.
+    pub(crate) async fn run(mut self, plan: Plan, single: bool) -> Result<Effects, StoreError> {
+        self.load(&plan).await?;
+        for finished in plan.finished {
+            self.conclude(finished).await?;
+        }
+        for lane in plan.due {
+            let events = if single { 1 } else { usize::MAX };
+            let queue = self.waiting.lane(&lane).take(events).map(Item::waited).collect();
+            self.drain(lane, queue).await?;
+        }
+        let mut lane = Vec::new();
+        for (count, (records, index)) in plan.records.into_iter().enumerate() {
+            if count % EVENTS_A_TURN == EVENTS_A_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            self.arrive(Item::new(records, index), &mut lane).await?;
+        }
+        self.finish_what_runs().await?;
+        self.leave_what_runs_on();
+        Ok(self.effects)
+    }
+
+    /// Dead-letters the one event of the plan, whose data the store refuses.
+    ///
+    /// # Errors
+    /// The store could not load what that needs; nothing has changed.
+    pub(crate) async fn refuse(mut self, plan: Plan, message: &str) -> Result<Effects, StoreError> {
+        self.load(&plan).await?;
+        let due = plan.due.iter().filter_map(|lane| self.waiting.lane(lane).next().map(Item::waited));
+        let come = plan.records.iter().map(|(records, index)| Item::new(Arc::clone(records), *index));
+        let ended = plan.finished.iter().map(|finished| finished.item.clone());
+        if let Some(item) = ended.chain(due).chain(come).next() {
+            let mut lane = Vec::new();
+            waiting::lane_of(&item.record(), &mut lane);
+            self.effects.tally.consumed += u64::from(item.row.is_none());
+            self.refused(&item, &lane, message);
+        }
+        Ok(self.effects)
+    }
+
+    /// Handles a record that has just come, or puts it behind those of its lane.
+    async fn arrive(&mut self, item: Item, lane: &mut Vec<u8>) -> Result<(), StoreError> {
+        let record = item.record();
+        self.effects.tally.consumed += 1;
+        self.effects.bytes += record.size();
+        waiting::lane_of(&record, lane);
+        match self.lanes.get_mut(lane.as_slice()) {
+            Some(LaneState::Running { queue, .. }) => {
+                queue.push_back(item);
+                return Ok(());
+            }
+            Some(LaneState::Waits) => {
+                self.wait(&item, lane, WaitingState::Behind);
+                return Ok(());
+            }
+            None if self.waiting.holds(lane) => {
+                self.wait(&item, lane, WaitingState::Behind);
+                return Ok(());
+            }
+            Some(LaneState::Free) | None => {}
+        }
+        match self.handle(item, lane).await? {
+            Flow::Free | Flow::Running => {}
+            Flow::Waits => {
+                self.lanes.insert(lane.as_slice().into(), LaneState::Waits);
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles one event until it is settled, waits or runs on.
+    pub(super) async fn handle(&mut self, mut item: Item, lane: &[u8]) -> Result<Flow, StoreError> {
+        loop {
+            let prepared = match self.prepare(&item, lane) {
+                Ok(prepared) => prepared,
+                Err(flow) => return Ok(flow),
+            };
+            match attempt::begin(prepared.entry, prepared.delivery.clone()) {
+                Attempt::Pending(future) => {
+                    let timeout = prepared.entry.policy.timeout;
+                    self.running.push(attempt::drive(
+                        future,
+                        timeout,
+                        item.clone(),
+                        lane.into(),
+                        prepared.processor,
+                        prepared.delivery,
+                    ));
+                    self.occupy(item, lane);
+                    return Ok(Flow::Running);
+                }
+                Attempt::Ended(end) => {
+                    let finished = Finished {
+                        item,
+                        lane: lane.into(),
+                        processor: prepared.processor,
+                        delivery: prepared.delivery,
+                        end,
+                    };
+                    match self.settle(finished).await? {
+                        Ok(flow) => return Ok(flow),
+                        Err(again) => item = again,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts an attempt after a delay that is too short to be worth a row in the store.
+    pub(super) fn again_in_place(&mut self, item: Item, lane: &[u8], delay: Duration) -> Flow {
+        let prepared = match self.prepare(&item, lane) {
+            Ok(prepared) => prepared,
+            Err(flow) => return flow,
+        };
+        let (handler, delivery) = (prepared.entry.handler, prepared.delivery.clone());
+        let future = Box::pin(async move {
+            tokio::time::sleep(delay).await;
+            handler(delivery).await
+        });
+        let timeout = prepared.entry.policy.timeout + delay;
+        self.running.push(attempt::drive(
+            future,
+            timeout,
+            item.clone(),
+            lane.into(),
+            prepared.processor,
+            prepared.delivery,
+        ));
+        self.occupy(item, lane);
+        Flow::Running
+    }
+
+    fn occupy(&mut self, item: Item, lane: &[u8]) {
+        self.in_flight += 1;
+        self.lanes.insert(lane.into(), LaneState::Running { item, queue: VecDeque::new() });
+    }
+
+    /// Settles an attempt that has ended, and goes on with its lane.
+    async fn conclude(&mut self, finished: Finished) -> Result<(), StoreError> {
+        let lane = finished.lane.clone();
+        let queue = match self.lanes.remove(&lane) {
+            Some(LaneState::Running { queue, .. }) => {
+                self.in_flight -= 1;
+                queue
+            }
+            _ => {
+                // It began in an earlier batch, and its lane has waited in the store since.
+                let offset = finished.item.record().offset;
+                self.waiting.lane(&lane).filter(|waiter| waiter.row.offset != offset).map(Item::waited).collect()
+            }
+        };
+        let flow = match self.settle(finished).await? {
+            Ok(flow) => flow,
+            Err(again) => self.handle(again, &lane).await?,
+        };
+        self.follow(lane, flow, queue).await
+    }
+
+    /// Handles the events of a lane in their order, as far as it goes.
+    async fn drain(&mut self, lane: Lane, mut queue: VecDeque<Item>) -> Result<(), StoreError> {
+        if let Some(first) = queue.pop_front() {
+            let flow = self.handle(first, &lane).await?;
+            self.follow(lane, flow, queue).await?;
+        }
+        Ok(())
+    }
+
+    async fn follow(&mut self, lane: Lane, mut flow: Flow, mut queue: VecDeque<Item>) -> Result<(), StoreError> {
+        while flow == Flow::Free
+            && let Some(next) = queue.pop_front()
+        {
+            flow = self.handle(next, &lane).await?;
+        }
+        match flow {
+            Flow::Free => {
+                self.lanes.insert(lane, LaneState::Free);
+            }
+            Flow::Running => {
+                if let Some(LaneState::Running { queue: behind, .. }) = self.lanes.get_mut(&lane) {
+                    *behind = queue;
+                }
+            }
+            Flow::Waits => {
+                self.put_behind(queue, &lane);
+                self.lanes.insert(lane, LaneState::Waits);
+            }
+        }
+        Ok(())
+    }
+
+    /// Events that follow one that waits: those that have a row keep it.
+    fn put_behind(&mut self, queue: VecDeque<Item>, lane: &[u8]) {
+        for item in queue {
+            if item.row.is_none() {
+                self.wait(&item, lane, WaitingState::Behind);
+            }
+        }
+    }
+
+    /// Waits for the attempts of this batch, but not longer than a batch may take.
+    async fn finish_what_runs(&mut self) -> Result<(), StoreError> {
+        let deadline = Instant::now() + PATIENCE;
+        let partition = self.partition;
+        while self.in_flight > 0 {
+            tokio::select! {
+                biased;
+                Some(finished) = self.running.next() => self.conclude_loaded(finished).await?,
+                () = partition.unit.asked() => self.load_wanted().await?,
+                () = tokio::time::sleep_until(deadline) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles an attempt that may have begun in an earlier batch, whose ring is then not loaded.
+    async fn conclude_loaded(&mut self, finished: Finished) -> Result<(), StoreError> {
+        let plan = Plan { finished: vec![finished], ..Plan::default() };
+        self.load(&plan).await?;
+        for finished in plan.finished {
+            self.conclude(finished).await?;
+        }
+        Ok(())
+    }
+
+    /// What has not finished runs on; its lane waits in the store from now on.
+    fn leave_what_runs_on(&mut self) {
+        for (lane, state) in std::mem::take(&mut self.lanes) {
+            if let LaneState::Running { item, queue } = state {
+                self.wait(&item, &lane, WaitingState::Running);
+                self.put_behind(queue, &lane);
+            }
+        }
+    }
+
+    /// Loads, in one request, what the events of the plan will probably need.
+    async fn load(&mut self, plan: &Plan) -> Result<(), StoreError> {
+        let waited: Vec<Item> = plan.due.iter().flat_map(|lane| self.waiting.lane(lane).map(Item::waited)).collect();
+        let behind: Vec<Item> =
+            plan.finished.iter().flat_map(|finished| self.waiting.lane(&finished.lane).map(Item::waited)).collect();
+        let ended = plan.finished.iter().map(|finished| finished.item.record());
+        let come = plan.records.iter().filter_map(|(records, index)| records.get(*index));
+        let records = || waited.iter().chain(&behind).map(Item::record).chain(ended.clone()).chain(come.clone());
+
+        let mut load = Load::default();
+        for record in records() {
+            let key = identity::ring_key(&self.partition.id, &record);
+            if !self.effects.has_ring(&key) {
+                load.rings.push(key);
+            }
+            if let Some(id) = record.header("dlq-id").and_then(|id| std::str::from_utf8(id).ok()) {
+                load.dead_letters.push(id.to_owned());
+            }
+        }
+        load.rings.sort_unstable();
+        load.rings.dedup();
+        if let Some(main) = self.partition.engine.entities.first() {
+            self.partition.unit.prefetch(*main, &mut records().filter_map(|record| record.key));
+        }
+        self.request(load).await
+    }
+
+    /// Loads what look-ups have asked for.
+    pub(super) async fn load_wanted(&mut self) -> Result<(), StoreError> {
+        self.request(Load::default()).await
+    }
+
+    async fn request(&mut self, mut load: Load) -> Result<(), StoreError> {
+        let engine = &self.partition.engine;
+        load.entities = self.partition.unit.take_wanted(&engine.entities);
+        if load.entities.is_empty() && load.rings.is_empty() && load.dead_letters.is_empty() {
+            return Ok(());
+        }
+        let types: Vec<_> = load.entities.iter().map(|(entity, _)| *entity).collect();
+        let asked = load.rings.clone();
+        let loaded = engine.store.load(load).await?;
+        self.partition.unit.loaded(types.into_iter().zip(loaded.entities).collect());
+        self.effects.add_rings(asked, loaded.rings);
+        let known = loaded.dead_letters.into_iter().map(|row| (row.dlq_id.clone(), row));
+        self.effects.known_dead_letters.extend(known);
+        Ok(())
+    }
+}

@@ -1,0 +1,404 @@
+//! Starts the engine and answers the consumer: gives each assigned partition an owner, and takes it back in order.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use super::{
+    Clock, Engine, Settings,
+    batch::Partition,
+    committer::Committer,
+    observe::{Health, Operations, PartitionState, PartitionView, ProcessorStats, StatsView},
+    owner::{Control, Owner},
+    relay::{self, Outbox},
+    start::{Circumstances, Decision, decide},
+    status::{PartitionStatus, Status},
+    unit_of_work::Unit,
+};
+use crate::{
+    broker::{Consumer, ConsumerEvent, PartitionId, PartitionOffer, Publisher, Start},
+    registry::Registry,
+    store::{Assigned, EntityType, Store, StoreError},
+};
+
+/// What the engine is made of.
+pub struct Parts {
+    /// The declared processors.
+    pub registry: Arc<Registry>,
+    /// The store, claimed for the group; its id stands beside Kafka's offsets.
+    pub store: Arc<dyn Store>,
+    /// What [`Store::claim`] answered.
+    pub store_id: Uuid,
+    /// The group member.
+    pub consumer: Arc<dyn Consumer>,
+    /// What the group member tells.
+    pub events: mpsc::UnboundedReceiver<ConsumerEvent>,
+    /// For dead letters.
+    pub publisher: Arc<dyn Publisher>,
+    /// The domain's entities; ids of the first are expected as Kafka keys.
+    pub entities: Vec<EntityType>,
+    /// Settings.
+    pub settings: Settings,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How the engine ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to, and everything is drained.
+    Drained,
+    /// The consumer cannot go on; why.
+    Fatal(String),
+}
+
+/// The running engine.
+pub struct EngineHandle {
+    engine: Arc<Engine>,
+    owners: mpsc::UnboundedSender<OwnersRequest>,
+    coordinator: JoinHandle<Ended>,
+    relay: JoinHandle<()>,
+}
+
+/// What an operator wants of all owners.
+#[derive(Debug, Clone, Copy)]
+enum OwnersRequest {
+    Wake,
+    Resume,
+}
+
+/// Starts the engine on the current tokio runtime.
+pub fn start(parts: Parts) -> EngineHandle {
+    let Parts { registry, store, store_id, consumer, events, publisher, entities, settings, clock } = parts;
+    let outbox = Arc::new(Outbox::default());
+    let status = Arc::new(Status::new(registry.processors().len(), Arc::clone(&outbox)));
+    let relay = tokio::spawn(relay::relay(Arc::clone(&store), publisher, Arc::clone(&outbox)));
+    let engine = Arc::new(Engine {
+        registry,
+        committer: Committer::start(Arc::clone(&store)),
+        store,
+        store_id: store_id.to_string(),
+        consumer,
+        outbox,
+        status,
+        entities,
+        settings,
+        clock,
+    });
+    let (owners, requests) = mpsc::unbounded_channel();
+    let coordinator = Coordinator { engine: Arc::clone(&engine), store_id, owners: HashMap::new() };
+    EngineHandle { engine, owners, coordinator: tokio::spawn(coordinator.run(events, requests)), relay }
+}
+
+impl EngineHandle {
+    /// A view that HTTP can show and steer by.
+    pub fn operations(&self) -> Arc<dyn Operations> {
+        Arc::new(View { engine: Arc::clone(&self.engine), owners: self.owners.clone() })
+    }
+
+    /// Returns when the engine has ended by itself: the consumer has left the group, or cannot go on.
+    pub async fn ended(&mut self) -> Ended {
+        (&mut self.coordinator).await.unwrap_or_else(|error| Ended::Fatal(format!("the coordinator failed: {error}")))
+    }
+
+    /// Leaves the group: partitions are drained, offsets stored. [`ended`](Self::ended) tells when that is done.
+    pub fn leave(&self) {
+        self.engine.status.stopping.store(true, Ordering::Relaxed);
+        self.engine.consumer.close();
+    }
+
+    /// Waits until the outbox is published, at most for `limit`; then ends the relay. Whatever is left leaves at the next start.
+    pub async fn publish_rest(self, limit: Duration) {
+        let published = async {
+            while !self.engine.outbox.is_empty() && self.engine.outbox.trouble().is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(limit, published).await.is_err() {
+            warn!("the outbox is not empty yet; it is published at the next start");
+        }
+        self.relay.abort();
+    }
+}
+
+struct Coordinator {
+    engine: Arc<Engine>,
+    store_id: Uuid,
+    owners: HashMap<PartitionId, Seat>,
+}
+
+/// An owner task and how to reach it.
+struct Seat {
+    controls: mpsc::UnboundedSender<Control>,
+    ready: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Coordinator {
+    async fn run(
+        mut self,
+        mut events: mpsc::UnboundedReceiver<ConsumerEvent>,
+        mut requests: mpsc::UnboundedReceiver<OwnersRequest>,
+    ) -> Ended {
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                Some(request) = requests.recv() => {
+                    for seat in self.owners.values() {
+                        let control = match request {
+                            OwnersRequest::Wake => Control::Wake,
+                            OwnersRequest::Resume => Control::Resume,
+                        };
+                        // An owner that has ended needs no word.
+                        let _ = seat.controls.send(control);
+                    }
+                    continue;
+                }
+            };
+            match event {
+                None => return Ended::Drained,
+                Some(ConsumerEvent::Assigned { partitions, answer }) => {
+                    let starts = self.assign(partitions).await;
+                    // A consumer that no longer listens assigns again.
+                    let _ = answer.send(starts);
+                    self.engine.status.assigned.store(true, Ordering::Relaxed);
+                }
+                Some(ConsumerEvent::Revoked { partitions, lost, answer }) => {
+                    self.revoke(&partitions, lost).await;
+                    let _ = answer.send(());
+                }
+                Some(ConsumerEvent::Ready(partition)) => {
+                    if let Some(seat) = self.owners.get(&partition) {
+                        seat.ready.notify_one();
+                    }
+                }
+                Some(ConsumerEvent::OutOfRange { partition, log_start, log_end }) => {
+                    if let Some(seat) = self.owners.get(&partition) {
+                        let _ = seat.controls.send(Control::OutOfRange { log_start, log_end });
+                    }
+                }
+                Some(ConsumerEvent::Fatal(reason)) => {
+                    let all: Vec<_> = self.owners.keys().cloned().collect();
+                    self.revoke(&all, true).await;
+                    return Ended::Fatal(reason);
+                }
+            }
+        }
+    }
+
+    async fn assign(&mut self, partitions: Vec<PartitionOffer>) -> Vec<Start> {
+        let ids: Vec<_> = partitions.iter().map(|offer| offer.id.clone()).collect();
+        let known = loop {
+            match self.engine.store.assigned(&ids).await {
+                Ok(known) => break known,
+                Err(error) => self.store_away(&error).await,
+            }
+        };
+        let mut starts = Vec::with_capacity(partitions.len());
+        for (offer, stored) in partitions.into_iter().zip(known) {
+            starts.push(self.seat(offer, stored).await);
+        }
+        starts
+    }
+
+    /// Gives one partition its owner.
+    async fn seat(&mut self, offer: PartitionOffer, stored: Option<Assigned>) -> Start {
+        let settings = &self.engine.settings;
+        let topic_known = loop {
+            match self.engine.store.knows_topic(&offer.id).await {
+                Ok(known) => break known,
+                Err(error) => self.store_away(&error).await,
+            }
+        };
+        let circumstances = Circumstances {
+            stored: stored.as_ref().map(|stored| stored.next_offset),
+            topic_known,
+            store: self.engine.store.durable().then_some(self.store_id),
+            reset: settings.reset,
+            on_truncation: settings.on_truncation,
+        };
+        let now = self.engine.clock.now();
+        let id = Arc::new(offer.id.clone());
+        match decide(&offer, &circumstances) {
+            Decision::Stop(reason) => {
+                error!(partition = %id, reason, "the partition does not start");
+                let position = circumstances.stored.unwrap_or(offer.log_start);
+                let status = Arc::new(PartitionStatus::new(id, position, now));
+                status.set(PartitionState::Stopped, Some(reason), now);
+                self.engine.status.add_partition(status);
+                Start::Paused
+            }
+            Decision::Begin { at, skipped } => {
+                if skipped > 0 {
+                    error!(partition = %id, skipped, at, "the log has dropped records before they were handled; they are lost");
+                }
+                let assigned = match stored {
+                    Some(stored) => stored,
+                    None => loop {
+                        match self.engine.store.begin(&offer.id, at).await {
+                            Ok(begun) => break begun,
+                            Err(error) => self.store_away(&error).await,
+                        }
+                    },
+                };
+                // Another member may have written the first position meanwhile; then that one counts.
+                let at = if circumstances.stored.is_none() { assigned.next_offset } else { at };
+                if let Some(committed) = offer.committed
+                    && committed != at
+                    && circumstances.stored.is_some()
+                {
+                    info!(partition = %id, committed, position = at, "the group's committed offset differs from the position; the position counts");
+                }
+                self.spawn_owner(&id, assigned, at);
+                Start::At(at)
+            }
+        }
+    }
+
+    fn spawn_owner(&mut self, id: &Arc<PartitionId>, assigned: Assigned, at: i64) {
+        let status = Arc::new(PartitionStatus::new(Arc::clone(id), at, self.engine.clock.now()));
+        self.engine.status.add_partition(Arc::clone(&status));
+        let (controls, receiver) = mpsc::unbounded_channel();
+        let ready = Arc::new(Notify::new());
+        let partition =
+            Partition { id: Arc::clone(id), engine: Arc::clone(&self.engine), unit: Arc::new(Unit::default()), status };
+        info!(partition = %id, position = at, waiting = assigned.waiting.len(), "partition assigned");
+        let owner = Owner::new(partition, assigned, receiver, Arc::clone(&ready));
+        let seat = Seat { controls, ready, task: tokio::spawn(owner.run(at)) };
+        if let Some(former) = self.owners.insert((**id).clone(), seat) {
+            // The position's compare-and-set fences whatever it still does.
+            former.task.abort();
+        }
+    }
+
+    /// Takes partitions back: all at once, each finishing the batch it is at.
+    async fn revoke(&mut self, partitions: &[PartitionId], lost: bool) {
+        let mut leaving = Vec::new();
+        for id in partitions {
+            self.engine.status.remove_partition(id);
+            let Some(seat) = self.owners.remove(id) else { continue };
+            if lost {
+                seat.task.abort();
+                continue;
+            }
+            let _ = seat.controls.send(Control::Leave);
+            leaving.push((id, seat.task));
+        }
+        let deadline = tokio::time::Instant::now() + self.engine.settings.drain;
+        for (id, mut task) in leaving {
+            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+                warn!(partition = %id, "the batch under way did not end in time and is dropped; its events are handled again");
+                task.abort();
+            }
+            info!(partition = %id, "partition released");
+        }
+    }
+
+    async fn store_away(&self, error: &StoreError) {
+        warn!(%error, "the store does not answer; partitions wait for it");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// What HTTP sees of the engine.
+struct View {
+    engine: Arc<Engine>,
+    owners: mpsc::UnboundedSender<OwnersRequest>,
+}
+
+impl View {
+    fn lag(&self, partition: &PartitionStatus) -> (Option<i64>, Option<u64>) {
+        let end = self.engine.consumer.log_end(&partition.id);
+        let position = partition.position.load(Ordering::Relaxed);
+        (end, end.map(|end| u64::try_from(end - position).unwrap_or_default()))
+    }
+}
+
+impl Operations for View {
+    fn stats(&self) -> StatsView {
+        let lags: Option<Vec<u64>> =
+            self.engine.status.partitions().iter().map(|partition| self.lag(partition).1).collect();
+        self.engine.status.stats(lags.filter(|lags| !lags.is_empty()).map(|lags| lags.iter().sum()))
+    }
+
+    fn partitions(&self) -> Vec<PartitionView> {
+        let view = |partition: &Arc<PartitionStatus>| {
+            let (state, reason, since) = partition.state();
+            let (log_end, lag) = self.lag(partition);
+            PartitionView {
+                topic: partition.id.topic.to_string(),
+                partition: partition.id.partition,
+                state,
+                reason,
+                since,
+                position: partition.position.load(Ordering::Relaxed),
+                log_end,
+                lag,
+                waiting_keys: partition.waiting_lanes.load(Ordering::Relaxed),
+                waiting_events: partition.waiting_events.load(Ordering::Relaxed),
+            }
+        };
+        self.engine.status.partitions().iter().map(view).collect()
+    }
+
+    fn processors(&self) -> Vec<ProcessorStats> {
+        self.engine.status.processors()
+    }
+
+    fn health(&self) -> Health {
+        let status = &self.engine.status;
+        let mut health = Health::default();
+        if status.stopping.load(Ordering::Relaxed) {
+            health.not_ready.push("the service is stopping".to_owned());
+        }
+        if !status.assigned.load(Ordering::Relaxed) {
+            health.not_ready.push("no partition has been assigned yet".to_owned());
+        }
+        if status.paused.load(Ordering::Relaxed) {
+            health.not_ready.push("an operator has paused consumption".to_owned());
+        }
+        health.not_ready.extend(status.outbox.trouble());
+        let broker = self.engine.consumer.health();
+        health.not_live.extend(broker.not_live);
+        health.not_ready.extend(broker.not_ready);
+        for partition in status.partitions() {
+            let (state, reason, _) = partition.state();
+            if state != PartitionState::Running && state != PartitionState::Paused {
+                health.not_ready.push(format!("{}: {}", partition.id, reason.unwrap_or_default()));
+            }
+            if let Some(elapsed) = partition.stuck() {
+                let processor = partition.processor.load(Ordering::Relaxed);
+                let name = self.engine.registry.processors().get(processor).map_or("a processor", |entry| entry.name);
+                health.not_live.push(format!(
+                    "{}: {name} has blocked its thread for {} s without awaiting anything",
+                    partition.id,
+                    elapsed.as_secs()
+                ));
+            }
+        }
+        health
+    }
+
+    fn pause(&self) {
+        self.engine.status.paused.store(true, Ordering::Relaxed);
+        for partition in self.engine.status.partitions() {
+            self.engine.consumer.pause(&partition.id);
+        }
+        let _ = self.owners.send(OwnersRequest::Wake);
+    }
+
+    fn resume(&self) {
+        self.engine.status.paused.store(false, Ordering::Relaxed);
+        // A partition without an owner has no place to begin; each owner resumes its own.
+        let _ = self.owners.send(OwnersRequest::Resume);
+    }
+}

@@ -1,0 +1,178 @@
+//! The record that an event becomes when it cannot be handled: key, payload and headers byte for byte, and why.
+
+use jiff::Timestamp;
+
+use super::identity::cut;
+use crate::broker::{OutgoingRecord, PartitionId, RecordRef};
+
+/// Why an event is a dead letter; the value of `dlq-reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The record is no event.
+    Undecodable,
+    /// No processor handles events of that name.
+    UnknownEvent,
+    /// The data does not fit the schema, or the version or the id is wrong.
+    Invalid,
+    /// The processor refuses the event for good.
+    Rejected,
+    /// The last attempt failed.
+    Exhausted,
+    /// The last attempt took too long.
+    Timeout,
+    /// The last attempt panicked.
+    Panic,
+    /// The record is larger than the service takes.
+    TooLarge,
+}
+
+impl Reason {
+    /// The value of `dlq-reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Undecodable => "undecodable",
+            Self::UnknownEvent => "unknown_event",
+            Self::Invalid => "invalid",
+            Self::Rejected => "rejected",
+            Self::Exhausted => "exhausted",
+            Self::Timeout => "timeout",
+            Self::Panic => "panic",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+/// What is known of a dead letter besides its record.
+#[derive(Debug)]
+pub(crate) struct Verdict<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) reason: Reason,
+    pub(crate) code: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) event_name: &'a str,
+    pub(crate) event_id: &'a str,
+    pub(crate) processor: &'a str,
+    pub(crate) attempts: u32,
+    pub(crate) first_failed_at: Timestamp,
+    pub(crate) replays: u32,
+}
+
+/// The longest error message in a header, in bytes.
+const MESSAGE_LIMIT: usize = 1024;
+
+/// Builds the dead letter of `record`.
+pub(crate) fn record(
+    topic: &str,
+    group: &str,
+    service_version: &str,
+    partition: &PartitionId,
+    record: &RecordRef<'_>,
+    verdict: &Verdict<'_>,
+) -> OutgoingRecord {
+    // A `dlq-` header that came in says nothing that we know to be true; what is true of it is in the verdict.
+    let mut headers: Vec<(Vec<u8>, Option<Vec<u8>>)> = record
+        .headers()
+        .filter(|(name, _)| !is_own_header(name))
+        .map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)))
+        .collect();
+    let mut text = |name: &str, value: &str| headers.push((name.as_bytes().to_vec(), Some(value.as_bytes().to_vec())));
+    text("dlq-id", verdict.id);
+    text("dlq-topic", &partition.topic);
+    text("dlq-partition", &partition.partition.to_string());
+    text("dlq-offset", &record.offset.to_string());
+    if let Some(timestamp) = record.timestamp {
+        text("dlq-timestamp", &timestamp.to_string());
+    }
+    text("dlq-consumer-group", group);
+    text("dlq-event-name", verdict.event_name);
+    text("dlq-event-id", verdict.event_id);
+    text("dlq-processor", verdict.processor);
+    text("dlq-reason", verdict.reason.as_str());
+    text("dlq-error-code", verdict.code);
+    text("dlq-error-message", cut(verdict.message, MESSAGE_LIMIT));
+    text("dlq-attempts", &verdict.attempts.to_string());
+    text("dlq-first-failed-at", &verdict.first_failed_at.to_string());
+    text("dlq-replays", &verdict.replays.to_string());
+    text("dlq-service-version", service_version);
+    OutgoingRecord {
+        topic: topic.to_owned(),
+        partition: None,
+        key: record.key.map(<[u8]>::to_vec),
+        payload: record.payload.map(<[u8]>::to_vec),
+        headers,
+        timestamp: None,
+    }
+}
+
+/// Whether a header belongs to the dead-letter protocol.
+pub(crate) fn is_own_header(name: &[u8]) -> bool {
+    name.starts_with(b"dlq-")
+}
+
+/// The record reduced to what the broker must take: the payload, the key, and where the rest can be read. For a record
+/// that is larger than the dead-letter topic takes.
+pub(crate) fn shrink(record: &OutgoingRecord) -> OutgoingRecord {
+    let essential: [&[u8]; 7] =
+        [b"dlq-id", b"dlq-topic", b"dlq-partition", b"dlq-offset", b"dlq-event-id", b"dlq-reason", b"dlq-error-code"];
+    let mut shrunk = record.clone();
+    shrunk.headers.retain(|(name, _)| essential.contains(&name.as_slice()));
+    shrunk
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::broker::RecordBatch;
+
+    #[test]
+    fn a_dead_letter_keeps_the_record_and_says_why() {
+        let partition = PartitionId {
+            cluster: Arc::from("cluster"),
+            topic_id: Uuid::nil(),
+            topic: Arc::from("things"),
+            partition: 3,
+        };
+        let mut batch = RecordBatch::default();
+        let headers = [(&b"trace"[..], Some(&b"\x00\xff"[..])), (b"dlq-replays", Some(b"99")), (b"trace", None)];
+        batch.push(42, Some(1_700_000_000_000), Some(b"k"), Some(b"\xffpayload"), headers);
+        let long = "é".repeat(MESSAGE_LIMIT);
+        let verdict = Verdict {
+            id: "id-1",
+            reason: Reason::Rejected,
+            code: "not_allowed",
+            message: &long,
+            event_name: "ThingHappened",
+            event_id: "e-1",
+            processor: "EventProcessor_ThingHappened",
+            attempts: 2,
+            first_failed_at: Timestamp::UNIX_EPOCH,
+            replays: 1,
+        };
+        let letter = record("things-dlq", "group", "1.2.3", &partition, &batch.get(0).expect("one record"), &verdict);
+
+        assert_eq!((letter.key.as_deref(), letter.payload.as_deref()), (Some(&b"k"[..]), Some(&b"\xffpayload"[..])));
+        assert_eq!(letter.headers[0], (b"trace".to_vec(), Some(b"\x00\xff".to_vec())));
+        assert_eq!(
+            letter.headers[1],
+            (b"trace".to_vec(), None),
+            "a forged dlq header is dropped, the others keep their order"
+        );
+        let value = |name: &str| {
+            let found: Vec<_> = letter.headers.iter().filter(|(known, _)| known == name.as_bytes()).collect();
+            assert_eq!(found.len(), 1, "{name}");
+            String::from_utf8(found[0].1.clone().expect("a value")).expect("text")
+        };
+        assert_eq!(value("dlq-reason"), "rejected");
+        assert_eq!(value("dlq-offset"), "42");
+        assert_eq!(value("dlq-replays"), "1");
+        assert_eq!(value("dlq-error-message").len(), MESSAGE_LIMIT);
+        assert_eq!(value("dlq-first-failed-at"), "1970-01-01T00:00:00Z");
+        assert_eq!(letter.headers.len(), 18);
+        assert_eq!(shrink(&letter).headers.len(), 7);
+        assert_eq!(shrink(&letter).payload, letter.payload);
+    }
+}

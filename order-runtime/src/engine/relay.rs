@@ -1,0 +1,175 @@
+//! The outbox relay: publishes what a transaction has left in the outbox, in the order of its rows, and deletes a row
+//! only when the broker has acknowledged it.
+//!
+//! A crash between the two repeats a record under the same `dlq-id`; it never loses one.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+use tracing::{error, info, warn};
+
+use super::dead_letter;
+use crate::{
+    broker::{PublishError, Publisher},
+    store::{OutboxRow, Store, StoreError},
+};
+
+/// Rows that are published at once.
+const ROWS: usize = 500;
+/// The outbox may hold this many rows that the broker does not take before partitions pause.
+pub(crate) const BACKLOG_LIMIT: u64 = 10_000;
+
+/// What the relay and the owners share.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    wake: Notify,
+    /// Rows written by this process less rows published by it; never below what is really there.
+    backlog: AtomicU64,
+    /// The broker refuses or does not answer.
+    stuck: AtomicBool,
+    /// Rows that no topic takes; they stay in the store.
+    unpublishable: AtomicU64,
+}
+
+impl Outbox {
+    /// Rows were committed.
+    pub(crate) fn added(&self, rows: usize) {
+        if rows > 0 {
+            self.backlog.fetch_add(rows as u64, Ordering::Relaxed);
+            self.wake.notify_one();
+        }
+    }
+
+    fn published(&self, rows: u64) {
+        // Rows that a former run left behind were never counted, so the count may not go below zero.
+        let _ = self
+            .backlog
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |backlog| Some(backlog.saturating_sub(rows)));
+    }
+
+    /// Whether so much waits to be published that no more should come.
+    pub(crate) fn full(&self) -> bool {
+        self.backlog.load(Ordering::Relaxed) > BACKLOG_LIMIT
+    }
+
+    /// Whether everything has been published.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.backlog.load(Ordering::Relaxed) == 0
+    }
+
+    /// Why records do not leave, where they do not.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        if self.stuck.load(Ordering::Relaxed) {
+            return Some("the dead-letter topic does not take records; they wait in the store".to_owned());
+        }
+        let kept = self.unpublishable.load(Ordering::Relaxed);
+        (kept > 0).then(|| format!("{kept} dead letters are too large for their topic and stay in the store"))
+    }
+}
+
+/// Publishes until it is dropped.
+pub(crate) async fn relay(store: Arc<dyn Store>, publisher: Arc<dyn Publisher>, outbox: Arc<Outbox>) {
+    let mut pace = Pace::default();
+    let mut unpublishable = BTreeSet::new();
+    loop {
+        match publish_all(&*store, &*publisher, &outbox, &mut unpublishable).await {
+            Ok(()) => {
+                if outbox.stuck.swap(false, Ordering::Relaxed) {
+                    info!("the outbox is published again");
+                }
+                pace = Pace::default();
+                // What a former run of the process left behind is found by the first round; later rows are announced.
+                outbox.wake.notified().await;
+            }
+            Err(problem) => {
+                if !outbox.stuck.swap(true, Ordering::Relaxed) {
+                    warn!(%problem, "the outbox is not published; its records stay in the store and are tried again");
+                }
+                tokio::time::sleep(pace.next()).await;
+            }
+        }
+    }
+}
+
+/// What keeps the relay from publishing.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Publish(PublishError),
+}
+
+/// Publishes what is in the outbox now, until it is empty.
+async fn publish_all(
+    store: &dyn Store,
+    publisher: &dyn Publisher,
+    outbox: &Outbox,
+    unpublishable: &mut BTreeSet<i64>,
+) -> Result<(), Problem> {
+    let mut after = 0;
+    loop {
+        let mut rows = store.outbox(after, ROWS).await?;
+        let Some(last) = rows.last() else {
+            outbox.backlog.store(unpublishable.len() as u64, Ordering::Relaxed);
+            return Ok(());
+        };
+        let last = last.id;
+        rows.retain(|row| !unpublishable.contains(&row.id));
+        let results = publisher.publish(rows.iter().map(|row| row.record.clone()).collect()).await;
+        let mut acknowledged = Vec::with_capacity(rows.len());
+        let mut problem = None;
+        for (row, result) in rows.iter().zip(results) {
+            match result {
+                Ok(_) => acknowledged.push(row.id),
+                Err(PublishError::TooLarge { .. }) => match publish_shrunk(publisher, row).await {
+                    Ok(()) => acknowledged.push(row.id),
+                    Err(PublishError::TooLarge { topic }) => {
+                        error!(
+                            row = row.id,
+                            topic,
+                            "a dead letter is too large for its topic and stays in the store; raise the topic's max.message.bytes and restart"
+                        );
+                        unpublishable.insert(row.id);
+                        outbox.unpublishable.store(unpublishable.len() as u64, Ordering::Relaxed);
+                    }
+                    Err(error) => problem = problem.or(Some(error)),
+                },
+                Err(error) => problem = problem.or(Some(error)),
+            }
+        }
+        let left = acknowledged.len() as u64;
+        store.published(acknowledged).await?;
+        outbox.published(left);
+        if let Some(error) = problem {
+            return Err(Problem::Publish(error));
+        }
+        after = last;
+    }
+}
+
+async fn publish_shrunk(publisher: &dyn Publisher, row: &OutboxRow) -> Result<(), PublishError> {
+    let results = publisher.publish(vec![dead_letter::shrink(&row.record)]).await;
+    results.into_iter().next().map_or(Ok(()), |result| result.map(drop))
+}
+
+/// Growing delays between attempts.
+#[derive(Debug, Default)]
+struct Pace {
+    failures: u32,
+}
+
+impl Pace {
+    fn next(&mut self) -> Duration {
+        let delay = Duration::from_millis(100 << self.failures.min(6));
+        self.failures += 1;
+        delay
+    }
+}

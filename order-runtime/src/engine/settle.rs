@@ -1,0 +1,373 @@
+//! What becomes of an event: from the end of an attempt to the effects of its batch.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    attempt::{End, Finished, Item},
+    batch::{Batch, Flow},
+    dead_letter::{self, Reason, Verdict},
+    identity::{self, Fate, RingEntry, cut},
+    retry::{self, Next},
+    unit_of_work::{EventChanges, Merge},
+};
+use crate::{
+    dispatch::{Class, Delivery, DeliveryParts, Outcome},
+    envelope::{self, Envelope},
+    registry::{Lookup, OnExhausted, ProcessorEntry},
+    store::{DeadLetterRow, OutboxRecord, StoreError, WaitingRow, WaitingState},
+};
+
+/// A record larger than this, key and headers included, is not decoded: the largest that a broker takes by default.
+const MAX_EVENT_BYTES: usize = 1024 * 1024;
+/// The longest error message in a waiting row, in bytes.
+const MESSAGE_LIMIT: usize = 1024;
+
+/// An event that has a processor and has not been applied before.
+pub(super) struct Prepared {
+    pub(super) entry: &'static ProcessorEntry,
+    pub(super) processor: usize,
+    pub(super) delivery: Delivery,
+}
+
+/// A failure, as a waiting row or a dead letter tells it.
+struct Failure<'a> {
+    /// The reason of the dead letter, should it come to that.
+    reason: Reason,
+    code: &'a str,
+    message: &'a str,
+}
+
+/// Who a dead letter is, as far as is known.
+#[derive(Default)]
+struct Who<'a> {
+    event_name: &'a str,
+    event_id: Option<&'a str>,
+    processor: Option<(usize, &'static str)>,
+}
+
+impl Batch<'_> {
+    /// Decodes an event and finds its processor. Where there is nothing to call, the event is settled here.
+    pub(super) fn prepare(&mut self, item: &Item, lane: &[u8]) -> Result<Prepared, Flow> {
+        let record = item.record();
+        if record.size() > MAX_EVENT_BYTES {
+            let message = format!("the record has {} bytes; the service takes {MAX_EVENT_BYTES}", record.size());
+            let failure = Failure { reason: Reason::TooLarge, code: "too_large", message: &message };
+            return Err(self.dead_letter(item, lane, &Who::default(), &failure));
+        }
+        let envelope = match envelope::decode(&record) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                let failure = Failure { reason: Reason::Undecodable, code: error.code, message: &error.message };
+                return Err(self.dead_letter(item, lane, &Who::default(), &failure));
+            }
+        };
+        let event_id = self.event_id(&envelope, item);
+        let name = envelope.name.of(record.payload.unwrap_or_default()).to_owned();
+        let who = Who { event_name: &name, event_id: Some(&event_id), processor: None };
+        if let Some(flow) = self.repeated(item, lane, &who) {
+            return Err(flow);
+        }
+        match self.partition.engine.registry.find(&name, envelope.version) {
+            Lookup::Found(processor, entry) => {
+                let delivery = Delivery::new(DeliveryParts {
+                    registry: Arc::clone(&self.partition.engine.registry),
+                    partition: Arc::clone(&self.partition.id),
+                    records: Arc::clone(&item.records),
+                    index: item.index,
+                    envelope,
+                    event_id: event_id.into(),
+                    attempt: item.attempts + 1,
+                    unit: Arc::clone(&self.partition.unit),
+                    changes: EventChanges::default(),
+                });
+                if item.attempts > 0 {
+                    self.effects.tally.retried += 1;
+                    self.effects.tally.processor(processor)[2] += 1;
+                }
+                self.partition.status.processor.store(processor, std::sync::atomic::Ordering::Relaxed);
+                Ok(Prepared { entry, processor, delivery })
+            }
+            Lookup::UnknownEvent => {
+                let message = format!("no processor handles the event `{}`", cut(&name, 100));
+                let failure = Failure { reason: Reason::UnknownEvent, code: "unknown_event", message: &message };
+                Err(self.dead_letter(item, lane, &who, &failure))
+            }
+            Lookup::UnknownVersion => {
+                let message = format!("no processor handles version {} of the event `{name}`", envelope.version);
+                let failure = Failure { reason: Reason::Invalid, code: "unknown_version", message: &message };
+                Err(self.dead_letter(item, lane, &who, &failure))
+            }
+        }
+    }
+
+    fn event_id(&self, envelope: &Envelope, item: &Item) -> String {
+        let record = item.record();
+        match &envelope.id {
+            Some(id) => id.of(record.payload.unwrap_or_default()).to_owned(),
+            None => identity::id_of_place(&self.partition.id, record.offset),
+        }
+    }
+
+    /// Settles an event whose id its key has seen before; `None` for one that is new, or a replay that is due its turn.
+    fn repeated(&mut self, item: &Item, lane: &[u8], who: &Who<'_>) -> Option<Flow> {
+        let record = item.record();
+        let ring = self.effects.ring(&identity::ring_key(&self.partition.id, &record))?;
+        let known = ring.find(who.event_id.unwrap_or_default())?;
+        let (hash, fate) = (known.hash, known.fate);
+        let replays_a_dead_letter = fate == Fate::DeadLettered && self.replayed(item, who).is_some();
+        if replays_a_dead_letter {
+            return None;
+        }
+        if hash == identity::payload_hash(record.payload) {
+            self.effects.tally.skipped += 1;
+            self.release(item, lane);
+            return Some(Flow::Free);
+        }
+        let failure = Failure {
+            reason: Reason::Invalid,
+            code: "event_id_reused",
+            message: "another event with this id but another payload was received before; give each event an id of its own",
+        };
+        // The ring keeps the first event of the id, so the second is told under no id.
+        let nameless = Who { event_id: None, ..Who { event_name: who.event_name, ..Who::default() } };
+        Some(self.dead_letter(item, lane, &nameless, &failure))
+    }
+
+    /// The dead letter that this record is a replay of. What its headers say counts only where the store says the same.
+    fn replayed(&self, item: &Item, who: &Who<'_>) -> Option<&DeadLetterRow> {
+        let id = std::str::from_utf8(item.record().header("dlq-id")?).ok()?;
+        let row = self.effects.known_dead_letters.get(id)?;
+        (Some(row.event_id.as_str()) == who.event_id || row.event_id.is_empty()).then_some(row)
+    }
+
+    /// Settles an ended attempt; `Err` gives the event back when it has to run again without a failure of its own.
+    pub(super) async fn settle(&mut self, finished: Finished) -> Result<Result<Flow, Item>, StoreError> {
+        let Finished { item, lane, processor, delivery, end } = finished;
+        let entry = self.partition.engine.registry.processors()[processor];
+        Ok(Ok(match end {
+            End::Returned(Outcome::Done) => loop {
+                match self.partition.unit.merge(delivery.changes(), self.now()) {
+                    Merge::Merged => {
+                        self.effects.tally.ok += 1;
+                        self.effects.tally.processor(processor)[0] += 1;
+                        break self.done(&item, &lane, &delivery, Fate::Handled);
+                    }
+                    Merge::Unloaded => self.load_wanted().await?,
+                    Merge::Stale => return Ok(Err(item)),
+                }
+            },
+            End::Returned(Outcome::Invalid(invalid)) => {
+                let message = invalid.to_string();
+                let failure = Failure { reason: Reason::Invalid, code: "invalid_data", message: &message };
+                self.dead_letter(&item, &lane, &who(&delivery, processor, entry), &failure)
+            }
+            End::Returned(Outcome::Failed(failed)) => {
+                let code: Cow<'_, str> = failed.code;
+                let failure = |reason| Failure { reason, code: &code, message: &failed.message };
+                match failed.class {
+                    Class::Skip => {
+                        self.effects.tally.skipped += 1;
+                        self.done(&item, &lane, &delivery, Fate::Skipped)
+                    }
+                    Class::DeadLetter => {
+                        let who = who(&delivery, processor, entry);
+                        self.dead_letter(&item, &lane, &who, &failure(Reason::Rejected))
+                    }
+                    Class::Retry => self.failed(item, &lane, &delivery, processor, entry, &failure(Reason::Exhausted)),
+                    Class::ParkKey => self.hold(&item, &lane, OnExhausted::ParkKey, &failure(Reason::Rejected)),
+                    Class::Stop => self.hold(&item, &lane, OnExhausted::Stop, &failure(Reason::Rejected)),
+                }
+            }
+            End::Panicked(message) => {
+                let failure = Failure { reason: Reason::Panic, code: "panic", message: &message };
+                self.failed(item, &lane, &delivery, processor, entry, &failure)
+            }
+            End::TimedOut(limit) => {
+                let message = format!("the processor did not return within {}", humantime::format_duration(limit));
+                let failure = Failure { reason: Reason::Timeout, code: "timeout", message: &message };
+                self.failed(item, &lane, &delivery, processor, entry, &failure)
+            }
+        }))
+    }
+
+    /// An attempt failed with a failure that may pass.
+    fn failed(
+        &mut self,
+        mut item: Item,
+        lane: &[u8],
+        delivery: &Delivery,
+        processor: usize,
+        entry: &'static ProcessorEntry,
+        failure: &Failure<'_>,
+    ) -> Flow {
+        let now = self.now();
+        item.attempts += 1;
+        item.first_failed_at.get_or_insert(now);
+        let since = item.row.as_ref().map(|row| row.since).or(item.first_failed_at).unwrap_or(now);
+        let limit = self.partition.engine.settings.retry_max_elapsed;
+        match retry::next(&entry.policy, limit, item.attempts, since, now, rand::random()) {
+            Next::Again(delay) if delay <= retry::IN_PLACE => self.again_in_place(item, lane, delay),
+            Next::Again(delay) => {
+                self.wait_with(&item, lane, WaitingState::Retry, delay, Some(failure));
+                Flow::Waits
+            }
+            Next::Exhausted => match entry.policy.on_exhausted {
+                OnExhausted::DeadLetter => self.dead_letter(&item, lane, &who(delivery, processor, entry), failure),
+                held => self.hold(&item, lane, held, failure),
+            },
+        }
+    }
+
+    /// Only an operator releases this event and what follows it.
+    fn hold(&mut self, item: &Item, lane: &[u8], how: OnExhausted, failure: &Failure<'_>) -> Flow {
+        self.wait_with(item, lane, WaitingState::Held(how), Duration::ZERO, Some(failure));
+        Flow::Waits
+    }
+
+    /// An event waits from now on.
+    pub(super) fn wait(&mut self, item: &Item, lane: &[u8], state: WaitingState) {
+        self.wait_with(item, lane, state, Duration::ZERO, None);
+    }
+
+    fn wait_with(
+        &mut self,
+        item: &Item,
+        lane: &[u8],
+        state: WaitingState,
+        delay: Duration,
+        failure: Option<&Failure<'_>>,
+    ) {
+        let record = item.record();
+        let now = self.now();
+        let earlier = item.row.as_deref();
+        let (error_code, error_message) = match (failure, earlier) {
+            (Some(failure), _) => (failure.code.to_owned(), cut(failure.message, MESSAGE_LIMIT).to_owned()),
+            (None, Some(row)) => (row.error_code.clone(), row.error_message.clone()),
+            (None, None) => (String::new(), String::new()),
+        };
+        let row = WaitingRow {
+            offset: record.offset,
+            lane: lane.to_vec(),
+            state,
+            attempts: item.attempts,
+            since: earlier.map_or(now, |row| row.since),
+            first_failed_at: item.first_failed_at,
+            due: now.checked_add(delay).unwrap_or(Timestamp::MAX),
+            error_code,
+            error_message,
+            key: record.key.map(<[u8]>::to_vec),
+            payload: record.payload.map(<[u8]>::to_vec),
+            headers: record.encoded_headers().to_vec(),
+            timestamp: record.timestamp,
+        };
+        self.effects.waiting.insert(row.offset, row);
+    }
+
+    /// An event is handled or skipped.
+    fn done(&mut self, item: &Item, lane: &[u8], delivery: &Delivery, fate: Fate) -> Flow {
+        self.remember(item, delivery.event_id(), delivery.event_name(), fate);
+        self.release(item, lane);
+        Flow::Free
+    }
+
+    /// An event becomes a dead letter, and its lane goes on.
+    fn dead_letter(&mut self, item: &Item, lane: &[u8], who: &Who<'_>, failure: &Failure<'_>) -> Flow {
+        let record = item.record();
+        let now = self.now();
+        let engine = &self.partition.engine;
+        let replayed = self.replayed(item, who);
+        let id = replayed.map_or_else(
+            || identity::dead_letter_id(&self.partition.id, record.offset),
+            |earlier| earlier.dlq_id.clone(),
+        );
+        let replays = replayed.map_or(0, |earlier| earlier.replays + 1);
+        let fallback_id;
+        let event_id = if let Some(id) = who.event_id {
+            id
+        } else {
+            fallback_id = identity::id_of_place(&self.partition.id, record.offset);
+            &fallback_id
+        };
+        let letter = dead_letter::record(
+            &engine.settings.dlq_topic,
+            &engine.settings.group,
+            engine.settings.service_version,
+            &self.partition.id,
+            &record,
+            &Verdict {
+                id: &id,
+                reason: failure.reason,
+                code: failure.code,
+                message: failure.message,
+                event_name: who.event_name,
+                event_id,
+                processor: who.processor.map_or("", |(_, name)| name),
+                attempts: item.attempts.max(u32::from(who.processor.is_some())),
+                first_failed_at: item.first_failed_at.unwrap_or(now),
+                replays,
+            },
+        );
+        self.effects.dead_letters.push(DeadLetterRow {
+            dlq_id: id,
+            event_id: event_id.to_owned(),
+            hash: identity::payload_hash(record.payload),
+            replays,
+            reason: failure.reason.as_str().to_owned(),
+            code: failure.code.to_owned(),
+            at: now,
+        });
+        self.effects.outbox.push(OutboxRecord { source_offset: record.offset, record: letter });
+        self.effects.tally.dead_lettered += 1;
+        if let Some((processor, _)) = who.processor {
+            self.effects.tally.processor(processor)[1] += 1;
+        }
+        if let Some(id) = who.event_id {
+            self.remember(item, id, who.event_name, Fate::DeadLettered);
+        }
+        self.release(item, lane);
+        Flow::Free
+    }
+
+    /// The store cannot keep what this event changes.
+    pub(super) fn refused(&mut self, item: &Item, lane: &[u8], message: &str) {
+        let record = item.record();
+        let envelope = envelope::decode(&record).ok();
+        let id = envelope.as_ref().map(|envelope| self.event_id(envelope, item));
+        let name = envelope.as_ref().map_or("", |envelope| envelope.name.of(record.payload.unwrap_or_default()));
+        let who = Who { event_name: name, event_id: id.as_deref(), processor: None };
+        let failure = Failure { reason: Reason::Rejected, code: "store_refused", message };
+        self.dead_letter(item, lane, &who, &failure);
+    }
+
+    /// Notes in the key's ring what became of an event.
+    fn remember(&mut self, item: &Item, id: &str, name: &str, fate: Fate) {
+        let record = item.record();
+        let hash = identity::payload_hash(record.payload);
+        let at = self.now();
+        let key = identity::ring_key(&self.partition.id, &record);
+        self.effects.ring_mut(key).replace(&RingEntry { id, hash, fate, name, at });
+    }
+
+    /// An event that has waited no longer does.
+    fn release(&mut self, item: &Item, lane: &[u8]) {
+        if item.row.is_some() {
+            let offset = item.record().offset;
+            self.effects.waiting.remove(&offset);
+            self.effects.released.insert(offset, lane.into());
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.partition.engine.clock.now()
+    }
+}
+
+fn who<'a>(delivery: &'a Delivery, processor: usize, entry: &'static ProcessorEntry) -> Who<'a> {
+    Who {
+        event_name: delivery.event_name(),
+        event_id: Some(delivery.event_id()),
+        processor: Some((processor, entry.name)),
+    }
+}

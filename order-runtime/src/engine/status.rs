@@ -1,0 +1,262 @@
+//! The engine's counters and the state of its partitions, written by the owners, read by HTTP.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{
+    observe::{PartitionState, ProcessorStats, StatsView},
+    relay::Outbox,
+};
+use crate::broker::PartitionId;
+
+/// A task that has not come to a point of rest for so long is stuck: a processor that computes without end, say.
+const STUCK: Duration = Duration::from_mins(1);
+
+/// What one committed batch adds to the counters.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Tally {
+    pub(crate) consumed: u64,
+    pub(crate) ok: u64,
+    pub(crate) skipped: u64,
+    pub(crate) dead_lettered: u64,
+    pub(crate) retried: u64,
+    /// By processor: handled, dead-lettered, retried. Empty until one of them is counted.
+    pub(crate) processors: Vec<[u64; 3]>,
+}
+
+impl Tally {
+    pub(crate) fn processor(&mut self, index: usize) -> &mut [u64; 3] {
+        if self.processors.len() <= index {
+            self.processors.resize(index + 1, [0; 3]);
+        }
+        &mut self.processors[index]
+    }
+}
+
+/// By topic and number, so that a list of them is in order.
+type Partitions = BTreeMap<(Arc<str>, i32), Arc<PartitionStatus>>;
+
+/// Everything that is shown of the engine.
+#[derive(Debug)]
+pub(crate) struct Status {
+    consumed: AtomicU64,
+    ok: AtomicU64,
+    skipped: AtomicU64,
+    dead_lettered: AtomicU64,
+    retried: AtomicU64,
+    processors: Vec<[AtomicU64; 3]>,
+    rate: Mutex<Rate>,
+    partitions: Mutex<Partitions>,
+    /// Set by the first assignment, also by an empty one.
+    pub(crate) assigned: AtomicBool,
+    /// An operator has paused consumption.
+    pub(crate) paused: AtomicBool,
+    /// The service is draining.
+    pub(crate) stopping: AtomicBool,
+    pub(crate) outbox: Arc<Outbox>,
+}
+
+impl Status {
+    pub(crate) fn new(processors: usize, outbox: Arc<Outbox>) -> Self {
+        Self {
+            consumed: AtomicU64::default(),
+            ok: AtomicU64::default(),
+            skipped: AtomicU64::default(),
+            dead_lettered: AtomicU64::default(),
+            retried: AtomicU64::default(),
+            processors: (0..processors).map(|_| Default::default()).collect(),
+            rate: Mutex::default(),
+            partitions: Mutex::default(),
+            assigned: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            outbox,
+        }
+    }
+
+    /// Adds what a batch has done; called once its transaction is committed.
+    pub(crate) fn add(&self, tally: &Tally) {
+        let add = |counter: &AtomicU64, count: u64| {
+            if count > 0 {
+                counter.fetch_add(count, Ordering::Relaxed);
+            }
+        };
+        add(&self.consumed, tally.consumed);
+        add(&self.ok, tally.ok);
+        add(&self.skipped, tally.skipped);
+        add(&self.dead_lettered, tally.dead_lettered);
+        add(&self.retried, tally.retried);
+        for (counters, counts) in self.processors.iter().zip(&tally.processors) {
+            for (counter, count) in counters.iter().zip(counts) {
+                add(counter, *count);
+            }
+        }
+    }
+
+    pub(crate) fn processors(&self) -> Vec<ProcessorStats> {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        self.processors
+            .iter()
+            .map(|[ok, dead_lettered, retried]| ProcessorStats {
+                ok: read(ok),
+                dead_lettered: read(dead_lettered),
+                retried: read(retried),
+            })
+            .collect()
+    }
+
+    pub(crate) fn add_partition(&self, partition: Arc<PartitionStatus>) {
+        let name = (Arc::clone(&partition.id.topic), partition.id.partition);
+        self.partitions.lock().insert(name, partition);
+    }
+
+    pub(crate) fn remove_partition(&self, id: &PartitionId) {
+        self.partitions.lock().remove(&(Arc::clone(&id.topic), id.partition));
+    }
+
+    pub(crate) fn partitions(&self) -> Vec<Arc<PartitionStatus>> {
+        self.partitions.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn stats(&self, lag: Option<u64>) -> StatsView {
+        let consumed = self.consumed.load(Ordering::Relaxed);
+        StatsView {
+            consumed,
+            ok: self.ok.load(Ordering::Relaxed),
+            skipped: self.skipped.load(Ordering::Relaxed),
+            waiting: self.partitions().iter().map(|p| p.waiting_events.load(Ordering::Relaxed) as u64).sum(),
+            dead_lettered: self.dead_lettered.load(Ordering::Relaxed),
+            retried: self.retried.load(Ordering::Relaxed),
+            per_second: self.rate.lock().measure(Instant::now(), consumed),
+            lag,
+        }
+    }
+}
+
+/// Records per second over the last ten seconds.
+#[derive(Debug, Default)]
+struct Rate {
+    samples: VecDeque<(Instant, u64)>,
+}
+
+impl Rate {
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    /// Notes a reading of the counter and answers the rate since the oldest reading within the window.
+    fn measure(&mut self, now: Instant, count: u64) -> f64 {
+        // Two readings within a tenth of a second would keep the window full of nothing.
+        if self.samples.back().is_none_or(|(at, _)| now - *at >= Self::WINDOW / 100) {
+            self.samples.push_back((now, count));
+        }
+        while self.samples.get(1).is_some_and(|(at, _)| now - *at > Self::WINDOW) {
+            self.samples.pop_front();
+        }
+        let Some((since, base)) = self.samples.front() else { return 0.0 };
+        let seconds = (now - *since).as_secs_f64();
+        if seconds < 0.001 {
+            return 0.0;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a rate is shown, not computed with")]
+        let counted = (count - base) as f64;
+        counted / seconds
+    }
+}
+
+/// One assigned partition.
+#[derive(Debug)]
+pub(crate) struct PartitionStatus {
+    pub(crate) id: Arc<PartitionId>,
+    pub(crate) position: AtomicI64,
+    pub(crate) waiting_lanes: AtomicUsize,
+    pub(crate) waiting_events: AtomicUsize,
+    state: Mutex<(PartitionState, Option<String>, Timestamp)>,
+    /// When the owner began what it does now; `None` while it rests.
+    busy: Mutex<Option<Instant>>,
+    /// The processor that was called last; where the owner is stuck, it is stuck in this one.
+    pub(crate) processor: AtomicUsize,
+}
+
+impl PartitionStatus {
+    pub(crate) fn new(id: Arc<PartitionId>, position: i64, now: Timestamp) -> Self {
+        Self {
+            id,
+            position: AtomicI64::new(position),
+            waiting_lanes: AtomicUsize::default(),
+            waiting_events: AtomicUsize::default(),
+            state: Mutex::new((PartitionState::Running, None, now)),
+            busy: Mutex::default(),
+            processor: AtomicUsize::new(usize::MAX),
+        }
+    }
+
+    pub(crate) fn set(&self, state: PartitionState, reason: Option<String>, now: Timestamp) {
+        let mut known = self.state.lock();
+        if known.0 != state {
+            known.2 = now;
+        }
+        known.0 = state;
+        known.1 = reason;
+    }
+
+    pub(crate) fn state(&self) -> (PartitionState, Option<String>, Timestamp) {
+        self.state.lock().clone()
+    }
+
+    /// The owner works from now on.
+    pub(crate) fn begin_work(&self) {
+        *self.busy.lock() = Some(Instant::now());
+    }
+
+    /// The owner rests, or waits for something that has a name.
+    pub(crate) fn rest(&self) {
+        *self.busy.lock() = None;
+    }
+
+    /// For how long the owner has been stuck, where it is.
+    pub(crate) fn stuck(&self) -> Option<Duration> {
+        let busy = (*self.busy.lock())?;
+        let elapsed = busy.elapsed();
+        (elapsed > STUCK).then_some(elapsed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_covers_the_last_ten_seconds() {
+        let mut rate = Rate::default();
+        let start = Instant::now();
+        assert!(rate.measure(start, 0).abs() < f64::EPSILON);
+        for second in 1..=30 {
+            rate.measure(start + Duration::from_secs(second), second * 100);
+        }
+        let now = rate.measure(start + Duration::from_secs(31), 3_100);
+        assert!((now - 100.0).abs() < 1.0, "{now}");
+        let later = rate.measure(start + Duration::from_secs(60), 3_100);
+        assert!(later < 1.0, "{later}");
+    }
+
+    #[test]
+    fn counters_add_up_by_processor() {
+        let status = Status::new(2, Arc::default());
+        let mut tally = Tally { consumed: 3, ok: 2, ..Tally::default() };
+        tally.processor(1)[0] += 2;
+        status.add(&tally);
+        status.add(&tally);
+        assert_eq!(status.stats(None).consumed, 6);
+        assert_eq!(status.processors()[1].ok, 4);
+        assert_eq!(status.processors()[0].ok, 0);
+    }
+}

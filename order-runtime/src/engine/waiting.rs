@@ -1,0 +1,299 @@
+//! Lanes that wait: keys whose first event failed, runs on or is held, and the later events of the key behind it.
+//!
+//! This is the memory of what the store holds as waiting rows. It changes only after a commit, by the partition's owner
+//! task, so it never says more than the store does.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use foldhash::fast::RandomState;
+use jiff::Timestamp;
+
+use crate::{
+    broker::{Headers, RecordBatch, RecordRef},
+    registry::OnExhausted,
+    store::{WaitingRow, WaitingState},
+};
+
+/// The name of a lane: events of one lane are handled one after the other.
+pub(crate) type Lane = Box<[u8]>;
+
+/// Writes the lane of a record into `lane`: its key, or for a record without one a lane of its own.
+pub(crate) fn lane_of(record: &RecordRef<'_>, lane: &mut Vec<u8>) {
+    lane.clear();
+    match record.key {
+        Some(key) => {
+            lane.push(1);
+            lane.extend_from_slice(key);
+        }
+        None => {
+            lane.push(0);
+            lane.extend_from_slice(&record.offset.to_be_bytes());
+        }
+    }
+}
+
+/// An event that waits.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiter {
+    pub(crate) row: Arc<WaitingRow>,
+    /// Its record, as a batch of one.
+    pub(crate) records: Arc<RecordBatch>,
+}
+
+impl Waiter {
+    pub(crate) fn new(row: WaitingRow) -> Self {
+        let mut records = RecordBatch::default();
+        records.push(
+            row.offset,
+            row.timestamp,
+            row.key.as_deref(),
+            row.payload.as_deref(),
+            Headers::decode(&row.headers),
+        );
+        Self { row: Arc::new(row), records: Arc::new(records) }
+    }
+
+    fn size(&self) -> usize {
+        self.records.size() + size_of::<WaitingRow>()
+    }
+}
+
+/// All lanes of a partition that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    lanes: HashMap<Lane, VecDeque<Waiter>, RandomState>,
+    due: BTreeSet<(Timestamp, Lane)>,
+    events: usize,
+    bytes: usize,
+    held: usize,
+}
+
+impl Waiting {
+    /// What the store holds at an assignment. Nothing of it runs in this process yet, so what was running is due.
+    pub(crate) fn assigned(rows: Vec<WaitingRow>, now: Timestamp) -> Self {
+        let mut waiting = Self::default();
+        for mut row in rows {
+            if row.state == WaitingState::Running {
+                row.state = WaitingState::Retry;
+                row.due = now;
+            }
+            waiting.insert(row);
+        }
+        waiting
+    }
+
+    /// Whether events of this lane have to wait.
+    pub(crate) fn holds(&self, lane: &[u8]) -> bool {
+        !self.lanes.is_empty() && self.lanes.contains_key(lane)
+    }
+
+    /// The events of a lane, first one first.
+    pub(crate) fn lane(&self, lane: &[u8]) -> impl Iterator<Item = &Waiter> {
+        self.lanes.get(lane).into_iter().flatten()
+    }
+
+    /// The lanes whose first event is due, longest due first.
+    pub(crate) fn due(&self, now: Timestamp) -> Vec<Lane> {
+        self.due.iter().take_while(|(due, _)| *due <= now).map(|(_, lane)| lane.clone()).collect()
+    }
+
+    /// When the next lane is due.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// The number of lanes.
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// The number of events.
+    pub(crate) fn events(&self) -> usize {
+        self.events
+    }
+
+    /// About the memory that they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The lanes that only an operator releases.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// The event that stops the whole partition, where there is one.
+    pub(crate) fn stopped_by(&self) -> Option<&WaitingRow> {
+        if self.held == 0 {
+            return None;
+        }
+        self.lanes
+            .values()
+            .filter_map(|lane| lane.front())
+            .map(|waiter| &*waiter.row)
+            .find(|row| row.state == WaitingState::Held(OnExhausted::Stop))
+    }
+
+    /// Makes every event due that stopped the partition: its operator wants it tried again.
+    pub(crate) fn release_stopped(&mut self, now: Timestamp) {
+        let lanes: Vec<Lane> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| {
+                lane.front().is_some_and(|waiter| waiter.row.state == WaitingState::Held(OnExhausted::Stop))
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for lane in lanes {
+            self.change(&lane, |events| {
+                if let Some(first) = events.front_mut() {
+                    let mut row = (*first.row).clone();
+                    row.state = WaitingState::Retry;
+                    row.due = now;
+                    first.row = Arc::new(row);
+                }
+            });
+        }
+    }
+
+    /// Adds an event, or replaces the state of one that waits already.
+    pub(crate) fn insert(&mut self, row: WaitingRow) {
+        let lane: Lane = row.lane.clone().into();
+        let waiter = Waiter::new(row);
+        self.change(&lane, |events| {
+            // New events come at the end, so the search is short where it matters.
+            match events.iter().rposition(|known| known.row.offset <= waiter.row.offset) {
+                Some(place) if events[place].row.offset == waiter.row.offset => events[place] = waiter,
+                Some(place) => events.insert(place + 1, waiter),
+                None => events.push_front(waiter),
+            }
+        });
+    }
+
+    /// Removes an event that has been settled.
+    pub(crate) fn remove(&mut self, lane: &[u8], offset: i64) {
+        self.change(lane, |events| events.retain(|waiter| waiter.row.offset != offset));
+    }
+
+    /// Changes a lane and keeps the counts and the order of due lanes right.
+    fn change(&mut self, name: &[u8], work: impl FnOnce(&mut VecDeque<Waiter>)) {
+        let mut lane = self.lanes.remove(name).unwrap_or_default();
+        self.uncount(name, &lane);
+        work(&mut lane);
+        if lane.is_empty() {
+            return;
+        }
+        self.events += lane.len();
+        self.bytes += lane.iter().map(Waiter::size).sum::<usize>();
+        if let Some(first) = lane.front() {
+            match first.row.state {
+                WaitingState::Retry => {
+                    self.due.insert((first.row.due, name.into()));
+                }
+                // What was behind and is first now need not wait any longer.
+                WaitingState::Behind => {
+                    self.due.insert((first.row.since, name.into()));
+                }
+                WaitingState::Running => {}
+                WaitingState::Held(_) => self.held += 1,
+            }
+        }
+        self.lanes.insert(name.into(), lane);
+    }
+
+    fn uncount(&mut self, name: &[u8], lane: &VecDeque<Waiter>) {
+        self.events -= lane.len();
+        self.bytes -= lane.iter().map(Waiter::size).sum::<usize>();
+        if let Some(first) = lane.front() {
+            match first.row.state {
+                WaitingState::Retry => {
+                    self.due.remove(&(first.row.due, name.into()));
+                }
+                WaitingState::Behind => {
+                    self.due.remove(&(first.row.since, name.into()));
+                }
+                WaitingState::Running => {}
+                WaitingState::Held(_) => self.held -= 1,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn row(lane: &[u8], offset: i64, state: WaitingState, due: u64) -> WaitingRow {
+        WaitingRow {
+            offset,
+            lane: lane.to_vec(),
+            state,
+            attempts: 0,
+            since: at(1),
+            first_failed_at: None,
+            due: at(due),
+            error_code: String::new(),
+            error_message: String::new(),
+            key: Some(lane.to_vec()),
+            payload: Some(vec![b'x'; 10]),
+            headers: Vec::new(),
+            timestamp: None,
+        }
+    }
+
+    #[test]
+    fn a_lane_is_due_by_its_first_event() {
+        let mut waiting = Waiting::default();
+        waiting.insert(row(b"a", 5, WaitingState::Retry, 50));
+        waiting.insert(row(b"a", 7, WaitingState::Behind, 0));
+        waiting.insert(row(b"b", 6, WaitingState::Retry, 20));
+        assert_eq!(waiting.due(at(30)), [Lane::from(&b"b"[..])]);
+        assert_eq!(waiting.next_due(), Some(at(20)));
+        assert!(waiting.holds(b"a") && !waiting.holds(b"c"));
+
+        waiting.remove(b"a", 5);
+        assert_eq!(waiting.next_due(), Some(at(1)), "what was behind is due at once");
+        waiting.remove(b"a", 7);
+        waiting.remove(b"b", 6);
+        assert_eq!((waiting.lanes(), waiting.events(), waiting.bytes(), waiting.next_due()), (0, 0, 0, None));
+    }
+
+    #[test]
+    fn rows_come_in_any_order_and_stand_by_offset() {
+        let mut waiting = Waiting::default();
+        for offset in [9, 3, 6] {
+            waiting.insert(row(b"a", offset, WaitingState::Behind, 0));
+        }
+        waiting.insert(row(b"a", 3, WaitingState::Retry, 70));
+        let offsets: Vec<_> = waiting.lane(b"a").map(|waiter| waiter.row.offset).collect();
+        assert_eq!(offsets, [3, 6, 9]);
+        assert_eq!((waiting.events(), waiting.next_due()), (3, Some(at(70))));
+    }
+
+    #[test]
+    fn what_ran_in_another_process_is_due_here() {
+        let waiting = Waiting::assigned(vec![row(b"a", 1, WaitingState::Running, 99)], at(10));
+        assert_eq!(waiting.due(at(10)).len(), 1);
+    }
+
+    #[test]
+    fn a_held_event_stops_its_partition_until_it_is_released() {
+        let mut waiting = Waiting::default();
+        waiting.insert(row(b"a", 1, WaitingState::Held(OnExhausted::Stop), 0));
+        waiting.insert(row(b"b", 2, WaitingState::Held(OnExhausted::ParkKey), 0));
+        assert_eq!(waiting.stopped_by().map(|row| row.offset), Some(1));
+        assert_eq!((waiting.held(), waiting.next_due()), (2, None));
+        waiting.release_stopped(at(5));
+        assert_eq!(waiting.stopped_by(), None);
+        assert_eq!(waiting.due(at(5)).len(), 1);
+    }
+}
