@@ -3,6 +3,8 @@
 //! Only `broker/kafka` and `broker/embedded` name the Kafka client. Everything above sees records, partitions and these traits, so the
 //! engine runs unchanged against a broker that a test steers.
 
+#[cfg(test)]
+pub(crate) mod memory;
 pub mod record;
 
 use std::{fmt, sync::Arc};

@@ -54,6 +54,12 @@ impl Item {
         }
     }
 
+    /// An attempt at it has failed.
+    pub(crate) fn count_failure(&mut self, now: Timestamp) {
+        self.attempts += 1;
+        self.first_failed_at.get_or_insert(now);
+    }
+
     pub(crate) fn record(&self) -> RecordRef<'_> {
         #[expect(clippy::expect_used, reason = "an item is made with an index of its own batch")]
         self.records.get(self.index).expect("an item's record is in its batch")

@@ -144,7 +144,7 @@ impl Batch<'_> {
 
     /// Settles an ended attempt; `Err` gives the event back when it has to run again without a failure of its own.
     pub(super) async fn settle(&mut self, finished: Finished) -> Result<Result<Flow, Item>, StoreError> {
-        let Finished { item, lane, processor, delivery, end } = finished;
+        let Finished { mut item, lane, processor, delivery, end } = finished;
         let entry = self.partition.engine.registry.processors()[processor];
         Ok(Ok(match end {
             End::Returned(Outcome::Done) => loop {
@@ -159,6 +159,7 @@ impl Batch<'_> {
                 }
             },
             End::Returned(Outcome::Invalid(invalid)) => {
+                item.count_failure(self.now());
                 let message = invalid.to_string();
                 let failure = Failure { reason: Reason::Invalid, code: "invalid_data", message: &message };
                 self.dead_letter(&item, &lane, &who(&delivery, processor, entry), &failure)
@@ -166,6 +167,9 @@ impl Batch<'_> {
             End::Returned(Outcome::Failed(failed)) => {
                 let code: Cow<'_, str> = failed.code;
                 let failure = |reason| Failure { reason, code: &code, message: &failed.message };
+                if failed.class != Class::Skip {
+                    item.count_failure(self.now());
+                }
                 match failed.class {
                     Class::Skip => {
                         self.effects.tally.skipped += 1;
@@ -181,10 +185,12 @@ impl Batch<'_> {
                 }
             }
             End::Panicked(message) => {
+                item.count_failure(self.now());
                 let failure = Failure { reason: Reason::Panic, code: "panic", message: &message };
                 self.failed(item, &lane, &delivery, processor, entry, &failure)
             }
             End::TimedOut(limit) => {
+                item.count_failure(self.now());
                 let message = format!("the processor did not return within {}", humantime::format_duration(limit));
                 let failure = Failure { reason: Reason::Timeout, code: "timeout", message: &message };
                 self.failed(item, &lane, &delivery, processor, entry, &failure)
@@ -195,7 +201,7 @@ impl Batch<'_> {
     /// An attempt failed with a failure that may pass.
     fn failed(
         &mut self,
-        mut item: Item,
+        item: Item,
         lane: &[u8],
         delivery: &Delivery,
         processor: usize,
@@ -203,8 +209,6 @@ impl Batch<'_> {
         failure: &Failure<'_>,
     ) -> Flow {
         let now = self.now();
-        item.attempts += 1;
-        item.first_failed_at.get_or_insert(now);
         let since = item.row.as_ref().map(|row| row.since).or(item.first_failed_at).unwrap_or(now);
         let limit = self.partition.engine.settings.retry_max_elapsed;
         match retry::next(&entry.policy, limit, item.attempts, since, now, rand::random()) {
@@ -304,7 +308,7 @@ impl Batch<'_> {
                 event_name: who.event_name,
                 event_id,
                 processor: who.processor.map_or("", |(_, name)| name),
-                attempts: item.attempts.max(u32::from(who.processor.is_some())),
+                attempts: item.attempts,
                 first_failed_at: item.first_failed_at.unwrap_or(now),
                 replays,
             },

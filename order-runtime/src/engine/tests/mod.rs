@@ -1,0 +1,5 @@
+//! The engine on the in-memory broker and store: what the delivery guarantees say, without a thread or a socket.
+
+mod delivery;
+mod failures;
+mod rig;

@@ -1,0 +1,189 @@
+//! A running engine with processors that do what their events say.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    broker::{OutgoingRecord, PartitionId, memory::MemoryBroker},
+    config::{OffsetReset, OnTruncation},
+    dispatch::{Class, Delivery, Event, FailedAttempt, Injectable, Outcome},
+    engine::{EngineHandle, Parts, Settings, SystemClock, observe::StatsView, start, unit_of_work::WorkingSet},
+    registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
+    store::{EntityType, Store, memory::MemoryStore, test_entity::Counter},
+};
+
+const PLACE: Place = Place { file: "rig.rs", line: 1, module: "rig" };
+
+const POLICY: RetryPolicy = RetryPolicy {
+    retries: 3,
+    backoff: Duration::from_millis(20),
+    backoff_max: Duration::from_millis(40),
+    timeout: Duration::from_millis(400),
+    on_exhausted: OnExhausted::DeadLetter,
+};
+
+const fn processor(event: &'static str, policy: RetryPolicy) -> ProcessorEntry {
+    ProcessorEntry {
+        event,
+        version: 1,
+        name: "EventProcessor_Rig",
+        summary: "",
+        input: None,
+        arguments: &[],
+        policy,
+        place: PLACE,
+        handler: |delivery| Box::pin(act(delivery)),
+    }
+}
+
+static PROCESSORS: [ProcessorEntry; 4] = [
+    processor("Added", POLICY),
+    processor("Patient", RetryPolicy { backoff: Duration::from_secs(60), backoff_max: Duration::from_secs(60), ..POLICY }),
+    processor("Parked", RetryPolicy { retries: 0, on_exhausted: OnExhausted::ParkKey, ..POLICY }),
+    processor("Stopping", RetryPolicy { retries: 0, on_exhausted: OnExhausted::Stop, ..POLICY }),
+];
+
+/// Adds `add` to the counter `id` and does, before it returns, what `then` says.
+async fn act(delivery: Delivery) -> Outcome {
+    let event: Event<Value> = match delivery.event() {
+        Ok(event) => event,
+        Err(invalid) => return Outcome::Invalid(invalid),
+    };
+    let counters = WorkingSet::<Counter>::inject(&delivery);
+    let id = event.data["id"].as_str().unwrap_or("none").to_owned();
+    let mut counter = counters.get(&id).await.unwrap_or(Counter { id, status: "open".to_owned(), n: 0 });
+    counter.n = counter.n * 10 + event.data["add"].as_i64().unwrap_or_default();
+    counters.put(counter);
+    let failed = |class| {
+        Outcome::Failed(FailedAttempt { class, code: "told_to".into(), message: "as the event says".to_owned() })
+    };
+    match event.data["then"].as_str().unwrap_or_default() {
+        "fail_once" if event.attempt() == 1 => failed(Class::Retry),
+        "retry" => failed(Class::Retry),
+        "reject" => failed(Class::DeadLetter),
+        "skip" => failed(Class::Skip),
+        "park" => failed(Class::ParkKey),
+        "stop_once" if event.attempt() == 1 => failed(Class::Stop),
+        "panic" => panic!("as the event says"),
+        "hang" => std::future::pending().await,
+        "dawdle" => {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            Outcome::Done
+        }
+        _ => Outcome::Done,
+    }
+}
+
+pub(super) struct Rig {
+    pub(super) broker: Arc<MemoryBroker>,
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) engine: EngineHandle,
+    next_id: std::cell::Cell<u32>,
+}
+
+impl Rig {
+    /// An engine with partition 0 assigned.
+    pub(super) async fn start() -> Self {
+        let rig = Self::start_on(Arc::new(MemoryStore::new(vec![EntityType::of::<Counter>()]))).await;
+        rig.broker.assign(&[MemoryBroker::partition(0)]).await;
+        rig
+    }
+
+    /// An engine without any partition, on a store that may have a past.
+    pub(super) async fn start_on(store: Arc<MemoryStore>) -> Self {
+        let (broker, events) = MemoryBroker::new();
+        let registry = Registry::from_entries(
+            PROCESSORS.iter(),
+            std::iter::empty(),
+            std::iter::empty(),
+            std::iter::empty(),
+            &BTreeMap::new(),
+        )
+        .expect("the rig's processors do not conflict");
+        let store_id = store.claim("group").await.expect("a new store has no group");
+        let engine = start(Parts {
+            registry: Arc::new(registry),
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            store_id,
+            consumer: Arc::clone(&broker) as _,
+            events,
+            publisher: Arc::clone(&broker) as _,
+            entities: vec![EntityType::of::<Counter>()],
+            settings: Settings {
+                group: "group".to_owned(),
+                dlq_topic: "things-dlq".to_owned(),
+                service_version: "0.0.0",
+                reset: OffsetReset::Earliest,
+                on_truncation: OnTruncation::Stop,
+                retry_max_elapsed: None,
+                drain: Duration::from_secs(5),
+            },
+            clock: Arc::new(SystemClock),
+        });
+        Self { broker, store, engine, next_id: std::cell::Cell::new(1) }
+    }
+
+    /// Appends an event to partition 0 under the key `key`, which is also the counter's id.
+    pub(super) fn send(&self, name: &str, key: &str, add: i64, then: &str) -> String {
+        let id = format!("event-{}", self.next_id.replace(self.next_id.get() + 1));
+        self.send_as(&id, name, key, add, then);
+        id
+    }
+
+    /// The same with an id of one's own.
+    pub(super) fn send_as(&self, id: &str, name: &str, key: &str, add: i64, then: &str) {
+        let payload = json!({ "eventId": id, "eventName": name, "data": { "id": key, "add": add, "then": then } });
+        self.broker.append(&MemoryBroker::partition(0), Some(key), &payload.to_string(), &[]);
+    }
+
+    pub(super) fn stats(&self) -> StatsView {
+        self.engine.operations().stats()
+    }
+
+    /// The counter's digits: which events were applied, in order.
+    pub(super) async fn counter(&self, id: &str) -> Option<(i64, u64)> {
+        let view = self.store.view(EntityType::of::<Counter>(), id).await.expect("memory answers")?;
+        Some((view["n"].as_i64().expect("a number"), view["version"].as_u64().expect("a number")))
+    }
+
+    /// Waits until `condition` holds.
+    pub(super) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let waited = async {
+            while !condition(self) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(10), waited).await.is_err() {
+            panic!("{what} did not come true; {:?}, {:?}", self.stats(), self.engine.operations().partitions());
+        }
+    }
+
+    /// Waits until every record has been taken and nothing waits.
+    pub(super) async fn settled(&self) {
+        self.until("everything settled", |rig| {
+            let partitions = rig.engine.operations().partitions();
+            !partitions.is_empty()
+                && partitions.iter().all(|partition| partition.lag == Some(0) && partition.waiting_events == 0)
+        })
+        .await;
+    }
+
+    /// The dead letters once there are `count` of them.
+    pub(super) async fn dead_letters(&self, count: usize) -> Vec<OutgoingRecord> {
+        self.until("the dead letters", |rig| rig.broker.published().len() >= count).await;
+        let letters = self.broker.published();
+        assert_eq!(letters.len(), count);
+        letters
+    }
+}
+
+/// A header of a dead letter as text.
+pub(super) fn header(letter: &OutgoingRecord, name: &str) -> String {
+    let (_, value) = letter.headers.iter().find(|(known, _)| known == name.as_bytes()).expect("the header is there");
+    String::from_utf8(value.clone().expect("a value")).expect("text")
+}
+
+pub(super) fn partition() -> PartitionId {
+    MemoryBroker::partition(0)
+}
