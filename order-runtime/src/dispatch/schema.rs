@@ -3,7 +3,7 @@
 use std::fmt;
 
 use garde::Validate;
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// The data of an event does not fit its schema: every violation that was found, by JSON path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,14 +56,300 @@ pub trait Schema: Sized + Send + 'static {
     fn decode(json: &str) -> Result<Self, Invalid>;
 }
 
-/// What the `decode` of a `#[schema]` calls. `names` maps the schema's own Rust field names to their JSON names where these differ from
-/// the field in camelCase.
+/// Data of any shape. A name that stands twice in an object, and a number that no JSON number type holds exactly, are
+/// refused, where a plain `Value` would silently take the last and the nearest.
+impl Schema for serde_json::Value {
+    fn decode(json: &str) -> Result<Self, Invalid> {
+        serde_json::from_str::<Strict>(json).map(|Strict(value)| value).map_err(|error| Invalid::at("$", what(&error)))
+    }
+}
+
+/// What the `decode` of a `#[schema]` calls. `names` maps Rust field names of the schema itself to their JSON names
+/// where these are not the field's name in camelCase.
 ///
 /// # Errors
-/// [`Invalid`] names each violation by its JSON path.
+/// [`Invalid`] names each violation by its JSON path. A value of the wrong type or a missing one ends the decoding, so
+/// there is one violation of that kind; of the rules that a well-typed value breaks all are told.
 pub fn decode_data<T>(json: &str, names: &[(&str, &str)]) -> Result<T, Invalid>
 where
     T: DeserializeOwned + Validate<Context = ()>,
 {
-    todo!()
+    // A derived `Deserialize` also takes an array for a struct; an event's data is an object.
+    if !json.trim_ascii_start().starts_with('{') {
+        return Err(Invalid::at("$", "is not an object"));
+    }
+    let value: T = serde_json::from_str(json).map_err(|_| undecodable::<T>(json))?;
+    match value.validate() {
+        Ok(()) => Ok(value),
+        Err(report) => Err(broken_rules(&report, names)),
+    }
+}
+
+/// Finds where the data could not be decoded. Only failures pay for this second pass.
+fn undecodable<T: DeserializeOwned>(json: &str) -> Invalid {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {
+        return Invalid::at("$", "is followed by something else");
+    };
+    let path = match error.path().to_string().as_str() {
+        "." => "$".to_owned(),
+        inner => format!("$.{inner}"),
+    };
+    let text = error.inner().to_string();
+    for (complaint, message) in [("missing field `", "is missing"), ("duplicate field `", "stands twice")] {
+        if let Some((field, _)) = text.strip_prefix(complaint).and_then(|rest| rest.split_once('`')) {
+            return Invalid::at(format!("{path}.{field}"), message);
+        }
+    }
+    Invalid::at(path, what(error.inner()))
+}
+
+/// serde's message without the value that it quotes, and without a line and column of a text that nobody sees.
+fn what(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    for kind in ["invalid type: ", "invalid value: ", "invalid length "] {
+        if let Some(rest) = text.strip_prefix(kind) {
+            // `string "…", expected a number`: what was found is quoted, what is expected is ours.
+            return match rest.rsplit_once(", expected ") {
+                Some((found, expected)) => format!("is {}, expected {expected}", shape(found)),
+                None => "has the wrong type".to_owned(),
+            };
+        }
+    }
+    for (known, said) in [
+        ("unknown variant", "is not one of the values that are allowed"),
+        ("duplicate field", "stands twice"),
+        ("number out of range", "is a number out of range"),
+    ] {
+        if text.starts_with(known) {
+            return said.to_owned();
+        }
+    }
+    // A type's own `Deserialize` may say anything, also the value; what serde_json says of the text itself is known.
+    if error.classify() == serde_json::error::Category::Data { own_words(text) } else { "is not JSON".to_owned() }
+}
+
+/// The words of a type's own `Deserialize`, cut where a quotation begins.
+fn own_words(text: &str) -> String {
+    let unquoted = text.split(['"', '`']).next().unwrap_or_default().trim_end_matches([' ', ':']);
+    crate::engine::identity::cut(unquoted, 200).to_owned()
+}
+
+/// What kind of value serde found, without the value.
+fn shape(found: &str) -> &'static str {
+    match found.split([' ', '`', ',']).next().unwrap_or_default() {
+        "string" => "a string",
+        "integer" => "an integer",
+        "floating" => "a number with a fraction",
+        "boolean" => "a boolean",
+        "null" => "null",
+        "map" => "an object",
+        "sequence" => "an array",
+        _ => "something else",
+    }
+}
+
+/// The most violations that are told of one event.
+const VIOLATIONS: usize = 32;
+
+fn broken_rules(report: &garde::Report, names: &[(&str, &str)]) -> Invalid {
+    let violations = report
+        .iter()
+        .take(VIOLATIONS)
+        .map(|(path, error)| Violation { path: json_path(&path.to_string(), names), message: error.to_string() })
+        .collect();
+    Invalid { violations }
+}
+
+/// `items[0].unit_price` as `$.items[0].unitPrice`.
+fn json_path(path: &str, names: &[(&str, &str)]) -> String {
+    let mut json = "$".to_owned();
+    for (depth, component) in path.split('.').filter(|component| !component.is_empty()).enumerate() {
+        let (field, index) = component.split_at(component.find('[').unwrap_or(component.len()));
+        if !field.is_empty() {
+            json.push('.');
+            match names.iter().find(|(rust, _)| depth == 0 && *rust == field) {
+                Some((_, name)) => json.push_str(name),
+                None => json.push_str(&camel_case(field)),
+            }
+        }
+        json.push_str(index);
+    }
+    json
+}
+
+/// `unit_price` as `unitPrice`, as serde's `rename_all = "camelCase"` does it.
+fn camel_case(field: &str) -> String {
+    let mut camel = String::with_capacity(field.len());
+    let mut upper = false;
+    for character in field.trim_start_matches("r#").chars() {
+        if character == '_' {
+            upper = !camel.is_empty();
+        } else if upper {
+            camel.extend(character.to_uppercase());
+            upper = false;
+        } else {
+            camel.push(character);
+        }
+    }
+    camel
+}
+
+/// A JSON value that keeps every name and every number as it was written.
+struct Strict(serde_json::Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Self)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = serde_json::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
+        // serde_json gives a whole number beyond 64 bits as a float; from 2^53 on floats skip whole numbers.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if value.fract() == 0.0 && value.abs() > EXACT {
+            return Err(E::custom("is a whole number too large to be kept exactly; send it as a string"));
+        }
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Self::Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(serde_json::Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Strict(element)) = elements.next_element()? {
+            array.push(element);
+        }
+        Ok(array.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut object = serde_json::Map::new();
+        while let Some((name, Strict(value))) = members.next_entry::<String, _>()? {
+            if object.insert(name, value).is_some() {
+                return Err(A::Error::custom("duplicate field"));
+            }
+        }
+        Ok(object.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize, garde::Validate)]
+    #[serde(rename_all = "camelCase")]
+    #[garde(allow_unvalidated)]
+    struct Thing {
+        #[garde(length(min = 1))]
+        thing_id: String,
+        #[serde(rename = "N")]
+        #[garde(range(min = 1))]
+        count: u32,
+        #[serde(default)]
+        #[garde(dive)]
+        parts: Vec<Part>,
+    }
+
+    #[derive(Debug, serde::Deserialize, garde::Validate)]
+    #[serde(rename_all = "camelCase")]
+    struct Part {
+        #[garde(range(min = 0))]
+        unit_weight: i32,
+    }
+
+    const NAMES: &[(&str, &str)] = &[("count", "N")];
+
+    fn violations(json: &str) -> Vec<(String, String)> {
+        let invalid = decode_data::<Thing>(json, NAMES).expect_err("it is invalid");
+        invalid.violations.into_iter().map(|violation| (violation.path, violation.message)).collect()
+    }
+
+    #[test]
+    fn right_data_is_decoded_and_unknown_members_do_not_matter() {
+        let thing: Thing =
+            decode_data(r#"{"thingId":"a","N":1,"parts":[{"unitWeight":3}],"more":[1]}"#, NAMES).expect("it is valid");
+        assert_eq!((thing.thing_id.as_str(), thing.count, thing.parts[0].unit_weight), ("a", 1, 3));
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_told_by_its_path_and_without_its_value() {
+        for (json, path, message) in [
+            (r#"{"N":1}"#, "$.thingId", "is missing"),
+            (r#"{"thingId":"a","N":"secret"}"#, "$.N", "is a string, expected u32"),
+            (r#"{"thingId":"a","N":-5}"#, "$.N", "is an integer, expected u32"),
+            (r#"{"thingId":"a","N":1.5}"#, "$.N", "is a number with a fraction, expected u32"),
+            (r#"{"thingId":null,"N":1}"#, "$.thingId", "is null, expected a string"),
+            (r#"{"thingId":"a","N":1,"parts":[{"unitWeight":1},{}]}"#, "$.parts[1].unitWeight", "is missing"),
+            (
+                r#"{"thingId":"a","N":1,"parts":[{"unitWeight":{}}]}"#,
+                "$.parts[0].unitWeight",
+                "is an object, expected i32",
+            ),
+            (r#"{"thingId":"a","thingId":"b","N":1}"#, "$.thingId", "stands twice"),
+            (r#"["a",1]"#, "$", "is not an object"),
+            ("null", "$", "is not an object"),
+        ] {
+            assert_eq!(violations(json), [(path.to_owned(), message.to_owned())], "{json}");
+        }
+    }
+
+    #[test]
+    fn every_broken_rule_is_told_by_its_json_path() {
+        let json = r#"{"thingId":"","N":0,"parts":[{"unitWeight":1},{"unitWeight":-1}]}"#;
+        let mut paths: Vec<_> = violations(json).into_iter().map(|(path, _)| path).collect();
+        paths.sort();
+        assert_eq!(paths, ["$.N", "$.parts[1].unitWeight", "$.thingId"]);
+    }
+
+    #[test]
+    fn data_of_any_shape_is_exact() {
+        let value = serde_json::Value::decode(r#"{"a":[1,-2,3.5,"x",null,true]}"#).expect("it is JSON");
+        assert_eq!(value, serde_json::json!({ "a": [1, -2, 3.5, "x", null, true] }));
+        for json in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":18446744073709551616}"#,
+            r#"{"a":1e400}"#,
+            r#"{"a":NaN}"#,
+            r#"{"a":01}"#,
+            r#"{"a":1,}"#,
+            r#"{"a":"\ud800"}"#,
+            "{} {}",
+        ] {
+            assert!(serde_json::Value::decode(json).is_err(), "{json}");
+        }
+    }
 }

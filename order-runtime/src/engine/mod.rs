@@ -31,8 +31,6 @@ mod settle;
 mod start;
 mod status;
 pub mod unit_of_work;
-#[cfg(test)]
-mod tests;
 mod waiting;
 
 use std::{sync::Arc, time::Duration};

@@ -1,8 +1,34 @@
 //! The envelope of an event: who it is, what it is called, and where in the payload its data lies.
+//!
+//! Three forms are understood:
+//!
+//! - the service's own JSON object, `{"eventId","eventName","version","occurredAt","data"}`; also accepted are `event_id` and `id`,
+//!   `event_name`, `name` and `type`, `occurred_at` and `time`;
+//! - CloudEvents 1.0 structured mode, a JSON object with `specversion`: its `id`, `type`, `time` and `data`
+//!   (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>);
+//! - CloudEvents 1.0 binary mode, with `ce_`-headers: the whole payload is the data
+//!   (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md>). Where such headers are present they decide, whatever the
+//!   payload looks like.
+//!
+//! Members that the envelope does not know are ignored, but the payload is JSON as a whole, nested at most [`MAX_DEPTH`] deep, without a
+//! name twice in the envelope and without the character U+0000, which databases refuse.
+
+mod binary;
+mod json;
+mod scan;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
 use jiff::Timestamp;
+
+use crate::broker::RecordRef;
+
+/// The deepest nesting of arrays and objects in a payload.
+pub const MAX_DEPTH: usize = 128;
+/// The longest event id and event name, in bytes.
+pub const MAX_NAME: usize = 256;
 
 /// A decoded envelope. Texts and data are places in the record's payload wherever they can be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,15 +41,15 @@ pub struct Envelope {
     pub version: u32,
     /// When it happened, by its producer.
     pub occurred_at: Option<Timestamp>,
-    /// Where the data lies in the payload; JSON text.
+    /// Where the data lies in the payload; JSON text. Empty where the event has none.
     pub data: Range<usize>,
 }
 
 impl Envelope {
-    /// The JSON text of the event's data; `payload` is the one that the envelope was decoded from.
+    /// The JSON text of the event's data, `null` where it has none; `payload` is the one that the envelope was decoded from.
     pub fn data<'a>(&self, payload: &'a [u8]) -> &'a str {
-        // Decoding has checked that the payload is UTF-8 and that the range lies within it.
-        payload.get(self.data.clone()).and_then(|data| std::str::from_utf8(data).ok()).unwrap_or("null")
+        let data = payload.get(self.data.clone()).and_then(|data| std::str::from_utf8(data).ok());
+        data.filter(|data| !data.is_empty()).unwrap_or("null")
     }
 }
 
@@ -49,15 +75,64 @@ impl Text {
 }
 
 /// Why a record is no event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct Undecodable {
-    /// A short, stable name of what is wrong.
+    /// A short, stable name of what is wrong; the value of `dlq-error-code`.
     pub code: &'static str,
-    /// What is wrong and where.
+    /// What is wrong, where, and what is expected; never a value of the payload.
     pub message: String,
 }
 
-/// Decodes.
-pub fn decode(_record: &crate::broker::RecordRef<'_>) -> Result<Envelope, Undecodable> {
-    todo!()
+impl Undecodable {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// Decodes the envelope of a record. The data itself is only delimited; its schema decodes it.
+///
+/// # Errors
+/// [`Undecodable`] with a code; any bytes are answered, none panics.
+pub fn decode(record: &RecordRef<'_>) -> Result<Envelope, Undecodable> {
+    let Some(payload) = record.payload else {
+        return Err(Undecodable::new("tombstone", "the record has no payload; an event is a JSON object"));
+    };
+    let text = scan::check(payload)?;
+    if binary::is_binary(record) { binary::decode(record, text) } else { json::decode(text) }
+}
+
+/// Checks the name of an event.
+fn check_name(name: &str) -> Result<(), Undecodable> {
+    if name.is_empty() {
+        return Err(Undecodable::new("no_name", "the event's name is empty"));
+    }
+    if name.len() > MAX_NAME || name.chars().any(char::is_control) {
+        let message = format!("the event's name is longer than {MAX_NAME} bytes or has control characters");
+        return Err(Undecodable::new("bad_name", message));
+    }
+    Ok(())
+}
+
+/// Checks the id of an event.
+fn check_id(id: &str) -> Result<(), Undecodable> {
+    if id.is_empty() || id.len() > MAX_NAME || id.chars().any(char::is_control) {
+        let message = format!("the event's id is empty, longer than {MAX_NAME} bytes, or has control characters");
+        return Err(Undecodable::new("bad_id", message));
+    }
+    Ok(())
+}
+
+/// Reads when an event happened.
+fn parse_time(time: &str) -> Result<Timestamp, Undecodable> {
+    time.parse()
+        .map_err(|_| Undecodable::new("bad_time", "the event's time is not RFC 3339, such as 2026-01-31T12:00:00Z"))
+}
+
+/// Checks that the event speaks CloudEvents 1.
+fn check_specversion(version: &str) -> Result<(), Undecodable> {
+    if version == "1.0" || version.starts_with("1.") {
+        return Ok(());
+    }
+    Err(Undecodable::new("bad_specversion", "the specversion is not 1.0; send CloudEvents 1.0"))
 }

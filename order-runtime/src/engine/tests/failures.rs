@@ -63,7 +63,9 @@ async fn each_end_of_an_attempt_has_its_reason() {
         .dead_letters(7)
         .await
         .iter()
-        .map(|letter| (String::from_utf8(letter.key.clone().expect("a key")).expect("text"), header(letter, "dlq-reason")))
+        .map(|letter| {
+            (String::from_utf8(letter.key.clone().expect("a key")).expect("text"), header(letter, "dlq-reason"))
+        })
         .collect();
     reasons.sort();
     let expected = [

@@ -39,7 +39,10 @@ const fn processor(event: &'static str, policy: RetryPolicy) -> ProcessorEntry {
 
 static PROCESSORS: [ProcessorEntry; 4] = [
     processor("Added", POLICY),
-    processor("Patient", RetryPolicy { backoff: Duration::from_secs(60), backoff_max: Duration::from_secs(60), ..POLICY }),
+    processor(
+        "Patient",
+        RetryPolicy { backoff: Duration::from_secs(60), backoff_max: Duration::from_secs(60), ..POLICY },
+    ),
     processor("Parked", RetryPolicy { retries: 0, on_exhausted: OnExhausted::ParkKey, ..POLICY }),
     processor("Stopping", RetryPolicy { retries: 0, on_exhausted: OnExhausted::Stop, ..POLICY }),
 ];
