@@ -1,42 +1,70 @@
-//! Attributes (skeleton).
+//! The attributes by which a service declares itself: what names mean, checked where they are written.
+//!
+//! Each attribute goes the same way: parse the item into a model, check the model and collect *every* violation, expand. The item itself
+//! is always emitted, so that one mistake is one error; registration is emitted only when nothing is wrong.
+//!
+//! Use these through `order_runtime::prelude`; the expansions name `::order_runtime::__private`.
+
+mod arguments;
+mod contract;
+mod dispatcher;
+mod errors;
+mod event_processor;
+mod failure;
+mod injectable;
+mod interface;
+mod item;
+mod names;
+mod place;
+mod schema;
+mod usecase;
+
 use proc_macro::TokenStream;
-/// x
+
+#[doc = include_str!("../docs/event_processor.md")]
 #[proc_macro_attribute]
-pub fn event_processor(_: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn event_processor(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    event_processor::expand(arguments.into(), item.into()).into()
 }
-/// x
+
+#[doc = include_str!("../docs/usecase.md")]
 #[proc_macro_attribute]
-pub fn usecase(_: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn usecase(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    usecase::expand(arguments.into(), item.into()).into()
 }
-/// x
+
+#[doc = include_str!("../docs/interface.md")]
 #[proc_macro_attribute]
-pub fn interface(_: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn interface(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    interface::expand(arguments.into(), item.into()).into()
 }
-/// x
+
+#[doc = include_str!("../docs/contract.md")]
 #[proc_macro_attribute]
-pub fn contract(_: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn contract(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    contract::expand(arguments.into(), item.into()).into()
 }
-/// x
+
+#[doc = include_str!("../docs/schema.md")]
 #[proc_macro_attribute]
-pub fn schema(_: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn schema(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    schema::expand(arguments.into(), item.into()).into()
 }
-/// x
-#[proc_macro]
-pub fn dispatcher(_: TokenStream) -> TokenStream {
-    TokenStream::new()
-}
-/// x
+
+#[doc = include_str!("../docs/failure.md")]
 #[proc_macro_derive(Failure, attributes(failure))]
-pub fn failure(_: TokenStream) -> TokenStream {
-    TokenStream::new()
+pub fn failure(item: TokenStream) -> TokenStream {
+    failure::expand(item.into()).into()
 }
-/// x
+
+#[doc = include_str!("../docs/injectable.md")]
 #[proc_macro_derive(Injectable)]
-pub fn injectable(_: TokenStream) -> TokenStream {
-    TokenStream::new()
+pub fn injectable(item: TokenStream) -> TokenStream {
+    injectable::expand(item.into()).into()
+}
+
+#[doc = include_str!("../docs/dispatcher.md")]
+#[proc_macro]
+pub fn dispatcher(arguments: TokenStream) -> TokenStream {
+    dispatcher::expand(arguments.into()).into()
 }

@@ -12,6 +12,8 @@ pub struct Dispatcher {
     pub name: &'static str,
     /// The version of the domain crate.
     pub version: &'static str,
+    /// The name of the domain crate's package; what `APP_RELOAD` builds.
+    pub package: &'static str,
     /// The folder of the domain crate's manifest at build time; what `APP_RELOAD` watches.
     pub manifest_dir: &'static str,
     /// The domain's entities; the first one's read model is at `/{name}`.

@@ -7,7 +7,7 @@ pub use schemars;
 pub use serde;
 
 pub use crate::{
-    dispatch::{Contract, Delivery, Event, Failure, Handler, Injectable, Invalid, Outcome, Schema, decode_data},
+    dispatch::{Class, Contract, Delivery, Event, Failure, Handler, Injectable, Invalid, Outcome, Schema, decode_data},
     registry::{
         ContractEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_PROCESSORS, ORDER_RUNTIME_SCHEMAS,
         ORDER_RUNTIME_USECASES, OnExhausted, Place, ProcessorEntry, RetryPolicy, SchemaEntry, UsecaseEntry,
@@ -30,4 +30,19 @@ pub fn outcome<E: Failure>(result: Result<(), E>) -> Outcome {
         Ok(()) => Outcome::Done,
         Err(error) => Outcome::Failed(error.into()),
     }
+}
+
+/// A contract of a delivery.
+pub fn contract<C: Contract>(delivery: &Delivery) -> C {
+    C::inject(delivery)
+}
+
+/// Whether JSON text fits an input schema.
+pub fn check<T: Schema>(json: &str) -> Result<(), Invalid> {
+    T::decode(json).map(drop)
+}
+
+/// The check of an output schema, which no event carries.
+pub fn not_an_input(_: &str) -> Result<(), Invalid> {
+    Err(Invalid::at("$", "is described by an output schema, which no event carries"))
 }

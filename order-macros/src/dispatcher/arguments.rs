@@ -1,0 +1,130 @@
+//! The arguments of `dispatcher!(name = "…", entity = …, sample = …)`.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::ToTokens;
+use syn::{
+    Expr, ExprArray, ExprLit, ExprPath, Lit, LitStr, Token,
+    parse::{Parse, ParseStream},
+    punctuated::Punctuated,
+};
+
+use crate::errors::Errors;
+
+const EXAMPLE: &str = "write `dispatcher!(name = \"orders\", entity = Order)`";
+
+pub(super) struct Arguments {
+    pub(super) name: LitStr,
+    pub(super) entities: Vec<ExprPath>,
+    pub(super) sample: Option<ExprPath>,
+}
+
+struct Pair {
+    name: Ident,
+    value: Expr,
+}
+
+impl Parse for Pair {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let name = input.parse()?;
+        input.parse::<Token![=]>()?;
+        Ok(Self { name, value: input.parse()? })
+    }
+}
+
+struct Pairs(Punctuated<Pair, Token![,]>);
+
+impl Parse for Pairs {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        Punctuated::parse_terminated(input).map(Self)
+    }
+}
+
+impl Arguments {
+    pub(super) fn check(tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut arguments =
+            Self { name: LitStr::new("unnamed", Span::call_site()), entities: Vec::new(), sample: None };
+        let pairs = match syn::parse2::<Pairs>(tokens) {
+            Ok(Pairs(pairs)) => pairs,
+            Err(error) => {
+                errors.at_span(
+                    error.span(),
+                    format_args!("the arguments of `dispatcher!` cannot be read: {error}"),
+                    EXAMPLE,
+                );
+                return arguments;
+            }
+        };
+        let mut seen: Vec<String> = Vec::new();
+        for pair in &pairs {
+            let name = pair.name.to_string();
+            if seen.contains(&name) {
+                errors.at(&pair.name, format_args!("`{name}` is given twice"), "keep one of the two");
+                continue;
+            }
+            arguments.take(pair, &name, &seen, errors);
+            seen.push(name);
+        }
+        if !seen.iter().any(|name| name == "name") {
+            errors.at_span(Span::call_site(), "`dispatcher!` does not name the domain", EXAMPLE);
+        }
+        arguments
+    }
+
+    fn take(&mut self, pair: &Pair, name: &str, seen: &[String], errors: &mut Errors) {
+        match name {
+            "name" => self.take_name(&pair.value, errors),
+            "entity" | "entities" if seen.iter().any(|known| known.starts_with("entit")) => {
+                errors.at(&pair.name, "`entity` and `entities` say the same", "list all of them in `entities = […]`");
+            }
+            "entity" => match &pair.value {
+                Expr::Path(path) => self.entities.push(path.clone()),
+                other => errors.at(other, "`entity` is a type", "write `entity = Order`"),
+            },
+            "entities" => match &pair.value {
+                Expr::Array(ExprArray { elems, .. }) => {
+                    for element in elems {
+                        match element {
+                            Expr::Path(path) => self.entities.push(path.clone()),
+                            other => errors.at(other, "an entity is a type", "write its name, `Order` say"),
+                        }
+                    }
+                }
+                other => errors.at(other, "`entities` is a list of types", "write `entities = [Order, Stock]`"),
+            },
+            "sample" => match &pair.value {
+                Expr::Path(path) => self.sample = Some(path.clone()),
+                other => errors.at(
+                    other,
+                    "`sample` is a function",
+                    "write its path, `crate::orders::sample::order_life` say",
+                ),
+            },
+            _ => errors.at(
+                &pair.name,
+                format_args!("`dispatcher!` has no argument `{name}`"),
+                "it takes name, entity or entities, and sample",
+            ),
+        }
+    }
+
+    /// The name is part of addresses and of metrics' names.
+    fn take_name(&mut self, value: &Expr, errors: &mut Errors) {
+        let text = match value {
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text),
+            _ => None,
+        };
+        let fits = |text: &&LitStr| {
+            let name = text.value();
+            name.starts_with(|first: char| first.is_ascii_lowercase())
+                && name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
+        };
+        match text.filter(fits) {
+            Some(text) => self.name = text.clone(),
+            None => errors.at(
+                value.to_token_stream(),
+                "the name of a domain is a string of lower-case letters, digits and `_`",
+                EXAMPLE,
+            ),
+        }
+    }
+}

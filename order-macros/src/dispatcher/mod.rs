@@ -1,0 +1,134 @@
+//! `dispatcher!(…)`.
+
+mod arguments;
+mod scan;
+
+use std::path::{Path, PathBuf};
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote};
+
+use self::{
+    arguments::Arguments,
+    scan::{Folder, SourceFile},
+};
+use crate::errors::Errors;
+
+pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
+    let mut errors = Errors::new();
+    let arguments = Arguments::check(tokens, &mut errors);
+    let folder = source_folder().map(|source| scan::read(&source)).unwrap_or_default();
+    check_entities(&folder, &mut errors);
+
+    let modules = modules(&folder);
+    let exports = scan::exports(&folder);
+    let exports = exports.iter().map(|(path, name)| {
+        let path = path.iter().map(|part| module_ident(part));
+        let name = Ident::new(name, Span::call_site());
+        quote! { pub use crate #(::#path)* ::#name; }
+    });
+    let Arguments { name, entities, sample } = arguments;
+    let sample = match sample {
+        Some(path) => quote! { ::core::option::Option::Some(#path) },
+        None => quote! { ::core::option::Option::None },
+    };
+    let errors = errors.into_tokens();
+    quote! {
+        #modules
+
+        /// Carries one constant for each declaration, so that a second one of the same name does not compile.
+        #[doc(hidden)]
+        #[derive(Debug)]
+        #[allow(dead_code)]
+        pub struct __Declared;
+
+        /// The public types of features and entities, as every attribute brings them into its file.
+        #[doc(hidden)]
+        #[allow(unused_imports)]
+        pub mod __write_dispatcher_in_lib_rs {
+            #(#exports)*
+        }
+
+        /// This domain, for [`order_runtime::run`]. Calling it links the crate and with it every declaration.
+        #[must_use]
+        pub fn dispatcher() -> ::order_runtime::Dispatcher {
+            #[allow(unused_imports)]
+            use crate::__write_dispatcher_in_lib_rs::*;
+            ::order_runtime::Dispatcher {
+                name: #name,
+                version: ::core::env!("CARGO_PKG_VERSION"),
+                package: ::core::env!("CARGO_PKG_NAME"),
+                manifest_dir: ::core::env!("CARGO_MANIFEST_DIR"),
+                entities: ::std::vec![#(::order_runtime::store::EntityType::of::<#entities>()),*],
+                sample: #sample,
+            }
+        }
+
+        #errors
+    }
+}
+
+/// The folder whose files become modules; none for a crate that a test harness made, whose sources stand elsewhere.
+fn source_folder() -> Option<PathBuf> {
+    if std::env::var_os("UNSTABLE_RUSTDOC_TEST_PATH").is_some() {
+        return None;
+    }
+    let source = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?).join("src");
+    // The macro may stand in a file that is no library of this folder: a fixture, an example, an integration test.
+    if proc_macro::is_available()
+        && let Some(file) = Span::call_site().unwrap().local_file()
+        && let (Ok(file), Ok(root)) = (file.canonicalize(), source.canonicalize())
+        && !file.starts_with(&root)
+    {
+        return None;
+    }
+    Some(source)
+}
+
+fn modules(folder: &Folder) -> TokenStream {
+    let files = folder.files.iter().map(|file| {
+        let name = module_ident(&file.module);
+        // A file with documentation of its own needs none of ours.
+        let documentation = (!file.documented).then(|| {
+            let text = format!("`{}`.", file.inside);
+            quote! { #[doc = #text] }
+        });
+        quote! { #documentation pub mod #name; }
+    });
+    let folders = folder.folders.iter().map(|(name, inner)| {
+        let ident = module_ident(name);
+        let text = format!("The folder `{name}/`.");
+        let content = modules(inner);
+        quote! { #[doc = #text] pub mod #ident { #content } }
+    });
+    quote! { #(#files)* #(#folders)* }
+}
+
+fn module_ident(name: &str) -> Ident {
+    // A file may be called like a keyword, `type.rs` say.
+    match syn::parse_str::<Ident>(name) {
+        Ok(ident) => ident,
+        Err(_) => format_ident!("r#{name}"),
+    }
+}
+
+/// An entity is pure: it knows neither interfaces nor what stands behind them. No attribute stands on an entity, so
+/// this is seen here.
+fn check_entities(folder: &Folder, errors: &mut Errors) {
+    folder.each(&mut Vec::new(), &mut |path: &[String], file: &SourceFile| {
+        if path.iter().any(|part| part == "entities")
+            && let Some((name, line)) = &file.layer_break
+        {
+            errors.at_span(
+                Span::call_site(),
+                format_args!("the entity in `{}:{line}` names `{name}`", file.inside),
+                "move that into a use case: an entity is pure and knows no interface, contract, use case or service",
+            );
+        }
+    });
+}
+
+/// A file as an ordinary Rust module: its name without the extension.
+fn module_name(path: &Path) -> Option<String> {
+    (path.extension()? == "rs").then(|| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))?
+}

@@ -1,0 +1,305 @@
+//! The naming table: which name an item may have, which feature it names, and what a wrong name should have been.
+//!
+//! | item | pattern |
+//! |---|---|
+//! | use case | `USECASE_<Feature>` |
+//! | interface | `INTERFACE_HELPER_<Feature>` |
+//! | contract | `CONTRACT_HELPER_<Feature>_V<N>` |
+//! | schema | `INPUT_<Feature>`, `OUTPUT_<Feature>` |
+//! | service | `SERVICE_<Feature>` |
+//! | event processor | `EventProcessor_<Event>` |
+
+use std::fmt;
+
+/// A kind of item whose name follows a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Usecase,
+    Interface,
+    Contract,
+    Input,
+    Output,
+    Service,
+    Processor,
+}
+
+impl Kind {
+    /// What stands before the feature.
+    pub(crate) const fn prefix(self) -> &'static str {
+        match self {
+            Self::Usecase => "USECASE_",
+            Self::Interface => "INTERFACE_HELPER_",
+            Self::Contract => "CONTRACT_HELPER_",
+            Self::Input => "INPUT_",
+            Self::Output => "OUTPUT_",
+            Self::Service => "SERVICE_",
+            Self::Processor => "EventProcessor_",
+        }
+    }
+
+    /// What a person calls it.
+    pub(crate) const fn noun(self) -> &'static str {
+        match self {
+            Self::Usecase => "use case",
+            Self::Interface => "interface",
+            Self::Contract => "contract",
+            Self::Input | Self::Output => "schema",
+            Self::Service => "service",
+            Self::Processor => "event processor",
+        }
+    }
+
+    /// The pattern of the naming table.
+    pub(crate) const fn pattern(self) -> &'static str {
+        match self {
+            Self::Usecase => "USECASE_<Feature>",
+            Self::Interface => "INTERFACE_HELPER_<Feature>",
+            Self::Contract => "CONTRACT_HELPER_<Feature>_V<N>",
+            Self::Input => "INPUT_<Feature>",
+            Self::Output => "OUTPUT_<Feature>",
+            Self::Service => "SERVICE_<Feature>",
+            Self::Processor => "EventProcessor_<Event>",
+        }
+    }
+
+    /// The name of this kind for a feature.
+    pub(crate) fn of(self, feature: &str) -> String {
+        format!("{}{feature}", self.prefix())
+    }
+}
+
+/// A name that does not fit its pattern, and the one that would.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Misnamed {
+    pub(crate) kind: Kind,
+    pub(crate) written: String,
+    pub(crate) suggestion: String,
+}
+
+impl fmt::Display for Misnamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}` must be named `{}`", self.kind.noun(), self.written, self.kind.pattern())
+    }
+}
+
+/// The feature that a name of this kind names.
+pub(crate) fn feature(kind: Kind, name: &str) -> Result<String, Misnamed> {
+    match name.strip_prefix(kind.prefix()) {
+        Some(feature) if is_upper_camel(feature) => Ok(feature.to_owned()),
+        _ => Err(misnamed(kind, name, kind.of(&guess(name)))),
+    }
+}
+
+/// The feature and the version that a contract's name names.
+pub(crate) fn contract(name: &str) -> Result<(String, u32), Misnamed> {
+    let rest = name.strip_prefix(Kind::Contract.prefix());
+    if let Some((feature, version)) = rest.and_then(|rest| rest.rsplit_once("_V"))
+        && is_upper_camel(feature)
+        && let Some(version) = plain_number(version)
+    {
+        return Ok((feature.to_owned(), version));
+    }
+    let (stem, version) = split_version(name);
+    Err(misnamed(Kind::Contract, name, format!("{}_V{version}", Kind::Contract.of(&guess(stem)))))
+}
+
+fn misnamed(kind: Kind, written: &str, suggestion: String) -> Misnamed {
+    Misnamed { kind, written: written.to_owned(), suggestion }
+}
+
+/// Whether a text is a feature or an event: letters and digits, a capital first, and not all of them capitals.
+pub(crate) fn is_upper_camel(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_uppercase())
+        && text.chars().all(|character| character.is_ascii_alphanumeric())
+        && (text.len() == 1 || text.contains(|character: char| character.is_ascii_lowercase()))
+}
+
+/// A number without leading zeros.
+fn plain_number(digits: &str) -> Option<u32> {
+    let canonical = digits == "0" || !digits.starts_with('0');
+    (canonical && digits.chars().all(|digit| digit.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
+}
+
+/// A contract's name without what looks like its version, and that version.
+fn split_version(name: &str) -> (&str, u32) {
+    let stem = name.trim_end_matches(|character: char| character.is_ascii_digit());
+    let version = name[stem.len()..].parse().unwrap_or_default();
+    match stem.strip_suffix(['V', 'v']) {
+        Some(stem) if stem.ends_with('_') || name.len() > stem.len() + 1 => (stem.trim_end_matches('_'), version),
+        _ => (stem.trim_end_matches('_'), 0),
+    }
+}
+
+/// Words that mark a kind, as people write them, longest first.
+const MARKS: [&str; 14] = [
+    "eventprocessor",
+    "interfacehelper",
+    "contracthelper",
+    "interface",
+    "processor",
+    "contract",
+    "usecase",
+    "service",
+    "handler",
+    "handle",
+    "helper",
+    "output",
+    "input",
+    "event",
+];
+
+/// The feature that somebody most likely meant.
+pub(crate) fn guess(name: &str) -> String {
+    let mut words = words(name);
+    // A mark may be several words (`Use_Case`), so it is sought in the words put together.
+    'strip: while words.len() > 1 {
+        for mark in MARKS {
+            for count in (1..words.len().min(3)).rev() {
+                if words[..count].concat() == mark {
+                    words.drain(..count);
+                    continue 'strip;
+                }
+                if words[words.len() - count..].concat() == mark {
+                    words.truncate(words.len() - count);
+                    continue 'strip;
+                }
+            }
+        }
+        break;
+    }
+    let camel: String = words.iter().map(|word| capitalised(word)).collect();
+    let letters = camel.trim_start_matches(|first: char| !first.is_ascii_alphabetic());
+    if letters.is_empty() {
+        return "Feature".to_owned();
+    }
+    let name = capitalised(letters);
+    // Words of one letter make a name that looks like an abbreviation.
+    if is_upper_camel(&name) { name } else { capitalised(&name.to_ascii_lowercase()) }
+}
+
+/// The words of a name in any case, in lower case.
+fn words(name: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let characters: Vec<char> = name.chars().collect();
+    let mut start_new = true;
+    for (index, character) in characters.iter().enumerate() {
+        if !character.is_ascii_alphanumeric() {
+            start_new = true;
+            continue;
+        }
+        let after_lower = index > 0 && !characters[index - 1].is_ascii_uppercase() && character.is_ascii_uppercase();
+        // The last capital of a run begins a word: `XMLParser` is `xml`, `parser`.
+        let ends_run = character.is_ascii_uppercase()
+            && index > 0
+            && characters[index - 1].is_ascii_uppercase()
+            && characters.get(index + 1).is_some_and(char::is_ascii_lowercase);
+        if start_new || after_lower || ends_run {
+            words.push(String::new());
+        }
+        start_new = false;
+        if let Some(word) = words.last_mut() {
+            word.push(character.to_ascii_lowercase());
+        }
+    }
+    words
+}
+
+fn capitalised(word: &str) -> String {
+    let mut characters = word.chars();
+    characters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(characters).collect()
+}
+
+/// A feature's folder: `ProcessOrder` as `process_order`.
+pub(crate) fn snake_case(feature: &str) -> String {
+    words(feature).join("_")
+}
+
+/// A folder's feature: `process_order` as `ProcessOrder`.
+pub(crate) fn upper_camel(folder: &str) -> String {
+    words(folder).iter().map(|word| capitalised(word)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn right_names_give_their_feature() {
+        for (kind, name, expected) in [
+            (Kind::Usecase, "USECASE_ProcessOrder", "ProcessOrder"),
+            (Kind::Interface, "INTERFACE_HELPER_ShipOrder", "ShipOrder"),
+            (Kind::Input, "INPUT_A", "A"),
+            (Kind::Output, "OUTPUT_Order2Go", "Order2Go"),
+            (Kind::Service, "SERVICE_XMLImport", "XMLImport"),
+            (Kind::Processor, "EventProcessor_OrderCreated", "OrderCreated"),
+        ] {
+            assert_eq!(feature(kind, name).as_deref(), Ok(expected), "{name}");
+        }
+        assert_eq!(contract("CONTRACT_HELPER_ShipOrder_V0"), Ok(("ShipOrder".to_owned(), 0)));
+        assert_eq!(contract("CONTRACT_HELPER_ShipOrder_V12"), Ok(("ShipOrder".to_owned(), 12)));
+    }
+
+    #[test]
+    fn wrong_names_are_answered_with_the_right_one() {
+        for (kind, name, expected) in [
+            (Kind::Usecase, "process_order", "USECASE_ProcessOrder"),
+            (Kind::Usecase, "ProcessOrder", "USECASE_ProcessOrder"),
+            (Kind::Usecase, "UsecaseProcessOrder", "USECASE_ProcessOrder"),
+            (Kind::Usecase, "USECASE_process_order", "USECASE_ProcessOrder"),
+            (Kind::Usecase, "USECASE_PROCESS_ORDER", "USECASE_ProcessOrder"),
+            (Kind::Usecase, "USECASE_SHIP", "USECASE_Ship"),
+            (Kind::Usecase, "use_case_ship_order", "USECASE_ShipOrder"),
+            (Kind::Usecase, "UseCase_ShipOrder", "USECASE_ShipOrder"),
+            (Kind::Usecase, "ship_order_usecase", "USECASE_ShipOrder"),
+            (Kind::Usecase, "USECASE_", "USECASE_Usecase"),
+            (Kind::Usecase, "_1", "USECASE_Feature"),
+            (Kind::Interface, "INTERFACE_ShipOrder", "INTERFACE_HELPER_ShipOrder"),
+            (Kind::Interface, "ShipOrderHelper", "INTERFACE_HELPER_ShipOrder"),
+            (Kind::Input, "ShipOrderInput", "INPUT_ShipOrder"),
+            (Kind::Output, "output_ship_order", "OUTPUT_ShipOrder"),
+            (Kind::Processor, "event_processor_order_created", "EventProcessor_OrderCreated"),
+            (Kind::Processor, "handle_order_created", "EventProcessor_OrderCreated"),
+            (Kind::Processor, "EventProcessor_orderCreated", "EventProcessor_OrderCreated"),
+        ] {
+            let wrong = feature(kind, name).expect_err(name);
+            assert_eq!(wrong.suggestion, expected, "{name}");
+        }
+        for (name, expected) in [
+            ("CONTRACT_HELPER_ShipOrder", "CONTRACT_HELPER_ShipOrder_V0"),
+            ("CONTRACT_HELPER_ShipOrder_V", "CONTRACT_HELPER_ShipOrder_V0"),
+            ("CONTRACT_HELPER_ShipOrder_V01", "CONTRACT_HELPER_ShipOrder_V1"),
+            ("CONTRACT_HELPER_ShipOrder_v2", "CONTRACT_HELPER_ShipOrder_V2"),
+            ("CONTRACT_HELPER_ShipOrder_2", "CONTRACT_HELPER_ShipOrder_V0"),
+            ("CONTRACT_ShipOrder_V3", "CONTRACT_HELPER_ShipOrder_V3"),
+            ("ShipOrderContractV3", "CONTRACT_HELPER_ShipOrder_V3"),
+        ] {
+            assert_eq!(contract(name).expect_err(name).suggestion, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_suggestion_is_a_right_name() {
+        for written in ["a", "ship", "SHIP_ORDER_NOW", "Übung", "x__y", "V2", "9lives", "usecase_usecase"] {
+            for kind in [Kind::Usecase, Kind::Interface, Kind::Input, Kind::Processor] {
+                if let Err(wrong) = feature(kind, written) {
+                    assert!(feature(kind, &wrong.suggestion).is_ok(), "{written}: {}", wrong.suggestion);
+                }
+            }
+            let wrong = contract(written).expect_err("none of these is a contract");
+            assert!(contract(&wrong.suggestion).is_ok(), "{written}: {}", wrong.suggestion);
+        }
+    }
+
+    #[test]
+    fn features_and_folders_name_each_other() {
+        for (camel, snake) in [
+            ("ProcessOrder", "process_order"),
+            ("Ship", "ship"),
+            ("XMLImport", "xml_import"),
+            ("Order2Go", "order2_go"),
+        ] {
+            assert_eq!(snake_case(camel), snake);
+        }
+        assert_eq!(upper_camel("process_order"), "ProcessOrder");
+    }
+}

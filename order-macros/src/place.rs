@@ -1,0 +1,116 @@
+//! Where an item may stand, below `src/` of its crate.
+
+use std::path::{Component, Path, PathBuf};
+
+use proc_macro2::Span;
+
+use crate::names::snake_case;
+
+/// Where the item of this span stands below `src/`, where that can be known.
+///
+/// Not for doctests, whose items seem to stand in the documented file; not for code that a macro wrote; and not for files outside of
+/// `src/`, as fixtures are.
+pub(crate) fn of(span: Span) -> Option<Place> {
+    // rustdoc sets this for doctests.
+    if !proc_macro::is_available() || std::env::var_os("UNSTABLE_RUSTDOC_TEST_PATH").is_some() {
+        return None;
+    }
+    let manifest = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?);
+    let source = manifest.join("src").canonicalize().ok()?;
+    let file = span.unwrap().local_file()?.canonicalize().ok()?;
+    let inside = file.strip_prefix(&source).ok()?.to_path_buf();
+    let root = manifest.file_name()?.to_string_lossy().into_owned();
+    Some(Place { root, inside })
+}
+
+/// A file below `src/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The crate's folder, for telling where to move a file.
+    root: String,
+    /// The file below `src/`.
+    inside: PathBuf,
+}
+
+impl Place {
+    /// The folder to move to, where an event processor does not stand under `events/`.
+    pub(crate) fn wrong_for_processor(&self) -> Option<String> {
+        let folders = self.folders();
+        (!folders.iter().any(|folder| folder == "events")).then(|| format!("{}/src/events/", self.root))
+    }
+
+    /// The folder to move to, where a part of a feature does not stand under `features/<feature>/`.
+    pub(crate) fn wrong_for_feature(&self, feature: &str) -> Option<String> {
+        let folder = snake_case(feature);
+        let folders = self.folders();
+        let features = folders.iter().position(|name| name == "features");
+        if let Some(features) = features
+            && folders.get(features + 1) == Some(&folder)
+        {
+            return None;
+        }
+        // A folder of the domain in which the file stands already is the one to look in.
+        let domain = &folders[..features.unwrap_or(folders.len().min(1))];
+        let domain: String = domain.iter().filter(|name| *name != "events").map(|name| format!("{name}/")).collect();
+        Some(format!("{}/src/{domain}features/{folder}/", self.root))
+    }
+
+    /// The feature whose folder the file stands in.
+    pub(crate) fn feature(&self) -> Option<String> {
+        let folders = self.folders();
+        let features = folders.iter().position(|name| name == "features")?;
+        folders.get(features + 1).map(|folder| crate::names::upper_camel(folder))
+    }
+
+    fn folders(&self) -> Vec<String> {
+        let folders = self.inside.parent().unwrap_or(Path::new(""));
+        folders
+            .components()
+            .filter_map(|component| match component {
+                Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(inside: &str) -> Place {
+        Place { root: "shop".to_owned(), inside: PathBuf::from(inside) }
+    }
+
+    #[test]
+    fn processors_stand_under_events() {
+        for (file, expected) in [
+            ("events/order_created.rs", None),
+            ("events/refunds/all.rs", None),
+            ("orders/events/created.rs", None),
+            ("order_created.rs", Some("shop/src/events/")),
+            ("orders/features/ship/usecase.rs", Some("shop/src/events/")),
+            ("events.rs", Some("shop/src/events/")),
+        ] {
+            assert_eq!(place(file).wrong_for_processor().as_deref(), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_feature_stand_in_its_folder() {
+        for (file, expected) in [
+            ("orders/features/process_order/usecase.rs", None),
+            ("features/process_order/usecase.rs", None),
+            ("orders/features/process_order/contracts/v0.rs", None),
+            ("orders/features/ship_order/usecase.rs", Some("shop/src/orders/features/process_order/")),
+            ("orders/misc.rs", Some("shop/src/orders/features/process_order/")),
+            ("orders/features/usecase.rs", Some("shop/src/orders/features/process_order/")),
+            ("events/process_order.rs", Some("shop/src/features/process_order/")),
+            ("lib.rs", Some("shop/src/features/process_order/")),
+        ] {
+            assert_eq!(place(file).wrong_for_feature("ProcessOrder").as_deref(), expected, "{file}");
+        }
+        assert_eq!(place("orders/features/process_order/x.rs").feature().as_deref(), Some("ProcessOrder"));
+        assert_eq!(place("events/x.rs").feature(), None);
+    }
+}

@@ -1,0 +1,167 @@
+//! `#[schema]`.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Attribute, Data, DeriveInput, Expr, ExprLit, Fields, Lit};
+
+use crate::{
+    errors::Errors,
+    item,
+    names::{self, Kind},
+};
+
+pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream {
+    let mut errors = Errors::new();
+    item::no_arguments(&arguments, "schema", &mut errors);
+    let parsed: syn::Result<DeriveInput> = syn::parse2(tokens.clone());
+    let item = match parsed {
+        Ok(item) if !matches!(item.data, Data::Union(_)) => item,
+        _ => {
+            errors.at(
+                tokens.clone().into_iter().next(),
+                "`#[schema]` stands on a struct or an enum",
+                "write it above `pub struct INPUT_<Feature>` or `pub struct OUTPUT_<Feature>`",
+            );
+            let errors = errors.into_tokens();
+            return quote! { #tokens #errors };
+        }
+    };
+    let name = item.ident.to_string();
+    let output = name.to_ascii_lowercase().contains("output");
+    let kind = if output { Kind::Output } else { Kind::Input };
+    let feature = names::feature(kind, &name);
+    if let Err(wrong) = &feature {
+        let other = if output { Kind::Input } else { Kind::Output };
+        errors.at(
+            &item.ident,
+            format_args!("schema `{name}` must be named `{}` or `{}`", Kind::Input.pattern(), Kind::Output.pattern()),
+            format_args!("rename it to `{}` or `{}`", wrong.suggestion, other.of(&names::guess(&name))),
+        );
+    }
+    if !item.generics.params.is_empty() {
+        errors.at(
+            &item.generics,
+            format_args!("schema `{name}` must not be generic"),
+            "name the types; nothing in the domain carries a type parameter or a lifetime",
+        );
+    }
+    check_attributes(&item, &mut errors);
+
+    let registration = match &feature {
+        Ok(feature) if errors.is_empty() => register(&item, kind, feature),
+        _ => TokenStream::new(),
+    };
+    let attributes = derives(&item, kind);
+    let errors = errors.into_tokens();
+    let names = item::names();
+    quote! {
+        #[allow(non_camel_case_types)]
+        #attributes
+        #item
+        #names
+        #registration
+        #errors
+    }
+}
+
+/// What the attribute writes itself may not be written again with another meaning.
+fn check_attributes(item: &DeriveInput, errors: &mut Errors) {
+    for attribute in item.attrs.iter().filter(|attribute| attribute.path().is_ident("serde")) {
+        // What does not parse is serde's to report.
+        let _ = attribute.parse_nested_meta(|meta| {
+            if meta.path.is_ident("rename_all") || meta.path.is_ident("crate") {
+                errors.at(
+                    &meta.path,
+                    "`#[schema]` sets this itself: JSON names are in camelCase",
+                    "remove it; rename a single field with `#[serde(rename = \"…\")]`",
+                );
+            }
+            let _ = meta.value().and_then(|value| value.parse::<Expr>());
+            Ok(())
+        });
+    }
+}
+
+fn derives(item: &DeriveInput, kind: Kind) -> TokenStream {
+    let private = quote!(::order_runtime::__private);
+    let mut wanted = vec![
+        ("Debug", quote!(::core::fmt::Debug)),
+        ("Clone", quote!(::core::clone::Clone)),
+        ("PartialEq", quote!(::core::cmp::PartialEq)),
+        ("JsonSchema", quote!(#private::schemars::JsonSchema)),
+    ];
+    // One direction each: a field type that lacks both would else be told of twice.
+    match kind {
+        Kind::Output => wanted.push(("Serialize", quote!(#private::serde::Serialize))),
+        _ => {
+            wanted.push(("Deserialize", quote!(#private::serde::Deserialize)));
+            wanted.push(("Validate", quote!(::garde::Validate)));
+        }
+    }
+    let derives = item::missing_derives(&item.attrs, &wanted);
+    let garde = (kind != Kind::Output).then(|| quote! { #[garde(allow_unvalidated)] });
+    quote! {
+        #[derive(#(#derives),*)]
+        #[serde(crate = "::order_runtime::__private::serde", rename_all = "camelCase")]
+        #[schemars(crate = "::order_runtime::__private::schemars")]
+        #garde
+    }
+}
+
+/// Rust names and JSON names of the fields that have a JSON name of their own.
+fn renamed_fields(item: &DeriveInput) -> Vec<(String, String)> {
+    let Data::Struct(data) = &item.data else { return Vec::new() };
+    let Fields::Named(fields) = &data.fields else { return Vec::new() };
+    fields.named.iter().filter_map(|field| Some((field.ident.as_ref()?.to_string(), renamed(&field.attrs)?))).collect()
+}
+
+fn renamed(attributes: &[Attribute]) -> Option<String> {
+    let mut name = None;
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("serde")) {
+        let _ = attribute.parse_nested_meta(|meta| {
+            let value = meta.value().and_then(|value| value.parse::<Expr>());
+            if meta.path.is_ident("rename")
+                && let Ok(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) = value
+            {
+                name = Some(text.value());
+            }
+            Ok(())
+        });
+    }
+    name
+}
+
+fn register(item: &DeriveInput, kind: Kind, feature: &str) -> TokenStream {
+    let ident = &item.ident;
+    let name = ident.to_string();
+    let summary = item::summary(&item.attrs);
+    let place = item::place();
+    let claim = item::claim(&name, ident.span());
+    let (schema, check) = if kind == Kind::Output {
+        (TokenStream::new(), quote! { __p::not_an_input })
+    } else {
+        let names = renamed_fields(item).into_iter().map(|(rust, json)| quote! { (#rust, #json) });
+        let schema = quote! {
+            impl __p::Schema for #ident {
+                fn decode(json: &str) -> ::core::result::Result<Self, __p::Invalid> {
+                    __p::decode_data(json, &[#(#names),*])
+                }
+            }
+        };
+        (schema, quote! { __p::check::<#ident> })
+    };
+    item::hidden(&quote! {
+        #schema
+        #[__p::linkme::distributed_slice(__p::ORDER_RUNTIME_SCHEMAS)]
+        #[linkme(crate = ::order_runtime::__private::linkme)]
+        static REGISTRATION: __p::SchemaEntry = __p::SchemaEntry {
+            name: #name,
+            feature: #feature,
+            summary: #summary,
+            schema: || __p::schemars::schema_for!(#ident),
+            check: #check,
+            place: #place,
+        };
+        #claim
+    })
+}
