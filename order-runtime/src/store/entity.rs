@@ -10,7 +10,11 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{memory::MemoryTable, sqlite::{SqliteEntity, SqliteTable}};
+use super::{
+    StoreError,
+    memory::MemoryTable,
+    sqlite::{SqliteEntity, SqliteTable},
+};
 
 /// Something with an identity that events change; pure data, loaded and saved by the runtime as part of a set.
 ///
@@ -98,8 +102,7 @@ impl EntityType {
             type_id: TypeId::of::<T>(),
             filters: T::FILTERS,
             ids_of_keys: |keys| {
-                let ids: Vec<T::Id> =
-                    keys.filter_map(|key| std::str::from_utf8(key).ok()?.parse().ok()).collect();
+                let ids: Vec<T::Id> = keys.filter_map(|key| std::str::from_utf8(key).ok()?.parse().ok()).collect();
                 Box::new(ids)
             },
             new_set: crate::engine::unit_of_work::new_set::<T>,
@@ -113,4 +116,11 @@ impl fmt::Debug for EntityType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EntityType").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// Finds the type again behind an erased value that belongs to an [`EntityType`].
+pub(crate) fn typed<V: Any>(value: &dyn Any) -> Result<&V, StoreError> {
+    value.downcast_ref().ok_or_else(|| {
+        StoreError::Refused(format!("a value is not the {} that its entity type says", std::any::type_name::<V>()))
+    })
 }

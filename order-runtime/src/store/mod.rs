@@ -43,7 +43,7 @@ pub trait Store: Send + Sync + 'static {
     /// Reads what is known of one partition without counting a start: after a lost compare-and-set.
     async fn reload(&self, partition: &PartitionId) -> Result<Option<Assigned>, StoreError>;
 
-    /// Writes the first position of a partition, unless it has one; then the stored one is answered.
+    /// Writes the first position of a partition and counts its first start, unless it has one; then the stored one is answered.
     async fn begin(&self, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError>;
 
     /// Whether any partition of this topic (cluster and topic id) has a position: a further partition is then new
@@ -67,7 +67,7 @@ pub trait Store: Send + Sync + 'static {
     /// The first rows of the outbox, in order, behind `after`.
     async fn outbox(&self, after: i64, limit: usize) -> Result<Vec<OutboxRow>, StoreError>;
 
-    /// Deletes outbox rows that the broker has acknowledged.
+    /// Deletes outbox rows that the broker has acknowledged; those that are gone already are passed over.
     async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError>;
 
     /// One entity's read model by the text of its id.
@@ -139,6 +139,8 @@ pub struct RingRow {
 }
 
 /// Everything that one batch of one partition changes. It stands or falls as one.
+///
+/// No entity, key or offset occurs twice in the same list. What is released goes before what waits from now on.
 #[derive(Debug)]
 pub struct Changes {
     /// The partition.
@@ -167,8 +169,8 @@ pub struct Changes {
     pub bytes: usize,
 }
 
-/// How the changes of one partition fared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the changes of one partition fared. Only those that are [`Applied`](Committed::Applied) have changed anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
     /// They are in the store; the partition's new revision.
     Applied {
@@ -179,6 +181,8 @@ pub enum Committed {
     Fenced,
     /// A row, a ring or a waiting event is not as it was read.
     Conflict,
+    /// Data among them that the store can never take, and why: run the batch again event by event to find whose it is.
+    Refused(String),
 }
 
 /// An event whose turn has not come or whose attempt failed, with its record byte for byte.
@@ -268,14 +272,16 @@ pub enum StoreError {
     /// It may work later: locked, disk full, connection lost.
     #[error("the store is not available: {0}")]
     Unavailable(String),
-    /// Data that the store can never take: the batch is run again event by event to find whose it is.
+    /// Data that the store can never take.
     #[error("the store refuses the data: {0}")]
     Refused(String),
     /// It will not work until somebody acts: not a database, a newer schema, no permission.
     #[error("the store cannot be used: {0}")]
     Unusable(String),
     /// The store belongs to another consumer group.
-    #[error("the store belongs to the consumer group `{owner}`, not to `{asked}`; set KAFKA_GROUP_ID={owner}, or STORE_URL to another store")]
+    #[error(
+        "the store belongs to the consumer group `{owner}`, not to `{asked}`; set KAFKA_GROUP_ID={owner}, or STORE_URL to another store"
+    )]
     ForeignGroup {
         /// The group in the store.
         owner: String,
