@@ -1,6 +1,8 @@
 //! The store: positions, entities, the identity of applied events, waiting events and the outbox, changed together
 //! in one transaction a batch.
 
+#[cfg(test)]
+mod conformance;
 pub mod entity;
 pub mod memory;
 pub mod sqlite;
