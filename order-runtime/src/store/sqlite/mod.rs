@@ -11,6 +11,8 @@ mod queries;
 mod rows;
 mod schema;
 mod table;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::{io, path::Path, sync::Arc};
@@ -72,6 +74,7 @@ impl SqliteStore {
     /// process runs on it; [`StoreError::Unavailable`] when the disk is full or another program locks the file.
     pub fn open(path: &Path, entities: &[EntityType], mode: Mode) -> Result<Self, StoreError> {
         let started = |error: io::Error| StoreError::Unavailable(format!("a thread does not start: {error}"));
+        schema::check_names(entities)?;
         let writer = match mode {
             Mode::ReadOnly => None,
             Mode::Run => {

@@ -83,6 +83,17 @@ const MIGRATIONS: &[&str] = &[
     ",
 ];
 
+/// Refuses entity types that would take each other's place: a type's migrations are counted under its name.
+pub(super) fn check_names(entities: &[EntityType]) -> Result<(), StoreError> {
+    for (index, entity) in entities.iter().enumerate() {
+        if entities[..index].iter().any(|earlier| earlier.name == entity.name) {
+            let name = entity.name;
+            return Err(StoreError::Unusable(format!("two entity types are called {name}; rename one")));
+        }
+    }
+    Ok(())
+}
+
 /// Brings the database to the schema that this program knows, in one transaction.
 pub(super) fn migrate(db: &mut Connection, path: &Path, entities: &[EntityType]) -> Result<(), StoreError> {
     let at_path = |error| opening(path, error);
