@@ -111,7 +111,8 @@ fn misnamed(kind: Kind, written: &str, suggestion: String) -> Misnamed {
 pub(crate) fn is_upper_camel(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_uppercase())
         && text.chars().all(|character| character.is_ascii_alphanumeric())
-        && (text.len() == 1 || text.contains(|character: char| character.is_ascii_lowercase()))
+        && (text.contains(|character: char| character.is_ascii_lowercase())
+            || text.chars().filter(char::is_ascii_alphabetic).count() == 1)
 }
 
 /// A number without leading zeros.

@@ -232,7 +232,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Settles an attempt that has ended, and goes on with its lane.
-    async fn conclude(&mut self, finished: Finished) -> Result<(), StoreError> {
+    async fn conclude(&mut self, mut finished: Finished) -> Result<(), StoreError> {
         let lane = finished.lane.clone();
         let queue = match self.lanes.remove(&lane) {
             Some(LaneState::Running { queue, .. }) => {
@@ -240,9 +240,12 @@ impl<'a> Batch<'a> {
                 queue
             }
             _ => {
-                // It began in an earlier batch, and its lane has waited in the store since.
+                // It began in an earlier batch: it and what follows it have waited in the store since.
                 let offset = finished.item.record().offset;
-                self.waiting.lane(&lane).filter(|waiter| waiter.row.offset != offset).map(Item::waited).collect()
+                let (own, behind): (Vec<_>, Vec<_>) =
+                    self.waiting.lane(&lane).partition(|waiter| waiter.row.offset == offset);
+                finished.item.row = own.first().map(|waiter| Arc::clone(&waiter.row));
+                behind.into_iter().map(Item::waited).collect()
             }
         };
         let flow = match self.settle(finished).await? {

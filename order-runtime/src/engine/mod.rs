@@ -30,6 +30,8 @@ mod retry;
 mod settle;
 mod start;
 mod status;
+#[cfg(test)]
+mod tests;
 pub mod unit_of_work;
 mod waiting;
 

@@ -165,6 +165,8 @@ impl Owner {
         self.fill_backlog();
         let (plan, taken) = self.plan();
         if plan.due.is_empty() && plan.finished.is_empty() && plan.records.is_empty() {
+            // Whatever was taken has its outcome already.
+            self.forget_records(taken.records);
             return;
         }
         let events = plan.records.len() + plan.finished.len() + plan.due.len();

@@ -54,7 +54,7 @@ impl Registry {
         )
     }
 
-    fn from_entries(
+    pub(crate) fn from_entries(
         processors: impl Iterator<Item = &'static ProcessorEntry>,
         usecases: impl Iterator<Item = &'static UsecaseEntry>,
         contracts: impl Iterator<Item = &'static ContractEntry>,

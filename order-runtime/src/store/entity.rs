@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
+    StoreError,
     memory::MemoryTable,
     sqlite::{SqliteEntity, SqliteTable},
 };
@@ -115,4 +116,11 @@ impl fmt::Debug for EntityType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EntityType").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// Finds the type again behind an erased value that belongs to an [`EntityType`].
+pub(crate) fn typed<V: Any>(value: &dyn Any) -> Result<&V, StoreError> {
+    value.downcast_ref().ok_or_else(|| {
+        StoreError::Refused(format!("a value is not the {} that its entity type says", std::any::type_name::<V>()))
+    })
 }

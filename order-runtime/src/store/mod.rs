@@ -1,6 +1,8 @@
 //! The store: positions, entities, the identity of applied events, waiting events and the outbox, changed together
 //! in one transaction a batch.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod entity;
 pub mod memory;
 pub mod sqlite;
@@ -43,7 +45,7 @@ pub trait Store: Send + Sync + 'static {
     /// Reads what is known of one partition without counting a start: after a lost compare-and-set.
     async fn reload(&self, partition: &PartitionId) -> Result<Option<Assigned>, StoreError>;
 
-    /// Writes the first position of a partition, unless it has one; then the stored one is answered.
+    /// Writes the first position of a partition and counts its first start, unless it has one; then the stored one is answered.
     async fn begin(&self, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError>;
 
     /// Whether any partition of this topic (cluster and topic id) has a position: a further partition is then new
@@ -67,7 +69,7 @@ pub trait Store: Send + Sync + 'static {
     /// The first rows of the outbox, in order, behind `after`.
     async fn outbox(&self, after: i64, limit: usize) -> Result<Vec<OutboxRow>, StoreError>;
 
-    /// Deletes outbox rows that the broker has acknowledged.
+    /// Deletes outbox rows that the broker has acknowledged; those that are gone already are passed over.
     async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError>;
 
     /// One entity's read model by the text of its id.
@@ -139,6 +141,8 @@ pub struct RingRow {
 }
 
 /// Everything that one batch of one partition changes. It stands or falls as one.
+///
+/// No entity, key or offset occurs twice in the same list. What is released goes before what waits from now on.
 #[derive(Debug)]
 pub struct Changes {
     /// The partition.
@@ -167,7 +171,7 @@ pub struct Changes {
     pub bytes: usize,
 }
 
-/// How the changes of one partition fared.
+/// How the changes of one partition fared. Only those that are [`Applied`](Committed::Applied) have changed anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
     /// They are in the store; the partition's new revision.
@@ -179,7 +183,7 @@ pub enum Committed {
     Fenced,
     /// A row, a ring or a waiting event is not as it was read.
     Conflict,
-    /// The store can never take some of the data; what it said.
+    /// Data among them that the store can never take, and why: run the batch again event by event to find whose it is.
     Refused(String),
 }
 
@@ -270,7 +274,7 @@ pub enum StoreError {
     /// It may work later: locked, disk full, connection lost.
     #[error("the store is not available: {0}")]
     Unavailable(String),
-    /// Data that the store can never take: the batch is run again event by event to find whose it is.
+    /// Data that the store can never take.
     #[error("the store refuses the data: {0}")]
     Refused(String),
     /// It will not work until somebody acts: not a database, a newer schema, no permission.

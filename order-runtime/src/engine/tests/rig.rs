@@ -10,7 +10,7 @@ use crate::{
     dispatch::{Class, Delivery, Event, FailedAttempt, Injectable, Outcome},
     engine::{EngineHandle, Parts, Settings, SystemClock, observe::StatsView, start, unit_of_work::WorkingSet},
     registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
-    store::{EntityType, Store, memory::MemoryStore, test_entity::Counter},
+    store::{EntityType, Store, conformance::fixture::Counter, memory::MemoryStore},
 };
 
 const PLACE: Place = Place { file: "rig.rs", line: 1, module: "rig" };
@@ -88,7 +88,7 @@ pub(super) struct Rig {
 impl Rig {
     /// An engine with partition 0 assigned.
     pub(super) async fn start() -> Self {
-        let rig = Self::start_on(Arc::new(MemoryStore::new(vec![EntityType::of::<Counter>()]))).await;
+        let rig = Self::start_on(Arc::new(MemoryStore::default())).await;
         rig.broker.assign(&[MemoryBroker::partition(0)]).await;
         rig
     }

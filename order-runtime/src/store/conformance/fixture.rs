@@ -1,0 +1,200 @@
+//! An entity, partitions and changes to check stores with.
+
+use std::{path::Path, sync::Arc};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    broker::PartitionId,
+    store::{
+        Change, Changes, Committed, Entity, EntityType, Load, Page, RingRow, Row, Store, WaitingRow, WaitingState,
+        sqlite::{Mode, SqliteEntity, SqliteStore},
+    },
+};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Counter {
+    pub(crate) id: String,
+    pub(crate) status: String,
+    pub(crate) n: i64,
+}
+
+impl Entity for Counter {
+    type Id = String;
+    const FILTERS: &'static [&'static str] = &["status"];
+
+    fn id(&self) -> &String {
+        &self.id
+    }
+}
+
+fn counter(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row<Counter>> {
+    let time = |column| Ok::<_, rusqlite::Error>(Timestamp::from_microsecond(row.get(column)?).expect("a time"));
+    Ok(Row {
+        value: Counter { id: row.get(0)?, status: row.get(1)?, n: row.get(2)? },
+        version: row.get(3)?,
+        created_at: time(4)?,
+        updated_at: time(5)?,
+    })
+}
+
+impl SqliteEntity for Counter {
+    const MIGRATIONS: &'static [&'static str] = &[
+        "CREATE TABLE counters (id TEXT PRIMARY KEY, status TEXT NOT NULL, n INTEGER NOT NULL CHECK (n >= 0)) STRICT",
+        "ALTER TABLE counters ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+         ALTER TABLE counters ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
+         ALTER TABLE counters ADD COLUMN updated_at INTEGER NOT NULL DEFAULT 0;",
+    ];
+
+    fn load(db: &Connection, ids: &[String]) -> rusqlite::Result<Vec<Row<Self>>> {
+        let mut statement = db.prepare_cached("SELECT * FROM counters WHERE id = ?1")?;
+        let rows = ids.iter().filter_map(|id| statement.query_row([id], counter).optional().transpose());
+        rows.collect()
+    }
+
+    fn save(db: &Connection, change: &Change<Self>) -> rusqlite::Result<usize> {
+        let Row { value, version, created_at, updated_at } = &change.row;
+        let (created_at, updated_at) = (created_at.as_microsecond(), updated_at.as_microsecond());
+        match change.expected {
+            0 => db
+                .prepare_cached("INSERT INTO counters VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING")?
+                .execute((&value.id, &value.status, value.n, version, created_at, updated_at)),
+            expected => db
+                .prepare_cached(
+                    "UPDATE counters SET status = ?2, n = ?3, version = ?4, updated_at = ?5 WHERE id = ?1 AND version = ?6",
+                )?
+                .execute((&value.id, &value.status, value.n, version, updated_at, expected)),
+        }
+    }
+
+    fn page(db: &Connection, page: &Page) -> rusqlite::Result<Vec<Row<Self>>> {
+        let status = page.filters.iter().find(|(field, _)| field == "status").map(|(_, value)| value);
+        let mut statement = db.prepare_cached(
+            "SELECT * FROM counters WHERE id > ?1 AND (?2 IS NULL OR status = ?2) ORDER BY id LIMIT ?3",
+        )?;
+        let rows = statement.query_map((page.after.as_deref().unwrap_or_default(), status, page.limit), counter)?;
+        rows.collect()
+    }
+}
+
+pub(crate) fn entity() -> EntityType {
+    EntityType::of::<Counter>()
+}
+
+pub(crate) fn sqlite(path: &Path) -> SqliteStore {
+    SqliteStore::open(path, &[entity()], Mode::Run).expect("a store that opens")
+}
+
+pub(crate) fn partition(number: i32) -> PartitionId {
+    PartitionId { cluster: "cluster".into(), topic_id: Uuid::from_u128(7), topic: "events".into(), partition: number }
+}
+
+/// Changes of nothing but the position: from `from` to the next offset.
+pub(crate) fn step(partition: &PartitionId, from: i64, revision: i64) -> Changes {
+    Changes {
+        partition: partition.clone(),
+        from,
+        to: from + 1,
+        revision,
+        entities: Vec::new(),
+        reads: Vec::new(),
+        rings: Vec::new(),
+        waiting: Vec::new(),
+        released: Vec::new(),
+        outbox: Vec::new(),
+        dead_letters: Vec::new(),
+        bytes: 0,
+    }
+}
+
+pub(crate) fn counter_change(id: &str, n: i64, expected: u64) -> Change<Counter> {
+    Change {
+        row: Row {
+            value: Counter { id: id.into(), status: if n % 2 == 0 { "even" } else { "odd" }.into(), n },
+            version: expected + 1,
+            created_at: at(1),
+            updated_at: at(n),
+        },
+        expected,
+    }
+}
+
+/// A time, in seconds since the epoch.
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("a time")
+}
+
+impl Changes {
+    pub(crate) fn writing(mut self, changes: Vec<Change<Counter>>) -> Self {
+        self.entities.push((entity(), Box::new(changes)));
+        self
+    }
+
+    pub(crate) fn reading(mut self, id: &str, version: u64) -> Self {
+        self.reads.push((entity(), Box::new(vec![(id.to_owned(), version)])));
+        self
+    }
+
+    pub(crate) fn ring(mut self, key: &str, version: u64, bytes: &[u8]) -> Self {
+        self.rings.push(RingRow { key: key.into(), version, bytes: bytes.to_vec() });
+        self
+    }
+}
+
+/// A waiting event of which every field is set.
+pub(crate) fn waiting(offset: i64) -> WaitingRow {
+    WaitingRow {
+        offset,
+        lane: b"lane".to_vec(),
+        state: WaitingState::Retry,
+        attempts: 3,
+        since: Timestamp::new(1_700_000_000, 123_456_789).expect("a time"),
+        first_failed_at: Some(at(1_700_000_001)),
+        due: at(1_700_000_002),
+        error_code: "busy".into(),
+        error_message: "try \0 again".into(),
+        key: Some(b"\xff\x00key".to_vec()),
+        payload: Some(b"{\"a\": 1}\x00\xfe".to_vec()),
+        headers: b"\x01\x00\x00\x00h\xff\xff\xff\xff".to_vec(),
+        timestamp: Some(-1),
+    }
+}
+
+/// Commits the changes of one partition.
+pub(crate) async fn commit(store: &impl Store, changes: Changes) -> Committed {
+    let mut answers = store.commit(vec![Arc::new(changes)]).await.expect("a commit whose outcome is known");
+    assert_eq!(answers.len(), 1, "one answer for each element");
+    answers.remove(0)
+}
+
+/// Begins partition `number` at offset 0, revision 0.
+pub(crate) async fn begun(store: &impl Store, number: i32) -> PartitionId {
+    let partition = partition(number);
+    let assigned = store.begin(&partition, 0).await.expect("a first position");
+    assert_eq!((assigned.next_offset, assigned.revision), (0, 0));
+    partition
+}
+
+/// Position and revision as stored.
+pub(crate) async fn place(store: &impl Store, partition: &PartitionId) -> (i64, i64) {
+    let known = store.reload(partition).await.expect("a readable store").expect("a known partition");
+    (known.next_offset, known.revision)
+}
+
+/// The counters of these ids, in the order of ids.
+pub(crate) async fn counters(store: &impl Store, ids: &[&str]) -> Vec<Row<Counter>> {
+    let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+    let wanted = Load { entities: vec![(entity(), Box::new(ids))], ..Load::default() };
+    let mut loaded = store.load(wanted).await.expect("a readable store");
+    let mut rows = *loaded.entities.remove(0).downcast::<Vec<Row<Counter>>>().expect("rows of the asked type");
+    rows.sort_by(|a, b| a.value.id.cmp(&b.value.id));
+    rows
+}
+
+/// Identities and numbers of the counters, in the order of ids.
+pub(crate) async fn numbers(store: &impl Store, ids: &[&str]) -> Vec<(String, i64)> {
+    counters(store, ids).await.into_iter().map(|row| (row.value.id, row.value.n)).collect()
+}

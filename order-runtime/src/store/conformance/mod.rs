@@ -1,0 +1,65 @@
+//! What every store guarantees, checked for each of them by the same cases.
+
+mod commits;
+pub(crate) mod fixture;
+mod partitions;
+mod rows;
+
+/// Makes a test of each case for each store.
+macro_rules! conformance {
+    ($($group:ident: $($case:ident),+;)+) => {
+        mod memory {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$group::$case(super::super::memory::MemoryStore::default()).await;
+                }
+            )+)+
+        }
+
+        mod sqlite {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let folder = tempfile::tempdir().expect("a folder");
+                    super::$group::$case(super::fixture::sqlite(&folder.path().join("store.db"))).await;
+                }
+            )+)+
+        }
+    };
+}
+
+conformance! {
+    partitions:
+        first_position_is_written_once,
+        a_topic_is_known_by_any_of_its_partitions,
+        topics_without_an_id_are_told_apart_by_name,
+        assignment_counts_starts_until_a_commit,
+        waiting_events_keep_their_record_byte_for_byte,
+        waiting_events_are_replaced_and_released,
+        releasing_what_does_not_wait_is_a_conflict,
+        waiting_events_are_listed_by_partition_and_offset,
+        committable_offset,
+        another_consumer_group_is_refused;
+    commits:
+        a_moved_revision_fences,
+        a_moved_offset_fences,
+        an_unknown_partition_fences,
+        a_conflict_leaves_other_partitions_committed,
+        a_conflict_undoes_all_of_its_partition,
+        later_partitions_see_what_earlier_ones_wrote,
+        an_entity_with_another_version_is_a_conflict,
+        an_entity_read_with_another_version_is_a_conflict,
+        a_ring_with_another_version_is_a_conflict,
+        of_concurrent_commits_from_one_position_one_wins,
+        concurrent_commits_of_different_partitions_all_count;
+    rows:
+        entities_are_loaded_with_their_versions,
+        a_view_has_the_fields_of_the_runtime,
+        pages_follow_each_other_in_the_order_of_ids,
+        pages_are_filtered,
+        rings_are_loaded_by_key,
+        the_outbox_keeps_order_until_published,
+        outbox_numbers_are_never_used_again,
+        dead_letters_are_remembered;
+}

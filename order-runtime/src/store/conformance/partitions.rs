@@ -1,0 +1,176 @@
+//! Positions, starts and waiting events.
+
+use super::fixture::{at, begun, commit, partition, place, step, waiting};
+use crate::{
+    broker::{OutgoingRecord, PartitionId},
+    registry::OnExhausted,
+    store::{Committed, OutboxRecord, Store, StoreError, WaitingRow, WaitingState},
+};
+
+pub(super) async fn first_position_is_written_once(store: impl Store) {
+    let partition = partition(0);
+    assert_eq!(store.reload(&partition).await.expect("an answer"), None);
+
+    let first = store.begin(&partition, 42).await.expect("a first position");
+    let second = store.begin(&partition, 99).await.expect("the stored position");
+    assert_eq!((first.next_offset, first.revision, first.starts), (42, 0, 1));
+    assert_eq!(second, first, "a lost race gets the position that is there");
+    assert_eq!(store.positions().await.expect("positions"), [(partition, 42)]);
+}
+
+pub(super) async fn a_topic_is_known_by_any_of_its_partitions(store: impl Store) {
+    begun(&store, 0).await;
+    let other_cluster = PartitionId { cluster: "elsewhere".into(), ..partition(1) };
+    assert!(store.knows_topic(&partition(1)).await.expect("an answer"));
+    assert!(!store.knows_topic(&other_cluster).await.expect("an answer"));
+}
+
+pub(super) async fn topics_without_an_id_are_told_apart_by_name(store: impl Store) {
+    let named = |topic: &str| PartitionId { topic_id: uuid::Uuid::nil(), topic: topic.into(), ..partition(0) };
+    store.begin(&named("a"), 5).await.expect("a first position");
+    assert!(!store.knows_topic(&named("b")).await.expect("an answer"));
+    assert_eq!(store.begin(&named("b"), 6).await.expect("a first position").next_offset, 6);
+}
+
+pub(super) async fn assignment_counts_starts_until_a_commit(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let both = [partition(1), known.clone()];
+    store.assigned(&both).await.expect("an answer");
+    let assigned = store.assigned(&both).await.expect("an answer");
+    assert_eq!(assigned[0], None);
+    assert_eq!(assigned[1].as_ref().map(|known| known.starts), Some(3), "the first position was a start too");
+
+    commit(&store, step(&known, 0, 0)).await;
+    let reloaded = store.reload(&known).await.expect("an answer").expect("a position");
+    assert_eq!((reloaded.starts, reloaded.next_offset, reloaded.revision), (0, 1, 1));
+}
+
+pub(super) async fn waiting_events_keep_their_record_byte_for_byte(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let bare = WaitingRow {
+        offset: 0,
+        lane: Vec::new(),
+        state: WaitingState::Held(OnExhausted::Stop),
+        first_failed_at: None,
+        key: None,
+        payload: None,
+        headers: Vec::new(),
+        timestamp: None,
+        ..waiting(0)
+    };
+    let empty = WaitingRow {
+        offset: 1,
+        state: WaitingState::Held(OnExhausted::ParkKey),
+        key: Some(Vec::new()),
+        payload: Some(Vec::new()),
+        ..waiting(1)
+    };
+    let rows = vec![
+        bare,
+        empty,
+        waiting(2),
+        WaitingRow { state: WaitingState::Behind, ..waiting(3) },
+        WaitingRow { state: WaitingState::Running, ..waiting(4) },
+        WaitingRow { state: WaitingState::Held(OnExhausted::DeadLetter), ..waiting(5) },
+    ];
+    let mut changes = step(&known, 0, 0);
+    changes.waiting = rows.iter().rev().cloned().collect();
+    assert_eq!(commit(&store, changes).await, Committed::Applied { revision: 1 });
+
+    let assigned = store.assigned(&[known]).await.expect("an answer").remove(0).expect("a position");
+    assert_eq!(assigned.waiting, rows);
+}
+
+pub(super) async fn waiting_events_are_replaced_and_released(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let mut changes = step(&known, 0, 0);
+    changes.waiting = vec![waiting(0), waiting(1), waiting(2)];
+    commit(&store, changes).await;
+
+    let tried_again = WaitingRow { attempts: 4, due: at(1_700_000_009), ..waiting(1) };
+    let mut changes = step(&known, 1, 1);
+    changes.released = vec![0, 2];
+    changes.waiting = vec![tried_again.clone(), WaitingRow { attempts: 0, ..waiting(2) }];
+    assert_eq!(commit(&store, changes).await, Committed::Applied { revision: 2 });
+
+    let left = store.reload(&known).await.expect("an answer").expect("a position").waiting;
+    assert_eq!(left, [tried_again, WaitingRow { attempts: 0, ..waiting(2) }], "released first, then written");
+}
+
+pub(super) async fn releasing_what_does_not_wait_is_a_conflict(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let other = begun(&store, 1).await;
+    let mut changes = step(&known, 0, 0);
+    changes.waiting = vec![waiting(0)];
+    commit(&store, changes).await;
+
+    for (released, why) in [(vec![0, 1], "a missing one"), (vec![0, 0], "one that is named twice")] {
+        let mut changes = step(&known, 1, 1);
+        changes.released = released;
+        assert_eq!(commit(&store, changes).await, Committed::Conflict, "{why}");
+    }
+    let mut of_another_partition = step(&other, 0, 0);
+    of_another_partition.released = vec![0];
+    assert_eq!(commit(&store, of_another_partition).await, Committed::Conflict);
+    assert_eq!(store.waiting(10).await.expect("waiting events"), [(known.clone(), waiting(0))]);
+    assert_eq!(place(&store, &known).await, (1, 1));
+}
+
+pub(super) async fn waiting_events_are_listed_by_partition_and_offset(store: impl Store) {
+    let second = begun(&store, 1).await;
+    let first = begun(&store, 0).await;
+    for (partition, offsets) in [(&second, [3, 2]), (&first, [9, 8])] {
+        let mut changes = step(partition, 0, 0);
+        changes.waiting = offsets.map(waiting).to_vec();
+        commit(&store, changes).await;
+    }
+    let listed = |rows: Vec<(PartitionId, WaitingRow)>| -> Vec<_> {
+        rows.into_iter().map(|(partition, row)| (partition.partition, row.offset)).collect()
+    };
+    assert_eq!(listed(store.waiting(usize::MAX).await.expect("rows")), [(0, 8), (0, 9), (1, 2), (1, 3)]);
+    assert_eq!(listed(store.waiting(3).await.expect("rows")), [(0, 8), (0, 9), (1, 2)]);
+}
+
+pub(super) async fn committable_offset(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let other = begun(&store, 1).await;
+    let record = OutgoingRecord {
+        topic: "out".into(),
+        partition: None,
+        key: None,
+        payload: None,
+        headers: Vec::new(),
+        timestamp: None,
+    };
+    let mut changes = step(&known, 0, 0);
+    changes.to = 10;
+    changes.waiting = vec![waiting(4)];
+    changes.outbox = vec![OutboxRecord { source_offset: 2, record }];
+    commit(&store, changes).await;
+
+    let expected = |volatile: i64| if store.durable() { 10 } else { volatile };
+    let committable = async || store.committable(&known, 10).await.expect("an offset");
+    assert_eq!(committable().await, expected(2), "the outbox holds it back");
+    assert_eq!(store.committable(&other, 10).await.expect("an offset"), 10, "other partitions do not");
+
+    let published = store.outbox(0, 10).await.expect("rows").iter().map(|row| row.id).collect();
+    store.published(published).await.expect("deleted");
+    assert_eq!(committable().await, expected(4), "a waiting event holds it back");
+
+    let mut changes = step(&known, 10, 1);
+    changes.to = 10;
+    changes.released = vec![4];
+    commit(&store, changes).await;
+    assert_eq!(committable().await, 10);
+}
+
+pub(super) async fn another_consumer_group_is_refused(store: impl Store) {
+    let id = store.claim("ours").await.expect("the first claim");
+    assert_eq!(store.claim("ours").await.expect("the same group"), id);
+    let refused = store.claim("theirs").await.expect_err("another group");
+    assert!(
+        matches!(&refused, StoreError::ForeignGroup { owner, asked } if owner == "ours" && asked == "theirs"),
+        "{refused:?}"
+    );
+    store.ping().await.expect("a store that can still be written to");
+}

@@ -1,0 +1,147 @@
+//! Entities, rings, the outbox and dead letters as they are read back.
+
+use super::fixture::{at, begun, commit, counter_change, counters, entity, step};
+use crate::{
+    broker::OutgoingRecord,
+    store::{DeadLetterRow, Load, OutboxRecord, Page, RingRow, Store},
+};
+
+pub(super) async fn entities_are_loaded_with_their_versions(store: impl Store) {
+    let known = begun(&store, 0).await;
+    commit(&store, step(&known, 0, 0).writing(vec![counter_change("a", 1, 0), counter_change("b", 2, 0)])).await;
+    let second = counter_change("b", 3, 1);
+    commit(&store, step(&known, 1, 1).writing(vec![second.clone()])).await;
+
+    let loaded = counters(&store, &["b", "absent", "a"]).await;
+    assert_eq!(loaded, [counter_change("a", 1, 0).row, second.row]);
+}
+
+pub(super) async fn a_view_has_the_fields_of_the_runtime(store: impl Store) {
+    let known = begun(&store, 0).await;
+    commit(&store, step(&known, 0, 0).writing(vec![counter_change("a", 3, 0)])).await;
+
+    let view = store.view(entity(), "a").await.expect("an answer").expect("a view");
+    assert_eq!(
+        view,
+        serde_json::json!({
+            "id": "a", "status": "odd", "n": 3, "version": 1,
+            "createdAt": "1970-01-01T00:00:01Z", "updatedAt": "1970-01-01T00:00:03Z",
+        })
+    );
+    assert_eq!(store.view(entity(), "absent").await.expect("an answer"), None);
+}
+
+async fn ids(store: &impl Store, page: Page) -> Vec<String> {
+    let views = store.page(entity(), page).await.expect("a page");
+    views.iter().map(|view| view["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+pub(super) async fn pages_follow_each_other_in_the_order_of_ids(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let changes = ["c", "a", "e", "b", "d"].map(|id| counter_change(id, 1, 0));
+    commit(&store, step(&known, 0, 0).writing(changes.to_vec())).await;
+
+    let page = |after: Option<&str>| Page { limit: 2, after: after.map(Into::into), filters: Vec::new() };
+    assert_eq!(ids(&store, page(None)).await, ["a", "b"]);
+    assert_eq!(ids(&store, page(Some("b"))).await, ["c", "d"]);
+    assert_eq!(ids(&store, page(Some("d"))).await, ["e"]);
+    assert_eq!(ids(&store, page(Some("bb"))).await, ["c", "d"], "the id itself need not exist");
+    assert!(ids(&store, page(Some("e"))).await.is_empty());
+}
+
+pub(super) async fn pages_are_filtered(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let changes = (0..6).map(|n| counter_change(&format!("c{n}"), n, 0));
+    commit(&store, step(&known, 0, 0).writing(changes.collect())).await;
+
+    let filters = vec![("status".to_owned(), "even".to_owned())];
+    let even = Page { limit: 2, after: Some("c0".into()), filters };
+    assert_eq!(ids(&store, even).await, ["c2", "c4"]);
+}
+
+pub(super) async fn rings_are_loaded_by_key(store: impl Store) {
+    let known = begun(&store, 0).await;
+    commit(&store, step(&known, 0, 0).ring("a", 0, b"one").ring("b", 0, b"")).await;
+    commit(&store, step(&known, 1, 1).ring("a", 1, b"two")).await;
+
+    let wanted = Load { rings: vec![b"b".to_vec(), b"absent".to_vec(), b"a".to_vec()], ..Load::default() };
+    let mut rings = store.load(wanted).await.expect("rings").rings;
+    rings.sort_by(|a, b| a.key.cmp(&b.key));
+    let expected = [("a", 2, &b"two"[..]), ("b", 1, b"")];
+    assert_eq!(
+        rings,
+        expected.map(|(key, version, bytes)| RingRow { key: key.into(), version, bytes: bytes.to_vec() })
+    );
+    assert_eq!(store.ring(b"a".to_vec()).await.expect("an answer"), Some(b"two".to_vec()));
+}
+
+fn record(payload: &str) -> OutgoingRecord {
+    OutgoingRecord {
+        topic: "out".into(),
+        partition: Some(3),
+        key: Some(b"\xffkey".to_vec()),
+        payload: Some(payload.into()),
+        headers: vec![
+            (b"name".to_vec(), Some(b"v\x00".to_vec())),
+            (b"\xfe".to_vec(), None),
+            (b"name".to_vec(), Some(vec![])),
+        ],
+        timestamp: Some(1_700_000_000_000),
+    }
+}
+
+pub(super) async fn the_outbox_keeps_order_until_published(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let bare =
+        OutgoingRecord { partition: None, key: None, payload: None, headers: vec![], timestamp: None, ..record("") };
+    let sent = [record("one"), bare, record("three")];
+    let mut changes = step(&known, 0, 0);
+    changes.outbox = sent.iter().map(|record| OutboxRecord { source_offset: 0, record: record.clone() }).collect();
+    commit(&store, changes).await;
+
+    let rows = store.outbox(0, 10).await.expect("rows");
+    assert_eq!(rows.iter().map(|row| row.record.clone()).collect::<Vec<_>>(), sent);
+    assert_eq!(store.outbox(0, 2).await.expect("rows"), rows[..2]);
+    assert_eq!(store.outbox(rows[0].id, 10).await.expect("rows"), rows[1..]);
+
+    store.published(vec![rows[1].id]).await.expect("deleted");
+    store.published(vec![rows[1].id, rows[0].id]).await.expect("those that are gone are passed over");
+    assert_eq!(store.outbox(0, 10).await.expect("rows"), rows[2..]);
+}
+
+pub(super) async fn outbox_numbers_are_never_used_again(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let mut last = 0;
+    for offset in 0..3 {
+        let mut changes = step(&known, offset, offset);
+        changes.outbox = vec![OutboxRecord { source_offset: offset, record: record("x") }];
+        commit(&store, changes).await;
+        let rows = store.outbox(last, 10).await.expect("rows");
+        assert_eq!(rows.len(), 1, "the new row lies behind those that were published");
+        last = rows[0].id;
+        store.published(vec![last]).await.expect("deleted");
+    }
+}
+
+pub(super) async fn dead_letters_are_remembered(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let letter = |id: &str, replays| DeadLetterRow {
+        dlq_id: id.into(),
+        event_id: "event".into(),
+        hash: u128::MAX - 1,
+        replays,
+        reason: "rejected".into(),
+        code: "too_late".into(),
+        at: at(1_700_000_000),
+    };
+    let mut changes = step(&known, 0, 0);
+    changes.dead_letters = vec![letter("a", 0), letter("b", 0)];
+    commit(&store, changes).await;
+    let mut changes = step(&known, 1, 1);
+    changes.dead_letters = vec![letter("a", 1)];
+    commit(&store, changes).await;
+
+    let wanted = Load { dead_letters: vec!["a".into(), "absent".into(), "b".into()], ..Load::default() };
+    let found = store.load(wanted).await.expect("rows").dead_letters;
+    assert_eq!(found, [letter("a", 1), letter("b", 0)]);
+}

@@ -1,0 +1,244 @@
+//! The store without a disk: for tests and for services whose events need none.
+
+mod partition;
+mod table;
+
+use std::{
+    any::{Any, TypeId},
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+use serde_json::Value;
+use uuid::Uuid;
+
+use self::partition::Partition;
+pub(crate) use self::table::{MemoryTable, new_table};
+use super::{
+    Assigned, Changes, Committed, DeadLetterRow, EntityType, Load, Loaded, OutboxRow, Page, RingRow, Store, StoreError,
+    WaitingRow,
+};
+use crate::broker::PartitionId;
+
+/// A store that ends with its process.
+#[derive(Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    owner: Option<(Uuid, String)>,
+    partitions: BTreeMap<PartitionId, Partition>,
+    tables: HashMap<TypeId, Box<dyn MemoryTable>>,
+    /// Boxed slices: there is one ring for each key, and a vector's spare room would count as often.
+    rings: HashMap<Box<[u8]>, Ring, RandomState>,
+    outbox: BTreeMap<i64, (PartitionId, i64, OutboxRow)>,
+    last_outbox_id: i64,
+    dead_letters: HashMap<String, DeadLetterRow>,
+}
+
+struct Ring {
+    version: u64,
+    bytes: Box<[u8]>,
+}
+
+impl State {
+    fn table(&mut self, entity: EntityType) -> &mut dyn MemoryTable {
+        self.tables.entry(entity.type_id).or_insert_with(entity.memory).as_mut()
+    }
+
+    fn commit(&mut self, changes: &Changes) -> Result<Committed, StoreError> {
+        // Everything is compared before anything is changed; nothing needs to be undone then.
+        let Some(partition) = self.partitions.get(&changes.partition) else {
+            return Ok(Committed::Fenced);
+        };
+        if !partition.is_at(changes.from, changes.revision) {
+            return Ok(Committed::Fenced);
+        }
+        if !partition.can_release(&changes.released) || !self.rows_are_as_read(changes)? {
+            return Ok(Committed::Conflict);
+        }
+        self.apply(changes)
+    }
+
+    fn rows_are_as_read(&mut self, changes: &Changes) -> Result<bool, StoreError> {
+        for (entity, written) in &changes.entities {
+            let written: &(dyn Any + Send + Sync) = written.as_ref();
+            if !self.table(*entity).accepts(written)? {
+                return Ok(false);
+            }
+        }
+        for (entity, read) in &changes.reads {
+            let read: &(dyn Any + Send + Sync) = read.as_ref();
+            if !self.table(*entity).unchanged(read)? {
+                return Ok(false);
+            }
+        }
+        let version = |key: &[u8]| self.rings.get(key).map_or(0, |ring| ring.version);
+        Ok(changes.rings.iter().all(|ring| version(&ring.key) == ring.version))
+    }
+
+    fn apply(&mut self, changes: &Changes) -> Result<Committed, StoreError> {
+        for (entity, written) in &changes.entities {
+            let written: &(dyn Any + Send + Sync) = written.as_ref();
+            self.table(*entity).save(written)?;
+        }
+        for RingRow { key, version, bytes } in &changes.rings {
+            let written = Ring { version: version + 1, bytes: bytes.as_slice().into() };
+            match self.rings.get_mut(key.as_slice()) {
+                Some(ring) => *ring = written,
+                None => {
+                    self.rings.insert(key.as_slice().into(), written);
+                }
+            }
+        }
+        for letter in &changes.dead_letters {
+            self.dead_letters.insert(letter.dlq_id.clone(), letter.clone());
+        }
+        let partition = self.partitions.entry(changes.partition.clone()).or_default();
+        for record in &changes.outbox {
+            self.last_outbox_id += 1;
+            let row = OutboxRow { id: self.last_outbox_id, record: record.record.clone() };
+            partition.unpublished.insert((record.source_offset, row.id));
+            self.outbox.insert(row.id, (changes.partition.clone(), record.source_offset, row));
+        }
+        let revision = partition.advance(changes);
+        Ok(Committed::Applied { revision })
+    }
+
+    fn publish(&mut self, id: i64) {
+        if let Some((partition, source_offset, _)) = self.outbox.remove(&id)
+            && let Some(partition) = self.partitions.get_mut(&partition)
+        {
+            partition.unpublished.remove(&(source_offset, id));
+        }
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    fn durable(&self) -> bool {
+        false
+    }
+
+    async fn claim(&self, group: &str) -> Result<Uuid, StoreError> {
+        let mut state = self.state.lock();
+        let (id, owner) = state.owner.get_or_insert_with(|| (Uuid::new_v4(), group.to_owned()));
+        if owner != group {
+            return Err(StoreError::ForeignGroup { owner: owner.clone(), asked: group.to_owned() });
+        }
+        Ok(*id)
+    }
+
+    async fn assigned(&self, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError> {
+        let mut state = self.state.lock();
+        let answers = partitions.iter().map(|partition| {
+            let known = state.partitions.get_mut(partition)?;
+            known.starts += 1;
+            Some(known.assigned())
+        });
+        Ok(answers.collect())
+    }
+
+    async fn reload(&self, partition: &PartitionId) -> Result<Option<Assigned>, StoreError> {
+        Ok(self.state.lock().partitions.get(partition).map(Partition::assigned))
+    }
+
+    async fn begin(&self, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError> {
+        let mut state = self.state.lock();
+        let stored = state.partitions.entry(partition.clone()).or_insert_with(|| Partition::begin(next_offset));
+        Ok(stored.assigned())
+    }
+
+    async fn knows_topic(&self, partition: &PartitionId) -> Result<bool, StoreError> {
+        let topic = |id: &PartitionId| {
+            (id.cluster == partition.cluster) && (id.topic_id == partition.topic_id) && (id.topic == partition.topic)
+        };
+        Ok(self.state.lock().partitions.keys().any(topic))
+    }
+
+    async fn load(&self, wanted: Load) -> Result<Loaded, StoreError> {
+        let mut state = self.state.lock();
+        let mut loaded = Loaded::default();
+        for (entity, ids) in &wanted.entities {
+            let ids: &(dyn Any + Send) = ids.as_ref();
+            loaded.entities.push(state.table(*entity).load(ids)?);
+        }
+        for key in wanted.rings {
+            if let Some(ring) = state.rings.get(key.as_slice()) {
+                loaded.rings.push(RingRow { key, version: ring.version, bytes: ring.bytes.to_vec() });
+            }
+        }
+        let letters = wanted.dead_letters.iter().filter_map(|id| state.dead_letters.get(id).cloned());
+        loaded.dead_letters = letters.collect();
+        Ok(loaded)
+    }
+
+    async fn commit(&self, changes: Vec<Arc<Changes>>) -> Result<Vec<Committed>, StoreError> {
+        let mut state = self.state.lock();
+        let answers = changes.iter().map(|each| match state.commit(each) {
+            Err(StoreError::Refused(reason)) => Ok(Committed::Refused(reason)),
+            other => other,
+        });
+        answers.collect()
+    }
+
+    async fn committable(&self, partition: &PartitionId, position: i64) -> Result<i64, StoreError> {
+        let lowest = self.state.lock().partitions.get(partition).and_then(Partition::lowest_unfinished);
+        Ok(lowest.map_or(position, |lowest| lowest.min(position)))
+    }
+
+    async fn outbox(&self, after: i64, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+        let state = self.state.lock();
+        let behind = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        Ok(state.outbox.range(behind).take(limit).map(|(_, (_, _, row))| row.clone()).collect())
+    }
+
+    async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        for id in rows {
+            state.publish(id);
+        }
+        Ok(())
+    }
+
+    async fn view(&self, entity: EntityType, id: &str) -> Result<Option<Value>, StoreError> {
+        Ok(self.state.lock().table(entity).view(id))
+    }
+
+    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Value>, StoreError> {
+        Ok(self.state.lock().table(entity).page(&page))
+    }
+
+    async fn ring(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.state.lock().rings.get(key.as_slice()).map(|ring| ring.bytes.to_vec()))
+    }
+
+    async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
+        let state = self.state.lock();
+        let rows = state
+            .partitions
+            .iter()
+            .flat_map(|(id, partition)| partition.waiting.values().map(|row| (id.clone(), row.clone())));
+        Ok(rows.take(limit).collect())
+    }
+
+    async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
+        let state = self.state.lock();
+        Ok(state.partitions.iter().map(|(id, partition)| (id.clone(), partition.next_offset)).collect())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn close(&self) {}
+}

@@ -1,0 +1,63 @@
+//! One partition in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::store::{Assigned, Changes, WaitingRow};
+
+#[derive(Default)]
+pub(super) struct Partition {
+    pub(super) next_offset: i64,
+    revision: i64,
+    pub(super) starts: u32,
+    /// By offset.
+    pub(super) waiting: BTreeMap<i64, WaitingRow>,
+    /// Source offset and number of each outbox record that the broker has not acknowledged.
+    pub(super) unpublished: BTreeSet<(i64, i64)>,
+}
+
+impl Partition {
+    /// The assignment that found no position is the first start.
+    pub(super) fn begin(next_offset: i64) -> Self {
+        Self { next_offset, starts: 1, ..Self::default() }
+    }
+
+    pub(super) fn assigned(&self) -> Assigned {
+        Assigned {
+            next_offset: self.next_offset,
+            revision: self.revision,
+            starts: self.starts,
+            waiting: self.waiting.values().cloned().collect(),
+        }
+    }
+
+    pub(super) fn is_at(&self, next_offset: i64, revision: i64) -> bool {
+        self.next_offset == next_offset && self.revision == revision
+    }
+
+    /// Whether every offset waits and none is named twice.
+    pub(super) fn can_release(&self, offsets: &[i64]) -> bool {
+        let distinct: BTreeSet<_> = offsets.iter().collect();
+        distinct.len() == offsets.len() && offsets.iter().all(|offset| self.waiting.contains_key(offset))
+    }
+
+    /// Moves the position with what waits, and answers the new revision.
+    pub(super) fn advance(&mut self, changes: &Changes) -> i64 {
+        for offset in &changes.released {
+            self.waiting.remove(offset);
+        }
+        for row in &changes.waiting {
+            self.waiting.insert(row.offset, row.clone());
+        }
+        self.next_offset = changes.to;
+        self.revision += 1;
+        self.starts = 0;
+        self.revision
+    }
+
+    /// The lowest offset whose event waits or has an unacknowledged record in the outbox.
+    pub(super) fn lowest_unfinished(&self) -> Option<i64> {
+        let waiting = self.waiting.keys().next().copied();
+        let unpublished = self.unpublished.first().map(|(source_offset, _)| *source_offset);
+        waiting.into_iter().chain(unpublished).min()
+    }
+}

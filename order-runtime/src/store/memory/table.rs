@@ -1,0 +1,84 @@
+//! The entities of one type in memory, with the type erased.
+
+use std::{any::Any, collections::HashMap};
+
+use foldhash::fast::RandomState;
+use serde_json::Value;
+
+use crate::store::{Change, Entity, Page, Row, StoreError, entity::typed};
+
+/// One entity type's rows, with the type erased.
+pub(crate) trait MemoryTable: Send {
+    /// `ids` is a `Vec<T::Id>`, the answer a `Vec<Row<T>>`.
+    fn load(&self, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError>;
+    /// Whether every element of a `Vec<Change<T>>` finds the version that it expects.
+    fn accepts(&self, changes: &dyn Any) -> Result<bool, StoreError>;
+    /// Whether every element of a `Vec<(T::Id, u64)>` still has that version, 0 being none.
+    fn unchanged(&self, reads: &dyn Any) -> Result<bool, StoreError>;
+    /// Writes a `Vec<Change<T>>` that was accepted.
+    fn save(&mut self, changes: &dyn Any) -> Result<(), StoreError>;
+    fn view(&self, id: &str) -> Option<Value>;
+    fn page(&self, page: &Page) -> Vec<Value>;
+}
+
+struct Table<T: Entity> {
+    rows: HashMap<T::Id, Row<T>, RandomState>,
+}
+
+pub(crate) fn new_table<T: Entity>() -> Box<dyn MemoryTable> {
+    Box::new(Table::<T> { rows: HashMap::default() })
+}
+
+impl<T: Entity> Table<T> {
+    fn version(&self, id: &T::Id) -> u64 {
+        self.rows.get(id).map_or(0, |row| row.version)
+    }
+}
+
+impl<T: Entity> MemoryTable for Table<T> {
+    fn load(&self, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError> {
+        let ids = typed::<Vec<T::Id>>(ids)?;
+        let found: Vec<Row<T>> = ids.iter().filter_map(|id| self.rows.get(id).cloned()).collect();
+        Ok(Box::new(found))
+    }
+
+    fn accepts(&self, changes: &dyn Any) -> Result<bool, StoreError> {
+        let changes = typed::<Vec<Change<T>>>(changes)?;
+        Ok(changes.iter().all(|change| self.version(change.row.value.id()) == change.expected))
+    }
+
+    fn unchanged(&self, reads: &dyn Any) -> Result<bool, StoreError> {
+        let reads = typed::<Vec<(T::Id, u64)>>(reads)?;
+        Ok(reads.iter().all(|(id, version)| self.version(id) == *version))
+    }
+
+    fn save(&mut self, changes: &dyn Any) -> Result<(), StoreError> {
+        for change in typed::<Vec<Change<T>>>(changes)? {
+            self.rows.insert(change.row.value.id().clone(), change.row.clone());
+        }
+        Ok(())
+    }
+
+    fn view(&self, id: &str) -> Option<Value> {
+        self.rows.get(&id.parse().ok()?).map(Row::view)
+    }
+
+    fn page(&self, page: &Page) -> Vec<Value> {
+        let after: Option<T::Id> = match &page.after {
+            None => None,
+            Some(text) => match text.parse() {
+                Ok(id) => Some(id),
+                // A text that is no id stands nowhere in the order of ids.
+                Err(_) => return Vec::new(),
+            },
+        };
+        let mut ids: Vec<&T::Id> =
+            self.rows.keys().filter(|id| after.as_ref().is_none_or(|after| *id > after)).collect();
+        ids.sort_unstable();
+        ids.into_iter()
+            .filter_map(|id| self.rows.get(id).map(Row::view))
+            .filter(|view| page.filters.iter().all(|(field, wanted)| view[field] == wanted.as_str()))
+            .take(page.limit)
+            .collect()
+    }
+}

@@ -1,0 +1,153 @@
+//! Applying the changes of partitions: one transaction, in which each stands or falls for itself.
+
+use std::{any::Any, sync::Arc};
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+
+use super::rows::{insert_outbox, insert_waiting, nanoseconds};
+use crate::store::{Changes, Committed, DeadLetterRow, RingRow, StoreError};
+
+/// Commits `changes`; see [`Store::commit`](crate::store::Store::commit).
+pub(super) fn commit(db: &mut Connection, changes: &[Arc<Changes>]) -> Result<Vec<Committed>, StoreError> {
+    // A savepoint costs a copy of every page that is changed under it, and hardly ever is one needed. So the first attempt
+    // has none; only when it fails are the good changes told from the bad ones.
+    let transaction = begin(db)?;
+    let mut answers = Vec::with_capacity(changes.len());
+    for each in changes {
+        let answer = judge(apply(&transaction, each))?;
+        let applied = matches!(answer, Committed::Applied { .. });
+        answers.push(answer);
+        if !applied {
+            transaction.rollback()?;
+            return if changes.len() == 1 { Ok(answers) } else { commit_each(db, changes) };
+        }
+    }
+    transaction.commit()?;
+    Ok(answers)
+}
+
+fn commit_each(db: &mut Connection, changes: &[Arc<Changes>]) -> Result<Vec<Committed>, StoreError> {
+    let mut transaction = begin(db)?;
+    let mut answers = Vec::with_capacity(changes.len());
+    for each in changes {
+        let savepoint = transaction.savepoint()?;
+        let answer = judge(apply(&savepoint, each))?;
+        if matches!(answer, Committed::Applied { .. }) {
+            savepoint.commit()?;
+        } else {
+            savepoint.finish()?;
+        }
+        answers.push(answer);
+    }
+    transaction.commit()?;
+    Ok(answers)
+}
+
+fn begin(db: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    db.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
+/// What is wrong with the data of one partition is no affair of the others.
+fn judge(applied: Result<Committed, StoreError>) -> Result<Committed, StoreError> {
+    match applied {
+        Err(StoreError::Refused(reason)) => Ok(Committed::Refused(reason)),
+        other => other,
+    }
+}
+
+fn apply(db: &Connection, changes: &Changes) -> Result<Committed, StoreError> {
+    let Some(position) = advance(db, changes)? else {
+        return Ok(Committed::Fenced);
+    };
+    for (entity, written) in &changes.entities {
+        let written: &(dyn Any + Send + Sync) = written.as_ref();
+        if !entity.sqlite.save(db, written)? {
+            return Ok(Committed::Conflict);
+        }
+    }
+    for (entity, read) in &changes.reads {
+        let read: &(dyn Any + Send + Sync) = read.as_ref();
+        if !entity.sqlite.unchanged(db, read)? {
+            return Ok(Committed::Conflict);
+        }
+    }
+    if !write_rings(db, &changes.rings)? || !release(db, position, &changes.released)? {
+        return Ok(Committed::Conflict);
+    }
+    insert_waiting(db, position, &changes.waiting)?;
+    insert_outbox(db, position, &changes.outbox)?;
+    remember(db, &changes.dead_letters)?;
+    Ok(Committed::Applied { revision: changes.revision + 1 })
+}
+
+/// Moves the position and answers the partition's number in this store; `None` when it is not where it was read.
+fn advance(db: &Connection, changes: &Changes) -> rusqlite::Result<Option<i64>> {
+    let partition = &changes.partition;
+    db.prepare_cached(
+        "UPDATE positions SET next_offset = ?5, revision = revision + 1, starts = 0
+         WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4 AND next_offset = ?6 AND revision = ?7
+         RETURNING id",
+    )?
+    .query_row(
+        (
+            &partition.cluster,
+            partition.topic_id.to_string(),
+            &partition.topic,
+            partition.partition,
+            changes.to,
+            changes.from,
+            changes.revision,
+        ),
+        |row| row.get(0),
+    )
+    .optional()
+}
+
+fn write_rings(db: &Connection, rings: &[RingRow]) -> rusqlite::Result<bool> {
+    // In the order of keys, neighbours in the tree are changed one after the other.
+    let mut sorted: Vec<&RingRow> = rings.iter().collect();
+    sorted.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    let mut insert =
+        db.prepare_cached("INSERT INTO rings (key, version, bytes) VALUES (?1, 1, ?2) ON CONFLICT DO NOTHING")?;
+    let mut update =
+        db.prepare_cached("UPDATE rings SET version = version + 1, bytes = ?2 WHERE key = ?1 AND version = ?3")?;
+    for ring in sorted {
+        let affected = match ring.version {
+            0 => insert.execute((&ring.key, &ring.bytes))?,
+            version => update.execute((&ring.key, &ring.bytes, version))?,
+        };
+        if affected != 1 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn release(db: &Connection, position: i64, offsets: &[i64]) -> rusqlite::Result<bool> {
+    let mut delete = db.prepare_cached("DELETE FROM waiting WHERE position = ?1 AND record_offset = ?2")?;
+    for offset in offsets {
+        if delete.execute((position, offset))? != 1 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn remember(db: &Connection, dead_letters: &[DeadLetterRow]) -> rusqlite::Result<()> {
+    let mut upsert = db.prepare_cached(
+        "INSERT OR REPLACE INTO dead_letters (dlq_id, event_id, hash, replays, reason, code, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    for letter in dead_letters {
+        upsert.execute((
+            &letter.dlq_id,
+            &letter.event_id,
+            letter.hash.to_be_bytes(),
+            letter.replays,
+            &letter.reason,
+            &letter.code,
+            nanoseconds(letter.at),
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! The embedded store: one SQLite file.
+//!
+//! Three threads own a connection each. The writer's is the only one that changes anything; the loader reads what batches need, and the
+//! viewer what people ask for, so that a slow page never stands before a batch.
+
+mod commit;
+mod error;
+mod open;
+mod partitions;
+mod queries;
+mod rows;
+mod schema;
+mod table;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::{io, path::Path, sync::Arc};
+
+use async_trait::async_trait;
+pub use rusqlite;
+use rusqlite::Connection;
+use serde_json::Value;
+use uuid::Uuid;
+
+pub(crate) use self::table::{SqliteTable, Table};
+use self::worker::Worker;
+use super::{
+    Assigned, Change, Changes, Committed, Entity, EntityType, Load, Loaded, OutboxRow, Page, Row, Store, StoreError,
+    WaitingRow,
+};
+use crate::broker::PartitionId;
+
+/// How a *set* of entities of one type is loaded and saved in SQLite: written once, for all features.
+///
+/// The statements run on the runtime's connection and within its transaction; use `prepare_cached`, they run for every batch.
+pub trait SqliteEntity: Entity {
+    /// Statements that bring the schema from one version to the next, oldest first; never change one that was released.
+    const MIGRATIONS: &'static [&'static str];
+
+    /// Loads those of `ids` that exist, in any order.
+    fn load(db: &Connection, ids: &[Self::Id]) -> rusqlite::Result<Vec<Row<Self>>>;
+
+    /// Writes one change and answers how many rows it affected. A change with `expected` 0 inserts and must affect nothing
+    /// when the entity exists; any other updates only the row whose version is `expected`.
+    fn save(db: &Connection, change: &Change<Self>) -> rusqlite::Result<usize>;
+
+    /// A page of entities in the order of their ids.
+    fn page(db: &Connection, page: &Page) -> rusqlite::Result<Vec<Row<Self>>>;
+}
+
+/// What a store is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// To run the service: the file is made where there is none, its schema is brought up to date, and no other process may
+    /// run on it at the same time.
+    Run,
+    /// To look at it, also while the service runs. What would change it answers [`StoreError::Unusable`].
+    ReadOnly,
+}
+
+/// A store in one SQLite file, made durable by each commit: write-ahead log, `synchronous=FULL`.
+pub struct SqliteStore {
+    writer: Option<Worker>,
+    loader: Worker,
+    viewer: Worker,
+}
+
+impl SqliteStore {
+    /// Opens the store at `path` for these entity types. It blocks while it does, for a migration possibly long.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] when the file is not a store of this release or cannot be written, its folder does not exist, or another
+    /// process runs on it; [`StoreError::Unavailable`] when the disk is full or another program locks the file.
+    pub fn open(path: &Path, entities: &[EntityType], mode: Mode) -> Result<Self, StoreError> {
+        let started = |error: io::Error| StoreError::Unavailable(format!("a thread does not start: {error}"));
+        schema::check_names(entities)?;
+        let writer = match mode {
+            Mode::ReadOnly => None,
+            Mode::Run => {
+                let lock = open::lock(path)?;
+                let connection = open::writer(path, entities)?;
+                let end = move |connection: Connection| {
+                    end_writing(connection);
+                    drop(lock);
+                };
+                Some(Worker::start("store-writer", connection, end).map_err(started)?)
+            }
+        };
+        let reader = |name| Worker::start(name, open::reader(path, entities)?, drop).map_err(started);
+        Ok(Self { writer, loader: reader("store-loader")?, viewer: reader("store-viewer")? })
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match &self.writer {
+            Some(writer) => writer.run(work).await,
+            None => Err(StoreError::Unusable("it was opened for reading only".to_owned())),
+        }
+    }
+}
+
+/// Brings everything into the main file, so that it can be copied alone. What fails here is done at the next start.
+fn end_writing(connection: Connection) {
+    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        tracing::warn!(%error, "the store's write-ahead log stays for the next start");
+    }
+    if let Err((_, error)) = connection.close() {
+        tracing::warn!(%error, "the store was not closed cleanly");
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn durable(&self) -> bool {
+        true
+    }
+
+    async fn claim(&self, group: &str) -> Result<Uuid, StoreError> {
+        let group = group.to_owned();
+        self.write(move |db| partitions::claim(db, &group)).await
+    }
+
+    async fn assigned(&self, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError> {
+        let partitions = partitions.to_vec();
+        self.write(move |db| partitions::assigned(db, &partitions)).await
+    }
+
+    async fn reload(&self, partition: &PartitionId) -> Result<Option<Assigned>, StoreError> {
+        let partition = partition.clone();
+        self.loader.run(move |db| partitions::reload(db, &partition)).await
+    }
+
+    async fn begin(&self, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError> {
+        let partition = partition.clone();
+        self.write(move |db| partitions::begin(db, &partition, next_offset)).await
+    }
+
+    async fn knows_topic(&self, partition: &PartitionId) -> Result<bool, StoreError> {
+        let partition = partition.clone();
+        self.loader.run(move |db| partitions::knows_topic(db, &partition)).await
+    }
+
+    async fn load(&self, wanted: Load) -> Result<Loaded, StoreError> {
+        self.loader.run(move |db| queries::load(db, wanted)).await
+    }
+
+    async fn commit(&self, changes: Vec<Arc<Changes>>) -> Result<Vec<Committed>, StoreError> {
+        self.write(move |db| commit::commit(db, &changes)).await
+    }
+
+    async fn committable(&self, _partition: &PartitionId, position: i64) -> Result<i64, StoreError> {
+        Ok(position)
+    }
+
+    async fn outbox(&self, after: i64, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+        self.loader.run(move |db| queries::outbox(db, after, limit)).await
+    }
+
+    async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {
+        self.write(move |db| queries::published(db, &rows)).await
+    }
+
+    async fn view(&self, entity: EntityType, id: &str) -> Result<Option<Value>, StoreError> {
+        let id = id.to_owned();
+        self.viewer.run(move |db| entity.sqlite.view(db, &id)).await
+    }
+
+    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Value>, StoreError> {
+        self.viewer.run(move |db| entity.sqlite.page(db, &page)).await
+    }
+
+    async fn ring(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.viewer.run(move |db| queries::ring(db, &key)).await
+    }
+
+    async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
+        self.viewer.run(move |db| partitions::waiting(db, limit)).await
+    }
+
+    async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
+        self.viewer.run(|db| partitions::positions(db)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.write(queries::ping).await
+    }
+
+    async fn close(&self) {
+        // The readers first: the writer's connection is then the last one, and takes the write-ahead log along.
+        self.loader.close().await;
+        self.viewer.close().await;
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
+    }
+}

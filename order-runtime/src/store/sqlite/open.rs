@@ -1,0 +1,109 @@
+//! Opening the file: its folder, its permissions, its lock, its settings.
+
+use std::{
+    ffi::OsString,
+    fs::{File, OpenOptions, TryLockError},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{
+    error::{opening, preparing},
+    schema,
+};
+use crate::store::{EntityType, StoreError};
+
+/// How long a statement waits for a lock that another process holds before the store counts as unavailable.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The runtime's statements and those of several entities; the default of 16 would have them prepared again and again.
+const CACHED_STATEMENTS: usize = 128;
+
+/// Takes the store for this process alone. The lock ends with the file's last handle, so a killed process leaves none behind.
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(StoreError::Unusable(format!(
+            "the folder {} does not exist; create it, or set STORE_URL to another path",
+            folder.display()
+        )));
+    }
+    let lock_path = beside(path, ".lock");
+    let file = private_file(&lock_path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Unusable(format!(
+            "another process runs on {} (it holds {}); stop it, or set STORE_URL to another file",
+            path.display(),
+            lock_path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(preparing(&lock_path, &error)),
+    }
+}
+
+/// Opens the connection that writes, and brings the schema up to date.
+pub(super) fn writer(path: &Path, entities: &[EntityType]) -> Result<Connection, StoreError> {
+    // SQLite would make the file readable for everybody; its side files get the permissions of this one. One that is there is
+    // left alone: closing any handle of it would drop the locks that SQLite holds on it elsewhere in this process.
+    if !path.exists() {
+        private_file(path)?;
+    }
+    let at_path = |error| opening(path, error);
+    let mut db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(at_path)?;
+    let journal: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(at_path)?;
+    if !journal.eq_ignore_ascii_case("wal") {
+        return Err(StoreError::Unusable(format!(
+            "the file system of {} does not support write-ahead logging; set STORE_URL to a file on a local disk",
+            path.display()
+        )));
+    }
+    // With NORMAL, the last commits may vanish with the power, while Kafka's committed offsets have moved past them.
+    db.pragma_update(None, "synchronous", "FULL").map_err(at_path)?;
+    db.pragma_update(None, "cache_size", -65_536).map_err(at_path)?;
+    db.pragma_update(None, "foreign_keys", true).map_err(at_path)?;
+    schema::migrate(&mut db, path, entities)?;
+    Ok(db)
+}
+
+/// Opens a connection that reads.
+pub(super) fn reader(path: &Path, entities: &[EntityType]) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Unusable(format!(
+            "{} does not exist; run the service once, or set STORE_URL to the file that it uses",
+            path.display()
+        )));
+    }
+    let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|error| opening(path, error))?;
+    schema::check(&db, path, entities)?;
+    Ok(db)
+}
+
+fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
+    // No URI: a path is a path, whatever it looks like. No mutex: each connection stays on its own thread.
+    let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    db.pragma_update(None, "trusted_schema", false)?;
+    Ok(db)
+}
+
+/// Opens a file that only its owner may read, made where there is none.
+fn private_file(path: &Path) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|error| preparing(path, &error))
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}

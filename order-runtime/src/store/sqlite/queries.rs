@@ -1,0 +1,77 @@
+//! What is read for batches, for the relay and for the read model.
+
+use std::any::Any;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use super::rows::{self, OUTBOX_COLUMNS, row_limit};
+use crate::store::{DeadLetterRow, Load, Loaded, OutboxRow, RingRow, StoreError};
+
+pub(super) fn load(db: &mut Connection, wanted: Load) -> Result<Loaded, StoreError> {
+    let snapshot = db.transaction()?;
+    let mut loaded = Loaded::default();
+    for (entity, ids) in &wanted.entities {
+        let ids: &(dyn Any + Send) = ids.as_ref();
+        loaded.entities.push(entity.sqlite.load(&snapshot, ids)?);
+    }
+    loaded.rings = rings(&snapshot, wanted.rings)?;
+    loaded.dead_letters = dead_letters(&snapshot, &wanted.dead_letters)?;
+    Ok(loaded)
+}
+
+fn rings(db: &Connection, mut keys: Vec<Vec<u8>>) -> rusqlite::Result<Vec<RingRow>> {
+    // In the order of keys, neighbours in the tree are read one after the other.
+    keys.sort_unstable();
+    keys.dedup();
+    let mut statement = db.prepare_cached("SELECT version, bytes FROM rings WHERE key = ?1")?;
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        let ring = statement.query_row([&key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        if let Some((version, bytes)) = ring {
+            found.push(RingRow { key, version, bytes });
+        }
+    }
+    Ok(found)
+}
+
+fn dead_letters(db: &Connection, ids: &[String]) -> rusqlite::Result<Vec<DeadLetterRow>> {
+    let mut statement = db.prepare_cached(
+        "SELECT dlq_id, event_id, hash, replays, reason, code, at FROM dead_letters WHERE dlq_id = ?1",
+    )?;
+    let mut found = Vec::new();
+    for id in ids {
+        found.extend(statement.query_row([id], rows::dead_letter).optional()?);
+    }
+    Ok(found)
+}
+
+pub(super) fn ring(db: &Connection, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    let bytes = db.prepare_cached("SELECT bytes FROM rings WHERE key = ?1")?.query_row([key], |row| row.get(0));
+    Ok(bytes.optional()?)
+}
+
+pub(super) fn outbox(db: &Connection, after: i64, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+    let mut statement =
+        db.prepare_cached(&format!("SELECT {OUTBOX_COLUMNS} FROM outbox WHERE id > ?1 ORDER BY id LIMIT ?2"))?;
+    let found = statement.query_map((after, row_limit(limit)), rows::outbox)?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn published(db: &mut Connection, ids: &[i64]) -> Result<(), StoreError> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    {
+        let mut delete = transaction.prepare_cached("DELETE FROM outbox WHERE id = ?1")?;
+        for id in ids {
+            delete.execute([id])?;
+        }
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Whether a transaction that writes can begin and end: a full disk shows only there. The number must change, because SQLite
+/// does not write a page for a row that stays the same.
+pub(super) fn ping(db: &mut Connection) -> Result<(), StoreError> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute("UPDATE store SET pings = pings + 1", [])?;
+    Ok(transaction.commit()?)
+}

@@ -1,0 +1,178 @@
+//! Waiting events, outbox records and dead letters as rows.
+
+use jiff::Timestamp;
+use rusqlite::{
+    Connection, Row, params,
+    types::{FromSqlError, Type},
+};
+
+use crate::{
+    broker::{Headers, OutgoingRecord, RecordBatch},
+    registry::OnExhausted,
+    store::{DeadLetterRow, OutboxRecord, OutboxRow, WaitingRow, WaitingState},
+};
+
+/// The columns of a waiting event, in the order in which [`waiting`] reads them.
+macro_rules! waiting_columns {
+    () => {
+        "record_offset, lane, state, attempts, since, first_failed_at, due, error_code, error_message, key, payload, headers, timestamp"
+    };
+}
+pub(super) use waiting_columns;
+
+/// Nanoseconds since the epoch; a time beyond the years 1677 to 2262 becomes the nearest within.
+pub(super) fn nanoseconds(time: Timestamp) -> i64 {
+    let nanoseconds = time.as_nanosecond();
+    i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// A number of rows as SQLite takes it.
+pub(super) fn row_limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    let nanoseconds: i64 = row.get(column)?;
+    from_nanoseconds(column, nanoseconds)
+}
+
+fn from_nanoseconds(column: usize, nanoseconds: i64) -> rusqlite::Result<Timestamp> {
+    Timestamp::from_nanosecond(nanoseconds.into())
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, Box::new(error)))
+}
+
+/// Writes waiting events; one that is there is replaced.
+pub(super) fn insert_waiting(db: &Connection, position: i64, rows: &[WaitingRow]) -> rusqlite::Result<()> {
+    let mut insert = db.prepare_cached(concat!(
+        "INSERT OR REPLACE INTO waiting (position, ",
+        waiting_columns!(),
+        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+    ))?;
+    for row in rows {
+        insert.execute(params![
+            position,
+            row.offset,
+            row.lane,
+            state_name(row.state),
+            row.attempts,
+            nanoseconds(row.since),
+            row.first_failed_at.map(nanoseconds),
+            nanoseconds(row.due),
+            row.error_code,
+            row.error_message,
+            row.key,
+            row.payload,
+            row.headers,
+            row.timestamp,
+        ])?;
+    }
+    Ok(())
+}
+
+/// Reads a waiting event whose columns begin at `first`.
+pub(super) fn waiting(row: &Row<'_>, first: usize) -> rusqlite::Result<WaitingRow> {
+    let state: String = row.get(first + 2)?;
+    let first_failed_at: Option<i64> = row.get(first + 5)?;
+    Ok(WaitingRow {
+        offset: row.get(first)?,
+        lane: row.get(first + 1)?,
+        state: state_of(&state).ok_or_else(|| {
+            rusqlite::Error::FromSqlConversionFailure(first + 2, Type::Text, Box::new(FromSqlError::InvalidType))
+        })?,
+        attempts: row.get(first + 3)?,
+        since: time(row, first + 4)?,
+        first_failed_at: first_failed_at.map(|nanoseconds| from_nanoseconds(first + 5, nanoseconds)).transpose()?,
+        due: time(row, first + 6)?,
+        error_code: row.get(first + 7)?,
+        error_message: row.get(first + 8)?,
+        key: row.get(first + 9)?,
+        payload: row.get(first + 10)?,
+        headers: row.get(first + 11)?,
+        timestamp: row.get(first + 12)?,
+    })
+}
+
+const STATES: [WaitingState; 6] = [
+    WaitingState::Retry,
+    WaitingState::Behind,
+    WaitingState::Running,
+    WaitingState::Held(OnExhausted::DeadLetter),
+    WaitingState::Held(OnExhausted::ParkKey),
+    WaitingState::Held(OnExhausted::Stop),
+];
+
+fn state_name(state: WaitingState) -> &'static str {
+    match state {
+        WaitingState::Retry => "retry",
+        WaitingState::Behind => "behind",
+        WaitingState::Running => "running",
+        WaitingState::Held(OnExhausted::DeadLetter) => "held_dead_letter",
+        WaitingState::Held(OnExhausted::ParkKey) => "held_park_key",
+        WaitingState::Held(OnExhausted::Stop) => "held_stop",
+    }
+}
+
+fn state_of(name: &str) -> Option<WaitingState> {
+    STATES.into_iter().find(|state| state_name(*state) == name)
+}
+
+/// Adds records to the outbox, in their order.
+pub(super) fn insert_outbox(db: &Connection, position: i64, records: &[OutboxRecord]) -> rusqlite::Result<()> {
+    let mut insert = db.prepare_cached(
+        "INSERT INTO outbox (position, source_offset, topic, partition, key, payload, headers, timestamp)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for OutboxRecord { source_offset, record } in records {
+        insert.execute((
+            position,
+            source_offset,
+            &record.topic,
+            record.partition,
+            &record.key,
+            &record.payload,
+            headers_block(&record.headers),
+            record.timestamp,
+        ))?;
+    }
+    Ok(())
+}
+
+/// The columns that [`outbox`] reads.
+pub(super) const OUTBOX_COLUMNS: &str = "id, topic, partition, key, payload, headers, timestamp";
+
+/// Reads a row of the outbox.
+pub(super) fn outbox(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
+    let headers = row.get_ref(5)?.as_blob()?;
+    Ok(OutboxRow {
+        id: row.get(0)?,
+        record: OutgoingRecord {
+            topic: row.get(1)?,
+            partition: row.get(2)?,
+            key: row.get(3)?,
+            payload: row.get(4)?,
+            headers: Headers::decode(headers).map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec))).collect(),
+            timestamp: row.get(6)?,
+        },
+    })
+}
+
+/// Headers in the one form that this crate keeps them in, that of a batch of records.
+fn headers_block(headers: &[(Vec<u8>, Option<Vec<u8>>)]) -> Vec<u8> {
+    let mut batch = RecordBatch::default();
+    batch.push(0, None, None, None, headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref())));
+    batch.get(0).map(|record| record.encoded_headers().to_vec()).unwrap_or_default()
+}
+
+/// Reads a dead letter: all columns in the order of the table.
+pub(super) fn dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetterRow> {
+    let hash: [u8; 16] = row.get(2)?;
+    Ok(DeadLetterRow {
+        dlq_id: row.get(0)?,
+        event_id: row.get(1)?,
+        hash: u128::from_be_bytes(hash),
+        replays: row.get(3)?,
+        reason: row.get(4)?,
+        code: row.get(5)?,
+        at: time(row, 6)?,
+    })
+}

@@ -1,0 +1,70 @@
+//! The entities of one type in SQLite, with the type erased.
+
+use std::{any::Any, collections::HashMap, marker::PhantomData};
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use super::SqliteEntity;
+use crate::store::{Change, Page, StoreError, entity::typed};
+
+/// [`SqliteEntity`] with the type erased.
+pub(crate) trait SqliteTable: Send + Sync {
+    fn migrations(&self) -> &'static [&'static str];
+    /// `ids` is a `Vec<T::Id>`, the answer a `Vec<Row<T>>`.
+    fn load(&self, db: &Connection, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError>;
+    /// Writes a `Vec<Change<T>>`; false at the first one that does not find the version it expects.
+    fn save(&self, db: &Connection, changes: &dyn Any) -> Result<bool, StoreError>;
+    /// Whether every element of a `Vec<(T::Id, u64)>` still has that version, 0 being none.
+    fn unchanged(&self, db: &Connection, reads: &dyn Any) -> Result<bool, StoreError>;
+    fn view(&self, db: &Connection, id: &str) -> Result<Option<Value>, StoreError>;
+    fn page(&self, db: &Connection, page: &Page) -> Result<Vec<Value>, StoreError>;
+}
+
+/// The table of one entity type.
+pub(crate) struct Table<T>(PhantomData<fn() -> T>);
+
+impl<T> Table<T> {
+    pub(crate) const NEW: Self = Self(PhantomData);
+}
+
+impl<T: SqliteEntity> SqliteTable for Table<T> {
+    fn migrations(&self) -> &'static [&'static str] {
+        T::MIGRATIONS
+    }
+
+    fn load(&self, db: &Connection, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError> {
+        Ok(Box::new(T::load(db, typed::<Vec<T::Id>>(ids)?)?))
+    }
+
+    fn save(&self, db: &Connection, changes: &dyn Any) -> Result<bool, StoreError> {
+        for change in typed::<Vec<Change<T>>>(changes)? {
+            if T::save(db, change)? != 1 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn unchanged(&self, db: &Connection, reads: &dyn Any) -> Result<bool, StoreError> {
+        let reads = typed::<Vec<(T::Id, u64)>>(reads)?;
+        let ids: Vec<T::Id> = reads.iter().map(|(id, _)| id.clone()).collect();
+        let rows = T::load(db, &ids)?;
+        let versions: HashMap<&T::Id, u64> = rows.iter().map(|row| (row.value.id(), row.version)).collect();
+        Ok(reads.iter().all(|(id, version)| versions.get(id).copied().unwrap_or(0) == *version))
+    }
+
+    fn view(&self, db: &Connection, id: &str) -> Result<Option<Value>, StoreError> {
+        // A text that is no id names no entity.
+        let Ok(id) = id.parse::<T::Id>() else {
+            return Ok(None);
+        };
+        let rows = T::load(db, &[id])?;
+        Ok(rows.first().map(crate::store::Row::view))
+    }
+
+    fn page(&self, db: &Connection, page: &Page) -> Result<Vec<Value>, StoreError> {
+        let rows = T::page(db, page)?;
+        Ok(rows.iter().map(crate::store::Row::view).collect())
+    }
+}
