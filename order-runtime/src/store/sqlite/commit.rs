@@ -4,7 +4,10 @@ use std::{any::Any, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::rows::{insert_outbox, insert_waiting, nanoseconds};
+use super::{
+    rows::{insert_outbox, insert_waiting, nanoseconds},
+    worker::guarded,
+};
 use crate::store::{Changes, Committed, DeadLetterRow, RingRow, StoreError};
 
 /// Commits `changes`; see [`Store::commit`](crate::store::Store::commit).
@@ -14,7 +17,7 @@ pub(super) fn commit(db: &mut Connection, changes: &[Arc<Changes>]) -> Result<Ve
     let transaction = begin(db)?;
     let mut answers = Vec::with_capacity(changes.len());
     for each in changes {
-        let answer = judge(apply(&transaction, each))?;
+        let answer = judge(guarded(|| apply(&transaction, each)))?;
         let applied = matches!(answer, Committed::Applied { .. });
         answers.push(answer);
         if !applied {
@@ -31,7 +34,7 @@ fn commit_each(db: &mut Connection, changes: &[Arc<Changes>]) -> Result<Vec<Comm
     let mut answers = Vec::with_capacity(changes.len());
     for each in changes {
         let savepoint = transaction.savepoint()?;
-        let answer = judge(apply(&savepoint, each))?;
+        let answer = judge(guarded(|| apply(&savepoint, each)))?;
         if matches!(answer, Committed::Applied { .. }) {
             savepoint.commit()?;
         } else {
