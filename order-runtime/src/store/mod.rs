@@ -45,7 +45,8 @@ pub trait Store: Send + Sync + 'static {
     /// Reads what is known of one partition without counting a start: after a lost compare-and-set.
     async fn reload(&self, partition: &PartitionId) -> Result<Option<Assigned>, StoreError>;
 
-    /// Writes the first position of a partition and counts its first start, unless it has one; then the stored one is answered.
+    /// Writes the first position of a partition and counts its first start, unless it has one; then the stored one is
+    /// answered.
     async fn begin(&self, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError>;
 
     /// Whether any partition of this topic (cluster and topic id) has a position: a further partition is then new
@@ -59,7 +60,8 @@ pub trait Store: Send + Sync + 'static {
     /// one leaves the others committed. The answer has one element for each, in the same order.
     ///
     /// # Errors
-    /// An error means that the outcome of the whole transaction is unknown.
+    /// An error means that the outcome of the whole transaction is unknown. Data that the store can never take is no error of
+    /// this method but the answer of its element, [`Committed::Refused`].
     async fn commit(&self, changes: Vec<Arc<Changes>>) -> Result<Vec<Committed>, StoreError>;
 
     /// The highest offset that Kafka may be told for this partition, given its position: the position itself where

@@ -4,17 +4,36 @@ use std::{any::Any, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::rows::{insert_outbox, insert_waiting, nanoseconds};
+use super::{
+    rows::{insert_outbox, insert_waiting, nanoseconds},
+    worker::guarded,
+};
 use crate::store::{Changes, Committed, DeadLetterRow, RingRow, StoreError};
 
 /// Commits `changes`; see [`Store::commit`](crate::store::Store::commit).
 pub(super) fn commit(db: &mut Connection, changes: &[Arc<Changes>]) -> Result<Vec<Committed>, StoreError> {
+    let answers = commit_all(db, changes);
+    if let Err(StoreError::Unavailable(_)) = answers {
+        make_room(db);
+    }
+    answers
+}
+
+/// Moves the write-ahead log into the main file, where it may need no room of its own: on a full disk the log then begins
+/// anew in the space that it has, and the next attempt succeeds.
+fn make_room(db: &Connection) {
+    if let Err(error) = db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+        tracing::debug!(%error, "the write-ahead log cannot be emptied either");
+    }
+}
+
+fn commit_all(db: &mut Connection, changes: &[Arc<Changes>]) -> Result<Vec<Committed>, StoreError> {
     // A savepoint costs a copy of every page that is changed under it, and hardly ever is one needed. So the first attempt
     // has none; only when it fails are the good changes told from the bad ones.
     let transaction = begin(db)?;
     let mut answers = Vec::with_capacity(changes.len());
     for each in changes {
-        let answer = judge(apply(&transaction, each))?;
+        let answer = judge(guarded(|| apply(&transaction, each)))?;
         let applied = matches!(answer, Committed::Applied { .. });
         answers.push(answer);
         if !applied {
@@ -31,7 +50,7 @@ fn commit_each(db: &mut Connection, changes: &[Arc<Changes>]) -> Result<Vec<Comm
     let mut answers = Vec::with_capacity(changes.len());
     for each in changes {
         let savepoint = transaction.savepoint()?;
-        let answer = judge(apply(&savepoint, each))?;
+        let answer = judge(guarded(|| apply(&savepoint, each)))?;
         if matches!(answer, Committed::Applied { .. }) {
             savepoint.commit()?;
         } else {

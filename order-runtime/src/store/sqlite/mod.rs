@@ -1,7 +1,7 @@
 //! The embedded store: one SQLite file.
 //!
-//! Three threads own a connection each. The writer's is the only one that changes anything; the loader reads what batches need, and the
-//! viewer what people ask for, so that a slow page never stands before a batch.
+//! Three threads own a connection each. The writer's is the only one that changes anything; the loader reads what batches
+//! need, and the viewer what people ask for, so that a slow page never stands before a batch.
 
 mod commit;
 mod error;
@@ -70,8 +70,8 @@ impl SqliteStore {
     /// Opens the store at `path` for these entity types. It blocks while it does, for a migration possibly long.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] when the file is not a store of this release or cannot be written, its folder does not exist, or another
-    /// process runs on it; [`StoreError::Unavailable`] when the disk is full or another program locks the file.
+    /// [`StoreError::Unusable`] when the file is not a store of this release or cannot be written, its folder does not exist,
+    /// or another process runs on it; [`StoreError::Unavailable`] when the disk is full or another program locks the file.
     pub fn open(path: &Path, entities: &[EntityType], mode: Mode) -> Result<Self, StoreError> {
         let started = |error: io::Error| StoreError::Unavailable(format!("a thread does not start: {error}"));
         schema::check_names(entities)?;

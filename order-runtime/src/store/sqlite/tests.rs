@@ -74,6 +74,9 @@ async fn what_is_committed_survives_a_crash() {
     let crashed = folder.path().join("crashed.db");
     fs::copy(&path, &crashed).expect("a copy");
     fs::copy(path.with_extension("db-wal"), crashed.with_extension("db-wal")).expect("a copy of the log");
+    let looking = SqliteStore::open(&crashed, &[entity()], Mode::ReadOnly).expect("a reader of what was left");
+    expect_the_commit(&looking).await;
+    looking.close().await;
     let recovered = sqlite(&crashed);
     expect_the_commit(&recovered).await;
     recovered.close().await;
@@ -333,8 +336,9 @@ async fn a_panicking_statement_is_an_error_and_not_the_end() {
     };
     let mut changes = step(&partition(0), 1, 1);
     changes.entities.push((earlier::<false>(), Box::new(vec![change])));
-    let panicked = store.commit(vec![Arc::new(changes)]).await;
-    assert!(matches!(panicked, Err(StoreError::Refused(_))), "{panicked:?}");
+    assert!(matches!(commit(&store, changes).await, Committed::Refused(_)));
+    let view = store.view(earlier::<false>(), "x").await;
+    assert!(matches!(view, Err(StoreError::Refused(_))), "{view:?}");
 
     expect_the_commit(&store).await;
     assert_eq!(commit(&store, step(&partition(0), 1, 1)).await, Committed::Applied { revision: 2 });

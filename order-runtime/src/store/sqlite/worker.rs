@@ -49,10 +49,7 @@ impl Worker {
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
-            // The statements of an entity are code from outside of this crate. A transaction that a panic leaves behind is
-            // rolled back by its guard, so the connection stays fit for use.
-            let result = catch_unwind(AssertUnwindSafe(|| work(connection)))
-                .unwrap_or_else(|_| Err(StoreError::Refused("a statement panicked; see the log".to_owned())));
+            let result = guarded(|| work(connection));
             // Whoever asked may have gone.
             let _ = answer.send(result);
         });
@@ -72,6 +69,13 @@ impl Worker {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
+}
+
+/// Makes an error of a panic: the statements of an entity are code from outside of this crate. A transaction that a panic
+/// leaves behind is rolled back by its guard, so the connection stays fit for use.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(StoreError::Refused("a statement panicked; see the log".to_owned())))
 }
 
 fn closed() -> StoreError {
