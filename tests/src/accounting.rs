@@ -59,11 +59,10 @@ pub async fn settled(deployment: &Deployment, service: &Service, deadline: Durat
 
 /// All orders of the read model, page by page.
 pub async fn orders(service: &Service) -> BTreeMap<String, OrderState> {
-    const PAGE: usize = 200;
     let mut orders = BTreeMap::new();
     let mut after = String::new();
     loop {
-        let page = service.get(&format!("/orders?limit={PAGE}{after}")).await;
+        let page = service.get(&format!("/orders?limit=100{after}")).await;
         let rows = rows(&page);
         for row in rows {
             let text = |name: &str| row[name].as_str().unwrap_or_else(|| panic!("an order without {name}: {row}"));
@@ -72,12 +71,8 @@ pub async fn orders(service: &Service) -> BTreeMap<String, OrderState> {
             let earlier = orders.insert(text("orderId").to_owned(), state);
             assert_eq!(earlier, None, "two pages show the same order: {row}");
         }
-        match rows.last() {
-            Some(last) if rows.len() == PAGE => {
-                after = format!("&after={}", last["orderId"].as_str().unwrap_or_default());
-            }
-            _ => return orders,
-        }
+        let Some(last) = rows.last() else { return orders };
+        after = format!("&after={}", last["orderId"].as_str().unwrap_or_default());
     }
 }
 

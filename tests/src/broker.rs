@@ -105,7 +105,8 @@ impl Broker {
         match self.0 {
             // Its classic groups take a whole session timeout to let a restarted member in.
             Kind::Embedded(_) => &[("KAFKA_CONSUMER_GROUP_PROTOCOL", "consumer")],
-            Kind::Kafka(_) => &[],
+            // A killed member keeps its partitions for that long.
+            Kind::Kafka(_) => &[("KAFKA_CONSUMER_SESSION_TIMEOUT_MS", "6000")],
         }
     }
 
