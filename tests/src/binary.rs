@@ -11,6 +11,10 @@ use std::{
 ///
 /// Cargo tells a test the executables of its own package only, and builds those of other packages for some commands
 /// and not for others. Building is a matter of milliseconds where the executable is fresh.
+///
+/// Which features a dependency has depends on the packages and the kind of targets that are built together. Asking for
+/// the whole workspace and for one test gives those of `cargo test --workspace`, whose products are then used as they
+/// are; asking for `order-service` alone would compile 60 crates a second time.
 pub fn order_service() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(build)
@@ -27,7 +31,7 @@ fn build() -> PathBuf {
     };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "order-service", "--bin", "order-service", "--profile", profile])
+        .args(["build", "--quiet", "--workspace", "--bin", "order-service", "--test", "tree", "--profile", profile])
         .arg("--target-dir")
         .arg(target_dir)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
