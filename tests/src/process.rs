@@ -5,7 +5,7 @@ use std::{
     net::TcpListener,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ pub(crate) struct Process {
     name: String,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
@@ -32,9 +33,8 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let log = Arc::default();
-        keep(child.stdout.take(), &log);
-        keep(child.stderr.take(), &log);
-        Self { name, child, log }
+        let readers = vec![keep(child.stdout.take(), &log), keep(child.stderr.take(), &log)];
+        Self { name, child, log, readers }
     }
 
     /// What it has written so far, both streams as they came.
@@ -53,10 +53,12 @@ impl Process {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("{} cannot be signalled: {error}", self.name));
     }
 
-    /// Waits for its end.
+    /// Waits for its end; its log is whole then.
     pub(crate) async fn wait(&mut self, deadline: Duration) -> ExitStatus {
         let what = format!("the end of {}", self.name);
-        until(&what, deadline, async || self.ended().ok_or_else(|| "it still runs".to_owned())).await
+        let status = until(&what, deadline, async || self.ended().ok_or_else(|| "it still runs".to_owned())).await;
+        self.finish_log();
+        status
     }
 
     /// SIGKILL, and waits until the system has buried it: only then are its locks and ports free.
@@ -64,6 +66,15 @@ impl Process {
         // It fails only where the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.finish_log();
+    }
+
+    /// The pipes end with the process, and what is still in them belongs to the log.
+    fn finish_log(&mut self) {
+        for reader in self.readers.drain(..) {
+            // A reader that has panicked has said so itself.
+            let _ = reader.join();
+        }
     }
 }
 
@@ -80,7 +91,7 @@ impl Drop for Process {
 }
 
 /// Reads a stream to its end on a thread of its own: a full pipe would stop the process.
-fn keep(stream: Option<impl Read + Send + 'static>, log: &Arc<Mutex<Vec<String>>>) {
+fn keep(stream: Option<impl Read + Send + 'static>, log: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     let stream = stream.expect("the stream is piped");
     let log = Arc::clone(log);
     thread::spawn(move || {
@@ -88,10 +99,39 @@ fn keep(stream: Option<impl Read + Send + 'static>, log: &Arc<Mutex<Vec<String>>
             let line = String::from_utf8_lossy(&line).into_owned();
             log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
-    });
+    })
 }
 
 /// A port of 127.0.0.1 that nothing listened at a moment ago.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt as _, process::Command};
+
+    use rustix::process::Signal;
+
+    use super::Process;
+    use crate::wait::{PATIENCE, eventually};
+
+    #[tokio::test]
+    async fn both_streams_are_kept_and_a_signal_ends_it() {
+        let script = "trap 'echo last words; exit 3' TERM; echo out; echo err >&2; while :; do sleep 0.02; done";
+        let mut process = Process::spawn("sh", Command::new("sh").args(["-c", script]));
+        eventually("it has spoken", PATIENCE, async || process.log().lines().count() == 2).await;
+        process.signal(Signal::TERM);
+        let status = process.wait(PATIENCE).await;
+        assert_eq!((status.code(), status.signal()), (Some(3), None));
+        assert!(process.log().ends_with("last words"), "{}", process.log());
+    }
+
+    #[test]
+    fn it_does_not_outlive_its_owner() {
+        let process = Process::spawn("sleep", Command::new("sleep").arg("60"));
+        let id = process.child.id();
+        drop(process);
+        assert!(!std::path::Path::new(&format!("/proc/{id}")).exists());
+    }
 }
