@@ -1,2 +1,62 @@
-//! x
-fn main() {}
+//! Chores of this workspace.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore reports to the terminal it was started in")]
+
+mod fmt;
+mod names;
+mod new;
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+const USAGE: &str = "\
+cargo xtask fmt [--check]
+    Formats every Rust file of the tree, or says which ones are not formatted.
+    `cargo fmt` misses the files that `dispatcher!()` declares.
+
+cargo xtask new processor EVENT [--feature FEATURE]
+    Writes the processor of EVENT and its feature, with a test, to fill in.
+    EVENT and FEATURE are in UpperCamelCase; FEATURE is Process<EVENT> unless given.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let root = root();
+    let result = match arguments[..] {
+        ["fmt"] => fmt::run(&root, false),
+        ["fmt", "--check"] => fmt::run(&root, true),
+        ["new", "processor", event] => new::processor(&root, event, None).map(|files| report(&files)),
+        ["new", "processor", event, "--feature", feature] => {
+            new::processor(&root, event, Some(feature)).map(|files| report(&files))
+        }
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(files: &[PathBuf]) {
+    for file in files {
+        println!("wrote {}", file.display());
+    }
+    println!("next: give the entity its new step, call it in usecase.rs, then `cargo test -p order-service`");
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}

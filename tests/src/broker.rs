@@ -1,0 +1,176 @@
+//! The two brokers that the scenarios run on.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+};
+
+use crate::{
+    binary::order_service,
+    deployment::without_own_settings,
+    process::{Process, free_port},
+    wait::{PATIENCE, eventually},
+};
+
+/// The suites that must run, separated by commas: a missing requirement then fails the test instead of skipping it.
+const REQUIRE: &str = "ORDER_TESTS_REQUIRE";
+
+/// A broker that lives as long as somebody holds a clone of it.
+#[derive(Clone)]
+pub struct Broker(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Embedded(Arc<Embedded>),
+    Kafka(&'static Kafka),
+}
+
+/// `order-service broker` as a process of its own, so that it survives the services that a test kills.
+struct Embedded {
+    address: String,
+    _process: Process,
+}
+
+/// One Apache Kafka for all tests of this program.
+struct Kafka {
+    address: String,
+    /// The script wipes its broker when its standard input closes, which happens however this program ends.
+    _keeps_it_running: Child,
+}
+
+impl Broker {
+    /// The service's own development broker, one for each call.
+    pub async fn embedded() -> Self {
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut command = Command::new(order_service());
+        without_own_settings(&mut command).arg("broker").env("KAFKA_BROKER_URL", &address).env("APP_RELOAD", "false");
+        command.current_dir(env::temp_dir());
+        let mut process = Process::spawn("order-service broker", &mut command);
+        let socket: SocketAddr = address.parse().expect("an address of our own making");
+        eventually("the embedded broker listens", PATIENCE, async || {
+            assert!(process.ended().is_none(), "the embedded broker ended");
+            TcpStream::connect_timeout(&socket, Duration::from_millis(200)).is_ok()
+        })
+        .await;
+        Self(Kind::Embedded(Arc::new(Embedded { address, _process: process })))
+    }
+
+    /// A real Apache Kafka, shared by the tests of this program.
+    ///
+    /// `None`, with a word on standard error, where java or mvn is missing, unless `ORDER_TESTS_REQUIRE` names `kafka`.
+    pub fn kafka() -> Option<Self> {
+        static KAFKA: OnceLock<Option<Kafka>> = OnceLock::new();
+        let kafka =
+            KAFKA.get_or_init(|| (runs("java", "-version") && runs("mvn", "-version")).then(start_kafka)).as_ref();
+        if kafka.is_none() {
+            let required = env::var(REQUIRE).unwrap_or_default();
+            assert!(
+                !required.split(',').any(|suite| suite.trim() == "kafka"),
+                "java (17+) and mvn are needed, since {REQUIRE} names kafka"
+            );
+            eprintln!("skipped: java (17+) and mvn are needed");
+        }
+        kafka.map(|kafka| Self(Kind::Kafka(kafka)))
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        match &self.0 {
+            Kind::Embedded(embedded) => &embedded.address,
+            Kind::Kafka(kafka) => &kafka.address,
+        }
+    }
+
+    /// Whether it proves guarantees: the embedded broker keeps 5 MB a partition and forgets all when it ends.
+    pub fn is_durable(&self) -> bool {
+        matches!(self.0, Kind::Kafka(_))
+    }
+
+    /// What a service needs to know to work well with it.
+    pub(crate) fn settings(&self) -> &'static [(&'static str, &'static str)] {
+        match self.0 {
+            // Its classic groups take a whole session timeout to let a restarted member in.
+            Kind::Embedded(_) => &[("KAFKA_CONSUMER_GROUP_PROTOCOL", "consumer")],
+            // A killed member keeps its partitions for that long.
+            Kind::Kafka(_) => &[("KAFKA_CONSUMER_SESSION_TIMEOUT_MS", "6000")],
+        }
+    }
+
+    /// A topic for events and one for dead letters, which no other test uses.
+    pub(crate) async fn topics(&self, partitions: i32) -> (String, String) {
+        match self.0 {
+            // Nobody shares this broker, and it makes a topic, with four partitions, when a client asks for it.
+            Kind::Embedded(_) => ("order-events".into(), "orders-dlq".into()),
+            Kind::Kafka(_) => {
+                let number = unique();
+                let topics = (format!("order-events-{number}"), format!("orders-dlq-{number}"));
+                self.create(&[(&topics.0, partitions), (&topics.1, 2)]).await;
+                topics
+            }
+        }
+    }
+
+    async fn create(&self, topics: &[(&str, i32)]) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", self.address()).create().expect("an admin client");
+        let wanted: Vec<NewTopic<'_>> = topics
+            .iter()
+            .map(|(name, partitions)| NewTopic::new(name, *partitions, TopicReplication::Fixed(1)))
+            .collect();
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        for made in admin.create_topics(&wanted, &options).await.expect("the broker answers") {
+            made.unwrap_or_else(|(topic, error)| panic!("the topic {topic} cannot be made: {error}"));
+        }
+    }
+}
+
+/// A number that no other test of this program gets.
+pub(crate) fn unique() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn runs(program: &str, argument: &str) -> bool {
+    Command::new(program)
+        .arg(argument)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn start_kafka() -> Kafka {
+    let start = Instant::now();
+    let script: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/kafka");
+    let mut child = Command::new(script)
+        .args(["serve", "0"])
+        // A topic with a misspelt name fails a test at once, instead of quietly coming into being.
+        .env("KAFKA_PROPS", "auto.create.topics.enable=false")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("bash runs tests/kafka/kafka");
+    let stdout = child.stdout.take().expect("the stream is piped");
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).expect("the script writes text");
+    // "up: pid 4711, 127.0.0.1:29092"
+    let address = line.trim().rsplit(' ').next().filter(|address| address.contains(':')).map(str::to_owned);
+    let address = address.unwrap_or_else(|| panic!("Kafka does not start; what the script said is above: {line:?}"));
+    eprintln!("kafka: {address}, up after {:.1?}", start.elapsed());
+    Kafka { address, _keeps_it_running: child }
+}

@@ -1,0 +1,177 @@
+//! What stays when a service is stopped and started again: broker, topics, group, store and settings.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    binary::order_service,
+    broker::{Broker, unique},
+    process::{Process, free_port},
+    service::Service,
+    topic::Topic,
+    wait::PATIENCE,
+};
+
+/// How long a command may take; those of the tests produce 100,000 events at most.
+const COMMAND_DEADLINE: Duration = Duration::from_mins(3);
+
+/// One place where the service runs, now and again.
+pub struct Deployment {
+    broker: Broker,
+    topic: String,
+    dlq_topic: String,
+    group: String,
+    folder: TempDir,
+    settings: BTreeMap<String, String>,
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code; `None` where a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Panics with all output unless the exit code is the expected one.
+    #[expect(clippy::return_self_not_must_use, reason = "most callers only want the check")]
+    pub fn expect_code(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "\nstdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Standard output as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.stdout))
+    }
+}
+
+impl Deployment {
+    /// Four partitions of events and an empty store.
+    pub async fn new(broker: &Broker) -> Self {
+        Self::with_partitions(broker, 4).await
+    }
+
+    /// As many partitions of events as wanted (the embedded broker always makes four) and an empty store.
+    pub async fn with_partitions(broker: &Broker, partitions: i32) -> Self {
+        let (topic, dlq_topic) = broker.topics(partitions).await;
+        let group = format!("order-tests-{}", unique());
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { broker: broker.clone(), topic, dlq_topic, group, folder, settings: BTreeMap::new() }
+    }
+
+    /// A setting for every service and command started from now on.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.set(name, value);
+        self
+    }
+
+    /// The same on a deployment in use.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.into(), value.into());
+    }
+
+    /// The topic of the events.
+    pub fn events(&self) -> Topic {
+        Topic::new(self.broker.address(), &self.topic)
+    }
+
+    /// The topic of the dead letters.
+    pub fn dead_letters(&self) -> Topic {
+        Topic::new(self.broker.address(), &self.dlq_topic)
+    }
+
+    /// The consumer group.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// The file of the store.
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("orders.db")
+    }
+
+    /// The folder in which services and commands run.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts the service on a port of its own and returns at once.
+    pub fn start(&self) -> Service {
+        let port = free_port();
+        let mut command = self.command(["run"]);
+        command.env("APP_PORT", port.to_string());
+        Service::new(Process::spawn(format!("order-service on port {port}"), &mut command), port)
+    }
+
+    /// Starts the service and waits until it says that it is ready.
+    pub async fn start_ready(&self) -> Service {
+        let mut service = self.start();
+        service.wait_ready(PATIENCE).await;
+        service
+    }
+
+    /// Runs a command of the service to its end.
+    pub async fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Finished {
+        let mut command = tokio::process::Command::from(self.command(arguments));
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let output = tokio::time::timeout(COMMAND_DEADLINE, command.output()).await;
+        let output = output.unwrap_or_else(|_| panic!("{command:?} still runs after {COMMAND_DEADLINE:?}"));
+        let output = output.expect("order-service starts");
+        Finished {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// `publish --sample` with further arguments; panics unless it succeeds.
+    pub async fn publish_sample(&self, orders: u32, further: &[&str]) {
+        let orders = orders.to_string();
+        let arguments = ["publish", "--sample", &orders, "--yes"].into_iter().chain(further.iter().copied());
+        self.run(arguments).await.expect_code(0);
+    }
+
+    fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(order_service());
+        without_own_settings(&mut command)
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("APP_RELOAD", "false")
+            .env("KAFKA_BROKER_URL", self.broker.address())
+            .env("KAFKA_EMBEDDED", "never")
+            .env("KAFKA_TOPIC", &self.topic)
+            .env("KAFKA_DLQ_TOPIC", &self.dlq_topic)
+            .env("KAFKA_GROUP_ID", &self.group)
+            .env("STORE_URL", format!("sqlite://{}", self.store().display()))
+            .env("NO_COLOR", "1")
+            .envs(self.broker.settings().iter().copied())
+            .envs(&self.settings);
+        command
+    }
+}
+
+/// Keeps the settings of the developer's shell away from the process; `.env` is kept away by its working folder.
+pub(crate) fn without_own_settings(command: &mut Command) -> &mut Command {
+    const OURS: [&str; 6] = ["APP_", "KAFKA_", "STORE_", "LOG_", "OTEL_", "RUST_LOG"];
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text == "PRODUCTION_ENV" || OURS.iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
+    command
+}

@@ -1,0 +1,118 @@
+//! A running service, seen from outside.
+
+use std::{process::ExitStatus, time::Duration};
+
+use reqwest::StatusCode;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{process::Process, wait::until};
+
+/// How long a clean stop may take before the test calls it a hang; the interface says 10 s under load.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// `order-service run` as a child process; dropped, it is killed, and its log is printed if the test has failed.
+pub struct Service {
+    process: Process,
+    base: String,
+    client: reqwest::Client,
+}
+
+/// What an HTTP route has answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The media type without its parameters.
+    pub media_type: String,
+    /// The body as JSON; null where it is none.
+    pub body: Value,
+}
+
+impl Service {
+    pub(crate) fn new(process: Process, port: u16) -> Self {
+        let client = reqwest::Client::builder()
+            // A kept connection may be closed by the service just when the next request goes out.
+            .pool_max_idle_per_host(0)
+            .no_proxy()
+            .timeout(Duration::from_secs(20))
+            .build()
+            .expect("an HTTP client");
+        Self { process, base: format!("http://127.0.0.1:{port}"), client }
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    pub fn address(&self) -> &str {
+        &self.base
+    }
+
+    /// Waits until `/health/ready` answers 200; panics when the process ends before.
+    pub async fn wait_ready(&mut self, deadline: Duration) {
+        let url = format!("{}/health/ready", self.base);
+        let Self { process, client, .. } = self;
+        until("the service is ready", deadline, async || {
+            if let Some(status) = process.ended() {
+                panic!("the service ended before it was ready: {status}");
+            }
+            let answer = client.get(&url).send().await.map_err(|error| format!("no answer: {error}"))?;
+            match answer.status() {
+                StatusCode::OK => Ok(()),
+                status => Err(format!("{status}: {}", answer.text().await.unwrap_or_default())),
+            }
+        })
+        .await;
+    }
+
+    /// The JSON of a route that must answer 200.
+    pub async fn get(&self, path: &str) -> Value {
+        let answer = self.ask(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "GET {path}: {}", answer.body);
+        answer.body
+    }
+
+    /// The answer of a route, whatever it is.
+    pub async fn ask(&self, path: &str) -> Answer {
+        answer(self.client.get(format!("{}{path}", self.base))).await
+    }
+
+    /// Sends JSON to a route.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        answer(self.client.post(format!("{}{path}", self.base)).json(body)).await
+    }
+
+    /// A number of `/stats`.
+    pub async fn stat(&self, name: &str) -> u64 {
+        let stats = self.get("/stats").await;
+        stats[name].as_u64().unwrap_or_else(|| panic!("/stats has no number {name}: {stats}"))
+    }
+
+    /// SIGTERM; waits for the end, for at most 10 s.
+    pub async fn terminate(mut self) -> ExitStatus {
+        self.process.signal(Signal::TERM);
+        self.process.wait(STOP_DEADLINE).await
+    }
+
+    /// SIGKILL, wherever it is.
+    pub fn kill(mut self) {
+        self.process.kill();
+    }
+
+    /// Waits for an end that it comes to by itself.
+    pub async fn wait_ended(&mut self, deadline: Duration) -> ExitStatus {
+        self.process.wait(deadline).await
+    }
+
+    /// What it has written to standard output and standard error so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.send().await.expect("the service answers");
+    let status = response.status();
+    let media_type = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().to_owned();
+    let body = response.bytes().await.expect("the service sends its whole answer");
+    Answer { status, media_type, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+}

@@ -1,0 +1,238 @@
+//! A topic as it lies on the broker: read whole, written byte for byte.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{BorrowedMessage, Header, Headers as _, OwnedHeaders},
+    metadata::MetadataPartition,
+    producer::{FutureProducer, FutureRecord},
+    util::Timeout,
+};
+
+use crate::wait::PATIENCE;
+
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// One topic.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    broker: String,
+    name: String,
+}
+
+/// A record as the broker keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// Milliseconds since the epoch.
+    pub timestamp: Option<i64>,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The payload.
+    pub payload: Option<Vec<u8>>,
+    /// The headers in their order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Record {
+    /// The text of the header, where there is one of that name.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let (_, value) = self.headers.iter().find(|(known, _)| known == name)?;
+        value.as_deref().map(|value| String::from_utf8_lossy(value).into_owned())
+    }
+}
+
+/// A record to be written.
+#[derive(Debug, Clone, Default)]
+pub struct NewRecord {
+    /// The partition; `None` lets the key decide.
+    pub partition: Option<i32>,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The payload.
+    pub payload: Option<Vec<u8>>,
+    /// The headers in their order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl NewRecord {
+    /// A JSON document under a key.
+    pub fn json(key: &str, payload: &serde_json::Value) -> Self {
+        Self::bytes(key, payload.to_string())
+    }
+
+    /// Any bytes under a key.
+    pub fn bytes(key: &str, payload: impl Into<Vec<u8>>) -> Self {
+        Self { key: Some(key.into()), payload: Some(payload.into()), ..Self::default() }
+    }
+
+    /// With a partition of the test's choice, whatever the key says.
+    #[must_use]
+    pub fn to_partition(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// With one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &[u8]) -> Self {
+        self.headers.push((name.into(), Some(value.into())));
+        self
+    }
+}
+
+impl Topic {
+    pub(crate) fn new(broker: &str, name: &str) -> Self {
+        Self { broker: broker.into(), name: name.into() }
+    }
+
+    /// The topic's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All records that it has now, by partition and offset; none where the topic does not exist.
+    pub fn read(&self) -> Vec<Record> {
+        let consumer = self.reader("order-tests-reader");
+        let partitions = self.partitions(&consumer);
+        let mut list = TopicPartitionList::new();
+        for partition in &partitions {
+            list.add_partition_offset(&self.name, *partition, Offset::Beginning).expect("an offset to begin with");
+        }
+        consumer.assign(&list).expect("an assignment");
+        let mut records = Vec::new();
+        let mut unread = partitions.len();
+        let start = Instant::now();
+        while unread > 0 {
+            assert!(start.elapsed() < PATIENCE, "{} is not read within {PATIENCE:?}", self.name);
+            match consumer.poll(Duration::from_millis(200)) {
+                Some(Ok(message)) => records.push(record(&message)),
+                Some(Err(KafkaError::PartitionEOF(_))) => unread -= 1,
+                // The client mends its connections itself; what stays broken meets the deadline.
+                Some(Err(KafkaError::MessageConsumption(code))) if is_passing(code) => {}
+                Some(Err(error)) => panic!("{} cannot be read: {error}", self.name),
+                None => {}
+            }
+        }
+        records.sort_by_key(|record| (record.partition, record.offset));
+        records
+    }
+
+    /// Writes the records one after the other; answers where each lies once the broker has acknowledged it.
+    pub async fn produce(&self, records: impl IntoIterator<Item = NewRecord>) -> Vec<(i32, i64)> {
+        let producer: FutureProducer = self.client().set("linger.ms", "0").create().expect("a producer");
+        let mut places = Vec::new();
+        for new in records {
+            let headers = new.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+                headers.insert(Header { key, value: value.as_ref() })
+            });
+            let mut record: FutureRecord<'_, Vec<u8>, Vec<u8>> = FutureRecord::to(&self.name).headers(headers);
+            record.key = new.key.as_ref();
+            record.payload = new.payload.as_ref();
+            record.partition = new.partition;
+            let sent = producer.send(record, Timeout::After(ANSWER)).await;
+            let delivery = sent.unwrap_or_else(|(error, _)| panic!("{} takes no record: {error}", self.name));
+            places.push((delivery.partition, delivery.offset));
+        }
+        places
+    }
+
+    /// How many records lie behind the group's committed offsets.
+    pub fn lag(&self, group: &str) -> i64 {
+        let consumer = self.reader(group);
+        let mut list = TopicPartitionList::new();
+        for partition in self.partitions(&consumer) {
+            list.add_partition(&self.name, partition);
+        }
+        let committed = consumer.committed_offsets(list, ANSWER).expect("the broker answers");
+        committed
+            .elements()
+            .iter()
+            .map(|element| {
+                let (low, high) =
+                    consumer.fetch_watermarks(&self.name, element.partition(), ANSWER).expect("the broker answers");
+                high - element.offset().to_raw().filter(|offset| *offset >= 0).unwrap_or(low)
+            })
+            .sum()
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.broker).set("message.timeout.ms", "20000");
+        config
+    }
+
+    fn reader(&self, group: &str) -> BaseConsumer {
+        ClientConfig::new()
+            .set("bootstrap.servers", &self.broker)
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            // Without it, a full queue stops fetching for a second.
+            .set("fetch.queue.backoff.ms", "5")
+            .create()
+            .expect("a consumer")
+    }
+
+    fn partitions(&self, consumer: &BaseConsumer) -> Vec<i32> {
+        let metadata = consumer.fetch_metadata(Some(&self.name), ANSWER).expect("the broker answers");
+        let topic = metadata.topics().iter().find(|topic| topic.name() == self.name);
+        topic.map(|topic| topic.partitions().iter().map(MetadataPartition::id).collect()).unwrap_or_default()
+    }
+}
+
+fn is_passing(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::LeaderNotAvailable
+            | RDKafkaErrorCode::NotLeaderForPartition
+    )
+}
+
+fn record(message: &BorrowedMessage<'_>) -> Record {
+    let headers = message.headers().map(|headers| {
+        headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+    });
+    Record {
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis(),
+        key: message.key().map(<[u8]>::to_vec),
+        payload: message.payload().map(<[u8]>::to_vec),
+        headers: headers.unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::{NewRecord, Topic};
+
+    #[tokio::test]
+    async fn what_is_written_is_read_byte_for_byte() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("events", 3, 1).unwrap();
+        let topic = Topic::new(&cluster.bootstrap_servers(), "events");
+        assert_eq!(topic.read(), [], "an empty topic");
+        let written = [
+            NewRecord::bytes("key", [0xff, 0x00]).with_header("a", b"\xfe").with_header("a", b"2").to_partition(1),
+            NewRecord { partition: Some(1), ..NewRecord::default() },
+        ];
+        assert_eq!(topic.produce(written.clone()).await, [(1, 0), (1, 1)]);
+        let read = topic.read();
+        assert_eq!(read.len(), written.len());
+        for (read, written) in read.iter().zip(&written) {
+            assert_eq!((&read.key, &read.payload, &read.headers), (&written.key, &written.payload, &written.headers));
+        }
+        assert_eq!(topic.lag("a-group-that-has-read-nothing"), 2);
+    }
+}

@@ -1,0 +1,49 @@
+//! The scenarios on a real Apache Kafka, and what only a real one can prove.
+//!
+//! Without java (17+) and mvn they are skipped, with a word; `ORDER_TESTS_REQUIRE=kafka` makes that a failure.
+
+mod scenarios;
+
+use std::time::Duration;
+
+use order_tests::{Broker, Deployment, NewRecord, accounting::settled};
+
+async fn broker() -> Option<Broker> {
+    // Starting it blocks for some seconds, which nothing else on this thread waits for.
+    std::future::ready(Broker::kafka()).await
+}
+
+scenarios::every_scenario!(broker);
+
+#[tokio::test]
+async fn the_harness_reads_what_it_writes() {
+    let Some(broker) = broker().await else { return };
+    let topic = Deployment::new(&broker).await.events();
+    let written = [
+        NewRecord::bytes("key", [0xff, 0x00]).with_header("a", b"\xfe").with_header("a", b"2").to_partition(1),
+        NewRecord { partition: Some(1), ..NewRecord::default() },
+    ];
+    assert_eq!(topic.produce(written.clone()).await, [(1, 0), (1, 1)]);
+    let read = topic.read();
+    assert_eq!(read.len(), written.len());
+    for (read, written) in read.iter().zip(&written) {
+        assert_eq!((&read.key, &read.payload, &read.headers), (&written.key, &written.payload, &written.headers));
+    }
+    assert_eq!(topic.lag("a-group-that-has-read-nothing"), 2);
+}
+
+/// About 100,000 events: a lag of that size is beyond what the embedded broker keeps.
+#[tokio::test]
+async fn a_backlog_of_100_000_events_is_accounted_for() {
+    const ORDERS: u32 = 40_000;
+    let Some(broker) = broker().await else { return };
+    let deployment = Deployment::with_partitions(&broker, 8).await.with("APP_RETRY_MAX_ELAPSED", "2s");
+    deployment.publish_sample(ORDERS, &["--seed", "7", "--bad-rate", "0.01"]).await;
+    let service = deployment.start_ready().await;
+    let expected = settled(&deployment, &service, Duration::from_mins(3)).await;
+    assert_eq!(expected.orders.len(), 40_000);
+    assert!(expected.dead_letters.len() > 500, "1 % of the events are bad: {}", expected.dead_letters.len());
+    assert_eq!(service.stat("lag").await, 0);
+    assert!(service.terminate().await.success(), "a clean exit");
+    assert_eq!(deployment.events().lag(deployment.group()), 0);
+}

@@ -1,0 +1,11 @@
+//! The scenarios on the embedded broker: they need nothing but this repository.
+
+mod scenarios;
+
+use order_tests::Broker;
+
+async fn broker() -> Option<Broker> {
+    Some(Broker::embedded().await)
+}
+
+scenarios::every_scenario!(broker);

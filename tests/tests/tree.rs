@@ -1,0 +1,255 @@
+//! What the source tree promises about itself: who may know whom, and what is absent on purpose.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    str::FromStr as _,
+};
+
+use order_tests::order_service;
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+/// The longest source file, in lines: what fits in the head.
+const LONGEST: usize = 500;
+
+/// Words of the business. Plural `orders` is one of them, `order` is not: events have an order too.
+const DOMAIN_WORDS: [&str; 18] = [
+    "carrier",
+    "carriers",
+    "currency",
+    "customer",
+    "customers",
+    "invoice",
+    "invoices",
+    "orders",
+    "paid",
+    "payment",
+    "payments",
+    "refund",
+    "ship",
+    "shipment",
+    "shipments",
+    "shipped",
+    "shipping",
+    "sku",
+];
+
+/// Words that name the business when they are one name with `order`, as in `orderId` and `OrderCreated`.
+const AFTER_ORDER: [&str; 5] = ["id", "created", "cancelled", "delivered", "total"];
+
+/// Names that the interface fixes as defaults of settings, which belong to the runtime.
+const FIXED_NAMES: [&str; 1] = ["orders-dlq"];
+
+#[test]
+fn the_service_knows_neither_kafka_nor_http_nor_registration() {
+    for file in sources(&["order-service/src"]) {
+        for word in ["rdkafka", "rdkafka_sys", "axum", "hyper", "linkme", "distributed_slice"] {
+            assert!(!file.idents().contains(word), "{} names {word}; that is the runtime's affair", file.name);
+        }
+        let in_events = file.name.starts_with("order-service/src/events");
+        let processors: Vec<_> = file.idents().into_iter().filter(|word| word.starts_with("EventProcessor_")).collect();
+        assert!(in_events || processors.is_empty(), "{} lists {processors:?}; declaring them is enough", file.name);
+    }
+}
+
+#[test]
+fn the_runtime_knows_no_business() {
+    let mut found = Vec::new();
+    for file in sources(&["order-runtime/src"]) {
+        for (number, line) in (1..).zip(file.text.lines()) {
+            let words = domain_words(line);
+            if !words.is_empty() {
+                found.push(format!("{}:{number}: {}", file.name, words.join(", ")));
+            }
+        }
+    }
+    assert!(found.is_empty(), "words of the business in the runtime:\n{}", found.join("\n"));
+}
+
+#[test]
+fn only_the_broker_modules_name_the_kafka_client() {
+    const ALLOWED: [&str; 2] = ["order-runtime/src/broker/kafka", "order-runtime/src/broker/embedded"];
+    for file in sources(&["order-runtime/src", "order-macros/src"]) {
+        let names_it = ["rdkafka", "rdkafka_sys"].iter().any(|word| file.idents().contains(*word));
+        let may = ALLOWED.iter().any(|place| file.name.starts_with(place));
+        assert!(may || !names_it, "{} names rdkafka; use the traits of order-runtime/src/broker", file.name);
+    }
+}
+
+#[test]
+fn unsafe_code_stays_in_two_files() {
+    const ALLOWED: [&str; 2] = ["order-runtime/src/broker/kafka/ffi.rs", "order-runtime/src/broker/embedded.rs"];
+    for file in sources(&EVERYTHING) {
+        let lifts_it = ["unsafe", "unsafe_code"].iter().any(|word| file.idents().contains(*word));
+        assert!(!lifts_it || ALLOWED.contains(&file.name.as_str()), "{} has unsafe code or allows it", file.name);
+    }
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    for file in sources(&EVERYTHING) {
+        let lines = file.text.lines().count();
+        assert!(lines <= LONGEST, "{} has {lines} lines; split it by question", file.name);
+    }
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    for file in sources(&EVERYTHING) {
+        file.each_run(&mut |tokens| {
+            for pair in tokens.windows(2) {
+                if let [TokenTree::Ident(name), TokenTree::Punct(mark)] = pair {
+                    let unfinished = mark.as_char() == '!' && (name == "todo" || name == "unimplemented");
+                    assert!(!unfinished, "{} has {name}!(…)", file.name);
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn each_ignored_test_says_why() {
+    for file in sources(&EVERYTHING) {
+        file.each_run(&mut |tokens| {
+            for pair in tokens.windows(2) {
+                let [TokenTree::Punct(hash), TokenTree::Group(attribute)] = pair else { continue };
+                if hash.as_char() != '#' || attribute.delimiter() != Delimiter::Bracket {
+                    continue;
+                }
+                let mut inner = attribute.stream().into_iter();
+                let ignores = matches!(inner.next(), Some(TokenTree::Ident(name)) if name == "ignore");
+                assert!(!ignores || inner.next().is_some(), "{} has #[ignore] without a reason", file.name);
+            }
+        });
+    }
+}
+
+#[test]
+fn each_processor_in_the_tree_is_in_the_binary() {
+    let output = Command::new(order_service())
+        .args(["processors", "--output", "json"])
+        .current_dir(std::env::temp_dir())
+        .output()
+        .expect("order-service starts");
+    let listed = String::from_utf8_lossy(&output.stdout);
+    let mut declared = 0;
+    for file in sources(&["order-service/src/events"]) {
+        for processor in file.idents().iter().filter(|word| word.starts_with("EventProcessor_")) {
+            assert!(listed.contains(processor), "{} declares {processor}, which is not linked: {listed}", file.name);
+            declared += 1;
+        }
+    }
+    assert!(declared >= 5, "the five events of an order's life have processors");
+}
+
+#[test]
+fn domain_words_are_found_in_every_spelling() {
+    assert_eq!(domain_words("let customer_id = row.orderId; // two ORDERS"), ["customer", "order id", "orders"]);
+    assert_eq!(domain_words("ownership, relationship, sorted in order: id, ORDER_RUNTIME_PROCESSORS"), [""; 0]);
+    assert_eq!(domain_words("KAFKA_DLQ_TOPIC is orders-dlq"), [""; 0]);
+    assert_eq!(domain_words("`OrderCancelled` was delivered"), ["order cancelled"]);
+}
+
+/// The words of the business in a line, in lower case.
+fn domain_words(line: &str) -> Vec<String> {
+    let line = FIXED_NAMES.iter().fold(line.to_owned(), |line, name| line.replace(name, ""));
+    let mut found = Vec::new();
+    for name in line.split_whitespace() {
+        let words = words(name);
+        found.extend(words.iter().filter(|word| DOMAIN_WORDS.contains(&word.as_str())).cloned());
+        let compounds = words.windows(2).filter(|pair| pair[0] == "order" && AFTER_ORDER.contains(&pair[1].as_str()));
+        found.extend(compounds.map(|pair| pair.join(" ")));
+    }
+    found
+}
+
+/// The words of a text in lower case; `camelCase`, `UpperCamelCase` and `snake_case` are taken apart.
+fn words(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut after_lower = false;
+    for letter in text.chars() {
+        if !letter.is_alphabetic() || (letter.is_uppercase() && after_lower) {
+            words.push(String::new());
+        }
+        if letter.is_alphabetic() {
+            words.last_mut().expect("never empty").extend(letter.to_lowercase());
+        }
+        after_lower = letter.is_lowercase();
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+const EVERYTHING: [&str; 5] = ["order-macros", "order-runtime", "order-service", "tests", "xtask"];
+
+struct Source {
+    /// The path from the root, with `/`.
+    name: String,
+    text: String,
+    tokens: TokenStream,
+}
+
+impl Source {
+    /// Every identifier of the code; comments and texts are not code.
+    fn idents(&self) -> BTreeSet<String> {
+        let mut idents = BTreeSet::new();
+        self.each_run(&mut |tokens| {
+            idents.extend(tokens.iter().filter_map(|token| match token {
+                TokenTree::Ident(ident) => Some(ident.to_string()),
+                _ => None,
+            }));
+        });
+        idents
+    }
+
+    /// Calls with the tokens of the file and of each group in it.
+    fn each_run(&self, visit: &mut dyn FnMut(&[TokenTree])) {
+        each_run(self.tokens.clone(), visit);
+    }
+}
+
+fn each_run(tokens: TokenStream, visit: &mut dyn FnMut(&[TokenTree])) {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    visit(&tokens);
+    for token in tokens {
+        if let TokenTree::Group(group) = token {
+            each_run(group.stream(), visit);
+        }
+    }
+}
+
+/// The Rust files below these folders, wrong programs (`ui` fixtures) and build products aside.
+fn sources(folders: &[&str]) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
+    let mut paths = Vec::new();
+    for folder in folders {
+        walk(&root.join(folder), &mut paths);
+    }
+    paths.sort();
+    assert!(!paths.is_empty(), "no source below {folders:?}");
+    paths
+        .into_iter()
+        .map(|path| {
+            let name = path.strip_prefix(root).expect("found below the root").display().to_string();
+            let text = fs::read_to_string(&path).expect("sources are text");
+            let tokens = TokenStream::from_str(&text).unwrap_or_else(|error| panic!("{name} is not Rust: {error}"));
+            Source { name, text, tokens }
+        })
+        .collect()
+}
+
+fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    for path in entries.map(|entry| entry.expect("a folder can be read").path()) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() {
+            if !["target", "ui", "templates", "wip"].contains(&name) && !name.starts_with('.') {
+                walk(&path, paths);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            paths.push(path);
+        }
+    }
+}
