@@ -1,6 +1,21 @@
 //! Settings: what they are, where they come from, what is wrong with them.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+mod librdkafka;
+mod parse;
+mod properties;
+mod report;
+mod rules;
+mod settings;
+mod source;
+
+use std::{collections::BTreeMap, fmt, thread::available_parallelism, time::Duration};
+
+pub use report::{ConfigErrors, Problem, SettingInForce, Warning, env_example};
+pub(crate) use rules::is_loopback;
+pub use source::{EnvFile, Flags, Origin};
+
+use settings::{DefaultValue, Setting};
+use source::Layers;
 
 /// All settings of the service, checked.
 #[derive(Debug, Clone)]
@@ -17,6 +32,185 @@ pub struct Config {
     pub http: HttpConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Every setting as it is in force, and where its value comes from.
+    pub in_force: Vec<SettingInForce>,
+}
+
+impl Default for Config {
+    /// What holds where nothing is set, outside of `cargo run`.
+    fn default() -> Self {
+        let given = rules::Given::default();
+        let mut config = Self::from_table();
+        rules::derive(&mut config, &given, false);
+        config
+    }
+}
+
+impl Config {
+    /// Reads the configuration: `flags` over `environment` over the env file over defaults.
+    ///
+    /// The process environment is neither read nor changed, but for variables that an env file itself refers to by `$NAME`.
+    ///
+    /// # Errors
+    /// All wrong values and contradictions together. Values of secrets are in none of the texts.
+    pub fn load(
+        flags: &Flags,
+        environment: impl IntoIterator<Item = (String, String)>,
+        env_file: &EnvFile,
+    ) -> Result<(Self, Vec<Warning>), ConfigErrors> {
+        let mut problems = Vec::new();
+        let mut warnings = Vec::new();
+        let mut given = rules::Given::default();
+        let mut origins = Vec::new();
+        let layers = Layers::read(flags, environment, env_file, &mut problems);
+
+        let mut config = Self::from_table();
+        for setting in settings::all() {
+            let origin = config.read(setting, &layers, &mut problems, &mut warnings);
+            if origin != Origin::Default {
+                given.insert(setting.name);
+            }
+            origins.push(origin);
+        }
+        let properties = properties::read(&layers, &mut config.kafka, &mut problems, &mut warnings);
+        let reload_wanted = config.app.reload;
+        rules::derive(&mut config, &given, layers.under_cargo());
+        rules::check(&config, &given, &mut problems, &mut warnings);
+        rules::check_reload(&config, &given, reload_wanted, &mut warnings);
+        warnings.extend(unknown_names(&layers));
+        if !problems.is_empty() {
+            return Err(ConfigErrors(problems));
+        }
+
+        let in_force = settings::all().zip(origins).map(|(setting, origin)| config.in_force(setting, origin));
+        config.in_force = in_force.chain(properties).collect();
+        Ok((config, warnings))
+    }
+
+    /// Every setting at its default, before anything is derived.
+    fn from_table() -> Self {
+        let mut config = Self {
+            production: false,
+            app: AppConfig {
+                name: String::new(),
+                host: String::new(),
+                port: 0,
+                reload: false,
+                workers: available_parallelism().map_or(1, std::num::NonZero::get),
+                admin_token: None,
+                contracts: BTreeMap::new(),
+                on_truncation: OnTruncation::Stop,
+                retry_max_elapsed: None,
+            },
+            kafka: KafkaConfig {
+                brokers: String::new(),
+                group_id: String::new(),
+                topics: Vec::new(),
+                dlq_topic: String::new(),
+                auto_offset_reset: OffsetReset::Earliest,
+                embedded: Embedded::Auto,
+                properties: BTreeMap::new(),
+                consumer_properties: BTreeMap::new(),
+                producer_properties: BTreeMap::new(),
+            },
+            store: StoreUrl::Memory,
+            http: HttpConfig {
+                cors: false,
+                cors_origins: None,
+                gzip: false,
+                gzip_minimum_size: 0,
+                trusted_host: false,
+                trusted_hosts: ["localhost", "127.0.0.1", "[::1]"].map(ToOwned::to_owned).to_vec(),
+                https_redirect: false,
+            },
+            log: LogConfig { level: String::new(), filter: String::new(), json: false },
+            in_force: Vec::new(),
+        };
+        for setting in settings::all() {
+            if let DefaultValue::Text(text) = setting.default {
+                // A test applies every default text, so none is refused here.
+                let _accepted = (setting.apply)(&mut config, text);
+            }
+        }
+        config
+    }
+
+    /// Reads one setting and answers where its value comes from.
+    fn read(
+        &mut self,
+        setting: &Setting,
+        layers: &Layers,
+        problems: &mut Vec<Problem>,
+        warnings: &mut Vec<Warning>,
+    ) -> Origin {
+        let mut names = vec![setting.name.to_owned()];
+        names.extend(setting.alias.map(ToOwned::to_owned));
+        if setting.secret {
+            names.push(format!("{}_FILE", setting.name));
+        }
+        let Some(raw) = layers.find(&names, problems, warnings) else { return Origin::Default };
+        // `NAME=` means "not set" for what may be without a value; anything else deserves a word.
+        if raw.text.is_empty() && !matches!(setting.default, DefaultValue::Text(_)) {
+            return Origin::Default;
+        }
+        if let Err(expected) = (setting.apply)(self, &raw.text) {
+            let shown = (!setting.secret).then_some(raw.text.as_str());
+            problems.push(Problem::wrong(&raw.name, shown, &raw.origin, expected.0));
+        }
+        raw.origin
+    }
+
+    fn in_force(&self, setting: &Setting, origin: Origin) -> SettingInForce {
+        let value = Some((setting.show)(self)).filter(|value| !value.is_empty());
+        let value = value.or(match setting.default {
+            DefaultValue::Derived(words) => Some(format!("({words})")),
+            DefaultValue::Text(_) | DefaultValue::None => None,
+        });
+        SettingInForce { name: setting.name.to_owned(), value, origin }
+    }
+}
+
+/// Whether the variable is a setting of the service's own.
+fn is_setting(name: &str) -> bool {
+    settings::all().any(|setting| {
+        setting.name == name
+            || setting.alias == Some(name)
+            || (setting.secret && name.strip_suffix("_FILE") == Some(setting.name))
+    })
+}
+
+/// Warns of names that look like settings and are none.
+fn unknown_names(layers: &Layers) -> Vec<Warning> {
+    let own =
+        || settings::all().flat_map(|setting| [Some(setting.name), setting.alias]).flatten().map(ToOwned::to_owned);
+    let mut warnings: Vec<Warning> = Vec::new();
+    for layer in &layers.layers {
+        for name in layer.texts.keys() {
+            let prefixed = ["APP_", "KAFKA_", "STORE_"].iter().any(|prefix| name.starts_with(prefix));
+            if is_setting(name) || properties::is_property(name) || warnings.iter().any(|warning| warning.name == *name)
+            {
+                continue;
+            }
+            let nearest = own()
+                .chain(properties::variables().filter(|_| name.starts_with("KAFKA_")))
+                .map(|known| (strsim::normalized_damerau_levenshtein(name, &known), known))
+                .max_by(|a, b| a.0.total_cmp(&b.0));
+            let text = match nearest {
+                Some((similarity, known)) if similarity >= 0.7 => {
+                    format!("is not a setting ({}); did you mean {known}?", layer.origin)
+                }
+                _ if prefixed => {
+                    format!("is not a setting ({}); see `config` or .env.example for those that are", layer.origin)
+                }
+                _ => continue,
+            };
+            // The environment is everybody's; only our prefixes are meant for us there.
+            if prefixed || matches!(layer.origin, Origin::EnvFile(_)) {
+                warnings.push(Warning::new(name, text));
+            }
+        }
+    }
+    warnings
 }
 
 /// Settings of the service itself.
@@ -28,7 +222,7 @@ pub struct AppConfig {
     pub host: String,
     /// `APP_PORT`.
     pub port: u16,
-    /// `APP_RELOAD`; false in production.
+    /// `APP_RELOAD`; false in production and outside of `cargo run`.
     pub reload: bool,
     /// `APP_WORKERS`: threads that run processors.
     pub workers: usize,
@@ -128,6 +322,8 @@ pub struct HttpConfig {
 /// Settings of logs.
 #[derive(Debug, Clone)]
 pub struct LogConfig {
+    /// `LOG_LEVEL`.
+    pub level: String,
     /// `LOG_LEVEL`, or `RUST_LOG` where it is set: a filter of tracing-subscriber.
     pub filter: String,
     /// `LOG_FORMAT` is `json`.
@@ -155,3 +351,6 @@ impl fmt::Debug for Secret {
         f.write_str("***")
     }
 }
+
+#[cfg(test)]
+mod tests;

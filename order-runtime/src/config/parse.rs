@@ -1,0 +1,422 @@
+//! From the text of a setting to its value. Every error says what is expected; the caller adds the name and the text.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use super::{Embedded, OffsetReset, OnTruncation, StoreUrl};
+
+/// What is expected instead of the text that was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Expected(pub(super) String);
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+type Parsed<T> = Result<T, Expected>;
+
+fn expected<T>(what: impl Into<String>) -> Parsed<T> {
+    Err(Expected(what.into()))
+}
+
+pub(super) fn boolean(text: &str) -> Parsed<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => expected("True or False (also 1/0, yes/no, on/off)"),
+    }
+}
+
+/// A whole number from `least` to `most`.
+pub(super) fn number<T>(text: &str, least: T, most: T) -> Parsed<T>
+where
+    T: Copy + FromStr + PartialOrd + fmt::Display,
+{
+    match text.parse::<T>() {
+        Ok(number) if least <= number && number <= most => Ok(number),
+        _ => expected(format!("a whole number from {least} to {most}")),
+    }
+}
+
+/// A text of at least one visible character, on one line.
+pub(super) fn line(text: &str) -> Parsed<String> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return expected("a text on one line");
+    }
+    Ok(text.to_owned())
+}
+
+/// `["a","b"]` or `a,b`; at least one entry, none of them empty.
+pub(super) fn list(text: &str) -> Parsed<Vec<String>> {
+    const FORM: &str = r#"a list: JSON such as ["a","b"], or a,b"#;
+    let entries: Vec<String> = if text.trim_start().starts_with('[') {
+        serde_json::from_str(text).or_else(|_| expected(FORM))?
+    } else {
+        text.split(',').map(ToOwned::to_owned).collect()
+    };
+    let entries: Vec<String> = entries.iter().map(|entry| entry.trim().to_owned()).collect();
+    if entries.iter().any(String::is_empty) {
+        return expected(FORM);
+    }
+    Ok(entries)
+}
+
+/// `2s`, `1m 30s`; above zero.
+pub(super) fn duration(text: &str) -> Parsed<Duration> {
+    match humantime::parse_duration(text.trim()) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => expected("a duration above zero, such as 500ms, 2s or 1m 30s"),
+    }
+}
+
+/// `{"Feature": 1}`.
+pub(super) fn contracts(text: &str) -> Parsed<BTreeMap<String, u32>> {
+    serde_json::from_str(text)
+        .or_else(|_| expected(r#"a JSON object from feature to contract version, such as {"Feature": 1}"#))
+}
+
+/// An IP address or a host name, without a port; an IPv6 address may stand in brackets.
+pub(super) fn host(text: &str) -> Parsed<String> {
+    let host = text.trim();
+    let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
+    if host.parse::<IpAddr>().is_ok() || is_host_name(host) {
+        return Ok(host.to_owned());
+    }
+    expected("an IP address or a host name without a port, such as 127.0.0.1")
+}
+
+fn is_host_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 253
+        && text.split('.').all(|label| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        })
+}
+
+/// `host:port`, several with commas; a port that is missing is Kafka's 9092.
+pub(super) fn brokers(text: &str) -> Parsed<String> {
+    let brokers: Result<Vec<String>, ()> = text.split(',').map(|broker| broker_address(broker.trim())).collect();
+    brokers
+        .map(|brokers| brokers.join(","))
+        .or_else(|()| expected("host:port, several with commas, such as localhost:9092"))
+}
+
+fn broker_address(text: &str) -> Result<String, ()> {
+    let (host_text, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port),
+        Some(_) | None => (text, "9092"),
+    };
+    let host = host(host_text).map_err(|_| ())?;
+    let port: u16 = port.parse().map_err(|_| ())?;
+    if port == 0 {
+        return Err(());
+    }
+    Ok(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+}
+
+/// The name of one topic, by Kafka's rules.
+pub(super) fn topic(text: &str) -> Parsed<String> {
+    let name = text.trim();
+    let legal = (1..=249).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    if legal { Ok(name.to_owned()) } else { expected("a topic name: 1 to 249 of the characters a-z A-Z 0-9 . _ -") }
+}
+
+/// A list of topic names and of patterns, which start with `^`.
+pub(super) fn topics(text: &str) -> Parsed<Vec<String>> {
+    let mut topics = Vec::new();
+    for entry in list(text)? {
+        let entry = match entry.starts_with('^') {
+            true if regex_lite::Regex::new(&entry).is_ok() => entry,
+            true => return expected("patterns (entries that start with ^) that are regular expressions"),
+            false => topic(&entry).or_else(|_| {
+                expected("topic names of the characters a-z A-Z 0-9 . _ -, or patterns that start with ^")
+            })?,
+        };
+        if topics.contains(&entry) {
+            return expected(format!("each topic once; {entry} is there twice"));
+        }
+        topics.push(entry);
+    }
+    Ok(topics)
+}
+
+pub(super) fn offset_reset(text: &str) -> Parsed<OffsetReset> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "earliest" => Ok(OffsetReset::Earliest),
+        "latest" => Ok(OffsetReset::Latest),
+        "error" => Ok(OffsetReset::Error),
+        _ => expected("earliest, latest or error"),
+    }
+}
+
+pub(super) fn embedded(text: &str) -> Parsed<Embedded> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "auto" => Ok(Embedded::Auto),
+        "always" => Ok(Embedded::Always),
+        "never" => Ok(Embedded::Never),
+        _ => expected("auto, always or never"),
+    }
+}
+
+pub(super) fn on_truncation(text: &str) -> Parsed<OnTruncation> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "stop" => Ok(OnTruncation::Stop),
+        "continue" => Ok(OnTruncation::Continue),
+        _ => expected("stop or continue"),
+    }
+}
+
+/// `sqlite://PATH` or `memory`.
+pub(super) fn store(text: &str) -> Parsed<StoreUrl> {
+    const FORMS: &str = "sqlite://PATH or memory";
+    let text = text.trim();
+    if text.eq_ignore_ascii_case("memory") {
+        return Ok(StoreUrl::Memory);
+    }
+    match text.split_once("://") {
+        Some(("sqlite", ":memory:")) => expected("memory; a store in memory is asked for by that word alone"),
+        Some(("sqlite", path)) if path.contains(['?', '#']) => {
+            expected("sqlite://PATH without parameters; the service sets what it needs")
+        }
+        Some(("sqlite", path)) if !path.is_empty() && !path.ends_with('/') => Ok(StoreUrl::Sqlite(PathBuf::from(path))),
+        Some(("postgres" | "postgresql", _)) => expected(format!("{FORMS}; postgres is not built into this version")),
+        _ => expected(FORMS),
+    }
+}
+
+/// Hosts that a request may name: names, addresses, `*.example.com` for the names below one, `*` for any.
+pub(super) fn trusted_hosts(text: &str) -> Parsed<Vec<String>> {
+    list(text)?
+        .into_iter()
+        .map(|entry| {
+            let name = entry.strip_prefix("*.").unwrap_or(&entry);
+            let bracketed = name.starts_with('[') == name.contains(':');
+            if entry == "*" || (bracketed && host(name).is_ok()) {
+                return Ok(entry.to_ascii_lowercase());
+            }
+            expected("host names or addresses without a port, IPv6 in brackets, *.example.com for the names below one")
+        })
+        .collect()
+}
+
+/// Origins that a browser may call from: `scheme://host` with a port where it is not the scheme's own, or `*` alone.
+pub(super) fn origins(text: &str) -> Parsed<Vec<String>> {
+    let origins = list(text)?;
+    let legal = |origin: &String| match origin.split_once("://") {
+        Some(("http" | "https", authority)) => is_authority(authority),
+        _ => false,
+    };
+    if origins == ["*"] || origins.iter().all(legal) {
+        return Ok(origins.iter().map(|origin| origin.to_ascii_lowercase()).collect());
+    }
+    expected(
+        "origins such as https://app.example.com or http://localhost:3000 (scheme, host and port, nothing behind), or * alone",
+    )
+}
+
+fn is_authority(text: &str) -> bool {
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (text, None),
+    };
+    name.starts_with('[') == name.contains(':')
+        && host(name).is_ok()
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+/// A bearer token that is worth guessing at: at least 16 visible ASCII characters.
+pub(super) fn token(text: &str) -> Parsed<String> {
+    let fits = text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(text.to_owned()) } else { expected("at least 16 visible ASCII characters without blanks") }
+}
+
+/// The name of a level.
+pub(super) fn level(text: &str) -> Parsed<String> {
+    let level = text.trim().to_ascii_lowercase();
+    match level.as_str() {
+        "off" | "error" | "warn" | "info" | "debug" | "trace" => Ok(level),
+        "warning" => Ok("warn".to_owned()),
+        _ => expected("off, error, warn, info, debug or trace"),
+    }
+}
+
+/// A filter of tracing-subscriber.
+pub(super) fn filter(text: &str) -> Parsed<String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => expected("a log filter, such as info,order_runtime=debug"),
+    }
+}
+
+/// Whether logs are JSON.
+pub(super) fn log_format(text: &str) -> Parsed<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "json" => Ok(true),
+        "text" => Ok(false),
+        _ => expected("text or json"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks texts against what they parse to; `None` is an error.
+    fn table<T: PartialEq + fmt::Debug>(parse: impl Fn(&str) -> Parsed<T>, rows: &[(&str, Option<T>)]) {
+        for (text, wanted) in rows {
+            assert_eq!(parse(text).ok().as_ref(), wanted.as_ref(), "{text:?}");
+        }
+    }
+
+    fn entries<const N: usize>(texts: [&str; N]) -> Vec<String> {
+        texts.map(ToOwned::to_owned).to_vec()
+    }
+
+    #[test]
+    fn booleans_in_any_case() {
+        table(
+            boolean,
+            &[
+                ("True", Some(true)),
+                ("TRUE", Some(true)),
+                ("yes", Some(true)),
+                ("1", Some(true)),
+                ("False", Some(false)),
+                ("no", Some(false)),
+                ("0", Some(false)),
+                ("", None),
+                ("2", None),
+                ("truee", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn lists_as_json_or_with_commas() {
+        table(
+            list,
+            &[
+                ("a", Some(entries(["a"]))),
+                (" a , b ", Some(entries(["a", "b"]))),
+                (r#"["a","b"]"#, Some(entries(["a", "b"]))),
+                (r#"["a","#, None),
+                ("[1]", None),
+                ("a,,b", None),
+                ("", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn broker_addresses() {
+        table(
+            brokers,
+            &[
+                ("localhost", Some("localhost:9092".into())),
+                ("k1:19092, k2:9093", Some("k1:19092,k2:9093".into())),
+                ("[::1]:9092", Some("[::1]:9092".into())),
+                ("::1", Some("[::1]:9092".into())),
+                ("k1:0", None),
+                ("k1:port", None),
+                ("k1,,k2", None),
+                ("http://k1:9092", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn topics_are_names_or_patterns() {
+        table(
+            topics,
+            &[
+                (r#"["one-topic"]"#, Some(entries(["one-topic"]))),
+                ("a,^b.*", Some(entries(["a", "^b.*"]))),
+                ("a,a", None),
+                ("a b", None),
+                ("^(", None),
+                ("..", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn stores() {
+        table(
+            store,
+            &[
+                ("memory", Some(StoreUrl::Memory)),
+                ("sqlite://service.db", Some(StoreUrl::Sqlite("service.db".into()))),
+                ("sqlite:///var/lib/service.db", Some(StoreUrl::Sqlite("/var/lib/service.db".into()))),
+                ("sqlite://", None),
+                ("sqlite://dir/", None),
+                ("sqlite://a.db?mode=ro", None),
+                ("mysql://a", None),
+            ],
+        );
+        let Expected(why) = store("postgres://u:secret@db/service").expect_err("not in this version");
+        assert!(why.contains("postgres is not built into this version"), "{why}");
+        assert!(!why.contains("secret"), "{why}");
+    }
+
+    #[test]
+    fn hosts_that_may_be_trusted() {
+        table(
+            trusted_hosts,
+            &[
+                ("localhost,[::1]", Some(entries(["localhost", "[::1]"]))),
+                ("*.Example.com", Some(entries(["*.example.com"]))),
+                ("*", Some(entries(["*"]))),
+                ("a.*.com", None),
+                ("localhost:8000", None),
+                ("::1", None),
+                ("a/b", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn origins_are_scheme_host_and_port() {
+        table(
+            origins,
+            &[
+                (
+                    "https://app.example.com,http://localhost:3000",
+                    Some(entries(["https://app.example.com", "http://localhost:3000"])),
+                ),
+                ("http://[::1]:3000", Some(entries(["http://[::1]:3000"]))),
+                ("*", Some(entries(["*"]))),
+                ("*,https://a", None),
+                ("https://a/", None),
+                ("null", None),
+                ("ftp://a", None),
+                ("https://a:0", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn other_values() {
+        table(duration, &[("2s", Some(Duration::from_secs(2))), ("0s", None), ("2", None)]);
+        table(
+            |text| number::<u16>(text, 1, 100),
+            &[("1", Some(1)), ("100", Some(100)), ("0", None), ("101", None), ("-1", None)],
+        );
+        table(host, &[("0.0.0.0", Some("0.0.0.0".into())), ("[::]", Some("::".into())), ("a:1", None), ("", None)]);
+        table(
+            token,
+            &[
+                ("0123456789abcdef", Some("0123456789abcdef".into())),
+                ("0123456789abcde", None),
+                ("0123456789 abcdef", None),
+            ],
+        );
+        table(filter, &[("info,order_runtime=debug", Some("info,order_runtime=debug".into())), ("a=b=c=d", None)]);
+        table(level, &[("INFO", Some("info".into())), ("verbose", None)]);
+    }
+}

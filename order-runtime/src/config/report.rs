@@ -1,0 +1,186 @@
+//! What is told of settings: problems, warnings, values with their origins. Secrets are in none of it.
+
+use std::{fmt, fmt::Write as _};
+
+use super::{
+    settings::{self, DefaultValue, Setting},
+    source::Origin,
+};
+
+/// Everything that is wrong with the configuration; at least one problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<Problem>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// One thing that is wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// A value is not one that its variable takes.
+    Wrong {
+        /// The variable.
+        name: String,
+        /// The value; `None` for a secret.
+        value: Option<String>,
+        /// Where it comes from.
+        origin: Origin,
+        /// What is expected.
+        expected: String,
+    },
+    /// Values that each are fine contradict each other, or a source cannot be read.
+    Contradiction(String),
+}
+
+impl Problem {
+    pub(super) fn wrong(name: &str, value: Option<&str>, origin: &Origin, expected: impl Into<String>) -> Self {
+        let value = value.map(printable);
+        Self::Wrong { name: name.to_owned(), value, origin: origin.clone(), expected: expected.into() }
+    }
+
+    pub(super) fn contradiction(text: impl Into<String>) -> Self {
+        Self::Contradiction(text.into())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong { name, value: Some(value), origin, expected } => {
+                write!(f, "{name}: `{value}` ({origin}) is not valid; expected {expected}")
+            }
+            Self::Wrong { name, value: None, origin, expected } => {
+                write!(f, "{name}: the value ({origin}) is not valid; expected {expected}")
+            }
+            Self::Contradiction(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Something that works and is probably not what was meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The variable.
+    pub name: String,
+    /// What about it.
+    pub text: String,
+}
+
+impl Warning {
+    pub(super) fn new(name: &str, text: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), text: text.into() }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.text)
+    }
+}
+
+/// A setting as it is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingInForce {
+    /// The variable.
+    pub name: String,
+    /// Its value, `***` for a secret; `None` where it has none.
+    pub value: Option<String>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// The text of `.env.example`: every setting with its default.
+pub fn env_example() -> String {
+    let mut text = String::from(
+        "# Settings of the service. Copy this file to `.env` and remove the `# ` before what you set.\n\
+         # The environment wins over this file, and flags win over both; the command `config` shows what is in force.\n",
+    );
+    for (section, settings) in settings::SECTIONS {
+        let _ = write!(text, "\n# == {section} ==\n");
+        for setting in *settings {
+            write_example(&mut text, setting);
+        }
+        if *section == "Kafka" {
+            text.push_str(KAFKA_PROPERTIES);
+        }
+    }
+    text
+}
+
+const KAFKA_PROPERTIES: &str = "
+# Any property of librdkafka is KAFKA_ and its name in upper case with _ for each dot; KAFKA_CONSUMER_ and KAFKA_PRODUCER_
+# set it for one side. With _FILE behind the name the value is read from a file, as a secret should be. TLS and SCRAM
+# need a build with `--features tls`.
+# KAFKA_SECURITY_PROTOCOL=SASL_SSL
+# KAFKA_SASL_MECHANISM=SCRAM-SHA-512
+# KAFKA_SASL_USERNAME=
+# KAFKA_SASL_PASSWORD_FILE=/run/secrets/kafka-password
+# KAFKA_SSL_CA_LOCATION=
+";
+
+fn write_example(text: &mut String, setting: &Setting) {
+    let _ = write!(text, "\n# {}", setting.help);
+    if let Some(alias) = setting.alias {
+        let _ = write!(text, " {alias} is an alias.");
+    }
+    if setting.secret {
+        let _ = write!(text, " {}_FILE names a file to read it from.", setting.name);
+    }
+    let (default, value) = match setting.default {
+        DefaultValue::Text(value) => (String::new(), value),
+        DefaultValue::Derived(words) => (format!(" Default: {words}."), ""),
+        DefaultValue::None => (String::new(), ""),
+    };
+    let quoted = if value.contains(['"', ' ']) { format!("'{value}'") } else { value.to_owned() };
+    let _ = write!(text, "{default}\n# {}={quoted}\n", setting.name);
+}
+
+/// A value fit to be shown: no password of a URL, no control characters, not endless.
+pub(super) fn printable(value: &str) -> String {
+    const MOST: usize = 256;
+    let mut shown: String =
+        value.chars().take(MOST).flat_map(char::escape_debug).collect::<String>().replace("\\\"", "\"");
+    if value.chars().count() > MOST {
+        shown.push('…');
+    }
+    if let Some((scheme, rest)) = shown.split_once("://")
+        && let Some((_, host)) = rest.rsplit_once('@')
+    {
+        return format!("{scheme}://***@{host}");
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn env_example_in_the_repository_is_the_generated_one() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../.env.example");
+        if std::env::var_os("UPDATE_ENV_EXAMPLE").is_some() {
+            std::fs::write(&path, env_example()).expect("the repository can be written");
+        }
+        let committed = std::fs::read_to_string(&path).expect(".env.example is in the repository");
+        assert_eq!(committed, env_example(), "run this test with UPDATE_ENV_EXAMPLE=1 and commit the file");
+    }
+
+    #[test]
+    fn what_is_shown_is_harmless() {
+        assert_eq!(printable("postgres://user:secret@db/service"), "postgres://***@db/service");
+        assert_eq!(printable("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
+        assert_eq!(printable(r#"["a"]"#), r#"["a"]"#);
+        assert_eq!(printable(&"x".repeat(1000)).chars().count(), 257);
+    }
+}

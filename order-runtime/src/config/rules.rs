@@ -1,0 +1,192 @@
+//! What settings mean together: defaults that depend on others, contradictions, and settings that would have no effect.
+
+use std::{collections::HashSet, net::IpAddr};
+
+use super::{
+    Config, Embedded, StoreUrl,
+    report::{Problem, Warning},
+};
+
+/// Which settings somebody has set.
+#[derive(Debug, Default)]
+pub(super) struct Given(HashSet<&'static str>);
+
+impl Given {
+    pub(super) fn insert(&mut self, name: &'static str) {
+        self.0.insert(name);
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+}
+
+/// Fills in what depends on other settings.
+pub(super) fn derive(config: &mut Config, given: &Given, under_cargo: bool) {
+    if config.production {
+        if !given.has("LOG_FORMAT") {
+            config.log.json = true;
+        }
+        if config.kafka.embedded == Embedded::Auto {
+            config.kafka.embedded = Embedded::Never;
+        }
+    }
+    if !given.has("RUST_LOG") {
+        config.log.filter.clone_from(&config.log.level);
+    }
+    if !given.has("APP_TRUSTED_HOSTS") {
+        let host =
+            if config.app.host.contains(':') { format!("[{}]", config.app.host) } else { config.app.host.clone() };
+        // 0.0.0.0 and :: stand for every interface and are nobody's name; a browser that asks for them is being misled.
+        let host = host.to_ascii_lowercase();
+        if !is_unspecified(&config.app.host) && !config.http.trusted_hosts.contains(&host) {
+            config.http.trusted_hosts.push(host);
+        }
+    }
+    config.app.reload = config.app.reload && !config.production && under_cargo;
+}
+
+pub(super) fn check(config: &Config, given: &Given, problems: &mut Vec<Problem>, warnings: &mut Vec<Warning>) {
+    check_topics(config, problems);
+    check_embedded(config, problems);
+    check_properties(config, problems);
+    check_exposure(config, problems, warnings);
+    check_effects(config, given, warnings);
+}
+
+fn check_topics(config: &Config, problems: &mut Vec<Problem>) {
+    let dlq = &config.kafka.dlq_topic;
+    for topic in &config.kafka.topics {
+        let same = topic == dlq
+            || (topic.starts_with('^') && regex_lite::Regex::new(topic).is_ok_and(|pattern| pattern.is_match(dlq)));
+        if same {
+            problems.push(Problem::contradiction(format!(
+                "KAFKA_TOPIC: `{topic}` takes in the dead-letter topic {dlq}, so every dead letter would be consumed again; \
+                 choose another KAFKA_DLQ_TOPIC or a narrower pattern"
+            )));
+        }
+    }
+}
+
+fn check_embedded(config: &Config, problems: &mut Vec<Problem>) {
+    if config.kafka.embedded != Embedded::Always {
+        return;
+    }
+    if config.production {
+        problems.push(Problem::contradiction(
+            "KAFKA_EMBEDDED: `always` contradicts PRODUCTION_ENV=True: the embedded broker keeps events in memory only; \
+             set it to never, or KAFKA_BROKER_URL to your brokers",
+        ));
+    }
+    if !is_one_loopback_broker(&config.kafka.brokers) {
+        problems.push(Problem::contradiction(format!(
+            "KAFKA_EMBEDDED: `always` needs one loopback address in KAFKA_BROKER_URL, which is `{}`; set it to \
+             localhost:9092, or KAFKA_EMBEDDED to auto",
+            config.kafka.brokers
+        )));
+    }
+}
+
+fn check_properties(config: &Config, problems: &mut Vec<Problem>) {
+    let property = |name: &str| {
+        let kafka = &config.kafka;
+        kafka.consumer_properties.get(name).or_else(|| kafka.properties.get(name)).map(super::Secret::expose)
+    };
+    let number = |name: &str, default: u64| property(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+    // librdkafka's own defaults.
+    let (session, poll) = (number("session.timeout.ms", 45_000), number("max.poll.interval.ms", 300_000));
+    if poll < session {
+        problems.push(Problem::contradiction(format!(
+            "KAFKA_MAX_POLL_INTERVAL_MS: {poll} is below KAFKA_SESSION_TIMEOUT_MS, {session}; raise it"
+        )));
+    }
+    if property("group.protocol") == Some("consumer") {
+        for name in ["session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"] {
+            if property(name).is_some() {
+                let variable = name.to_ascii_uppercase().replace('.', "_");
+                problems.push(Problem::contradiction(format!(
+                    "KAFKA_{variable}: the broker decides on it with KAFKA_GROUP_PROTOCOL=consumer; remove one of the two"
+                )));
+            }
+        }
+    }
+}
+
+fn check_exposure(config: &Config, problems: &mut Vec<Problem>, warnings: &mut Vec<Warning>) {
+    let public = !is_loopback(&config.app.host);
+    let any_host = !config.http.trusted_host || config.http.trusted_hosts.iter().any(|host| host == "*");
+    if public && any_host {
+        let text = format!(
+            "any Host is accepted at {}, which other machines reach; list the names in APP_TRUSTED_HOSTS",
+            config.app.host
+        );
+        if config.production && config.http.trusted_host {
+            problems.push(Problem::contradiction(format!("APP_TRUSTED_HOSTS: {text}")));
+        } else {
+            let name = if config.http.trusted_host { "APP_TRUSTED_HOSTS" } else { "APP_MIDDLEWARE_TRUSTEDHOST" };
+            warnings.push(Warning::new(name, text));
+        }
+    }
+    if public && config.app.admin_token.is_some() && !config.http.https_redirect {
+        warnings.push(Warning::new(
+            "APP_ADMIN_TOKEN",
+            format!(
+                "the token travels in plain text to {}; put TLS in front and set APP_MIDDLEWARE_HTTPSREDIRECT=True",
+                config.app.host
+            ),
+        ));
+    }
+    if config.http.cors && config.production && config.http.cors_origins.as_deref() == Some(&["*".to_owned()]) {
+        warnings.push(Warning::new("APP_CORS_ORIGINS", "any web page may read answers; list the origins that need to"));
+    }
+}
+
+fn check_effects(config: &Config, given: &Given, warnings: &mut Vec<Warning>) {
+    let mut idle = |name: &str, text: &str| {
+        if given.has(name) {
+            warnings.push(Warning::new(name, text));
+        }
+    };
+    if !config.http.cors {
+        idle("APP_CORS_ORIGINS", "has no effect with APP_MIDDLEWARE_CORS=False");
+    }
+    if !config.http.gzip {
+        idle("APP_GZIP_MINIMUM_SIZE", "has no effect with APP_MIDDLEWARE_GZIP=False");
+    }
+    if !config.http.trusted_host {
+        idle("APP_TRUSTED_HOSTS", "has no effect with APP_MIDDLEWARE_TRUSTEDHOST=False");
+    }
+    if config.production && config.store == StoreUrl::Memory {
+        warnings.push(Warning::new(
+            "STORE_URL",
+            "memory is gone on exit, and events count at least once; use sqlite://PATH",
+        ));
+    }
+}
+
+/// Says so where somebody wants to reload and cannot; `wanted` is what was set.
+pub(super) fn check_reload(config: &Config, given: &Given, wanted: bool, warnings: &mut Vec<Warning>) {
+    if !given.has("APP_RELOAD") || !wanted || config.app.reload {
+        return;
+    }
+    let text = if config.production {
+        "has no effect with PRODUCTION_ENV=True: reload is for development"
+    } else {
+        "has no effect outside of `cargo run`, which rebuilds what has changed"
+    };
+    warnings.push(Warning::new("APP_RELOAD", text));
+}
+
+fn is_unspecified(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
+}
+
+/// Whether only this machine reaches an address, by its text: `localhost` and the loopback networks.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn is_one_loopback_broker(brokers: &str) -> bool {
+    !brokers.contains(',') && brokers.rsplit_once(':').is_some_and(|(host, _)| is_loopback(host))
+}

@@ -1,0 +1,340 @@
+//! The one table of settings: what each is called, what it defaults to, how its text becomes a part of [`Config`].
+//!
+//! Reading, `config`, `.env.example` and the hints for misspelt names all follow from it.
+
+use super::{Config, Embedded, OffsetReset, OnTruncation, Secret, StoreUrl, parse, parse::Expected};
+
+/// One setting.
+pub(super) struct Setting {
+    /// Its variable.
+    pub(super) name: &'static str,
+    /// A second name, equal in rank.
+    pub(super) alias: Option<&'static str>,
+    pub(super) default: DefaultValue,
+    /// What it does; one or two sentences.
+    pub(super) help: &'static str,
+    /// Its value is never printed, and may be read from the file that `NAME_FILE` names.
+    pub(super) secret: bool,
+    /// Sets it from its text.
+    pub(super) apply: fn(&mut Config, &str) -> Result<(), Expected>,
+    /// Its value as it is in force.
+    pub(super) show: fn(&Config) -> String,
+}
+
+/// What holds where nothing is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DefaultValue {
+    /// This text.
+    Text(&'static str),
+    /// Something that depends on the rest, in words.
+    Derived(&'static str),
+    /// Nothing.
+    None,
+}
+
+/// Settings in the order in which they are shown, by section.
+pub(super) const SECTIONS: &[(&str, &[Setting])] = &[
+    ("Service", SERVICE),
+    ("Kafka", KAFKA),
+    ("Store", STORE),
+    ("HTTP", HTTP),
+    ("Logs", LOGS),
+    ("Later versions", LATER),
+];
+
+pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
+    SECTIONS.iter().flat_map(|(_, settings)| settings.iter())
+}
+
+/// A setting of a plain kind, for struct update.
+const SETTING: Setting = Setting {
+    name: "",
+    alias: None,
+    default: DefaultValue::None,
+    help: "",
+    secret: false,
+    apply: |_, _| Ok(()),
+    show: |_| String::new(),
+};
+
+const SERVICE: &[Setting] = &[
+    Setting {
+        name: "PRODUCTION_ENV",
+        default: DefaultValue::Text("False"),
+        help: "Production: no embedded broker, no reload, JSON logs, no admin access without a token.",
+        apply: |config, text| set(&mut config.production, parse::boolean(text)),
+        show: |config| show_bool(config.production),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_NAME",
+        default: DefaultValue::Text("Order Processing Service"),
+        help: "The name that pages and documents show.",
+        apply: |config, text| set(&mut config.app.name, parse::line(text)),
+        show: |config| config.app.name.clone(),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_HOST",
+        default: DefaultValue::Text("127.0.0.1"),
+        help: "The address that HTTP listens at; 0.0.0.0 for every interface.",
+        apply: |config, text| set(&mut config.app.host, parse::host(text)),
+        show: |config| config.app.host.clone(),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_PORT",
+        default: DefaultValue::Text("8000"),
+        help: "The port that HTTP listens at; 0 lets the system choose one.",
+        apply: |config, text| set(&mut config.app.port, parse::number(text, 0, u16::MAX)),
+        show: |config| config.app.port.to_string(),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_RELOAD",
+        default: DefaultValue::Text("True"),
+        help: "Under `cargo run` in development: rebuild and restart gracefully when a source file or .env changes.",
+        apply: |config, text| set(&mut config.app.reload, parse::boolean(text)),
+        show: |config| show_bool(config.app.reload),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_WORKERS",
+        default: DefaultValue::Derived("the number of cores"),
+        help: "Threads that run processors.",
+        apply: |config, text| set(&mut config.app.workers, parse::number(text, 1, 1024)),
+        show: |config| config.app.workers.to_string(),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_ADMIN_TOKEN",
+        help: "Bearer token, at least 16 characters, for routes that change something or reveal payloads. Without it they answer loopback clients only, and only in development.",
+        secret: true,
+        apply: |config, text| {
+            set(&mut config.app.admin_token, parse::token(text).map(|token| Some(Secret::new(token))))
+        },
+        show: |config| config.app.admin_token.as_ref().map_or_else(String::new, |_| "***".to_owned()),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_CONTRACTS",
+        default: DefaultValue::Derived("the highest of each feature"),
+        help: r#"Which contract a feature uses, as JSON: {"Feature": 1}."#,
+        apply: |config, text| set(&mut config.app.contracts, parse::contracts(text)),
+        show: |config| serde_json::to_string(&config.app.contracts).unwrap_or_default(),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_ON_TRUNCATION",
+        default: DefaultValue::Text("stop"),
+        help: "What a partition does whose log ends before its position: stop, or continue at the log's end.",
+        apply: |config, text| set(&mut config.app.on_truncation, parse::on_truncation(text)),
+        show: |config| match config.app.on_truncation {
+            OnTruncation::Stop => "stop".to_owned(),
+            OnTruncation::Continue => "continue".to_owned(),
+        },
+        ..SETTING
+    },
+    Setting {
+        name: "APP_RETRY_MAX_ELAPSED",
+        help: "An upper bound on every processor's retries, such as 2s.",
+        apply: |config, text| set(&mut config.app.retry_max_elapsed, parse::duration(text).map(Some)),
+        show: |config| {
+            let bound = config.app.retry_max_elapsed.map(humantime::format_duration);
+            bound.map_or_else(String::new, |bound| bound.to_string())
+        },
+        ..SETTING
+    },
+];
+
+const KAFKA: &[Setting] = &[
+    Setting {
+        name: "KAFKA_BROKER_URL",
+        alias: Some("KAFKA_BOOTSTRAP_SERVERS"),
+        default: DefaultValue::Text("localhost:9092"),
+        help: "Brokers to begin with: host:port, several with commas.",
+        apply: |config, text| set(&mut config.kafka.brokers, parse::brokers(text)),
+        show: |config| config.kafka.brokers.clone(),
+        ..SETTING
+    },
+    Setting {
+        name: "KAFKA_GROUP_ID",
+        default: DefaultValue::Text("order-processing-group"),
+        help: "The consumer group.",
+        apply: |config, text| set(&mut config.kafka.group_id, parse::line(text)),
+        show: |config| config.kafka.group_id.clone(),
+        ..SETTING
+    },
+    Setting {
+        name: "KAFKA_TOPIC",
+        default: DefaultValue::Text(r#"["order-events"]"#),
+        help: "Topics to consume, one or more; an entry that starts with ^ is a pattern.",
+        apply: |config, text| set(&mut config.kafka.topics, parse::topics(text)),
+        show: |config| show_list(&config.kafka.topics),
+        ..SETTING
+    },
+    Setting {
+        name: "KAFKA_DLQ_TOPIC",
+        default: DefaultValue::Text("orders-dlq"),
+        help: "The topic of dead letters.",
+        apply: |config, text| set(&mut config.kafka.dlq_topic, parse::topic(text)),
+        show: |config| config.kafka.dlq_topic.clone(),
+        ..SETTING
+    },
+    Setting {
+        name: "KAFKA_AUTO_OFFSET_RESET",
+        default: DefaultValue::Text("earliest"),
+        help: "Where a group without any position begins: earliest, latest, or error.",
+        apply: |config, text| set(&mut config.kafka.auto_offset_reset, parse::offset_reset(text)),
+        show: |config| match config.kafka.auto_offset_reset {
+            OffsetReset::Earliest => "earliest".to_owned(),
+            OffsetReset::Latest => "latest".to_owned(),
+            OffsetReset::Error => "error".to_owned(),
+        },
+        ..SETTING
+    },
+    Setting {
+        name: "KAFKA_EMBEDDED",
+        default: DefaultValue::Text("auto"),
+        help: "The embedded broker, in memory, for development. auto: when nothing listens at a loopback KAFKA_BROKER_URL; always; never.",
+        apply: |config, text| set(&mut config.kafka.embedded, parse::embedded(text)),
+        show: |config| match config.kafka.embedded {
+            Embedded::Auto => "auto".to_owned(),
+            Embedded::Always => "always".to_owned(),
+            Embedded::Never => "never".to_owned(),
+        },
+        ..SETTING
+    },
+];
+
+const STORE: &[Setting] = &[Setting {
+    name: "STORE_URL",
+    default: DefaultValue::Text("sqlite://order-service.db"),
+    help: "Where effects, positions and waiting events are kept: sqlite://PATH, or memory (at least once, gone on exit).",
+    apply: |config, text| set(&mut config.store, parse::store(text)),
+    show: |config| match &config.store {
+        StoreUrl::Sqlite(path) => format!("sqlite://{}", path.display()),
+        StoreUrl::Memory => "memory".to_owned(),
+    },
+    ..SETTING
+}];
+
+const HTTP: &[Setting] = &[
+    Setting {
+        name: "APP_MIDDLEWARE_CORS",
+        default: DefaultValue::Text("True"),
+        help: "Let browsers of the origins in APP_CORS_ORIGINS read answers.",
+        apply: |config, text| set(&mut config.http.cors, parse::boolean(text)),
+        show: |config| show_bool(config.http.cors),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_CORS_ORIGINS",
+        default: DefaultValue::Derived("the app's own origins; in development any loopback origin"),
+        help: r#"Origins such as ["https://app.example.com"]."#,
+        apply: |config, text| set(&mut config.http.cors_origins, parse::origins(text).map(Some)),
+        show: |config| config.http.cors_origins.as_deref().map_or_else(String::new, show_list),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_MIDDLEWARE_GZIP",
+        default: DefaultValue::Text("False"),
+        help: "Compress answers of at least APP_GZIP_MINIMUM_SIZE bytes.",
+        apply: |config, text| set(&mut config.http.gzip, parse::boolean(text)),
+        show: |config| show_bool(config.http.gzip),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_GZIP_MINIMUM_SIZE",
+        default: DefaultValue::Text("500"),
+        help: "In bytes.",
+        apply: |config, text| set(&mut config.http.gzip_minimum_size, parse::number(text, 0, u16::MAX)),
+        show: |config| config.http.gzip_minimum_size.to_string(),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_MIDDLEWARE_TRUSTEDHOST",
+        default: DefaultValue::Text("True"),
+        help: "Refuse requests whose Host is not among APP_TRUSTED_HOSTS.",
+        apply: |config, text| set(&mut config.http.trusted_host, parse::boolean(text)),
+        show: |config| show_bool(config.http.trusted_host),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_TRUSTED_HOSTS",
+        default: DefaultValue::Derived(r#"["localhost","127.0.0.1","[::1]"] and APP_HOST"#),
+        help: "Host names without ports; *.example.com stands for every name below example.com.",
+        apply: |config, text| set(&mut config.http.trusted_hosts, parse::trusted_hosts(text)),
+        show: |config| show_list(&config.http.trusted_hosts),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_MIDDLEWARE_HTTPSREDIRECT",
+        default: DefaultValue::Text("False"),
+        help: "Answer plain HTTP with 307 to https; health and metrics are exempt.",
+        apply: |config, text| set(&mut config.http.https_redirect, parse::boolean(text)),
+        show: |config| show_bool(config.http.https_redirect),
+        ..SETTING
+    },
+];
+
+const LOGS: &[Setting] = &[
+    Setting {
+        name: "LOG_LEVEL",
+        default: DefaultValue::Text("info"),
+        help: "off, error, warn, info, debug or trace.",
+        apply: |config, text| set(&mut config.log.level, parse::level(text)),
+        show: |config| config.log.level.clone(),
+        ..SETTING
+    },
+    Setting {
+        name: "RUST_LOG",
+        help: "A filter by module, such as info,order_runtime=debug; wins over LOG_LEVEL.",
+        apply: |config, text| set(&mut config.log.filter, parse::filter(text)),
+        show: |config| if config.log.filter == config.log.level { String::new() } else { config.log.filter.clone() },
+        ..SETTING
+    },
+    Setting {
+        name: "LOG_FORMAT",
+        default: DefaultValue::Derived("text; json in production"),
+        help: "text, or json with one object a line.",
+        apply: |config, text| set(&mut config.log.json, parse::log_format(text)),
+        show: |config| if config.log.json { "json".to_owned() } else { "text".to_owned() },
+        ..SETTING
+    },
+];
+
+/// Settings with a fixed name whose effect is not built yet: a value is refused, so that nobody relies on it.
+const LATER: &[Setting] = &[
+    Setting {
+        name: "OTEL_EXPORTER_OTLP_ENDPOINT",
+        help: "Traces and metrics by OTLP; not in this version, which refuses a value.",
+        apply: |_, _| later("OTLP is not built into this version; GET /metrics has the metrics"),
+        ..SETTING
+    },
+    Setting {
+        name: "KAFKA_DLQ_HEADERS",
+        help: "Header families for dead letters beside the own ones; not in this version, which refuses a value.",
+        apply: |_, _| {
+            later("further header families are not built into this version; dead letters carry dlq-* headers")
+        },
+        ..SETTING
+    },
+];
+
+fn set<T>(place: &mut T, parsed: Result<T, Expected>) -> Result<(), Expected> {
+    *place = parsed?;
+    Ok(())
+}
+
+fn later(why: &str) -> Result<(), Expected> {
+    Err(Expected(format!("no value: {why}")))
+}
+
+fn show_bool(value: bool) -> String {
+    if value { "True" } else { "False" }.to_owned()
+}
+
+fn show_list(entries: &[String]) -> String {
+    serde_json::to_string(entries).unwrap_or_default()
+}
