@@ -3,6 +3,9 @@
 //! Only `broker/kafka` and `broker/embedded` name the Kafka client. Everything above sees records, partitions and these traits, so the
 //! engine runs unchanged against a broker that a test steers.
 
+pub mod embedded;
+pub mod error;
+pub mod kafka;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod record;
@@ -15,6 +18,7 @@ use uuid::Uuid;
 
 use crate::engine::observe::Health;
 
+pub use error::BrokerError;
 pub use record::{Headers, RecordBatch, RecordRef};
 
 /// One partition, by what stays true when a topic is made anew: the cluster's and the topic's own identity.

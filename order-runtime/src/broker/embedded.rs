@@ -1,0 +1,160 @@
+//! The embedded development broker: librdkafka's mock cluster behind a TCP front on a fixed port.
+//!
+//! It is a stand-in for development and tests: in memory, about 5 MB a partition, gone with the process. The mock cluster listens
+//! at a port of its own choice; the front forwards the configured one to it, and the cluster advertises the front.
+//! Its interface is experimental in librdkafka, so all of it is named here and nowhere else.
+#![allow(unsafe_code, reason = "the mock cluster's C interface; each block says why it holds")]
+
+use std::{
+    ffi::CString,
+    io,
+    net::{SocketAddr, ToSocketAddrs},
+};
+
+use rdkafka::{
+    ClientContext,
+    bindings as sys,
+    config::{ClientConfig, RDKafkaLogLevel},
+    error::KafkaError,
+    producer::{BaseProducer, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tracing::debug;
+use uuid::Uuid;
+
+/// How many partitions its topics have.
+pub const PARTITIONS: i32 = 4;
+
+/// The topic whose name carries the broker's id: the mock's own cluster id is an address in memory, which may come again.
+const NAME_TOPIC: &str = "__embedded-broker.";
+
+/// The identity that a topic of this name gives its cluster.
+pub(crate) fn identity(topic: &str) -> Option<String> {
+    topic.strip_prefix(NAME_TOPIC).map(|id| format!("embedded-{id}"))
+}
+
+/// A running embedded broker; dropping it ends it with everything it holds.
+pub struct EmbeddedBroker {
+    front: JoinHandle<()>,
+    address: SocketAddr,
+    /// Owns the cluster.
+    _host: BaseProducer<Silent>,
+}
+
+/// The host is never connected to anything, so nothing it says matters.
+#[derive(Clone)]
+struct Silent;
+
+impl ClientContext for Silent {
+    fn log(&self, _: RDKafkaLogLevel, kind: &str, line: &str) {
+        debug!(target: "librdkafka", kind, "{line}");
+    }
+
+    fn error(&self, _: KafkaError, _: &str) {}
+
+    fn stats_raw(&self, _: &[u8]) {}
+}
+
+impl ProducerContext<NoCustomPartitioner> for Silent {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+impl EmbeddedBroker {
+    /// Starts it at `listen` with these topics, [`PARTITIONS`] partitions each. Producing makes further ones.
+    ///
+    /// # Errors
+    /// When the address is taken, or the cluster cannot be made.
+    pub async fn start(listen: SocketAddr, topics: &[&str]) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let host: BaseProducer<Silent> = ClientConfig::new()
+            .set("test.mock.num.brokers", "1")
+            .create_with_context(Silent)
+            .map_err(io::Error::other)?;
+        let inner = {
+            let cluster =
+                host.client().mock_cluster().ok_or_else(|| io::Error::other("librdkafka has no mock cluster"))?;
+            for topic in topics {
+                cluster.create_topic(topic, PARTITIONS, 1).map_err(io::Error::other)?;
+            }
+            let name = format!("{NAME_TOPIC}{}", Uuid::new_v4());
+            cluster.create_topic(&name, 1, 1).map_err(io::Error::other)?;
+            cluster.bootstrap_servers()
+        };
+        let host_name = CString::new(address.ip().to_string()).map_err(io::Error::other)?;
+        // SAFETY: `host` owns the cluster and outlives these calls; the name is a C string, copied by the callee.
+        unsafe {
+            let cluster = sys::rd_kafka_handle_mock_cluster(host.client().native_ptr());
+            // The first member of a group need not wait 3 s for others.
+            sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 100);
+            sys::rd_kafka_mock_broker_set_host_port(cluster, 1, host_name.as_ptr(), address.port().into());
+        }
+        Ok(Self { front: tokio::spawn(forward(listener, inner)), address, _host: host })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for EmbeddedBroker {
+    fn drop(&mut self) {
+        self.front.abort();
+    }
+}
+
+impl std::fmt::Debug for EmbeddedBroker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmbeddedBroker").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+async fn forward(listener: TcpListener, inner: String) {
+    // A failure concerns one connection; its client connects again.
+    loop {
+        let Ok((mut client, _)) = listener.accept().await else {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            continue;
+        };
+        let inner = inner.clone();
+        tokio::spawn(async move {
+            let Ok(mut broker) = TcpStream::connect(inner).await else { return };
+            // Without it small requests wait for each other.
+            if client.set_nodelay(true).and_then(|()| broker.set_nodelay(true)).is_ok() {
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut broker).await;
+            }
+        });
+    }
+}
+
+/// The loopback address that a broker address names, where it names one and only one.
+///
+/// `localhost` is 127.0.0.1 here: clients try both families, and one listener is enough.
+pub fn loopback_address(brokers: &str) -> Option<SocketAddr> {
+    if brokers.contains(',') {
+        return None;
+    }
+    let brokers = if brokers.contains(':') { brokers.to_owned() } else { format!("{brokers}:9092") };
+    let addresses: Vec<_> = brokers.to_socket_addrs().ok()?.filter(|address| address.ip().is_loopback()).collect();
+    addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
+}
+
+/// Whether nobody listens at the address: the connection is refused, at every address that the name has.
+pub async fn is_free(brokers: &str) -> bool {
+    let Ok(addresses) = tokio::net::lookup_host(brokers).await else { return false };
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            // An IPv6 address on a machine without IPv6 is nobody's either.
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
+            Ok(_) | Err(_) => return false,
+        }
+    }
+    true
+}

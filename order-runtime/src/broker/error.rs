@@ -1,0 +1,87 @@
+//! What can be wrong with a broker before any record has moved.
+
+use rdkafka::error::KafkaError;
+
+use crate::config::KafkaConfig;
+
+/// Why a Kafka client cannot be made or cannot tell what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BrokerError {
+    /// A property that librdkafka refuses. Its value may be a secret and is not shown.
+    #[error("librdkafka does not take the value of `{property}`; see its CONFIGURATION.md, and `config` for where it is set")]
+    Property {
+        /// The property's own name.
+        property: String,
+    },
+    /// The client cannot be made, although each property for itself is right.
+    #[error("the Kafka client cannot be made: {0}")]
+    Client(String),
+    /// Nobody answers.
+    #[error("no broker answers at {brokers}: {reason}; is KAFKA_BROKER_URL right, and does the broker run?")]
+    Unreachable {
+        /// The addresses that were tried.
+        brokers: String,
+        /// The client's word.
+        reason: String,
+    },
+    /// A topic that is not there.
+    #[error("the topic `{0}` does not exist; create it, or correct the name")]
+    UnknownTopic(String),
+    /// A request failed.
+    #[error("the broker does not answer {what}: {reason}")]
+    Request {
+        /// What was asked.
+        what: &'static str,
+        /// The client's word.
+        reason: String,
+    },
+}
+
+impl BrokerError {
+    /// The error of a client that could not be made: without any value of a property, since librdkafka repeats those.
+    pub(super) fn creation(error: &KafkaError, config: &KafkaConfig) -> Self {
+        match error {
+            KafkaError::ClientConfig(_, _, property, _) => Self::Property { property: property.clone() },
+            KafkaError::ClientCreation(text) => Self::Client(redact(text, config)),
+            other => Self::Client(redact(&other.to_string(), config)),
+        }
+    }
+
+    pub(super) fn unreachable(config: &KafkaConfig, reason: impl ToString) -> Self {
+        Self::Unreachable { brokers: config.brokers.clone(), reason: reason.to_string() }
+    }
+
+    pub(super) fn request(what: &'static str, reason: impl ToString) -> Self {
+        Self::Request { what, reason: reason.to_string() }
+    }
+}
+
+/// Takes values of properties out of a text. Short values stay: they are switches and numbers, and occur in any text.
+fn redact(text: &str, config: &KafkaConfig) -> String {
+    let maps = [&config.properties, &config.consumer_properties, &config.producer_properties];
+    let mut text = text.to_owned();
+    for (name, value) in maps.into_iter().flatten() {
+        let secret = ["password", "secret", "pem", "oauthbearer"].iter().any(|part| name.contains(part));
+        if secret && value.expose().len() >= 4 {
+            text = text.replace(value.expose(), "***");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Secret};
+
+    #[test]
+    fn no_error_repeats_a_secret() {
+        let mut config = Config::default().kafka;
+        config.properties.insert("sasl.password".to_owned(), Secret::new("hunter22"));
+        let refused = rdkafka::ClientConfig::new().set("sasl.passwordd", "hunter22").create_native_config();
+        let error = BrokerError::creation(&refused.err().expect("there is no such property"), &config);
+        assert_eq!(error, BrokerError::Property { property: "sasl.passwordd".to_owned() });
+        let text = BrokerError::creation(&KafkaError::ClientCreation("bad hunter22".to_owned()), &config).to_string();
+        assert!(!text.contains("hunter22"), "{text}");
+    }
+}

@@ -1,0 +1,174 @@
+//! What librdkafka tells and `rdkafka` does not pass on, or passes on with a panic: the only `unsafe` code beside the
+//! embedded broker. Every function borrows what it reads from a live client or message and copies before it returns.
+#![allow(unsafe_code, reason = "librdkafka's C interface; each block says why it holds")]
+
+use std::{
+    collections::HashMap,
+    ffi::{CStr, CString, c_char, c_void},
+    ptr, slice,
+    time::Duration,
+};
+
+use rdkafka::{
+    TopicPartitionList,
+    bindings as sys,
+    client::{Client, ClientContext},
+    message::BorrowedMessage,
+};
+use uuid::Uuid;
+
+const NO_ERROR: sys::rd_kafka_resp_err_t = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+
+/// The headers of a message, names as bytes: `rdkafka` panics on a name that is not UTF-8, and any producer may send one.
+pub(super) struct MessageHeaders<'m> {
+    list: *const sys::rd_kafka_headers_t,
+    next: usize,
+    message: std::marker::PhantomData<&'m ()>,
+}
+
+impl<'m> MessageHeaders<'m> {
+    pub(super) fn of(message: &'m BorrowedMessage<'_>) -> Self {
+        let mut list = ptr::null_mut();
+        // SAFETY: the message is alive for 'm and owns the list; a message without headers leaves it null.
+        let error = unsafe { sys::rd_kafka_message_headers(message.ptr(), &raw mut list) };
+        if error != NO_ERROR {
+            list = ptr::null_mut();
+        }
+        Self { list, next: 0, message: std::marker::PhantomData }
+    }
+}
+
+impl<'m> Iterator for MessageHeaders<'m> {
+    type Item = (&'m [u8], Option<&'m [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.list.is_null() {
+            return None;
+        }
+        let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: the list belongs to the message, which outlives 'm; an index behind the last answers an error.
+        let error = unsafe {
+            sys::rd_kafka_header_get_all(self.list, self.next, &raw mut name, &raw mut value, &raw mut size)
+        };
+        if error != NO_ERROR {
+            return None;
+        }
+        self.next += 1;
+        // SAFETY: a name ends with NUL; a value that is not null has `size` bytes; both live as long as the message.
+        unsafe {
+            let name = CStr::from_ptr(name).to_bytes();
+            let value = (!value.is_null()).then(|| slice::from_raw_parts(value.cast::<u8>(), size));
+            Some((name, value))
+        }
+    }
+}
+
+/// An element of a list of partitions with offsets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Committed {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    /// `None` where the group has none.
+    pub(super) offset: Option<i64>,
+    /// What is not UTF-8 in it is replaced: it was written by somebody else.
+    pub(super) metadata: String,
+}
+
+/// The elements of a list; `rdkafka` panics on metadata that is not UTF-8, and any member of the group may write some.
+pub(super) fn committed(list: &TopicPartitionList) -> Vec<Committed> {
+    // SAFETY: the list is alive; its elements are `cnt` consecutive structs whose topic is a C string and whose
+    // metadata is null or `metadata_size` bytes.
+    unsafe {
+        let list = &*list.ptr();
+        let Ok(count) = usize::try_from(list.cnt) else { return Vec::new() };
+        if list.elems.is_null() {
+            return Vec::new();
+        }
+        let elements = slice::from_raw_parts(list.elems, count);
+        elements
+            .iter()
+            .map(|element| {
+                let metadata = if element.metadata.is_null() {
+                    &[]
+                } else {
+                    slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size)
+                };
+                Committed {
+                    topic: CStr::from_ptr(element.topic).to_string_lossy().into_owned(),
+                    partition: element.partition,
+                    offset: (element.offset >= 0 && element.err == NO_ERROR).then_some(element.offset),
+                    metadata: String::from_utf8_lossy(metadata).into_owned(),
+                }
+            })
+            .collect()
+    }
+}
+
+/// The log's end as the last fetch told it; asks nobody. `None` before the first fetch.
+pub(super) fn known_log_end<C: ClientContext>(client: &Client<C>, topic: &str, partition: i32) -> Option<i64> {
+    let topic = CString::new(topic).ok()?;
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: the client is alive; the topic is a C string; both results are written before the call returns.
+    let error = unsafe {
+        sys::rd_kafka_get_watermark_offsets(
+            client.native_ptr(),
+            topic.as_ptr(),
+            partition,
+            &raw mut low,
+            &raw mut high,
+        )
+    };
+    (error == NO_ERROR && high >= 0).then_some(high)
+}
+
+/// The ids of topics. A topic that the broker does not know, or whose broker is too old for ids, is not in the answer.
+pub(super) fn topic_ids<C: ClientContext>(
+    client: &Client<C>,
+    topics: &[&str],
+    timeout: Duration,
+) -> HashMap<String, Uuid> {
+    let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(*topic).ok()).collect();
+    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    let mut ids = HashMap::new();
+    // SAFETY: what is made here is destroyed here; the names outlive the collection, which copies them anyway; the
+    // result belongs to the event and is read before the event is destroyed.
+    unsafe {
+        let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        let options = sys::rd_kafka_AdminOptions_new(
+            client.native_ptr(),
+            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        );
+        sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout, ptr::null_mut(), 0);
+        let queue = sys::rd_kafka_queue_new(client.native_ptr());
+        sys::rd_kafka_DescribeTopics(client.native_ptr(), collection, options, queue);
+        let event = sys::rd_kafka_queue_poll(queue, timeout.saturating_add(1_000));
+        if !event.is_null() {
+            let result = sys::rd_kafka_event_DescribeTopics_result(event);
+            if !result.is_null() && sys::rd_kafka_event_error(event) == NO_ERROR {
+                let mut count = 0;
+                let descriptions = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+                for index in 0..count {
+                    let description = *descriptions.add(index);
+                    let id = sys::rd_kafka_TopicDescription_topic_id(description);
+                    if sys::rd_kafka_error_code(sys::rd_kafka_TopicDescription_error(description)) != NO_ERROR
+                        || id.is_null()
+                    {
+                        continue;
+                    }
+                    let name = CStr::from_ptr(sys::rd_kafka_TopicDescription_name(description));
+                    let id = Uuid::from_u64_pair(
+                        sys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned(),
+                        sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned(),
+                    );
+                    ids.insert(name.to_string_lossy().into_owned(), id);
+                }
+            }
+            sys::rd_kafka_event_destroy(event);
+        }
+        sys::rd_kafka_queue_destroy(queue);
+        sys::rd_kafka_AdminOptions_destroy(options);
+        sys::rd_kafka_TopicCollection_destroy(collection);
+    }
+    ids
+}

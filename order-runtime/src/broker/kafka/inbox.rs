@@ -1,0 +1,228 @@
+//! Where the records of one partition wait between the poll thread and their owner.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use parking_lot::Mutex;
+
+use super::super::{PartitionId, RecordBatch};
+
+/// One assigned partition, shared by the poll thread and the engine.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) id: PartitionId,
+    /// Where the partition begins; `None` where it does not yet.
+    pub(super) start: Option<i64>,
+    state: Mutex<State>,
+    /// The end of the log as told with the assignment; fetches tell later ones.
+    pub(super) log_end: AtomicI64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    records: RecordBatch,
+    /// Seeks that the engine has asked for and the poll thread has not done: until then nothing is taken or added,
+    /// since it would be from before the seek.
+    seeking: u32,
+    /// The partition is no longer ours.
+    closed: bool,
+    /// The engine has paused it.
+    paused: bool,
+    /// The poll thread has paused it, because too much waits.
+    held: bool,
+}
+
+/// What the poll thread has to do after adding records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Added {
+    /// The inbox was empty: its owner is told.
+    pub(super) tell: bool,
+    /// Too much waits: stop fetching.
+    pub(super) hold: bool,
+}
+
+impl Inbox {
+    pub(super) fn new(id: PartitionId, log_end: i64, start: Option<i64>) -> Arc<Self> {
+        let state = Mutex::new(State { paused: start.is_none(), ..State::default() });
+        Arc::new(Self { id, start, state, log_end: AtomicI64::new(log_end) })
+    }
+
+    /// Adds what was polled; more than `limit` bytes hold the partition.
+    pub(super) fn add(&self, records: &mut RecordBatch, limit: usize) -> Added {
+        let mut state = self.state.lock();
+        if state.closed || state.seeking > 0 {
+            *records = RecordBatch::default();
+            return Added { tell: false, hold: false };
+        }
+        let tell = state.records.is_empty();
+        state.records.append_batch(records);
+        let hold = !state.held && state.records.size() > limit;
+        state.held |= hold;
+        Added { tell, hold }
+    }
+
+    /// Takes the first records, as many as fit; one at least.
+    pub(super) fn take(&self, max_records: usize, max_bytes: usize) -> RecordBatch {
+        let mut state = self.state.lock();
+        if state.closed || state.seeking > 0 {
+            return RecordBatch::default();
+        }
+        let mut bytes = 0;
+        let fitting = state
+            .records
+            .iter()
+            .take(max_records)
+            .take_while(|record| {
+                bytes += record.size();
+                bytes <= max_bytes
+            })
+            .count();
+        state.records.split_front(fitting.max(1))
+    }
+
+    /// Whether the poll thread holds the partition although little waits now; it holds it no longer then.
+    pub(super) fn release(&self, limit: usize) -> bool {
+        let mut state = self.state.lock();
+        let release = state.held && state.records.size() <= limit / 2;
+        if release {
+            state.held = false;
+        }
+        release && !state.paused && !state.closed
+    }
+
+    /// Whether the poll thread holds the partition.
+    pub(super) fn held(&self) -> bool {
+        self.state.lock().held
+    }
+
+    /// Drops everything; nothing is added or taken until [`sought`](Self::sought).
+    pub(super) fn begin_seek(&self) {
+        let mut state = self.state.lock();
+        state.records = RecordBatch::default();
+        state.seeking += 1;
+    }
+
+    /// One seek is done; fetching goes on.
+    pub(super) fn sought(&self) {
+        let mut state = self.state.lock();
+        state.seeking = state.seeking.saturating_sub(1);
+        state.paused = false;
+        state.held = false;
+    }
+
+    /// Notes that the engine pauses or resumes. Answers whether the partition is to be fetched now.
+    pub(super) fn set_paused(&self, paused: bool) -> bool {
+        let mut state = self.state.lock();
+        state.paused = paused;
+        !paused && !state.held
+    }
+
+    /// Whether something waits to be taken.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.state.lock().records.is_empty()
+    }
+
+    /// The partition is no longer ours: nothing is added or taken any more.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.records = RecordBatch::default();
+    }
+
+    /// The end of the log, as last heard.
+    pub(super) fn log_end(&self, heard: Option<i64>) -> i64 {
+        heard.map_or_else(
+            || self.log_end.load(Ordering::Relaxed),
+            |heard| self.log_end.fetch_max(heard, Ordering::Relaxed).max(heard),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn inbox() -> Arc<Inbox> {
+        let id = PartitionId { cluster: "c".into(), topic_id: Uuid::nil(), topic: "t".into(), partition: 0 };
+        Inbox::new(id, 0, Some(0))
+    }
+
+    fn records(offsets: std::ops::Range<i64>) -> RecordBatch {
+        let mut batch = RecordBatch::default();
+        for offset in offsets {
+            batch.push(offset, None, None, Some(&[0; 10]), []);
+        }
+        batch
+    }
+
+    fn offsets(batch: &RecordBatch) -> Vec<i64> {
+        batch.iter().map(|record| record.offset).collect()
+    }
+
+    #[test]
+    fn owner_is_told_once_until_it_has_taken() {
+        let inbox = inbox();
+        assert!(inbox.add(&mut records(0..2), 1_000).tell);
+        assert!(!inbox.add(&mut records(2..4), 1_000).tell);
+        assert_eq!(offsets(&inbox.take(3, 1_000)), [0, 1, 2]);
+        assert_eq!(offsets(&inbox.take(3, 1_000)), [3]);
+        assert!(inbox.add(&mut records(4..5), 1_000).tell);
+    }
+
+    #[test]
+    fn a_record_larger_than_the_limit_is_taken_alone() {
+        let inbox = inbox();
+        inbox.add(&mut records(0..3), 1_000);
+        assert_eq!(offsets(&inbox.take(10, 1)), [0]);
+        assert_eq!(offsets(&inbox.take(10, 20)), [1, 2]);
+    }
+
+    #[test]
+    fn too_much_holds_until_half_is_taken() {
+        let inbox = inbox();
+        assert!(inbox.add(&mut records(0..10), 50).hold);
+        assert!(!inbox.add(&mut records(10..11), 50).hold, "it is held already");
+        assert!(!inbox.release(50));
+        inbox.take(9, 1_000);
+        assert!(inbox.release(50));
+        assert!(!inbox.release(50), "only once");
+    }
+
+    #[test]
+    fn what_the_engine_paused_is_not_resumed_by_space() {
+        let inbox = inbox();
+        inbox.add(&mut records(0..10), 50);
+        assert!(!inbox.set_paused(true));
+        inbox.take(10, 1_000);
+        assert!(!inbox.release(50));
+        assert!(inbox.set_paused(false));
+    }
+
+    #[test]
+    fn nothing_from_before_a_seek_is_seen() {
+        let inbox = inbox();
+        inbox.add(&mut records(0..5), 1_000);
+        inbox.begin_seek();
+        inbox.begin_seek();
+        inbox.add(&mut records(5..6), 1_000);
+        inbox.sought();
+        inbox.add(&mut records(6..7), 1_000);
+        assert!(inbox.take(10, 1_000).is_empty(), "a second seek is under way");
+        inbox.sought();
+        inbox.add(&mut records(2..3), 1_000);
+        assert_eq!(offsets(&inbox.take(10, 1_000)), [2]);
+    }
+
+    #[test]
+    fn a_closed_inbox_is_empty() {
+        let inbox = inbox();
+        inbox.add(&mut records(0..5), 1_000);
+        inbox.close();
+        assert!(!inbox.add(&mut records(5..6), 1_000).tell);
+        assert!(inbox.take(10, 1_000).is_empty());
+    }
+}

@@ -1,0 +1,189 @@
+//! Questions to the cluster, asked by a client of their own so that they never wait behind records.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rdkafka::{
+    ClientContext, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::KafkaError,
+};
+use uuid::Uuid;
+
+use super::{ffi, settings, voice::Voice};
+use crate::{
+    broker::{PartitionId, PartitionOffer, embedded, error::BrokerError},
+    config::KafkaConfig,
+};
+
+/// How long one question may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Which cluster this is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its id. A broker that is too old to have one is known by its addresses.
+    pub cluster: Arc<str>,
+    /// Whether it is the embedded development broker, this process's or another's.
+    pub embedded: bool,
+}
+
+/// Answers questions about the cluster and its topics.
+pub struct Inquirer {
+    client: BaseConsumer<Quiet>,
+    config: KafkaConfig,
+    topics: Mutex<HashMap<String, (Arc<str>, Uuid)>>,
+    /// The embedded broker has no ids of topics, and does not answer who asks; its own id is new with each start.
+    without_topic_ids: AtomicBool,
+}
+
+/// A context that keeps librdkafka's log in measure.
+#[derive(Debug, Default)]
+pub(super) struct Quiet(Voice);
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
+        self.0.log(level, kind, line);
+    }
+
+    fn error(&self, _: KafkaError, _: &str) {
+        // Whoever asked gets the error as the answer.
+    }
+
+    fn stats_raw(&self, _: &[u8]) {}
+}
+
+impl ConsumerContext for Quiet {}
+
+impl Inquirer {
+    /// Makes the client; connects to nobody yet.
+    ///
+    /// # Errors
+    /// When librdkafka does not take the properties.
+    pub fn new(config: &KafkaConfig) -> Result<Self, BrokerError> {
+        let client = settings::inquirer(config)
+            .create_with_context(Quiet::default())
+            .map_err(|error| BrokerError::creation(&error, config))?;
+        Ok(Self { client, config: config.clone(), topics: Mutex::default(), without_topic_ids: AtomicBool::new(false) })
+    }
+
+    /// Asks the cluster for its id.
+    ///
+    /// # Errors
+    /// When no broker answers within five seconds.
+    pub fn identity(&self) -> Result<Identity, BrokerError> {
+        let topics = self
+            .client
+            .fetch_metadata(None, ANSWER)
+            .map_err(|error| BrokerError::unreachable(&self.config, error))?;
+        // The embedded broker's own id is a memory address; it names itself by a topic, since the protocol leaves no
+        // other place.
+        if let Some(id) = topics.topics().iter().find_map(|topic| embedded::identity(topic.name())) {
+            self.without_topic_ids.store(true, Ordering::Relaxed);
+            return Ok(Identity { cluster: id.into(), embedded: true });
+        }
+        let cluster = self.client.client().fetch_cluster_id(ANSWER).unwrap_or_else(|| self.config.brokers.clone());
+        Ok(Identity { cluster: cluster.into(), embedded: false })
+    }
+
+    /// The number of partitions of a topic; `None` where it does not exist.
+    ///
+    /// # Errors
+    /// When no broker answers within five seconds.
+    pub fn partitions(&self, topic: &str) -> Result<Option<usize>, BrokerError> {
+        let metadata = self
+            .client
+            .fetch_metadata(Some(topic), ANSWER)
+            .map_err(|error| BrokerError::unreachable(&self.config, error))?;
+        let count = metadata.topics().iter().find(|known| known.name() == topic).map_or(0, |t| t.partitions().len());
+        Ok((count > 0).then_some(count))
+    }
+
+    /// The first offset of a partition's log and the one after its last.
+    ///
+    /// # Errors
+    /// When the partition's leader does not answer within five seconds.
+    pub fn log(&self, topic: &str, partition: i32) -> Result<(i64, i64), BrokerError> {
+        self.client
+            .fetch_watermarks(topic, partition, ANSWER)
+            .map_err(|error| BrokerError::request("where a log begins and ends", error))
+    }
+
+    /// What the engine wants to know of partitions that come: one offer each, in their order.
+    ///
+    /// # Errors
+    /// When one of the questions is not answered within five seconds.
+    pub(super) fn offers(
+        &self,
+        cluster: &Arc<str>,
+        partitions: &[(String, i32)],
+    ) -> Result<Vec<PartitionOffer>, BrokerError> {
+        let mut wanted = TopicPartitionList::with_capacity(partitions.len());
+        for (topic, partition) in partitions {
+            wanted
+                .add_partition_offset(topic, *partition, Offset::Invalid)
+                .map_err(|error| BrokerError::request("for committed offsets", error))?;
+        }
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.learn_topics(partitions);
+        let committed = self
+            .client
+            .committed_offsets(wanted, ANSWER)
+            .map_err(|error| BrokerError::request("for committed offsets", error))?;
+        let committed: HashMap<_, _> =
+            ffi::committed(&committed).into_iter().map(|found| ((found.topic.clone(), found.partition), found)).collect();
+        partitions
+            .iter()
+            .map(|(topic, partition)| {
+                let (log_start, log_end) = self.log(topic, *partition)?;
+                let committed = committed.get(&(topic.clone(), *partition));
+                Ok(PartitionOffer {
+                    id: self.partition_id(cluster, topic, *partition),
+                    log_start,
+                    log_end,
+                    committed: committed.and_then(|found| found.offset),
+                    committed_metadata: committed.map(|found| found.metadata.clone()).unwrap_or_default(),
+                })
+            })
+            .collect()
+    }
+
+    /// The partition by its identity. Its topic's id is the one that was learnt with the last offer.
+    fn partition_id(&self, cluster: &Arc<str>, topic: &str, partition: i32) -> PartitionId {
+        let mut topics = self.topics.lock();
+        let (topic, topic_id) =
+            topics.entry(topic.to_owned()).or_insert_with(|| (Arc::from(topic), Uuid::nil())).clone();
+        PartitionId { cluster: Arc::clone(cluster), topic_id, topic, partition }
+    }
+
+    fn learn_topics(&self, partitions: &[(String, i32)]) {
+        if self.without_topic_ids.load(Ordering::Relaxed) {
+            return;
+        }
+        // Asked each time: a topic that was deleted and made anew has another id.
+        let names: BTreeSet<&str> = partitions.iter().map(|(topic, _)| topic.as_str()).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        let ids = ffi::topic_ids(self.client.client(), &names, ANSWER);
+        let mut topics = self.topics.lock();
+        for (topic, id) in ids {
+            let name = Arc::from(topic.as_str());
+            topics.insert(topic, (name, id));
+        }
+    }
+}
+
+impl std::fmt::Debug for Inquirer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inquirer").field("brokers", &self.config.brokers).finish_non_exhaustive()
+    }
+}

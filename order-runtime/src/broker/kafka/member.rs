@@ -1,0 +1,355 @@
+//! What a group member does when partitions come and go, on the poll thread, inside of librdkafka's callback.
+//!
+//! The callback asks the engine where partitions begin and waits until those that go are drained, so the group knows the truth:
+//! a partition is given back when its work has ended and its offset is stored, and it is fetched from where the store
+//! says. The wait is bounded below the poll interval. The heartbeat goes on meanwhile, since librdkafka sends it itself.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use rdkafka::{
+    ClientContext, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    types::RDKafkaRespErr,
+};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
+use tracing::{debug, error, warn};
+
+use super::{inbox::Inbox, inquirer::Inquirer, voice::Voice};
+use crate::broker::{ConsumerEvent, PartitionId, PartitionOffer, Start, error::BrokerError};
+
+/// The engine answers within this time, or the process cannot go on: it waits for its store no longer than for a session.
+const ENGINE_ANSWERS: Duration = Duration::from_secs(240);
+/// Questions to the cluster about partitions that come are repeated for so long; below the default poll interval of 300 s.
+const CLUSTER_ANSWERS: Duration = Duration::from_secs(240);
+/// The thread that polls is expected to come round within this time.
+const ROUND: Duration = Duration::from_secs(30);
+
+/// What the poll thread, the callback and the engine share.
+pub(super) struct Shared {
+    pub(super) inboxes: Mutex<HashMap<PartitionId, Arc<Inbox>>>,
+    /// Offsets to be stored, the last of each partition.
+    stored: Mutex<HashMap<PartitionId, (i64, String)>>,
+    pub(super) has_stored: AtomicBool,
+    /// Moves with every assignment, so that the poll thread drops what it knows of partitions.
+    pub(super) assignments: AtomicU64,
+    pub(super) closing: AtomicBool,
+    /// Whether a broker is connected, as far as heard; with the time of the first doubt.
+    connected: AtomicBool,
+    /// Milliseconds since `started` until which the poll thread is expected to show itself.
+    expected: AtomicU64,
+    started: Instant,
+    /// The engine was told that this member has no partition.
+    told_of_nothing: AtomicBool,
+    /// Topics that are subscribed and not there.
+    pub(super) missing: Mutex<Option<String>>,
+    /// What keeps it from joining; told until it is over.
+    pub(super) trouble: Mutex<Option<String>>,
+    pub(super) voice: Voice,
+}
+
+impl Shared {
+    pub(super) fn new() -> Arc<Self> {
+        let shared = Self {
+            inboxes: Mutex::default(),
+            stored: Mutex::default(),
+            has_stored: AtomicBool::new(false),
+            assignments: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+            connected: AtomicBool::new(true),
+            expected: AtomicU64::new(0),
+            started: Instant::now(),
+            told_of_nothing: AtomicBool::new(false),
+            missing: Mutex::new(None),
+            trouble: Mutex::new(None),
+            voice: Voice::default(),
+        };
+        shared.expect_within(ROUND);
+        Arc::new(shared)
+    }
+
+    /// The poll thread shows itself.
+    pub(super) fn beat(&self) {
+        self.expect_within(ROUND);
+    }
+
+    fn expect_within(&self, time: Duration) {
+        let until = self.started.elapsed() + time;
+        self.expected.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// For how long the poll thread has been overdue.
+    pub(super) fn overdue(&self) -> Option<Duration> {
+        let expected = Duration::from_millis(self.expected.load(Ordering::Relaxed));
+        self.started.elapsed().checked_sub(expected).filter(|overdue| !overdue.is_zero())
+    }
+
+    pub(super) fn connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn store(&self, partition: &PartitionId, offset: i64, metadata: &str) {
+        self.stored.lock().insert(partition.clone(), (offset, metadata.to_owned()));
+        self.has_stored.store(true, Ordering::Release);
+    }
+
+    /// Hands offsets to librdkafka, which commits them within a second, or at once when partitions are given back.
+    pub(super) fn flush_stored<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>) {
+        if !self.has_stored.swap(false, Ordering::Acquire) {
+            return;
+        }
+        let stored = std::mem::take(&mut *self.stored.lock());
+        let mut list = TopicPartitionList::with_capacity(stored.len());
+        for (partition, (offset, metadata)) in stored {
+            let mut element = list.add_partition(&partition.topic, partition.partition);
+            // Neither fails for a positive offset and a text without NUL, which both are.
+            let _ = element.set_offset(Offset::Offset(offset));
+            element.set_metadata(metadata);
+        }
+        match consumer.store_offsets(&list) {
+            // A partition that has gone meanwhile belongs to somebody else, whose offsets count.
+            Ok(()) | Err(KafkaError::StoreOffset(RDKafkaErrorCode::State | RDKafkaErrorCode::UnknownPartition)) => {}
+            Err(error) => warn!(%error, "offsets are not stored; the next ones replace them"),
+        }
+    }
+}
+
+/// The context of the group member.
+pub(super) struct Member {
+    pub(super) shared: Arc<Shared>,
+    pub(super) inquirer: Arc<Inquirer>,
+    pub(super) cluster: Arc<str>,
+    pub(super) events: mpsc::UnboundedSender<ConsumerEvent>,
+    pub(super) runtime: Handle,
+}
+
+impl Member {
+    fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        let names = names(list);
+        let Some(offers) = self.offers(&names) else { return self.refuse(consumer) };
+        let ends: Vec<i64> = offers.iter().map(|offer| offer.log_end).collect();
+        let ids: Vec<PartitionId> = offers.iter().map(|offer| offer.id.clone()).collect();
+        let Some(starts) = self.ask(|answer| ConsumerEvent::Assigned { partitions: offers, answer }) else {
+            return self.refuse(consumer);
+        };
+
+        let mut assignment = TopicPartitionList::with_capacity(names.len());
+        let mut paused = TopicPartitionList::new();
+        let mut inboxes = self.shared.inboxes.lock();
+        for ((id, start), end) in ids.into_iter().zip(starts).zip(ends) {
+            let (start, offset) = match start {
+                Start::At(offset) => (Some(offset), Offset::Offset(offset)),
+                Start::Paused => {
+                    paused.add_partition(&id.topic, id.partition);
+                    (None, Offset::End)
+                }
+            };
+            // A real offset and a name that came from librdkafka are always taken.
+            let _ = assignment.add_partition_offset(&id.topic, id.partition, offset);
+            inboxes.insert(id.clone(), Inbox::new(id, end, start));
+        }
+        drop(inboxes);
+        self.shared.assignments.fetch_add(1, Ordering::Release);
+        let assigned = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(&assignment),
+            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(&assignment),
+        };
+        if let Err(error) = assigned {
+            self.fatal(format!("librdkafka refuses the assignment: {error}"));
+        }
+        if paused.count() > 0
+            && let Err(error) = consumer.pause(&paused)
+        {
+            warn!(%error, "stopped partitions are not paused; what is fetched of them is not handled");
+        }
+    }
+
+    /// Asks the cluster until it answers: partitions that were assigned cannot be left aside.
+    fn offers(&self, names: &[(String, i32)]) -> Option<Vec<PartitionOffer>> {
+        let deadline = Instant::now() + CLUSTER_ANSWERS;
+        self.shared.expect_within(CLUSTER_ANSWERS + ROUND);
+        loop {
+            match self.inquirer.offers(&self.cluster, names) {
+                Ok(offers) => {
+                    *self.shared.trouble.lock() = None;
+                    return Some(offers);
+                }
+                Err(error) if self.shared.closing.load(Ordering::Relaxed) => {
+                    debug!(%error, "assigned partitions are left aside: the service is stopping");
+                    return None;
+                }
+                Err(error) if Instant::now() > deadline => {
+                    self.fatal(format!("the cluster assigns partitions and tells nothing of them: {error}"));
+                    return None;
+                }
+                Err(error) => self.hindered(&error),
+            }
+        }
+    }
+
+    fn hindered(&self, error: &BrokerError) {
+        if self.shared.voice.due("offers") {
+            warn!(%error, "assigned partitions cannot be begun yet; asking again");
+        }
+        *self.shared.trouble.lock() = Some(error.to_string());
+        std::thread::sleep(Duration::from_millis(250));
+    }
+
+    /// Ends a rebalance without taking anything, which librdkafka wants to be told.
+    fn refuse(&self, consumer: &BaseConsumer<Self>) {
+        let none = TopicPartitionList::new();
+        let told = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(&none),
+            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+        };
+        if let Err(error) = told {
+            debug!(%error, "a refused assignment is not taken back");
+        }
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        let lost = consumer.assignment_lost();
+        let leaving: HashSet<_> = names(list).into_iter().collect();
+        let mut partitions = Vec::with_capacity(leaving.len());
+        // Names are compared: a topic that was made anew has another id than the one that was assigned.
+        self.shared.inboxes.lock().retain(|id, inbox| {
+            let leaves = leaving.contains(&(id.topic.to_string(), id.partition));
+            if leaves {
+                inbox.close();
+                partitions.push(id.clone());
+            }
+            !leaves
+        });
+        self.shared.assignments.fetch_add(1, Ordering::Release);
+        if lost {
+            warn!(partitions = partitions.len(), "the session has ended; others may own the partitions already");
+        }
+        let drained = self.ask(|answer| ConsumerEvent::Revoked { partitions, lost, answer });
+        if drained.is_none() {
+            debug!("partitions go undrained: the engine has ended");
+        }
+        if !lost {
+            self.shared.flush_stored(consumer);
+        }
+        let unassigned = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+        };
+        if let Err(error) = unassigned {
+            // After a lost session librdkafka has dropped them by itself.
+            debug!(%error, "partitions are not given back");
+        }
+    }
+
+    /// Sends the engine an event and waits for its answer; `None` where the engine has ended.
+    fn ask<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> ConsumerEvent) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.events.send(event(answer)).ok()?;
+        self.shared.expect_within(ENGINE_ANSWERS + ROUND);
+        let answer = self.runtime.block_on(async { tokio::time::timeout(ENGINE_ANSWERS, answered).await });
+        self.shared.beat();
+        match answer {
+            Ok(answer) => answer.ok(),
+            Err(_) => {
+                self.fatal(format!("the engine has not answered for {} s", ENGINE_ANSWERS.as_secs()));
+                None
+            }
+        }
+    }
+
+    pub(super) fn fatal(&self, reason: String) {
+        error!(reason, "the consumer cannot go on");
+        // An engine that has ended needs no word.
+        let _ = self.events.send(ConsumerEvent::Fatal(reason));
+    }
+}
+
+fn names(list: &TopicPartitionList) -> Vec<(String, i32)> {
+    list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
+}
+
+impl ClientContext for Member {
+    fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
+        self.shared.voice.log(level, kind, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => {
+                if self.shared.connected.swap(false, Ordering::Relaxed) {
+                    warn!(reason, "no broker is connected; trying again");
+                }
+            }
+            _ => debug!(%error, reason, "librdkafka tells of an error"),
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        // Hundreds of numbers, of which two questions are asked: is any broker connected, and is this a member?
+        #[derive(serde::Deserialize)]
+        struct Statistics {
+            brokers: HashMap<String, Broker>,
+            cgrp: Option<Group>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Group {
+            join_state: String,
+            assignment_size: u32,
+        }
+        #[derive(serde::Deserialize)]
+        struct Broker {
+            state: String,
+            nodeid: i64,
+        }
+        let Ok(Statistics { brokers, cgrp }) = serde_json::from_slice(statistics) else { return };
+        // A group with more members than partitions assigns nothing to some, and calls nobody back for that.
+        if cgrp.is_some_and(|group| group.join_state == "steady" && group.assignment_size == 0)
+            && !self.shared.told_of_nothing.swap(true, Ordering::Relaxed)
+        {
+            let (answer, _) = oneshot::channel();
+            let _ = self.events.send(ConsumerEvent::Assigned { partitions: Vec::new(), answer });
+        }
+        // The group's coordinator is a broker without a number.
+        let connected = brokers.values().any(|broker| broker.state == "UP" && broker.nodeid >= 0);
+        if connected && !self.shared.connected.swap(true, Ordering::Relaxed) {
+            tracing::info!("a broker is connected again");
+        } else if !connected && self.shared.connected.swap(false, Ordering::Relaxed) {
+            warn!("no broker is connected; trying again");
+        }
+    }
+}
+
+impl ConsumerContext for Member {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
+            _ => self.revoke(consumer, list),
+        }
+        self.shared.beat();
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        match result {
+            Ok(()) => {}
+            // Nothing was stored since the last commit.
+            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Err(error) => {
+                if self.shared.voice.due("commit") {
+                    warn!(%error, "offsets are not committed; positions in the store count, so nothing is repeated by that");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Reads what a topic holds now, from its first record to the last one there is at the start, outside of any group.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+
+use super::{ffi, inquirer::{Inquirer, Quiet}, settings};
+use crate::{
+    broker::{RecordBatch, error::BrokerError},
+    config::KafkaConfig,
+};
+
+/// Nothing has arrived for so long: the brokers are away.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// A pass over a topic.
+pub struct TopicReader {
+    consumer: BaseConsumer<Quiet>,
+    /// Where each partition that is not read through ends.
+    ends: HashMap<i32, i64>,
+    records: u64,
+}
+
+impl TopicReader {
+    /// Begins to read all partitions of `topic`. What is written from now on is not read.
+    ///
+    /// # Errors
+    /// When no broker answers, or there is no such topic.
+    pub fn open(config: &KafkaConfig, topic: &str) -> Result<Self, BrokerError> {
+        let inquirer = Inquirer::new(config)?;
+        let count = inquirer.partitions(topic)?.ok_or_else(|| BrokerError::UnknownTopic(topic.to_owned()))?;
+        let consumer: BaseConsumer<Quiet> = settings::reader(config)
+            .create_with_context(Quiet::default())
+            .map_err(|error| BrokerError::creation(&error, config))?;
+        let mut list = TopicPartitionList::with_capacity(count);
+        let mut ends = HashMap::new();
+        let mut records = 0;
+        for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
+            let (start, end) = inquirer.log(topic, partition)?;
+            if start < end {
+                ends.insert(partition, end);
+                records += start.abs_diff(end);
+                list.add_partition_offset(topic, partition, Offset::Offset(start))
+                    .map_err(|error| BrokerError::request("for a range", error))?;
+            }
+        }
+        consumer.assign(&list).map_err(|error| BrokerError::request("for a range", error))?;
+        Ok(Self { consumer, ends, records })
+    }
+
+    /// At most so many records are still to come; transactions and compaction leave fewer.
+    pub fn at_most(&self) -> u64 {
+        self.records
+    }
+
+    /// The next record with its partition, in a batch of one; `None` behind the last.
+    ///
+    /// # Errors
+    /// When nothing arrives for 30 seconds, or the brokers refuse.
+    pub fn next(&mut self) -> Result<Option<(i32, RecordBatch)>, BrokerError> {
+        let deadline = Instant::now() + SILENCE;
+        while !self.ends.is_empty() {
+            match self.consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    let partition = message.partition();
+                    let Some(end) = self.ends.get(&partition).copied() else { continue };
+                    if message.offset() + 1 >= end {
+                        self.ends.remove(&partition);
+                    }
+                    if message.offset() >= end {
+                        continue;
+                    }
+                    let mut batch = RecordBatch::default();
+                    let headers = ffi::MessageHeaders::of(&message);
+                    let timestamp = message.timestamp().to_millis();
+                    batch.push(message.offset(), timestamp, message.key(), message.payload(), headers);
+                    return Ok(Some((partition, batch)));
+                }
+                // The records before the end were markers or compacted away.
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    self.ends.remove(&partition);
+                }
+                Some(Err(KafkaError::MessageConsumption(
+                    code @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed),
+                ))) => return Err(BrokerError::request("for a range", code)),
+                Some(Err(_)) | None if Instant::now() > deadline => {
+                    return Err(BrokerError::request("for a range", "nothing has arrived for 30 s"));
+                }
+                Some(Err(_)) | None => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl std::fmt::Debug for TopicReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TopicReader").field("unfinished", &self.ends.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,216 @@
+//! The properties of every client: ours first, the user's over them.
+
+use rdkafka::ClientConfig;
+
+use super::super::error::BrokerError;
+use crate::config::KafkaConfig;
+
+/// The largest record that the producer takes: Kafka's default for a topic is 1 MiB and some, and a dead letter adds headers.
+const PRODUCER_RECORD_BYTES: u32 = 1_048_588 + 256 * 1024;
+
+/// What every client has.
+const COMMON: &[(&str, &str)] = &[
+    // Dead peers behind NAT are noticed.
+    ("socket.keepalive.enable", "true"),
+    // The default of 10 s outlives short outages and the delivery time-out.
+    ("reconnect.backoff.max.ms", "1000"),
+    // New topics and partitions are found soon; the default is five minutes.
+    ("topic.metadata.refresh.interval.ms", "10000"),
+    // A wrong name must not make a topic.
+    ("allow.auto.create.topics", "false"),
+];
+
+const CONSUMER: &[(&str, &str)] = &[
+    // Stored offsets are committed in the background and, by librdkafka itself, when partitions are given back …
+    ("enable.auto.commit", "true"),
+    ("auto.commit.interval.ms", "1000"),
+    // … and only we store them: after an event's outcome is durable.
+    ("enable.auto.offset.store", "false"),
+    // Every partition is assigned with an offset; what is out of range is the engine's to decide.
+    ("auto.offset.reset", "error"),
+    ("isolation.level", "read_committed"),
+    ("check.crcs", "true"),
+    // Prefetch stays bounded; the default is 64 MB in 100,000 records.
+    ("queued.min.messages", "10000"),
+    ("queued.max.messages.kbytes", "16384"),
+    // With a small queue the default of 1 s is a pause after each time that it was full.
+    ("fetch.queue.backoff.ms", "5"),
+    // Whether a broker is connected is read from them.
+    ("statistics.interval.ms", "5000"),
+];
+
+/// What only the classic group protocol knows.
+const CLASSIC: &[(&str, &str)] =
+    &[("partition.assignment.strategy", "cooperative-sticky"), ("session.timeout.ms", "45000")];
+
+const PRODUCER: &[(&str, &str)] = &[
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    // Longer outages are the relay's affair, whose records lie in the store.
+    ("delivery.timeout.ms", "30000"),
+    ("linger.ms", "5"),
+    ("queue.buffering.max.messages", "10000"),
+];
+
+/// The group protocol that the user wants, in lower case.
+pub(super) fn group_protocol(config: &KafkaConfig) -> Option<String> {
+    let wanted = config.consumer_properties.get("group.protocol").or_else(|| config.properties.get("group.protocol"));
+    wanted.map(|value| value.expose().to_ascii_lowercase())
+}
+
+/// The group member. The embedded broker is slow in rebalancing classic groups, so there it uses the newer protocol.
+pub(super) fn member(config: &KafkaConfig, embedded: bool) -> ClientConfig {
+    let mut client = base(config, "consumer");
+    set_all(&mut client, CONSUMER);
+    let protocol = group_protocol(config).unwrap_or_else(|| if embedded { "consumer" } else { "classic" }.to_owned());
+    if protocol == "classic" {
+        set_all(&mut client, CLASSIC);
+    }
+    client.set("group.id", &config.group_id);
+    set_users(&mut client, &config.consumer_properties);
+    if protocol == "consumer" {
+        client.set("group.protocol", "consumer");
+        // The broker decides on these; librdkafka refuses to start when they are set.
+        for property in ["session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"] {
+            client.remove(property);
+        }
+    }
+    client
+}
+
+/// A client beside the member, for questions that would disturb it. It has the group's id, to read committed offsets, and
+/// joins nothing.
+pub(super) fn inquirer(config: &KafkaConfig) -> ClientConfig {
+    let mut client = base(config, "metadata");
+    client.set("group.id", &config.group_id).set("enable.auto.commit", "false");
+    client
+}
+
+/// A reader of a range of a topic, outside of any group.
+pub(super) fn reader(config: &KafkaConfig) -> ClientConfig {
+    let mut client = base(config, "reader");
+    set_all(&mut client, CONSUMER);
+    client
+        // librdkafka wants a name to assign partitions by hand; no group of that name ever comes to be.
+        .set("group.id", format!("{}-reader-{}", config.group_id, uuid::Uuid::new_v4()))
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("enable.partition.eof", "true")
+        .set("statistics.interval.ms", "0");
+    client
+}
+
+/// The producer.
+pub(super) fn producer(config: &KafkaConfig) -> ClientConfig {
+    let mut client = base(config, "producer");
+    set_all(&mut client, PRODUCER);
+    client.set("message.max.bytes", PRODUCER_RECORD_BYTES.to_string());
+    // The topic of dead letters may be made by the first one, where the broker allows it.
+    client.set("allow.auto.create.topics", "true");
+    set_users(&mut client, &config.producer_properties);
+    client
+}
+
+/// The time that a member may need to give partitions back, in milliseconds: below the session time-out.
+pub(crate) fn drain_limit(config: &KafkaConfig) -> std::time::Duration {
+    let session = config
+        .consumer_properties
+        .get("session.timeout.ms")
+        .and_then(|value| value.expose().parse().ok())
+        .unwrap_or(45_000_u64);
+    std::time::Duration::from_millis((session / 2).clamp(1_000, 20_000))
+}
+
+/// Whether librdkafka takes the properties, without connecting to anybody.
+///
+/// # Errors
+/// The first property of each client that it refuses.
+pub fn check(config: &KafkaConfig) -> Result<(), Vec<BrokerError>> {
+    let clients = [member(config, false), producer(config)];
+    let errors: Vec<_> = clients
+        .iter()
+        .filter_map(|client| client.create_native_config().err())
+        .map(|error| BrokerError::creation(&error, config))
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn base(config: &KafkaConfig, role: &str) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &config.brokers);
+    client.set("client.id", format!("{}-{role}-{}", config.group_id, std::process::id()));
+    set_all(&mut client, COMMON);
+    set_users(&mut client, &config.properties);
+    client
+}
+
+fn set_all(client: &mut ClientConfig, properties: &[(&str, &str)]) {
+    for (name, value) in properties {
+        client.set(*name, *value);
+    }
+}
+
+fn set_users(client: &mut ClientConfig, properties: &std::collections::BTreeMap<String, crate::config::Secret>) {
+    for (name, value) in properties {
+        client.set(name, value.expose());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Secret};
+
+    fn with(properties: &[(&str, &str)]) -> KafkaConfig {
+        let mut config = Config::default().kafka;
+        let secret = |(name, value): &(&str, &str)| ((*name).to_owned(), Secret::new(*value));
+        config.consumer_properties = properties.iter().map(secret).collect();
+        config
+    }
+
+    #[test]
+    fn what_the_service_promises_stands_in_the_properties() {
+        let member = member(&with(&[]), false);
+        for (property, value) in [
+            ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", "error"),
+            ("isolation.level", "read_committed"),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("allow.auto.create.topics", "false"),
+        ] {
+            assert_eq!(member.get(property), Some(value), "{property}");
+        }
+        let producer = producer(&with(&[]));
+        assert_eq!((producer.get("enable.idempotence"), producer.get("acks")), (Some("true"), Some("all")));
+    }
+
+    #[test]
+    fn the_newer_group_protocol_clears_what_it_does_not_know() {
+        let config =
+            with(&[("group.protocol", "CONSUMER"), ("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")]);
+        let member = member(&config, false);
+        assert_eq!(member.get("group.protocol"), Some("consumer"));
+        for property in ["session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"] {
+            assert_eq!(member.get(property), None, "{property}");
+        }
+        assert_eq!(check(&config), Ok(()));
+    }
+
+    #[test]
+    fn the_embedded_broker_gets_the_newer_protocol_unless_the_user_says_otherwise() {
+        assert_eq!(member(&with(&[]), true).get("group.protocol"), Some("consumer"));
+        assert_eq!(member(&with(&[("group.protocol", "classic")]), true).get("group.protocol"), Some("classic"));
+    }
+
+    #[test]
+    fn draining_ends_before_the_session_does() {
+        assert_eq!(drain_limit(&with(&[("session.timeout.ms", "6000")])).as_millis(), 3_000);
+        assert!(drain_limit(&with(&[])).as_millis() < 45_000);
+    }
+
+    #[test]
+    fn refused_properties_are_named() {
+        let errors = check(&with(&[("fetch.min.bytes", "many")])).expect_err("not a number");
+        assert_eq!(errors, [BrokerError::Property { property: "fetch.min.bytes".to_owned() }]);
+    }
+}

@@ -1,0 +1,237 @@
+//! The member, the producer and the reader against the embedded broker.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+
+use super::{Inquirer, KafkaConsumer, KafkaPublisher, TopicReader};
+use crate::{
+    broker::{
+        BrokerError, Consumer, ConsumerEvent, OutgoingRecord, PartitionId, PartitionOffer, Publisher, RecordBatch, Start,
+        embedded::EmbeddedBroker,
+    },
+    config::{Config, KafkaConfig},
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+async fn broker() -> (EmbeddedBroker, KafkaConfig) {
+    let listen = "127.0.0.1:0".parse().expect("an address");
+    let broker = EmbeddedBroker::start(listen, &["things", "things-dlq"]).await.expect("a free port");
+    let mut config = Config::default().kafka;
+    config.brokers = broker.address().to_string();
+    config.topics = vec!["things".to_owned()];
+    (broker, config)
+}
+
+fn record(partition: i32, payload: &str) -> OutgoingRecord {
+    OutgoingRecord {
+        topic: "things".to_owned(),
+        partition: Some(partition),
+        key: Some(b"key".to_vec()),
+        payload: Some(payload.as_bytes().to_vec()),
+        headers: vec![(b"kind".to_vec(), Some(b"test".to_vec()))],
+        timestamp: Some(1_700_000_000_000),
+    }
+}
+
+async fn publish(config: &KafkaConfig, partition: i32, payloads: &[&str]) {
+    let publisher = KafkaPublisher::new(config).expect("properties are right");
+    let records = payloads.iter().map(|payload| record(partition, payload)).collect();
+    for result in publisher.publish(records).await {
+        result.expect("the broker takes it");
+    }
+}
+
+/// Answers assignments as the engine does, each partition beginning where `start` says.
+struct Engine {
+    consumer: Arc<KafkaConsumer>,
+    events: mpsc::UnboundedReceiver<ConsumerEvent>,
+}
+
+impl Engine {
+    fn join(config: &KafkaConfig) -> Self {
+        let (consumer, events) = KafkaConsumer::start(config).expect("properties are right");
+        Self { consumer, events }
+    }
+
+    async fn next(&mut self) -> Option<ConsumerEvent> {
+        tokio::time::timeout(LIMIT, self.events.recv()).await.expect("an event comes in time")
+    }
+
+    async fn assigned(&mut self, start: impl Fn(&PartitionOffer) -> Start) -> Vec<PartitionOffer> {
+        loop {
+            if let Some(ConsumerEvent::Assigned { partitions, answer }) = self.next().await {
+                answer.send(partitions.iter().map(&start).collect()).expect("the member waits");
+                if !partitions.is_empty() {
+                    return partitions;
+                }
+            }
+        }
+    }
+
+    /// Takes from one partition until it has so many records.
+    async fn take(&mut self, partition: &PartitionId, count: usize) -> Vec<(i64, String)> {
+        let mut taken = RecordBatch::default();
+        while taken.len() < count {
+            taken.append_batch(&mut self.consumer.take(partition, 1_000, 1 << 20));
+            if taken.len() < count {
+                self.next().await.expect("the member lives");
+            }
+        }
+        let text = |payload: Option<&[u8]>| String::from_utf8_lossy(payload.unwrap_or_default()).into_owned();
+        taken.iter().map(|record| (record.offset, text(record.payload))).collect()
+    }
+
+    async fn leave(mut self) {
+        self.consumer.close();
+        while let Some(event) = self.next().await {
+            if let ConsumerEvent::Revoked { answer, .. } = event {
+                answer.send(()).expect("the member waits");
+            }
+        }
+        assert!(self.consumer.joined(LIMIT).await, "the poll thread ends");
+    }
+}
+
+fn number(offers: &[PartitionOffer], partition: i32) -> &PartitionOffer {
+    offers.iter().find(|offer| offer.id.partition == partition).expect("all partitions come to the only member")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_arrive_from_where_the_engine_says_and_offsets_are_committed_on_leaving() {
+    let (_broker, config) = broker().await;
+    publish(&config, 1, &["a", "b", "c"]).await;
+
+    let mut engine = Engine::join(&config);
+    let offers = engine.assigned(|offer| Start::At(offer.log_start)).await;
+    assert_eq!(offers.len(), 4);
+    let one = number(&offers, 1).clone();
+    assert_eq!((one.log_start, one.log_end, one.committed), (0, 3, None));
+    assert!(one.id.cluster.starts_with("embedded-"), "{}", one.id.cluster);
+    let taken = engine.take(&one.id, 3).await;
+    assert_eq!(taken, [(0, "a".to_owned()), (1, "b".to_owned()), (2, "c".to_owned())]);
+    assert_eq!(engine.consumer.log_end(&one.id), Some(3));
+    engine.consumer.store_offset(&one.id, 2, "store-id");
+    engine.leave().await;
+
+    let mut engine = Engine::join(&config);
+    let offers = engine.assigned(|offer| Start::At(offer.committed.unwrap_or(offer.log_start))).await;
+    let one = number(&offers, 1).clone();
+    assert_eq!((one.committed, one.committed_metadata.as_str()), (Some(2), "store-id"));
+    assert_eq!(engine.take(&one.id, 1).await, [(2, "c".to_owned())]);
+    engine.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seeking_drops_what_was_fetched_and_pausing_stops_it() {
+    let (_broker, config) = broker().await;
+    publish(&config, 0, &["a", "b", "c", "d"]).await;
+    let mut engine = Engine::join(&config);
+    let offers = engine.assigned(|offer| Start::At(offer.log_start)).await;
+    let zero = number(&offers, 0).id.clone();
+    assert_eq!(engine.take(&zero, 4).await.len(), 4);
+
+    engine.consumer.seek(&zero, 2);
+    assert_eq!(engine.take(&zero, 2).await, [(2, "c".to_owned()), (3, "d".to_owned())]);
+
+    engine.consumer.pause(&zero);
+    publish(&config, 0, &["e"]).await;
+    publish(&config, 1, &["other"]).await;
+    // The other partition shows that the member polls; the paused one has nothing.
+    let other = number(&offers, 1).id.clone();
+    engine.take(&other, 1).await;
+    assert!(engine.consumer.take(&zero, 10, 1 << 20).is_empty());
+    engine.consumer.resume(&zero);
+    assert_eq!(engine.take(&zero, 1).await, [(4, "e".to_owned())]);
+    engine.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_is_refused_delivers_nothing_until_it_is_sought() {
+    let (_broker, config) = broker().await;
+    publish(&config, 0, &["a"]).await;
+    publish(&config, 1, &["b"]).await;
+    let mut engine = Engine::join(&config);
+    let offers = engine
+        .assigned(|offer| if offer.id.partition == 0 { Start::Paused } else { Start::At(offer.log_start) })
+        .await;
+    let (zero, one) = (number(&offers, 0).id.clone(), number(&offers, 1).id.clone());
+    engine.take(&one, 1).await;
+    assert!(engine.consumer.take(&zero, 10, 1 << 20).is_empty());
+    engine.consumer.seek(&zero, 0);
+    assert_eq!(engine.take(&zero, 1).await, [(0, "a".to_owned())]);
+    engine.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_that_the_log_does_not_have_is_told() {
+    let (_broker, config) = broker().await;
+    publish(&config, 0, &["a"]).await;
+    let mut engine = Engine::join(&config);
+    engine.assigned(|offer| Start::At(if offer.id.partition == 0 { 500 } else { 0 })).await;
+    loop {
+        if let Some(ConsumerEvent::OutOfRange { partition, log_start, log_end }) = engine.next().await {
+            assert_eq!((partition.partition, log_start, log_end), (0, 0, 1));
+            break;
+        }
+    }
+    engine.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_waits_for_its_broker_and_says_so() {
+    let listen: std::net::SocketAddr = {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        socket.local_addr().expect("an address")
+    };
+    let mut config = Config::default().kafka;
+    config.brokers = listen.to_string();
+    config.topics = vec!["things".to_owned()];
+    let mut engine = Engine::join(&config);
+    let deadline = tokio::time::Instant::now() + LIMIT;
+    while engine.consumer.health().not_ready.is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "the reason is told in time");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(engine.consumer.health().not_ready[0].contains(&config.brokers));
+    let _broker = EmbeddedBroker::start(listen, &["things"]).await.expect("the port is free again");
+    assert_eq!(engine.assigned(|offer| Start::At(offer.log_start)).await.len(), 4);
+    assert_eq!(engine.consumer.health().not_ready, Vec::<String>::new());
+    engine.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_sees_what_was_there_when_it_began() {
+    let (_broker, config) = broker().await;
+    publish(&config, 0, &["a", "b"]).await;
+    publish(&config, 3, &["c"]).await;
+    let read = tokio::task::spawn_blocking({
+        let config = config.clone();
+        move || {
+            let mut reader = TopicReader::open(&config, "things").expect("the topic is there");
+            assert_eq!(reader.at_most(), 3);
+            let mut found = Vec::new();
+            while let Some((partition, batch)) = reader.next().expect("the broker answers") {
+                let record = batch.get(0).expect("one record");
+                assert_eq!((record.key, record.header("kind")), (Some(&b"key"[..]), Some(&b"test"[..])));
+                found.push((partition, record.offset));
+            }
+            found.sort_unstable();
+            found
+        }
+    });
+    assert_eq!(read.await.expect("no panic"), [(0, 0), (0, 1), (3, 0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_not_there_is_named() {
+    let (_broker, config) = broker().await;
+    let error = tokio::task::spawn_blocking(move || {
+        let inquirer = Inquirer::new(&config).expect("properties are right");
+        assert!(inquirer.identity().expect("the broker answers").embedded);
+        TopicReader::open(&config, "nothing-here").err()
+    });
+    let error = error.await.expect("no panic");
+    assert_eq!(error, Some(BrokerError::UnknownTopic("nothing-here".to_owned())));
+}
