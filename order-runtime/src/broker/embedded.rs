@@ -25,6 +25,8 @@ use tokio::{
 use tracing::debug;
 use uuid::Uuid;
 
+use crate::config::{Embedded, KafkaConfig};
+
 /// How many partitions its topics have.
 pub const PARTITIONS: i32 = 4;
 
@@ -131,6 +133,34 @@ async fn forward(listener: TcpListener, inner: String) {
             }
         });
     }
+}
+
+/// The topics that a service with these settings needs.
+pub fn topics(config: &KafkaConfig) -> Vec<&str> {
+    let named = config.topics.iter().map(String::as_str).filter(|topic| !topic.starts_with('^'));
+    named.chain([config.dlq_topic.as_str()]).collect()
+}
+
+/// Starts the embedded broker where the configuration wants it, and lets `config` name its address.
+///
+/// # Errors
+/// When it must be started and cannot; what to do stands in the text.
+pub async fn start_where_wanted(config: &mut KafkaConfig) -> Result<Option<EmbeddedBroker>, String> {
+    let Some(address) = loopback_address(&config.brokers) else { return Ok(None) };
+    let wanted = match config.embedded {
+        Embedded::Never => false,
+        Embedded::Always => true,
+        Embedded::Auto => is_free(&config.brokers).await,
+    };
+    if !wanted {
+        return Ok(None);
+    }
+    let broker = EmbeddedBroker::start(address, &topics(config)).await.map_err(|error| {
+        format!("the embedded broker cannot listen at {address}: {error}; end what listens there, or set KAFKA_EMBEDDED=never")
+    })?;
+    // One address instead of a name with two: nobody listens at the other.
+    config.brokers = broker.address().to_string();
+    Ok(Some(broker))
 }
 
 /// The loopback address that a broker address names, where it names one and only one.

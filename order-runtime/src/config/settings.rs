@@ -2,7 +2,7 @@
 //!
 //! Reading, `config`, `.env.example` and the hints for misspelt names all follow from it.
 
-use super::{Config, Embedded, OffsetReset, OnTruncation, Secret, StoreUrl, parse, parse::Expected};
+use super::{Config, Embedded, OffsetReset, OnTruncation, Secret, parse, parse::Expected};
 
 /// One setting.
 pub(super) struct Setting {
@@ -212,10 +212,7 @@ const STORE: &[Setting] = &[Setting {
     default: DefaultValue::Text("sqlite://order-service.db"),
     help: "Where effects, positions and waiting events are kept: sqlite://PATH, or memory (at least once, gone on exit).",
     apply: |config, text| set(&mut config.store, parse::store(text)),
-    show: |config| match &config.store {
-        StoreUrl::Sqlite(path) => format!("sqlite://{}", path.display()),
-        StoreUrl::Memory => "memory".to_owned(),
-    },
+    show: |config| config.store.to_string(),
     ..SETTING
 }];
 

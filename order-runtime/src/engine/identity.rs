@@ -65,6 +65,15 @@ pub enum Fate {
 }
 
 impl Fate {
+    /// Its name, as it is shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Handled => "handled",
+            Self::Skipped => "skipped",
+            Self::DeadLettered => "dead_lettered",
+        }
+    }
+
     const fn code(self) -> u8 {
         match self {
             Self::Handled => 1,

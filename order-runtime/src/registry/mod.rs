@@ -1,6 +1,7 @@
 //! What the program declares, collected, checked and ready for look-up.
 
 mod entries;
+mod view;
 
 use std::{
     any::TypeId,
@@ -14,6 +15,7 @@ pub use entries::{
     ContractEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_PROCESSORS, ORDER_RUNTIME_SCHEMAS, ORDER_RUNTIME_USECASES,
     OnExhausted, Place, ProcessorEntry, RetryPolicy, SchemaEntry, UsecaseEntry,
 };
+pub use view::{ProcessorView, RetryView};
 
 /// Everything declared, sorted by name and then by place: the same in every build.
 #[derive(Debug)]

@@ -1,0 +1,111 @@
+//! `check`.
+
+use std::{path::Path, process::ExitCode};
+
+use serde::Serialize;
+
+use super::{Context, Failure};
+use crate::{
+    broker::{
+        embedded,
+        kafka::{self, Inquirer},
+    },
+    config::{Embedded, KafkaConfig, StoreUrl},
+    store::sqlite::{Mode, SqliteStore},
+};
+
+/// What one question has come to.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    ok: bool,
+    detail: String,
+}
+
+impl Finding {
+    fn of<E: ToString>(what: &'static str, result: Result<String, E>) -> Self {
+        match result {
+            Ok(detail) => Self { what, ok: true, detail },
+            Err(error) => Self { what, ok: false, detail: error.to_string() },
+        }
+    }
+}
+
+pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
+    // Without a configuration nothing could be asked, so that it is right is the first finding.
+    let mut findings = vec![Finding { what: "configuration", ok: true, detail: "every setting is right".to_owned() }];
+    findings.push(Finding::of(
+        "declarations",
+        context.registry().map(|registry| format!("{} processors", registry.processors().len())),
+    ));
+    findings.push(Finding::of("store", check_store(context)));
+    let kafka = &context.config.kafka;
+    match kafka::check(kafka) {
+        Ok(()) => findings.extend(context.block_on(async { Ok(check_broker(kafka).await) })?),
+        Err(errors) => findings.extend(errors.into_iter().map(|error| Finding::of("Kafka properties", Err(error)))),
+    }
+    context.output.rows(&["WHAT", "", "DETAIL"], &findings, |finding| {
+        vec![finding.what.to_owned(), if finding.ok { "ok" } else { "WRONG" }.to_owned(), finding.detail.clone()]
+    });
+    Ok(if findings.iter().all(|finding| finding.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn check_store(context: &Context) -> Result<String, String> {
+    match &context.config.store {
+        StoreUrl::Memory => Ok("memory: gone on exit".to_owned()),
+        StoreUrl::Sqlite(path) if path.exists() => {
+            let store = SqliteStore::open(path, &context.dispatcher.entities, Mode::ReadOnly);
+            store.map(|_| format!("{}", path.display())).map_err(|error| error.to_string())
+        }
+        StoreUrl::Sqlite(path) => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if folder.is_dir() {
+                Ok(format!("{} is made at the first run", path.display()))
+            } else {
+                Err(format!("there is no folder {} for the store; create it, or set STORE_URL", folder.display()))
+            }
+        }
+    }
+}
+
+async fn check_broker(kafka: &KafkaConfig) -> Vec<Finding> {
+    if kafka.embedded != Embedded::Never
+        && embedded::loopback_address(&kafka.brokers).is_some()
+        && embedded::is_free(&kafka.brokers).await
+    {
+        let detail = format!("nothing listens at {}; `run` starts the embedded broker there", kafka.brokers);
+        return vec![Finding { what: "broker", ok: true, detail }];
+    }
+    let kafka = kafka.clone();
+    let asked = tokio::task::spawn_blocking(move || ask_broker(&kafka)).await;
+    asked.unwrap_or_else(|error| vec![Finding::of("broker", Err(error))])
+}
+
+fn ask_broker(kafka: &KafkaConfig) -> Vec<Finding> {
+    let inquirer = match Inquirer::new(kafka) {
+        Ok(inquirer) => inquirer,
+        Err(error) => return vec![Finding::of("broker", Err(error))],
+    };
+    let identity = inquirer.identity().map(|identity| format!("{} answers as cluster {}", kafka.brokers, identity.cluster));
+    let answers = identity.is_ok();
+    let mut findings = vec![Finding::of("broker", identity)];
+    if !answers {
+        return findings;
+    }
+    for topic in kafka.topics.iter().filter(|topic| !topic.starts_with('^')) {
+        let found = match inquirer.partitions(topic) {
+            Ok(Some(count)) => Ok(format!("{topic}: {count} partitions")),
+            Ok(None) => Err(format!("there is no topic {topic}; create it, or correct KAFKA_TOPIC")),
+            Err(error) => Err(error.to_string()),
+        };
+        findings.push(Finding::of("topic", found));
+    }
+    let dead_letters = match inquirer.partitions(&kafka.dlq_topic) {
+        Ok(Some(count)) => Ok(format!("{}: {count} partitions", kafka.dlq_topic)),
+        // It may be made by the first dead letter, so this is not wrong yet.
+        Ok(None) => Ok(format!("there is no topic {} yet; create it where the broker makes none by itself", kafka.dlq_topic)),
+        Err(error) => Err(error.to_string()),
+    };
+    findings.push(Finding::of("dead letters", dead_letters));
+    findings
+}

@@ -1,0 +1,118 @@
+//! What commands write: results to standard output, everything else to standard error.
+
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal, Write},
+};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::Format;
+
+/// How a command writes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output {
+    format: Format,
+    quiet: bool,
+}
+
+impl Output {
+    pub(super) fn new(format: Format, quiet: bool) -> Self {
+        Self { format, quiet }
+    }
+
+    /// Writes rows: as a table, or as JSON, one array of objects.
+    pub(super) fn rows<T: Serialize>(&self, header: &[&str], items: &[T], row: impl Fn(&T) -> Vec<String>) {
+        match self.format {
+            Format::Json => self.json(&items),
+            Format::Table => {
+                let mut table = Table::new();
+                table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+                table.set_header(header.to_vec());
+                for item in items {
+                    // A table has a line a row; a value from outside may have more, or control a terminal.
+                    table.add_row(row(item).iter().map(|cell| printable(cell)));
+                }
+                let text: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+                write(&mut io::stdout(), &text.join("\n"));
+            }
+        }
+    }
+
+    /// Writes one result: JSON where that is wanted, else `text`.
+    pub(super) fn one<T: Serialize>(&self, item: &T, text: impl FnOnce() -> String) {
+        match self.format {
+            Format::Json => self.json(item),
+            Format::Table => write(&mut io::stdout(), &text()),
+        }
+    }
+
+    fn json<T: Serialize>(&self, item: &T) {
+        match serde_json::to_string_pretty(item) {
+            Ok(text) => write(&mut io::stdout(), &text),
+            Err(error) => self::error(&error),
+        }
+    }
+
+    /// Says something beside the result.
+    pub(super) fn hint(&self, text: impl Display) {
+        if !self.quiet {
+            write(&mut io::stderr(), &text.to_string());
+        }
+    }
+
+    /// Shows how far a long command is; on a terminal only, in place of what it showed before.
+    pub(super) fn progress(&self, text: impl Display) {
+        let mut stream = io::stderr();
+        if !self.quiet && stream.is_terminal() {
+            let _ = write!(stream, "\r{text}\x1b[K").and_then(|()| stream.flush());
+        }
+    }
+
+    /// Takes the progress away.
+    pub(super) fn progress_done(&self) {
+        let mut stream = io::stderr();
+        if !self.quiet && stream.is_terminal() {
+            let _ = write!(stream, "\r\x1b[K").and_then(|()| stream.flush());
+        }
+    }
+}
+
+/// Says what went wrong.
+pub(super) fn error(error: &impl Display) {
+    let mut stream = io::stderr();
+    let mark = if crate::telemetry::colours(&stream) { "\x1b[1;31merror\x1b[0m" } else { "error" };
+    let _ = writeln!(stream, "{mark}: {error}");
+}
+
+/// Asks before something is done. Whoever cannot be asked has not agreed.
+pub(super) fn agrees(question: &str) -> bool {
+    let (stdin, mut stderr) = (io::stdin(), io::stderr());
+    if !stdin.is_terminal() {
+        return false;
+    }
+    let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+    let mut answer = String::new();
+    stdin.read_line(&mut answer).is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
+}
+
+/// Text from outside without what would control a terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+fn write(stream: &mut impl Write, text: &str) {
+    // A reader that has gone, `head` say, has seen enough.
+    let _ = writeln!(stream, "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_not_controlled_by_values() {
+        assert_eq!(printable("a\x1b[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
+    }
+}

@@ -1,0 +1,169 @@
+//! `publish`.
+
+mod sample;
+mod sender;
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader},
+    process::ExitCode,
+};
+
+use self::sample::{Mix, Sample};
+pub(super) use self::sender::Sender;
+use super::{Context, Failure};
+use crate::{
+    broker::kafka::{Inquirer, KafkaPublisher},
+    dispatch::Violation,
+    intake::{Accepted, Intake},
+};
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["event", "sample"]))]
+pub(super) struct Arguments {
+    /// The event's name.
+    event: Option<String>,
+    /// The event's data: JSON, @FILE for a file with one JSON document, or - for JSON lines from standard input.
+    #[arg(requires = "event", value_name = "JSON|@FILE|-")]
+    data: Option<String>,
+    /// The record's key; where nothing is said, the id that the data names.
+    #[arg(long, requires = "event")]
+    key: Option<String>,
+    /// The most events in a second.
+    #[arg(long, value_name = "EVENTS", value_parser = positive)]
+    rate: Option<f64>,
+    /// Make whole lives of so many sample entities, interleaved, instead of one event.
+    #[arg(long, value_name = "COUNT")]
+    sample: Option<u64>,
+    /// Makes the same sample again; another one each time where nothing is said.
+    #[arg(long, requires = "sample")]
+    seed: Option<u64>,
+    /// Bad events that come on top, for each good one.
+    #[arg(long, requires = "sample", default_value_t = 0.0, value_parser = share)]
+    bad_rate: f64,
+    /// Duplicates that come on top, for each good event.
+    #[arg(long, requires = "sample", default_value_t = 0.0, value_parser = share)]
+    duplicate_rate: f64,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0).ok_or_else(|| "a number above 0 is expected".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|share: &f64| (0.0..=1.0).contains(share));
+    value.ok_or_else(|| "a number from 0 to 1 is expected".to_owned())
+}
+
+pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Failure> {
+    let registry = context.registry()?;
+    let intake = Intake::new(registry, &context.dispatcher, context.topic()?);
+    match (&arguments.event, &arguments.data, arguments.sample) {
+        (_, _, Some(count)) => publish_sample(context, &intake, &arguments, count),
+        (Some(_), None, None) => Err(Failure::wrong_use(
+            "the event has no data; give it as JSON, as @FILE, or as - for JSON lines from standard input",
+        )),
+        (Some(event), Some(data), None) if data == "-" => publish_lines(context, &intake, &arguments, event),
+        (Some(event), Some(data), None) => {
+            let data = match data.strip_prefix('@') {
+                Some(path) => fs::read_to_string(path)
+                    .map_err(|error| Failure::failed(format!("the file {path} cannot be read: {error}")))?,
+                None => data.clone(),
+            };
+            let accepted = intake
+                .data(event, &data, arguments.key.as_deref())
+                .map_err(|violations| Failure::failed(format!("the event is not published:\n{}", listed(&violations))))?;
+            publish_one(context, accepted)
+        }
+        (None, ..) => Err(Failure::wrong_use("name an event, or give --sample")),
+    }
+}
+
+fn publish_one(context: &Context, Accepted { id, record }: Accepted) -> Result<ExitCode, Failure> {
+    let key = record.key.as_deref().map(|key| String::from_utf8_lossy(key).into_owned());
+    let topic = record.topic.clone();
+    context.block_on(async {
+        let mut sender = open(context, None).await?;
+        let place = sender.send_one(record).await.map_err(Failure::failed)?;
+        let result = serde_json::json!({
+            "eventId": id, "key": key, "topic": topic, "partition": place.partition, "offset": place.offset,
+        });
+        context.output.one(&result, || {
+            let key = key.as_deref().map_or_else(|| "without a key".to_owned(), |key| format!("under the key {key}"));
+            format!("published {id} {key} to {topic}/{}, offset {}", place.partition, place.offset)
+        });
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Publishes what is right of standard input, and says of each other line what is wrong with it.
+fn publish_lines(context: &Context, intake: &Intake, arguments: &Arguments, event: &str) -> Result<ExitCode, Failure> {
+    context.block_on(async {
+        let mut sender = open(context, arguments.rate).await?;
+        let mut wrong = 0_u64;
+        for (number, line) in (1_u64..).zip(BufReader::new(io::stdin()).split(b'\n')) {
+            let line = line.map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
+            let text = String::from_utf8_lossy(&line);
+            if text.trim().is_empty() {
+                continue;
+            }
+            match intake.data(event, &text, arguments.key.as_deref()) {
+                Ok(accepted) => sender.send(accepted.record).await.map_err(Failure::failed)?,
+                Err(violations) => {
+                    wrong += 1;
+                    context.output.hint(format!("line {number} is not published:\n{}", listed(&violations)));
+                }
+            }
+        }
+        let sent = sender.finish().await.map_err(Failure::failed)?;
+        context.output.one(&serde_json::json!({"published": sent, "refused": wrong}), || {
+            format!("published {sent} events, refused {wrong}")
+        });
+        Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+fn publish_sample(context: &Context, intake: &Intake, arguments: &Arguments, count: u64) -> Result<ExitCode, Failure> {
+    let Some(life) = context.dispatcher.sample else {
+        return Err(Failure::wrong_use("this service makes no samples; `dispatcher!` names no function for them"));
+    };
+    // Small enough to be typed again.
+    let seed = arguments.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
+    let mix = Mix { bad: arguments.bad_rate, duplicates: arguments.duplicate_rate };
+    let mut sample = Sample::new(intake, life, seed, count, mix);
+    context.block_on(async {
+        let mut sender = open(context, arguments.rate).await?;
+        let mut sent = 0_u64;
+        while let Some(record) = sample.next().map_err(Failure::failed)? {
+            sender.send(record).await.map_err(Failure::failed)?;
+            sent += 1;
+            if sent.is_multiple_of(1_000) {
+                context.output.progress(format!("{sent} events"));
+            }
+        }
+        context.output.progress_done();
+        sender.finish().await.map_err(Failure::failed)?;
+        let made = sample.made();
+        context.output.one(&made, || {
+            format!(
+                "published {} good events of {count} lives, {} bad ones and {} duplicates (seed {seed})",
+                made.good, made.bad, made.duplicates
+            )
+        });
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Connects first: a broker that is not there is told at once, not when the first event has waited for it.
+async fn open(context: &Context, rate: Option<f64>) -> Result<Sender, Failure> {
+    let kafka = context.config.kafka.clone();
+    let asked = tokio::task::spawn_blocking(move || Inquirer::new(&kafka)?.identity()).await;
+    asked.map_err(Failure::failed)??;
+    Ok(Sender::new(KafkaPublisher::new(&context.config.kafka)?, rate))
+}
+
+fn listed(violations: &[Violation]) -> String {
+    let lines: Vec<String> =
+        violations.iter().map(|violation| format!("  {}: {}", violation.path, violation.message)).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,68 @@
+//! Sends records in batches, at most so many a second.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::broker::{Acknowledged, OutgoingRecord, PublishError, Publisher};
+
+/// Records that are awaited together.
+const BATCH: usize = 2_000;
+/// The least time between two batches, where there is a rate.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Sends in the order of calls.
+pub(in crate::cli) struct Sender {
+    publisher: Arc<dyn Publisher>,
+    waiting: Vec<OutgoingRecord>,
+    batch: usize,
+    /// Events a second.
+    rate: Option<f64>,
+    started: Instant,
+    sent: u64,
+}
+
+impl Sender {
+    /// Sends by `publisher`, at most `rate` events a second.
+    pub(in crate::cli) fn new(publisher: Arc<dyn Publisher>, rate: Option<f64>) -> Self {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+        let batch = rate.map_or(BATCH, |rate| ((rate * TICK.as_secs_f64()) as usize).clamp(1, BATCH));
+        Self { publisher, waiting: Vec::new(), batch, rate, started: Instant::now(), sent: 0 }
+    }
+
+    /// Sends one record and waits for its acknowledgement.
+    pub(in crate::cli) async fn send_one(&mut self, record: OutgoingRecord) -> Result<Acknowledged, PublishError> {
+        let topic = record.topic.clone();
+        let results = self.publisher.publish(vec![record]).await;
+        let nothing = || Err(PublishError::Transient { topic, reason: "no answer".to_owned() });
+        results.into_iter().next().unwrap_or_else(nothing)
+    }
+
+    /// Takes one record more; it leaves with its batch.
+    pub(in crate::cli) async fn send(&mut self, record: OutgoingRecord) -> Result<(), PublishError> {
+        self.waiting.push(record);
+        if self.waiting.len() >= self.batch { self.flush().await } else { Ok(()) }
+    }
+
+    /// Sends what waits; answers how many were sent in all.
+    pub(in crate::cli) async fn finish(mut self) -> Result<u64, PublishError> {
+        self.flush().await?;
+        Ok(self.sent)
+    }
+
+    async fn flush(&mut self) -> Result<(), PublishError> {
+        let records = std::mem::take(&mut self.waiting);
+        let count = records.len() as u64;
+        for result in self.publisher.publish(records).await {
+            result?;
+        }
+        self.sent += count;
+        if let Some(rate) = self.rate {
+            #[expect(clippy::cast_precision_loss, reason = "no run sends 2^52 events")]
+            let due = self.started + Duration::from_secs_f64(self.sent as f64 / rate);
+            tokio::time::sleep_until(due.into()).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! What a request passes on its way in, and an answer on its way out.
+
+use std::{any::Any, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::{
+        CompressionLayer, CompressionLevel,
+        predicate::{And, NotForContentType, Predicate, SizeAbove},
+    },
+    cors::{AllowOrigin, CorsLayer},
+    limit::RequestBodyLimitLayer,
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    timeout::TimeoutLayer,
+};
+
+use super::{App, host::Host, problem::Problem};
+use crate::config::{Config, is_loopback};
+
+/// The largest body: a thousand events.
+const BODY_BYTES: usize = 1024 * 1024;
+/// The longest target of a request.
+const TARGET_BYTES: usize = 8 * 1024;
+/// How long an answer may take, its request's body included.
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// The routes behind all layers; the last one here is the first that a request meets.
+pub(super) fn around(routes: Router, app: &App) -> Router {
+    let config = &app.config;
+    let mut router = routes.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER));
+    if config.http.gzip {
+        router = router.layer(CompressionLayer::new().quality(CompressionLevel::Precise(5)).compress_when(worth_it(config)));
+    }
+    router = router.layer(RequestBodyLimitLayer::new(BODY_BYTES)).layer(middleware::map_response(as_problem));
+    if config.http.cors {
+        router = router.layer(cors(config));
+    }
+    router = router.layer(middleware::map_response(secure));
+    if config.http.https_redirect {
+        router = router.layer(middleware::from_fn(to_https));
+    }
+    router
+        .layer(middleware::from_fn_with_state(app.clone(), well_formed))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+}
+
+/// Whether a route answers whoever asks, by whatever name and scheme: probes come by address.
+fn is_probe(path: &str) -> bool {
+    path == "/health" || path.starts_with("/health/") || path == "/metrics"
+}
+
+/// Refuses what no well-meaning client sends, and hosts that are not trusted.
+async fn well_formed(State(app): State<App>, request: Request, next: Next) -> Response {
+    if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > TARGET_BYTES) {
+        return Problem::new(StatusCode::URI_TOO_LONG, "the target is longer than 8 KiB").into_response();
+    }
+    let headers = request.headers();
+    // Two framings of one body are how requests are smuggled past a proxy.
+    if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
+        return Problem::new(StatusCode::BAD_REQUEST, "the body has two lengths")
+            .with_header(header::CONNECTION, HeaderValue::from_static("close"))
+            .into_response();
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body without a content encoding").into_response();
+    }
+    let host = match Host::of(&request) {
+        Ok(host) => host,
+        Err(error) => return Problem::new(StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
+    let http = &app.config.http;
+    if http.trusted_host && !is_probe(request.uri().path()) && !host.is_among(&http.trusted_hosts) {
+        // The name is not repeated: it is the sender's choice.
+        return Problem::new(StatusCode::BAD_REQUEST, "the host is not one of APP_TRUSTED_HOSTS").into_response();
+    }
+    next.run(request).await
+}
+
+/// Sends plain HTTP to https: same host, path and query.
+async fn to_https(request: Request, next: Next) -> Response {
+    // A proxy that ends TLS is on the same machine or says so by a header that only it is believed.
+    let behind_tls = request.extensions().get::<super::accept::Peer>().is_some_and(|peer| peer.0.ip().is_loopback())
+        && request.headers().get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    if behind_tls || is_probe(request.uri().path()) {
+        return next.run(request).await;
+    }
+    let Ok(host) = Host::of(&request) else { return next.run(request).await };
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        // It has been sent in the clear already; following the redirect would hide that.
+        return Problem::new(StatusCode::FORBIDDEN, "send credentials by https only").into_response();
+    }
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let location = HeaderValue::try_from(format!("https://{}{target}", host.for_https()));
+    match location {
+        Ok(location) => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response(),
+        Err(_) => Problem::new(StatusCode::BAD_REQUEST, "the target cannot be redirected").into_response(),
+    }
+}
+
+/// What keeps a browser from doing with an answer what it is not for.
+async fn secure(mut response: Response) -> Response {
+    const HEADERS: [(&str, &str); 5] = [
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("content-security-policy", "default-src 'none'; style-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"),
+        ("cache-control", "no-store"),
+    ];
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Gives the errors of layers and extractors the form that all errors have.
+async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let is_plain = response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !(status.is_client_error() || status.is_server_error()) || !is_plain {
+        return response;
+    }
+    let detail = match status {
+        StatusCode::NOT_FOUND => "there is nothing here; GET / lists what there is",
+        StatusCode::METHOD_NOT_ALLOWED => "the route does not know this method",
+        StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than 1 MiB",
+        StatusCode::REQUEST_TIMEOUT => "the request has taken more than 15 s",
+        _ => status.canonical_reason().unwrap_or("the request has failed"),
+    };
+    let mut problem = Problem::new(status, detail).into_response();
+    if let Some(allow) = response.headers().get(header::ALLOW) {
+        problem.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    problem
+}
+
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    // The panic's own words went to standard error; they are nobody else's.
+    tracing::error!("a request handler has panicked");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request has failed; its id is in x-request-id").into_response()
+}
+
+fn cors(config: &Config) -> CorsLayer {
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION])
+        .max_age(Duration::from_secs(600));
+    match &config.http.cors_origins {
+        Some(origins) if origins.iter().any(|origin| origin == "*") => layer.allow_origin(AllowOrigin::any()),
+        Some(origins) => {
+            let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+            layer.allow_origin(AllowOrigin::list(origins))
+        }
+        None if config.production => {
+            let own = ["http", "https"].map(|scheme| format!("{scheme}://{}:{}", config.app.host, config.app.port));
+            let own: Vec<HeaderValue> = own.iter().filter_map(|origin| origin.parse().ok()).collect();
+            layer.allow_origin(AllowOrigin::list(own))
+        }
+        None => layer.allow_origin(AllowOrigin::predicate(|origin, _| origin.to_str().is_ok_and(is_loopback_origin))),
+    }
+}
+
+fn is_loopback_origin(origin: &str) -> bool {
+    let Some(authority) = ["http://", "https://"].iter().find_map(|scheme| origin.strip_prefix(scheme)) else {
+        return false;
+    };
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => host,
+        _ => authority,
+    };
+    is_loopback(host)
+}
+
+/// Answers that are smaller when compressed; streams of events would wait in the compressor.
+fn worth_it(config: &Config) -> And<SizeAbove, NotForContentType> {
+    SizeAbove::new(config.http.gzip_minimum_size.into()).and(NotForContentType::const_new("text/event-stream"))
+}

@@ -1,0 +1,72 @@
+//! HTTP: the read model, operations, and events that come in.
+//!
+//! | module | the question it answers |
+//! |---|---|
+//! | `accept` | who may connect, and for how long? |
+//! | `host` | whom does a request believe to speak to? |
+//! | `admin` | who may change something? |
+//! | `layers` | in which order is a request looked at? |
+//! | `problem` | what does an error look like? |
+//! | `routes` | what is answered? |
+
+mod accept;
+mod admin;
+mod host;
+mod layers;
+mod problem;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+pub(crate) use self::accept::serve;
+use crate::{
+    Dispatcher,
+    broker::Publisher,
+    config::Config,
+    engine::observe::Operations,
+    intake::Intake,
+    registry::Registry,
+    store::Store,
+};
+
+/// What HTTP is made of.
+pub(crate) struct HttpParts {
+    pub(crate) config: Config,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) operations: Arc<dyn Operations>,
+    pub(crate) publisher: Arc<dyn Publisher>,
+    /// The broker is the embedded one, which the page says.
+    pub(crate) embedded_broker: bool,
+}
+
+/// What every route sees.
+#[derive(Clone)]
+struct App(Arc<Shared>);
+
+struct Shared {
+    parts: HttpParts,
+    /// `None` where `KAFKA_TOPIC` has patterns only, so that nobody knows where events go.
+    intake: Option<Intake>,
+}
+
+impl std::ops::Deref for App {
+    type Target = HttpParts;
+
+    fn deref(&self) -> &HttpParts {
+        &self.0.parts
+    }
+}
+
+/// All routes behind all layers.
+pub(crate) fn router(parts: HttpParts) -> Router {
+    let mut names = parts.config.kafka.topics.iter().filter(|topic| !topic.starts_with('^'));
+    let intake = names.next().map(|topic| Intake::new(Arc::clone(&parts.registry), &parts.dispatcher, topic));
+    let app = App(Arc::new(Shared { parts, intake }));
+    layers::around(routes::all(&app), &app)
+}

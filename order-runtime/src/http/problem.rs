@@ -1,0 +1,76 @@
+//! Errors as `application/problem+json` (RFC 9457).
+
+use axum::{
+    Json,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use crate::dispatch::Violation;
+
+/// An error as its receiver sees it: nothing of the inside, nothing of what was sent.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Problem {
+    /// What the status means; the type of all problems here is `about:blank`.
+    title: &'static str,
+    #[serde(serialize_with = "as_number")]
+    status: StatusCode,
+    detail: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Pointed>,
+    #[serde(skip)]
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+/// One of several errors, and where it is.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Pointed {
+    /// The event's place in an array, from 0; none for an event that came alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) index: Option<usize>,
+    #[serde(flatten)]
+    pub(super) violation: Violation,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        Self { title, status, detail: detail.into(), errors: Vec::new(), header: None }
+    }
+
+    pub(super) fn with_errors(mut self, errors: Vec<Pointed>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
+    /// The store does not answer; its own words stay in the log.
+    pub(super) fn store_away(error: &crate::store::StoreError) -> Self {
+        tracing::warn!(%error, "the store does not answer a request");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer; try again later")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status;
+        let header = self.header.clone();
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some((name, value)) = header {
+            headers.insert(name, value);
+        }
+        response
+    }
+}

@@ -1,0 +1,33 @@
+//! Whether the service moves, and whether it is fit for work.
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use crate::http::App;
+
+/// `GET /health/live`: 503 where something does not move and no cause is known that will pass.
+pub(in crate::http) async fn live(State(app): State<App>) -> Response {
+    answer(app.operations.health().not_live)
+}
+
+/// `GET /health/ready`: 503 with the reasons why it is not fit for work.
+pub(in crate::http) async fn ready(State(app): State<App>) -> Response {
+    answer(app.operations.health().not_ready)
+}
+
+/// `GET /health`: both.
+pub(in crate::http) async fn all(State(app): State<App>) -> Response {
+    let health = app.operations.health();
+    answer(health.not_live.into_iter().chain(health.not_ready).collect())
+}
+
+fn answer(reasons: Vec<String>) -> Response {
+    let (code, status) =
+        if reasons.is_empty() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };
+    (code, Json(json!({"status": status, "reasons": reasons}))).into_response()
+}

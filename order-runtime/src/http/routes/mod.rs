@@ -1,0 +1,44 @@
+//! What is answered.
+
+mod consumer;
+mod entities;
+mod events;
+mod health;
+mod metrics;
+mod page;
+mod stats;
+
+use axum::{
+    Router,
+    middleware,
+    routing::{get, post},
+};
+
+use super::{App, admin};
+
+/// All routes, without layers.
+pub(super) fn all(app: &App) -> Router {
+    let name = app.dispatcher.name;
+    let administration = Router::new()
+        .route("/events", post(events::publish))
+        .route("/consumer/pause", post(consumer::pause))
+        .route("/consumer/resume", post(consumer::resume))
+        .route_layer(middleware::from_fn_with_state(app.clone(), admin::only));
+    let mut router = Router::new()
+        .route("/", get(page::status))
+        .route("/style.css", get(page::style))
+        .route("/health", get(health::all))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(metrics::prometheus))
+        .route("/stats", get(stats::stats))
+        .route("/processors", get(stats::processors))
+        .route("/partitions", get(stats::partitions));
+    if !app.dispatcher.entities.is_empty() {
+        router = router
+            .route(&format!("/{name}"), get(entities::page))
+            .route(&format!("/{name}/{{id}}"), get(entities::one))
+            .route(&format!("/{name}/{{id}}/events"), get(entities::history));
+    }
+    router.merge(administration).with_state(app.clone())
+}

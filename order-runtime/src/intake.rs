@@ -1,0 +1,176 @@
+//! Events that come in by the command line or over HTTP: checked as a processor will see them, then made into records.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value, value::RawValue};
+use uuid::Uuid;
+
+use crate::{
+    Dispatcher,
+    broker::{OutgoingRecord, RecordBatch},
+    dispatch::Violation,
+    envelope,
+    registry::{Lookup, Registry},
+};
+
+/// Checks events and makes records of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Intake {
+    registry: Arc<Registry>,
+    topic: String,
+    /// The field of an event's data that is the record's key, where nobody names a key.
+    key_field: Option<String>,
+}
+
+/// An event that is right.
+#[derive(Debug, Clone)]
+pub(crate) struct Accepted {
+    /// Its id.
+    pub(crate) id: String,
+    /// The record to publish.
+    pub(crate) record: OutgoingRecord,
+}
+
+/// The envelope as it is written.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    event_id: &'a str,
+    event_name: &'a str,
+    version: u32,
+    occurred_at: String,
+    data: &'a RawValue,
+}
+
+impl Intake {
+    /// Events go to `topic`, keyed by the id of the domain's first entity.
+    pub(crate) fn new(registry: Arc<Registry>, dispatcher: &Dispatcher, topic: &str) -> Self {
+        let key_field = dispatcher.entities.first().map(|entity| {
+            let mut name = entity.name.to_owned();
+            // The field's name is the entity's, as JSON spells names.
+            if let Some(first) = name.get_mut(..1) {
+                first.make_ascii_lowercase();
+            }
+            name + "Id"
+        });
+        Self { registry, topic: topic.to_owned(), key_field }
+    }
+
+    /// Checks a whole event, in any form that the service consumes, and completes what is missing: its id and its time.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its JSON path in the event.
+    pub(crate) fn event(&self, json: &[u8], key: Option<&str>) -> Result<Accepted, Vec<Violation>> {
+        let mut batch = RecordBatch::default();
+        batch.push(0, None, None, Some(json), []);
+        let record = batch.get(0).unwrap_or_else(|| unreachable!("one record was pushed"));
+        let envelope = envelope::decode(&record).map_err(|error| vec![violation("$", error.message)])?;
+        let id = envelope.id.as_ref().map_or_else(|| Uuid::new_v4().to_string(), |id| id.of(json).to_owned());
+        let data = envelope.data(json);
+        self.build(&id, envelope.name.of(json), envelope.version, envelope.occurred_at, data, key)
+    }
+
+    /// Checks data for an event of that name and puts the envelope around it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its JSON path in the event.
+    pub(crate) fn data(&self, name: &str, data: &str, key: Option<&str>) -> Result<Accepted, Vec<Violation>> {
+        self.build(&Uuid::new_v4().to_string(), name, 1, None, data, key)
+    }
+
+    fn build(
+        &self,
+        id: &str,
+        name: &str,
+        version: u32,
+        occurred_at: Option<Timestamp>,
+        data: &str,
+        key: Option<&str>,
+    ) -> Result<Accepted, Vec<Violation>> {
+        self.check(name, version, data)?;
+        let key = key.map(ToOwned::to_owned).or_else(|| self.key_of(data));
+        let occurred_at = occurred_at.unwrap_or_else(Timestamp::now);
+        let record = self.record(id, name, version, occurred_at, data, key.as_deref())?;
+        Ok(Accepted { id: id.to_owned(), record })
+    }
+
+    /// The record of an event, unchecked.
+    pub(crate) fn record(
+        &self,
+        id: &str,
+        name: &str,
+        version: u32,
+        occurred_at: Timestamp,
+        data: &str,
+        key: Option<&str>,
+    ) -> Result<OutgoingRecord, Vec<Violation>> {
+        let data: &RawValue =
+            serde_json::from_str(data).map_err(|error| vec![violation("$.data", format!("is not JSON: {error}"))])?;
+        let written =
+            Written { event_id: id, event_name: name, version, occurred_at: occurred_at.to_string(), data };
+        let payload = serde_json::to_vec(&written).map_err(|error| vec![violation("$", error.to_string())])?;
+        Ok(OutgoingRecord {
+            topic: self.topic.clone(),
+            partition: None,
+            key: key.map(|key| key.as_bytes().to_vec()),
+            payload: Some(payload),
+            headers: Vec::new(),
+            timestamp: None,
+        })
+    }
+
+    /// Checks an event by the schema of the processor that will handle it.
+    fn check(&self, name: &str, version: u32, data: &str) -> Result<(), Vec<Violation>> {
+        let entry = match self.registry.find(name, version) {
+            Lookup::Found(_, entry) => entry,
+            Lookup::UnknownEvent => {
+                let known = self.registry.processors().iter().map(|entry| entry.event);
+                let nearest = known
+                    .map(|known| (strsim::normalized_damerau_levenshtein(known, name), known))
+                    .max_by(|a, b| a.0.total_cmp(&b.0));
+                let hint = nearest
+                    .filter(|(similarity, _)| *similarity > 0.6)
+                    .map_or_else(|| "`processors` lists those there are".to_owned(), |(_, known)| format!("did you mean {known}?"));
+                return Err(vec![violation("$.eventName", format!("no processor handles `{name}`; {hint}"))]);
+            }
+            Lookup::UnknownVersion => {
+                let known = self.registry.processors().iter().filter(|entry| entry.event == name);
+                let known: Vec<String> = known.map(|entry| entry.version.to_string()).collect();
+                let text = format!("no processor handles version {version} of {name}; there is {}", known.join(", "));
+                return Err(vec![violation("$.version", text)]);
+            }
+        };
+        let checked = match entry.input.and_then(|input| self.registry.schema(input)) {
+            Some(schema) => (schema.check)(data),
+            None => <Value as crate::dispatch::Schema>::decode(data).map(drop),
+        };
+        checked.map_err(|invalid| {
+            let within = |found: Violation| Violation { path: found.path.replacen('$', "$.data", 1), ..found };
+            invalid.violations.into_iter().map(within).collect()
+        })
+    }
+
+    fn key_of(&self, data: &str) -> Option<String> {
+        let field = self.key_field.as_deref()?;
+        let fields: Map<String, Value> = serde_json::from_str(data).ok()?;
+        match fields.get(field)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+}
+
+fn violation(path: impl Into<String>, message: impl Into<String>) -> Violation {
+    Violation { path: path.into(), message: message.into() }
+}
+
+/// One event, or several in an array: how both `POST /events` and files may hold them.
+pub(crate) fn split(json: &[u8]) -> Result<Vec<Box<RawValue>>, serde_json::Error> {
+    if json.trim_ascii_start().starts_with(b"[") {
+        return serde_json::from_slice(json);
+    }
+    serde_json::from_slice::<Box<RawValue>>(json).map(|one| vec![one])
+}

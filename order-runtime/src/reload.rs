@@ -1,0 +1,239 @@
+//! `APP_RELOAD`: watches the sources, builds again, and lets the new build take over.
+//!
+//! The process that `cargo run` has started is the supervisor. It holds the embedded broker, so that events outlive a restart, and runs
+//! the service as its child. When a source changes it builds while the child goes on; only a build that succeeds
+//! replaces the child, which drains first. The child's standard input is a pipe: when the supervisor dies, the child ends.
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::{ExitCode, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use notify::{EventKind, RecursiveMode, Watcher};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    process::{Child, Command},
+    sync::mpsc,
+};
+use tracing::{error, info, warn};
+
+use crate::{Dispatcher, broker::embedded, config::Config, service::Stop};
+
+/// Tells a process that it is the supervisor's child.
+pub(crate) const SUPERVISED: &str = "ORDER_RUNTIME_SUPERVISED";
+/// Tells the child that the supervisor holds the embedded broker.
+pub(crate) const EMBEDDED: &str = "ORDER_RUNTIME_EMBEDDED_BROKER";
+
+/// An editor writes several files, and each several times; a build waits until it has been quiet for so long.
+const QUIET: Duration = Duration::from_millis(150);
+/// A child that does not drain in this time is killed.
+const DRAIN: Duration = Duration::from_secs(40);
+
+/// Whether this process is the supervisor's child.
+pub(crate) fn is_supervised() -> bool {
+    std::env::var_os(SUPERVISED).is_some()
+}
+
+/// Why there is no supervisor.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReloadError {
+    /// The embedded broker.
+    #[error("{0}")]
+    Broker(String),
+    /// Watching.
+    #[error("sources cannot be watched: {0}; set APP_RELOAD=False to run without")]
+    Watch(#[from] notify::Error),
+    /// Processes and signals.
+    #[error("the service cannot be started under supervision: {0}; set APP_RELOAD=False to run without")]
+    Process(#[from] std::io::Error),
+}
+
+/// Runs the service as a child and replaces it after each change, until a signal ends both.
+pub(crate) async fn supervise(dispatcher: &Dispatcher, mut config: Config) -> Result<ExitCode, ReloadError> {
+    let mut stop = Stop::listen()?;
+    let broker = embedded::start_where_wanted(&mut config.kafka).await.map_err(ReloadError::Broker)?;
+    let sources = Sources::of(Path::new(dispatcher.manifest_dir));
+    let (changes, mut changed) = mpsc::unbounded_channel();
+    let _watcher = sources.watch(changes)?;
+    info!(root = %sources.root.display(), "reload: a changed source file or .env builds and restarts");
+
+    let start = || {
+        let mut command = Command::new(executable()?);
+        command.args(std::env::args_os().skip(1)).env(SUPERVISED, "1").stdin(Stdio::piped());
+        // Ctrl-C goes to the supervisor alone, which then asks the child once.
+        command.process_group(0);
+        if broker.is_some() {
+            command.env(EMBEDDED, "1").env("KAFKA_EMBEDDED", "never");
+        }
+        command.spawn()
+    };
+    let mut child = start()?;
+    let mut alive = true;
+    loop {
+        tokio::select! {
+            reason = stop.asked() => {
+                info!(reason, "reload: stopping");
+                tokio::spawn(stop.abort_on_next());
+                return Ok(code_of(drain(&mut child).await?));
+            }
+            status = child.wait(), if alive => {
+                alive = false;
+                let status = status?;
+                if status.success() {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                warn!(%status, "reload: the service has ended; it starts again after the next change");
+            }
+            Some(path) = changed.recv() => {
+                settle(&mut changed).await;
+                info!(changed = %path.display(), "reload: building");
+                if !build(dispatcher.package, &sources.root).await? {
+                    error!("reload: the build has failed; the running service stays as it is");
+                    continue;
+                }
+                if alive {
+                    drain(&mut child).await?;
+                }
+                child = start()?;
+                alive = true;
+            }
+        }
+    }
+}
+
+/// The program to start. After a build its file is a new one, and the system names the old one as deleted.
+fn executable() -> std::io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let text = path.to_string_lossy();
+    Ok(text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from))
+}
+
+/// Waits until nothing has changed for a moment.
+async fn settle(changed: &mut mpsc::UnboundedReceiver<PathBuf>) {
+    while let Ok(Some(_)) = tokio::time::timeout(QUIET, changed.recv()).await {}
+}
+
+/// Builds as `cargo run` did; what is wrong stands on the terminal in the compiler's words.
+async fn build(package: &str, root: &Path) -> std::io::Result<bool> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--package", package]).current_dir(root).stdin(Stdio::null());
+    let release = executable()?.parent().and_then(Path::file_name) == Some(OsStr::new("release"));
+    if release {
+        command.arg("--release");
+    }
+    Ok(command.status().await?.success())
+}
+
+/// Asks the child to stop and waits for it.
+async fn drain(child: &mut Child) -> std::io::Result<ExitStatus> {
+    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
+        // It fails where the child has ended already.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    match tokio::time::timeout(DRAIN, child.wait()).await {
+        Ok(status) => status,
+        Err(_) => {
+            warn!("reload: the service does not end and is killed");
+            child.kill().await?;
+            child.wait().await
+        }
+    }
+}
+
+fn code_of(status: ExitStatus) -> ExitCode {
+    status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// What is watched.
+#[derive(Debug)]
+struct Sources {
+    /// The workspace: the nearest folder upwards with a lock file.
+    root: PathBuf,
+    /// The folders of its packages.
+    packages: Vec<PathBuf>,
+}
+
+impl Sources {
+    fn of(package: &Path) -> Self {
+        let root = package.ancestors().find(|folder| folder.join("Cargo.lock").is_file()).unwrap_or(package).to_owned();
+        let mut packages = vec![package.to_owned()];
+        for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {
+            let folder = entry.path();
+            if folder != package && folder.join("Cargo.toml").is_file() {
+                packages.push(folder);
+            }
+        }
+        Self { root, packages }
+    }
+
+    fn watch(&self, changes: mpsc::UnboundedSender<PathBuf>) -> notify::Result<impl Watcher + use<>> {
+        let root = self.root.clone();
+        let here = std::env::current_dir().unwrap_or_else(|_| root.clone());
+        let env_file = here.join(".env");
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let Ok(event) = event else { return };
+            // Reading a file is an event too, and a build reads all of them.
+            if !matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_)) {
+                return;
+            }
+            if let Some(path) = event.paths.into_iter().find(|path| is_source(path) || *path == env_file) {
+                // The supervisor has ended: nobody wants to know.
+                let _ = changes.send(path);
+            }
+        })?;
+        for package in &self.packages {
+            watcher.watch(package, RecursiveMode::NonRecursive)?;
+            let source = package.join("src");
+            if source.is_dir() {
+                watcher.watch(&source, RecursiveMode::Recursive)?;
+            }
+        }
+        watcher.watch(&root, RecursiveMode::NonRecursive)?;
+        if here != root {
+            watcher.watch(&here, RecursiveMode::NonRecursive)?;
+        }
+        Ok(watcher)
+    }
+}
+
+/// Whether a change of this file changes the program: sources and manifests, not what editors leave beside them.
+fn is_source(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let rust = path.extension() == Some(OsStr::new("rs")) && !name.starts_with('.');
+    rust || name == "Cargo.toml"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_and_manifests_count_and_nothing_beside_them() {
+        for path in ["src/events/thing.rs", "Cargo.toml", "build.rs"] {
+            assert!(is_source(Path::new(path)), "{path}");
+        }
+        for path in ["src/events/.#thing.rs", "src/thing.rs~", "Cargo.lock", "notes.txt"] {
+            assert!(!is_source(Path::new(path)), "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_file_is_noticed() {
+        let root = tempfile::tempdir().expect("a folder");
+        let package = root.path().join("thing");
+        std::fs::create_dir_all(package.join("src/events")).expect("folders");
+        std::fs::write(package.join("Cargo.toml"), "").expect("a file");
+        std::fs::write(root.path().join("Cargo.lock"), "").expect("a file");
+        let sources = Sources::of(&package);
+        assert_eq!(sources.root, root.path());
+        let (changes, mut changed) = mpsc::unbounded_channel();
+        let _watcher = sources.watch(changes).expect("the system can watch");
+        let file = package.join("src/events/happened.rs");
+        std::fs::write(&file, "// new").expect("a file");
+        let noticed = tokio::time::timeout(Duration::from_secs(10), changed.recv()).await.expect("it is noticed");
+        assert_eq!(noticed, Some(file));
+    }
+}

@@ -1,0 +1,279 @@
+//! The whole service: broker, store, engine and HTTP, started in order and ended in order.
+
+mod stop;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+pub(crate) use self::stop::Stop;
+use crate::{
+    Dispatcher,
+    broker::{
+        Consumer,
+        embedded::{self, EmbeddedBroker},
+        kafka::{KafkaConsumer, KafkaPublisher, drain_limit},
+    },
+    config::{Config, StoreUrl},
+    engine::{self, Ended, EngineHandle, Parts, Settings, SystemClock},
+    http::{self, HttpParts},
+    registry::Registry,
+    store::{
+        EntityType, Store,
+        memory::MemoryStore,
+        sqlite::{Mode, SqliteStore},
+    },
+};
+
+/// How long dead letters may take to leave when the service ends; the store keeps the rest.
+const OUTBOX: Duration = Duration::from_secs(3);
+/// How long librdkafka may take to leave its group; longer only where no broker answers.
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// Why the service did not start, or ended; what to do stands in the text.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// The address is not to be had.
+    #[error("HTTP cannot listen at {address}: {reason}; set APP_HOST and APP_PORT, or end what listens there")]
+    Listen {
+        /// The address.
+        address: String,
+        /// The system's word.
+        reason: String,
+    },
+    /// The embedded broker.
+    #[error("{0}")]
+    Embedded(String),
+    /// The store.
+    #[error("{}: {error}", url)]
+    Store {
+        /// Which store.
+        url: String,
+        /// Why.
+        error: crate::store::StoreError,
+    },
+    /// The Kafka client.
+    #[error(transparent)]
+    Broker(#[from] crate::broker::BrokerError),
+    /// Threads or signals.
+    #[error("the system refuses {what}: {reason}")]
+    System {
+        /// What was wanted.
+        what: &'static str,
+        /// The system's word.
+        reason: String,
+    },
+    /// The engine gave up.
+    #[error("{0}")]
+    Ended(String),
+}
+
+/// Runs the service until it is asked to stop, and then until everything under way is done.
+///
+/// # Errors
+/// When a part cannot start, or the consumer cannot go on.
+pub(crate) async fn serve(dispatcher: Dispatcher, mut config: Config, registry: Arc<Registry>) -> Result<(), ServeError> {
+    let stop = Stop::listen().map_err(|error| ServeError::System { what: "to tell of signals", reason: error.to_string() })?;
+    let listener = listen(&config)?;
+    let broker = embedded::start_where_wanted(&mut config.kafka).await.map_err(ServeError::Embedded)?;
+    let store = open_store(&config.store, &dispatcher.entities).await?;
+    let store_id = store
+        .claim(&config.kafka.group_id)
+        .await
+        .map_err(|error| ServeError::Store { url: config.store.to_string(), error })?;
+    let publisher = KafkaPublisher::new(&config.kafka)?;
+    let (consumer, events) = KafkaConsumer::start(&config.kafka)?;
+    let engine = engine::start(Parts {
+        registry: Arc::clone(&registry),
+        store: Arc::clone(&store),
+        store_id,
+        consumer: Arc::clone(&consumer) as Arc<dyn Consumer>,
+        events,
+        publisher: publisher.clone(),
+        entities: dispatcher.entities.clone(),
+        settings: Settings {
+            group: config.kafka.group_id.clone(),
+            dlq_topic: config.kafka.dlq_topic.clone(),
+            service_version: dispatcher.version,
+            reset: config.kafka.auto_offset_reset,
+            on_truncation: config.app.on_truncation,
+            retry_max_elapsed: config.app.retry_max_elapsed,
+            drain: drain_limit(&config.kafka),
+        },
+        clock: Arc::new(SystemClock),
+    });
+
+    let address = listener.local_addr().map_err(|error| refused("the address of HTTP", error))?;
+    let http = HttpThread::start(
+        listener,
+        HttpParts {
+            config: config.clone(),
+            dispatcher: dispatcher.clone(),
+            registry: Arc::clone(&registry),
+            store: Arc::clone(&store),
+            operations: engine.operations(),
+            publisher: publisher.clone(),
+            embedded_broker: broker.is_some(),
+        },
+    )?;
+    announce(&dispatcher, &config, &registry, address, broker.as_ref());
+
+    let result = run(engine, &consumer, &publisher, stop, drain_limit(&config.kafka)).await;
+    http.end();
+    store.close().await;
+    if result.is_ok() {
+        info!("stopped; everything under way is done");
+    }
+    result
+}
+
+/// Waits for the end, wanted or not, and brings the engine and the consumer to it.
+async fn run(
+    mut engine: EngineHandle,
+    consumer: &KafkaConsumer,
+    publisher: &KafkaPublisher,
+    mut stop: Stop,
+    drain: Duration,
+) -> Result<(), ServeError> {
+    let ended = tokio::select! {
+        ended = engine.ended() => Some(ended),
+        reason = stop.asked() => {
+            info!(reason, "stopping: batches under way are finished; a second signal aborts");
+            None
+        }
+    };
+    tokio::spawn(stop.abort_on_next());
+    engine.leave();
+    let ended = match ended {
+        Some(ended) => ended,
+        // The callback that gives partitions back waits for the drain.
+        None => tokio::time::timeout(drain + LEAVE, engine.ended()).await.unwrap_or_else(|_| {
+            warn!("partitions are not given back in time; their events are known to the store and count once");
+            Ended::Drained
+        }),
+    };
+    engine.publish_rest(OUTBOX).await;
+    publisher.flush(OUTBOX).await;
+    if !consumer.joined(LEAVE).await {
+        warn!("the Kafka client does not end, because its broker does not answer; it ends with the process");
+    }
+    match ended {
+        Ended::Drained => Ok(()),
+        Ended::Fatal(reason) => Err(ServeError::Ended(reason)),
+    }
+}
+
+fn refused(what: &'static str, error: impl ToString) -> ServeError {
+    ServeError::System { what, reason: error.to_string() }
+}
+
+/// Takes the address before anything else starts: a second instance by mistake ends here.
+fn listen(config: &Config) -> Result<TcpListener, ServeError> {
+    let address = (config.app.host.as_str(), config.app.port);
+    TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|error| ServeError::Listen { address: format!("{}:{}", address.0, address.1), reason: error.to_string() })
+}
+
+async fn open_store(url: &StoreUrl, entities: &[EntityType]) -> Result<Arc<dyn Store>, ServeError> {
+    let path = match url {
+        StoreUrl::Memory => return Ok(Arc::new(MemoryStore::default())),
+        StoreUrl::Sqlite(path) => path.clone(),
+    };
+    let entities = entities.to_vec();
+    // A migration may take long, and nothing else is to stand still meanwhile.
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, &entities, Mode::Run)).await;
+    let store = opened.map_err(|error| refused("to open the store", error))?;
+    store
+        .map(|store| Arc::new(store) as Arc<dyn Store>)
+        .map_err(|error| ServeError::Store { url: url.to_string(), error })
+}
+
+/// HTTP on a thread and a runtime of its own: an answer does not wait behind processors, nor they behind it.
+struct HttpThread {
+    ended: CancellationToken,
+    thread: JoinHandle<()>,
+}
+
+impl HttpThread {
+    fn start(listener: TcpListener, parts: HttpParts) -> Result<Self, ServeError> {
+        let ended = CancellationToken::new();
+        let until = ended.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_name("http-blocking")
+            .build()
+            .map_err(|error| refused("a thread for HTTP", error))?;
+        let thread = std::thread::Builder::new()
+            .name("http".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    match tokio::net::TcpListener::from_std(listener) {
+                        Ok(listener) => http::serve(listener, http::router(parts), until).await,
+                        Err(error) => error!(%error, "HTTP cannot listen"),
+                    }
+                });
+            })
+            .map_err(|error| refused("a thread for HTTP", error))?;
+        Ok(Self { ended, thread })
+    }
+
+    fn end(self) {
+        self.ended.cancel();
+        if self.thread.join().is_err() {
+            error!("the thread of HTTP has panicked");
+        }
+    }
+}
+
+/// Says where everything is, and what to try.
+fn announce(
+    dispatcher: &Dispatcher,
+    config: &Config,
+    registry: &Registry,
+    address: SocketAddr,
+    broker: Option<&EmbeddedBroker>,
+) {
+    let page = format!("http://{address}/");
+    let api = format!("{page}{}", dispatcher.name);
+    let events: Vec<&str> = registry.processors().iter().map(|entry| entry.event).collect();
+    let embedded = broker.is_some() || std::env::var_os(crate::reload::EMBEDDED).is_some();
+    info!(version = dispatcher.version, ?events, store = %config.store, brokers = config.kafka.brokers, page, api, "started");
+    if embedded {
+        warn!(
+            brokers = config.kafka.brokers,
+            "the broker is the embedded one: for development, in memory, its events are gone on exit"
+        );
+    }
+    if config.log.json || config.production {
+        return;
+    }
+    // The first thing a newcomer reads; a log line would hide it.
+    let broker = if embedded { " (embedded: in memory, gone on exit)" } else { "" };
+    let this = if std::env::var_os("CARGO").is_some() {
+        format!("cargo run -p {} --", dispatcher.package)
+    } else {
+        dispatcher.package.to_owned()
+    };
+    let lines = [
+        String::new(),
+        format!("  {} {}", config.app.name, dispatcher.version),
+        format!("    page    {page}"),
+        format!("    API     {api}"),
+        format!("    broker  {}{broker}", config.kafka.brokers),
+        format!("    store   {}", config.store),
+        match dispatcher.sample {
+            Some(_) => format!("    try     {this} publish --sample 100"),
+            None => format!("    try     {this} processors"),
+        },
+        String::new(),
+    ];
+    // Nobody reads standard error any more: nothing to do about it.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), (lines.join("\n") + "\n").as_bytes());
+}
