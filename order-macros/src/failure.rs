@@ -84,8 +84,9 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     } else {
         TokenStream::new()
     };
+    let names = item::names();
     let errors = errors.into_tokens();
-    quote! { #implementation #errors }
+    quote! { #names #implementation #errors }
 }
 
 fn pattern(fields: &Fields) -> TokenStream {

@@ -25,8 +25,9 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     };
     let implementation =
         errors.is_empty().then(|| item::hidden(&implement(&item.ident, &data.fields))).unwrap_or_default();
+    let names = item::names();
     let errors = errors.into_tokens();
-    quote! { #implementation #errors }
+    quote! { #names #implementation #errors }
 }
 
 /// How a struct is built: each field is injected.

@@ -20,6 +20,8 @@ mod telemetry;
 #[path = "private.rs"]
 pub mod __private;
 
+/// Writes async methods of a trait in tests, where an interface is implemented by hand.
+pub use async_trait::async_trait;
 pub use dispatcher::{Dispatcher, Random, SampleEvent, SampleFn};
 pub use order_macros::dispatcher;
 

@@ -84,7 +84,7 @@ impl Letter {
 
 /// Which dead letters are meant; all conditions hold.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub(super) struct Filter {
+pub(in crate::cli) struct Filter {
     /// Only those of this event.
     #[arg(long)]
     event: Option<String>,

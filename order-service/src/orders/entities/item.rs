@@ -1,0 +1,29 @@
+//! What was ordered.
+
+use garde::Validate;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::money::{Money, not_negative};
+
+/// One line of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "camelCase")]
+pub struct Item {
+    /// What.
+    #[garde(length(bytes, min = 1, max = 128))]
+    pub sku: String,
+    /// How many.
+    #[garde(range(min = 1))]
+    pub quantity: u32,
+    /// The price of one.
+    #[garde(custom(not_negative))]
+    pub unit_price: Money,
+}
+
+impl Item {
+    /// The price of all of them.
+    pub fn price(&self) -> Money {
+        self.unit_price * self.quantity
+    }
+}

@@ -1,0 +1,20 @@
+use order_runtime::prelude::*;
+
+/// The data of `OrderCancelled`.
+#[schema]
+pub struct INPUT_CancelOrder {
+    /// The order.
+    pub order_id: OrderId,
+    /// Why.
+    #[garde(inner(length(bytes, max = 1024)))]
+    pub reason: Option<String>,
+}
+
+/// The order as it is now.
+#[schema]
+pub struct OUTPUT_CancelOrder {
+    /// The order.
+    pub order_id: OrderId,
+    /// Its status.
+    pub status: String,
+}

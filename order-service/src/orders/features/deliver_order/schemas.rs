@@ -1,0 +1,17 @@
+use order_runtime::prelude::*;
+
+/// The data of `OrderDelivered`.
+#[schema]
+pub struct INPUT_DeliverOrder {
+    /// The order.
+    pub order_id: OrderId,
+}
+
+/// The order as it is now.
+#[schema]
+pub struct OUTPUT_DeliverOrder {
+    /// The order.
+    pub order_id: OrderId,
+    /// Its status.
+    pub status: String,
+}

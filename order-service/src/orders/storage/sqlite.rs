@@ -1,0 +1,182 @@
+//! How sets of orders are kept in SQLite: once, for all features.
+
+use jiff::Timestamp;
+use order_runtime::store::{Change, Page, Row, sqlite::SqliteEntity};
+use rusqlite::{Connection, Error, OptionalExtension, named_params, types::Type};
+
+use crate::orders::entities::{order::Order, order_id::OrderId};
+
+impl SqliteEntity for Order {
+    // The id is the table: with a row id beside it, SQLite would keep two trees.
+    const MIGRATIONS: &'static [&'static str] = &["CREATE TABLE orders (
+            order_id TEXT PRIMARY KEY,
+            customer_id TEXT NOT NULL,
+            currency TEXT NOT NULL,
+            total TEXT NOT NULL,
+            status TEXT NOT NULL,
+            items TEXT NOT NULL,
+            carrier TEXT,
+            tracking_number TEXT,
+            cancel_reason TEXT,
+            version INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            updated_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID"];
+
+    fn load(db: &Connection, ids: &[OrderId]) -> rusqlite::Result<Vec<Row<Self>>> {
+        let mut statement = db.prepare_cached("SELECT * FROM orders WHERE order_id = ?1")?;
+        ids.iter().filter_map(|id| statement.query_row([id.as_str()], order).optional().transpose()).collect()
+    }
+
+    fn save(db: &Connection, change: &Change<Self>) -> rusqlite::Result<usize> {
+        let Row { value, version, created_at, updated_at } = &change.row;
+        if change.expected == 0 {
+            let items = serde_json::to_string(&value.items).map_err(|error| Error::ToSqlConversionFailure(error.into()))?;
+            return db
+                .prepare_cached(
+                    "INSERT INTO orders VALUES (:order_id, :customer_id, :currency, :total, :status, :items, :carrier,
+                        :tracking_number, :cancel_reason, :version, :created_at, :updated_at)
+                     ON CONFLICT DO NOTHING",
+                )?
+                .execute(named_params! {
+                    ":order_id": value.order_id.as_str(),
+                    ":customer_id": value.customer_id,
+                    ":currency": value.currency,
+                    ":total": value.total.to_string(),
+                    ":status": value.status.as_str(),
+                    ":items": items,
+                    ":carrier": value.carrier,
+                    ":tracking_number": value.tracking_number,
+                    ":cancel_reason": value.cancel_reason,
+                    ":version": version,
+                    ":created_at": created_at.as_microsecond(),
+                    ":updated_at": updated_at.as_microsecond(),
+                });
+        }
+        // What was ordered never changes, so it is not written again.
+        db.prepare_cached(
+            "UPDATE orders SET status = :status, carrier = :carrier, tracking_number = :tracking_number,
+                cancel_reason = :cancel_reason, version = :version, updated_at = :updated_at
+             WHERE order_id = :order_id AND version = :expected",
+        )?
+        .execute(named_params! {
+            ":order_id": value.order_id.as_str(),
+            ":status": value.status.as_str(),
+            ":carrier": value.carrier,
+            ":tracking_number": value.tracking_number,
+            ":cancel_reason": value.cancel_reason,
+            ":version": version,
+            ":updated_at": updated_at.as_microsecond(),
+            ":expected": change.expected,
+        })
+    }
+
+    fn page(db: &Connection, page: &Page) -> rusqlite::Result<Vec<Row<Self>>> {
+        let status = page.filters.iter().find(|(field, _)| field == "status").map(|(_, value)| value);
+        let mut statement = db.prepare_cached(
+            "SELECT * FROM orders WHERE order_id > :after AND (:status IS NULL OR status = :status)
+             ORDER BY order_id LIMIT :limit",
+        )?;
+        let after = page.after.as_deref().unwrap_or_default();
+        let rows = statement.query_map(named_params! {":after": after, ":status": status, ":limit": page.limit}, order)?;
+        rows.collect()
+    }
+}
+
+fn order(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row<Order>> {
+    let items: String = row.get(5)?;
+    Ok(Row {
+        value: Order {
+            order_id: parsed(row, 0)?,
+            customer_id: row.get(1)?,
+            currency: row.get(2)?,
+            total: parsed(row, 3)?,
+            status: parsed(row, 4)?,
+            items: serde_json::from_str(&items).map_err(|error| unreadable(5, error))?,
+            carrier: row.get(6)?,
+            tracking_number: row.get(7)?,
+            cancel_reason: row.get(8)?,
+        },
+        version: row.get(9)?,
+        created_at: time(row, 10)?,
+        updated_at: time(row, 11)?,
+    })
+}
+
+fn parsed<T>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    row.get::<_, String>(column)?.parse().map_err(|error| unreadable(column, error))
+}
+
+fn time(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    Timestamp::from_microsecond(row.get(column)?).map_err(|error| unreadable(column, error))
+}
+
+fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orders::entities::order::{Status, tests::order};
+
+    fn database() -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        for migration in Order::MIGRATIONS {
+            db.execute_batch(migration).unwrap();
+        }
+        db
+    }
+
+    fn change(value: Order, expected: u64) -> Change<Order> {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let row = Row { value, version: expected + 1, created_at: at(1), updated_at: at(2) };
+        Change { row, expected }
+    }
+
+    fn with_id(id: &str, status: Status) -> Order {
+        Order { order_id: id.parse().unwrap(), ..order(status) }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let db = database();
+        let new = change(order(Status::Created), 0);
+        assert_eq!(Order::save(&db, &new), Ok(1));
+        let ids = [new.row.value.order_id.clone(), "nobody".parse().unwrap()];
+        assert_eq!(Order::load(&db, &ids).unwrap(), [new.row.clone()]);
+
+        let mut shipped = order(Status::Paid);
+        shipped.ship(Some("DHL".to_owned()), Some("T-1".to_owned())).unwrap();
+        let next = change(shipped, 1);
+        assert_eq!(Order::save(&db, &next), Ok(1));
+        assert_eq!(Order::load(&db, &ids).unwrap(), [next.row]);
+    }
+
+    #[test]
+    fn a_version_that_is_not_there_changes_nothing() {
+        let db = database();
+        assert_eq!(Order::save(&db, &change(order(Status::Created), 0)), Ok(1));
+        assert_eq!(Order::save(&db, &change(order(Status::Created), 0)), Ok(0), "it exists");
+        assert_eq!(Order::save(&db, &change(order(Status::Paid), 4)), Ok(0), "another version");
+    }
+
+    #[test]
+    fn pages_follow_ids_and_filters() {
+        let db = database();
+        for (id, status) in [("a", Status::Paid), ("b", Status::Created), ("c", Status::Paid), ("d", Status::Paid)] {
+            assert_eq!(Order::save(&db, &change(with_id(id, status), 0)), Ok(1));
+        }
+        let ids = |page: Page| -> Vec<String> {
+            let rows = Order::page(&db, &page).unwrap();
+            rows.iter().map(|row| row.value.order_id.to_string()).collect()
+        };
+        let paid = vec![("status".to_owned(), "paid".to_owned())];
+        assert_eq!(ids(Page { limit: 2, ..Page::default() }), ["a", "b"]);
+        assert_eq!(ids(Page { limit: 9, after: Some("b".to_owned()), filters: Vec::new() }), ["c", "d"]);
+        assert_eq!(ids(Page { limit: 2, after: Some("a".to_owned()), filters: paid }), ["c", "d"]);
+    }
+}
