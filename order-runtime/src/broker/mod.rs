@@ -4,7 +4,6 @@
 //! engine runs unchanged against a broker that a test steers.
 
 pub mod embedded;
-pub mod error;
 pub mod kafka;
 #[cfg(test)]
 pub(crate) mod memory;
@@ -18,7 +17,7 @@ use uuid::Uuid;
 
 use crate::engine::observe::Health;
 
-pub use error::BrokerError;
+pub use kafka::BrokerError;
 pub use record::{Headers, RecordBatch, RecordRef};
 
 /// One partition, by what stays true when a topic is made anew: the cluster's and the topic's own identity.

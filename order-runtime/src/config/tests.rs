@@ -262,7 +262,7 @@ fn two_names_of_one_setting_may_not_differ() {
 fn contradictions_are_refused() {
     for (variables, part) in [
         (&[("KAFKA_DLQ_TOPIC", "order-events")][..], "dead-letter topic"),
-        (&[("KAFKA_TOPIC", "^orders.*")], "narrower pattern"),
+        (&[("KAFKA_TOPIC", "^order.*")], "narrower pattern"),
         (&[("KAFKA_EMBEDDED", "always"), ("PRODUCTION_ENV", "True")], "contradicts PRODUCTION_ENV"),
         (&[("KAFKA_EMBEDDED", "always"), ("KAFKA_BROKER_URL", "kafka:9092")], "one loopback address"),
         (&[("KAFKA_EMBEDDED", "always"), ("KAFKA_BROKER_URL", "localhost:1,localhost:2")], "one loopback address"),

@@ -45,7 +45,7 @@ impl std::fmt::Display for Place {
 /// One `#[event_processor("X")]`.
 #[derive(Debug)]
 pub struct ProcessorEntry {
-    /// The event's name, `OrderCreated` say.
+    /// The event's name, `ThingHappened` say.
     pub event: &'static str,
     /// The version of the event that it handles.
     pub version: u32,
@@ -68,7 +68,7 @@ pub struct ProcessorEntry {
 /// One `#[usecase]`.
 #[derive(Debug)]
 pub struct UsecaseEntry {
-    /// The feature, `ShipOrder` say.
+    /// The feature, `DoThing` say.
     pub feature: &'static str,
     /// The function's name.
     pub name: &'static str,
@@ -82,7 +82,7 @@ pub struct UsecaseEntry {
 
 /// One `#[contract]`.
 pub struct ContractEntry {
-    /// The feature, `ShipOrder` say.
+    /// The feature, `DoThing` say.
     pub feature: &'static str,
     /// The N of `_V<N>`.
     pub version: u32,
@@ -105,9 +105,9 @@ impl std::fmt::Debug for ContractEntry {
 /// One `#[schema]`.
 #[derive(Debug)]
 pub struct SchemaEntry {
-    /// The type's name, `INPUT_ShipOrder` say.
+    /// The type's name, `INPUT_DoThing` say.
     pub name: &'static str,
-    /// The feature, `ShipOrder` say.
+    /// The feature, `DoThing` say.
     pub feature: &'static str,
     /// The first line of the type's documentation, or nothing.
     pub summary: &'static str,

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{ffi, settings, voice::Voice};
 use crate::{
-    broker::{PartitionId, PartitionOffer, embedded, error::BrokerError},
+    broker::{PartitionId, PartitionOffer, BrokerError, embedded},
     config::KafkaConfig,
 };
 

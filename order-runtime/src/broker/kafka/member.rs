@@ -28,7 +28,7 @@ use tokio::{
 use tracing::{debug, error, warn};
 
 use super::{inbox::Inbox, inquirer::Inquirer, voice::Voice};
-use crate::broker::{ConsumerEvent, PartitionId, PartitionOffer, Start, error::BrokerError};
+use crate::broker::{ConsumerEvent, PartitionId, PartitionOffer, BrokerError, Start};
 
 /// The engine answers within this time, or the process cannot go on: it waits for its store no longer than for a session.
 const ENGINE_ANSWERS: Duration = Duration::from_secs(240);

@@ -2,8 +2,10 @@
 //!
 //! | module | the question it answers |
 //! |---|---|
+//! | `error` | what can be wrong before any record has moved? |
 //! | `settings` | which properties does each client have? |
-//! | `consumer` | what does the thread do that polls, and how is it spoken to? |
+//! | `consumer` | how does the engine speak to the group member? |
+//! | `poller` | what does the thread do that polls? |
 //! | `member` | what happens when partitions come and go? |
 //! | `inbox` | where do records wait for their owner? |
 //! | `inquirer` | what does the cluster say of itself and of a partition? |
@@ -13,10 +15,12 @@
 //! | `ffi` | what does the Rust client not pass on? |
 
 mod consumer;
+mod error;
 mod ffi;
 mod inbox;
 mod inquirer;
 mod member;
+mod poller;
 mod producer;
 mod reader;
 mod settings;
@@ -25,6 +29,7 @@ mod tests;
 mod voice;
 
 pub use consumer::KafkaConsumer;
+pub use error::BrokerError;
 pub use inquirer::{Identity, Inquirer};
 pub use producer::KafkaPublisher;
 pub use reader::TopicReader;

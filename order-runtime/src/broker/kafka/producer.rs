@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::{settings, voice::Voice};
 use crate::{
-    broker::{Acknowledged, OutgoingRecord, PublishError, Publisher, error::BrokerError},
+    broker::{Acknowledged, OutgoingRecord, PublishError, BrokerError, Publisher},
     config::KafkaConfig,
 };
 

@@ -13,7 +13,7 @@ use rdkafka::{
 
 use super::{ffi, inquirer::{Inquirer, Quiet}, settings};
 use crate::{
-    broker::{RecordBatch, error::BrokerError},
+    broker::{BrokerError, RecordBatch},
     config::KafkaConfig,
 };
 

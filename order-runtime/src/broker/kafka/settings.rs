@@ -2,7 +2,7 @@
 
 use rdkafka::ClientConfig;
 
-use super::super::error::BrokerError;
+use super::error::BrokerError;
 use crate::config::KafkaConfig;
 
 /// The largest record that the producer takes: Kafka's default for a topic is 1 MiB and some, and a dead letter adds headers.

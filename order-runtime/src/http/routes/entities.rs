@@ -8,7 +8,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use crate::{
-    engine::identity::Ring,
+    engine::identity::{Ring, ring_key_of},
     http::{App, problem::Problem},
     store::{EntityType, Page},
 };
@@ -37,7 +37,7 @@ pub(in crate::http) async fn one(State(app): State<App>, Path(id): Path<String>)
 
 /// `GET /{name}/{id}/events`: the last events of the key, oldest first, with what became of each.
 pub(in crate::http) async fn history(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let ring = app.store.ring(id.into_bytes()).await.map_err(|error| Problem::store_away(&error))?;
+    let ring = app.store.ring(ring_key_of(id.as_bytes())).await.map_err(|error| Problem::store_away(&error))?;
     let ring = ring.map(Ring::from_bytes).ok_or_else(|| nothing(&app))?;
     let events = ring.iter().map(|entry| {
         json!({"eventId": entry.id, "eventName": entry.name, "outcome": entry.fate.as_str(), "at": entry.at})

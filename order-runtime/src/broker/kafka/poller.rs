@@ -1,0 +1,440 @@
+//! The thread that polls.
+//!
+//! It never waits for the engine outside of a rebalance. Records lie in an inbox for each partition; an inbox that is
+//! too full pauses its partition, the thread goes on polling, and so the member stays in its group whatever the engine does.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering, mpsc as commands},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
+};
+use tokio::{runtime::Handle, sync::mpsc};
+use tracing::{info, warn};
+
+use super::{
+    consumer::Command,
+    ffi,
+    inbox::Inbox,
+    inquirer::{Identity, Inquirer},
+    member::{Member, Shared},
+    settings,
+};
+use crate::{
+    broker::{BrokerError, ConsumerEvent, PartitionId, RecordBatch},
+    config::KafkaConfig,
+};
+
+/// What waits in all inboxes together, in bytes; each partition has its share, and at least [`INBOX_LEAST`].
+const INBOXES: usize = 16 * 1024 * 1024;
+/// The least share: a few of the largest records.
+const INBOX_LEAST: usize = 1024 * 1024;
+/// Records that are polled before they go to their inboxes, where more are there at once.
+const FLUSH_RECORDS: usize = 500;
+/// How long a poll waits for records: the time in which a command is heard while nothing arrives.
+const POLL: Duration = Duration::from_millis(20);
+/// The same while a partition is held for space, which comes soon.
+const POLL_HELD: Duration = Duration::from_millis(2);
+/// How long the thread lets a seek take.
+const SEEK: Duration = Duration::from_secs(2);
+/// When a seek that has failed is tried again.
+const SEEK_AGAIN: Duration = Duration::from_millis(200);
+/// How often a topic is looked for that is subscribed and not there.
+const MISSING_AGAIN: Duration = Duration::from_secs(2);
+
+/// What the thread is given.
+pub(super) struct Poller {
+    pub(super) config: KafkaConfig,
+    pub(super) shared: Arc<Shared>,
+    pub(super) inquirer: Arc<Inquirer>,
+    pub(super) commands: commands::Receiver<Command>,
+    pub(super) runtime: Handle,
+}
+
+impl Poller {
+    /// Joins the group and polls until the member is closed.
+    pub(super) fn run(self, events: mpsc::UnboundedSender<ConsumerEvent>) {
+        let Some(identity) = self.connect() else { return };
+        let member = Member {
+            shared: Arc::clone(&self.shared),
+            inquirer: Arc::clone(&self.inquirer),
+            cluster: Arc::clone(&identity.cluster),
+            events: events.clone(),
+            runtime: self.runtime.clone(),
+        };
+        let topics: Vec<&str> = self.config.topics.iter().map(String::as_str).collect();
+        let consumer = settings::member(&self.config, identity.embedded)
+            .create_with_context::<_, BaseConsumer<Member>>(member)
+            .and_then(|consumer| consumer.subscribe(&topics).map(|()| consumer));
+        let consumer = match consumer {
+            Ok(consumer) => consumer,
+            Err(error) => {
+                let reason = BrokerError::creation(&error, &self.config).to_string();
+                let _ = events.send(ConsumerEvent::Fatal(reason));
+                return;
+            }
+        };
+        // From here on only the member holds a sender: when librdkafka is done with it, the engine sees the end.
+        drop(events);
+        info!(cluster = %identity.cluster, group = %self.config.group_id, ?topics, "joining the group");
+        let mut polled = Polled {
+            consumer: &consumer,
+            poller: &self,
+            known: Known::default(),
+            topics_asked: None,
+            seeks: Vec::new(),
+        };
+        while !self.shared.closing.load(Ordering::Relaxed) {
+            self.shared.beat();
+            polled.round();
+        }
+        polled.leave();
+        // librdkafka may wait for its broker here; whoever waits for this thread has a limit.
+        drop(consumer);
+    }
+
+    /// Waits for a cluster; `None` when the service stops first.
+    fn connect(&self) -> Option<Identity> {
+        loop {
+            self.shared.beat();
+            match self.inquirer.identity() {
+                Ok(identity) => {
+                    *self.shared.trouble.lock() = None;
+                    return Some(identity);
+                }
+                Err(error) => {
+                    if self.shared.voice.due("connect") {
+                        warn!(%error, "waiting for Kafka");
+                    }
+                    *self.shared.trouble.lock() = Some(error.to_string());
+                }
+            }
+            if self.shared.closing.load(Ordering::Relaxed) {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// The state of the loop.
+struct Polled<'p> {
+    consumer: &'p BaseConsumer<Member>,
+    poller: &'p Poller,
+    known: Known,
+    /// When the broker was last asked which topics there are.
+    topics_asked: Option<Instant>,
+    /// Seeks to be tried again, and when.
+    seeks: Vec<(Arc<Inbox>, i64, Instant)>,
+}
+
+/// What the loop knows of the assignment; made anew after each change of it.
+#[derive(Default)]
+struct Known {
+    assignments: u64,
+    /// Places in `lanes`, by librdkafka's topic handle and the partition.
+    places: HashMap<(usize, i32), usize>,
+    last: Option<((usize, i32), usize)>,
+    lanes: Vec<Lane>,
+    /// Records in all lanes.
+    records: usize,
+    limit: usize,
+}
+
+/// Records of one partition on their way to its inbox.
+struct Lane {
+    inbox: Arc<Inbox>,
+    records: RecordBatch,
+    /// The offset after the last record that was polled; at first the one that the engine has named.
+    next: Option<i64>,
+}
+
+impl Polled<'_> {
+    /// One round: commands, offsets, then whatever has arrived.
+    fn round(&mut self) {
+        self.obey();
+        self.poller.shared.flush_stored(self.consumer);
+        self.release();
+        if self.poller.shared.missing.lock().is_some() {
+            self.find_missing();
+        }
+        let wait = if self.known.lanes.iter().any(|lane| lane.inbox.held()) { POLL_HELD } else { POLL };
+        let mut polled = self.consumer.poll(wait);
+        while let Some(result) = polled {
+            match result {
+                Ok(message) => self.keep(&message),
+                Err(error) => self.failed(&error),
+            }
+            if self.known.records >= FLUSH_RECORDS {
+                break;
+            }
+            polled = self.consumer.poll(Duration::ZERO);
+        }
+        self.flush();
+    }
+
+    fn keep(&mut self, message: &BorrowedMessage<'_>) {
+        self.refresh();
+        let handle = (message.topic_ptr() as usize, message.partition());
+        let place = match self.known.last {
+            Some((last, place)) if last == handle => place,
+            _ => match self.place(handle, message) {
+                Some(place) => place,
+                // Of a partition that has just gone; its next owner handles the record.
+                None => return,
+            },
+        };
+        self.known.last = Some((handle, place));
+        let lane = &mut self.known.lanes[place];
+        lane.next = Some(message.offset() + 1);
+        let timestamp = message.timestamp().to_millis();
+        let headers = ffi::MessageHeaders::of(message);
+        lane.records.push(message.offset(), timestamp, message.key(), message.payload(), headers);
+        self.known.records += 1;
+    }
+
+    /// Forgets what was known before the last change of the assignment.
+    fn refresh(&mut self) {
+        let assignments = self.poller.shared.assignments.load(Ordering::Acquire);
+        if self.known.assignments == assignments {
+            return;
+        }
+        let inboxes = self.poller.shared.inboxes.lock();
+        let limit = (INBOXES / inboxes.len().max(1)).max(INBOX_LEAST);
+        let mut former = std::mem::take(&mut self.known.lanes);
+        let lanes: Vec<Lane> = inboxes
+            .values()
+            .map(|inbox| {
+                // What is on its way to a partition that stays goes on.
+                let kept = former.iter().position(|lane| Arc::ptr_eq(&lane.inbox, inbox));
+                kept.map_or_else(
+                    || Lane { inbox: Arc::clone(inbox), records: RecordBatch::default(), next: inbox.start },
+                    |place| former.swap_remove(place),
+                )
+            })
+            .collect();
+        let records = lanes.iter().map(|lane| lane.records.len()).sum();
+        self.known = Known { assignments, lanes, records, limit, ..Known::default() };
+    }
+
+    fn place(&mut self, handle: (usize, i32), message: &BorrowedMessage<'_>) -> Option<usize> {
+        if let Some(place) = self.known.places.get(&handle) {
+            return Some(*place);
+        }
+        let (topic, partition) = (message.topic(), message.partition());
+        let place = self
+            .known
+            .lanes
+            .iter()
+            .position(|lane| lane.inbox.id.partition == partition && &*lane.inbox.id.topic == topic)?;
+        self.known.places.insert(handle, place);
+        Some(place)
+    }
+
+    /// Moves what was polled into the inboxes.
+    fn flush(&mut self) {
+        if self.known.records == 0 {
+            return;
+        }
+        self.known.records = 0;
+        let events = &self.consumer.context().events;
+        let mut full = TopicPartitionList::new();
+        for lane in &mut self.known.lanes {
+            if lane.records.is_empty() {
+                continue;
+            }
+            let id = &lane.inbox.id;
+            if let Some(end) = ffi::known_log_end(self.consumer.client(), &id.topic, id.partition) {
+                lane.inbox.log_end(Some(end));
+            }
+            let added = lane.inbox.add(&mut lane.records, self.known.limit);
+            if added.tell {
+                // An engine that has ended needs no word.
+                let _ = events.send(ConsumerEvent::Ready(id.clone()));
+            }
+            if added.hold {
+                full.add_partition(&id.topic, id.partition);
+            }
+        }
+        if full.count() > 0
+            && let Err(error) = self.consumer.pause(&full)
+        {
+            warn!(%error, "full partitions are not paused; their records wait in memory");
+        }
+    }
+
+    /// Fetches partitions again whose inboxes have space.
+    fn release(&self) {
+        for lane in &self.known.lanes {
+            if lane.inbox.release(self.known.limit) {
+                self.resume(&lane.inbox.id);
+            }
+        }
+    }
+
+    fn obey(&mut self) {
+        let now = Instant::now();
+        if let Some(place) = self.seeks.iter().position(|(_, _, due)| *due <= now) {
+            let (inbox, offset, _) = self.seeks.swap_remove(place);
+            self.seek(&inbox, offset);
+        }
+        while let Ok(command) = self.poller.commands.try_recv() {
+            match command {
+                Command::Pause(id) => self.pause(&id),
+                Command::Resume(id) => self.resume(&id),
+                Command::Remind(inbox) => {
+                    if inbox.is_ready() {
+                        let _ = self.consumer.context().events.send(ConsumerEvent::Ready(inbox.id.clone()));
+                    }
+                }
+                Command::Seek(inbox, offset) => self.seek(&inbox, offset),
+            }
+        }
+    }
+
+    fn seek(&mut self, inbox: &Arc<Inbox>, offset: i64) {
+        self.refresh();
+        // The last seek counts; one that is still to be tried again is over.
+        self.seeks.retain(|(former, ..)| {
+            let same = Arc::ptr_eq(former, inbox);
+            if same {
+                former.sought();
+            }
+            !same
+        });
+        let Some(lane) = self.known.lanes.iter_mut().find(|lane| Arc::ptr_eq(&lane.inbox, inbox)) else { return };
+        self.known.records -= lane.records.len();
+        lane.records = RecordBatch::default();
+        lane.next = Some(offset);
+        let id = &inbox.id;
+        let mut list = TopicPartitionList::new();
+        let sought = list
+            .add_partition_offset(&id.topic, id.partition, Offset::Offset(offset))
+            .and_then(|()| self.consumer.seek_partitions(list, SEEK))
+            .and_then(|list| list.elements().iter().try_for_each(rdkafka::topic_partition_list::TopicPartitionListElem::error));
+        match sought {
+            Ok(()) => {
+                inbox.sought();
+                self.resume(id);
+            }
+            Err(error) => {
+                // Until it is done the inbox stays closed, so nothing is handled out of order meanwhile.
+                if self.poller.shared.voice.due("seek") {
+                    warn!(partition = %id, offset, %error, "the partition is not set back yet; trying again");
+                }
+                self.seeks.push((Arc::clone(inbox), offset, Instant::now() + SEEK_AGAIN));
+            }
+        }
+    }
+
+    fn pause(&self, id: &PartitionId) {
+        if let Err(error) = self.consumer.pause(&one(id)) {
+            warn!(partition = %id, %error, "the partition is not paused; its records wait in memory");
+        }
+    }
+
+    fn resume(&self, id: &PartitionId) {
+        if let Err(error) = self.consumer.resume(&one(id)) {
+            warn!(partition = %id, %error, "the partition is not resumed");
+        }
+    }
+
+    fn failed(&mut self, error: &KafkaError) {
+        let member = self.consumer.context();
+        match error {
+            KafkaError::MessageConsumptionFatal(code) => member.fatal(format!("librdkafka has failed: {code}")),
+            KafkaError::MessageConsumption(
+                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
+            ) => self.out_of_range(),
+            KafkaError::MessageConsumption(
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
+            ) => self.find_missing(),
+            KafkaError::MessageConsumption(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                self.trouble("the broker does not let this user read a topic; grant it READ and DESCRIBE");
+            }
+            KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed) => {
+                self.trouble("the broker does not let this user join the group; grant it READ on the group");
+            }
+            KafkaError::MessageConsumption(RDKafkaErrorCode::PollExceeded) => {
+                warn!("the group has given this member up, because it did not poll in time; joining again");
+            }
+            other => {
+                if self.poller.shared.voice.due("consume") {
+                    warn!(error = %other, "librdkafka tells of an error and goes on");
+                }
+            }
+        }
+    }
+
+    fn trouble(&self, text: &str) {
+        if self.poller.shared.voice.due(text) {
+            warn!("{text}");
+        }
+        *self.poller.shared.trouble.lock() = Some(text.to_owned());
+    }
+
+    /// librdkafka does not say which partition is out of range, so all are compared with their logs.
+    fn out_of_range(&mut self) {
+        self.refresh();
+        for lane in &self.known.lanes {
+            let id = &lane.inbox.id;
+            // A partition that does not begin asks for nothing.
+            let Some(next) = lane.next else { continue };
+            let Ok((log_start, log_end)) = self.poller.inquirer.log(&id.topic, id.partition) else { continue };
+            if next < log_start || next > log_end {
+                warn!(partition = %id, next, log_start, log_end, "the wanted offset is not in the partition's log");
+                let out = ConsumerEvent::OutOfRange { partition: id.clone(), log_start, log_end };
+                let _ = self.consumer.context().events.send(out);
+            }
+        }
+    }
+
+    fn find_missing(&mut self) {
+        if self.topics_asked.is_some_and(|asked| asked.elapsed() < MISSING_AGAIN) {
+            return;
+        }
+        self.topics_asked = Some(Instant::now());
+        let shared = &self.poller.shared;
+        let named = self.poller.config.topics.iter().filter(|topic| !topic.starts_with('^'));
+        let missing: Vec<&str> = named
+            .filter(|topic| matches!(self.poller.inquirer.partitions(topic), Ok(None)))
+            .map(String::as_str)
+            .collect();
+        let text = (!missing.is_empty())
+            .then(|| format!("there is no topic {}; create it, or correct KAFKA_TOPIC", missing.join(", ")));
+        if let Some(text) = &text
+            && shared.voice.due("topics")
+        {
+            warn!("{text}");
+        }
+        *shared.missing.lock() = text;
+    }
+
+    /// Leaves the group: gives partitions back, which drains them, and hands in their offsets.
+    fn leave(&mut self) {
+        self.consumer.unsubscribe();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < deadline {
+            self.poller.shared.beat();
+            self.poller.shared.flush_stored(self.consumer);
+            // Records that still come are not kept: their partition goes, and its next owner reads them.
+            let _ = self.consumer.poll(Duration::from_millis(10));
+            let nothing_left = self.consumer.assignment().is_ok_and(|list| list.count() == 0);
+            if nothing_left && self.poller.shared.inboxes.lock().is_empty() {
+                break;
+            }
+        }
+    }
+}
+
+fn one(id: &PartitionId) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition(&id.topic, id.partition);
+    list
+}
