@@ -74,7 +74,8 @@ impl MemoryBroker {
         log.next_offset += 1;
         let headers = headers.iter().map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
         log.records.push(offset, Some(offset), key.map(str::as_bytes), Some(payload.as_bytes()), headers);
-        if log.cursor.is_some() && !log.paused {
+        // As the real consumer does: told of the first record, not of each that follows it.
+        if log.cursor == Some(offset) && !log.paused {
             let _ = self.events.send(ConsumerEvent::Ready(partition.clone()));
         }
         offset

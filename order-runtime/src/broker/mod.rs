@@ -82,7 +82,7 @@ pub enum ConsumerEvent {
         /// Sent when their work has ended.
         answer: oneshot::Sender<()>,
     },
-    /// Records are ready in the partition's inbox.
+    /// Records are ready in the partition's inbox, which was empty before; of those that follow nobody is told.
     Ready(PartitionId),
     /// The consumer asked for an offset that the partition's log does not have; it waits for a [`Consumer::seek`].
     OutOfRange {

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The most records of one batch.
-const BATCH_RECORDS: usize = 4096;
+pub(super) const BATCH_RECORDS: usize = 4096;
 /// The most bytes that are taken from the consumer at once.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// Waiting events may take this much memory before the partition takes no more records.
@@ -192,6 +192,8 @@ impl Owner {
         let records = self.partition.engine.consumer.take(&self.partition.id, BATCH_RECORDS, BATCH_BYTES);
         if !records.is_empty() {
             self.backlog.push_back((Arc::new(records), 0));
+            // There may be more than was taken, of which nobody tells a second time: look again when this is done.
+            self.ready.notify_one();
         }
     }
 

@@ -1,7 +1,7 @@
 //! Each event once, in the order of its key.
 
 use super::rig::{Rig, header, partition};
-use crate::{broker::Start, store::Store as _};
+use crate::{broker::Start, engine::owner::BATCH_RECORDS, store::Store as _};
 
 #[tokio::test]
 async fn events_are_applied_once_and_in_order() {
@@ -14,6 +14,19 @@ async fn events_are_applied_once_and_in_order() {
     assert_eq!(rig.counter("a").await, Some((12345, 5)));
     assert_eq!(rig.counter("b").await, Some((23456, 5)));
     assert_eq!(rig.stats().ok, 10);
+}
+
+#[tokio::test]
+async fn a_backlog_larger_than_a_batch_is_worked_off() {
+    let rig = Rig::start().await;
+    rig.broker.revoke(&[partition()], false).await;
+    let events = 2 * BATCH_RECORDS + 1;
+    for index in 0..events {
+        rig.send("Added", &format!("key-{}", index % 100), 0, "");
+    }
+    rig.broker.assign(&[partition()]).await;
+    rig.settled().await;
+    assert_eq!(rig.stats().ok, events as u64);
 }
 
 #[tokio::test]
