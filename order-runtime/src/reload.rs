@@ -23,6 +23,8 @@ use crate::{Dispatcher, broker::embedded, config::Config, service::Stop};
 
 /// Tells a process that it is the supervisor's child.
 pub(crate) const SUPERVISED: &str = "ORDER_RUNTIME_SUPERVISED";
+/// The value of [`SUPERVISED`] for a child that another one has run before.
+const AGAIN: &str = "again";
 /// Tells the child that the supervisor holds the embedded broker.
 pub(crate) const EMBEDDED: &str = "ORDER_RUNTIME_EMBEDDED_BROKER";
 
@@ -34,6 +36,11 @@ const DRAIN: Duration = Duration::from_secs(40);
 /// Whether this process is the supervisor's child.
 pub(crate) fn is_supervised() -> bool {
     std::env::var_os(SUPERVISED).is_some()
+}
+
+/// Whether another child of the same supervisor has run before, so that nobody needs to be told where everything is.
+pub(crate) fn is_restarted() -> bool {
+    std::env::var_os(SUPERVISED).is_some_and(|value| value == AGAIN)
 }
 
 /// Why there is no supervisor.
@@ -59,17 +66,20 @@ pub(crate) async fn supervise(dispatcher: &Dispatcher, mut config: Config) -> Re
     let _watcher = sources.watch(changes)?;
     info!(root = %sources.root.display(), "reload: a changed source file or .env builds and restarts");
 
-    let start = || {
+    let start = |again: bool| {
         let mut command = Command::new(executable()?);
-        command.args(std::env::args_os().skip(1)).env(SUPERVISED, "1").stdin(Stdio::piped());
+        command.args(std::env::args_os().skip(1)).env(SUPERVISED, if again { AGAIN } else { "first" }).stdin(Stdio::piped());
         // Ctrl-C goes to the supervisor alone, which then asks the child once.
         command.process_group(0);
         if broker.is_some() {
             command.env(EMBEDDED, "1").env("KAFKA_EMBEDDED", "never");
         }
-        command.spawn()
+        let mut child = command.spawn()?;
+        // Waiting for a child closes its input, which would tell it to end; so somebody else holds it.
+        let input = child.stdin.take();
+        Ok::<_, std::io::Error>((child, input))
     };
-    let mut child = start()?;
+    let (mut child, mut _input) = start(false)?;
     let mut alive = true;
     loop {
         tokio::select! {
@@ -96,7 +106,7 @@ pub(crate) async fn supervise(dispatcher: &Dispatcher, mut config: Config) -> Re
                 if alive {
                     drain(&mut child).await?;
                 }
-                child = start()?;
+                (child, _input) = start(true)?;
                 alive = true;
             }
         }

@@ -251,7 +251,7 @@ fn announce(
             "the broker is the embedded one: for development, in memory, its events are gone on exit"
         );
     }
-    if config.log.json || config.production {
+    if config.log.json || config.production || crate::reload::is_restarted() {
         return;
     }
     // The first thing a newcomer reads; a log line would hide it.
