@@ -36,6 +36,10 @@ struct Pair {
 
 impl Parse for Written {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        if input.peek(syn::Ident) && !input.peek2(Token![=]) {
+            let event: Ident = input.parse()?;
+            return Err(syn::Error::new(event.span(), format_args!("the event is a string: write `\"{event}\"`")));
+        }
         let event = input.peek(LitStr).then(|| input.parse()).transpose()?;
         if event.is_some() && !input.is_empty() {
             input.parse::<Token![,]>()?;
@@ -47,6 +51,9 @@ impl Parse for Written {
 impl Parse for Pair {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let name: Ident = input.parse()?;
+        if !input.peek(Token![=]) {
+            return Err(syn::Error::new(name.span(), format_args!("`{name}` has no value")));
+        }
         input.parse::<Token![=]>()?;
         Ok(Self { name, value: input.parse()? })
     }

@@ -67,8 +67,10 @@ fn on_impl(item: &ItemImpl, mut errors: Errors) -> TokenStream {
     };
     let errors = errors.into_tokens();
     let names = item::names();
+    // It has no word of its own for an impl that is of no trait; that one has been told.
+    let boxed = item.trait_.is_some().then(|| quote! { #[::order_runtime::__private::async_trait::async_trait] });
     quote! {
-        #[::order_runtime::__private::async_trait::async_trait]
+        #boxed
         #item
         #names
         #registration

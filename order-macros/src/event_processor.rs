@@ -37,7 +37,7 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
         _ => TokenStream::new(),
     };
     let errors = errors.into_tokens();
-    let names = item::names();
+    let names = item::names_beside(&function);
     quote! {
         #[allow(non_snake_case, clippy::unused_async, clippy::missing_errors_doc)]
         #function

@@ -48,6 +48,11 @@ pub(crate) fn names() -> TokenStream {
     }
 }
 
+/// The names for the module of a function; none for one that stands in an impl, where nothing can be brought in.
+pub(crate) fn names_beside(function: &Function) -> TokenStream {
+    if function.signature.receiver().is_some() { TokenStream::new() } else { names() }
+}
+
 /// Wraps what an expansion adds, so that none of its names can be seen.
 pub(crate) fn hidden(content: &TokenStream) -> TokenStream {
     quote! {
@@ -63,7 +68,7 @@ pub(crate) fn claim(name: &str, span: Span) -> TokenStream {
     let constant = Ident::new(name, span);
     quote_spanned! { span =>
         #[allow(non_upper_case_globals, dead_code)]
-        impl crate::__Declared {
+        impl crate::__write_dispatcher_in_lib_rs::__Declared {
             #[doc(hidden)]
             pub const #constant: () = ();
         }

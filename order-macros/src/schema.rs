@@ -45,13 +45,13 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
             "name the types; nothing in the domain carries a type parameter or a lifetime",
         );
     }
-    check_attributes(&item, &mut errors);
+    let own_case = check_attributes(&item, &mut errors);
 
     let registration = match &feature {
         Ok(feature) if errors.is_empty() => register(&item, kind, feature),
         _ => TokenStream::new(),
     };
-    let attributes = derives(&item, kind);
+    let attributes = derives(&item, kind, own_case);
     let errors = errors.into_tokens();
     let names = item::names();
     quote! {
@@ -64,12 +64,14 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     }
 }
 
-/// What the attribute writes itself may not be written again with another meaning.
-fn check_attributes(item: &DeriveInput, errors: &mut Errors) {
+/// What the attribute writes itself may not be written again with another meaning. Answers whether the case of names is.
+fn check_attributes(item: &DeriveInput, errors: &mut Errors) -> bool {
+    let mut own_case = false;
     for attribute in item.attrs.iter().filter(|attribute| attribute.path().is_ident("serde")) {
         // What does not parse is serde's to report.
         let _ = attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("rename_all") || meta.path.is_ident("crate") {
+                own_case |= meta.path.is_ident("rename_all");
                 errors.at(
                     &meta.path,
                     "`#[schema]` sets this itself: JSON names are in camelCase",
@@ -80,9 +82,10 @@ fn check_attributes(item: &DeriveInput, errors: &mut Errors) {
             Ok(())
         });
     }
+    own_case
 }
 
-fn derives(item: &DeriveInput, kind: Kind) -> TokenStream {
+fn derives(item: &DeriveInput, kind: Kind, own_case: bool) -> TokenStream {
     let private = quote!(::order_runtime::__private);
     let mut wanted = vec![
         ("Debug", quote!(::core::fmt::Debug)),
@@ -100,9 +103,12 @@ fn derives(item: &DeriveInput, kind: Kind) -> TokenStream {
     }
     let derives = item::missing_derives(&item.attrs, &wanted);
     let garde = (kind != Kind::Output).then(|| quote! { #[garde(allow_unvalidated)] });
+    // A second one would be serde's to refuse, where ours has refused it already.
+    let case = (!own_case).then(|| quote! { #[serde(rename_all = "camelCase")] });
     quote! {
         #[derive(#(#derives),*)]
-        #[serde(crate = "::order_runtime::__private::serde", rename_all = "camelCase")]
+        #[serde(crate = "::order_runtime::__private::serde")]
+        #case
         #[schemars(crate = "::order_runtime::__private::schemars")]
         #garde
     }

@@ -49,7 +49,7 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
         }
     };
 
-    let names = item::names();
+    let names = item::names_beside(&function);
     // Others name the service by the folder's feature; whatever is wrong here, the name stays good for them.
     let service = match (&feature, errors.is_empty()) {
         (Ok(feature), true) => service(&function, feature, interface),

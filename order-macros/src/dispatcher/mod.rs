@@ -36,17 +36,15 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     quote! {
         #modules
 
-        /// Carries one constant for each declaration, so that a second one of the same name does not compile.
-        #[doc(hidden)]
-        #[derive(Debug)]
-        #[allow(dead_code)]
-        pub struct __Declared;
-
         /// The public types of features and entities, as every attribute brings them into its file.
         #[doc(hidden)]
         #[allow(unused_imports)]
         pub mod __write_dispatcher_in_lib_rs {
             #(#exports)*
+
+            /// Carries one constant for each declaration, so that a second one of the same name does not compile.
+            #[allow(dead_code, missing_debug_implementations)]
+            pub struct __Declared;
         }
 
         /// This domain, for [`order_runtime::run`]. Calling it links the crate and with it every declaration.

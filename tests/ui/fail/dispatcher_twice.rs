@@ -1,0 +1,6 @@
+#![allow(non_snake_case, non_camel_case_types)]
+
+order_runtime::dispatcher!(name = "things");
+order_runtime::dispatcher!(name = "others");
+
+fn main() {}

@@ -1,0 +1,19 @@
+#![allow(non_snake_case, non_camel_case_types)]
+
+use order_runtime::prelude::*;
+
+order_runtime::dispatcher!(name = "things");
+
+#[derive(Debug, thiserror::Error, Failure)]
+pub enum DoThingError {
+    #[error("not yet")]
+    #[failure(retry)]
+    NotYet,
+}
+
+#[interface]
+pub trait INTERFACE_HELPER_do_thing {
+    async fn find(&self, id: &str) -> Result<bool, DoThingError>;
+}
+
+fn main() {}

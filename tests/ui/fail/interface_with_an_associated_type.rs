@@ -1,0 +1,14 @@
+#![allow(non_snake_case, non_camel_case_types)]
+
+use order_runtime::prelude::*;
+
+order_runtime::dispatcher!(name = "things");
+
+#[interface]
+pub trait INTERFACE_HELPER_DoThing {
+    type Thing;
+
+    fn keep(&mut self);
+}
+
+fn main() {}

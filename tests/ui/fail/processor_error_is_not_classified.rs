@@ -1,0 +1,17 @@
+#![allow(non_snake_case, non_camel_case_types)]
+
+use order_runtime::prelude::*;
+
+order_runtime::dispatcher!(name = "things");
+
+#[derive(Debug, thiserror::Error)]
+#[error("wrong")]
+pub struct Unclassified;
+
+#[event_processor("ThingDone")]
+pub async fn EventProcessor_ThingDone(event: Event<Value>) -> Result<(), Unclassified> {
+    let _ = event.data;
+    Ok(())
+}
+
+fn main() {}

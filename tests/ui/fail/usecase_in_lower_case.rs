@@ -1,0 +1,29 @@
+#![allow(non_snake_case, non_camel_case_types)]
+
+use order_runtime::prelude::*;
+
+order_runtime::dispatcher!(name = "things");
+
+#[schema]
+pub struct INPUT_DoThing {
+    pub thing_id: String,
+}
+
+#[schema]
+pub struct OUTPUT_DoThing {
+    pub thing_id: String,
+}
+
+#[derive(Debug, thiserror::Error, Failure)]
+pub enum DoThingError {
+    #[error("not yet")]
+    #[failure(retry)]
+    NotYet,
+}
+
+#[usecase]
+pub async fn usecase_do_thing(input: INPUT_DoThing) -> Result<OUTPUT_DoThing, DoThingError> {
+    Ok(OUTPUT_DoThing { thing_id: input.thing_id })
+}
+
+fn main() {}

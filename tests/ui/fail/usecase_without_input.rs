@@ -1,0 +1,24 @@
+#![allow(non_snake_case, non_camel_case_types)]
+
+use order_runtime::prelude::*;
+
+order_runtime::dispatcher!(name = "things");
+
+#[schema]
+pub struct OUTPUT_DoThing {
+    pub thing_id: String,
+}
+
+#[derive(Debug, thiserror::Error, Failure)]
+pub enum DoThingError {
+    #[error("not yet")]
+    #[failure(retry)]
+    NotYet,
+}
+
+#[usecase]
+pub async fn USECASE_DoThing() -> Result<OUTPUT_DoThing, DoThingError> {
+    Ok(OUTPUT_DoThing { thing_id: String::new() })
+}
+
+fn main() {}
