@@ -13,9 +13,9 @@ use syn::{
 use crate::{errors::Errors, names};
 
 /// The longest that one attempt may take: beyond it the consumer would be thrown out of its group.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(300);
+const LONGEST_TIMEOUT: Duration = Duration::from_mins(5);
 /// The longest that an event may be retried: Kafka keeps records for a week by default.
-const LONGEST_BUDGET: Duration = Duration::from_secs(7 * 24 * 3600);
+const LONGEST_BUDGET: Duration = Duration::from_hours(168);
 /// The defaults of `order_runtime::registry::RetryPolicy`.
 const DEFAULT_RETRIES: u32 = 12;
 const DEFAULT_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));

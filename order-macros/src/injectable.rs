@@ -23,8 +23,7 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
         errors.at(&item.ident, "only a struct can be injected", "make it a struct whose fields can be injected");
         return errors.into_tokens();
     };
-    let implementation =
-        errors.is_empty().then(|| item::hidden(&implement(&item.ident, &data.fields))).unwrap_or_default();
+    let implementation = errors.is_empty().then(|| item::hidden(&implement(&item.ident, &data.fields)));
     let names = item::names();
     let errors = errors.into_tokens();
     quote! { #names #implementation #errors }

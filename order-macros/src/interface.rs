@@ -89,10 +89,8 @@ fn check_object_safety(item: &mut ItemTrait, errors: &mut Errors) {
                 );
                 continue;
             }
-            TraitItem::Fn(method) => {
-                if !check_method(method, errors) {
-                    method.sig.generics.make_where_clause().predicates.push(parse_quote!(Self: ::core::marker::Sized));
-                }
+            TraitItem::Fn(method) if !check_method(method, errors) => {
+                method.sig.generics.make_where_clause().predicates.push(parse_quote!(Self: ::core::marker::Sized));
             }
             _ => {}
         }

@@ -195,7 +195,7 @@ pub(crate) fn idents_with(tokens: TokenStream, prefixes: &[&str]) -> Vec<Ident> 
     for token in tokens {
         match token {
             TokenTree::Ident(ident) if prefixes.iter().any(|prefix| ident.to_string().starts_with(prefix)) => {
-                found.push(ident)
+                found.push(ident);
             }
             TokenTree::Group(group) => found.extend(idents_with(group.stream(), prefixes)),
             _ => {}

@@ -51,8 +51,10 @@ impl Place {
         }
         // A folder of the domain in which the file stands already is the one to look in.
         let domain = &folders[..features.unwrap_or(folders.len().min(1))];
-        let domain: String = domain.iter().filter(|name| *name != "events").map(|name| format!("{name}/")).collect();
-        Some(format!("{}/src/{domain}features/{folder}/", self.root))
+        let domain = domain.iter().map(String::as_str).filter(|name| *name != "events");
+        let path: Vec<&str> =
+            [self.root.as_str(), "src"].into_iter().chain(domain).chain(["features", &folder]).collect();
+        Some(path.join("/") + "/")
     }
 
     /// The feature whose folder the file stands in.

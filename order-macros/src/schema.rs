@@ -78,7 +78,7 @@ fn check_attributes(item: &DeriveInput, errors: &mut Errors) -> bool {
                     "remove it; rename a single field with `#[serde(rename = \"…\")]`",
                 );
             }
-            let _ = meta.value().and_then(|value| value.parse::<Expr>());
+            let _ = meta.value().and_then(syn::parse::ParseBuffer::parse::<Expr>);
             Ok(())
         });
     }
@@ -125,7 +125,7 @@ fn renamed(attributes: &[Attribute]) -> Option<String> {
     let mut name = None;
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("serde")) {
         let _ = attribute.parse_nested_meta(|meta| {
-            let value = meta.value().and_then(|value| value.parse::<Expr>());
+            let value = meta.value().and_then(syn::parse::ParseBuffer::parse::<Expr>);
             if meta.path.is_ident("rename")
                 && let Ok(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) = value
             {

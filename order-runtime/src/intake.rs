@@ -108,8 +108,7 @@ impl Intake {
     ) -> Result<OutgoingRecord, Vec<Violation>> {
         let data: &RawValue =
             serde_json::from_str(data).map_err(|error| vec![violation("$.data", format!("is not JSON: {error}"))])?;
-        let written =
-            Written { event_id: id, event_name: name, version, occurred_at: occurred_at.to_string(), data };
+        let written = Written { event_id: id, event_name: name, version, occurred_at: occurred_at.to_string(), data };
         let payload = serde_json::to_vec(&written).map_err(|error| vec![violation("$", error.to_string())])?;
         Ok(OutgoingRecord {
             topic: self.topic.clone(),
@@ -130,9 +129,10 @@ impl Intake {
                 let nearest = known
                     .map(|known| (strsim::normalized_damerau_levenshtein(known, name), known))
                     .max_by(|a, b| a.0.total_cmp(&b.0));
-                let hint = nearest
-                    .filter(|(similarity, _)| *similarity > 0.6)
-                    .map_or_else(|| "`processors` lists those there are".to_owned(), |(_, known)| format!("did you mean {known}?"));
+                let hint = nearest.filter(|(similarity, _)| *similarity > 0.6).map_or_else(
+                    || "`processors` lists those there are".to_owned(),
+                    |(_, known)| format!("did you mean {known}?"),
+                );
                 return Err(vec![violation("$.eventName", format!("no processor handles `{name}`; {hint}"))]);
             }
             Lookup::UnknownVersion => {

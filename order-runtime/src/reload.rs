@@ -68,7 +68,10 @@ pub(crate) async fn supervise(dispatcher: &Dispatcher, mut config: Config) -> Re
 
     let start = |again: bool| {
         let mut command = Command::new(executable()?);
-        command.args(std::env::args_os().skip(1)).env(SUPERVISED, if again { AGAIN } else { "first" }).stdin(Stdio::piped());
+        command
+            .args(std::env::args_os().skip(1))
+            .env(SUPERVISED, if again { AGAIN } else { "first" })
+            .stdin(Stdio::piped());
         // Ctrl-C goes to the supervisor alone, which then asks the child once.
         command.process_group(0);
         if broker.is_some() {

@@ -15,7 +15,9 @@ pub(crate) fn init(config: &LogConfig) {
     let _ = if config.json {
         registry.with(fmt::layer().json().flatten_event(true).with_writer(io::stderr)).try_init()
     } else {
-        registry.with(fmt::layer().with_ansi(colours(&io::stderr())).with_target(false).with_writer(io::stderr)).try_init()
+        registry
+            .with(fmt::layer().with_ansi(colours(&io::stderr())).with_target(false).with_writer(io::stderr))
+            .try_init()
     };
 }
 

@@ -12,8 +12,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext,
-    bindings as sys,
+    ClientContext, bindings as sys,
     config::{ClientConfig, RDKafkaLogLevel},
     error::KafkaError,
     producer::{BaseProducer, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext},

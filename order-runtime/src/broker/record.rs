@@ -239,7 +239,10 @@ mod tests {
         batch
     }
 
-    fn shape(batch: &RecordBatch) -> Vec<(i64, Option<Vec<u8>>, Option<Vec<u8>>, usize)> {
+    /// Offset, key, payload and number of headers.
+    type Shape = (i64, Option<Vec<u8>>, Option<Vec<u8>>, usize);
+
+    fn shape(batch: &RecordBatch) -> Vec<Shape> {
         batch
             .iter()
             .map(|r| (r.offset, r.key.map(<[u8]>::to_vec), r.payload.map(<[u8]>::to_vec), r.headers().count()))

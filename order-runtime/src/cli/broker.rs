@@ -16,7 +16,7 @@ pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
             kafka.brokers
         )));
     };
-    context.block_on(async {
+    super::block_on(async {
         // Before the broker is there, so that nobody who sees it finds a process that dies of a signal.
         let mut stop = Stop::listen().map_err(Failure::failed)?;
         let broker = EmbeddedBroker::start(address, &embedded::topics(kafka))

@@ -41,7 +41,7 @@ pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
     findings.push(Finding::of("store", check_store(context)));
     let kafka = &context.config.kafka;
     match kafka::check(kafka) {
-        Ok(()) => findings.extend(context.block_on(async { Ok(check_broker(kafka).await) })?),
+        Ok(()) => findings.extend(super::block_on(async { Ok(check_broker(kafka).await) })?),
         Err(errors) => findings.extend(errors.into_iter().map(|error| Finding::of("Kafka properties", Err(error)))),
     }
     context.output.rows(&["WHAT", "", "DETAIL"], &findings, |finding| {
@@ -86,7 +86,8 @@ fn ask_broker(kafka: &KafkaConfig) -> Vec<Finding> {
         Ok(inquirer) => inquirer,
         Err(error) => return vec![Finding::of("broker", Err(error))],
     };
-    let identity = inquirer.identity().map(|identity| format!("{} answers as cluster {}", kafka.brokers, identity.cluster));
+    let identity =
+        inquirer.identity().map(|identity| format!("{} answers as cluster {}", kafka.brokers, identity.cluster));
     let answers = identity.is_ok();
     let mut findings = vec![Finding::of("broker", identity)];
     if !answers {
@@ -103,7 +104,9 @@ fn ask_broker(kafka: &KafkaConfig) -> Vec<Finding> {
     let dead_letters = match inquirer.partitions(&kafka.dlq_topic) {
         Ok(Some(count)) => Ok(format!("{}: {count} partitions", kafka.dlq_topic)),
         // It may be made by the first dead letter, so this is not wrong yet.
-        Ok(None) => Ok(format!("there is no topic {} yet; create it where the broker makes none by itself", kafka.dlq_topic)),
+        Ok(None) => {
+            Ok(format!("there is no topic {} yet; create it where the broker makes none by itself", kafka.dlq_topic))
+        }
         Err(error) => Err(error.to_string()),
     };
     findings.push(Finding::of("dead letters", dead_letters));

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Context, Failure};
+use super::Context;
 
 #[derive(Serialize)]
 struct Row<'a> {
@@ -13,7 +13,7 @@ struct Row<'a> {
     origin: String,
 }
 
-pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
+pub(super) fn run(context: &Context) -> ExitCode {
     let rows: Vec<Row<'_>> = context
         .config
         .in_force
@@ -23,5 +23,5 @@ pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
     context.output.rows(&["VARIABLE", "VALUE", "FROM"], &rows, |row| {
         vec![row.name.to_owned(), row.value.unwrap_or("-").to_owned(), row.origin.clone()]
     });
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }

@@ -37,7 +37,7 @@ struct Cli {
 
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// Brokers to begin with, host:port; goes over KAFKA_BROKER_URL.
+    /// Brokers to begin with, host:port; goes over `KAFKA_BROKER_URL`.
     #[arg(long, global = true, value_name = "ADDRESS")]
     bootstrap_server: Option<String>,
     /// How results are written.
@@ -72,12 +72,12 @@ enum Command {
     Processors,
     /// Show every setting, its value and where it comes from.
     Config,
-    /// Check events and send them to the first topic of KAFKA_TOPIC.
+    /// Check events and send them to the first topic of `KAFKA_TOPIC`.
     Publish(publish::Arguments),
     /// Look at dead letters and replay them.
     #[command(subcommand)]
     Dlq(dlq::Command),
-    /// Run the embedded development broker alone, at KAFKA_BROKER_URL.
+    /// Run the embedded development broker alone, at `KAFKA_BROKER_URL`.
     Broker,
 }
 
@@ -150,16 +150,16 @@ impl Context {
             Failure::wrong_use("KAFKA_TOPIC has patterns only; name the topic that events are sent to as well")
         })
     }
+}
 
-    /// A runtime for a command that needs little of one.
-    fn block_on<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::failed(format!("no thread can be started: {error}")))?
-            .block_on(work)
-    }
+/// Runs what a command waits for; it needs little of a runtime.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("no thread can be started: {error}")))?
+        .block_on(work)
 }
 
 /// Runs the command that the process was started with. `main` returns what it answers.
@@ -187,12 +187,15 @@ fn execute(dispatcher: Dispatcher, command: Command, common: Common) -> Result<E
         Command::Run(arguments) => arguments.workers.clone(),
         _ => None,
     };
-    let flags = Flags::default()
-        .with("KAFKA_BROKER_URL", "--bootstrap-server", common.bootstrap_server)
-        .with("APP_WORKERS", "--workers", workers);
+    let flags = Flags::default().with("KAFKA_BROKER_URL", "--bootstrap-server", common.bootstrap_server).with(
+        "APP_WORKERS",
+        "--workers",
+        workers,
+    );
     let env_file = common.env_file.map_or(EnvFile::Default, EnvFile::Path);
     // A variable whose name or value is not UTF-8 is none of ours.
-    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let (config, warnings) = Config::load(&flags, environment, &env_file)?;
     crate::telemetry::init(&config.log);
     for warning in warnings {
@@ -204,7 +207,7 @@ fn execute(dispatcher: Dispatcher, command: Command, common: Common) -> Result<E
         Command::Run(_) => run::run(context),
         Command::Check => check::run(&context),
         Command::Processors => processors::run(&context),
-        Command::Config => config::run(&context),
+        Command::Config => Ok(config::run(&context)),
         Command::Publish(arguments) => publish::run(&context, arguments),
         Command::Dlq(command) => dlq::run(&context, command),
         Command::Broker => broker::run(&context),

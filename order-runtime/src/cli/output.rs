@@ -23,9 +23,9 @@ impl Output {
     }
 
     /// Writes rows: as a table, or as JSON, one array of objects.
-    pub(super) fn rows<T: Serialize>(&self, header: &[&str], items: &[T], row: impl Fn(&T) -> Vec<String>) {
+    pub(super) fn rows<T: Serialize>(self, header: &[&str], items: &[T], row: impl Fn(&T) -> Vec<String>) {
         match self.format {
-            Format::Json => self.json(&items),
+            Format::Json => Self::json(&items),
             Format::Table => {
                 let mut table = Table::new();
                 table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -41,14 +41,14 @@ impl Output {
     }
 
     /// Writes one result: JSON where that is wanted, else `text`.
-    pub(super) fn one<T: Serialize>(&self, item: &T, text: impl FnOnce() -> String) {
+    pub(super) fn one<T: Serialize>(self, item: &T, text: impl FnOnce() -> String) {
         match self.format {
-            Format::Json => self.json(item),
+            Format::Json => Self::json(item),
             Format::Table => write(&mut io::stdout(), &text()),
         }
     }
 
-    fn json<T: Serialize>(&self, item: &T) {
+    fn json<T: Serialize>(item: &T) {
         match serde_json::to_string_pretty(item) {
             Ok(text) => write(&mut io::stdout(), &text),
             Err(error) => self::error(&error),
@@ -56,14 +56,14 @@ impl Output {
     }
 
     /// Says something beside the result.
-    pub(super) fn hint(&self, text: impl Display) {
+    pub(super) fn hint(self, text: impl Display) {
         if !self.quiet {
             write(&mut io::stderr(), &text.to_string());
         }
     }
 
     /// Shows how far a long command is; on a terminal only, in place of what it showed before.
-    pub(super) fn progress(&self, text: impl Display) {
+    pub(super) fn progress(self, text: impl Display) {
         let mut stream = io::stderr();
         if !self.quiet && stream.is_terminal() {
             let _ = write!(stream, "\r{text}\x1b[K").and_then(|()| stream.flush());
@@ -71,7 +71,7 @@ impl Output {
     }
 
     /// Takes the progress away.
-    pub(super) fn progress_done(&self) {
+    pub(super) fn progress_done(self) {
         let mut stream = io::stderr();
         if !self.quiet && stream.is_terminal() {
             let _ = write!(stream, "\r\x1b[K").and_then(|()| stream.flush());

@@ -7,7 +7,7 @@ use crate::{reload, service};
 
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Arguments {
-    /// Threads that run processors; goes over APP_WORKERS.
+    /// Threads that run processors; goes over `APP_WORKERS`.
     #[arg(long, value_name = "COUNT")]
     pub(super) workers: Option<String>,
 }

@@ -275,7 +275,7 @@ mod tests {
     #[garde(allow_unvalidated)]
     struct Thing {
         #[garde(length(min = 1))]
-        thing_id: String,
+        serial_no: String,
         #[serde(rename = "N")]
         #[garde(range(min = 1))]
         count: u32,
@@ -301,25 +301,25 @@ mod tests {
     #[test]
     fn right_data_is_decoded_and_unknown_members_do_not_matter() {
         let thing: Thing =
-            decode_data(r#"{"thingId":"a","N":1,"parts":[{"unitWeight":3}],"more":[1]}"#, NAMES).expect("it is valid");
-        assert_eq!((thing.thing_id.as_str(), thing.count, thing.parts[0].unit_weight), ("a", 1, 3));
+            decode_data(r#"{"serialNo":"a","N":1,"parts":[{"unitWeight":3}],"more":[1]}"#, NAMES).expect("it is valid");
+        assert_eq!((thing.serial_no.as_str(), thing.count, thing.parts[0].unit_weight), ("a", 1, 3));
     }
 
     #[test]
     fn what_cannot_be_decoded_is_told_by_its_path_and_without_its_value() {
         for (json, path, message) in [
-            (r#"{"N":1}"#, "$.thingId", "is missing"),
-            (r#"{"thingId":"a","N":"secret"}"#, "$.N", "is a string, expected u32"),
-            (r#"{"thingId":"a","N":-5}"#, "$.N", "is an integer, expected u32"),
-            (r#"{"thingId":"a","N":1.5}"#, "$.N", "is a number with a fraction, expected u32"),
-            (r#"{"thingId":null,"N":1}"#, "$.thingId", "is null, expected a string"),
-            (r#"{"thingId":"a","N":1,"parts":[{"unitWeight":1},{}]}"#, "$.parts[1].unitWeight", "is missing"),
+            (r#"{"N":1}"#, "$.serialNo", "is missing"),
+            (r#"{"serialNo":"a","N":"secret"}"#, "$.N", "is a string, expected u32"),
+            (r#"{"serialNo":"a","N":-5}"#, "$.N", "is an integer, expected u32"),
+            (r#"{"serialNo":"a","N":1.5}"#, "$.N", "is a number with a fraction, expected u32"),
+            (r#"{"serialNo":null,"N":1}"#, "$.serialNo", "is null, expected a string"),
+            (r#"{"serialNo":"a","N":1,"parts":[{"unitWeight":1},{}]}"#, "$.parts[1].unitWeight", "is missing"),
             (
-                r#"{"thingId":"a","N":1,"parts":[{"unitWeight":{}}]}"#,
+                r#"{"serialNo":"a","N":1,"parts":[{"unitWeight":{}}]}"#,
                 "$.parts[0].unitWeight",
                 "is an object, expected i32",
             ),
-            (r#"{"thingId":"a","thingId":"b","N":1}"#, "$.thingId", "stands twice"),
+            (r#"{"serialNo":"a","serialNo":"b","N":1}"#, "$.serialNo", "stands twice"),
             (r#"["a",1]"#, "$", "is not an object"),
             ("null", "$", "is not an object"),
         ] {
@@ -329,10 +329,10 @@ mod tests {
 
     #[test]
     fn every_broken_rule_is_told_by_its_json_path() {
-        let json = r#"{"thingId":"","N":0,"parts":[{"unitWeight":1},{"unitWeight":-1}]}"#;
+        let json = r#"{"serialNo":"","N":0,"parts":[{"unitWeight":1},{"unitWeight":-1}]}"#;
         let mut paths: Vec<_> = violations(json).into_iter().map(|(path, _)| path).collect();
         paths.sort();
-        assert_eq!(paths, ["$.N", "$.parts[1].unitWeight", "$.thingId"]);
+        assert_eq!(paths, ["$.N", "$.parts[1].unitWeight", "$.serialNo"]);
     }
 
     #[test]

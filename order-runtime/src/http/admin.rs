@@ -41,13 +41,15 @@ fn may(config: &Config, request: &Request) -> Result<(), Problem> {
 
 fn has_token(headers: &HeaderMap, token: &Secret) -> bool {
     let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    let given = given.and_then(|value| value.split_at_checked(7)).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
+    let given =
+        given.and_then(|value| value.split_at_checked(7)).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
     given.is_some_and(|(_, given)| given.ct_eq(token.expose().as_bytes()).into())
 }
 
 fn is_local(request: &Request) -> bool {
     // A proxy on the same machine passes strangers on, and says so.
-    let passed_on = ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| request.headers().contains_key(*name));
+    let passed_on =
+        ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| request.headers().contains_key(*name));
     let peer = request.extensions().get::<Peer>();
     !passed_on && peer.is_some_and(|Peer(address)| address.ip().to_canonical().is_loopback())
 }

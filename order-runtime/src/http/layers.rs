@@ -36,7 +36,8 @@ pub(super) fn around(routes: Router, app: &App) -> Router {
     let config = &app.config;
     let mut router = routes.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER));
     if config.http.gzip {
-        router = router.layer(CompressionLayer::new().quality(CompressionLevel::Precise(5)).compress_when(worth_it(config)));
+        router =
+            router.layer(CompressionLayer::new().quality(CompressionLevel::Precise(5)).compress_when(worth_it(config)));
     }
     router = router.layer(RequestBodyLimitLayer::new(BODY_BYTES)).layer(middleware::map_response(as_problem));
     if config.http.cors {
@@ -71,7 +72,8 @@ async fn well_formed(State(app): State<App>, request: Request, next: Next) -> Re
             .into_response();
     }
     if headers.contains_key(header::CONTENT_ENCODING) {
-        return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body without a content encoding").into_response();
+        return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body without a content encoding")
+            .into_response();
     }
     let host = match Host::of(&request) {
         Ok(host) => host,
@@ -112,7 +114,10 @@ async fn secure(mut response: Response) -> Response {
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
         ("referrer-policy", "no-referrer"),
-        ("content-security-policy", "default-src 'none'; style-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"),
+        (
+            "content-security-policy",
+            "default-src 'none'; style-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+        ),
         ("cache-control", "no-store"),
     ];
     for (name, value) in HEADERS {
@@ -124,7 +129,8 @@ async fn secure(mut response: Response) -> Response {
 /// Gives the errors of layers and extractors the form that all errors have.
 async fn as_problem(response: Response) -> Response {
     let status = response.status();
-    let is_plain = response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    let is_plain =
+        response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
     if !(status.is_client_error() || status.is_server_error()) || !is_plain {
         return response;
     }
@@ -152,7 +158,7 @@ fn cors(config: &Config) -> CorsLayer {
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION])
-        .max_age(Duration::from_secs(600));
+        .max_age(Duration::from_mins(10));
     match &config.http.cors_origins {
         Some(origins) if origins.iter().any(|origin| origin == "*") => layer.allow_origin(AllowOrigin::any()),
         Some(origins) => {

@@ -24,12 +24,7 @@ use axum::Router;
 
 pub(crate) use self::accept::serve;
 use crate::{
-    Dispatcher,
-    broker::Publisher,
-    config::Config,
-    engine::observe::Operations,
-    intake::Intake,
-    registry::Registry,
+    Dispatcher, broker::Publisher, config::Config, engine::observe::Operations, intake::Intake, registry::Registry,
     store::Store,
 };
 

@@ -78,8 +78,13 @@ pub(crate) enum ServeError {
 ///
 /// # Errors
 /// When a part cannot start, or the consumer cannot go on.
-pub(crate) async fn serve(dispatcher: Dispatcher, mut config: Config, registry: Arc<Registry>) -> Result<(), ServeError> {
-    let stop = Stop::listen().map_err(|error| ServeError::System { what: "to tell of signals", reason: error.to_string() })?;
+pub(crate) async fn serve(
+    dispatcher: Dispatcher,
+    mut config: Config,
+    registry: Arc<Registry>,
+) -> Result<(), ServeError> {
+    let stop =
+        Stop::listen().map_err(|error| ServeError::System { what: "to tell of signals", reason: error.to_string() })?;
     let listener = listen(&config)?;
     let broker = embedded::start_where_wanted(&mut config.kafka).await.map_err(ServeError::Embedded)?;
     let store = open_store(&config.store, &dispatcher.entities).await?;
@@ -176,9 +181,9 @@ fn refused(what: &'static str, error: impl ToString) -> ServeError {
 /// Takes the address before anything else starts: a second instance by mistake ends here.
 fn listen(config: &Config) -> Result<TcpListener, ServeError> {
     let address = (config.app.host.as_str(), config.app.port);
-    TcpListener::bind(address)
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .map_err(|error| ServeError::Listen { address: format!("{}:{}", address.0, address.1), reason: error.to_string() })
+    TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener)).map_err(|error| {
+        ServeError::Listen { address: format!("{}:{}", address.0, address.1), reason: error.to_string() }
+    })
 }
 
 async fn open_store(url: &StoreUrl, entities: &[EntityType]) -> Result<Arc<dyn Store>, ServeError> {

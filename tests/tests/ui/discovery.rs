@@ -1,5 +1,7 @@
 //! A crate of its own, whose files come and go: what is found, and what is told of a file in the wrong place.
 
+#![expect(clippy::unwrap_used, reason = "a test; what fails is told by the panic")]
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -19,8 +21,8 @@ impl Domain {
         let workspace = workspace();
         let manifest = format!(
             "[package]\nname = \"things\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\n\
-             order-runtime = {{ path = {:?} }}\nthiserror = \"2.0\"\ngarde = {{ version = \"0.23\", features = [\"derive\", \"serde\"] }}\n\n[workspace]\n",
-            workspace.join("order-runtime")
+             order-runtime = {{ path = \"{}\" }}\nthiserror = \"2.0\"\ngarde = {{ version = \"0.23\", features = [\"derive\", \"serde\"] }}\n\n[workspace]\n",
+            workspace.join("order-runtime").display()
         );
         domain.write("Cargo.toml", &manifest);
         // The same versions: nothing is fetched, and what is compiled already is used.

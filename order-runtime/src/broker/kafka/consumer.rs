@@ -10,13 +10,7 @@ use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::error;
 
-use super::{
-    inbox::Inbox,
-    inquirer::Inquirer,
-    member::Shared,
-    poller::Poller,
-    settings,
-};
+use super::{inbox::Inbox, inquirer::Inquirer, member::Shared, poller::Poller, settings};
 use crate::{
     broker::{BrokerError, Consumer, ConsumerEvent, PartitionId, RecordBatch},
     config::KafkaConfig,
@@ -45,9 +39,7 @@ impl KafkaConsumer {
     ///
     /// # Errors
     /// When librdkafka does not take the properties; nothing has been started then.
-    pub fn start(
-        config: &KafkaConfig,
-    ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<ConsumerEvent>), BrokerError> {
+    pub fn start(config: &KafkaConfig) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<ConsumerEvent>), BrokerError> {
         let inquirer = Arc::new(Inquirer::new(config)?);
         settings::check(config).map_err(|mut errors| errors.swap_remove(0))?;
         let (events, receiver) = mpsc::unbounded_channel();

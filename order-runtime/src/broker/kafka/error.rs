@@ -8,7 +8,9 @@ use crate::config::KafkaConfig;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
     /// A property that librdkafka refuses. Its value may be a secret and is not shown.
-    #[error("librdkafka does not take the value of `{property}`; see its CONFIGURATION.md, and `config` for where it is set")]
+    #[error(
+        "librdkafka does not take the value of `{property}`; see its CONFIGURATION.md, and `config` for where it is set"
+    )]
     Property {
         /// The property's own name.
         property: String,

@@ -10,8 +10,7 @@ use std::{
 };
 
 use rdkafka::{
-    TopicPartitionList,
-    bindings as sys,
+    TopicPartitionList, bindings as sys,
     client::{Client, ClientContext},
     message::BorrowedMessage,
 };
@@ -47,9 +46,8 @@ impl<'m> Iterator for MessageHeaders<'m> {
         }
         let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) = (ptr::null(), ptr::null(), 0);
         // SAFETY: the list belongs to the message, which outlives 'm; an index behind the last answers an error.
-        let error = unsafe {
-            sys::rd_kafka_header_get_all(self.list, self.next, &raw mut name, &raw mut value, &raw mut size)
-        };
+        let error =
+            unsafe { sys::rd_kafka_header_get_all(self.list, self.next, &raw mut name, &raw mut value, &raw mut size) };
         if error != NO_ERROR {
             return None;
         }
@@ -110,13 +108,7 @@ pub(super) fn known_log_end<C: ClientContext>(client: &Client<C>, topic: &str, p
     let (mut low, mut high) = (-1, -1);
     // SAFETY: the client is alive; the topic is a C string; both results are written before the call returns.
     let error = unsafe {
-        sys::rd_kafka_get_watermark_offsets(
-            client.native_ptr(),
-            topic.as_ptr(),
-            partition,
-            &raw mut low,
-            &raw mut high,
-        )
+        sys::rd_kafka_get_watermark_offsets(client.native_ptr(), topic.as_ptr(), partition, &raw mut low, &raw mut high)
     };
     (error == NO_ERROR && high >= 0).then_some(high)
 }

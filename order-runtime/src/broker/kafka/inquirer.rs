@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{ffi, settings, voice::Voice};
 use crate::{
-    broker::{PartitionId, PartitionOffer, BrokerError, embedded},
+    broker::{BrokerError, PartitionId, PartitionOffer, embedded},
     config::KafkaConfig,
 };
 
@@ -80,10 +80,8 @@ impl Inquirer {
     /// # Errors
     /// When no broker answers within five seconds.
     pub fn identity(&self) -> Result<Identity, BrokerError> {
-        let topics = self
-            .client
-            .fetch_metadata(None, ANSWER)
-            .map_err(|error| BrokerError::unreachable(&self.config, error))?;
+        let topics =
+            self.client.fetch_metadata(None, ANSWER).map_err(|error| BrokerError::unreachable(&self.config, error))?;
         // The embedded broker's own id is a memory address; it names itself by a topic, since the protocol leaves no
         // other place.
         if let Some(id) = topics.topics().iter().find_map(|topic| embedded::identity(topic.name())) {
@@ -140,8 +138,10 @@ impl Inquirer {
             .client
             .committed_offsets(wanted, ANSWER)
             .map_err(|error| BrokerError::request("for committed offsets", error))?;
-        let committed: HashMap<_, _> =
-            ffi::committed(&committed).into_iter().map(|found| ((found.topic.clone(), found.partition), found)).collect();
+        let committed: HashMap<_, _> = ffi::committed(&committed)
+            .into_iter()
+            .map(|found| ((found.topic.clone(), found.partition), found))
+            .collect();
         partitions
             .iter()
             .map(|(topic, partition)| {

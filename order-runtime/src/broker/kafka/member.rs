@@ -28,12 +28,12 @@ use tokio::{
 use tracing::{debug, error, warn};
 
 use super::{inbox::Inbox, inquirer::Inquirer, voice::Voice};
-use crate::broker::{ConsumerEvent, PartitionId, PartitionOffer, BrokerError, Start};
+use crate::broker::{BrokerError, ConsumerEvent, PartitionId, PartitionOffer, Start};
 
 /// The engine answers within this time, or the process cannot go on: it waits for its store no longer than for a session.
-const ENGINE_ANSWERS: Duration = Duration::from_secs(240);
+const ENGINE_ANSWERS: Duration = Duration::from_mins(4);
 /// Questions to the cluster about partitions that come are repeated for so long; below the default poll interval of 300 s.
-const CLUSTER_ANSWERS: Duration = Duration::from_secs(240);
+const CLUSTER_ANSWERS: Duration = Duration::from_mins(4);
 /// The thread that polls is expected to come round within this time.
 const ROUND: Duration = Duration::from_secs(30);
 
@@ -138,11 +138,11 @@ pub(super) struct Member {
 impl Member {
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
         let names = names(list);
-        let Some(offers) = self.offers(&names) else { return self.refuse(consumer) };
+        let Some(offers) = self.offers(&names) else { return Self::refuse(consumer) };
         let ends: Vec<i64> = offers.iter().map(|offer| offer.log_end).collect();
         let ids: Vec<PartitionId> = offers.iter().map(|offer| offer.id.clone()).collect();
         let Some(starts) = self.ask(|answer| ConsumerEvent::Assigned { partitions: offers, answer }) else {
-            return self.refuse(consumer);
+            return Self::refuse(consumer);
         };
 
         let mut assignment = TopicPartitionList::with_capacity(names.len());
@@ -208,7 +208,7 @@ impl Member {
     }
 
     /// Ends a rebalance without taking anything, which librdkafka wants to be told.
-    fn refuse(&self, consumer: &BaseConsumer<Self>) {
+    fn refuse(consumer: &BaseConsumer<Self>) {
         let none = TopicPartitionList::new();
         let told = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(&none),
@@ -342,9 +342,8 @@ impl ConsumerContext for Member {
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         match result {
-            Ok(()) => {}
-            // Nothing was stored since the last commit.
-            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            // Without an offset: nothing was stored since the last commit.
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
             Err(error) => {
                 if self.shared.voice.due("commit") {
                     warn!(%error, "offsets are not committed; positions in the store count, so nothing is repeated by that");

@@ -317,7 +317,9 @@ impl Polled<'_> {
         let sought = list
             .add_partition_offset(&id.topic, id.partition, Offset::Offset(offset))
             .and_then(|()| self.consumer.seek_partitions(list, SEEK))
-            .and_then(|list| list.elements().iter().try_for_each(rdkafka::topic_partition_list::TopicPartitionListElem::error));
+            .and_then(|list| {
+                list.elements().iter().try_for_each(rdkafka::topic_partition_list::TopicPartitionListElem::error)
+            });
         match sought {
             Ok(()) => {
                 inbox.sought();
@@ -349,9 +351,9 @@ impl Polled<'_> {
         let member = self.consumer.context();
         match error {
             KafkaError::MessageConsumptionFatal(code) => member.fatal(format!("librdkafka has failed: {code}")),
-            KafkaError::MessageConsumption(
-                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
-            ) => self.out_of_range(),
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                self.out_of_range()
+            }
             KafkaError::MessageConsumption(
                 RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
             ) => self.find_missing(),
@@ -419,7 +421,7 @@ impl Polled<'_> {
     /// Leaves the group: gives partitions back, which drains them, and hands in their offsets.
     fn leave(&mut self) {
         self.consumer.unsubscribe();
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while Instant::now() < deadline {
             self.poller.shared.beat();
             self.poller.shared.flush_stored(self.consumer);

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::{settings, voice::Voice};
 use crate::{
-    broker::{Acknowledged, OutgoingRecord, PublishError, BrokerError, Publisher},
+    broker::{Acknowledged, BrokerError, OutgoingRecord, PublishError, Publisher},
     config::KafkaConfig,
 };
 
@@ -76,7 +76,9 @@ impl KafkaPublisher {
         let producer = self.producer.lock().clone();
         let flushed = tokio::task::spawn_blocking(move || producer.flush(limit)).await;
         if !matches!(flushed, Ok(Ok(()))) {
-            warn!("not every record was acknowledged in time; those lie in the store and are published at the next start");
+            warn!(
+                "not every record was acknowledged in time; those lie in the store and are published at the next start"
+            );
         }
     }
 }
@@ -206,7 +208,8 @@ mod tests {
 
     #[test]
     fn every_header_leaves_whatever_its_name() {
-        let owned = headers(&[(b"a".to_vec(), Some(b"1".to_vec())), (b"a".to_vec(), None), (vec![0xff], Some(vec![7]))]);
+        let owned =
+            headers(&[(b"a".to_vec(), Some(b"1".to_vec())), (b"a".to_vec(), None), (vec![0xff], Some(vec![7]))]);
         let seen: Vec<_> =
             owned.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect();
         assert_eq!(

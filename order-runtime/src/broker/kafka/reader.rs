@@ -11,7 +11,11 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use super::{ffi, inquirer::{Inquirer, Quiet}, settings};
+use super::{
+    ffi,
+    inquirer::{Inquirer, Quiet},
+    settings,
+};
 use crate::{
     broker::{BrokerError, RecordBatch},
     config::KafkaConfig,
@@ -64,7 +68,7 @@ impl TopicReader {
     ///
     /// # Errors
     /// When nothing arrives for 30 seconds, or the brokers refuse.
-    pub fn next(&mut self) -> Result<Option<(i32, RecordBatch)>, BrokerError> {
+    pub fn next_record(&mut self) -> Result<Option<(i32, RecordBatch)>, BrokerError> {
         let deadline = Instant::now() + SILENCE;
         while !self.ends.is_empty() {
             match self.consumer.poll(Duration::from_millis(100)) {

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use super::{Inquirer, KafkaConsumer, KafkaPublisher, TopicReader};
 use crate::{
     broker::{
-        BrokerError, Consumer, ConsumerEvent, OutgoingRecord, PartitionId, PartitionOffer, Publisher, RecordBatch, Start,
-        embedded::EmbeddedBroker,
+        BrokerError, Consumer, ConsumerEvent, OutgoingRecord, PartitionId, PartitionOffer, Publisher, RecordBatch,
+        Start, embedded::EmbeddedBroker,
     },
     config::{Config, KafkaConfig},
 };
@@ -153,9 +153,8 @@ async fn a_partition_that_is_refused_delivers_nothing_until_it_is_sought() {
     publish(&config, 0, &["a"]).await;
     publish(&config, 1, &["b"]).await;
     let mut engine = Engine::join(&config);
-    let offers = engine
-        .assigned(|offer| if offer.id.partition == 0 { Start::Paused } else { Start::At(offer.log_start) })
-        .await;
+    let offers =
+        engine.assigned(|offer| if offer.id.partition == 0 { Start::Paused } else { Start::At(offer.log_start) }).await;
     let (zero, one) = (number(&offers, 0).id.clone(), number(&offers, 1).id.clone());
     engine.take(&one, 1).await;
     assert!(engine.consumer.take(&zero, 10, 1 << 20).is_empty());
@@ -212,7 +211,7 @@ async fn a_reader_sees_what_was_there_when_it_began() {
             let mut reader = TopicReader::open(&config, "things").expect("the topic is there");
             assert_eq!(reader.at_most(), 3);
             let mut found = Vec::new();
-            while let Some((partition, batch)) = reader.next().expect("the broker answers") {
+            while let Some((partition, batch)) = reader.next_record().expect("the broker answers") {
                 let record = batch.get(0).expect("one record");
                 assert_eq!((record.key, record.header("kind")), (Some(&b"key"[..]), Some(&b"test"[..])));
                 found.push((partition, record.offset));

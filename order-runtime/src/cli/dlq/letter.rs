@@ -64,19 +64,12 @@ impl Letter {
             attempts: text("dlq-attempts"),
             replays: text("dlq-replays"),
             origin: Origin { topic: text("dlq-topic"), partition: text("dlq-partition"), offset: text("dlq-offset") },
-            at: Origin {
-                topic: topic.to_owned(),
-                partition: partition.to_string(),
-                offset: record.offset.to_string(),
-            },
+            at: Origin { topic: topic.to_owned(), partition: partition.to_string(), offset: record.offset.to_string() },
             time: record.time(),
             record: Original {
                 key: record.key.map(<[u8]>::to_vec),
                 payload: record.payload.map(<[u8]>::to_vec),
-                headers: record
-                    .headers()
-                    .map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)))
-                    .collect(),
+                headers: record.headers().map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec))).collect(),
             },
         }
     }
@@ -129,8 +122,7 @@ mod tests {
 
     fn letter(reason: &str, event: &str, at: i64) -> Letter {
         let mut batch = RecordBatch::default();
-        let headers =
-            [(&b"dlq-reason"[..], Some(reason.as_bytes())), (&b"dlq-event-name"[..], Some(event.as_bytes()))];
+        let headers = [(&b"dlq-reason"[..], Some(reason.as_bytes())), (&b"dlq-event-name"[..], Some(event.as_bytes()))];
         batch.push(1, Some(at), None, None, headers);
         Letter::of("dlq", 0, &batch.get(0).expect("one record"))
     }

@@ -35,7 +35,7 @@ fn read(context: &Context, mut each: impl FnMut(Letter) -> bool) -> Result<(), F
     let mut reader = TopicReader::open(&context.config.kafka, topic)?;
     let all = reader.at_most();
     let mut seen = 0_u64;
-    while let Some((partition, batch)) = reader.next()? {
+    while let Some((partition, batch)) = reader.next_record()? {
         seen += 1;
         if seen.is_multiple_of(1_000) {
             context.output.progress(format!("{seen} of at most {all} dead letters"));

@@ -67,7 +67,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     if !context.yes && !output::agrees(&format!("replay {} dead letters?", letters.len())) {
         return Err(Failure::wrong_use("nothing is replayed without a yes; give --yes, or look first with --dry-run"));
     }
-    context.block_on(async {
+    super::super::block_on(async {
         let publisher = KafkaPublisher::new(&context.config.kafka)?;
         let mut sender = Sender::new(publisher, arguments.rate);
         for letter in letters {

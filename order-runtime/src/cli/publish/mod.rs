@@ -47,7 +47,10 @@ pub(super) struct Arguments {
 }
 
 fn positive(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0).ok_or_else(|| "a number above 0 is expected".to_owned())
+    text.parse()
+        .ok()
+        .filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
+        .ok_or_else(|| "a number above 0 is expected".to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -70,9 +73,9 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, F
                     .map_err(|error| Failure::failed(format!("the file {path} cannot be read: {error}")))?,
                 None => data.clone(),
             };
-            let accepted = intake
-                .data(event, &data, arguments.key.as_deref())
-                .map_err(|violations| Failure::failed(format!("the event is not published:\n{}", listed(&violations))))?;
+            let accepted = intake.data(event, &data, arguments.key.as_deref()).map_err(|violations| {
+                Failure::failed(format!("the event is not published:\n{}", listed(&violations)))
+            })?;
             publish_one(context, accepted)
         }
         (None, ..) => Err(Failure::wrong_use("name an event, or give --sample")),
@@ -82,7 +85,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, F
 fn publish_one(context: &Context, Accepted { id, record }: Accepted) -> Result<ExitCode, Failure> {
     let key = record.key.as_deref().map(|key| String::from_utf8_lossy(key).into_owned());
     let topic = record.topic.clone();
-    context.block_on(async {
+    super::block_on(async {
         let mut sender = open(context, None).await?;
         let place = sender.send_one(record).await.map_err(Failure::failed)?;
         let result = serde_json::json!({
@@ -98,7 +101,7 @@ fn publish_one(context: &Context, Accepted { id, record }: Accepted) -> Result<E
 
 /// Publishes what is right of standard input, and says of each other line what is wrong with it.
 fn publish_lines(context: &Context, intake: &Intake, arguments: &Arguments, event: &str) -> Result<ExitCode, Failure> {
-    context.block_on(async {
+    super::block_on(async {
         let mut sender = open(context, arguments.rate).await?;
         let mut wrong = 0_u64;
         for (number, line) in (1_u64..).zip(BufReader::new(io::stdin()).split(b'\n')) {
@@ -131,7 +134,7 @@ fn publish_sample(context: &Context, intake: &Intake, arguments: &Arguments, cou
     let seed = arguments.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
     let mix = Mix { bad: arguments.bad_rate, duplicates: arguments.duplicate_rate };
     let mut sample = Sample::new(intake, life, seed, count, mix);
-    context.block_on(async {
+    super::block_on(async {
         let mut sender = open(context, arguments.rate).await?;
         let mut sent = 0_u64;
         while let Some(record) = sample.next().map_err(Failure::failed)? {

@@ -204,7 +204,8 @@ mod tests {
     }
 
     fn life(index: u64, random: &mut Random<'_>) -> Vec<SampleEvent> {
-        let event = || SampleEvent { name: "ThingHappened", key: index.to_string(), data: format!(r#"{{"n":{index}}}"#) };
+        let event =
+            || SampleEvent { name: "ThingHappened", key: index.to_string(), data: format!(r#"{{"n":{index}}}"#) };
         (0..=random.below(3)).map(|_| event()).collect()
     }
 

@@ -41,7 +41,7 @@ static PROCESSORS: [ProcessorEntry; 4] = [
     processor("Added", POLICY),
     processor(
         "Patient",
-        RetryPolicy { backoff: Duration::from_secs(60), backoff_max: Duration::from_secs(60), ..POLICY },
+        RetryPolicy { backoff: Duration::from_mins(1), backoff_max: Duration::from_mins(1), ..POLICY },
     ),
     processor("Parked", RetryPolicy { retries: 0, on_exhausted: OnExhausted::ParkKey, ..POLICY }),
     processor("Stopping", RetryPolicy { retries: 0, on_exhausted: OnExhausted::Stop, ..POLICY }),
@@ -157,9 +157,9 @@ impl Rig {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(10), waited).await.is_err() {
-            panic!("{what} did not come true; {:?}, {:?}", self.stats(), self.engine.operations().partitions());
-        }
+        let came_true = tokio::time::timeout(Duration::from_secs(10), waited).await.is_ok();
+        let partitions = self.engine.operations().partitions();
+        assert!(came_true, "{what} did not come true; {:?}, {partitions:?}", self.stats());
     }
 
     /// Waits until every record has been taken and nothing waits.

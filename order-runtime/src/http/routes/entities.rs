@@ -39,9 +39,9 @@ pub(in crate::http) async fn one(State(app): State<App>, Path(id): Path<String>)
 pub(in crate::http) async fn history(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let ring = app.store.ring(ring_key_of(id.as_bytes())).await.map_err(|error| Problem::store_away(&error))?;
     let ring = ring.map(Ring::from_bytes).ok_or_else(|| nothing(&app))?;
-    let events = ring.iter().map(|entry| {
-        json!({"eventId": entry.id, "eventName": entry.name, "outcome": entry.fate.as_str(), "at": entry.at})
-    });
+    let events = ring.iter().map(
+        |entry| json!({"eventId": entry.id, "eventName": entry.name, "outcome": entry.fate.as_str(), "at": entry.at}),
+    );
     Ok(Json(events.collect()))
 }
 

@@ -46,8 +46,12 @@ pub(in crate::http) async fn publish(
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
     };
     let array = body.trim_ascii_start().starts_with(b"[");
-    let events = intake::split(&body)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: line {}, column {}", error.line(), error.column())))?;
+    let events = intake::split(&body).map_err(|error| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("the body is not JSON: line {}, column {}", error.line(), error.column()),
+        )
+    })?;
     if events.len() > MOST {
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("send at most {MOST} events at once")));
     }
@@ -56,17 +60,15 @@ pub(in crate::http) async fn publish(
     for (index, event) in events.iter().enumerate() {
         match intake.event(event.get().as_bytes(), parameters.key.as_deref()) {
             Ok(event) => accepted.push(event),
-            Err(violations) => errors.extend(
-                violations.into_iter().map(|violation| Pointed { index: array.then_some(index), violation }),
-            ),
+            Err(violations) => errors
+                .extend(violations.into_iter().map(|violation| Pointed { index: array.then_some(index), violation })),
         }
     }
     if !errors.is_empty() {
         let detail = "nothing is published; `errors` names everything that is wrong";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_errors(errors));
     }
-    let (ids, records): (Vec<_>, Vec<_>) =
-        accepted.into_iter().map(|Accepted { id, record }| (id, record)).unzip();
+    let (ids, records): (Vec<_>, Vec<_>) = accepted.into_iter().map(|Accepted { id, record }| (id, record)).unzip();
     for result in app.publisher.publish(records).await {
         if let Err(error) = result {
             tracing::warn!(%error, "an event that came over HTTP is not published");

@@ -35,8 +35,13 @@ fn text(app: &App) -> String {
     );
     let mut events = Vec::new();
     for (entry, counts) in app.registry.processors().iter().zip(app.operations.processors()) {
-        for (outcome, count) in [("ok", counts.ok), ("dead_lettered", counts.dead_lettered), ("retried", counts.retried)] {
-            events.push((format!(r#"{{event="{}",version="{}",outcome="{outcome}"}}"#, entry.event, entry.version), count));
+        for (outcome, count) in
+            [("ok", counts.ok), ("dead_lettered", counts.dead_lettered), ("retried", counts.retried)]
+        {
+            events.push((
+                format!(r#"{{event="{}",version="{}",outcome="{outcome}"}}"#, entry.event, entry.version),
+                count,
+            ));
         }
     }
     family(&format!("{name}_events_total"), "counter", "Events by what became of an attempt.", &events);

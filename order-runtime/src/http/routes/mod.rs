@@ -9,8 +9,7 @@ mod page;
 mod stats;
 
 use axum::{
-    Router,
-    middleware,
+    Router, middleware,
     routing::{get, post},
 };
 

@@ -48,16 +48,21 @@ fn html(app: &App) -> String {
     }
     let lag = stats.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
     let rate = format!("{:.1}", stats.per_second);
-    table(&mut out, "Since the start", &["consumed", "ok", "skipped", "waiting", "dead letters", "retried", "per second", "lag"], [vec![
-        stats.consumed.to_string(),
-        stats.ok.to_string(),
-        stats.skipped.to_string(),
-        stats.waiting.to_string(),
-        stats.dead_lettered.to_string(),
-        stats.retried.to_string(),
-        rate,
-        lag,
-    ]]);
+    table(
+        &mut out,
+        "Since the start",
+        &["consumed", "ok", "skipped", "waiting", "dead letters", "retried", "per second", "lag"],
+        [vec![
+            stats.consumed.to_string(),
+            stats.ok.to_string(),
+            stats.skipped.to_string(),
+            stats.waiting.to_string(),
+            stats.dead_lettered.to_string(),
+            stats.retried.to_string(),
+            rate,
+            lag,
+        ]],
+    );
     let partitions = app.operations.partitions().into_iter().map(|view| {
         vec![
             format!("{}/{}", view.topic, view.partition),
@@ -69,7 +74,12 @@ fn html(app: &App) -> String {
             view.waiting_events.to_string(),
         ]
     });
-    table(&mut out, "Partitions", &["partition", "state", "why", "position", "lag", "waiting keys", "waiting events"], partitions);
+    table(
+        &mut out,
+        "Partitions",
+        &["partition", "state", "why", "position", "lag", "waiting keys", "waiting events"],
+        partitions,
+    );
     let processors = app.registry.processors().iter().zip(app.operations.processors()).map(|(entry, counts)| {
         vec![
             format!("{} v{}", entry.event, entry.version),

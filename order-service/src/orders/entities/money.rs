@@ -146,8 +146,20 @@ mod tests {
     #[test]
     fn what_would_be_rounded_or_is_no_number_is_refused() {
         let long = format!("\"0.{}\"", "1".repeat(30));
-        let bad =
-            [&long, "\"\"", "\"ten\"", "\"1_000\"", "\" 1\"", "null", "true", "\"1.\"", "\"+1\"", "1e999", "\"0x10\"", "{}"];
+        let bad = [
+            &long,
+            "\"\"",
+            "\"ten\"",
+            "\"1_000\"",
+            "\" 1\"",
+            "null",
+            "true",
+            "\"1.\"",
+            "\"+1\"",
+            "1e999",
+            "\"0x10\"",
+            "{}",
+        ];
         for json in bad {
             assert!(money(json).is_err(), "{json}: {:?}", money(json));
         }

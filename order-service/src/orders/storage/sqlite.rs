@@ -31,7 +31,8 @@ impl SqliteEntity for Order {
     fn save(db: &Connection, change: &Change<Self>) -> rusqlite::Result<usize> {
         let Row { value, version, created_at, updated_at } = &change.row;
         if change.expected == 0 {
-            let items = serde_json::to_string(&value.items).map_err(|error| Error::ToSqlConversionFailure(error.into()))?;
+            let items =
+                serde_json::to_string(&value.items).map_err(|error| Error::ToSqlConversionFailure(error.into()))?;
             return db
                 .prepare_cached(
                     "INSERT INTO orders VALUES (:order_id, :customer_id, :currency, :total, :status, :items, :carrier,
@@ -78,7 +79,8 @@ impl SqliteEntity for Order {
              ORDER BY order_id LIMIT :limit",
         )?;
         let after = page.after.as_deref().unwrap_or_default();
-        let rows = statement.query_map(named_params! {":after": after, ":status": status, ":limit": page.limit}, order)?;
+        let rows =
+            statement.query_map(named_params! {":after": after, ":status": status, ":limit": page.limit}, order)?;
         rows.collect()
     }
 }

@@ -50,7 +50,10 @@ mod tests {
     async fn a_forbidden_step_leaves_the_order_as_it_is() {
         let mut orders = Orders(Some(order(Status::Delivered)));
         let refused = USECASE_CancelOrder(input(), &mut orders).await.unwrap_err();
-        assert_eq!(refused, CancelOrderError::Forbidden(ForbiddenStep { from: Status::Delivered, to: Status::Cancelled }));
+        assert_eq!(
+            refused,
+            CancelOrderError::Forbidden(ForbiddenStep { from: Status::Delivered, to: Status::Cancelled })
+        );
         assert_eq!(orders.0, Some(order(Status::Delivered)));
     }
 

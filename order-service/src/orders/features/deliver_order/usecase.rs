@@ -50,7 +50,10 @@ mod tests {
     async fn a_forbidden_step_leaves_the_order_as_it_is() {
         let mut orders = Orders(Some(order(Status::Delivered)));
         let refused = USECASE_DeliverOrder(input(), &mut orders).await.unwrap_err();
-        assert_eq!(refused, DeliverOrderError::Forbidden(ForbiddenStep { from: Status::Delivered, to: Status::Delivered }));
+        assert_eq!(
+            refused,
+            DeliverOrderError::Forbidden(ForbiddenStep { from: Status::Delivered, to: Status::Delivered })
+        );
         assert_eq!(orders.0, Some(order(Status::Delivered)));
     }
 

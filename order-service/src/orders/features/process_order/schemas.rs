@@ -22,6 +22,7 @@ pub struct INPUT_ProcessOrder {
     pub total: Money,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "garde passes the context, which is nothing here, like that")]
 fn three_letters(currency: &str, (): &()) -> garde::Result {
     let fits = currency.len() == 3 && currency.bytes().all(|letter| letter.is_ascii_uppercase());
     if fits { Ok(()) } else { Err(garde::Error::new("is not a code of three upper-case letters")) }
@@ -71,7 +72,8 @@ mod tests {
 
     #[test]
     fn a_wrong_type_is_named_by_its_path() {
-        let with = |items: &str| format!(r#"{{"orderId":"o","customerId":"c","currency":"EUR","total":1,"items":{items}}}"#);
+        let with =
+            |items: &str| format!(r#"{{"orderId":"o","customerId":"c","currency":"EUR","total":1,"items":{items}}}"#);
         assert_eq!(paths(&with(r#"[{"sku":"A","quantity":1.5,"unitPrice":1}]"#)), ["$.items[0].quantity"]);
         assert_eq!(paths(&with(r#"[{"sku":"A","quantity":1,"unitPrice":"x"}]"#)), ["$.items[0].unitPrice"]);
         assert_eq!(paths(&with("[]")), ["$.items"]);
