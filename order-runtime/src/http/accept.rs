@@ -16,14 +16,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use super::layers::HEAD_BYTES;
+
 /// Connections at once; further ones are closed.
 const CONNECTIONS: usize = 512;
 /// How long a whole head may take, and how long a connection may be idle.
 const HEAD: Duration = Duration::from_secs(10);
 /// How long a client may not read what it is sent.
 const WRITE: Duration = Duration::from_secs(20);
-/// A head of more bytes is answered with 431.
-const HEAD_BYTES: usize = 32 * 1024;
 /// A head of more headers is answered with 431.
 const HEADERS: usize = 64;
 /// How long requests under way may take when the service ends.
@@ -83,6 +83,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, ended: 
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_BYTES)
+        .max_header_size(HEAD_BYTES)
         .max_headers(HEADERS)
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
     tokio::pin!(connection);

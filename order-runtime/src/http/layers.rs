@@ -9,6 +9,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use http_body_util::{BodyExt, LengthLimitError};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::{
@@ -26,30 +27,39 @@ use crate::config::{Config, is_loopback};
 
 /// The largest body: a thousand events.
 const BODY_BYTES: usize = 1024 * 1024;
+/// The longest header, its name included.
+const HEADER_BYTES: usize = 16 * 1024;
+/// All headers together; the parser, which reads on before it measures, is not that strict.
+pub(super) const HEAD_BYTES: usize = 32 * 1024;
 /// The longest target of a request.
 const TARGET_BYTES: usize = 8 * 1024;
-/// How long an answer may take, its request's body included.
+/// How long a body may take as a whole, however steadily it drips.
+const BODY: Duration = Duration::from_secs(10);
+/// How long an answer may take from there.
 const ANSWER: Duration = Duration::from_secs(15);
 
 /// The routes behind all layers; the last one here is the first that a request meets.
 pub(super) fn around(routes: Router, app: &App) -> Router {
     let config = &app.config;
-    let mut router = routes.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ANSWER));
+    let mut router = routes.layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER));
     if config.http.gzip {
         router =
             router.layer(CompressionLayer::new().quality(CompressionLevel::Precise(5)).compress_when(worth_it(config)));
     }
-    router = router.layer(RequestBodyLimitLayer::new(BODY_BYTES)).layer(middleware::map_response(as_problem));
+    router = router
+        .layer(middleware::from_fn(with_whole_body))
+        .layer(RequestBodyLimitLayer::new(BODY_BYTES))
+        .layer(middleware::map_response(as_problem))
+        .layer(CatchPanicLayer::custom(panicked));
     if config.http.cors {
         router = router.layer(cors(config));
     }
-    router = router.layer(middleware::map_response(secure));
     if config.http.https_redirect {
         router = router.layer(middleware::from_fn(to_https));
     }
     router
         .layer(middleware::from_fn_with_state(app.clone(), well_formed))
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::map_response(secure))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
 }
@@ -65,11 +75,10 @@ async fn well_formed(State(app): State<App>, request: Request, next: Next) -> Re
         return Problem::new(StatusCode::URI_TOO_LONG, "the target is longer than 8 KiB").into_response();
     }
     let headers = request.headers();
-    // Two framings of one body are how requests are smuggled past a proxy.
-    if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
-        return Problem::new(StatusCode::BAD_REQUEST, "the body has two lengths")
-            .with_header(header::CONNECTION, HeaderValue::from_static("close"))
-            .into_response();
+    let sizes = || headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    if sizes().any(|size| size > HEADER_BYTES) || sizes().sum::<usize>() > HEAD_BYTES {
+        let detail = "a header is longer than 16 KiB, or all together are longer than 32 KiB";
+        return Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, detail).into_response();
     }
     if headers.contains_key(header::CONTENT_ENCODING) {
         return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body without a content encoding")
@@ -84,7 +93,28 @@ async fn well_formed(State(app): State<App>, request: Request, next: Next) -> Re
         // The name is not repeated: it is the sender's choice.
         return Problem::new(StatusCode::BAD_REQUEST, "the host is not one of APP_TRUSTED_HOSTS").into_response();
     }
-    next.run(request).await
+    // A length beside chunks is how requests are smuggled past a proxy: hyper drops the length, so whoever sends
+    // chunks gets no second request on the connection (RFC 9112, section 6.3).
+    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let mut response = next.run(request).await;
+    if chunked {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Takes the whole body before a route sees the request: every route has the same limits on it.
+async fn with_whole_body(request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    match tokio::time::timeout(BODY, body.collect()).await {
+        Ok(Ok(body)) => next.run(Request::from_parts(head, body.to_bytes().into())).await,
+        Ok(Err(error)) => {
+            let limit = error.into_inner().is::<LengthLimitError>();
+            if limit { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST }.into_response()
+        }
+        // The rest of the body would be taken for the next request.
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, [(header::CONNECTION, "close")]).into_response(),
+    }
 }
 
 /// Sends plain HTTP to https: same host, path and query.
@@ -138,12 +168,15 @@ async fn as_problem(response: Response) -> Response {
         StatusCode::NOT_FOUND => "there is nothing here; GET / lists what there is",
         StatusCode::METHOD_NOT_ALLOWED => "the route does not know this method",
         StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than 1 MiB",
-        StatusCode::REQUEST_TIMEOUT => "the request has taken more than 15 s",
+        StatusCode::REQUEST_TIMEOUT => "the body has taken more than 10 s",
+        StatusCode::GATEWAY_TIMEOUT => "the answer has taken more than 15 s",
         _ => status.canonical_reason().unwrap_or("the request has failed"),
     };
     let mut problem = Problem::new(status, detail).into_response();
-    if let Some(allow) = response.headers().get(header::ALLOW) {
-        problem.headers_mut().insert(header::ALLOW, allow.clone());
+    for name in [header::ALLOW, header::CONNECTION] {
+        if let Some(value) = response.headers().get(&name) {
+            problem.headers_mut().insert(name, value.clone());
+        }
     }
     problem
 }

@@ -1,0 +1,80 @@
+//! Who may change something.
+
+use super::*;
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+async fn pause(served: &Served, request: request::Builder) -> Answer {
+    served.send(empty(request)).await
+}
+
+fn asked() -> request::Builder {
+    post("/consumer/pause")
+}
+
+#[tokio::test]
+async fn consumption_is_paused_and_resumed() {
+    let served = Served::with(&[]).await;
+    assert_eq!(served.post("/consumer/pause", "").await.json(), serde_json::json!({"paused": true}));
+    assert!(served.shown.paused.load(Ordering::Relaxed));
+    assert_eq!(served.post("/consumer/resume", "").await.json(), serde_json::json!({"paused": false}));
+    assert!(!served.shown.paused.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn without_a_token_only_this_machine_may() {
+    let served = Served::with(&[]).await;
+    let stranger = pause(&served, from_elsewhere(asked())).await;
+    assert!(stranger.problem(403).contains("clients of the same machine only"));
+    for name in ["forwarded", "x-forwarded-for", "x-real-ip"] {
+        let passed_on = pause(&served, asked().header(name, "192.0.2.7")).await;
+        passed_on.problem(403);
+    }
+    assert!(!served.shown.paused.load(Ordering::Relaxed));
+    let reading = served.send(empty(from_elsewhere(get("/stats")))).await;
+    assert_eq!(reading.status, StatusCode::OK, "reading is for everybody who may connect");
+}
+
+#[tokio::test]
+async fn with_a_token_only_who_has_it_may() {
+    let served = Served::with(&[("APP_ADMIN_TOKEN", TOKEN)]).await;
+    let none = pause(&served, asked()).await;
+    let said = none.problem(401);
+    assert_eq!(none.header("www-authenticate"), "Bearer");
+    let prefix = format!("Bearer {}", &TOKEN[1..]);
+    for wrong in ["Bearer wrong", "Bearer", "", "Basic abc", &prefix, TOKEN] {
+        let answer = pause(&served, asked().header(header::AUTHORIZATION, wrong)).await;
+        assert_eq!(answer.problem(401), said, "missing and wrong are told alike: {wrong}");
+    }
+    for scheme in ["Bearer", "bearer"] {
+        let right = from_elsewhere(asked()).header(header::AUTHORIZATION, format!("{scheme} {TOKEN}"));
+        assert_eq!(pause(&served, right).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn production_needs_a_token() {
+    let production = [("PRODUCTION_ENV", "true"), ("KAFKA_BROKER_URL", "localhost:9092"), ("APP_HOST", "127.0.0.1")];
+    let served = Served::with(&production).await;
+    assert!(pause(&served, asked()).await.problem(403).contains("APP_ADMIN_TOKEN"));
+    served.post("/events", "{}").await.problem(403);
+}
+
+#[tokio::test]
+async fn pages_of_others_may_not() {
+    let served = Served::with(&[("APP_ADMIN_TOKEN", TOKEN)]).await;
+    let with_token = || asked().header(header::AUTHORIZATION, format!("Bearer {TOKEN}"));
+    for (name, value) in [
+        ("origin", "http://evil.example"),
+        ("origin", "null"),
+        ("origin", "http://localhost:9999"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        let answer = pause(&served, with_token().header(name, value)).await;
+        assert_eq!(answer.problem(403), "the request comes from a page of another origin", "{name}: {value}");
+    }
+    for (name, value) in [("origin", "http://localhost:8000"), ("sec-fetch-site", "same-origin")] {
+        assert_eq!(pause(&served, with_token().header(name, value)).await.status, StatusCode::OK, "{name}: {value}");
+    }
+}

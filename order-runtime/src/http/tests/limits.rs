@@ -1,0 +1,82 @@
+//! How much a request may be, and what becomes of one that fails.
+
+use std::{convert::Infallible, time::Duration};
+
+use bytes::Bytes;
+use futures_util::stream;
+
+use super::*;
+
+#[tokio::test]
+async fn long_targets_are_refused() {
+    let served = Served::with(&[]).await;
+    let target = |length: usize| format!("/{}", "a".repeat(length - 1));
+    served.get(&target(8 * 1024)).await.problem(404);
+    assert_eq!(served.get(&target(8 * 1024 + 1)).await.problem(414), "the target is longer than 8 KiB");
+}
+
+#[tokio::test]
+async fn large_bodies_are_refused_on_every_route() {
+    let served = Served::with(&[]).await;
+    let megabyte = Bytes::from(vec![b' '; 1024 * 1024]);
+    for target in ["/events", "/consumer/pause", "/nothing"] {
+        let announced = post(target).header(header::CONTENT_LENGTH, megabyte.len() + 1);
+        served
+            .send(announced.body(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>())).unwrap())
+            .await
+            .problem(413);
+        // Without a length, as chunks.
+        let chunks = [megabyte.clone(), Bytes::from_static(b" ")].map(Ok::<_, Infallible>);
+        let chunked = post(target).body(Body::from_stream(stream::iter(chunks))).expect("a request");
+        assert_eq!(served.send(chunked).await.problem(413), "the body is larger than 1 MiB", "{target}");
+    }
+    let fits = served.send(post("/events").body(Body::from(megabyte)).expect("a request")).await;
+    fits.problem(400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_drip_are_cut_off() {
+    let served = Served::with(&[]).await;
+    let drip = stream::unfold((), async |()| {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        Some((Ok::<_, Infallible>(Bytes::from_static(b" ")), ()))
+    });
+    let began = tokio::time::Instant::now();
+    let answer = served.send(post("/events").body(Body::from_stream(drip)).expect("a request")).await;
+    assert_eq!(answer.problem(408), "the body has taken more than 10 s");
+    assert_eq!(answer.header("connection"), "close");
+    assert_eq!(began.elapsed().as_secs(), 10);
+}
+
+#[tokio::test]
+async fn packed_bodies_are_refused() {
+    let served = Served::with(&[]).await;
+    let packed = post("/events").header(header::CONTENT_ENCODING, "gzip");
+    served.send(empty(packed)).await.problem(415);
+}
+
+#[tokio::test]
+async fn long_headers_are_refused() {
+    let served = Served::with(&[]).await;
+    let with =
+        |sizes: &[usize]| {
+            let headers = sizes.iter().enumerate();
+            empty(headers.fold(get("/stats"), |request, (number, size)| {
+                request.header(format!("x-{number}"), "a".repeat(*size))
+            }))
+        };
+    assert_eq!(served.send(with(&[16_000])).await.status, StatusCode::OK);
+    served.send(with(&[16_385])).await.problem(431);
+    served.send(with(&[16_000, 16_000, 1_000])).await.problem(431);
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_is_an_answer() {
+    let served = Served::showing(Shown { panics: true, ..Shown::default() }, &[]).await;
+    let answer = served.get("/stats").await;
+    assert_eq!(answer.problem(500), "the request has failed; its id is in x-request-id");
+    assert!(!answer.body.contains("the test wants"), "a panic's words are nobody else's: {}", answer.body);
+    assert_eq!(answer.header("x-request-id").len(), 36);
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    assert_eq!(served.get("/partitions").await.status, StatusCode::OK, "others are answered");
+}

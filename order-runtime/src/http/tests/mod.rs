@@ -1,0 +1,223 @@
+//! The routes behind their layers, and the accept loop over sockets.
+
+mod administration;
+mod browsers;
+mod connections;
+mod hosts;
+mod limits;
+mod routes;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, Method, StatusCode, header, request},
+};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::{HttpParts, accept::Peer};
+use crate::{
+    Dispatcher,
+    broker::memory::MemoryBroker,
+    config::{Config, EnvFile, Flags},
+    dispatch::Outcome,
+    engine::observe::{Health, Operations, PartitionState, PartitionView, ProcessorStats, StatsView},
+    registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
+    store::{
+        Store,
+        conformance::fixture::{self, begun, commit, counter_change, step},
+        memory::MemoryStore,
+    },
+};
+
+const PEER: &str = "127.0.0.1:50000";
+const STRANGER: &str = "192.0.2.7:50000";
+
+static ADDED: ProcessorEntry = ProcessorEntry {
+    event: "Added",
+    version: 1,
+    name: "EventProcessor_Added",
+    summary: "Adds <b>.",
+    input: None,
+    arguments: &[],
+    policy: RetryPolicy {
+        retries: 0,
+        backoff: std::time::Duration::ZERO,
+        backoff_max: std::time::Duration::ZERO,
+        timeout: std::time::Duration::from_secs(1),
+        on_exhausted: OnExhausted::DeadLetter,
+    },
+    place: Place { file: "http.rs", line: 1, module: "http" },
+    handler: |_| Box::pin(async { Outcome::Done }),
+};
+
+/// An engine that shows what a test says.
+#[derive(Default)]
+struct Shown {
+    health: Health,
+    panics: bool,
+    paused: AtomicBool,
+}
+
+impl Operations for Shown {
+    fn stats(&self) -> StatsView {
+        assert!(!self.panics, "the test wants a handler to panic");
+        StatsView { consumed: 3, ok: 2, per_second: 0.5, lag: None, ..StatsView::default() }
+    }
+
+    fn partitions(&self) -> Vec<PartitionView> {
+        vec![PartitionView {
+            topic: "things".to_owned(),
+            partition: 0,
+            state: PartitionState::Running,
+            reason: None,
+            since: jiff::Timestamp::UNIX_EPOCH,
+            position: 3,
+            log_end: Some(5),
+            lag: Some(2),
+            waiting_keys: 0,
+            waiting_events: 0,
+        }]
+    }
+
+    fn processors(&self) -> Vec<ProcessorStats> {
+        vec![ProcessorStats { ok: 2, dead_lettered: 0, retried: 1 }]
+    }
+
+    fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    fn pause(&self) {
+        self.paused.store(true, Ordering::Relaxed);
+    }
+
+    fn resume(&self) {
+        self.paused.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The service's HTTP with everything behind it in memory.
+struct Served {
+    router: Router,
+    broker: Arc<MemoryBroker>,
+    shown: Arc<Shown>,
+}
+
+impl Served {
+    /// With these variables set.
+    async fn with(variables: &[(&str, &str)]) -> Self {
+        Self::showing(Shown::default(), variables).await
+    }
+
+    /// The counters `c-1` and `c-2` exist.
+    async fn showing(shown: Shown, variables: &[(&str, &str)]) -> Self {
+        let environment = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let (config, warnings) =
+            Config::load(&Flags::default(), environment, &EnvFile::None).expect("a right configuration");
+        assert!(warnings.iter().all(|warning| !warning.text.contains("is not a setting")), "{warnings:?}");
+        let registry = Registry::from_entries(
+            std::iter::once(&ADDED),
+            std::iter::empty(),
+            std::iter::empty(),
+            std::iter::empty(),
+            &BTreeMap::new(),
+        );
+        let store = MemoryStore::default();
+        let partition = begun(&store, 0).await;
+        let counters = vec![counter_change("c-1", 1, 0), counter_change("c-2", 2, 0)];
+        commit(&store, step(&partition, 0, 0).writing(counters)).await;
+        let (broker, _) = MemoryBroker::new();
+        let shown = Arc::new(shown);
+        let router = super::router(HttpParts {
+            config,
+            dispatcher: Dispatcher {
+                name: "counters",
+                version: "1.2.3",
+                package: "counting",
+                manifest_dir: "",
+                entities: vec![fixture::entity()],
+                sample: None,
+            },
+            registry: Arc::new(registry.expect("one processor does not conflict")),
+            store: Arc::new(store) as Arc<dyn Store>,
+            operations: Arc::clone(&shown) as Arc<dyn Operations>,
+            publisher: Arc::clone(&broker) as _,
+            embedded_broker: true,
+        });
+        Self { router, broker, shown }
+    }
+
+    async fn send(&self, request: Request) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        Answer { status: head.status, headers: head.headers, body: String::from_utf8_lossy(&body).into_owned() }
+    }
+
+    async fn get(&self, target: &str) -> Answer {
+        self.send(get(target).body(Body::empty()).expect("a request")).await
+    }
+
+    async fn post(&self, target: &str, body: &str) -> Answer {
+        self.send(post(target).body(Body::from(body.to_owned())).expect("a request")).await
+    }
+}
+
+/// A request as a client on the same machine sends it.
+fn get(target: &str) -> request::Builder {
+    let peer: SocketAddr = PEER.parse().expect("an address");
+    Request::builder().uri(target).header(header::HOST, "localhost:8000").extension(Peer(peer))
+}
+
+fn post(target: &str) -> request::Builder {
+    get(target).method(Method::POST).header(header::CONTENT_TYPE, "application/json")
+}
+
+/// The same from another machine.
+fn from_elsewhere(request: request::Builder) -> request::Builder {
+    let peer: SocketAddr = STRANGER.parse().expect("an address");
+    request.extension(Peer(peer))
+}
+
+fn empty(request: request::Builder) -> Request {
+    request.body(Body::empty()).expect("a request")
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("a text"))
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    /// Asserts an error in the form that all errors have, and answers its text.
+    #[track_caller]
+    fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{}", self.body);
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.body);
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["title"], self.status.canonical_reason().expect("a known status"));
+        problem["detail"].as_str().expect("a text").to_owned()
+    }
+}

@@ -1,0 +1,172 @@
+//! What is answered.
+
+use serde_json::json;
+
+use super::*;
+use crate::broker::PublishError;
+
+#[tokio::test]
+async fn entities_come_alone_and_in_pages() {
+    let served = Served::with(&[]).await;
+    let one = served.get("/counters/c-1").await;
+    assert_eq!(one.status, StatusCode::OK, "{}", one.body);
+    assert_eq!((&one.json()["id"], &one.json()["version"]), (&json!("c-1"), &json!(1)));
+    let ids = |answer: Answer| {
+        let counters = answer.json();
+        counters.as_array().expect("a list").iter().map(|c| c["id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(served.get("/counters").await), ["c-1", "c-2"]);
+    assert_eq!(ids(served.get("/counters?limit=1").await), ["c-1"]);
+    assert_eq!(ids(served.get("/counters?after=c-1").await), ["c-2"]);
+    assert_eq!(ids(served.get("/counters?status=even").await), ["c-2"]);
+}
+
+#[tokio::test]
+async fn parameters_are_known_and_bounded() {
+    let served = Served::with(&[]).await;
+    for (target, expected) in [
+        ("/counters?limit=0", "`limit` is a number from 1 to 1000"),
+        ("/counters?limit=1001", "`limit` is a number from 1 to 1000"),
+        ("/counters?limit=x", "`limit` is a number from 1 to 1000"),
+        ("/counters?limit=1&limit=2", "the parameter `limit` stands twice"),
+        ("/counters?colour=red", "there is a parameter that is unknown here; there are limit, after, status"),
+    ] {
+        assert_eq!(served.get(target).await.problem(400), expected, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let served = Served::with(&[]).await;
+    assert_eq!(served.get("/counters/c-9").await.problem(404), "nothing in counters has this id");
+    assert_eq!(served.get("/counters/c-9/events").await.problem(404), "nothing in counters has this id");
+    for target in ["/nothing", "/..", "/%2e%2e/etc/passwd", "//counters", "/%00", "/counters/a/b/c", "/style.css/.."] {
+        served.get(target).await.problem(404);
+    }
+    served.get("/counters/%ff").await.problem(400);
+}
+
+#[tokio::test]
+async fn unknown_methods_are_told_which_there_are() {
+    let served = Served::with(&[]).await;
+    for method in ["PUT", "DELETE", "TRACE", "BREW"] {
+        let answer = served.send(empty(get("/stats").method(method))).await;
+        assert_eq!(answer.problem(405), "the route does not know this method", "{method}");
+        assert_eq!(answer.header("allow"), "GET,HEAD", "{method}");
+    }
+}
+
+#[tokio::test]
+async fn events_are_checked_and_published() {
+    let served = Served::with(&[]).await;
+    let event = json!({"eventId": "e-1", "eventName": "Added", "data": {"counterId": "c-1"}});
+    let answer = served.post("/events", &event.to_string()).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.body);
+    assert_eq!(answer.json(), json!({"ids": ["e-1"]}));
+    let several = json!([{"eventName": "Added", "data": {}}, {"eventName": "Added", "data": {}}]);
+    let answer = served.post("/events?key=k", &several.to_string()).await;
+    assert_eq!(answer.json()["ids"].as_array().map(Vec::len), Some(2), "{}", answer.body);
+    let published = served.broker.published();
+    let keys: Vec<&[u8]> = published.iter().map(|record| record.key.as_deref().unwrap_or_default()).collect();
+    assert_eq!(keys, [&b"c-1"[..], b"k", b"k"]);
+    let written: Value = serde_json::from_slice(published[0].payload.as_deref().expect("a payload")).expect("JSON");
+    assert_eq!(written["eventId"], "e-1");
+}
+
+#[tokio::test]
+async fn wrong_events_are_refused_as_a_whole() {
+    let served = Served::with(&[]).await;
+    let one = json!({"eventName": "Adde", "data": {}});
+    let answer = served.post("/events", &one.to_string()).await;
+    assert_eq!(answer.problem(422), "nothing is published; `errors` names everything that is wrong");
+    let expected = json!({"path": "$.eventName", "message": "no processor handles `Adde`; did you mean Added?"});
+    assert_eq!(answer.json()["errors"], json!([expected]));
+
+    let several = json!([{"eventName": "Added", "data": {}}, one, {"eventName": "Added", "version": 7, "data": {}}]);
+    let answer = served.post("/events", &several.to_string()).await;
+    answer.problem(422);
+    let errors = answer.json()["errors"].clone();
+    assert_eq!((&errors[0]["index"], &errors[1]["index"]), (&json!(1), &json!(2)), "{errors}");
+    assert_eq!(errors[1]["message"], "no processor handles version 7 of Added; there is 1");
+    assert_eq!(served.broker.published(), []);
+}
+
+#[tokio::test]
+async fn what_is_no_event_is_refused_without_an_echo() {
+    let served = Served::with(&[]).await;
+    let detail = served.post("/events", "{\"secret\": 1,").await.problem(400);
+    assert_eq!(detail, "the body is not JSON: line 1, column 13");
+    for body in ["", "[", "nul"] {
+        served.post("/events", body).await.problem(400);
+    }
+    for body in ["1", "\"secret\"", "{\"secret\":1}"] {
+        let answer = served.post("/events", body).await;
+        answer.problem(422);
+        assert!(!answer.body.contains("secret"), "{}", answer.body);
+    }
+    let deep = "[".repeat(100_000);
+    served.post("/events", &deep).await.problem(400);
+    served.post("/events?colour=red", "{}").await.problem(400);
+    let many = format!("[{}]", vec!["{}"; 1001].join(","));
+    assert_eq!(served.post("/events", &many).await.problem(413), "send at most 1000 events at once");
+    let text = post("/events").header("content-type", "text/plain");
+    assert_eq!(served.send(empty(text)).await.status, StatusCode::BAD_REQUEST, "two content types, the first counts");
+    let text = get("/events").method("POST").header("content-type", "text/plain");
+    served.send(empty(text)).await.problem(415);
+}
+
+#[tokio::test]
+async fn a_broker_that_does_not_take_events_is_told() {
+    let served = Served::with(&[]).await;
+    let event = r#"{"eventName": "Added", "data": {}}"#;
+    served.broker.fail_publish(PublishError::Transient { topic: "t".into(), reason: "inside".into() });
+    let answer = served.post("/events", event).await;
+    assert!(answer.problem(503).contains("send them again with the same ids"), "{}", answer.body);
+    assert!(!answer.body.contains("inside"), "the reason stays in the log: {}", answer.body);
+
+    let patterns = Served::with(&[("KAFKA_TOPIC", "^events-.*"), ("KAFKA_EMBEDDED", "never")]).await;
+    assert!(patterns.post("/events", event).await.problem(503).contains("KAFKA_TOPIC has patterns only"));
+}
+
+#[tokio::test]
+async fn health_gives_its_reasons() {
+    let served = Served::with(&[]).await;
+    for target in ["/health", "/health/live", "/health/ready"] {
+        let answer = served.get(target).await;
+        assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({"status": "ok", "reasons": []})));
+    }
+    let health = Health { not_live: vec!["stuck".into()], not_ready: vec!["paused".into()] };
+    let served = Served::showing(Shown { health, ..Shown::default() }, &[]).await;
+    for (target, reasons) in [
+        ("/health/live", json!(["stuck"])),
+        ("/health/ready", json!(["paused"])),
+        ("/health", json!(["stuck", "paused"])),
+    ] {
+        let answer = served.get(target).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.json(), json!({"status": "unavailable", "reasons": reasons}));
+    }
+}
+
+#[tokio::test]
+async fn counters_are_shown_to_people_and_programs() {
+    let served = Served::with(&[]).await;
+    let stats = served.get("/stats").await.json();
+    assert_eq!((&stats["consumed"], &stats["ok"], &stats["lag"]), (&json!(3), &json!(2), &Value::Null));
+    let processors = served.get("/processors").await.json();
+    assert_eq!((&processors[0]["event"], &processors[0]["retried"]), (&json!("Added"), &json!(1)), "{processors}");
+    let partitions = served.get("/partitions").await.json();
+    assert_eq!((&partitions[0]["state"], &partitions[0]["lag"]), (&json!("running"), &json!(2)), "{partitions}");
+    let metrics = served.get("/metrics").await;
+    for line in [
+        r#"messaging_client_consumed_messages_total{messaging_system="kafka"} 3"#,
+        r#"counters_events_total{event="Added",version="1",outcome="ok"} 2"#,
+        r#"counters_consumer_lag{topic="things",partition="0"} 2"#,
+    ] {
+        assert!(metrics.body.lines().any(|found| found == line), "{line} in\n{}", metrics.body);
+    }
+    let page = served.get("/").await;
+    assert!(page.header("content-type").starts_with("text/html"));
+    assert!(page.body.contains("Adds &lt;b&gt;."), "text is text: {}", page.body);
+    assert!(served.get("/style.css").await.header("content-type").starts_with("text/css"));
+}
