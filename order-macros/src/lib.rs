@@ -11,6 +11,8 @@ mod dispatcher;
 mod errors;
 mod event_processor;
 mod failure;
+#[cfg(test)]
+mod golden;
 mod injectable;
 mod interface;
 mod item;

@@ -37,9 +37,14 @@ pub struct SampleEvent {
 }
 
 /// Random numbers of a seed, so that a sample can be made again.
-pub struct Random<'a>(pub(crate) &'a mut dyn FnMut() -> u64);
+pub struct Random<'a>(&'a mut dyn FnMut() -> u64);
 
-impl Random<'_> {
+impl<'a> Random<'a> {
+    /// Numbers from a source of evenly distributed ones.
+    pub fn new(source: &'a mut dyn FnMut() -> u64) -> Self {
+        Self(source)
+    }
+
     /// A number from 0 up to, not including, `end`; 0 where `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
         (self.0)().checked_rem(end).unwrap_or_default()

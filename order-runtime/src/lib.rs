@@ -1,4 +1,21 @@
 //! Runs declared event processors on Kafka.
+//!
+//! A service is a crate of declarations: the attributes of [`prelude`], and [`dispatcher!`] in its `lib.rs`. Its `main`
+//! is one call of [`run`]; what the process then does is said by its command line and its environment.
+//!
+//! | module | the question it answers |
+//! |---|---|
+//! | [`prelude`] | what does a file of the domain bring into scope? |
+//! | [`registry`] | what is declared, and does it fit together? |
+//! | [`envelope`] | which event is this record? |
+//! | [`dispatch`] | how is a processor called, and what follows from what it returns? |
+//! | [`engine`] | when does an event count as handled, and what if it is not? |
+//! | [`store`] | where are positions, entities and the identity of events kept, all in one transaction? |
+//! | [`broker`] | how do records come from Kafka, and go to it? |
+//! | [`config`] | what is set, by whom, and is it right? |
+//!
+//! Private are the rooms that nobody else needs: `cli`, `http`, `service` (start and end), `intake` (events from the
+//! command line and HTTP), `reload` and `telemetry`.
 
 pub mod broker;
 mod cli;
@@ -29,9 +46,10 @@ pub use order_macros::dispatcher;
 ///
 /// `main` of a service returns what this returns:
 ///
-/// ```ignore
+/// ```no_run,standalone_crate
+/// # order_runtime::dispatcher!(name = "things");
 /// fn main() -> std::process::ExitCode {
-///     order_runtime::run(my_service::dispatcher())
+///     order_runtime::run(dispatcher())
 /// }
 /// ```
 ///

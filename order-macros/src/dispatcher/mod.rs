@@ -15,9 +15,14 @@ use self::{
 use crate::errors::Errors;
 
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
+    expand_over(source_folder().as_deref(), tokens)
+}
+
+/// The expansion over the files of a folder.
+pub(crate) fn expand_over(source: Option<&Path>, tokens: TokenStream) -> TokenStream {
     let mut errors = Errors::new();
     let arguments = Arguments::check(tokens, &mut errors);
-    let folder = source_folder().map(|source| scan::read(&source)).unwrap_or_default();
+    let folder = source.map(scan::read).unwrap_or_default();
     check_entities(&folder, &mut errors);
 
     let modules = modules(&folder);

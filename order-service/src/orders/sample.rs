@@ -45,3 +45,76 @@ pub fn order_life(index: u64, random: &mut Random<'_>) -> Vec<SampleEvent> {
 fn pick(random: &mut Random<'_>, count: usize) -> usize {
     usize::try_from(random.below(count as u64)).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+    use order_runtime::dispatch::Schema;
+
+    use super::*;
+    use crate::orders::{
+        entities::order::Status,
+        features::{
+            cancel_order::schemas::INPUT_CancelOrder, deliver_order::schemas::INPUT_DeliverOrder,
+            pay_order::schemas::INPUT_PayOrder, process_order::schemas::INPUT_ProcessOrder,
+            ship_order::schemas::INPUT_ShipOrder,
+        },
+    };
+
+    /// The lives of so many orders, from numbers that are always the same.
+    fn lives(count: u64) -> Vec<Vec<SampleEvent>> {
+        let mut drawn = 0_u64;
+        let mut draw = || {
+            drawn += 1;
+            BuildHasherDefault::<DefaultHasher>::default().hash_one(drawn)
+        };
+        (0..count).map(|index| order_life(index, &mut Random::new(&mut draw))).collect()
+    }
+
+    fn fits<T: Schema>(event: &SampleEvent) -> T {
+        T::decode(&event.data).unwrap_or_else(|invalid| panic!("{}: {invalid:?}: {}", event.name, event.data))
+    }
+
+    #[test]
+    fn lives_are_valid_from_their_first_event_to_their_last() {
+        for life in lives(2_000) {
+            let INPUT_ProcessOrder { order_id, items, total, .. } = fits(&life[0]);
+            assert_eq!(life[0].name, "OrderCreated");
+            assert_eq!(total, items.iter().map(Item::price).sum());
+            let mut status = Status::Created;
+            for event in &life {
+                assert_eq!(event.key, order_id.to_string());
+            }
+            for event in &life[1..] {
+                let next = match event.name {
+                    "OrderPaid" => {
+                        assert_eq!(fits::<INPUT_PayOrder>(event).amount, total);
+                        Status::Paid
+                    }
+                    "OrderShipped" => {
+                        fits::<INPUT_ShipOrder>(event);
+                        Status::Shipped
+                    }
+                    "OrderDelivered" => {
+                        fits::<INPUT_DeliverOrder>(event);
+                        Status::Delivered
+                    }
+                    "OrderCancelled" => {
+                        fits::<INPUT_CancelOrder>(event);
+                        Status::Cancelled
+                    }
+                    other => panic!("no event of an order's life: {other}"),
+                };
+                assert!(status.may_become(next), "{status:?} to {next:?} in {life:?}");
+                status = next;
+            }
+        }
+    }
+
+    #[test]
+    fn lives_have_two_and_a_half_events_on_average() {
+        let events: usize = lives(10_000).iter().map(Vec::len).sum();
+        assert!((24_500..=25_500).contains(&events), "{events} events of 10,000 orders");
+    }
+}

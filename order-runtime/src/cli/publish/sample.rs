@@ -80,7 +80,7 @@ impl<'i> Sample<'i> {
             && let Some(index) = self.entities.next()
         {
             let mut draw = || self.random.next_u64();
-            let events = (self.life)(index, &mut Random(&mut draw));
+            let events = (self.life)(index, &mut Random::new(&mut draw));
             if let Some(first) = events.first().cloned() {
                 self.lives.push(Life { events: events.into_iter(), first });
             }
@@ -151,7 +151,7 @@ impl<'i> Sample<'i> {
 
     fn below(&mut self, end: usize) -> usize {
         let mut draw = || self.random.next_u64();
-        usize::try_from(Random(&mut draw).below(end as u64)).unwrap_or_default()
+        usize::try_from(Random::new(&mut draw).below(end as u64)).unwrap_or_default()
     }
 
     fn happens(&mut self, share: f64) -> bool {

@@ -1,0 +1,189 @@
+//! What right declarations expand to, as reviewed: a change of an expansion is a change of a file in `snapshots/`.
+//!
+//! Whether expansions compile and work is shown elsewhere, by the crates that use them.
+
+use std::fs;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+/// Compares an expansion, formatted, with the snapshot of that name.
+macro_rules! assert_golden {
+    ($name:literal, $expansion:expr) => {
+        insta::assert_snapshot!($name, formatted($expansion))
+    };
+}
+
+fn formatted(expansion: TokenStream) -> String {
+    let text = expansion.to_string();
+    match syn::parse2(expansion) {
+        Ok(file) => prettyplease::unparse(&file),
+        Err(error) => panic!("the expansion is no list of items: {error}: {text}"),
+    }
+}
+
+#[test]
+fn event_processor_with_a_service() {
+    let item = quote! {
+        /// Marks an order as shipped.
+        ///
+        /// Only the first paragraph is the summary.
+        pub async fn EventProcessor_OrderShipped(
+            event: Event<INPUT_ShipOrder>,
+            ship_order: SERVICE_ShipOrder,
+        ) -> Result<(), ShipOrderError> {
+            ship_order.run(event.data).await?;
+            Ok(())
+        }
+    };
+    assert_golden!("event_processor", crate::event_processor::expand(quote!("OrderShipped"), item));
+}
+
+#[test]
+fn event_processor_with_every_argument() {
+    let arguments = quote! {
+        "OrderRefunded", version = 2, retries = 4, backoff = "50ms..2s", timeout = "5s", on_exhausted = "park_key"
+    };
+    let item = quote! {
+        async fn EventProcessor_OrderRefunded(event: Event<Value>) -> Result<(), Failed> {
+            refund(event.data).await
+        }
+    };
+    assert_golden!("event_processor_with_every_argument", crate::event_processor::expand(arguments, item));
+}
+
+#[test]
+fn event_processor_that_is_wrong_registers_nothing() {
+    let item = quote! {
+        pub async fn EventProcessor_OrderShiped(event: &Event<Value>) -> bool {
+            true
+        }
+    };
+    assert_golden!("event_processor_that_is_wrong", crate::event_processor::expand(quote!("OrderShipped"), item));
+}
+
+#[test]
+fn usecase_with_an_interface() {
+    let item = quote! {
+        /// Hands an order to a carrier.
+        pub async fn USECASE_ShipOrder(
+            input: INPUT_ShipOrder,
+            orders: &mut dyn INTERFACE_HELPER_ShipOrder,
+        ) -> Result<OUTPUT_ShipOrder, ShipOrderError> {
+            orders.ship(input).await
+        }
+    };
+    assert_golden!("usecase", crate::usecase::expand(TokenStream::new(), item));
+}
+
+#[test]
+fn usecase_without_an_interface() {
+    let item = quote! {
+        pub async fn USECASE_QuoteOrder(input: INPUT_QuoteOrder) -> Result<OUTPUT_QuoteOrder, Failed> {
+            Ok(quote(input))
+        }
+    };
+    assert_golden!("usecase_without_an_interface", crate::usecase::expand(TokenStream::new(), item));
+}
+
+#[test]
+fn interface() {
+    let item = quote! {
+        /// What it needs.
+        pub trait INTERFACE_HELPER_ShipOrder {
+            async fn find(&self, id: &OrderId) -> Result<Option<Order>, ShipOrderError>;
+            fn save(&mut self, order: Order);
+        }
+    };
+    assert_golden!("interface", crate::interface::expand(TokenStream::new(), item));
+}
+
+#[test]
+fn contract_struct() {
+    let item = quote! {
+        pub struct CONTRACT_HELPER_ShipOrder_V12 {
+            orders: WorkingSet<Order>,
+            clock: Clock,
+        }
+    };
+    assert_golden!("contract_struct", crate::contract::expand(TokenStream::new(), item));
+}
+
+#[test]
+fn contract_impl() {
+    let item = quote! {
+        impl INTERFACE_HELPER_ShipOrder for CONTRACT_HELPER_ShipOrder_V12 {
+            async fn find(&self, id: &OrderId) -> Result<Option<Order>, ShipOrderError> {
+                Ok(self.orders.get(id).await)
+            }
+
+            fn save(&mut self, order: Order) {
+                self.orders.put(order);
+            }
+        }
+    };
+    assert_golden!("contract_impl", crate::contract::expand(TokenStream::new(), item));
+}
+
+#[test]
+fn schema() {
+    let item = quote! {
+        /// The data of `OrderShipped`.
+        #[derive(Clone)]
+        pub struct INPUT_ShipOrder {
+            pub order_id: OrderId,
+            #[garde(length(min = 1))]
+            pub carrier: Option<String>,
+            #[serde(rename = "no")]
+            pub number: u32,
+        }
+    };
+    assert_golden!("schema", crate::schema::expand(TokenStream::new(), item));
+}
+
+#[test]
+fn failure() {
+    let item = quote! {
+        #[derive(Debug, thiserror::Error)]
+        pub enum ShipOrderError {
+            #[failure(retry)]
+            NotYet(OrderId),
+            #[failure(dead_letter)]
+            Cancelled,
+            #[failure(park_key)]
+            Held { by: String },
+        }
+    };
+    assert_golden!("failure", crate::failure::expand(item));
+}
+
+#[test]
+fn injectable() {
+    let item = quote! {
+        pub struct Shelf {
+            orders: WorkingSet<Order>,
+        }
+    };
+    assert_golden!("injectable", crate::injectable::expand(item));
+}
+
+#[test]
+fn dispatcher() {
+    let source = tempfile::tempdir().expect("a folder");
+    for (file, text) in [
+        ("lib.rs", "dispatcher!(name = \"orders\");"),
+        ("main.rs", "fn main() {}"),
+        ("events/order_shipped.rs", "//! Has words of its own.\npub async fn EventProcessor_OrderShipped() {}"),
+        ("orders/entities/order.rs", "pub struct Order;"),
+        ("orders/entities/type.rs", "pub enum Kind {}"),
+        ("orders/features/ship_order/schemas.rs", "pub struct INPUT_ShipOrder;\npub struct OUTPUT_ShipOrder;"),
+        ("orders/features/ship_order/usecase.rs", "#[usecase]\npub async fn USECASE_ShipOrder() {}"),
+        ("orders/features/ship_order/contracts/v0.rs", "pub struct CONTRACT_HELPER_ShipOrder_V0;"),
+    ] {
+        let path = source.path().join(file);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+        fs::write(path, text).expect("a file");
+    }
+    let arguments = quote!(name = "orders", entities = [Order], sample = orders::sample::life);
+    assert_golden!("dispatcher", crate::dispatcher::expand_over(Some(source.path()), arguments));
+}
