@@ -1,6 +1,9 @@
 //! A running service, seen from outside.
 
-use std::{process::ExitStatus, time::Duration};
+use std::{
+    process::{Command, ExitStatus},
+    time::Duration,
+};
 
 use reqwest::StatusCode;
 use rustix::process::Signal;
@@ -41,6 +44,11 @@ impl Service {
         Self { process, base: format!("http://127.0.0.1:{port}"), client }
     }
 
+    /// Starts any program that serves as a service does, on that port.
+    pub fn spawn(command: &mut Command, port: u16) -> Self {
+        Self::new(Process::spawn("the service", command), port)
+    }
+
     /// `http://127.0.0.1:<port>`.
     pub fn address(&self) -> &str {
         &self.base
@@ -68,6 +76,20 @@ impl Service {
         let answer = self.ask(path).await;
         assert_eq!(answer.status, StatusCode::OK, "GET {path}: {}", answer.body);
         answer.body
+    }
+
+    /// The same where the service may be away for a moment: `None` unless it answers 200 with JSON.
+    pub async fn try_get(&self, path: &str) -> Option<Value> {
+        serde_json::from_str(&self.try_text(path).await).ok()
+    }
+
+    /// The text of a route that answers 200; else nothing.
+    pub async fn try_text(&self, path: &str) -> String {
+        let response = self.client.get(format!("{}{path}", self.base)).send().await;
+        match response.and_then(reqwest::Response::error_for_status) {
+            Ok(response) => response.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
     }
 
     /// The answer of a route, whatever it is.

@@ -4,6 +4,8 @@
 //! `TRYBUILD=overwrite cargo test -p order-tests --test ui` writes them anew.
 
 mod discovery;
+mod domain;
+mod reload;
 
 #[test]
 fn wrong_declarations_say_what_is_wrong_and_how_to_mend_it() {

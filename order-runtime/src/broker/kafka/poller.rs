@@ -352,7 +352,7 @@ impl Polled<'_> {
         match error {
             KafkaError::MessageConsumptionFatal(code) => member.fatal(format!("librdkafka has failed: {code}")),
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                self.out_of_range()
+                self.out_of_range();
             }
             KafkaError::MessageConsumption(
                 RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,

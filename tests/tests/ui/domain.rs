@@ -1,0 +1,109 @@
+//! A domain in a crate of its own, whose files come and go.
+
+#![expect(clippy::unwrap_used, reason = "a test; what fails is told by the panic")]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use tempfile::TempDir;
+
+/// A domain crate in a temporary folder, built with the workspace's dependencies; it knows the event `ThingDone`.
+pub(crate) struct Domain {
+    folder: TempDir,
+    name: &'static str,
+}
+
+impl Domain {
+    /// The name is the crate's: two that are built at the same time share the folder that programs go to.
+    pub(crate) fn new(name: &'static str) -> Self {
+        let domain = Self { folder: tempfile::tempdir().unwrap(), name };
+        let workspace = workspace();
+        let manifest = format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\n\
+             order-runtime = {{ path = \"{}\" }}\nthiserror = \"2.0\"\ngarde = {{ version = \"0.23\", features = [\"derive\", \"serde\"] }}\n\n[workspace]\n",
+            workspace.join("order-runtime").display()
+        );
+        domain.write("Cargo.toml", &manifest);
+        // The same versions: nothing is fetched, and what is compiled already is used.
+        fs::copy(workspace.join("Cargo.lock"), domain.root().join("Cargo.lock")).unwrap();
+        domain.write("build.rs", "fn main() {\n    println!(\"cargo::rerun-if-changed=src\");\n}\n");
+        domain.write("src/lib.rs", "order_runtime::dispatcher!(name = \"things\");\n");
+        domain.write(
+            "src/main.rs",
+            &format!("fn main() -> std::process::ExitCode {{\n    order_runtime::run({name}::dispatcher())\n}}\n"),
+        );
+        domain.write("src/events/thing_done.rs", &processor("ThingDone"));
+        domain
+    }
+
+    /// The crate's folder is called like the crate, as messages name it.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.folder.path().join(self.name)
+    }
+
+    /// Writes a file below the root, and its folders.
+    pub(crate) fn write(&self, file: &str, text: &str) {
+        let path = self.root().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Removes a file below the root.
+    pub(crate) fn remove(&self, file: &str) {
+        fs::remove_file(self.root().join(file)).unwrap();
+    }
+
+    /// A command of cargo's on the crate.
+    pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command
+            .args(arguments)
+            .current_dir(self.root())
+            .env("CARGO_TARGET_DIR", target())
+            // As in the workspace's profile, so that the same products serve both.
+            .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only")
+            .env("CARGO_TERM_COLOR", "never");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.cargo(arguments).output().unwrap()
+    }
+
+    /// What the compiler says of a crate that it refuses.
+    pub(crate) fn refused(&self) -> String {
+        let output = self.run(&["check", "--offline", "--quiet"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "it compiles: {said}");
+        said
+    }
+
+    /// The events that the built program has processors for.
+    pub(crate) fn events(&self) -> Vec<String> {
+        let output = self.run(&["run", "--offline", "--quiet", "--", "processors", "--output", "json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        rows.as_array().unwrap().iter().map(|row| row["event"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn target() -> PathBuf {
+    // target/<profile>/deps/<test>
+    env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned()
+}
+
+/// The file of a processor that does nothing.
+pub(crate) fn processor(event: &str) -> String {
+    format!(
+        "use order_runtime::prelude::*;\n\n/// Sees it.\n#[event_processor(\"{event}\")]\n\
+         pub async fn EventProcessor_{event}(event: Event<Value>) -> Result<(), Failed> {{\n    \
+         let _ = event.data;\n    Ok(())\n}}\n"
+    )
+}
