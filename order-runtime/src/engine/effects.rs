@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::RandomState;
 
-use super::{identity::Ring, status::Tally, waiting::Lane};
+use super::{identity::Ring, status::Tally, told::Notables, waiting::Lane};
 use crate::store::{DeadLetterRow, OutboxRecord, RingRow, WaitingRow};
 
 /// The effects of a batch, collected while its events are handled.
@@ -20,6 +20,8 @@ pub(crate) struct Effects {
     /// Dead letters that were loaded because a record says that it is a replay of one.
     pub(crate) known_dead_letters: HashMap<String, DeadLetterRow, RandomState>,
     pub(crate) tally: Tally,
+    /// Events that the log tells of.
+    pub(crate) notables: Notables,
     /// Bytes of the records that the batch took.
     pub(crate) bytes: usize,
     /// Rings that were asked for in the store, also those that were not there.

@@ -14,6 +14,7 @@
 //! | [`committer`] | which batches share a transaction? |
 //! | [`dead_letter`], [`relay`] | how do records leave, and when? |
 //! | [`status`], [`observe`] | what is shown of all this? |
+//! | [`told`] | what does the log say of single events? |
 
 mod attempt;
 mod batch;
@@ -32,6 +33,7 @@ mod start;
 mod status;
 #[cfg(test)]
 mod tests;
+mod told;
 pub mod unit_of_work;
 mod waiting;
 

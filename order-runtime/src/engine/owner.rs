@@ -20,6 +20,7 @@ use super::{
     effects::Effects,
     observe::PartitionState,
     start::{self, Decision},
+    told::Told,
     waiting::Waiting,
 };
 use crate::{
@@ -73,6 +74,7 @@ pub(crate) struct Owner {
     controls: mpsc::UnboundedReceiver<Control>,
     ready: Arc<Notify>,
     failures: u32,
+    told: Told,
 }
 
 /// The search for an event whose data the store refuses.
@@ -112,6 +114,7 @@ impl Owner {
             controls,
             ready,
             failures: 0,
+            told: Told::default(),
         }
     }
 
@@ -282,6 +285,7 @@ impl Owner {
                 self.single = None;
             }
         }
+        self.told.of(&self.partition.id, &effects.notables);
         self.partition.engine.status.add(&effects.tally);
         self.partition.engine.outbox.added(effects.outbox.len());
         self.after_change();

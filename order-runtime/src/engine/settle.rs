@@ -10,6 +10,7 @@ use super::{
     dead_letter::{self, Reason, Verdict},
     identity::{self, Fate, RingEntry, cut},
     retry::{self, Next},
+    told::Notable,
     unit_of_work::{EventChanges, Merge},
 };
 use crate::{
@@ -146,6 +147,7 @@ impl Batch<'_> {
     pub(super) async fn settle(&mut self, finished: Finished) -> Result<Result<Flow, Item>, StoreError> {
         let Finished { mut item, lane, processor, delivery, end } = finished;
         let entry = self.partition.engine.registry.processors()[processor];
+        let who = who(&delivery, processor, entry);
         Ok(Ok(match end {
             End::Returned(Outcome::Done) => loop {
                 match self.partition.unit.merge(delivery.changes(), self.now()) {
@@ -162,7 +164,7 @@ impl Batch<'_> {
                 item.count_failure(self.now());
                 let message = invalid.to_string();
                 let failure = Failure { reason: Reason::Invalid, code: "invalid_data", message: &message };
-                self.dead_letter(&item, &lane, &who(&delivery, processor, entry), &failure)
+                self.dead_letter(&item, &lane, &who, &failure)
             }
             End::Returned(Outcome::Failed(failed)) => {
                 let code: Cow<'_, str> = failed.code;
@@ -175,25 +177,22 @@ impl Batch<'_> {
                         self.effects.tally.skipped += 1;
                         self.done(&item, &lane, &delivery, Fate::Skipped)
                     }
-                    Class::DeadLetter => {
-                        let who = who(&delivery, processor, entry);
-                        self.dead_letter(&item, &lane, &who, &failure(Reason::Rejected))
-                    }
-                    Class::Retry => self.failed(item, &lane, &delivery, processor, entry, &failure(Reason::Exhausted)),
-                    Class::ParkKey => self.hold(&item, &lane, OnExhausted::ParkKey, &failure(Reason::Rejected)),
-                    Class::Stop => self.hold(&item, &lane, OnExhausted::Stop, &failure(Reason::Rejected)),
+                    Class::DeadLetter => self.dead_letter(&item, &lane, &who, &failure(Reason::Rejected)),
+                    Class::Retry => self.failed(item, &lane, &who, entry, &failure(Reason::Exhausted)),
+                    Class::ParkKey => self.hold(&item, &lane, OnExhausted::ParkKey, &who, &failure(Reason::Rejected)),
+                    Class::Stop => self.hold(&item, &lane, OnExhausted::Stop, &who, &failure(Reason::Rejected)),
                 }
             }
             End::Panicked(message) => {
                 item.count_failure(self.now());
                 let failure = Failure { reason: Reason::Panic, code: "panic", message: &message };
-                self.failed(item, &lane, &delivery, processor, entry, &failure)
+                self.failed(item, &lane, &who, entry, &failure)
             }
             End::TimedOut(limit) => {
                 item.count_failure(self.now());
                 let message = format!("the processor did not return within {}", humantime::format_duration(limit));
                 let failure = Failure { reason: Reason::Timeout, code: "timeout", message: &message };
-                self.failed(item, &lane, &delivery, processor, entry, &failure)
+                self.failed(item, &lane, &who, entry, &failure)
             }
         }))
     }
@@ -203,8 +202,7 @@ impl Batch<'_> {
         &mut self,
         item: Item,
         lane: &[u8],
-        delivery: &Delivery,
-        processor: usize,
+        who: &Who<'_>,
         entry: &'static ProcessorEntry,
         failure: &Failure<'_>,
     ) -> Flow {
@@ -218,15 +216,16 @@ impl Batch<'_> {
                 Flow::Waits
             }
             Next::Exhausted => match entry.policy.on_exhausted {
-                OnExhausted::DeadLetter => self.dead_letter(&item, lane, &who(delivery, processor, entry), failure),
-                held => self.hold(&item, lane, held, failure),
+                OnExhausted::DeadLetter => self.dead_letter(&item, lane, who, failure),
+                held => self.hold(&item, lane, held, who, failure),
             },
         }
     }
 
     /// Only an operator releases this event and what follows it.
-    fn hold(&mut self, item: &Item, lane: &[u8], how: OnExhausted, failure: &Failure<'_>) -> Flow {
+    fn hold(&mut self, item: &Item, lane: &[u8], how: OnExhausted, who: &Who<'_>, failure: &Failure<'_>) -> Flow {
         self.wait_with(item, lane, WaitingState::Held(how), Duration::ZERO, Some(failure));
+        self.note("held: its key waits for an operator", item, who, failure);
         Flow::Waits
     }
 
@@ -324,6 +323,7 @@ impl Batch<'_> {
         });
         self.effects.outbox.push(OutboxRecord { source_offset: record.offset, record: letter });
         self.effects.tally.dead_lettered += 1;
+        self.note("dead-lettered", item, who, failure);
         if let Some((processor, _)) = who.processor {
             self.effects.tally.processor(processor)[1] += 1;
         }
@@ -332,6 +332,19 @@ impl Batch<'_> {
         }
         self.release(item, lane);
         Flow::Free
+    }
+
+    /// Lets the log tell of an event.
+    fn note(&mut self, fate: &'static str, item: &Item, who: &Who<'_>, failure: &Failure<'_>) {
+        self.effects.notables.add(|| Notable {
+            fate,
+            offset: item.record().offset,
+            event: who.event_name.to_owned(),
+            event_id: who.event_id.unwrap_or_default().to_owned(),
+            reason: failure.reason.as_str(),
+            code: failure.code.to_owned(),
+            message: failure.message.to_owned(),
+        });
     }
 
     /// The store cannot keep what this event changes.

@@ -2,6 +2,13 @@
 
 use crate::domain::{Domain, processor};
 
+/// The whole file that the README shows.
+fn readme_file() -> &'static str {
+    let blocks = include_str!("../../../README.md").split("```");
+    let mut files = blocks.filter_map(|block| block.strip_prefix("rust\n"));
+    files.find(|file| file.contains("OrderRefunded")).expect("the README shows a file")
+}
+
 const SCHEMAS: &str = "use order_runtime::prelude::*;\n\n/// In.\n#[schema]\npub struct INPUT_DoThing {\n    \
      pub id: String,\n}\n\n/// Out.\n#[schema]\npub struct OUTPUT_DoThing {\n    pub id: String,\n}\n";
 
@@ -19,6 +26,11 @@ fn files_are_found_by_being_there_and_told_when_they_are_misplaced() {
     assert_eq!(domain.events(), ["ThingDone", "ThingSeen"]);
     domain.remove("src/events/deeper/thing_seen.rs");
     assert_eq!(domain.events(), ["ThingDone"]);
+
+    // The README's own file is one of them.
+    domain.write("src/events/order_refunded.rs", readme_file());
+    assert_eq!(domain.events(), ["OrderRefunded", "ThingDone"]);
+    domain.remove("src/events/order_refunded.rs");
 
     // So is a folder that comes: its schema and its service are known in events/.
     domain.write("src/features/do_thing/schemas.rs", SCHEMAS);

@@ -23,7 +23,7 @@ impl Domain {
         let workspace = workspace();
         let manifest = format!(
             "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\n\
-             order-runtime = {{ path = \"{}\" }}\nthiserror = \"2.0\"\ngarde = {{ version = \"0.23\", features = [\"derive\", \"serde\"] }}\n\n[workspace]\n",
+             order-runtime = {{ path = \"{}\" }}\nthiserror = \"2.0\"\ntracing = \"0.1\"\ngarde = {{ version = \"0.23\", features = [\"derive\", \"serde\"] }}\n\n[workspace]\n",
             workspace.join("order-runtime").display()
         );
         domain.write("Cargo.toml", &manifest);

@@ -27,6 +27,7 @@ pub(super) fn run(context: &Context, filter: &Filter) -> Result<ExitCode, Failur
             letter.error_message.clone(),
         ]
     });
-    context.output.hint(format!("{} dead letters in {}", letters.len(), context.config.kafka.dlq_topic));
+    let noun = if letters.len() == 1 { "dead letter" } else { "dead letters" };
+    context.output.hint(format!("{} {noun} in {}", letters.len(), context.config.kafka.dlq_topic));
     Ok(ExitCode::SUCCESS)
 }

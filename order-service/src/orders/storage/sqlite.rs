@@ -149,7 +149,7 @@ mod tests {
         let new = change(order(Status::Created), 0);
         assert_eq!(Order::save(&db, &new), Ok(1));
         let ids = [new.row.value.order_id.clone(), "nobody".parse().unwrap()];
-        assert_eq!(Order::load(&db, &ids).unwrap(), [new.row.clone()]);
+        assert_eq!(Order::load(&db, &ids).unwrap(), std::slice::from_ref(&new.row));
 
         let mut shipped = order(Status::Paid);
         shipped.ship(Some("DHL".to_owned()), Some("T-1".to_owned())).unwrap();
