@@ -130,7 +130,7 @@ impl Ring {
     /// The events that a ring holds; the oldest leaves when one more comes.
     pub const CAPACITY: usize = 512;
 
-    /// Reads what [`into_bytes`](Self::into_bytes) gave. A damaged tail is dropped.
+    /// Reads what [`as_bytes`](Self::as_bytes) gave. A damaged tail is dropped.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         if bytes.first() != Some(&VERSION) {
             return Self::default();

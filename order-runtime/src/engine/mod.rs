@@ -2,19 +2,19 @@
 //!
 //! | module | the question it answers |
 //! |---|---|
-//! | [`start`] | where does an assigned partition begin? |
-//! | [`owner`] | what does the one task do that owns a partition? |
-//! | [`batch`] | in which order are a batch's events handled, and which wait? |
-//! | [`attempt`] | how is a processor called, awaited, and survived? |
-//! | [`settle`] | what becomes of an event after an attempt? |
-//! | [`unit_of_work`] | what do processors see and change before a commit? |
-//! | [`waiting`] | which keys wait, and until when? |
-//! | [`retry`] | when is a failed event tried again? |
-//! | [`identity`] | was this event applied before? |
-//! | [`committer`] | which batches share a transaction? |
-//! | [`dead_letter`], [`relay`] | how do records leave, and when? |
-//! | [`status`], [`observe`] | what is shown of all this? |
-//! | [`told`] | what does the log say of single events? |
+//! | `start` | where does an assigned partition begin? |
+//! | `owner` | what does the one task do that owns a partition? |
+//! | `batch` | in which order are a batch's events handled, and which wait? |
+//! | `attempt` | how is a processor called, awaited, and survived? |
+//! | `settle` | what becomes of an event after an attempt? |
+//! | `unit_of_work` | what do processors see and change before a commit? |
+//! | `waiting` | which keys wait, and until when? |
+//! | `retry` | when is a failed event tried again? |
+//! | `identity` | was this event applied before? |
+//! | `committer` | which batches share a transaction? |
+//! | `dead_letter`, `relay` | how do records leave, and when? |
+//! | `status`, `observe` | what is shown of all this? |
+//! | `told` | what does the log say of single events? |
 
 mod attempt;
 mod batch;

@@ -1,7 +1,7 @@
 //! The unit of work: entities as events of one partition see and change them, before anything is committed.
 //!
-//! Processors run outside any transaction. Each event works on an overlay of its own, [`EventChanges`]; when it succeeds, the
-//! overlay is merged whole into the partition's [`Unit`], and when it fails, panics or times out it is dropped. A row
+//! Processors run outside any transaction. Each event works on an overlay of its own, `EventChanges`; when it succeeds, the
+//! overlay is merged whole into the partition's `Unit`, and when it fails, panics or times out it is dropped. A row
 //! that an event read must still have the version that it read when the overlay is merged, else the event runs again.
 
 use std::{
