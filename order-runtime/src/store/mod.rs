@@ -173,6 +173,26 @@ pub struct Changes {
     pub bytes: usize,
 }
 
+impl Changes {
+    /// Changes of nothing but the position.
+    pub fn of_position(partition: PartitionId, revision: i64, from: i64, to: i64) -> Self {
+        Self {
+            partition,
+            from,
+            to,
+            revision,
+            entities: Vec::new(),
+            reads: Vec::new(),
+            rings: Vec::new(),
+            waiting: Vec::new(),
+            released: Vec::new(),
+            outbox: Vec::new(),
+            dead_letters: Vec::new(),
+            bytes: 0,
+        }
+    }
+}
+
 /// How the changes of one partition fared. Only those that are [`Applied`](Committed::Applied) have changed anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {

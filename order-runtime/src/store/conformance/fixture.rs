@@ -94,20 +94,7 @@ pub(crate) fn partition(number: i32) -> PartitionId {
 
 /// Changes of nothing but the position: from `from` to the next offset.
 pub(crate) fn step(partition: &PartitionId, from: i64, revision: i64) -> Changes {
-    Changes {
-        partition: partition.clone(),
-        from,
-        to: from + 1,
-        revision,
-        entities: Vec::new(),
-        reads: Vec::new(),
-        rings: Vec::new(),
-        waiting: Vec::new(),
-        released: Vec::new(),
-        outbox: Vec::new(),
-        dead_letters: Vec::new(),
-        bytes: 0,
-    }
+    Changes::of_position(partition.clone(), revision, from, from + 1)
 }
 
 pub(crate) fn counter_change(id: &str, n: i64, expected: u64) -> Change<Counter> {

@@ -1,39 +1,34 @@
 //! The one task that owns a partition: takes records, runs batches, commits them, and is the only one to change what is
 //! known of the partition.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+mod recovery;
+mod state;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::{
     sync::{Notify, mpsc},
     time::Instant,
 };
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use super::{
     attempt::Finished,
     batch::{Batch, Partition, Plan, Running},
     effects::Effects,
-    observe::PartitionState,
-    start::{self, Decision},
     told::Told,
     waiting::Waiting,
 };
 use crate::{
     broker::RecordBatch,
-    store::{Assigned, Changes, Committed, Load, StoreError},
+    store::{Assigned, Changes, Committed, Load},
 };
 
 /// The most records of one batch.
 pub(super) const BATCH_RECORDS: usize = 4096;
 /// The most bytes that are taken from the consumer at once.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
-/// Waiting events may take this much memory before the partition takes no more records.
-const WAITING_BYTES: usize = 16 * 1024 * 1024;
 /// How often a partition that cannot go on looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -237,10 +232,6 @@ impl Owner {
         let engine = Arc::clone(&self.partition.engine);
         let unit = self.partition.unit.changes(&engine.entities);
         let changes = Changes {
-            partition: (*self.partition.id).clone(),
-            from: self.position,
-            to: taken.to,
-            revision: self.revision,
             entities: unit.written,
             reads: unit.read,
             rings: effects.changed_rings(),
@@ -249,6 +240,7 @@ impl Owner {
             outbox: effects.outbox.clone(),
             dead_letters: effects.dead_letters.clone(),
             bytes: effects.bytes,
+            ..Changes::of_position((*self.partition.id).clone(), self.revision, self.position, taken.to)
         };
         match engine.committer.commit(Arc::new(changes)).await {
             Ok(Committed::Applied { revision }) => self.applied(effects, &taken, revision).await,
@@ -306,95 +298,6 @@ impl Owner {
         }
     }
 
-    /// The store takes no data like this: run one event at a time until the one is found, then dead-letter it.
-    async fn data_refused(&mut self, message: String, events: usize) {
-        let alone = events == 1;
-        warn!(partition = %self.partition.id, error = %message, events, "the store refuses data of the batch; looking for the event");
-        self.reload().await;
-        let left = self.single.as_ref().map_or(events.max(1), |single| single.left);
-        self.single = Some(Single { left, refused: alone.then_some(message) });
-    }
-
-    /// The store does not answer, or not in time: what it has done is unknown, so ask it before going on.
-    async fn store_failed(&mut self, error: &StoreError) {
-        let now = self.partition.engine.clock.now();
-        if self.failures == 0 {
-            warn!(partition = %self.partition.id, %error, "the store did not do what it was asked; trying again");
-        }
-        self.failures += 1;
-        self.partition.status.set(PartitionState::StoreAway, Some(error.to_string()), now);
-        tokio::time::sleep(Duration::from_millis(100 << self.failures.min(6))).await;
-        self.reload().await;
-    }
-
-    /// Reads position, revision and waiting events again, and drops whatever was under way.
-    async fn reload(&mut self) {
-        self.running = Running::new();
-        self.finished.clear();
-        self.partition.unit.clear();
-        let engine = Arc::clone(&self.partition.engine);
-        match engine.store.reload(&self.partition.id).await {
-            Ok(Some(stored)) => {
-                self.waiting = Waiting::assigned(stored.waiting, engine.clock.now());
-                self.revision = stored.revision;
-                if stored.next_offset < self.position {
-                    // Records in between were taken before and are no longer here.
-                    self.backlog.clear();
-                    engine.consumer.seek(&self.partition.id, stored.next_offset);
-                }
-                self.position = stored.next_offset;
-                self.after_change();
-            }
-            Ok(None) => self.stop(
-                "the partition's position has vanished from the store; restore the store, or restart to begin anew",
-            ),
-            // The next batch finds out: its compare-and-set fails or its load does.
-            Err(error) => warn!(partition = %self.partition.id, %error, "the position could not be read again"),
-        }
-    }
-
-    /// Moves the position without handling what lies between.
-    async fn jump(&mut self, at: i64) {
-        let changes = Changes {
-            partition: (*self.partition.id).clone(),
-            from: self.position,
-            to: at,
-            revision: self.revision,
-            entities: Vec::new(),
-            reads: Vec::new(),
-            rings: Vec::new(),
-            waiting: Vec::new(),
-            released: Vec::new(),
-            outbox: Vec::new(),
-            dead_letters: Vec::new(),
-            bytes: 0,
-        };
-        match self.partition.engine.committer.commit(Arc::new(changes)).await {
-            Ok(Committed::Applied { revision }) => {
-                self.position = at;
-                self.revision = revision;
-            }
-            Ok(_) => self.reload().await,
-            Err(error) => self.store_failed(&error).await,
-        }
-    }
-
-    /// The consumer cannot read on at the position.
-    async fn out_of_range(&mut self, log_start: i64, log_end: i64) {
-        let policy = self.partition.engine.settings.on_truncation;
-        match start::within_log(self.position, log_start, log_end, policy) {
-            Decision::Begin { at, skipped } => {
-                if skipped > 0 {
-                    error!(partition = %self.partition.id, position = self.position, log_start, skipped, "the log has dropped records before they were handled; they are lost");
-                }
-                self.backlog.clear();
-                self.jump(at).await;
-                self.partition.engine.consumer.seek(&self.partition.id, self.position);
-            }
-            Decision::Stop(reason) => self.stop(&reason),
-        }
-    }
-
     /// Loads what attempts of earlier batches have asked for.
     async fn load_for_running(&mut self) {
         let engine = &self.partition.engine;
@@ -407,76 +310,6 @@ impl Owner {
             Ok(loaded) => self.partition.unit.loaded(types.into_iter().zip(loaded.entities).collect()),
             Err(error) => self.store_failed(&error).await,
         }
-    }
-
-    /// Whether new records may be taken now.
-    fn takes_records(&self) -> bool {
-        let engine = &self.partition.engine;
-        self.stopped.is_none()
-            && !engine.status.paused.load(Ordering::Relaxed)
-            && !engine.outbox.full()
-            && self.waiting.bytes() < WAITING_BYTES
-    }
-
-    fn time_to_next_due(&self) -> Option<Duration> {
-        if self.stopped.is_some() {
-            return None;
-        }
-        let wait = self.waiting.next_due()?.duration_since(self.partition.engine.clock.now());
-        Some(Duration::try_from(wait).unwrap_or_default())
-    }
-
-    fn stop(&mut self, reason: &str) {
-        error!(partition = %self.partition.id, reason, "the partition stops");
-        self.stopped = Some(reason.to_owned());
-        self.partition.engine.consumer.pause(&self.partition.id);
-        self.show_state();
-    }
-
-    fn resume(&mut self) {
-        self.waiting.release_stopped(self.partition.engine.clock.now());
-        if self.stopped.take().is_some() {
-            info!(partition = %self.partition.id, "the partition is resumed");
-        }
-        self.partition.engine.consumer.resume(&self.partition.id);
-        self.show_state();
-    }
-
-    /// Shows what is known of the partition, and stops it where an event demands that.
-    fn after_change(&mut self) {
-        let status = &self.partition.status;
-        status.position.store(self.position, Ordering::Relaxed);
-        status.waiting_lanes.store(self.waiting.lanes(), Ordering::Relaxed);
-        status.waiting_events.store(self.waiting.events(), Ordering::Relaxed);
-        if self.stopped.is_none()
-            && let Some(row) = self.waiting.stopped_by()
-        {
-            let reason = format!(
-                "the event at offset {} stopped it: {} ({}); resume to try it again",
-                row.offset, row.error_message, row.error_code
-            );
-            self.stop(&reason);
-        }
-        self.show_state();
-    }
-
-    fn show_state(&self) {
-        let engine = &self.partition.engine;
-        let (state, reason) = if let Some(reason) = &self.stopped {
-            (PartitionState::Stopped, Some(reason.clone()))
-        } else if engine.status.paused.load(Ordering::Relaxed) {
-            (PartitionState::Paused, Some("an operator has paused consumption".to_owned()))
-        } else if self.failures > 0 {
-            return;
-        } else if engine.outbox.full() {
-            (PartitionState::Full, Some("too many dead letters wait to be published".to_owned()))
-        } else if self.waiting.bytes() >= WAITING_BYTES {
-            let held = self.waiting.held();
-            (PartitionState::Full, Some(format!("{} events wait, {held} keys are held", self.waiting.events())))
-        } else {
-            (PartitionState::Running, None)
-        };
-        self.partition.status.set(state, reason, engine.clock.now());
     }
 
     /// Tells Kafka how far the group is; what the store knows stays the authority.

@@ -1,0 +1,94 @@
+//! What an owner does when the store has not done what it was asked, or the log is not where it was.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::{error, warn};
+
+use super::{Owner, Single};
+use crate::{
+    engine::{
+        batch::Running,
+        observe::PartitionState,
+        start::{self, Decision},
+        waiting::Waiting,
+    },
+    store::{Changes, Committed, StoreError},
+};
+
+impl Owner {
+    /// The store takes no data like this: run one event at a time until the one is found, then dead-letter it.
+    pub(super) async fn data_refused(&mut self, message: String, events: usize) {
+        let alone = events == 1;
+        warn!(partition = %self.partition.id, error = %message, events, "the store refuses data of the batch; looking for the event");
+        self.reload().await;
+        let left = self.single.as_ref().map_or(events.max(1), |single| single.left);
+        self.single = Some(Single { left, refused: alone.then_some(message) });
+    }
+
+    /// The store does not answer, or not in time: what it has done is unknown, so ask it before going on.
+    pub(super) async fn store_failed(&mut self, error: &StoreError) {
+        let now = self.partition.engine.clock.now();
+        if self.failures == 0 {
+            warn!(partition = %self.partition.id, %error, "the store did not do what it was asked; trying again");
+        }
+        self.failures += 1;
+        self.partition.status.set(PartitionState::StoreAway, Some(error.to_string()), now);
+        tokio::time::sleep(Duration::from_millis(100 << self.failures.min(6))).await;
+        self.reload().await;
+    }
+
+    /// Reads position, revision and waiting events again, and drops whatever was under way.
+    pub(super) async fn reload(&mut self) {
+        self.running = Running::new();
+        self.finished.clear();
+        self.partition.unit.clear();
+        let engine = Arc::clone(&self.partition.engine);
+        match engine.store.reload(&self.partition.id).await {
+            Ok(Some(stored)) => {
+                self.waiting = Waiting::assigned(stored.waiting, engine.clock.now());
+                self.revision = stored.revision;
+                if stored.next_offset < self.position {
+                    // Records in between were taken before and are no longer here.
+                    self.backlog.clear();
+                    engine.consumer.seek(&self.partition.id, stored.next_offset);
+                }
+                self.position = stored.next_offset;
+                self.after_change();
+            }
+            Ok(None) => self.stop(
+                "the partition's position has vanished from the store; restore the store, or restart to begin anew",
+            ),
+            // The next batch finds out: its compare-and-set fails or its load does.
+            Err(error) => warn!(partition = %self.partition.id, %error, "the position could not be read again"),
+        }
+    }
+
+    /// Moves the position without handling what lies between.
+    pub(super) async fn jump(&mut self, at: i64) {
+        let changes = Changes::of_position((*self.partition.id).clone(), self.revision, self.position, at);
+        match self.partition.engine.committer.commit(Arc::new(changes)).await {
+            Ok(Committed::Applied { revision }) => {
+                self.position = at;
+                self.revision = revision;
+            }
+            Ok(_) => self.reload().await,
+            Err(error) => self.store_failed(&error).await,
+        }
+    }
+
+    /// The consumer cannot read on at the position.
+    pub(super) async fn out_of_range(&mut self, log_start: i64, log_end: i64) {
+        let policy = self.partition.engine.settings.on_truncation;
+        match start::within_log(self.position, log_start, log_end, policy) {
+            Decision::Begin { at, skipped } => {
+                if skipped > 0 {
+                    error!(partition = %self.partition.id, position = self.position, log_start, skipped, "the log has dropped records before they were handled; they are lost");
+                }
+                self.backlog.clear();
+                self.jump(at).await;
+                self.partition.engine.consumer.seek(&self.partition.id, self.position);
+            }
+            Decision::Stop(reason) => self.stop(&reason),
+        }
+    }
+}
