@@ -11,7 +11,10 @@ use crate::{
         kafka::{self, Inquirer},
     },
     config::{Embedded, KafkaConfig, StoreUrl},
-    store::sqlite::{Mode, SqliteStore},
+    store::{
+        postgres::PostgresStore,
+        sqlite::{Mode, SqliteStore},
+    },
 };
 
 /// What one question has come to.
@@ -53,6 +56,11 @@ pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
 fn check_store(context: &Context) -> Result<String, String> {
     match &context.config.store {
         StoreUrl::Memory => Ok("memory: gone on exit".to_owned()),
+        StoreUrl::Postgres(url) => super::block_on(async {
+            let store = PostgresStore::open(url.expose(), &context.dispatcher.entities, false).await;
+            Ok(store.map(|_| context.config.store.to_string()).map_err(|error| error.to_string()))
+        })
+        .unwrap_or_else(|failure| Err(failure.to_string())),
         StoreUrl::Sqlite(path) if path.exists() => {
             let store = SqliteStore::open(path, &context.dispatcher.entities, Mode::ReadOnly);
             store.map(|_| format!("{}", path.display())).map_err(|error| error.to_string())

@@ -145,7 +145,7 @@ impl Config {
     ) -> Origin {
         let mut names = vec![setting.name.to_owned()];
         names.extend(setting.alias.map(ToOwned::to_owned));
-        if setting.secret {
+        if setting.from_file {
             names.push(format!("{}_FILE", setting.name));
         }
         let Some(raw) = layers.find(&names, problems, warnings) else { return Origin::Default };
@@ -175,7 +175,7 @@ fn is_setting(name: &str) -> bool {
     settings::all().any(|setting| {
         setting.name == name
             || setting.alias == Some(name)
-            || (setting.secret && name.strip_suffix("_FILE") == Some(setting.name))
+            || (setting.from_file && name.strip_suffix("_FILE") == Some(setting.name))
     })
 }
 
@@ -295,6 +295,8 @@ pub enum OnTruncation {
 pub enum StoreUrl {
     /// `sqlite://PATH`.
     Sqlite(std::path::PathBuf),
+    /// `postgres://…`, with its password.
+    Postgres(Secret),
     /// `memory`.
     Memory,
 }
@@ -303,6 +305,7 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            Self::Postgres(url) => f.write_str(&report::printable(url.expose())),
             Self::Memory => f.write_str("memory"),
         }
     }

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use super::{Embedded, OffsetReset, OnTruncation, StoreUrl};
+use super::{Embedded, OffsetReset, OnTruncation, Secret, StoreUrl};
+use crate::store::postgres;
 
 /// What is expected instead of the text that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,9 +173,9 @@ pub(super) fn on_truncation(text: &str) -> Parsed<OnTruncation> {
     }
 }
 
-/// `sqlite://PATH` or `memory`.
+/// `sqlite://PATH`, `postgres://…` or `memory`.
 pub(super) fn store(text: &str) -> Parsed<StoreUrl> {
-    const FORMS: &str = "sqlite://PATH or memory";
+    const FORMS: &str = "sqlite://PATH, postgres://USER:PASSWORD@HOST:PORT/DATABASE or memory";
     let text = text.trim();
     if text.eq_ignore_ascii_case("memory") {
         return Ok(StoreUrl::Memory);
@@ -185,7 +186,10 @@ pub(super) fn store(text: &str) -> Parsed<StoreUrl> {
             expected("sqlite://PATH without parameters; the service sets what it needs")
         }
         Some(("sqlite", path)) if !path.is_empty() && !path.ends_with('/') => Ok(StoreUrl::Sqlite(PathBuf::from(path))),
-        Some(("postgres" | "postgresql", _)) => expected(format!("{FORMS}; postgres is not built into this version")),
+        Some(("postgres" | "postgresql", _)) => match postgres::check_url(text) {
+            Ok(()) => Ok(StoreUrl::Postgres(Secret::new(text))),
+            Err(why) => expected(format!("{FORMS}; {why}")),
+        },
         _ => expected(FORMS),
     }
 }
@@ -359,8 +363,9 @@ mod tests {
                 ("mysql://a", None),
             ],
         );
-        let Expected(why) = store("postgres://u:secret@db/service").expect_err("not in this version");
-        assert!(why.contains("postgres is not built into this version"), "{why}");
+        let Expected(why) = store("postgres://u:secret@db/service").expect_err("another machine, without TLS");
+        assert!(why.contains("sslmode=disable") && !why.contains("secret"), "{why}");
+        assert!(matches!(store("postgres://u:secret@localhost/service"), Ok(StoreUrl::Postgres(_))));
         assert!(!why.contains("secret"), "{why}");
     }
 

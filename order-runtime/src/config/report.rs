@@ -134,7 +134,7 @@ fn write_example(text: &mut String, setting: &Setting) {
     if let Some(alias) = setting.alias {
         let _ = write!(text, " {alias} is an alias.");
     }
-    if setting.secret {
+    if setting.from_file {
         let _ = write!(text, " {}_FILE names a file to read it from.", setting.name);
     }
     let (default, value) = match setting.default {

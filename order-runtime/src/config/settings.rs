@@ -13,8 +13,10 @@ pub(super) struct Setting {
     pub(super) default: DefaultValue,
     /// What it does; one or two sentences.
     pub(super) help: &'static str,
-    /// Its value is never printed, and may be read from the file that `NAME_FILE` names.
+    /// Its value is never printed.
     pub(super) secret: bool,
+    /// Its value, or a part of it, is a secret: it may be read from the file that `NAME_FILE` names.
+    pub(super) from_file: bool,
     /// Sets it from its text.
     pub(super) apply: fn(&mut Config, &str) -> Result<(), Expected>,
     /// Its value as it is in force.
@@ -53,6 +55,7 @@ const SETTING: Setting = Setting {
     default: DefaultValue::None,
     help: "",
     secret: false,
+    from_file: false,
     apply: |_, _| Ok(()),
     show: |_| String::new(),
 };
@@ -110,6 +113,7 @@ const SERVICE: &[Setting] = &[
         name: "APP_ADMIN_TOKEN",
         help: "Bearer token, at least 16 characters, for routes that change something or reveal payloads. Without it they answer loopback clients only, and only in development.",
         secret: true,
+        from_file: true,
         apply: |config, text| {
             set(&mut config.app.admin_token, parse::token(text).map(|token| Some(Secret::new(token))))
         },
@@ -210,9 +214,10 @@ const KAFKA: &[Setting] = &[
 const STORE: &[Setting] = &[Setting {
     name: "STORE_URL",
     default: DefaultValue::Text("sqlite://order-service.db"),
-    help: "Where effects, positions and waiting events are kept: sqlite://PATH, or memory (at least once, gone on exit).",
+    help: "Where effects, positions and waiting events are kept: sqlite://PATH for one instance, postgres://USER:PASSWORD@HOST:PORT/DATABASE for several, or memory (at least once, gone on exit).",
     apply: |config, text| set(&mut config.store, parse::store(text)),
     show: |config| config.store.to_string(),
+    from_file: true,
     ..SETTING
 }];
 

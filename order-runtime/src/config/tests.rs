@@ -88,7 +88,7 @@ fn all_wrong_values_are_told_together() {
         ("KAFKA_TOPIC", "[\"a\""),
         ("APP_RETRY_MAX_ELAPSED", "soon"),
         ("KAFKA_FETCH_MIN_BYTES", "many"),
-        ("STORE_URL", "postgres://user:secret@db/service"),
+        ("STORE_URL", "postgres://user:secret@db:x/service"),
         ("LOG_LEVEL", ""),
     ]);
     assert_eq!(
@@ -97,7 +97,7 @@ fn all_wrong_values_are_told_together() {
             "APP_PORT: `80000` (environment) is not valid; expected a whole number from 0 to 65535",
             "APP_RETRY_MAX_ELAPSED: `soon` (environment) is not valid; expected a duration above zero, such as 500ms, 2s or 1m 30s",
             "KAFKA_TOPIC: `[\"a\"` (environment) is not valid; expected a list: JSON such as [\"a\",\"b\"], or a,b",
-            "STORE_URL: `postgres://***@db/service` (environment) is not valid; expected sqlite://PATH or memory; postgres is not built into this version",
+            "STORE_URL: `postgres://***@db:x/service` (environment) is not valid; expected sqlite://PATH, postgres://USER:PASSWORD@HOST:PORT/DATABASE or memory; it cannot be read",
             "LOG_LEVEL: `` (environment) is not valid; expected off, error, warn, info, debug or trace",
             "KAFKA_FETCH_MIN_BYTES: `many` (environment) is not valid; expected a whole number from 1 to 100000000",
         ]

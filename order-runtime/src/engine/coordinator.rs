@@ -19,7 +19,7 @@ use super::{
     committer::Committer,
     observe::{Health, Operations, PartitionState, PartitionView, ProcessorStats, StatsView},
     owner::{Control, Owner},
-    relay::{self, Outbox},
+    relay::{self, OutboxState},
     start::{Circumstances, Decision, decide},
     status::{PartitionStatus, Status},
     unit_of_work::Unit,
@@ -79,7 +79,7 @@ enum OwnersRequest {
 /// Starts the engine on the current tokio runtime.
 pub fn start(parts: Parts) -> EngineHandle {
     let Parts { registry, store, store_id, consumer, events, publisher, entities, settings, clock } = parts;
-    let outbox = Arc::new(Outbox::default());
+    let outbox = Arc::new(OutboxState::default());
     let status = Arc::new(Status::new(registry.processors().len(), Arc::clone(&outbox)));
     let relay = tokio::spawn(relay::relay(Arc::clone(&store), publisher, Arc::clone(&outbox)));
     let engine = Arc::new(Engine {

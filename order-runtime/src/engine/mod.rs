@@ -42,7 +42,8 @@ use std::{sync::Arc, time::Duration};
 pub use clock::{Clock, SystemClock};
 pub use coordinator::{Ended, EngineHandle, Parts, start};
 
-use self::{committer::Committer, relay::Outbox, status::Status};
+pub(crate) use self::relay::BACKLOG_LIMIT as OUTBOX_LIMIT;
+use self::{committer::Committer, relay::OutboxState, status::Status};
 use crate::{
     broker::Consumer,
     config::{OffsetReset, OnTruncation},
@@ -77,7 +78,7 @@ pub(crate) struct Engine {
     pub(crate) store_id: String,
     pub(crate) consumer: Arc<dyn Consumer>,
     pub(crate) committer: Committer,
-    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) outbox: Arc<OutboxState>,
     pub(crate) status: Arc<Status>,
     pub(crate) entities: Vec<EntityType>,
     pub(crate) settings: Settings,

@@ -18,17 +18,19 @@ use tracing::{error, info, warn};
 use super::dead_letter;
 use crate::{
     broker::{PublishError, Publisher},
-    store::{OutboxRow, Store, StoreError},
+    store::{Outbox, OutboxRow, Store, StoreError},
 };
 
 /// Rows that are published at once.
 const ROWS: usize = 500;
+/// How often a relay looks for rows that other instances have written.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// The outbox may hold this many rows that the broker does not take before partitions pause.
 pub(crate) const BACKLOG_LIMIT: u64 = 10_000;
 
 /// What the relay and the owners share.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(crate) struct OutboxState {
     wake: Notify,
     /// Rows written by this process less rows published by it; never below what is really there.
     backlog: AtomicU64,
@@ -38,7 +40,7 @@ pub(crate) struct Outbox {
     unpublishable: AtomicU64,
 }
 
-impl Outbox {
+impl OutboxState {
     /// Rows were committed.
     pub(crate) fn added(&self, rows: usize) {
         if rows > 0 {
@@ -75,7 +77,7 @@ impl Outbox {
 }
 
 /// Publishes until it is dropped.
-pub(crate) async fn relay(store: Arc<dyn Store>, publisher: Arc<dyn Publisher>, outbox: Arc<Outbox>) {
+pub(crate) async fn relay(store: Arc<dyn Store>, publisher: Arc<dyn Publisher>, outbox: Arc<OutboxState>) {
     let mut pace = Pace::default();
     let mut unpublishable = BTreeSet::new();
     loop {
@@ -85,8 +87,10 @@ pub(crate) async fn relay(store: Arc<dyn Store>, publisher: Arc<dyn Publisher>, 
                     info!("the outbox is published again");
                 }
                 pace = Pace::default();
-                // What a former run of the process left behind is found by the first round; later rows are announced.
-                outbox.wake.notified().await;
+                // What a former run of the process left behind is found by the first round; later rows are announced,
+                // but not those that another instance has written.
+                let again = if store.shared() { LOOK_AGAIN } else { Duration::MAX };
+                let _ = tokio::time::timeout(again, outbox.wake.notified()).await;
             }
             Err(problem) => {
                 if !outbox.stuck.swap(true, Ordering::Relaxed) {
@@ -111,12 +115,18 @@ enum Problem {
 async fn publish_all(
     store: &dyn Store,
     publisher: &dyn Publisher,
-    outbox: &Outbox,
+    outbox: &OutboxState,
     unpublishable: &mut BTreeSet<i64>,
 ) -> Result<(), Problem> {
     let mut after = 0;
     loop {
-        let mut rows = store.outbox(after, ROWS).await?;
+        let mut rows = match store.outbox(after, ROWS).await? {
+            Outbox::Rows(rows) => rows,
+            Outbox::Elsewhere(backlog) => {
+                outbox.backlog.store(backlog, Ordering::Relaxed);
+                return Ok(());
+            }
+        };
         let Some(last) = rows.last() else {
             outbox.backlog.store(unpublishable.len() as u64, Ordering::Relaxed);
             return Ok(());

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     observe::{PartitionState, ProcessorStats, StatsView},
-    relay::Outbox,
+    relay::OutboxState,
 };
 use crate::broker::PartitionId;
 
@@ -63,11 +63,11 @@ pub(crate) struct Status {
     pub(crate) paused: AtomicBool,
     /// The service is draining.
     pub(crate) stopping: AtomicBool,
-    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) outbox: Arc<OutboxState>,
 }
 
 impl Status {
-    pub(crate) fn new(processors: usize, outbox: Arc<Outbox>) -> Self {
+    pub(crate) fn new(processors: usize, outbox: Arc<OutboxState>) -> Self {
         Self {
             consumed: AtomicU64::default(),
             ok: AtomicU64::default(),

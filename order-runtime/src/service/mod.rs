@@ -27,6 +27,7 @@ use crate::{
     store::{
         EntityType, Store,
         memory::MemoryStore,
+        postgres::PostgresStore,
         sqlite::{Mode, SqliteStore},
     },
 };
@@ -189,6 +190,12 @@ fn listen(config: &Config) -> Result<TcpListener, ServeError> {
 async fn open_store(url: &StoreUrl, entities: &[EntityType]) -> Result<Arc<dyn Store>, ServeError> {
     let path = match url {
         StoreUrl::Memory => return Ok(Arc::new(MemoryStore::default())),
+        StoreUrl::Postgres(server) => {
+            let store = PostgresStore::open(server.expose(), entities, true).await;
+            return store
+                .map(|store| Arc::new(store) as Arc<dyn Store>)
+                .map_err(|error| ServeError::Store { url: url.to_string(), error });
+        }
         StoreUrl::Sqlite(path) => path.clone(),
     };
     let entities = entities.to_vec();

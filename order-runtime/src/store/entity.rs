@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{
     StoreError,
     memory::MemoryTable,
+    postgres::{PostgresEntity, PostgresTable},
     sqlite::{SqliteEntity, SqliteTable},
 };
 
@@ -90,12 +91,13 @@ pub struct EntityType {
     pub(crate) ids_of_keys: fn(&mut dyn Iterator<Item = &[u8]>) -> Box<dyn Any + Send>,
     pub(crate) new_set: fn() -> Box<dyn crate::engine::unit_of_work::AnySet>,
     pub(crate) sqlite: &'static dyn SqliteTable,
+    pub(crate) postgres: &'static dyn PostgresTable,
     pub(crate) memory: fn() -> Box<dyn MemoryTable>,
 }
 
 impl EntityType {
     /// The erased form of `T`, which a store of every kind can keep.
-    pub fn of<T: SqliteEntity>() -> Self {
+    pub fn of<T: SqliteEntity + PostgresEntity>() -> Self {
         let path = std::any::type_name::<T>();
         Self {
             name: path.rsplit("::").next().unwrap_or(path),
@@ -107,6 +109,7 @@ impl EntityType {
             },
             new_set: crate::engine::unit_of_work::new_set::<T>,
             sqlite: const { &super::sqlite::Table::<T>::NEW },
+            postgres: const { &super::postgres::Table::<T>::NEW },
             memory: super::memory::new_table::<T>,
         }
     }

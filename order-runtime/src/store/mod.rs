@@ -1,10 +1,12 @@
 //! The store: positions, entities, the identity of applied events, waiting events and the outbox, changed together
 //! in one transaction a batch.
 
+mod columns;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod entity;
 pub mod memory;
+pub mod postgres;
 pub mod sqlite;
 
 use std::{any::Any, sync::Arc};
@@ -31,6 +33,11 @@ pub trait Store: Send + Sync + 'static {
     /// Whether what is committed survives the process. Where it does not, Kafka's committed offset must stay behind
     /// everything that is waiting or unpublished; see [`committable`](Store::committable).
     fn durable(&self) -> bool;
+
+    /// Whether other instances may use it at the same time.
+    fn shared(&self) -> bool {
+        false
+    }
 
     /// Binds the store to a consumer group at its first start, and answers the store's own id.
     ///
@@ -68,8 +75,8 @@ pub trait Store: Send + Sync + 'static {
     /// the store is durable, else the lowest offset that is still waiting or in the outbox.
     async fn committable(&self, partition: &PartitionId, position: i64) -> Result<i64, StoreError>;
 
-    /// The first rows of the outbox, in order, behind `after`.
-    async fn outbox(&self, after: i64, limit: usize) -> Result<Vec<OutboxRow>, StoreError>;
+    /// The first rows of the outbox, in order, behind `after`; of several instances that share a store, one gets them.
+    async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError>;
 
     /// Deletes outbox rows that the broker has acknowledged; those that are gone already are passed over.
     async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError>;
@@ -260,6 +267,15 @@ pub struct OutboxRecord {
     pub source_offset: i64,
     /// The record.
     pub record: OutgoingRecord,
+}
+
+/// What an instance sees of the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outbox {
+    /// Rows that it is to publish.
+    Rows(Vec<OutboxRow>),
+    /// Another instance publishes; about how many rows there are.
+    Elsewhere(u64),
 }
 
 /// A row of the outbox.

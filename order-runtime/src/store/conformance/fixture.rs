@@ -10,7 +10,9 @@ use uuid::Uuid;
 use crate::{
     broker::PartitionId,
     store::{
-        Change, Changes, Committed, Entity, EntityType, Load, Page, RingRow, Row, Store, WaitingRow, WaitingState,
+        Change, Changes, Committed, Entity, EntityType, Load, Outbox, OutboxRow, Page, RingRow, Row, Store, WaitingRow,
+        WaitingState,
+        postgres::{Client, PostgresEntity, PostgresError},
         sqlite::{Mode, SqliteEntity, SqliteStore},
     },
 };
@@ -78,6 +80,72 @@ impl SqliteEntity for Counter {
         let rows = statement.query_map((page.after.as_deref().unwrap_or_default(), status, page.limit), counter)?;
         rows.collect()
     }
+}
+
+impl PostgresEntity for Counter {
+    const MIGRATIONS: &'static [&'static str] = &[
+        "CREATE TABLE counters (id text PRIMARY KEY, status text NOT NULL, n bigint NOT NULL CHECK (n >= 0))",
+        "ALTER TABLE counters ADD COLUMN version bigint NOT NULL DEFAULT 1;
+         ALTER TABLE counters ADD COLUMN created_at bigint NOT NULL DEFAULT 0;
+         ALTER TABLE counters ADD COLUMN updated_at bigint NOT NULL DEFAULT 0;",
+    ];
+    const TABLE: &'static str = "counters";
+    const ID: &'static str = "id";
+
+    async fn load(db: &Client, ids: &[String]) -> Result<Vec<Row<Self>>, PostgresError> {
+        let statement = db.prepare_cached("SELECT * FROM counters WHERE id = ANY($1)").await?;
+        db.query(&statement, &[&ids]).await?.iter().map(postgres_counter).collect()
+    }
+
+    async fn insert(db: &Client, rows: &[&Row<Self>]) -> Result<u64, PostgresError> {
+        let statement = "INSERT INTO counters
+             SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+             ON CONFLICT DO NOTHING";
+        write(db, statement, rows).await
+    }
+
+    async fn update(db: &Client, rows: &[&Row<Self>]) -> Result<u64, PostgresError> {
+        let statement = "UPDATE counters SET status = w.status, n = w.n, version = w.version, updated_at = w.updated_at
+             FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+                 AS w (id, status, n, version, created_at, updated_at)
+             WHERE counters.id = w.id";
+        write(db, statement, rows).await
+    }
+
+    async fn page(db: &Client, page: &Page) -> Result<Vec<Row<Self>>, PostgresError> {
+        let status = page.filters.iter().find(|(field, _)| field == "status").map(|(_, value)| value);
+        let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
+        let found = db
+            .query(
+                "SELECT * FROM counters WHERE id COLLATE \"C\" > $1 AND ($2::text IS NULL OR status = $2)
+                 ORDER BY id COLLATE \"C\" LIMIT $3",
+                &[&page.after.as_deref().unwrap_or_default(), &status, &limit],
+            )
+            .await?;
+        found.iter().map(postgres_counter).collect()
+    }
+}
+
+async fn write(db: &Client, statement: &str, rows: &[&Row<Counter>]) -> Result<u64, PostgresError> {
+    let number = |number: u64| i64::try_from(number).expect("small");
+    let ids: Vec<&str> = rows.iter().map(|row| &*row.value.id).collect();
+    let statuses: Vec<&str> = rows.iter().map(|row| &*row.value.status).collect();
+    let numbers: Vec<i64> = rows.iter().map(|row| row.value.n).collect();
+    let versions: Vec<i64> = rows.iter().map(|row| number(row.version)).collect();
+    let created: Vec<i64> = rows.iter().map(|row| row.created_at.as_microsecond()).collect();
+    let updated: Vec<i64> = rows.iter().map(|row| row.updated_at.as_microsecond()).collect();
+    let statement = db.prepare_cached(statement).await?;
+    Ok(db.execute(&statement, &[&ids, &statuses, &numbers, &versions, &created, &updated]).await?)
+}
+
+fn postgres_counter(row: &tokio_postgres::Row) -> Result<Row<Counter>, PostgresError> {
+    let time = |column| Ok::<_, PostgresError>(Timestamp::from_microsecond(row.try_get(column)?).expect("a time"));
+    Ok(Row {
+        value: Counter { id: row.try_get(0)?, status: row.try_get(1)?, n: row.try_get(2)? },
+        version: row.try_get::<_, i64>(3)?.unsigned_abs(),
+        created_at: time(4)?,
+        updated_at: time(5)?,
+    })
 }
 
 pub(crate) fn entity() -> EntityType {
@@ -163,6 +231,14 @@ pub(crate) async fn begun(store: &impl Store, number: i32) -> PartitionId {
     let assigned = store.begin(&partition, 0).await.expect("a first position");
     assert_eq!((assigned.next_offset, assigned.revision), (0, 0));
     partition
+}
+
+/// Rows of the outbox that this instance is to publish.
+pub(crate) async fn outbox(store: &impl Store, after: i64, limit: usize) -> Vec<OutboxRow> {
+    match store.outbox(after, limit).await.expect("a readable store") {
+        Outbox::Rows(rows) => rows,
+        Outbox::Elsewhere(rows) => panic!("another instance publishes {rows} rows"),
+    }
 }
 
 /// Position and revision as stored.

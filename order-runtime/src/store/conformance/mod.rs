@@ -26,6 +26,17 @@ macro_rules! conformance {
                 }
             )+)+
         }
+
+        mod postgres {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    if let Some(store) = super::super::postgres::tests::store().await {
+                        super::$group::$case(store).await;
+                    }
+                }
+            )+)+
+        }
     };
 }
 

@@ -1,6 +1,6 @@
 //! Positions, starts and waiting events.
 
-use super::fixture::{at, begun, commit, partition, place, step, waiting};
+use super::fixture::{at, begun, commit, outbox, partition, place, step, waiting};
 use crate::{
     broker::{OutgoingRecord, PartitionId},
     registry::OnExhausted,
@@ -153,7 +153,7 @@ pub(super) async fn committable_offset(store: impl Store) {
     assert_eq!(committable().await, expected(2), "the outbox holds it back");
     assert_eq!(store.committable(&other, 10).await.expect("an offset"), 10, "other partitions do not");
 
-    let published = store.outbox(0, 10).await.expect("rows").iter().map(|row| row.id).collect();
+    let published = outbox(&store, 0, 10).await.iter().map(|row| row.id).collect();
     store.published(published).await.expect("deleted");
     assert_eq!(committable().await, expected(4), "a waiting event holds it back");
 

@@ -18,8 +18,8 @@ use uuid::Uuid;
 use self::partition::Partition;
 pub(crate) use self::table::{MemoryTable, new_table};
 use super::{
-    Assigned, Changes, Committed, DeadLetterRow, EntityType, Load, Loaded, OutboxRow, Page, RingRow, Store, StoreError,
-    WaitingRow,
+    Assigned, Changes, Committed, DeadLetterRow, EntityType, Load, Loaded, Outbox, OutboxRow, Page, RingRow, Store,
+    StoreError, WaitingRow,
 };
 use crate::broker::PartitionId;
 
@@ -196,10 +196,10 @@ impl Store for MemoryStore {
         Ok(lowest.map_or(position, |lowest| lowest.min(position)))
     }
 
-    async fn outbox(&self, after: i64, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+    async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError> {
         let state = self.state.lock();
         let behind = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
-        Ok(state.outbox.range(behind).take(limit).map(|(_, (_, _, row))| row.clone()).collect())
+        Ok(Outbox::Rows(state.outbox.range(behind).take(limit).map(|(_, (_, _, row))| row.clone()).collect()))
     }
 
     async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {

@@ -5,10 +5,10 @@ use std::{any::Any, sync::Arc};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::{
-    rows::{insert_outbox, insert_waiting, nanoseconds},
+    rows::{insert_outbox, insert_waiting},
     worker::guarded,
 };
-use crate::store::{Changes, Committed, DeadLetterRow, RingRow, StoreError};
+use crate::store::{Changes, Committed, DeadLetterRow, RingRow, StoreError, columns::nanoseconds};
 
 /// Commits `changes`; see [`Store::commit`](crate::store::Store::commit).
 pub(super) fn commit(db: &mut Connection, changes: &[Arc<Changes>]) -> Result<Vec<Committed>, StoreError> {

@@ -26,7 +26,7 @@ use uuid::Uuid;
 pub(crate) use self::table::{SqliteTable, Table};
 use self::worker::Worker;
 use super::{
-    Assigned, Change, Changes, Committed, Entity, EntityType, Load, Loaded, OutboxRow, Page, Row, Store, StoreError,
+    Assigned, Change, Changes, Committed, Entity, EntityType, Load, Loaded, Outbox, Page, Row, Store, StoreError,
     WaitingRow,
 };
 use crate::broker::PartitionId;
@@ -159,8 +159,8 @@ impl Store for SqliteStore {
         Ok(position)
     }
 
-    async fn outbox(&self, after: i64, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
-        self.loader.run(move |db| queries::outbox(db, after, limit)).await
+    async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError> {
+        self.loader.run(move |db| queries::outbox(db, after, limit)).await.map(Outbox::Rows)
     }
 
     async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {

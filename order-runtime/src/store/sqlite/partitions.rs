@@ -5,10 +5,10 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, types::Type};
 use uuid::Uuid;
 
-use super::rows::{self, row_limit, waiting_columns};
+use super::rows::{self, waiting_columns};
 use crate::{
     broker::PartitionId,
-    store::{Assigned, StoreError, WaitingRow},
+    store::{Assigned, StoreError, WaitingRow, columns::row_limit},
 };
 
 pub(super) fn claim(db: &mut Connection, group: &str) -> Result<Uuid, StoreError> {

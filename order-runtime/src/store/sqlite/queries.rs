@@ -4,8 +4,8 @@ use std::any::Any;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use super::rows::{self, OUTBOX_COLUMNS, row_limit};
-use crate::store::{DeadLetterRow, Load, Loaded, OutboxRow, RingRow, StoreError};
+use super::rows::{self, OUTBOX_COLUMNS};
+use crate::store::{DeadLetterRow, Load, Loaded, OutboxRow, RingRow, StoreError, columns::row_limit};
 
 pub(super) fn load(db: &mut Connection, wanted: Load) -> Result<Loaded, StoreError> {
     let snapshot = db.transaction()?;

@@ -7,9 +7,11 @@ use rusqlite::{
 };
 
 use crate::{
-    broker::{Headers, OutgoingRecord, RecordBatch},
-    registry::OnExhausted,
-    store::{DeadLetterRow, OutboxRecord, OutboxRow, WaitingRow, WaitingState},
+    broker::OutgoingRecord,
+    store::{
+        DeadLetterRow, OutboxRecord, OutboxRow, WaitingRow,
+        columns::{self, headers_block, nanoseconds, state_name, state_of},
+    },
 };
 
 /// The columns of a waiting event, in the order in which [`waiting`] reads them.
@@ -20,24 +22,13 @@ macro_rules! waiting_columns {
 }
 pub(super) use waiting_columns;
 
-/// Nanoseconds since the epoch; a time beyond the years 1677 to 2262 becomes the nearest within.
-pub(super) fn nanoseconds(time: Timestamp) -> i64 {
-    let nanoseconds = time.as_nanosecond();
-    i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })
-}
-
-/// A number of rows as SQLite takes it.
-pub(super) fn row_limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
 fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     let nanoseconds: i64 = row.get(column)?;
     from_nanoseconds(column, nanoseconds)
 }
 
 fn from_nanoseconds(column: usize, nanoseconds: i64) -> rusqlite::Result<Timestamp> {
-    Timestamp::from_nanosecond(nanoseconds.into())
+    columns::time(nanoseconds)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, Box::new(error)))
 }
 
@@ -92,30 +83,6 @@ pub(super) fn waiting(row: &Row<'_>, first: usize) -> rusqlite::Result<WaitingRo
     })
 }
 
-const STATES: [WaitingState; 6] = [
-    WaitingState::Retry,
-    WaitingState::Behind,
-    WaitingState::Running,
-    WaitingState::Held(OnExhausted::DeadLetter),
-    WaitingState::Held(OnExhausted::ParkKey),
-    WaitingState::Held(OnExhausted::Stop),
-];
-
-fn state_name(state: WaitingState) -> &'static str {
-    match state {
-        WaitingState::Retry => "retry",
-        WaitingState::Behind => "behind",
-        WaitingState::Running => "running",
-        WaitingState::Held(OnExhausted::DeadLetter) => "held_dead_letter",
-        WaitingState::Held(OnExhausted::ParkKey) => "held_park_key",
-        WaitingState::Held(OnExhausted::Stop) => "held_stop",
-    }
-}
-
-fn state_of(name: &str) -> Option<WaitingState> {
-    STATES.into_iter().find(|state| state_name(*state) == name)
-}
-
 /// Adds records to the outbox, in their order.
 pub(super) fn insert_outbox(db: &Connection, position: i64, records: &[OutboxRecord]) -> rusqlite::Result<()> {
     let mut insert = db.prepare_cached(
@@ -150,17 +117,10 @@ pub(super) fn outbox(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
             partition: row.get(2)?,
             key: row.get(3)?,
             payload: row.get(4)?,
-            headers: Headers::decode(headers).map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec))).collect(),
+            headers: columns::headers(headers),
             timestamp: row.get(6)?,
         },
     })
-}
-
-/// Headers in the one form that this crate keeps them in, that of a batch of records.
-fn headers_block(headers: &[(Vec<u8>, Option<Vec<u8>>)]) -> Vec<u8> {
-    let mut batch = RecordBatch::default();
-    batch.push(0, None, None, None, headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref())));
-    batch.get(0).map(|record| record.encoded_headers().to_vec()).unwrap_or_default()
 }
 
 /// Reads a dead letter: all columns in the order of the table.

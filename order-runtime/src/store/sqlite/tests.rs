@@ -289,7 +289,7 @@ mod earlier {
 }
 
 fn earlier<const BROKEN: bool>() -> EntityType {
-    EntityType { name: "Counter", ..EntityType::of::<earlier::Counter<BROKEN>>() }
+    EntityType { sqlite: const { &super::Table::<earlier::Counter<BROKEN>>::NEW }, ..entity() }
 }
 
 #[tokio::test]

@@ -1,0 +1,290 @@
+//! Applying the changes of partitions: one transaction in which each stands or falls for itself, without savepoints.
+//!
+//! Everything that is compared is locked and read first: positions, then rows of entities, then rings, then waiting events,
+//! each in one order, so that two transactions never wait for each other in a circle. What fits is then written in sets, all
+//! partitions together; what does not fit is left out.
+
+use std::{
+    any::Any,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use uuid::Uuid;
+
+use super::{
+    Client, error,
+    link::Link,
+    sets,
+    table::{Expected, PostgresTable},
+};
+use crate::store::{Changes, Committed, EntityType, StoreError};
+
+/// How often a transaction is tried again whose new rows another one has inserted meanwhile.
+const TRIES: usize = 3;
+
+/// Why a transaction was rolled back.
+enum Undone {
+    /// Another one has been faster; everything may be read and judged again.
+    Conflict,
+    Failed(StoreError),
+}
+
+impl From<tokio_postgres::Error> for Undone {
+    fn from(error: tokio_postgres::Error) -> Self {
+        if error::is_conflict(&error) { Self::Conflict } else { Self::Failed(error.into()) }
+    }
+}
+
+impl From<StoreError> for Undone {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Commits `changes`; see [`Store::commit`](crate::store::Store::commit).
+pub(super) async fn commit(link: &Link, changes: &[Arc<Changes>]) -> Result<Vec<Committed>, StoreError> {
+    match commit_all(link, changes).await {
+        // Data that cannot be kept fails the whole transaction; alone, each shows whose it was.
+        Err(StoreError::Refused(_)) if changes.len() > 1 => {
+            let mut answers = Vec::with_capacity(changes.len());
+            for each in changes {
+                answers.push(commit_one(link, each).await?);
+            }
+            Ok(answers)
+        }
+        Err(StoreError::Refused(reason)) => Ok(vec![Committed::Refused(reason)]),
+        answers => answers,
+    }
+}
+
+async fn commit_one(link: &Link, changes: &Arc<Changes>) -> Result<Committed, StoreError> {
+    match commit_all(link, std::slice::from_ref(changes)).await {
+        Ok(mut answers) => Ok(answers.pop().unwrap_or(Committed::Fenced)),
+        Err(StoreError::Refused(reason)) => Ok(Committed::Refused(reason)),
+        Err(error) => Err(error),
+    }
+}
+
+async fn commit_all(link: &Link, changes: &[Arc<Changes>]) -> Result<Vec<Committed>, StoreError> {
+    for _ in 0..TRIES {
+        let tried = link
+            .run(async |db: &Client| match transaction(db, changes).await {
+                Ok(answers) => Ok(Some(answers)),
+                Err(Undone::Conflict) => {
+                    db.batch_execute("ROLLBACK").await?;
+                    Ok(None)
+                }
+                Err(Undone::Failed(StoreError::Refused(reason))) => {
+                    db.batch_execute("ROLLBACK").await?;
+                    Err(StoreError::Refused(reason))
+                }
+                Err(Undone::Failed(error)) => Err(error),
+            })
+            .await?;
+        if let Some(answers) = tried {
+            return Ok(answers);
+        }
+    }
+    Ok(vec![Committed::Conflict; changes.len()])
+}
+
+async fn transaction(db: &Client, changes: &[Arc<Changes>]) -> Result<Vec<Committed>, Undone> {
+    db.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    let mut found = Found::lock(db, changes).await?;
+    let answers: Vec<Committed> = changes.iter().map(|each| found.judge(each)).collect::<Result<_, _>>()?;
+    let fitting: Vec<(i64, &Changes)> = changes
+        .iter()
+        .zip(&answers)
+        .filter(|(_, answer)| matches!(answer, Committed::Applied { .. }))
+        .filter_map(|(each, _)| Some((found.position(each)?.id, each.as_ref())))
+        .collect();
+    if fitting.is_empty() {
+        db.batch_execute("ROLLBACK").await?;
+        return Ok(answers);
+    }
+    write(db, &fitting).await?;
+    db.batch_execute("COMMIT").await?;
+    Ok(answers)
+}
+
+async fn write(db: &Client, fitting: &[(i64, &Changes)]) -> Result<(), Undone> {
+    sets::advance(db, fitting).await?;
+    for entity in types(fitting.iter().flat_map(|(_, each)| &each.entities)) {
+        let parts: Vec<&(dyn Any + Send + Sync)> = fitting
+            .iter()
+            .flat_map(|(_, each)| &each.entities)
+            .filter(|(of, _)| of.type_id == entity.type_id)
+            .map(|(_, written)| written.as_ref())
+            .collect();
+        if !entity.postgres.save(db, &parts).await? {
+            return Err(Undone::Conflict);
+        }
+    }
+    if !sets::write_rings(db, fitting).await? {
+        return Err(Undone::Conflict);
+    }
+    sets::release(db, fitting).await?;
+    sets::insert_waiting(db, fitting).await?;
+    sets::insert_outbox(db, fitting).await?;
+    sets::remember(db, fitting).await?;
+    Ok(())
+}
+
+/// Each entity type among these once.
+fn types<'a>(parts: impl Iterator<Item = &'a (EntityType, Box<dyn Any + Send + Sync>)>) -> Vec<EntityType> {
+    let mut types: Vec<EntityType> = Vec::new();
+    for (entity, _) in parts {
+        if types.iter().all(|known| known.type_id != entity.type_id) {
+            types.push(*entity);
+        }
+    }
+    // The same order of tables for every transaction.
+    types.sort_unstable_by_key(|entity| entity.name);
+    types
+}
+
+/// Where a partition is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    id: i64,
+    next_offset: i64,
+    revision: i64,
+}
+
+type Identity = (String, Uuid, String, i32);
+
+fn identity(changes: &Changes) -> Identity {
+    let partition = &changes.partition;
+    (partition.cluster.to_string(), partition.topic_id, partition.topic.to_string(), partition.partition)
+}
+
+/// What is in the store, locked until the transaction ends. Judging notes what each partition will write, so that a later
+/// one sees it.
+struct Found {
+    positions: HashMap<Identity, Place>,
+    /// By table and id; 0 for a row that is not there, and none for one that this transaction writes.
+    entities: HashMap<(&'static str, String), Option<u64>>,
+    rings: HashMap<Vec<u8>, Option<u64>>,
+    /// By position and offset.
+    waiting: HashSet<(i64, i64)>,
+}
+
+impl Found {
+    async fn lock(db: &Client, changes: &[Arc<Changes>]) -> Result<Self, Undone> {
+        let mut found = Self {
+            positions: HashMap::new(),
+            entities: HashMap::new(),
+            rings: HashMap::new(),
+            waiting: HashSet::new(),
+        };
+        for (identity, id, next_offset, revision) in sets::lock_positions(db, changes).await? {
+            found.positions.insert(identity, Place { id, next_offset, revision });
+        }
+        let parts = || changes.iter().flat_map(|each| each.entities.iter().chain(&each.reads));
+        for entity in types(parts()) {
+            let mut ids = Vec::new();
+            for each in changes {
+                ids.extend(expected(entity, each)?.into_iter().map(|(id, _)| id));
+            }
+            ids.sort_unstable();
+            ids.dedup();
+            let (table, column) = entity.postgres.names();
+            for (id, version) in sets::lock_versions(db, table, column, &ids).await? {
+                found.entities.insert((table, id), Some(version));
+            }
+        }
+        let mut keys: Vec<&[u8]> = changes
+            .iter()
+            .flat_map(|each| &each.rings)
+            .filter(|ring| ring.version > 0)
+            .map(|ring| &*ring.key)
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for (key, version) in sets::lock_rings(db, &keys).await? {
+            found.rings.insert(key, Some(version));
+        }
+        let released: Vec<(i64, i64)> = changes
+            .iter()
+            .filter_map(|each| Some((found.position(each)?.id, each)))
+            .flat_map(|(id, each)| each.released.iter().map(move |offset| (id, *offset)))
+            .collect();
+        found.waiting = sets::lock_waiting(db, &released).await?;
+        Ok(found)
+    }
+
+    fn position(&self, changes: &Changes) -> Option<Place> {
+        self.positions.get(&identity(changes)).copied()
+    }
+
+    fn judge(&mut self, changes: &Changes) -> Result<Committed, StoreError> {
+        let Some(place) = self.position(changes) else { return Ok(Committed::Fenced) };
+        if place.next_offset != changes.from || place.revision != changes.revision {
+            return Ok(Committed::Fenced);
+        }
+        if !self.fits(changes, place)? {
+            return Ok(Committed::Conflict);
+        }
+        self.note(changes, place)?;
+        Ok(Committed::Applied { revision: changes.revision + 1 })
+    }
+
+    fn fits(&self, changes: &Changes, place: Place) -> Result<bool, StoreError> {
+        for entity in types(changes.entities.iter().chain(&changes.reads)) {
+            let (table, _) = entity.postgres.names();
+            for (id, version) in expected(entity, changes)? {
+                let there = self.entities.get(&(table, id)).copied().unwrap_or(Some(0));
+                if there != Some(version) {
+                    return Ok(false);
+                }
+            }
+        }
+        for ring in &changes.rings {
+            // A ring that must not exist is not locked: inserting it tells.
+            let there = self.rings.get(&ring.key).copied().unwrap_or(Some(0));
+            if there != Some(ring.version) {
+                return Ok(false);
+            }
+        }
+        let released: HashSet<i64> = changes.released.iter().copied().collect();
+        let all_there = released.iter().all(|offset| self.waiting.contains(&(place.id, *offset)));
+        Ok(all_there && released.len() == changes.released.len())
+    }
+
+    /// Notes that these will be written.
+    fn note(&mut self, changes: &Changes, place: Place) -> Result<(), StoreError> {
+        self.positions
+            .insert(identity(changes), Place { next_offset: changes.to, revision: changes.revision + 1, ..place });
+        for (entity, written) in &changes.entities {
+            let (table, _) = entity.postgres.names();
+            let written: &(dyn Any + Send + Sync) = written.as_ref();
+            for (id, _) in entity.postgres.written(written)? {
+                self.entities.insert((table, id), None);
+            }
+        }
+        for ring in &changes.rings {
+            self.rings.insert(ring.key.clone(), None);
+        }
+        Ok(())
+    }
+}
+
+/// What changes expect of rows of a type, those that they write and those that they have read.
+fn expected(entity: EntityType, changes: &Changes) -> Result<Vec<Expected>, StoreError> {
+    let table: &dyn PostgresTable = entity.postgres;
+    let mut all = Vec::new();
+    for (of, written) in &changes.entities {
+        if of.type_id == entity.type_id {
+            let written: &(dyn Any + Send + Sync) = written.as_ref();
+            all.extend(table.written(written)?);
+        }
+    }
+    for (of, read) in &changes.reads {
+        if of.type_id == entity.type_id {
+            let read: &(dyn Any + Send + Sync) = read.as_ref();
+            all.extend(table.read(read)?);
+        }
+    }
+    Ok(all)
+}

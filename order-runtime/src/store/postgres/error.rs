@@ -1,0 +1,56 @@
+//! What an error of PostgreSQL means for whoever asked: try again, give up on the data, or call for somebody.
+
+use tokio_postgres::{Error, error::SqlState};
+
+use super::PostgresError;
+use crate::store::StoreError;
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        of_server(&error)
+    }
+}
+
+impl From<PostgresError> for StoreError {
+    fn from(error: PostgresError) -> Self {
+        match error {
+            PostgresError::Server(error) => of_server(&error),
+            PostgresError::Data(error) => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+/// By the class of the state (PostgreSQL's documentation, appendix A).
+pub(super) fn of_server(error: &Error) -> StoreError {
+    let text = said(error);
+    let Some(state) = error.code() else {
+        // A value that a column does not take is found before anything is sent; all else without a state is the network.
+        return if is_of_a_value(error) { StoreError::Refused(text) } else { StoreError::Unavailable(text) };
+    };
+    match state.code().get(..2).unwrap_or_default() {
+        // Data exceptions, and constraints.
+        "22" | "23" => StoreError::Refused(text),
+        // Access, a database that is not there, SQL and schema errors, features that this server does not have.
+        "28" | "3D" | "42" | "3F" | "0A" => StoreError::Unusable(text),
+        // A server that only reads is one that another one is taking over from.
+        _ => StoreError::Unavailable(text),
+    }
+}
+
+/// Whether it is a conflict with another transaction, after which all of it may be tried again.
+pub(super) fn is_conflict(error: &Error) -> bool {
+    matches!(error.code(), Some(state) if *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED)
+}
+
+fn is_of_a_value(error: &Error) -> bool {
+    let text = error.to_string();
+    text.starts_with("error serializing") || text.starts_with("error deserializing")
+}
+
+fn said(error: &Error) -> String {
+    // The driver's own text of a server's error is only its kind.
+    match error.as_db_error() {
+        Some(told) => format!("{} ({})", told.message(), told.code().code()),
+        None => std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")),
+    }
+}

@@ -1,0 +1,143 @@
+//! Positions of partitions and what waits in them.
+
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{Client, rows};
+use crate::{
+    broker::PartitionId,
+    store::{Assigned, StoreError, WaitingRow, columns::row_limit},
+};
+
+pub(super) async fn claim(db: &Client, group: &str) -> Result<Uuid, StoreError> {
+    db.execute(
+        "INSERT INTO store (only_row, uuid, consumer_group, pings) VALUES (true, $1, $2, 0) ON CONFLICT DO NOTHING",
+        &[&Uuid::new_v4(), &group],
+    )
+    .await?;
+    let row = db.query_one("SELECT uuid, consumer_group FROM store", &[]).await?;
+    let owner: String = row.try_get(1)?;
+    if owner != group {
+        return Err(StoreError::ForeignGroup { owner, asked: group.to_owned() });
+    }
+    Ok(row.try_get(0)?)
+}
+
+/// One statement counts the start and reads the position, a second one what waits. Whoever owned the partition before may
+/// still commit between the two; the revision has then moved, and the first commit of the new owner finds that out.
+pub(super) async fn assigned(db: &Client, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError> {
+    let count = db
+        .prepare_cached(
+            "UPDATE positions SET starts = starts + 1
+             WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4
+             RETURNING id, next_offset, revision, starts",
+        )
+        .await?;
+    let mut answers = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        let (cluster, topic) = (&*partition.cluster, &*partition.topic);
+        let found = db.query_opt(&count, &[&cluster, &partition.topic_id, &topic, &partition.partition]).await?;
+        answers.push(match found {
+            Some(row) => Some(with_waiting(db, &row).await?),
+            None => None,
+        });
+    }
+    Ok(answers)
+}
+
+pub(super) async fn reload(db: &Client, partition: &PartitionId) -> Result<Option<Assigned>, StoreError> {
+    // Both reads see the same moment.
+    db.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let found = read(db, partition).await?;
+    db.batch_execute("COMMIT").await?;
+    Ok(found)
+}
+
+pub(super) async fn begin(db: &Client, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError> {
+    let (cluster, topic) = (&*partition.cluster, &*partition.topic);
+    // The assignment that found no position is the first start.
+    db.execute(
+        "INSERT INTO positions (cluster, topic_id, topic, partition, next_offset, revision, starts)
+         VALUES ($1, $2, $3, $4, $5, 0, 1) ON CONFLICT DO NOTHING",
+        &[&cluster, &partition.topic_id, &topic, &partition.partition, &next_offset],
+    )
+    .await?;
+    let stored = read(db, partition).await?;
+    stored.ok_or_else(|| StoreError::Unavailable("a position that was just written is not there".to_owned()))
+}
+
+pub(super) async fn knows_topic(db: &Client, partition: &PartitionId) -> Result<bool, StoreError> {
+    let (cluster, topic) = (&*partition.cluster, &*partition.topic);
+    let row = db
+        .query_one(
+            "SELECT EXISTS (SELECT 1 FROM positions WHERE cluster = $1 AND topic_id = $2 AND topic = $3)",
+            &[&cluster, &partition.topic_id, &topic],
+        )
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+pub(super) async fn positions(db: &Client) -> Result<Vec<(PartitionId, i64)>, StoreError> {
+    let found = db
+        .query(
+            "SELECT cluster, topic_id, topic, partition, next_offset FROM positions
+             ORDER BY cluster, topic_id, topic, partition",
+            &[],
+        )
+        .await?;
+    found.iter().map(|row| Ok((partition_id(row)?, row.try_get(4)?))).collect()
+}
+
+pub(super) async fn waiting(db: &Client, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
+    let found = db
+        .query(
+            &format!(
+                "SELECT cluster, topic_id, topic, partition, {} FROM positions JOIN waiting ON waiting.position = positions.id
+                 ORDER BY cluster, topic_id, topic, partition, record_offset LIMIT $1",
+                rows::WAITING_COLUMNS
+            ),
+            &[&row_limit(limit)],
+        )
+        .await?;
+    found.iter().map(|row| Ok((partition_id(row)?, rows::waiting(row, 4)?))).collect()
+}
+
+async fn read(db: &Client, partition: &PartitionId) -> Result<Option<Assigned>, StoreError> {
+    let (cluster, topic) = (&*partition.cluster, &*partition.topic);
+    let statement = db
+        .prepare_cached(
+            "SELECT id, next_offset, revision, starts FROM positions
+             WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4",
+        )
+        .await?;
+    match db.query_opt(&statement, &[&cluster, &partition.topic_id, &topic, &partition.partition]).await? {
+        Some(row) => Ok(Some(with_waiting(db, &row).await?)),
+        None => Ok(None),
+    }
+}
+
+async fn with_waiting(db: &Client, position: &Row) -> Result<Assigned, StoreError> {
+    let id: i64 = position.try_get(0)?;
+    let statement = db
+        .prepare_cached(&format!(
+            "SELECT {} FROM waiting WHERE position = $1 ORDER BY record_offset",
+            rows::WAITING_COLUMNS
+        ))
+        .await?;
+    let found = db.query(&statement, &[&id]).await?;
+    Ok(Assigned {
+        next_offset: position.try_get(1)?,
+        revision: position.try_get(2)?,
+        starts: u32::try_from(position.try_get::<_, i64>(3)?).unwrap_or(u32::MAX),
+        waiting: found.iter().map(|row| rows::waiting(row, 0)).collect::<Result<_, _>>()?,
+    })
+}
+
+fn partition_id(row: &Row) -> Result<PartitionId, StoreError> {
+    Ok(PartitionId {
+        cluster: row.try_get::<_, &str>(0)?.into(),
+        topic_id: row.try_get(1)?,
+        topic: row.try_get::<_, &str>(2)?.into(),
+        partition: row.try_get(3)?,
+    })
+}

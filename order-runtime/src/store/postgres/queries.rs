@@ -1,0 +1,138 @@
+//! What is read for batches, for the relay and for the read model.
+
+use std::any::Any;
+
+use deadpool_postgres::Object;
+use parking_lot::Mutex;
+use tokio_postgres::types::ToSql;
+
+use super::{Client, link::Link, rows};
+use crate::store::{EntityType, Load, Loaded, OutboxRow, RingRow, StoreError, columns::row_limit};
+
+/// The lock of the one relay of a store. "ordr", then a number.
+const RELAY_LOCK: i64 = 0x6f72_6472_0000_0002;
+
+/// What to load, with ids as texts.
+pub(super) struct Wanted {
+    entities: Vec<(EntityType, Vec<String>)>,
+    rings: Vec<Vec<u8>>,
+    dead_letters: Vec<String>,
+}
+
+impl Wanted {
+    pub(super) fn of(load: Load) -> Result<Self, StoreError> {
+        let texts = |(entity, ids): (EntityType, Box<dyn Any + Send>)| {
+            let ids: &(dyn Any + Send) = ids.as_ref();
+            Ok((entity, entity.postgres.texts(ids)?))
+        };
+        let entities = load.entities.into_iter().map(texts).collect::<Result<_, StoreError>>()?;
+        Ok(Self { entities, rings: load.rings, dead_letters: load.dead_letters })
+    }
+}
+
+/// Loads rows, rings and dead letters. Each statement sees its own moment: the commit compares the version of every row, so
+/// a batch that was made of two moments is a conflict and runs again.
+pub(super) async fn load(db: &Client, wanted: &Wanted) -> Result<Loaded, StoreError> {
+    let entities = async {
+        let mut loaded = Vec::with_capacity(wanted.entities.len());
+        for (entity, ids) in &wanted.entities {
+            loaded.push(entity.postgres.load(db, ids).await?);
+        }
+        Ok::<_, StoreError>(loaded)
+    };
+    let rings = async {
+        if wanted.rings.is_empty() {
+            return Ok(Vec::new());
+        }
+        let statement = db.prepare_cached("SELECT key, version, bytes FROM rings WHERE key = ANY($1)").await?;
+        let found = db.query(&statement, &[&wanted.rings]).await?;
+        found.iter().map(ring_row).collect::<Result<Vec<_>, StoreError>>()
+    };
+    let dead_letters = async {
+        if wanted.dead_letters.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<&[u8]> = wanted.dead_letters.iter().map(String::as_bytes).collect();
+        let statement = db
+            .prepare_cached(
+                "SELECT dlq_id, event_id, hash, replays, reason, code, at FROM dead_letters WHERE dlq_id = ANY($1)",
+            )
+            .await?;
+        let found = db.query(&statement, &[&ids]).await?;
+        found.iter().map(rows::dead_letter).collect::<Result<Vec<_>, StoreError>>()
+    };
+    // Sent one behind the other, without waiting for answers in between.
+    let (entities, rings, dead_letters) = futures_util::future::try_join3(entities, rings, dead_letters).await?;
+    Ok(Loaded { entities, rings, dead_letters })
+}
+
+fn ring_row(row: &tokio_postgres::Row) -> Result<RingRow, StoreError> {
+    let version: i64 = row.try_get(1)?;
+    Ok(RingRow { key: row.try_get(0)?, version: version.unsigned_abs(), bytes: row.try_get(2)? })
+}
+
+pub(super) async fn ring(db: &Client, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    let found = db.query_opt("SELECT bytes FROM rings WHERE key = $1", &[&key]).await?;
+    Ok(found.map(|row| row.try_get(0)).transpose()?)
+}
+
+pub(super) async fn outbox(db: &Client, after: i64, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+    let statement = db
+        .prepare_cached(&format!("SELECT {} FROM outbox WHERE id > $1 ORDER BY id LIMIT $2", rows::OUTBOX_COLUMNS))
+        .await?;
+    let parameters: [&(dyn ToSql + Sync); 2] = [&after, &row_limit(limit)];
+    db.query(&statement, &parameters).await?.iter().map(rows::outbox).collect()
+}
+
+/// How many rows there are, counted up to a limit above which it makes no difference.
+pub(super) async fn outbox_length(db: &Client) -> Result<u64, StoreError> {
+    let limit = i64::try_from(crate::engine::OUTBOX_LIMIT).unwrap_or(i64::MAX).saturating_add(1);
+    let statement = db.prepare_cached("SELECT count(*) FROM (SELECT 1 FROM outbox LIMIT $1) AS counted").await?;
+    let count: i64 = db.query_one(&statement, &[&limit]).await?.try_get(0)?;
+    Ok(count.unsigned_abs())
+}
+
+pub(super) async fn published(db: &Client, ids: &[i64]) -> Result<(), StoreError> {
+    let statement = db.prepare_cached("DELETE FROM outbox WHERE id = ANY($1)").await?;
+    db.execute(&statement, &[&ids]).await?;
+    Ok(())
+}
+
+/// Whether a transaction that writes can begin and end.
+pub(super) async fn ping(db: &Client) -> Result<(), StoreError> {
+    db.execute("UPDATE store SET pings = pings + 1", &[]).await?;
+    Ok(())
+}
+
+/// The right to publish the outbox: a lock of the server's, held as long as its connection lives.
+pub(super) struct RelayLock {
+    link: Link,
+    held: Mutex<Option<Object>>,
+}
+
+impl RelayLock {
+    pub(super) fn new(url: &str) -> Result<Self, StoreError> {
+        Ok(Self { link: Link::new(url, 1)?, held: Mutex::new(None) })
+    }
+
+    /// Whether this instance holds it, by now.
+    pub(super) async fn is_held(&self) -> Result<bool, StoreError> {
+        if self.held.lock().as_ref().is_some_and(|connection| !connection.is_closed()) {
+            return Ok(true);
+        }
+        // A connection that was lost has lost the lock too; it is closed before another one is asked for.
+        drop(self.held.lock().take().map(Object::take));
+        let connection = self.link.connection().await?;
+        let row = connection.query_one("SELECT pg_try_advisory_lock($1)", &[&RELAY_LOCK]).await?;
+        let got: bool = row.try_get(0)?;
+        if got {
+            *self.held.lock() = Some(connection);
+        }
+        Ok(got)
+    }
+
+    pub(super) fn release(&self) {
+        drop(self.held.lock().take().map(Object::take));
+        self.link.close();
+    }
+}

@@ -1,0 +1,168 @@
+//! The schema: the runtime's own tables and those of the entities, each brought to its last version.
+
+use tokio_postgres::NoTls;
+
+use super::{Client, link, link::Link};
+use crate::store::{EntityType, StoreError};
+
+/// The lock of a migration: of several instances that start at once, one migrates. "ordr", then a number.
+const MIGRATION_LOCK: i64 = 0x6f72_6472_0000_0001;
+
+/// The oldest server whose SQL this is.
+const OLDEST_SERVER: i32 = 130_000;
+
+/// The runtime's own migrations, oldest first; never change one that was released.
+///
+/// Texts that come from outside are `bytea`: PostgreSQL's `text` does not take a NUL, and an event that carries one must
+/// neither get lost nor stop its partition.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE store (
+        only_row       boolean PRIMARY KEY CHECK (only_row),
+        uuid           uuid NOT NULL,
+        consumer_group text NOT NULL,
+        pings          bigint NOT NULL
+    );
+
+    CREATE TABLE positions (
+        id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        cluster     text NOT NULL,
+        topic_id    uuid NOT NULL,
+        topic       text NOT NULL,
+        partition   integer NOT NULL,
+        next_offset bigint NOT NULL,
+        revision    bigint NOT NULL,
+        starts      bigint NOT NULL,
+        UNIQUE (cluster, topic_id, topic, partition)
+    );
+
+    CREATE TABLE rings (
+        key     bytea PRIMARY KEY,
+        version bigint NOT NULL,
+        bytes   bytea NOT NULL
+    );
+    -- A ring is short hashes and names; packing it would cost more than it saves.
+    ALTER TABLE rings ALTER COLUMN bytes SET STORAGE EXTERNAL;
+
+    -- Times are nanoseconds since the epoch, but for the timestamp, which is the record's own in milliseconds.
+    CREATE TABLE waiting (
+        position        bigint NOT NULL REFERENCES positions (id),
+        record_offset   bigint NOT NULL,
+        lane            bytea NOT NULL,
+        state           text NOT NULL,
+        attempts        bigint NOT NULL,
+        since           bigint NOT NULL,
+        first_failed_at bigint,
+        due             bigint NOT NULL,
+        error_code      bytea NOT NULL,
+        error_message   bytea NOT NULL,
+        key             bytea,
+        payload         bytea,
+        headers         bytea NOT NULL,
+        timestamp       bigint,
+        PRIMARY KEY (position, record_offset)
+    );
+
+    CREATE TABLE outbox (
+        id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        position      bigint NOT NULL REFERENCES positions (id),
+        source_offset bigint NOT NULL,
+        topic         text NOT NULL,
+        partition     integer,
+        key           bytea,
+        payload       bytea,
+        headers       bytea NOT NULL,
+        timestamp     bigint
+    );
+
+    CREATE TABLE dead_letters (
+        dlq_id   bytea PRIMARY KEY,
+        event_id bytea NOT NULL,
+        hash     bytea NOT NULL,
+        replays  bigint NOT NULL,
+        reason   text NOT NULL,
+        code     bytea NOT NULL,
+        at       bigint NOT NULL
+    );
+    "];
+
+/// Brings the database to the schema that this program knows, in one transaction that may take its time.
+pub(super) async fn migrate(url: &str, entities: &[EntityType]) -> Result<(), StoreError> {
+    let mut settings = link::settings(url)?;
+    settings.options("-c statement_timeout=0 -c lock_timeout=0");
+    let (mut db, connection) = settings.connect(NoTls).await?;
+    let driver = tokio::spawn(connection);
+    let result = migrate_over(&mut db, entities).await;
+    drop(db);
+    // The connection ends when its client is dropped.
+    let _ = driver.await;
+    result
+}
+
+async fn migrate_over(db: &mut tokio_postgres::Client, entities: &[EntityType]) -> Result<(), StoreError> {
+    let version: i32 = db.query_one("SELECT current_setting('server_version_num')::integer", &[]).await?.get(0);
+    if version < OLDEST_SERVER {
+        return Err(StoreError::Unusable(format!("the server is version {}; 13 or newer is needed", version / 10_000)));
+    }
+    let transaction = db.transaction().await?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).await?;
+    transaction
+        .batch_execute("CREATE TABLE IF NOT EXISTS migrations (owner text PRIMARY KEY, version bigint NOT NULL)")
+        .await?;
+    for (owner, migrations) in owners(entities) {
+        let found = transaction.query_opt("SELECT version FROM migrations WHERE owner = $1", &[&owner]).await?;
+        let found = found.map_or(0, |row| usize::try_from(row.get::<_, i64>(0)).unwrap_or(usize::MAX));
+        let missing = migrations.get(found..).ok_or_else(|| newer(&owner, found, migrations.len()))?;
+        if missing.is_empty() {
+            continue;
+        }
+        for migration in missing {
+            transaction.batch_execute(migration).await?;
+        }
+        let version = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+        transaction
+            .execute(
+                "INSERT INTO migrations (owner, version) VALUES ($1, $2)
+                 ON CONFLICT (owner) DO UPDATE SET version = excluded.version",
+                &[&owner, &version],
+            )
+            .await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+/// Refuses a database whose schema is not exactly the one that this program knows.
+pub(super) async fn check(link: &Link, entities: &[EntityType]) -> Result<(), StoreError> {
+    let owners: Vec<_> = owners(entities).collect();
+    link.run(async |db: &Client| {
+        let made: bool = db.query_one("SELECT to_regclass('migrations') IS NOT NULL", &[]).await?.get(0);
+        for (owner, migrations) in &owners {
+            let found = match made {
+                true => db.query_opt("SELECT version FROM migrations WHERE owner = $1", &[owner]).await?,
+                false => None,
+            };
+            let found = found.map_or(0, |row| usize::try_from(row.get::<_, i64>(0)).unwrap_or(usize::MAX));
+            if found > migrations.len() {
+                return Err(newer(owner, found, migrations.len()));
+            }
+            if found < migrations.len() {
+                return Err(StoreError::Unusable(
+                    "it has not got this release's schema yet; run the service once".to_owned(),
+                ));
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn owners(entities: &[EntityType]) -> impl Iterator<Item = (String, &'static [&'static str])> {
+    let own = ("runtime".to_owned(), MIGRATIONS);
+    let entities = entities.iter().map(|entity| (format!("entity {}", entity.name), entity.postgres.migrations()));
+    std::iter::once(own).chain(entities)
+}
+
+fn newer(owner: &str, found: usize, known: usize) -> StoreError {
+    StoreError::Unusable(format!(
+        "it was written by a newer release (schema version {found} of {owner}, this one knows {known}); run that release"
+    ))
+}

@@ -1,0 +1,123 @@
+//! The entities of one type in PostgreSQL, with the type erased.
+
+use std::{any::Any, marker::PhantomData};
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::{Client, PostgresEntity};
+use crate::store::{Change, Page, Row, StoreError, entity::typed};
+
+/// An id as text, and the version that a row of that id must have, 0 being none.
+pub(super) type Expected = (String, u64);
+
+/// [`PostgresEntity`] with the type erased.
+#[async_trait]
+pub(crate) trait PostgresTable: Send + Sync {
+    fn migrations(&self) -> &'static [&'static str];
+    /// The table, and its column of ids.
+    fn names(&self) -> (&'static str, &'static str);
+    /// The texts of a `Vec<T::Id>`.
+    fn texts(&self, ids: &dyn Any) -> Result<Vec<String>, StoreError>;
+    /// What a `Vec<Change<T>>` expects.
+    fn written(&self, changes: &dyn Any) -> Result<Vec<Expected>, StoreError>;
+    /// What a `Vec<(T::Id, u64)>` expects.
+    fn read(&self, reads: &dyn Any) -> Result<Vec<Expected>, StoreError>;
+    /// The answer is a `Vec<Row<T>>`.
+    async fn load(&self, db: &Client, ids: &[String]) -> Result<Box<dyn Any + Send>, StoreError>;
+    /// Writes several `Vec<Change<T>>` whose rows are locked; false where a row to insert exists by now.
+    async fn save(&self, db: &Client, changes: &[&(dyn Any + Send + Sync)]) -> Result<bool, StoreError>;
+    async fn view(&self, db: &Client, id: &str) -> Result<Option<Value>, StoreError>;
+    async fn page(&self, db: &Client, page: &Page) -> Result<Vec<Value>, StoreError>;
+}
+
+/// The table of one entity type.
+pub(crate) struct Table<T>(PhantomData<fn() -> T>);
+
+impl<T> Table<T> {
+    pub(crate) const NEW: Self = Self(PhantomData);
+}
+
+/// Whether PostgreSQL could hold it: its `text` takes no NUL. An id that has one names no row.
+fn is_text(id: &str) -> bool {
+    !id.contains('\0')
+}
+
+#[async_trait]
+impl<T: PostgresEntity> PostgresTable for Table<T> {
+    fn migrations(&self) -> &'static [&'static str] {
+        T::MIGRATIONS
+    }
+
+    fn names(&self) -> (&'static str, &'static str) {
+        (T::TABLE, T::ID)
+    }
+
+    fn texts(&self, ids: &dyn Any) -> Result<Vec<String>, StoreError> {
+        let ids = typed::<Vec<T::Id>>(ids)?.iter().map(ToString::to_string);
+        Ok(ids.filter(|id| is_text(id)).collect())
+    }
+
+    fn written(&self, changes: &dyn Any) -> Result<Vec<Expected>, StoreError> {
+        let changes = typed::<Vec<Change<T>>>(changes)?.iter();
+        changes
+            .map(|change| {
+                let id = change.row.value.id().to_string();
+                if is_text(&id) {
+                    Ok((id, change.expected))
+                } else {
+                    Err(StoreError::Refused("an id contains a NUL, which PostgreSQL does not keep".to_owned()))
+                }
+            })
+            .collect()
+    }
+
+    fn read(&self, reads: &dyn Any) -> Result<Vec<Expected>, StoreError> {
+        let reads = typed::<Vec<(T::Id, u64)>>(reads)?.iter().map(|(id, version)| (id.to_string(), *version));
+        Ok(reads.filter(|(id, _)| is_text(id)).collect())
+    }
+
+    async fn load(&self, db: &Client, ids: &[String]) -> Result<Box<dyn Any + Send>, StoreError> {
+        Ok(Box::new(T::load(db, ids).await?))
+    }
+
+    async fn save(&self, db: &Client, changes: &[&(dyn Any + Send + Sync)]) -> Result<bool, StoreError> {
+        let mut inserted: Vec<&Row<T>> = Vec::new();
+        let mut updated: Vec<&Row<T>> = Vec::new();
+        for changes in changes {
+            for change in typed::<Vec<Change<T>>>(*changes)? {
+                if change.expected == 0 { &mut inserted } else { &mut updated }.push(&change.row);
+            }
+        }
+        // New rows are locked as they are inserted: in one order for all writers.
+        inserted.sort_unstable_by(|a, b| a.value.id().cmp(b.value.id()));
+        let whole = |affected: u64, rows: usize| usize::try_from(affected).is_ok_and(|affected| affected == rows);
+        if !inserted.is_empty() && !whole(T::insert(db, &inserted).await?, inserted.len()) {
+            return Ok(false);
+        }
+        Ok(updated.is_empty() || whole(T::update(db, &updated).await?, updated.len()))
+    }
+
+    async fn view(&self, db: &Client, id: &str) -> Result<Option<Value>, StoreError> {
+        // A text that is no id names no entity.
+        let Ok(id) = id.parse::<T::Id>() else {
+            return Ok(None);
+        };
+        let id = id.to_string();
+        if !is_text(&id) {
+            return Ok(None);
+        }
+        let rows = T::load(db, &[id]).await?;
+        Ok(rows.first().map(Row::view))
+    }
+
+    async fn page(&self, db: &Client, page: &Page) -> Result<Vec<Value>, StoreError> {
+        // Nothing that PostgreSQL keeps has such a filter, and no id stands behind such a text alone.
+        let texts = page.filters.iter().map(|(_, value)| value).chain(&page.after);
+        if texts.into_iter().any(|text| !is_text(text)) {
+            return Ok(Vec::new());
+        }
+        let rows = T::page(db, page).await?;
+        Ok(rows.iter().map(Row::view).collect())
+    }
+}

@@ -1,0 +1,169 @@
+//! How sets of orders are kept in PostgreSQL: once, for all features.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use order_runtime::store::{
+    Page, Row,
+    postgres::{Client, PostgresEntity, PostgresError, tokio_postgres},
+};
+
+use crate::orders::entities::order::Order;
+
+/// The columns in the order in which they are read; what has no type of its own in Rust is read as text.
+const COLUMNS: &str = "order_id, customer_id, currency, total::text, status, items::text, carrier, tracking_number, \
+     cancel_reason, version, created_at, updated_at";
+
+impl PostgresEntity for Order {
+    const MIGRATIONS: &'static [&'static str] = &["CREATE TABLE orders (
+            order_id text PRIMARY KEY,
+            customer_id text NOT NULL,
+            currency text NOT NULL,
+            total numeric NOT NULL,
+            status text NOT NULL,
+            items jsonb NOT NULL,
+            carrier text,
+            tracking_number text,
+            cancel_reason text,
+            version bigint NOT NULL,
+            created_at timestamptz NOT NULL,
+            updated_at timestamptz NOT NULL
+        );
+        CREATE INDEX orders_by_id ON orders (order_id COLLATE \"C\")"];
+    const TABLE: &'static str = "orders";
+    const ID: &'static str = "order_id";
+
+    async fn load(db: &Client, ids: &[String]) -> Result<Vec<Row<Self>>, PostgresError> {
+        let statement = db.prepare_cached(&format!("SELECT {COLUMNS} FROM orders WHERE order_id = ANY($1)")).await?;
+        db.query(&statement, &[&ids]).await?.iter().map(order).collect()
+    }
+
+    async fn insert(db: &Client, rows: &[&Row<Self>]) -> Result<u64, PostgresError> {
+        let ids: Vec<&str> = rows.iter().map(|row| row.value.order_id.as_str()).collect();
+        let customers: Vec<&str> = rows.iter().map(|row| &*row.value.customer_id).collect();
+        let currencies: Vec<&str> = rows.iter().map(|row| &*row.value.currency).collect();
+        let totals: Vec<String> = rows.iter().map(|row| row.value.total.to_string()).collect();
+        let statuses: Vec<&str> = rows.iter().map(|row| row.value.status.as_str()).collect();
+        let items: Vec<String> = rows
+            .iter()
+            .map(|row| serde_json::to_string(&row.value.items).map_err(PostgresError::data))
+            .collect::<Result<_, _>>()?;
+        let carriers: Vec<Option<&str>> = rows.iter().map(|row| row.value.carrier.as_deref()).collect();
+        let trackings: Vec<Option<&str>> = rows.iter().map(|row| row.value.tracking_number.as_deref()).collect();
+        let reasons: Vec<Option<&str>> = rows.iter().map(|row| row.value.cancel_reason.as_deref()).collect();
+        let versions = versions(rows)?;
+        let created = times(rows, |row| row.created_at)?;
+        let updated = times(rows, |row| row.updated_at)?;
+        let statement = db
+            .prepare_cached(
+                "INSERT INTO orders
+                 SELECT order_id, customer_id, currency, total::numeric, status, items::jsonb, carrier, tracking_number,
+                     cancel_reason, version, created_at, updated_at
+                 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                     $8::text[], $9::text[], $10::bigint[], $11::timestamptz[], $12::timestamptz[])
+                     AS new (order_id, customer_id, currency, total, status, items, carrier, tracking_number,
+                         cancel_reason, version, created_at, updated_at)
+                 ON CONFLICT DO NOTHING",
+            )
+            .await?;
+        let inserted = db
+            .execute(
+                &statement,
+                &[
+                    &ids,
+                    &customers,
+                    &currencies,
+                    &totals,
+                    &statuses,
+                    &items,
+                    &carriers,
+                    &trackings,
+                    &reasons,
+                    &versions,
+                    &created,
+                    &updated,
+                ],
+            )
+            .await?;
+        Ok(inserted)
+    }
+
+    async fn update(db: &Client, rows: &[&Row<Self>]) -> Result<u64, PostgresError> {
+        // What was ordered never changes, so it is not written again.
+        let ids: Vec<&str> = rows.iter().map(|row| row.value.order_id.as_str()).collect();
+        let statuses: Vec<&str> = rows.iter().map(|row| row.value.status.as_str()).collect();
+        let carriers: Vec<Option<&str>> = rows.iter().map(|row| row.value.carrier.as_deref()).collect();
+        let trackings: Vec<Option<&str>> = rows.iter().map(|row| row.value.tracking_number.as_deref()).collect();
+        let reasons: Vec<Option<&str>> = rows.iter().map(|row| row.value.cancel_reason.as_deref()).collect();
+        let versions = versions(rows)?;
+        let updated = times(rows, |row| row.updated_at)?;
+        let statement = db
+            .prepare_cached(
+                "UPDATE orders SET status = changed.status, carrier = changed.carrier,
+                     tracking_number = changed.tracking_number, cancel_reason = changed.cancel_reason,
+                     version = changed.version, updated_at = changed.updated_at
+                 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
+                     $7::timestamptz[])
+                     AS changed (order_id, status, carrier, tracking_number, cancel_reason, version, updated_at)
+                 WHERE orders.order_id = changed.order_id",
+            )
+            .await?;
+        let updated =
+            db.execute(&statement, &[&ids, &statuses, &carriers, &trackings, &reasons, &versions, &updated]).await?;
+        Ok(updated)
+    }
+
+    async fn page(db: &Client, page: &Page) -> Result<Vec<Row<Self>>, PostgresError> {
+        let status = page.filters.iter().find(|(field, _)| field == "status").map(|(_, value)| value);
+        let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
+        let statement = db
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM orders
+                 WHERE order_id COLLATE \"C\" > $1 AND ($2::text IS NULL OR status = $2)
+                 ORDER BY order_id COLLATE \"C\" LIMIT $3"
+            ))
+            .await?;
+        let found = db.query(&statement, &[&page.after.as_deref().unwrap_or_default(), &status, &limit]).await?;
+        found.iter().map(order).collect()
+    }
+}
+
+fn versions(rows: &[&Row<Order>]) -> Result<Vec<i64>, PostgresError> {
+    rows.iter().map(|row| i64::try_from(row.version).map_err(PostgresError::data)).collect()
+}
+
+/// Times as the driver takes them for `timestamptz`, which keeps microseconds.
+fn times(rows: &[&Row<Order>], of: fn(&Row<Order>) -> Timestamp) -> Result<Vec<SystemTime>, PostgresError> {
+    rows.iter().map(|row| SystemTime::try_from(of(row)).map_err(PostgresError::data)).collect()
+}
+
+fn order(row: &tokio_postgres::Row) -> Result<Row<Order>, PostgresError> {
+    let version: i64 = row.try_get(9)?;
+    Ok(Row {
+        value: Order {
+            order_id: parsed(row, 0)?,
+            customer_id: row.try_get(1)?,
+            currency: row.try_get(2)?,
+            total: parsed(row, 3)?,
+            status: parsed(row, 4)?,
+            items: serde_json::from_str(row.try_get(5)?).map_err(PostgresError::data)?,
+            carrier: row.try_get(6)?,
+            tracking_number: row.try_get(7)?,
+            cancel_reason: row.try_get(8)?,
+        },
+        version: u64::try_from(version).map_err(PostgresError::data)?,
+        created_at: time(row, 10)?,
+        updated_at: time(row, 11)?,
+    })
+}
+
+fn parsed<T>(row: &tokio_postgres::Row, column: usize) -> Result<T, PostgresError>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    row.try_get::<_, &str>(column)?.parse().map_err(PostgresError::data)
+}
+
+fn time(row: &tokio_postgres::Row, column: usize) -> Result<Timestamp, PostgresError> {
+    Timestamp::try_from(row.try_get::<_, SystemTime>(column)?).map_err(PostgresError::data)
+}
