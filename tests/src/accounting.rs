@@ -41,15 +41,25 @@ const NAMED: usize = 10;
 /// Waits until the service has finished everything that lies in the topic, exactly as the oracle says, and checks each
 /// dead letter; answers what the oracle said.
 pub async fn settled(deployment: &Deployment, service: &Service, deadline: Duration) -> Expected {
+    settled_by(deployment, &[service], deadline).await
+}
+
+/// The same where several instances share the work.
+pub async fn settled_by(deployment: &Deployment, services: &[&Service], deadline: Duration) -> Expected {
     let records = deployment.events().read();
     let expected = oracle::expect(&records);
     until("everything is accounted for", deadline, async || {
         // Reading everything is dear, and pointless while the service itself says that it has work left.
-        let stats = service.get("/stats").await;
-        if stats["lag"] != 0 || stats["waiting"] != 0 {
-            return Err(format!("/stats says {stats}"));
+        for service in services {
+            let stats = service.get("/stats").await;
+            // An instance beyond the number of partitions has none, and no lag either.
+            let partitions = service.get("/partitions").await;
+            let idle = partitions.as_array().is_some_and(Vec::is_empty);
+            if (stats["lag"] != 0 && !idle) || stats["waiting"] != 0 {
+                return Err(format!("/stats says {stats}"));
+            }
         }
-        let differences = differences(&expected, &orders(service).await, &deployment.dead_letters().read());
+        let differences = differences(&expected, &orders(services[0]).await, &deployment.dead_letters().read());
         if differences.is_empty() { Ok(()) } else { Err(listed(&differences)) }
     })
     .await;

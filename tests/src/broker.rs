@@ -22,16 +22,21 @@ use rdkafka::{
 use crate::{
     binary::order_service,
     deployment::without_own_settings,
+    postgres::Postgres,
     process::{Process, free_port},
     wait::{PATIENCE, eventually},
 };
 
 /// The suites that must run, separated by commas: a missing requirement then fails the test instead of skipping it.
-const REQUIRE: &str = "ORDER_TESTS_REQUIRE";
+pub(crate) const REQUIRE: &str = "ORDER_TESTS_REQUIRE";
 
-/// A broker that lives as long as somebody holds a clone of it.
+/// A broker that lives as long as somebody holds a clone of it, and the store that deployments on it use.
 #[derive(Clone)]
-pub struct Broker(Kind);
+pub struct Broker {
+    kind: Kind,
+    /// A database of this server for each deployment; else an SQLite file.
+    pub(crate) postgres: Option<&'static Postgres>,
+}
 
 #[derive(Clone)]
 enum Kind {
@@ -66,7 +71,7 @@ impl Broker {
             TcpStream::connect_timeout(&socket, Duration::from_millis(200)).is_ok()
         })
         .await;
-        Self(Kind::Embedded(Arc::new(Embedded { address, _process: process })))
+        Self { kind: Kind::Embedded(Arc::new(Embedded { address, _process: process })), postgres: None }
     }
 
     /// A real Apache Kafka, shared by the tests of this program.
@@ -84,12 +89,18 @@ impl Broker {
             );
             eprintln!("skipped: java (17+) and mvn are needed");
         }
-        kafka.map(|kafka| Self(Kind::Kafka(kafka)))
+        kafka.map(|kafka| Self { kind: Kind::Kafka(kafka), postgres: None })
+    }
+
+    /// The same broker for deployments that keep everything in PostgreSQL.
+    #[must_use]
+    pub fn with_postgres(self, server: &'static Postgres) -> Self {
+        Self { postgres: Some(server), ..self }
     }
 
     /// `host:port`.
     pub fn address(&self) -> &str {
-        match &self.0 {
+        match &self.kind {
             Kind::Embedded(embedded) => &embedded.address,
             Kind::Kafka(kafka) => &kafka.address,
         }
@@ -97,12 +108,12 @@ impl Broker {
 
     /// Whether it proves guarantees: the embedded broker keeps 5 MB a partition and forgets all when it ends.
     pub fn is_durable(&self) -> bool {
-        matches!(self.0, Kind::Kafka(_))
+        matches!(self.kind, Kind::Kafka(_))
     }
 
     /// What a service needs to know to work well with it.
     pub(crate) fn settings(&self) -> &'static [(&'static str, &'static str)] {
-        match self.0 {
+        match self.kind {
             // Its classic groups take a whole session timeout to let a restarted member in.
             Kind::Embedded(_) => &[("KAFKA_CONSUMER_GROUP_PROTOCOL", "consumer")],
             // A killed member keeps its partitions for that long.
@@ -112,7 +123,7 @@ impl Broker {
 
     /// A topic for events and one for dead letters, which no other test uses.
     pub(crate) async fn topics(&self, partitions: i32) -> (String, String) {
-        match self.0 {
+        match self.kind {
             // Nobody shares this broker, and it makes a topic, with four partitions, when a client asks for it.
             Kind::Embedded(_) => ("order-events".into(), "orders-dlq".into()),
             Kind::Kafka(_) => {

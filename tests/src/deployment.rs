@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::OsStr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -30,6 +30,7 @@ pub struct Deployment {
     dlq_topic: String,
     group: String,
     folder: TempDir,
+    store_url: String,
     settings: BTreeMap<String, String>,
 }
 
@@ -69,7 +70,11 @@ impl Deployment {
         let (topic, dlq_topic) = broker.topics(partitions).await;
         let group = format!("order-tests-{}", unique());
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { broker: broker.clone(), topic, dlq_topic, group, folder, settings: BTreeMap::new() }
+        let store_url = match broker.postgres {
+            Some(server) => server.database().await,
+            None => format!("sqlite://{}", folder.path().join("orders.db").display()),
+        };
+        Self { broker: broker.clone(), topic, dlq_topic, group, folder, store_url, settings: BTreeMap::new() }
     }
 
     /// A setting for every service and command started from now on.
@@ -99,9 +104,9 @@ impl Deployment {
         &self.group
     }
 
-    /// The file of the store.
-    pub fn store(&self) -> PathBuf {
-        self.folder.path().join("orders.db")
+    /// `STORE_URL`.
+    pub fn store_url(&self) -> &str {
+        &self.store_url
     }
 
     /// The folder in which services and commands run.
@@ -156,7 +161,7 @@ impl Deployment {
             .env("KAFKA_TOPIC", &self.topic)
             .env("KAFKA_DLQ_TOPIC", &self.dlq_topic)
             .env("KAFKA_GROUP_ID", &self.group)
-            .env("STORE_URL", format!("sqlite://{}", self.store().display()))
+            .env("STORE_URL", &self.store_url)
             .env("NO_COLOR", "1")
             .envs(self.broker.settings().iter().copied())
             .envs(&self.settings);

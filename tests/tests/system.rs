@@ -9,3 +9,4 @@ async fn broker() -> Option<Broker> {
 }
 
 scenarios::every_scenario!(broker);
+scenarios::tests!(broker: crashes::a_second_instance_is_refused);

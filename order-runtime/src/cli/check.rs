@@ -57,8 +57,10 @@ fn check_store(context: &Context) -> Result<String, String> {
     match &context.config.store {
         StoreUrl::Memory => Ok("memory: gone on exit".to_owned()),
         StoreUrl::Postgres(url) => super::block_on(async {
-            let store = PostgresStore::open(url.expose(), &context.dispatcher.entities, false).await;
-            Ok(store.map(|_| context.config.store.to_string()).map_err(|error| error.to_string()))
+            let prepared = PostgresStore::check(url.expose(), &context.dispatcher.entities).await;
+            let note = |prepared| if prepared { "" } else { ": its tables are made at the first run" };
+            let detail = |prepared| format!("{}{}", context.config.store, note(prepared));
+            Ok(prepared.map(detail).map_err(|error| error.to_string()))
         })
         .unwrap_or_else(|failure| Err(failure.to_string())),
         StoreUrl::Sqlite(path) if path.exists() => {

@@ -191,7 +191,7 @@ async fn open_store(url: &StoreUrl, entities: &[EntityType]) -> Result<Arc<dyn S
     let path = match url {
         StoreUrl::Memory => return Ok(Arc::new(MemoryStore::default())),
         StoreUrl::Postgres(server) => {
-            let store = PostgresStore::open(server.expose(), entities, true).await;
+            let store = PostgresStore::open(server.expose(), entities).await;
             return store
                 .map(|store| Arc::new(store) as Arc<dyn Store>)
                 .map_err(|error| ServeError::Store { url: url.to_string(), error });

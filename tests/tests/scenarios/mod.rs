@@ -8,7 +8,8 @@ pub(crate) mod delivery;
 pub(crate) mod http;
 pub(crate) mod waiting;
 
-/// One test for each scenario. `$broker` is an async function that gives a broker, or `None` to skip.
+/// One test for each scenario that any store is for. `$broker` is an async function that gives a broker, or `None` to
+/// skip.
 macro_rules! every_scenario {
     ($broker:path) => {
         scenarios::tests!($broker:
@@ -20,7 +21,6 @@ macro_rules! every_scenario {
             waiting::an_order_that_never_comes_exhausts_its_events,
             crashes::a_clean_stop_loses_nothing,
             crashes::kills_under_load_lose_nothing,
-            crashes::a_second_instance_is_refused,
             http::posted_events_are_processed,
             http::invalid_events_are_refused_with_every_path,
             http::unknown_orders_are_not_found,

@@ -41,7 +41,7 @@ impl Link {
         let connection = self.connection().await?;
         let result = tokio::time::timeout(ANSWER, work(&connection)).await;
         match result {
-            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 drop(Object::take(connection));
                 Err(error)

@@ -97,19 +97,28 @@ pub struct PostgresStore {
 
 impl PostgresStore {
     /// Opens the store at `url` (`postgres://user:password@host:port/database`) for these entity types, and brings its
-    /// schema up to date where `migrate` is set.
+    /// schema up to date.
     ///
     /// # Errors
     /// [`StoreError::Unusable`] when the URL, the server's version or the schema do not fit, or access is refused;
     /// [`StoreError::Unavailable`] when the server does not answer.
-    pub async fn open(url: &str, entities: &[EntityType], migrate: bool) -> Result<Self, StoreError> {
-        let writer = Link::new(url, 1)?;
-        if migrate {
-            schema::migrate(url, entities).await?;
-        } else {
-            schema::check(&writer, entities).await?;
-        }
-        Ok(Self { writer, loader: Link::new(url, 4)?, viewer: Link::new(url, 2)?, relay: RelayLock::new(url)? })
+    pub async fn open(url: &str, entities: &[EntityType]) -> Result<Self, StoreError> {
+        schema::migrate(url, entities).await?;
+        Ok(Self {
+            writer: Link::new(url, 1)?,
+            loader: Link::new(url, 4)?,
+            viewer: Link::new(url, 2)?,
+            relay: RelayLock::new(url)?,
+        })
+    }
+
+    /// Looks whether a service of this release can run on the database, and changes nothing: whether its schema is there
+    /// already. Where it is not, the next start of a service makes it.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub async fn check(url: &str, entities: &[EntityType]) -> Result<bool, StoreError> {
+        schema::check(&Link::new(url, 1)?, entities).await
     }
 }
 

@@ -130,27 +130,26 @@ async fn migrate_over(db: &mut tokio_postgres::Client, entities: &[EntityType]) 
     Ok(transaction.commit().await?)
 }
 
-/// Refuses a database whose schema is not exactly the one that this program knows.
-pub(super) async fn check(link: &Link, entities: &[EntityType]) -> Result<(), StoreError> {
+/// Whether the schema is the one that this program knows; false where it is older or missing.
+pub(super) async fn check(link: &Link, entities: &[EntityType]) -> Result<bool, StoreError> {
     let owners: Vec<_> = owners(entities).collect();
     link.run(async |db: &Client| {
         let made: bool = db.query_one("SELECT to_regclass('migrations') IS NOT NULL", &[]).await?.get(0);
         for (owner, migrations) in &owners {
-            let found = match made {
-                true => db.query_opt("SELECT version FROM migrations WHERE owner = $1", &[owner]).await?,
-                false => None,
+            let found = if made {
+                db.query_opt("SELECT version FROM migrations WHERE owner = $1", &[owner]).await?
+            } else {
+                None
             };
             let found = found.map_or(0, |row| usize::try_from(row.get::<_, i64>(0)).unwrap_or(usize::MAX));
             if found > migrations.len() {
                 return Err(newer(owner, found, migrations.len()));
             }
             if found < migrations.len() {
-                return Err(StoreError::Unusable(
-                    "it has not got this release's schema yet; run the service once".to_owned(),
-                ));
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     })
     .await
 }

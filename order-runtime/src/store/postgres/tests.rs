@@ -39,8 +39,12 @@ fn server() -> Option<&'static Server> {
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a text");
         // "up: pid 4711, 127.0.0.1:15432"
-        let address = line.trim().rsplit(' ').next().filter(|address| address.contains(':'))?.to_owned();
-        Some(Server { address, _keeps_it_running: child })
+        let Some(address) = line.trim().rsplit(' ').next().filter(|address| address.contains(':')) else {
+            // It has said why, and ends.
+            let _ = child.wait();
+            return None;
+        };
+        Some(Server { address: address.to_owned(), _keeps_it_running: child })
     });
     if server.is_none() {
         let required = std::env::var(REQUIRE).unwrap_or_default();
@@ -71,7 +75,7 @@ pub(crate) async fn store() -> Option<PostgresStore> {
 }
 
 async fn open(url: &str) -> PostgresStore {
-    PostgresStore::open(url, &[entity()], true).await.expect("a store that opens")
+    PostgresStore::open(url, &[entity()]).await.expect("a store that opens")
 }
 
 macro_rules! or_skip {
@@ -189,14 +193,13 @@ async fn a_connection_that_the_server_ends_is_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_is_told_apart_from_what_is_none() {
     let url = or_skip!(database().await);
-    let unused = PostgresStore::open(&url, &[entity()], false).await.expect_err("nobody has run on it");
-    assert!(unused.to_string().contains("run the service once"), "{unused}");
+    assert!(!PostgresStore::check(&url, &[entity()]).await.expect("an answer"), "nobody has run on it");
     open(&url).await;
-    PostgresStore::open(&url, &[entity()], false).await.expect("it has the schema");
+    assert!(PostgresStore::check(&url, &[entity()]).await.expect("an answer"));
     let (db, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
     tokio::spawn(connection);
     db.execute("UPDATE migrations SET version = 99", &[]).await.expect("an update");
-    let newer = PostgresStore::open(&url, &[entity()], true).await.expect_err("a newer release");
+    let newer = PostgresStore::open(&url, &[entity()]).await.expect_err("a newer release");
     assert!(matches!(&newer, StoreError::Unusable(text) if text.contains("newer release")), "{newer}");
 }
 
@@ -207,7 +210,7 @@ async fn wrong_urls_are_told_without_their_secrets() {
         ("postgres://user:secret@db.example/x", "sslmode=disable"),
         ("postgres://user:secret@127.0.0.1:1/x", "onnect"),
     ] {
-        let error = PostgresStore::open(url, &[entity()], true).await.expect_err("it cannot be opened").to_string();
+        let error = PostgresStore::open(url, &[entity()]).await.expect_err("it cannot be opened").to_string();
         assert!(error.contains(expected), "{url}: {error}");
         assert!(!error.contains("secret"), "{error}");
     }

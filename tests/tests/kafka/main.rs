@@ -2,6 +2,8 @@
 //!
 //! Without java (17+) and mvn they are skipped, with a word; `ORDER_TESTS_REQUIRE=kafka` makes that a failure.
 
+mod instances;
+#[path = "../scenarios/mod.rs"]
 mod scenarios;
 
 use std::time::Duration;
@@ -14,6 +16,35 @@ async fn broker() -> Option<Broker> {
 }
 
 scenarios::every_scenario!(broker);
+scenarios::tests!(broker: crashes::a_second_instance_is_refused);
+
+/// The same with everything kept in PostgreSQL.
+mod on_postgres {
+    use order_tests::{Broker, Postgres};
+
+    use super::scenarios;
+
+    async fn broker() -> Option<Broker> {
+        let server = Postgres::server()?;
+        super::broker().await.map(|broker| broker.with_postgres(server))
+    }
+
+    scenarios::every_scenario!(broker);
+
+    #[tokio::test]
+    async fn several_share_the_work() {
+        if let Some(broker) = broker().await {
+            super::instances::several_share_the_work(&broker).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn killed_ones_are_replaced() {
+        if let Some(broker) = broker().await {
+            super::instances::killed_ones_are_replaced(&broker).await;
+        }
+    }
+}
 
 #[tokio::test]
 async fn the_harness_reads_what_it_writes() {
