@@ -17,14 +17,14 @@ use super::{
     Engine,
     attempt::{self, Attempt, Finished, Item},
     effects::Effects,
-    identity,
+    identity, retry,
     status::PartitionStatus,
     unit_of_work::Unit,
     waiting::{self, Lane, Waiting},
 };
 use crate::{
     broker::{PartitionId, RecordBatch},
-    store::{Load, StoreError, WaitingState},
+    store::{Load, StoreError, WaitingRow, WaitingState},
 };
 
 /// How long a batch waits for processors that have not finished.
@@ -41,6 +41,14 @@ pub(crate) struct Partition {
     pub(crate) engine: Arc<Engine>,
     pub(crate) unit: Arc<Unit>,
     pub(crate) status: Arc<PartitionStatus>,
+}
+
+impl Partition {
+    /// What waits, as the store holds it.
+    pub(crate) fn waiting(&self, rows: Vec<WaitingRow>) -> Waiting {
+        let longest = self.engine.registry.processors().iter().map(|entry| retry::longest_delay(&entry.policy)).max();
+        Waiting::assigned(rows, self.engine.clock.now(), longest.unwrap_or_default())
+    }
 }
 
 /// What a batch takes up.

@@ -1,4 +1,4 @@
-//! Wall-clock time as the engine sees it: a seam, so that a test can steer it.
+//! What makes two runs of the engine differ, time and chance: a seam, so that a test can steer both.
 
 use jiff::Timestamp;
 
@@ -6,6 +6,11 @@ use jiff::Timestamp;
 pub trait Clock: Send + Sync + 'static {
     /// Now.
     fn now(&self) -> Timestamp;
+
+    /// Any number; it spreads what would else happen at the same moment.
+    fn random(&self) -> u64 {
+        rand::random()
+    }
 }
 
 /// The machine's clock.

@@ -151,6 +151,7 @@ impl Coordinator {
     ) -> Ended {
         loop {
             let event = tokio::select! {
+                biased;
                 event = events.recv() => event,
                 Some(request) = requests.recv() => {
                     for seat in self.owners.values() {

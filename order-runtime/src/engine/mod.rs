@@ -29,6 +29,8 @@ mod owner;
 mod relay;
 mod retry;
 mod settle;
+#[cfg(test)]
+mod simulation;
 mod start;
 mod status;
 #[cfg(test)]

@@ -68,6 +68,11 @@ pub(crate) fn span(policy: &RetryPolicy) -> Duration {
         .saturating_add(policy.timeout.saturating_mul(policy.retries.saturating_add(1)))
 }
 
+/// The longest delay of the policy, jitter included.
+pub(crate) fn longest_delay(policy: &RetryPolicy) -> Duration {
+    jittered(policy.backoff_max, 400)
+}
+
 /// The delay, longer or shorter by up to a fifth.
 fn jittered(delay: Duration, random: u64) -> Duration {
     // 0.8 to 1.2 in steps of a thousandth.

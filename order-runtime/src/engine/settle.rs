@@ -209,7 +209,7 @@ impl Batch<'_> {
         let now = self.now();
         let since = item.row.as_ref().map(|row| row.since).or(item.first_failed_at).unwrap_or(now);
         let limit = self.partition.engine.settings.retry_max_elapsed;
-        match retry::next(&entry.policy, limit, item.attempts, since, now, rand::random()) {
+        match retry::next(&entry.policy, limit, item.attempts, since, now, self.partition.engine.clock.random()) {
             Next::Again(delay) if delay <= retry::IN_PLACE => self.again_in_place(item, lane, delay),
             Next::Again(delay) => {
                 self.wait_with(&item, lane, WaitingState::Retry, delay, Some(failure));

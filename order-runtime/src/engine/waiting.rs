@@ -6,10 +6,12 @@
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use foldhash::fast::RandomState;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::{
     broker::{Headers, RecordBatch, RecordRef},
@@ -41,10 +43,12 @@ pub(crate) struct Waiter {
     pub(crate) row: Arc<WaitingRow>,
     /// Its record, as a batch of one.
     pub(crate) records: Arc<RecordBatch>,
+    /// When it is due, by a clock that does not jump.
+    due: Instant,
 }
 
 impl Waiter {
-    pub(crate) fn new(row: WaitingRow) -> Self {
+    fn new(row: WaitingRow, due: Instant) -> Self {
         let mut records = RecordBatch::default();
         records.push(
             row.offset,
@@ -53,7 +57,7 @@ impl Waiter {
             row.payload.as_deref(),
             Headers::decode(&row.headers),
         );
-        Self { row: Arc::new(row), records: Arc::new(records) }
+        Self { row: Arc::new(row), records: Arc::new(records), due }
     }
 
     fn size(&self) -> usize {
@@ -65,7 +69,9 @@ impl Waiter {
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     lanes: HashMap<Lane, VecDeque<Waiter>, RandomState>,
-    due: BTreeSet<(Timestamp, Lane)>,
+    due: BTreeSet<(Instant, Lane)>,
+    /// The longest that any event waits for its next attempt.
+    longest: Duration,
     events: usize,
     bytes: usize,
     held: usize,
@@ -73,14 +79,17 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// What the store holds at an assignment. Nothing of it runs in this process yet, so what was running is due.
-    pub(crate) fn assigned(rows: Vec<WaitingRow>, now: Timestamp) -> Self {
-        let mut waiting = Self::default();
+    ///
+    /// `longest` is the longest delay that any processor's policy knows: where a wall clock has jumped, in this process
+    /// or between two machines, nobody waits for longer than that.
+    pub(crate) fn assigned(rows: Vec<WaitingRow>, now: Timestamp, longest: Duration) -> Self {
+        let mut waiting = Self { longest, ..Self::default() };
         for mut row in rows {
             if row.state == WaitingState::Running {
                 row.state = WaitingState::Retry;
                 row.due = now;
             }
-            waiting.insert(row);
+            waiting.insert(row, now);
         }
         waiting
     }
@@ -96,12 +105,13 @@ impl Waiting {
     }
 
     /// The lanes whose first event is due, longest due first.
-    pub(crate) fn due(&self, now: Timestamp) -> Vec<Lane> {
+    pub(crate) fn due(&self) -> Vec<Lane> {
+        let now = Instant::now();
         self.due.iter().take_while(|(due, _)| *due <= now).map(|(_, lane)| lane.clone()).collect()
     }
 
     /// When the next lane is due.
-    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+    pub(crate) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
     }
 
@@ -138,7 +148,7 @@ impl Waiting {
     }
 
     /// Makes every event due that stopped the partition: its operator wants it tried again.
-    pub(crate) fn release_stopped(&mut self, now: Timestamp) {
+    pub(crate) fn release_stopped(&mut self) {
         let lanes: Vec<Lane> = self
             .lanes
             .iter()
@@ -152,17 +162,22 @@ impl Waiting {
                 if let Some(first) = events.front_mut() {
                     let mut row = (*first.row).clone();
                     row.state = WaitingState::Retry;
-                    row.due = now;
                     first.row = Arc::new(row);
+                    first.due = Instant::now();
                 }
             });
         }
     }
 
     /// Adds an event, or replaces the state of one that waits already.
-    pub(crate) fn insert(&mut self, row: WaitingRow) {
+    pub(crate) fn insert(&mut self, row: WaitingRow, now: Timestamp) {
         let lane: Lane = row.lane.clone().into();
-        let waiter = Waiter::new(row);
+        let delay = match row.state {
+            WaitingState::Retry => Duration::try_from(row.due.duration_since(now)).unwrap_or_default(),
+            // What is behind and becomes the first need not wait any longer.
+            WaitingState::Behind | WaitingState::Running | WaitingState::Held(_) => Duration::ZERO,
+        };
+        let waiter = Waiter::new(row, Instant::now() + delay.min(self.longest));
         self.change(&lane, |events| {
             // New events come at the end, so the search is short where it matters.
             match events.iter().rposition(|known| known.row.offset <= waiter.row.offset) {
@@ -190,12 +205,8 @@ impl Waiting {
         self.bytes += lane.iter().map(Waiter::size).sum::<usize>();
         if let Some(first) = lane.front() {
             match first.row.state {
-                WaitingState::Retry => {
-                    self.due.insert((first.row.due, name.into()));
-                }
-                // What was behind and is first now need not wait any longer.
-                WaitingState::Behind => {
-                    self.due.insert((first.row.since, name.into()));
+                WaitingState::Retry | WaitingState::Behind => {
+                    self.due.insert((first.due, name.into()));
                 }
                 WaitingState::Running => {}
                 WaitingState::Held(_) => self.held += 1,
@@ -209,11 +220,8 @@ impl Waiting {
         self.bytes -= lane.iter().map(Waiter::size).sum::<usize>();
         if let Some(first) = lane.front() {
             match first.row.state {
-                WaitingState::Retry => {
-                    self.due.remove(&(first.row.due, name.into()));
-                }
-                WaitingState::Behind => {
-                    self.due.remove(&(first.row.since, name.into()));
+                WaitingState::Retry | WaitingState::Behind => {
+                    self.due.remove(&(first.due, name.into()));
                 }
                 WaitingState::Running => {}
                 WaitingState::Held(_) => self.held -= 1,
@@ -250,50 +258,66 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_lane_is_due_by_its_first_event() {
-        let mut waiting = Waiting::default();
-        waiting.insert(row(b"a", 5, WaitingState::Retry, 50));
-        waiting.insert(row(b"a", 7, WaitingState::Behind, 0));
-        waiting.insert(row(b"b", 6, WaitingState::Retry, 20));
-        assert_eq!(waiting.due(at(30)), [Lane::from(&b"b"[..])]);
-        assert_eq!(waiting.next_due(), Some(at(20)));
+    /// Nothing waits yet, at second 0.
+    fn waiting() -> Waiting {
+        Waiting::assigned(Vec::new(), at(0), Duration::from_secs(100))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_is_due_by_its_first_event() {
+        let mut waiting = waiting();
+        let start = Instant::now();
+        waiting.insert(row(b"a", 5, WaitingState::Retry, 50), at(0));
+        waiting.insert(row(b"a", 7, WaitingState::Behind, 0), at(0));
+        waiting.insert(row(b"b", 6, WaitingState::Retry, 20), at(0));
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(waiting.due(), [Lane::from(&b"b"[..])]);
+        assert_eq!(waiting.next_due(), Some(start + Duration::from_secs(20)));
         assert!(waiting.holds(b"a") && !waiting.holds(b"c"));
 
         waiting.remove(b"a", 5);
-        assert_eq!(waiting.next_due(), Some(at(1)), "what was behind is due at once");
+        assert_eq!(waiting.next_due(), Some(start), "what was behind is due at once");
         waiting.remove(b"a", 7);
         waiting.remove(b"b", 6);
         assert_eq!((waiting.lanes(), waiting.events(), waiting.bytes(), waiting.next_due()), (0, 0, 0, None));
     }
 
-    #[test]
-    fn rows_come_in_any_order_and_stand_by_offset() {
-        let mut waiting = Waiting::default();
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_jumps_makes_nobody_wait_for_long() {
+        let mut waiting = waiting();
+        waiting.insert(row(b"a", 1, WaitingState::Retry, 5_000), at(0));
+        assert_eq!(waiting.next_due(), Some(Instant::now() + Duration::from_secs(100)));
+        waiting.insert(row(b"a", 1, WaitingState::Retry, 5_000), at(9_000));
+        assert_eq!(waiting.next_due(), Some(Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rows_come_in_any_order_and_stand_by_offset() {
+        let mut waiting = waiting();
         for offset in [9, 3, 6] {
-            waiting.insert(row(b"a", offset, WaitingState::Behind, 0));
+            waiting.insert(row(b"a", offset, WaitingState::Behind, 0), at(0));
         }
-        waiting.insert(row(b"a", 3, WaitingState::Retry, 70));
+        waiting.insert(row(b"a", 3, WaitingState::Retry, 70), at(0));
         let offsets: Vec<_> = waiting.lane(b"a").map(|waiter| waiter.row.offset).collect();
         assert_eq!(offsets, [3, 6, 9]);
-        assert_eq!((waiting.events(), waiting.next_due()), (3, Some(at(70))));
+        assert_eq!((waiting.events(), waiting.next_due()), (3, Some(Instant::now() + Duration::from_secs(70))));
     }
 
-    #[test]
-    fn what_ran_in_another_process_is_due_here() {
-        let waiting = Waiting::assigned(vec![row(b"a", 1, WaitingState::Running, 99)], at(10));
-        assert_eq!(waiting.due(at(10)).len(), 1);
+    #[tokio::test(start_paused = true)]
+    async fn what_ran_in_another_process_is_due_here() {
+        let rows = vec![row(b"a", 1, WaitingState::Running, 99)];
+        assert_eq!(Waiting::assigned(rows, at(10), Duration::from_secs(100)).due().len(), 1);
     }
 
-    #[test]
-    fn a_held_event_stops_its_partition_until_it_is_released() {
-        let mut waiting = Waiting::default();
-        waiting.insert(row(b"a", 1, WaitingState::Held(OnExhausted::Stop), 0));
-        waiting.insert(row(b"b", 2, WaitingState::Held(OnExhausted::ParkKey), 0));
+    #[tokio::test(start_paused = true)]
+    async fn a_held_event_stops_its_partition_until_it_is_released() {
+        let mut waiting = waiting();
+        waiting.insert(row(b"a", 1, WaitingState::Held(OnExhausted::Stop), 0), at(0));
+        waiting.insert(row(b"b", 2, WaitingState::Held(OnExhausted::ParkKey), 0), at(0));
         assert_eq!(waiting.stopped_by().map(|row| row.offset), Some(1));
         assert_eq!((waiting.held(), waiting.next_due()), (2, None));
-        waiting.release_stopped(at(5));
+        waiting.release_stopped();
         assert_eq!(waiting.stopped_by(), None);
-        assert_eq!(waiting.due(at(5)).len(), 1);
+        assert_eq!(waiting.due().len(), 1);
     }
 }

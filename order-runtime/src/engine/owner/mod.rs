@@ -94,7 +94,7 @@ impl Owner {
         controls: mpsc::UnboundedReceiver<Control>,
         ready: Arc<Notify>,
     ) -> Self {
-        let waiting = Waiting::assigned(assigned.waiting, partition.engine.clock.now());
+        let waiting = partition.waiting(assigned.waiting);
         Self {
             partition,
             waiting,
@@ -196,14 +196,13 @@ impl Owner {
     }
 
     fn plan(&mut self) -> (Plan, Taken) {
-        let now = self.partition.engine.clock.now();
         let mut limit = if self.single.is_some() { 1 } else { self.limit };
         let mut plan = Plan { finished: std::mem::take(&mut self.finished), ..Plan::default() };
         if self.single.is_some() {
             self.finished = plan.finished.split_off(plan.finished.len().min(1));
             limit -= plan.finished.len();
         }
-        plan.due = self.waiting.due(now);
+        plan.due = self.waiting.due();
         plan.due.truncate(limit);
         if self.single.is_some() {
             limit -= plan.due.len();
@@ -268,8 +267,9 @@ impl Owner {
         for (offset, lane) in &effects.released {
             self.waiting.remove(lane, *offset);
         }
+        let now = self.partition.engine.clock.now();
         for row in effects.waiting.into_values() {
-            self.waiting.insert(row);
+            self.waiting.insert(row, now);
         }
         if let Some(single) = &mut self.single {
             single.left = single.left.saturating_sub(1);

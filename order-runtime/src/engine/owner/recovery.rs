@@ -10,7 +10,6 @@ use crate::{
         batch::Running,
         observe::PartitionState,
         start::{self, Decision},
-        waiting::Waiting,
     },
     store::{Changes, Committed, StoreError},
 };
@@ -45,7 +44,7 @@ impl Owner {
         let engine = Arc::clone(&self.partition.engine);
         match engine.store.reload(&self.partition.id).await {
             Ok(Some(stored)) => {
-                self.waiting = Waiting::assigned(stored.waiting, engine.clock.now());
+                self.waiting = self.partition.waiting(stored.waiting);
                 self.revision = stored.revision;
                 if stored.next_offset < self.position {
                     // Records in between were taken before and are no longer here.

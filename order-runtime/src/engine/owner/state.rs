@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::Owner;
@@ -24,8 +25,7 @@ impl Owner {
         if self.stopped.is_some() {
             return None;
         }
-        let wait = self.waiting.next_due()?.duration_since(self.partition.engine.clock.now());
-        Some(Duration::try_from(wait).unwrap_or_default())
+        Some(self.waiting.next_due()?.saturating_duration_since(Instant::now()))
     }
 
     pub(super) fn stop(&mut self, reason: &str) {
@@ -36,7 +36,7 @@ impl Owner {
     }
 
     pub(super) fn resume(&mut self) {
-        self.waiting.release_stopped(self.partition.engine.clock.now());
+        self.waiting.release_stopped();
         if self.stopped.take().is_some() {
             info!(partition = %self.partition.id, "the partition is resumed");
         }

@@ -1,0 +1,138 @@
+//! Entities that remember what was done to them, and processors that do what their events say.
+
+use std::{any::TypeId, collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::scenario::{Act, Event};
+use crate::{
+    dispatch::{Class, Delivery, FailedAttempt, Injectable, Outcome},
+    engine::unit_of_work::{WorkingSet, new_set},
+    registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
+    store::{Entity, EntityType, conformance::fixture, memory::new_table},
+};
+
+/// What has happened to one entity.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub(super) struct Ledger {
+    pub(super) id: String,
+    /// The numbers of the events of its key, as they were applied.
+    pub(super) applied: Vec<u32>,
+    /// How often events of any key have changed it beside their own.
+    pub(super) touched: u32,
+}
+
+impl Entity for Ledger {
+    type Id = String;
+
+    fn id(&self) -> &String {
+        &self.id
+    }
+}
+
+/// Ledgers are kept in memory only, so the SQL of another entity stands in for theirs.
+pub(super) fn entity() -> EntityType {
+    EntityType {
+        name: "Ledger",
+        type_id: TypeId::of::<Ledger>(),
+        filters: &[],
+        ids_of_keys: |keys| {
+            let ids: Vec<String> = keys.map(|key| String::from_utf8_lossy(key).into_owned()).collect();
+            Box::new(ids)
+        },
+        new_set: new_set::<Ledger>,
+        memory: new_table::<Ledger>,
+        ..fixture::entity()
+    }
+}
+
+static PROCESSORS: [ProcessorEntry; 1] = [ProcessorEntry {
+    event: "Done",
+    version: 1,
+    name: "EventProcessor_Done",
+    summary: "",
+    input: None,
+    arguments: &[],
+    policy: RetryPolicy {
+        retries: 3,
+        backoff: Duration::from_millis(5),
+        backoff_max: Duration::from_millis(400),
+        timeout: Duration::from_secs(2),
+        on_exhausted: OnExhausted::DeadLetter,
+    },
+    place: Place { file: "domain.rs", line: 1, module: "simulation" },
+    handler: |delivery| Box::pin(act(delivery)),
+}];
+
+pub(super) fn registry() -> Registry {
+    let registry = Registry::from_entries(
+        PROCESSORS.iter(),
+        std::iter::empty(),
+        std::iter::empty(),
+        std::iter::empty(),
+        &BTreeMap::new(),
+    );
+    registry.expect("one processor does not conflict")
+}
+
+impl Event {
+    pub(super) fn id(&self) -> String {
+        format!("{}-{}", self.key, self.n)
+    }
+
+    pub(super) fn payload(&self) -> String {
+        let (act, argument) = match self.act {
+            Act::Undecodable => return "{\"eventName\": ".to_owned(),
+            Act::Succeed => ("succeed", 0),
+            Act::Slow(milliseconds) => ("slow", milliseconds),
+            Act::Fail(times) => ("fail", times.into()),
+            Act::Panic => ("panic", 0),
+            Act::Hang => ("hang", 0),
+            Act::Reject => ("reject", 0),
+            Act::Skip => ("skip", 0),
+            Act::Unknown => ("unknown", 0),
+        };
+        let name = if self.act == Act::Unknown { "Unheard" } else { "Done" };
+        let data = json!({
+            "id": self.key.to_string(), "n": self.n, "act": act, "argument": argument,
+            "also": self.also.map(|also| also.to_string()),
+        });
+        json!({"eventId": self.id(), "eventName": name, "data": data}).to_string()
+    }
+}
+
+async fn act(delivery: Delivery) -> Outcome {
+    let event: crate::dispatch::Event<Value> = match delivery.event() {
+        Ok(event) => event,
+        Err(invalid) => return Outcome::Invalid(invalid),
+    };
+    let data = &event.data;
+    let ledgers = WorkingSet::<Ledger>::inject(&delivery);
+    let id = data["id"].as_str().unwrap_or_default().to_owned();
+    let mut own = ledgers.get(&id).await.unwrap_or(Ledger { id, ..Ledger::default() });
+    own.applied.extend(data["n"].as_u64().and_then(|n| u32::try_from(n).ok()));
+    ledgers.put(own);
+    if let Some(also) = data["also"].as_str() {
+        let id = also.to_owned();
+        let mut other = ledgers.get(&id).await.unwrap_or(Ledger { id, ..Ledger::default() });
+        other.touched += 1;
+        ledgers.put(other);
+    }
+    // What was put by now counts only if the event succeeds.
+    let failed = |class| Outcome::Failed(FailedAttempt { class, code: "told_to".into(), message: String::new() });
+    let argument = data["argument"].as_u64().unwrap_or_default();
+    match data["act"].as_str().unwrap_or_default() {
+        "slow" => {
+            tokio::time::sleep(Duration::from_millis(argument)).await;
+            Outcome::Done
+        }
+        "fail" if u64::from(event.attempt()) <= argument => failed(Class::Retry),
+        // Unlike `panic!`, this one is not printed: there are thousands.
+        "panic" if event.attempt() == 1 => std::panic::resume_unwind(Box::new("as the event says")),
+        "hang" if event.attempt() == 1 => std::future::pending().await,
+        "reject" => failed(Class::DeadLetter),
+        "skip" => failed(Class::Skip),
+        _ => Outcome::Done,
+    }
+}

@@ -1,0 +1,184 @@
+//! What happens under a seed.
+
+use std::time::Duration;
+
+use super::faults::Bug;
+
+/// A source of numbers that gives the same ones for a seed, in every release of every library.
+#[derive(Debug, Clone)]
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// splitmix64 (Steele, Lea, Flood 2014).
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// From 0 up to, not including, `end`.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    pub(super) fn in_thousand(&mut self, times: u64) -> bool {
+        self.below(1_000) < times
+    }
+}
+
+/// Keys, and with them entities.
+pub(super) const KEYS: u64 = 6;
+
+/// A scenario, whole: the seed alone makes it, and shrinking leaves out steps.
+#[derive(Debug, Clone)]
+pub(super) struct Scenario {
+    pub(super) seed: u64,
+    pub(super) partitions: i32,
+    pub(super) weather: Weather,
+    pub(super) steps: Vec<Step>,
+    pub(super) bug: Option<Bug>,
+}
+
+/// How often in a thousand calls something goes wrong.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Weather {
+    pub(super) store_slow: u64,
+    pub(super) store_fails: u64,
+    /// The store does what it was asked, and the answer is lost.
+    pub(super) store_unknown: u64,
+    pub(super) publish_slow: u64,
+    pub(super) publish_fails: u64,
+    pub(super) publish_unknown: u64,
+    /// The process ends, before or after what it was about to do.
+    pub(super) crash: u64,
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    /// Events are produced.
+    Produce(Vec<Event>),
+    /// An event that was produced before is produced again.
+    Repeat(u64),
+    /// A member joins, and partitions are shared anew.
+    Join,
+    /// A member leaves in order.
+    Leave(u64),
+    /// A member ends at once.
+    Crash(u64),
+    /// A member does nothing for that long; the group has given its partitions to others when it comes back.
+    Freeze(u64, Duration),
+    /// Partitions are shared anew among the same members.
+    Rebalance(u64),
+    /// Time passes.
+    Wait(Duration),
+    /// The wall clock jumps by so many seconds.
+    Jump(i64),
+    /// An operator pauses a member, or lets it go on.
+    Pause(u64),
+    Resume(u64),
+}
+
+/// An event: the `n`-th of its key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Event {
+    pub(super) key: u64,
+    pub(super) n: u32,
+    pub(super) act: Act,
+    /// Another entity that it changes too.
+    pub(super) also: Option<u64>,
+}
+
+/// What its processor does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    Succeed,
+    /// It takes that long.
+    Slow(u64),
+    /// It fails so many times first, class `retry`.
+    Fail(u32),
+    /// It panics the first time.
+    Panic,
+    /// It hangs the first time, until its timeout.
+    Hang,
+    Reject,
+    Skip,
+    /// No processor is called for such a one.
+    Unknown,
+    /// It is not even an event.
+    Undecodable,
+}
+
+/// Short: a shrunk scenario is read by people.
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{} {:?}", self.key, self.n, self.act)?;
+        self.also.map_or(Ok(()), |also| write!(f, " and {also}"))
+    }
+}
+
+impl Scenario {
+    pub(super) fn of(seed: u64, bug: Option<Bug>) -> Self {
+        let mut dice = Dice::of(seed);
+        // Some seeds are calm, so that rare faults are seen alone as well.
+        let mut at_most = |most: u64| if dice.in_thousand(500) { 0 } else { dice.below(most + 1) };
+        let weather = Weather {
+            store_slow: at_most(300),
+            store_fails: at_most(60),
+            store_unknown: at_most(60),
+            publish_slow: at_most(300),
+            publish_fails: at_most(100),
+            publish_unknown: at_most(100),
+            crash: at_most(8),
+        };
+        let partitions = 1 + i32::try_from(dice.below(3)).unwrap_or_default();
+        let mut produced = [0_u32; KEYS as usize];
+        let mut steps = vec![Step::Join];
+        for _ in 0..10 + dice.below(30) {
+            let step = Self::step(&mut dice, &mut produced);
+            steps.push(step);
+        }
+        Self { seed, partitions, weather, steps, bug }
+    }
+
+    fn step(dice: &mut Dice, produced: &mut [u32]) -> Step {
+        match dice.below(100) {
+            0..45 => Step::Produce((0..1 + dice.below(30)).map(|_| Self::event(dice, produced)).collect()),
+            45..53 => Step::Repeat(dice.next()),
+            53..59 => Step::Join,
+            59..63 => Step::Leave(dice.next()),
+            63..67 => Step::Crash(dice.next()),
+            67..71 => Step::Freeze(dice.next(), Duration::from_millis(dice.below(30_000))),
+            71..76 => Step::Rebalance(dice.next()),
+            76..94 => Step::Wait(Duration::from_millis(1 << dice.below(14))),
+            94..96 => Step::Jump(i64::try_from(dice.below(7_200)).unwrap_or_default() - 3_600),
+            96..98 => Step::Pause(dice.next()),
+            _ => Step::Resume(dice.next()),
+        }
+    }
+
+    fn event(dice: &mut Dice, produced: &mut [u32]) -> Event {
+        let key = dice.below(KEYS);
+        let n = &mut produced[usize::try_from(key).unwrap_or_default()];
+        *n += 1;
+        let act = match dice.below(100) {
+            0..60 => Act::Succeed,
+            60..68 => Act::Slow(1 << dice.below(11)),
+            68..80 => Act::Fail(1 + u32::try_from(dice.below(5)).unwrap_or_default()),
+            80..83 => Act::Panic,
+            83..85 => Act::Hang,
+            85..90 => Act::Reject,
+            90..94 => Act::Skip,
+            94..97 => Act::Unknown,
+            _ => Act::Undecodable,
+        };
+        let also = dice.in_thousand(250).then(|| dice.below(KEYS));
+        Event { key, n: *n, act, also }
+    }
+}
