@@ -17,7 +17,9 @@ use super::{
     Engine,
     attempt::{self, Attempt, Finished, Item},
     effects::Effects,
-    identity, retry,
+    identity,
+    owner::Blame,
+    retry,
     status::PartitionStatus,
     unit_of_work::Unit,
     waiting::{self, Lane, Waiting},
@@ -124,11 +126,11 @@ impl<'a> Batch<'a> {
         Ok(self.effects)
     }
 
-    /// Dead-letters the one event of the plan, whose data the store refuses.
+    /// Dead-letters the one event of the plan instead of running it.
     ///
     /// # Errors
     /// The store could not load what that needs; nothing has changed.
-    pub(crate) async fn refuse(mut self, plan: Plan, message: &str) -> Result<Effects, StoreError> {
+    pub(super) async fn refuse(mut self, plan: Plan, blame: &Blame) -> Result<Effects, StoreError> {
         self.load(&plan).await?;
         let due = plan.due.iter().filter_map(|lane| self.waiting.lane(lane).next().map(Item::waited));
         let come = plan.records.iter().map(|(records, index)| Item::new(Arc::clone(records), *index));
@@ -137,7 +139,7 @@ impl<'a> Batch<'a> {
             let mut lane = Vec::new();
             waiting::lane_of(&item.record(), &mut lane);
             self.effects.tally.consumed += u64::from(item.row.is_none());
-            self.refused(&item, &lane, message);
+            self.refused(&item, &lane, blame);
         }
         Ok(self.effects)
     }

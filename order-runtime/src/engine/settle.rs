@@ -9,6 +9,7 @@ use super::{
     batch::{Batch, Flow},
     dead_letter::{self, Reason, Verdict},
     identity::{self, Fate, RingEntry, cut},
+    owner::Blame,
     retry::{self, Next},
     told::Notable,
     unit_of_work::{EventChanges, Merge},
@@ -347,14 +348,14 @@ impl Batch<'_> {
         });
     }
 
-    /// The store cannot keep what this event changes.
-    pub(super) fn refused(&mut self, item: &Item, lane: &[u8], message: &str) {
+    /// Dead-letters an event that must not run again.
+    pub(super) fn refused(&mut self, item: &Item, lane: &[u8], blame: &Blame) {
         let record = item.record();
         let envelope = envelope::decode(&record).ok();
         let id = envelope.as_ref().map(|envelope| self.event_id(envelope, item));
         let name = envelope.as_ref().map_or("", |envelope| envelope.name.of(record.payload.unwrap_or_default()));
         let who = Who { event_name: name, event_id: id.as_deref(), processor: None };
-        let failure = Failure { reason: Reason::Rejected, code: "store_refused", message };
+        let failure = Failure { reason: blame.reason, code: blame.code, message: &blame.message };
         self.dead_letter(item, lane, &who, &failure);
     }
 

@@ -78,6 +78,14 @@ pub trait Store: Send + Sync + 'static {
     /// The first rows of the outbox, in order, behind `after`; of several instances that share a store, one gets them.
     async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError>;
 
+    /// Notes that the event at `offset` is run alone from now on, because the partition's owner has died several times without
+    /// a commit. Answers how often that was noted of this offset since the last commit, this time included.
+    async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError>;
+
+    /// Forgets what no repeat will ask for: rings last written before `until`, of the next keys from `from` on, and dead
+    /// letters of before `until`. Answers the key to go on from; `None` behind the last one.
+    async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError>;
+
     /// Deletes outbox rows that the broker has acknowledged; those that are gone already are passed over.
     async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError>;
 
@@ -112,6 +120,8 @@ pub struct Assigned {
     pub revision: i64,
     /// Assignments since the last commit.
     pub starts: u32,
+    /// The event that was last run alone, where nothing was committed since; see [`Store::suspect`].
+    pub suspect: Option<i64>,
     /// Events of this partition whose turn has not come, in offset order.
     pub waiting: Vec<WaitingRow>,
 }

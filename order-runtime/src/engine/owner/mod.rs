@@ -2,6 +2,7 @@
 //! known of the partition.
 
 mod recovery;
+mod search;
 mod state;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -13,6 +14,8 @@ use tokio::{
 };
 use tracing::warn;
 
+pub(super) use self::search::Blame;
+use self::search::Single;
 use super::{
     attempt::Finished,
     batch::{Batch, Partition, Plan, Running},
@@ -63,22 +66,15 @@ pub(crate) struct Owner {
     revision: i64,
     /// The most records of the next batch: small after a conflict.
     limit: usize,
-    /// After data that the store refuses: one event at a time, to find whose it is.
+    /// One event at a time, to find the one that is at fault.
     single: Option<Single>,
+    /// Whether the store was written to since the assignment.
+    has_committed: bool,
     stopped: Option<String>,
     controls: mpsc::UnboundedReceiver<Control>,
     ready: Arc<Notify>,
     failures: u32,
     told: Told,
-}
-
-/// The search for an event whose data the store refuses.
-#[derive(Debug)]
-struct Single {
-    /// Events that are still to be run alone.
-    left: usize,
-    /// The word of the store, once an event that ran alone was refused: it is dead-lettered next.
-    refused: Option<String>,
 }
 
 /// What a batch was made of, as far as its commit needs it.
@@ -94,6 +90,7 @@ impl Owner {
         controls: mpsc::UnboundedReceiver<Control>,
         ready: Arc<Notify>,
     ) -> Self {
+        let single = Single::after(&partition.id, &assigned);
         let waiting = partition.waiting(assigned.waiting);
         Self {
             partition,
@@ -104,7 +101,8 @@ impl Owner {
             position: assigned.next_offset,
             revision: assigned.revision,
             limit: BATCH_RECORDS,
-            single: None,
+            single,
+            has_committed: false,
             stopped: None,
             controls,
             ready,
@@ -123,6 +121,7 @@ impl Owner {
             let Some(()) = self.wait_for_work().await else { break };
             self.work().await;
         }
+        self.end_cleanly().await;
         self.let_kafka_follow().await;
     }
 
@@ -168,11 +167,14 @@ impl Owner {
             return;
         }
         let events = plan.records.len() + plan.finished.len() + plan.due.len();
-        let refused = self.single.as_mut().and_then(|single| single.refused.take());
+        let blame = match self.blame(&plan).await {
+            Ok(blame) => blame,
+            Err(error) => return self.store_failed(&error).await,
+        };
         self.partition.status.begin_work();
         let batch = Batch::new(&self.partition, &self.waiting, &mut self.running);
-        let result = match refused {
-            Some(message) => batch.refuse(plan, &message).await,
+        let result = match blame {
+            Some(blame) => batch.refuse(plan, &blame).await,
             None => batch.run(plan, self.single.is_some()).await,
         };
         self.partition.status.rest();
@@ -259,6 +261,7 @@ impl Owner {
     /// The batch is in the store: what is known of the partition follows.
     async fn applied(&mut self, effects: Effects, taken: &Taken, revision: i64) {
         self.failures = 0;
+        self.has_committed = true;
         self.position = taken.to;
         self.revision = revision;
         self.limit = (self.limit * 2).min(BATCH_RECORDS);

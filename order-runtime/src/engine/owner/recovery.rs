@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{error, warn};
 
-use super::{Owner, Single};
+use super::Owner;
 use crate::{
     engine::{
         batch::Running,
@@ -15,15 +15,6 @@ use crate::{
 };
 
 impl Owner {
-    /// The store takes no data like this: run one event at a time until the one is found, then dead-letter it.
-    pub(super) async fn data_refused(&mut self, message: String, events: usize) {
-        let alone = events == 1;
-        warn!(partition = %self.partition.id, error = %message, events, "the store refuses data of the batch; looking for the event");
-        self.reload().await;
-        let left = self.single.as_ref().map_or(events.max(1), |single| single.left);
-        self.single = Some(Single { left, refused: alone.then_some(message) });
-    }
-
     /// The store does not answer, or not in time: what it has done is unknown, so ask it before going on.
     pub(super) async fn store_failed(&mut self, error: &StoreError) {
         let now = self.partition.engine.clock.now();

@@ -19,10 +19,13 @@ use crate::{
     engine::observe::Health,
 };
 
+/// The records of a partition: keys and payloads.
+type Log = Vec<(Option<String>, String)>;
+
 /// What all members see.
 #[derive(Default)]
 pub(super) struct Cluster {
-    logs: Mutex<BTreeMap<i32, Vec<(Option<String>, String)>>>,
+    logs: Mutex<BTreeMap<i32, Log>>,
     pub(super) published: Mutex<Vec<OutgoingRecord>>,
 }
 

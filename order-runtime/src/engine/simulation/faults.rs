@@ -35,6 +35,10 @@ pub(super) enum Bug {
     NoIdentity,
     /// The store forgets which events wait.
     WaitingIsForgotten,
+    /// The store forgets whose turn waiting events keep back.
+    LanesAreForgotten,
+    /// The position moves past an event that has no outcome.
+    PositionRunsAhead,
     /// A commit is acknowledged and not done.
     CommitsAreDropped,
     /// A dead letter is acknowledged and not there.
@@ -42,10 +46,12 @@ pub(super) enum Bug {
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::NoFencing,
         Self::NoIdentity,
         Self::WaitingIsForgotten,
+        Self::LanesAreForgotten,
+        Self::PositionRunsAhead,
         Self::CommitsAreDropped,
         Self::DeadLettersAreDropped,
     ];
@@ -223,6 +229,12 @@ impl SimulatedStore {
                 }
             }
             Some(Bug::NoIdentity) => broken.rings.clear(),
+            Some(Bug::LanesAreForgotten) => {
+                for row in &mut broken.waiting {
+                    row.lane = row.offset.to_be_bytes().to_vec();
+                }
+            }
+            Some(Bug::PositionRunsAhead) if self.faults.in_thousand(20) => broken.to += 1,
             Some(Bug::WaitingIsForgotten) if self.faults.in_thousand(50) => broken.waiting.clear(),
             _ => {}
         }
@@ -312,6 +324,15 @@ impl Store for SimulatedStore {
     async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError> {
         self.before().await?;
         self.inner.outbox(after, limit).await
+    }
+
+    async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
+        self.before().await?;
+        self.after(self.inner.suspect(partition, offset).await).await
+    }
+
+    async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.forget(until, from).await
     }
 
     async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {

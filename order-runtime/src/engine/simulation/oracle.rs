@@ -27,14 +27,18 @@ pub(super) fn check(
     for key in 0..KEYS {
         let Some(ledger) = ledgers.get(&key.to_string()) else { continue };
         if let Some(pair) = ledger.applied.windows(2).find(|pair| pair[0] >= pair[1]) {
-            return Err(format!("key {key}: event {} was applied behind event {}", pair[1], pair[0]));
+            return Err(format!("key {key}: events were applied in this order: {pair:?}"));
         }
         applied.extend(ledger.applied.iter().map(|n| (key, *n)));
     }
     for ((key, n), place) in &firsts {
         let event = produced[place];
-        let (counts, is_dead) = (applied.contains(&(*key, *n)), letters.contains_key(place));
+        let letter = letters.get(place);
+        let (counts, is_dead) = (applied.contains(&(*key, *n)), letter.is_some());
+        // Whoever is alone while processes end for other reasons is blamed for it.
+        let blamed = letter.is_some_and(|letter| letter.code == "killed_process");
         let right = match event.act {
+            _ if blamed => !counts,
             Act::Succeed | Act::Slow(_) => counts && !is_dead,
             // Its budget may have ended by time as well, where the store was away for long.
             Act::Fail(_) | Act::Panic | Act::Hang => counts != is_dead,
@@ -65,9 +69,15 @@ pub(super) fn check(
     Ok(())
 }
 
-/// The ids of dead letters by the places that they came from: one id a place, and one place an id.
-fn dead_letters(produced: &Produced, published: &[OutgoingRecord]) -> Result<BTreeMap<(i32, i64), String>, String> {
-    let mut letters = BTreeMap::new();
+/// A dead letter.
+struct Letter {
+    id: String,
+    code: String,
+}
+
+/// The dead letters by the places that they came from: one id a place, and one place an id.
+fn dead_letters(produced: &Produced, published: &[OutgoingRecord]) -> Result<BTreeMap<(i32, i64), Letter>, String> {
+    let mut letters = BTreeMap::<_, Letter>::new();
     for letter in published {
         let header = |name: &str| {
             let (_, value) = letter.headers.iter().rev().find(|(known, _)| known == name.as_bytes())?;
@@ -84,12 +94,13 @@ fn dead_letters(produced: &Produced, published: &[OutgoingRecord]) -> Result<BTr
         if letter.payload.as_deref() != Some(event.payload().as_bytes()) {
             return Err(format!("the dead letter of {place:?} has another payload"));
         }
-        let known = letters.entry(place).or_insert_with(|| id.clone());
-        if *known != id {
-            return Err(format!("{place:?} is dead-lettered under {known} and {id}"));
+        let code = header("dlq-error-code").unwrap_or_default();
+        let known = letters.entry(place).or_insert_with(|| Letter { id: id.clone(), code });
+        if known.id != id {
+            return Err(format!("{place:?} is dead-lettered under {} and {id}", known.id));
         }
     }
-    let ids: BTreeSet<&String> = letters.values().collect();
+    let ids: BTreeSet<&String> = letters.values().map(|letter| &letter.id).collect();
     if ids.len() != letters.len() {
         return Err("two records share a dead letter's id".to_owned());
     }

@@ -33,7 +33,8 @@ impl Dice {
 }
 
 /// Keys, and with them entities.
-pub(super) const KEYS: u64 = 6;
+pub(super) const KEYS: u64 = KEYS_COUNT as u64;
+const KEYS_COUNT: usize = 6;
 
 /// A scenario, whole: the seed alone makes it, and shrinking leaves out steps.
 #[derive(Debug, Clone)]
@@ -138,7 +139,7 @@ impl Scenario {
             crash: at_most(8),
         };
         let partitions = 1 + i32::try_from(dice.below(3)).unwrap_or_default();
-        let mut produced = [0_u32; KEYS as usize];
+        let mut produced = [0_u32; KEYS_COUNT];
         let mut steps = vec![Step::Join];
         for _ in 0..10 + dice.below(30) {
             let step = Self::step(&mut dice, &mut produced);
@@ -149,7 +150,7 @@ impl Scenario {
 
     fn step(dice: &mut Dice, produced: &mut [u32]) -> Step {
         match dice.below(100) {
-            0..45 => Step::Produce((0..1 + dice.below(30)).map(|_| Self::event(dice, produced)).collect()),
+            0..45 => Step::Produce((0..=dice.below(30)).map(|_| Self::event(dice, produced)).collect()),
             45..53 => Step::Repeat(dice.next()),
             53..59 => Step::Join,
             59..63 => Step::Leave(dice.next()),

@@ -1,6 +1,13 @@
 //! A running engine with processors that do what their events say.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -37,13 +44,25 @@ const fn processor(event: &'static str, policy: RetryPolicy) -> ProcessorEntry {
     }
 }
 
-static PROCESSORS: [ProcessorEntry; 4] = [
+/// How often an event `Deadly` has begun to run.
+pub(super) static DEADLY_RUNS: AtomicUsize = AtomicUsize::new(0);
+
+static PROCESSORS: [ProcessorEntry; 5] = [
     processor("Added", POLICY),
     processor(
         "Patient",
         RetryPolicy { backoff: Duration::from_mins(1), backoff_max: Duration::from_mins(1), ..POLICY },
     ),
     processor("Parked", RetryPolicy { retries: 0, on_exhausted: OnExhausted::ParkKey, ..POLICY }),
+    ProcessorEntry {
+        handler: |_| {
+            Box::pin(async {
+                DEADLY_RUNS.fetch_add(1, Ordering::Relaxed);
+                std::future::pending().await
+            })
+        },
+        ..processor("Deadly", POLICY)
+    },
     processor("Stopping", RetryPolicy { retries: 0, on_exhausted: OnExhausted::Stop, ..POLICY }),
 ];
 

@@ -51,6 +51,7 @@ conformance! {
         releasing_what_does_not_wait_is_a_conflict,
         waiting_events_are_listed_by_partition_and_offset,
         committable_offset,
+        a_suspect_is_counted_until_a_commit,
         another_consumer_group_is_refused;
     commits:
         a_moved_revision_fences,
@@ -72,5 +73,6 @@ conformance! {
         rings_are_loaded_by_key,
         the_outbox_keeps_order_until_published,
         outbox_numbers_are_never_used_again,
-        dead_letters_are_remembered;
+        dead_letters_are_remembered,
+        what_is_old_is_forgotten;
 }

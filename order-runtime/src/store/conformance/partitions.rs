@@ -164,6 +164,18 @@ pub(super) async fn committable_offset(store: impl Store) {
     assert_eq!(committable().await, 10);
 }
 
+pub(super) async fn a_suspect_is_counted_until_a_commit(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let suspect = async |offset| store.suspect(&known, offset).await.expect("an answer");
+    assert_eq!((suspect(5).await, suspect(5).await), (1, 2));
+    let assigned = store.assigned(std::slice::from_ref(&known)).await.expect("an answer").remove(0);
+    assert_eq!(assigned.expect("a position").suspect, Some(5));
+    assert_eq!((suspect(6).await, suspect(5).await), (1, 1), "another one begins anew");
+    commit(&store, step(&known, 0, 0)).await;
+    assert_eq!(store.reload(&known).await.expect("an answer").expect("a position").suspect, None);
+    assert_eq!(suspect(5).await, 1);
+}
+
 pub(super) async fn another_consumer_group_is_refused(store: impl Store) {
     let id = store.claim("ours").await.expect("the first claim");
     assert_eq!(store.claim("ours").await.expect("the same group"), id);

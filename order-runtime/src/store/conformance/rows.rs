@@ -3,7 +3,7 @@
 use super::fixture::{at, begun, commit, counter_change, counters, entity, outbox, step};
 use crate::{
     broker::OutgoingRecord,
-    store::{DeadLetterRow, Load, OutboxRecord, Page, RingRow, Store},
+    store::{Committed, DeadLetterRow, Load, OutboxRecord, Page, RingRow, Store},
 };
 
 pub(super) async fn entities_are_loaded_with_their_versions(store: impl Store) {
@@ -145,4 +145,30 @@ pub(super) async fn dead_letters_are_remembered(store: impl Store) {
     let mut found = store.load(wanted).await.expect("rows").dead_letters;
     found.sort_by(|a, b| a.dlq_id.cmp(&b.dlq_id));
     assert_eq!(found, [letter("a", 1), letter("b", 0)]);
+}
+
+pub(super) async fn what_is_old_is_forgotten(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let letter = |id: &str, second| DeadLetterRow {
+        dlq_id: id.into(),
+        event_id: "event".into(),
+        hash: 1,
+        replays: 0,
+        reason: "rejected".into(),
+        code: "c".into(),
+        at: at(second),
+    };
+    let mut changes = step(&known, 0, 0).ring("k", 0, b"r");
+    changes.dead_letters = vec![letter("old", 1_700_000_000), letter("new", 1_800_000_000)];
+    commit(&store, changes).await;
+
+    assert_eq!(store.forget(at(1_750_000_000), Vec::new()).await.expect("an answer"), None);
+    assert_eq!(store.ring(b"k".to_vec()).await.expect("an answer"), Some(b"r".to_vec()), "it was written just now");
+    let wanted = Load { dead_letters: vec!["old".into(), "new".into()], ..Load::default() };
+    assert_eq!(store.load(wanted).await.expect("rows").dead_letters, [letter("new", 1_800_000_000)]);
+    let next_year = jiff::Timestamp::now() + std::time::Duration::from_hours(24 * 365);
+    store.forget(next_year, Vec::new()).await.expect("an answer");
+    assert_eq!(store.ring(b"k".to_vec()).await.expect("an answer"), None);
+    let again = step(&known, 1, 1).ring("k", 0, b"again");
+    assert_eq!(commit(&store, again).await, Committed::Applied { revision: 2 });
 }

@@ -11,6 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use foldhash::fast::RandomState;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::Value;
 use uuid::Uuid;
@@ -44,6 +45,7 @@ struct State {
 struct Ring {
     version: u64,
     bytes: Box<[u8]>,
+    written: Timestamp,
 }
 
 impl State {
@@ -87,8 +89,9 @@ impl State {
             let written: &(dyn Any + Send + Sync) = written.as_ref();
             self.table(*entity).save(written)?;
         }
+        let now = Timestamp::now();
         for RingRow { key, version, bytes } in &changes.rings {
-            let written = Ring { version: version + 1, bytes: bytes.as_slice().into() };
+            let written = Ring { version: version + 1, bytes: bytes.as_slice().into(), written: now };
             match self.rings.get_mut(key.as_slice()) {
                 Some(ring) => *ring = written,
                 None => {
@@ -194,6 +197,18 @@ impl Store for MemoryStore {
     async fn committable(&self, partition: &PartitionId, position: i64) -> Result<i64, StoreError> {
         let lowest = self.state.lock().partitions.get(partition).and_then(Partition::lowest_unfinished);
         Ok(lowest.map_or(position, |lowest| lowest.min(position)))
+    }
+
+    async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
+        let mut state = self.state.lock();
+        Ok(state.partitions.get_mut(partition).map_or(1, |partition| partition.suspect(offset)))
+    }
+
+    async fn forget(&self, until: Timestamp, _from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut state = self.state.lock();
+        state.rings.retain(|_, ring| ring.written >= until);
+        state.dead_letters.retain(|_, letter| letter.at >= until);
+        Ok(None)
     }
 
     async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError> {

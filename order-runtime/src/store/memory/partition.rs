@@ -9,6 +9,8 @@ pub(super) struct Partition {
     pub(super) next_offset: i64,
     revision: i64,
     pub(super) starts: u32,
+    /// An offset, and how often it was suspected.
+    suspect: Option<(i64, u32)>,
     /// By offset.
     pub(super) waiting: BTreeMap<i64, WaitingRow>,
     /// Source offset and number of each outbox record that the broker has not acknowledged.
@@ -26,6 +28,7 @@ impl Partition {
             next_offset: self.next_offset,
             revision: self.revision,
             starts: self.starts,
+            suspect: self.suspect.map(|(offset, _)| offset),
             waiting: self.waiting.values().cloned().collect(),
         }
     }
@@ -51,7 +54,18 @@ impl Partition {
         self.next_offset = changes.to;
         self.revision += 1;
         self.starts = 0;
+        self.suspect = None;
         self.revision
+    }
+
+    /// Notes a suspect and answers how often it was one.
+    pub(super) fn suspect(&mut self, offset: i64) -> u32 {
+        let times = match self.suspect {
+            Some((known, times)) if known == offset => times + 1,
+            _ => 1,
+        };
+        self.suspect = Some((offset, times));
+        times
     }
 
     /// The lowest offset whose event waits or has an unacknowledged record in the outbox.

@@ -19,6 +19,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 pub use deadpool_postgres::ClientWrapper as Client;
+use jiff::Timestamp;
 use serde_json::Value;
 pub use tokio_postgres::{self, Error};
 use uuid::Uuid;
@@ -181,6 +182,14 @@ impl Store for PostgresStore {
         } else {
             self.loader.run(async |db| queries::outbox_length(db).await).await.map(Outbox::Elsewhere)
         }
+    }
+
+    async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
+        self.loader.run(async |db| partitions::suspect(db, partition, offset).await).await
+    }
+
+    async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.viewer.run(async |db| queries::forget(db, until, &from).await).await
     }
 
     async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {

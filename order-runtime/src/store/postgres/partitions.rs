@@ -30,7 +30,7 @@ pub(super) async fn assigned(db: &Client, partitions: &[PartitionId]) -> Result<
         .prepare_cached(
             "UPDATE positions SET starts = starts + 1
              WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4
-             RETURNING id, next_offset, revision, starts",
+             RETURNING id, next_offset, revision, starts, suspect",
         )
         .await?;
     let mut answers = Vec::with_capacity(partitions.len());
@@ -64,6 +64,20 @@ pub(super) async fn begin(db: &Client, partition: &PartitionId, next_offset: i64
     .await?;
     let stored = read(db, partition).await?;
     stored.ok_or_else(|| StoreError::Unavailable("a position that was just written is not there".to_owned()))
+}
+
+pub(super) async fn suspect(db: &Client, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
+    let (cluster, topic) = (&*partition.cluster, &*partition.topic);
+    let found = db
+        .query_opt(
+            "UPDATE positions SET suspect = $5, suspected = CASE WHEN suspect = $5 THEN suspected + 1 ELSE 1 END
+             WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4
+             RETURNING suspected",
+            &[&cluster, &partition.topic_id, &topic, &partition.partition, &offset],
+        )
+        .await?;
+    let times: i64 = found.map(|row| row.try_get(0)).transpose()?.unwrap_or(1);
+    Ok(u32::try_from(times).unwrap_or(u32::MAX))
 }
 
 pub(super) async fn knows_topic(db: &Client, partition: &PartitionId) -> Result<bool, StoreError> {
@@ -106,7 +120,7 @@ async fn read(db: &Client, partition: &PartitionId) -> Result<Option<Assigned>, 
     let (cluster, topic) = (&*partition.cluster, &*partition.topic);
     let statement = db
         .prepare_cached(
-            "SELECT id, next_offset, revision, starts FROM positions
+            "SELECT id, next_offset, revision, starts, suspect FROM positions
              WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4",
         )
         .await?;
@@ -129,6 +143,7 @@ async fn with_waiting(db: &Client, position: &Row) -> Result<Assigned, StoreErro
         next_offset: position.try_get(1)?,
         revision: position.try_get(2)?,
         starts: u32::try_from(position.try_get::<_, i64>(3)?).unwrap_or(u32::MAX),
+        suspect: position.try_get(4)?,
         waiting: found.iter().map(|row| rows::waiting(row, 0)).collect::<Result<_, _>>()?,
     })
 }

@@ -3,11 +3,15 @@
 use std::any::Any;
 
 use deadpool_postgres::Object;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio_postgres::types::ToSql;
 
 use super::{Client, link::Link, rows};
-use crate::store::{EntityType, Load, Loaded, OutboxRow, RingRow, StoreError, columns::row_limit};
+use crate::store::{
+    EntityType, Load, Loaded, OutboxRow, RingRow, StoreError,
+    columns::{nanoseconds, row_limit},
+};
 
 /// The lock of the one relay of a store. "ordr", then a number.
 const RELAY_LOCK: i64 = 0x6f72_6472_0000_0002;
@@ -96,6 +100,28 @@ pub(super) async fn published(db: &Client, ids: &[i64]) -> Result<(), StoreError
     let statement = db.prepare_cached("DELETE FROM outbox WHERE id = ANY($1)").await?;
     db.execute(&statement, &[&ids]).await?;
     Ok(())
+}
+
+/// Rings that one call of [`forget`] looks at.
+const LOOKED_AT: i64 = 5_000;
+
+pub(super) async fn forget(db: &Client, until: Timestamp, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    // The next keys in their order, without an index on times that every event would have to keep up.
+    let last = db
+        .query_opt("SELECT key FROM rings WHERE key > $1 ORDER BY key LIMIT 1 OFFSET $2", &[&from, &LOOKED_AT])
+        .await?;
+    let last: Option<Vec<u8>> = last.map(|row| row.try_get(0)).transpose()?;
+    let seconds = until.as_second();
+    db.execute(
+        "DELETE FROM rings
+         WHERE key > $1 AND ($2::bytea IS NULL OR key <= $2) AND written < to_timestamp($3::bigint)",
+        &[&from, &last, &seconds],
+    )
+    .await?;
+    if last.is_none() {
+        db.execute("DELETE FROM dead_letters WHERE at < $1", &[&nanoseconds(until)]).await?;
+    }
+    Ok(last)
 }
 
 /// Whether a transaction that writes can begin and end.

@@ -15,7 +15,8 @@ const OLDEST_SERVER: i32 = 130_000;
 ///
 /// Texts that come from outside are `bytea`: PostgreSQL's `text` does not take a NUL, and an event that carries one must
 /// neither get lost nor stop its partition.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE store (
         only_row       boolean PRIMARY KEY CHECK (only_row),
         uuid           uuid NOT NULL,
@@ -83,7 +84,14 @@ const MIGRATIONS: &[&str] = &["
         code     bytea NOT NULL,
         at       bigint NOT NULL
     );
-    "];
+    ",
+    // Events that kill the process, and when a ring was last written.
+    "
+    ALTER TABLE positions ADD COLUMN suspect bigint;
+    ALTER TABLE positions ADD COLUMN suspected bigint NOT NULL DEFAULT 0;
+    ALTER TABLE rings ADD COLUMN written timestamptz NOT NULL DEFAULT now();
+    ",
+];
 
 /// Brings the database to the schema that this program knows, in one transaction that may take its time.
 pub(super) async fn migrate(url: &str, entities: &[EntityType]) -> Result<(), StoreError> {

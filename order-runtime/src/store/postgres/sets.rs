@@ -94,7 +94,8 @@ pub(super) async fn advance(db: &Client, fitting: &[(i64, &Changes)]) -> Result<
     let to: Vec<i64> = fitting.iter().map(|(_, each)| each.to).collect();
     let statement = db
         .prepare_cached(
-            "UPDATE positions SET next_offset = moved.next_offset, revision = revision + 1, starts = 0
+            "UPDATE positions SET next_offset = moved.next_offset, revision = revision + 1, starts = 0,
+                 suspect = NULL, suspected = 0
              FROM unnest($1::bigint[], $2::bigint[]) AS moved (id, next_offset) WHERE positions.id = moved.id",
         )
         .await?;
@@ -111,8 +112,8 @@ pub(super) async fn write_rings(db: &Client, fitting: &[(i64, &Changes)]) -> Res
         let bytes: Vec<&[u8]> = known.iter().map(|ring| &*ring.bytes).collect();
         let statement = db
             .prepare_cached(
-                "UPDATE rings SET version = version + 1, bytes = written.bytes
-                 FROM unnest($1::bytea[], $2::bytea[]) AS written (key, bytes) WHERE rings.key = written.key",
+                "UPDATE rings SET version = version + 1, bytes = new.bytes, written = now()
+                 FROM unnest($1::bytea[], $2::bytea[]) AS new (key, bytes) WHERE rings.key = new.key",
             )
             .await?;
         db.execute(&statement, &[&keys, &bytes]).await?;

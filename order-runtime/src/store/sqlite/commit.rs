@@ -103,7 +103,7 @@ fn apply(db: &Connection, changes: &Changes) -> Result<Committed, StoreError> {
 fn advance(db: &Connection, changes: &Changes) -> rusqlite::Result<Option<i64>> {
     let partition = &changes.partition;
     db.prepare_cached(
-        "UPDATE positions SET next_offset = ?5, revision = revision + 1, starts = 0
+        "UPDATE positions SET next_offset = ?5, revision = revision + 1, starts = 0, suspect = NULL, suspected = 0
          WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4 AND next_offset = ?6 AND revision = ?7
          RETURNING id",
     )?
@@ -123,17 +123,20 @@ fn advance(db: &Connection, changes: &Changes) -> rusqlite::Result<Option<i64>> 
 }
 
 fn write_rings(db: &Connection, rings: &[RingRow]) -> rusqlite::Result<bool> {
+    let now = jiff::Timestamp::now().as_second();
     // In the order of keys, neighbours in the tree are changed one after the other.
     let mut sorted: Vec<&RingRow> = rings.iter().collect();
     sorted.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-    let mut insert =
-        db.prepare_cached("INSERT INTO rings (key, version, bytes) VALUES (?1, 1, ?2) ON CONFLICT DO NOTHING")?;
-    let mut update =
-        db.prepare_cached("UPDATE rings SET version = version + 1, bytes = ?2 WHERE key = ?1 AND version = ?3")?;
+    let mut insert = db.prepare_cached(
+        "INSERT INTO rings (key, version, bytes, written) VALUES (?1, 1, ?2, ?3) ON CONFLICT DO NOTHING",
+    )?;
+    let mut update = db.prepare_cached(
+        "UPDATE rings SET version = version + 1, bytes = ?2, written = ?3 WHERE key = ?1 AND version = ?4",
+    )?;
     for ring in sorted {
         let affected = match ring.version {
-            0 => insert.execute((&ring.key, &ring.bytes))?,
-            version => update.execute((&ring.key, &ring.bytes, version))?,
+            0 => insert.execute((&ring.key, &ring.bytes, now))?,
+            version => update.execute((&ring.key, &ring.bytes, now, version))?,
         };
         if affected != 1 {
             return Ok(false);

@@ -18,6 +18,7 @@ mod worker;
 use std::{io, path::Path, sync::Arc};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 pub use rusqlite;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -161,6 +162,15 @@ impl Store for SqliteStore {
 
     async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError> {
         self.loader.run(move |db| queries::outbox(db, after, limit)).await.map(Outbox::Rows)
+    }
+
+    async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
+        let partition = partition.clone();
+        self.write(move |db| partitions::suspect(db, &partition, offset)).await
+    }
+
+    async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.write(move |db| queries::forget(db, until, &from)).await
     }
 
     async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {

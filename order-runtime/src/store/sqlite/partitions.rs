@@ -62,6 +62,19 @@ pub(super) fn begin(db: &mut Connection, partition: &PartitionId, next_offset: i
     Ok(stored)
 }
 
+pub(super) fn suspect(db: &Connection, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
+    let (cluster, topic_id, topic, number) = identity(partition);
+    let times = db
+        .prepare_cached(
+            "UPDATE positions SET suspect = ?5, suspected = CASE WHEN suspect = ?5 THEN suspected + 1 ELSE 1 END
+             WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4
+             RETURNING suspected",
+        )?
+        .query_row((cluster, topic_id, topic, number, offset), |row| row.get(0))
+        .optional()?;
+    Ok(times.unwrap_or(1))
+}
+
 pub(super) fn knows_topic(db: &Connection, partition: &PartitionId) -> Result<bool, StoreError> {
     let (cluster, topic_id, topic, _) = identity(partition);
     let known = db
@@ -93,12 +106,17 @@ pub(super) fn waiting(db: &Connection, limit: usize) -> Result<Vec<(PartitionId,
 fn read(db: &Connection, partition: &PartitionId) -> rusqlite::Result<Option<Assigned>> {
     let found = db
         .prepare_cached(
-            "SELECT id, next_offset, revision, starts FROM positions
+            "SELECT id, next_offset, revision, starts, suspect FROM positions
              WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4",
         )?
         .query_row(identity(partition), |row| {
-            let assigned =
-                Assigned { next_offset: row.get(1)?, revision: row.get(2)?, starts: row.get(3)?, waiting: Vec::new() };
+            let assigned = Assigned {
+                next_offset: row.get(1)?,
+                revision: row.get(2)?,
+                starts: row.get(3)?,
+                suspect: row.get(4)?,
+                waiting: Vec::new(),
+            };
             Ok((row.get::<_, i64>(0)?, assigned))
         })
         .optional()?;

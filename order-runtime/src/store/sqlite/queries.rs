@@ -2,10 +2,14 @@
 
 use std::any::Any;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::rows::{self, OUTBOX_COLUMNS};
-use crate::store::{DeadLetterRow, Load, Loaded, OutboxRow, RingRow, StoreError, columns::row_limit};
+use crate::store::{
+    DeadLetterRow, Load, Loaded, OutboxRow, RingRow, StoreError,
+    columns::{nanoseconds, row_limit},
+};
 
 pub(super) fn load(db: &mut Connection, wanted: Load) -> Result<Loaded, StoreError> {
     let snapshot = db.transaction()?;
@@ -66,6 +70,26 @@ pub(super) fn published(db: &mut Connection, ids: &[i64]) -> Result<(), StoreErr
         }
     }
     Ok(transaction.commit()?)
+}
+
+/// Rings that one call of [`forget`] looks at.
+const LOOKED_AT: i64 = 5_000;
+
+pub(super) fn forget(db: &mut Connection, until: Timestamp, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // The next keys in their order, without an index on times that every event would have to keep up.
+    let last: Option<Vec<u8>> = transaction
+        .prepare_cached("SELECT key FROM rings WHERE key > ?1 ORDER BY key LIMIT 1 OFFSET ?2")?
+        .query_row((from, LOOKED_AT), |row| row.get(0))
+        .optional()?;
+    transaction
+        .prepare_cached("DELETE FROM rings WHERE key > ?1 AND (?2 IS NULL OR key <= ?2) AND written < ?3")?
+        .execute((from, &last, until.as_second()))?;
+    if last.is_none() {
+        transaction.prepare_cached("DELETE FROM dead_letters WHERE at < ?1")?.execute([nanoseconds(until)])?;
+    }
+    transaction.commit()?;
+    Ok(last)
 }
 
 /// Whether a transaction that writes can begin and end: a full disk shows only there. The number must change, because SQLite

@@ -81,6 +81,13 @@ const MIGRATIONS: &[&str] = &[
         at       INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     ",
+    // Events that kill the process, and when a ring was last written, in seconds since the epoch.
+    "
+    ALTER TABLE positions ADD COLUMN suspect INTEGER;
+    ALTER TABLE positions ADD COLUMN suspected INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE rings ADD COLUMN written INTEGER NOT NULL DEFAULT 0;
+    UPDATE rings SET written = unixepoch();
+    ",
 ];
 
 /// Refuses entity types that would take each other's place: a type's migrations are counted under its name.
