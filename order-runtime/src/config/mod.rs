@@ -28,6 +28,8 @@ pub struct Config {
     pub kafka: KafkaConfig,
     /// The store.
     pub store: StoreUrl,
+    /// `STORE_RETENTION`.
+    pub store_retention: Duration,
     /// HTTP.
     pub http: HttpConfig,
     /// Logs.
@@ -114,6 +116,7 @@ impl Config {
                 producer_properties: BTreeMap::new(),
             },
             store: StoreUrl::Memory,
+            store_retention: Duration::ZERO,
             http: HttpConfig {
                 cors: false,
                 cors_origins: None,

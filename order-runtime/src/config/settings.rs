@@ -211,15 +211,25 @@ const KAFKA: &[Setting] = &[
     },
 ];
 
-const STORE: &[Setting] = &[Setting {
-    name: "STORE_URL",
-    default: DefaultValue::Text("sqlite://order-service.db"),
-    help: "Where effects, positions and waiting events are kept: sqlite://PATH for one instance, postgres://USER:PASSWORD@HOST:PORT/DATABASE for several, or memory (at least once, gone on exit).",
-    apply: |config, text| set(&mut config.store, parse::store(text)),
-    show: |config| config.store.to_string(),
-    from_file: true,
-    ..SETTING
-}];
+const STORE: &[Setting] = &[
+    Setting {
+        name: "STORE_URL",
+        default: DefaultValue::Text("sqlite://order-service.db"),
+        help: "Where effects, positions and waiting events are kept: sqlite://PATH for one instance, postgres://USER:PASSWORD@HOST:PORT/DATABASE for several, or memory (at least once, gone on exit).",
+        apply: |config, text| set(&mut config.store, parse::store(text)),
+        show: |config| config.store.to_string(),
+        from_file: true,
+        ..SETTING
+    },
+    Setting {
+        name: "STORE_RETENTION",
+        default: DefaultValue::Text("30days"),
+        help: "How long the ids of a key's events are kept after its last one, so that a repeat counts once. Not shorter than Kafka keeps the topic and its dead letters.",
+        apply: |config, text| set(&mut config.store_retention, parse::duration(text)),
+        show: |config| humantime::format_duration(config.store_retention).to_string(),
+        ..SETTING
+    },
+];
 
 const HTTP: &[Setting] = &[
     Setting {

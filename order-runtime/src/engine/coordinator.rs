@@ -20,6 +20,7 @@ use super::{
     observe::{Health, Operations, PartitionState, PartitionView, ProcessorStats, StatsView},
     owner::{Control, Owner},
     relay::{self, OutboxState},
+    retention,
     start::{Circumstances, Decision, decide},
     status::{PartitionStatus, Status},
     unit_of_work::Unit,
@@ -67,6 +68,7 @@ pub struct EngineHandle {
     owners: mpsc::UnboundedSender<OwnersRequest>,
     coordinator: JoinHandle<Ended>,
     relay: JoinHandle<()>,
+    retention: JoinHandle<()>,
 }
 
 /// What an operator wants of all owners.
@@ -82,6 +84,7 @@ pub fn start(parts: Parts) -> EngineHandle {
     let outbox = Arc::new(OutboxState::default());
     let status = Arc::new(Status::new(registry.processors().len(), Arc::clone(&outbox)));
     let relay = tokio::spawn(relay::relay(Arc::clone(&store), publisher, Arc::clone(&outbox)));
+    let retention = tokio::spawn(retention::forget(Arc::clone(&store), Arc::clone(&clock), settings.retention));
     let engine = Arc::new(Engine {
         registry,
         committer: Committer::start(Arc::clone(&store)),
@@ -96,7 +99,7 @@ pub fn start(parts: Parts) -> EngineHandle {
     });
     let (owners, requests) = mpsc::unbounded_channel();
     let coordinator = Coordinator { engine: Arc::clone(&engine), store_id, owners: HashMap::new() };
-    EngineHandle { engine, owners, coordinator: tokio::spawn(coordinator.run(events, requests)), relay }
+    EngineHandle { engine, owners, coordinator: tokio::spawn(coordinator.run(events, requests)), relay, retention }
 }
 
 impl EngineHandle {
@@ -127,6 +130,7 @@ impl EngineHandle {
             warn!("the outbox is not empty yet; it is published at the next start");
         }
         self.relay.abort();
+        self.retention.abort();
     }
 }
 

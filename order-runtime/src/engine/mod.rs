@@ -13,6 +13,7 @@
 //! | `identity` | was this event applied before? |
 //! | `committer` | which batches share a transaction? |
 //! | `dead_letter`, `relay` | how do records leave, and when? |
+//! | `retention` | what is forgotten, and when? |
 //! | `status`, `observe` | what is shown of all this? |
 //! | `told` | what does the log say of single events? |
 
@@ -27,6 +28,7 @@ pub mod identity;
 pub mod observe;
 mod owner;
 mod relay;
+mod retention;
 mod retry;
 mod settle;
 #[cfg(test)]
@@ -70,6 +72,8 @@ pub struct Settings {
     pub retry_max_elapsed: Option<Duration>,
     /// How long a partition that is taken away may take to finish its batch; below the session timeout.
     pub drain: Duration,
+    /// How long identities are kept after the last event of their key.
+    pub retention: Duration,
 }
 
 /// What all partitions share.

@@ -111,6 +111,7 @@ pub(crate) async fn serve(
             on_truncation: config.app.on_truncation,
             retry_max_elapsed: config.app.retry_max_elapsed,
             drain: drain_limit(&config.kafka),
+            retention: config.store_retention,
         },
         clock: Arc::new(SystemClock),
     });

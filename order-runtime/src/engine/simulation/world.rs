@@ -218,6 +218,7 @@ impl World {
                 on_truncation: OnTruncation::Stop,
                 retry_max_elapsed: None,
                 drain: Duration::from_secs(3),
+                retention: Duration::from_hours(24 * 365),
             },
             clock: Arc::clone(&self.clock) as _,
         });

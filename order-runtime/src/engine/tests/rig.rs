@@ -140,6 +140,7 @@ impl Rig {
                 on_truncation: OnTruncation::Stop,
                 retry_max_elapsed: None,
                 drain: Duration::from_secs(5),
+                retention: Duration::from_hours(24),
             },
             clock: Arc::new(SystemClock),
         });
