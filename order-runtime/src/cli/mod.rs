@@ -8,6 +8,7 @@ mod output;
 mod processors;
 mod publish;
 mod run;
+mod waiting;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -77,6 +78,9 @@ enum Command {
     /// Look at dead letters and replay them.
     #[command(subcommand)]
     Dlq(dlq::Command),
+    /// Look at keys that wait and release them.
+    #[command(subcommand)]
+    Waiting(waiting::Command),
     /// Run the embedded development broker alone, at `KAFKA_BROKER_URL`.
     Broker,
 }
@@ -210,6 +214,7 @@ fn execute(dispatcher: Dispatcher, command: Command, common: Common) -> Result<E
         Command::Config => Ok(config::run(&context)),
         Command::Publish(arguments) => publish::run(&context, arguments),
         Command::Dlq(command) => dlq::run(&context, command),
+        Command::Waiting(command) => waiting::run(&context, command),
         Command::Broker => broker::run(&context),
     }
 }

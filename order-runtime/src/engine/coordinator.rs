@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinHandle,
@@ -20,6 +21,7 @@ use super::{
     observe::{Health, Operations, PartitionState, PartitionView, ProcessorStats, StatsView},
     owner::{Control, Owner},
     relay::{self, OutboxState},
+    release::{Release, Selection},
     retention,
     start::{Circumstances, Decision, decide},
     status::{PartitionStatus, Status},
@@ -72,10 +74,11 @@ pub struct EngineHandle {
 }
 
 /// What an operator wants of all owners.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum OwnersRequest {
     Wake,
     Resume,
+    Release { which: Arc<Selection>, how: Release, found: mpsc::UnboundedSender<usize> },
 }
 
 /// Starts the engine on the current tokio runtime.
@@ -159,9 +162,10 @@ impl Coordinator {
                 event = events.recv() => event,
                 Some(request) = requests.recv() => {
                     for seat in self.owners.values() {
-                        let control = match request {
+                        let control = match request.clone() {
                             OwnersRequest::Wake => Control::Wake,
                             OwnersRequest::Resume => Control::Resume,
+                            OwnersRequest::Release { which, how, found } => Control::Release { which, how, found },
                         };
                         // An owner that has ended needs no word.
                         let _ = seat.controls.send(control);
@@ -328,6 +332,7 @@ impl View {
     }
 }
 
+#[async_trait]
 impl Operations for View {
     fn stats(&self) -> StatsView {
         let lags: Option<Vec<u64>> =
@@ -399,6 +404,17 @@ impl Operations for View {
             self.engine.consumer.pause(&partition.id);
         }
         let _ = self.owners.send(OwnersRequest::Wake);
+    }
+
+    async fn release(&self, which: Selection, how: Release) -> usize {
+        let (found, mut answers) = mpsc::unbounded_channel();
+        // The answers end when every owner has answered, or has gone.
+        let _ = self.owners.send(OwnersRequest::Release { which: Arc::new(which), how, found });
+        let mut released = 0;
+        while let Some(more) = answers.recv().await {
+            released += more;
+        }
+        released
     }
 
     fn resume(&self) {

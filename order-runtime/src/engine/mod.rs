@@ -8,7 +8,7 @@
 //! | `attempt` | how is a processor called, awaited, and survived? |
 //! | `settle` | what becomes of an event after an attempt? |
 //! | `unit_of_work` | what do processors see and change before a commit? |
-//! | `waiting` | which keys wait, and until when? |
+//! | `waiting`, [`release`] | which keys wait, until when, and how does an operator release them? |
 //! | `retry` | when is a failed event tried again? |
 //! | `identity` | was this event applied before? |
 //! | `committer` | which batches share a transaction? |
@@ -28,6 +28,7 @@ pub mod identity;
 pub mod observe;
 mod owner;
 mod relay;
+pub mod release;
 mod retention;
 mod retry;
 mod settle;

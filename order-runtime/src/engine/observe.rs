@@ -1,7 +1,10 @@
 //! What the engine shows of itself and lets be steered: the one interface that HTTP and the command line see.
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
+
+use super::release::{Release, Selection};
 
 /// Numbers since the start; the body of `GET /stats`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
@@ -89,6 +92,7 @@ pub struct Health {
 }
 
 /// A view of the running engine that can also steer it.
+#[async_trait]
 pub trait Operations: Send + Sync + 'static {
     /// The counters.
     fn stats(&self) -> StatsView;
@@ -104,6 +108,9 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Stops taking records until [`resume`](Operations::resume).
     fn pause(&self);
+
+    /// Releases waiting keys of the partitions that this instance owns, and answers how many it has found.
+    async fn release(&self, which: Selection, how: Release) -> usize;
 
     /// Takes records again; a stopped partition tries again too.
     fn resume(&self);

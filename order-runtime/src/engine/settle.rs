@@ -355,7 +355,7 @@ impl Batch<'_> {
         let id = envelope.as_ref().map(|envelope| self.event_id(envelope, item));
         let name = envelope.as_ref().map_or("", |envelope| envelope.name.of(record.payload.unwrap_or_default()));
         let who = Who { event_name: name, event_id: id.as_deref(), processor: None };
-        let failure = Failure { reason: blame.reason, code: blame.code, message: &blame.message };
+        let failure = Failure { reason: blame.reason, code: &blame.code, message: &blame.message };
         self.dead_letter(item, lane, &who, &failure);
     }
 

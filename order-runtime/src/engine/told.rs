@@ -60,7 +60,7 @@ impl Told {
             event_id = cut(&first.event_id, FIELD_LIMIT),
             reason = first.reason,
             code = first.code,
-            message = cut(&first.message, FIELD_LIMIT),
+            error = cut(&first.message, FIELD_LIMIT),
             more,
             "{}",
             first.fate

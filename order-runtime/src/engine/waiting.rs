@@ -37,6 +37,11 @@ pub(crate) fn lane_of(record: &RecordRef<'_>, lane: &mut Vec<u8>) {
     }
 }
 
+/// The Kafka key of a lane; none for that of a record without one.
+pub(crate) fn key_of(lane: &[u8]) -> Option<&[u8]> {
+    lane.strip_prefix(&[1])
+}
+
 /// An event that waits.
 #[derive(Debug, Clone)]
 pub(crate) struct Waiter {
@@ -147,6 +152,25 @@ impl Waiting {
             .find(|row| row.state == WaitingState::Held(OnExhausted::Stop))
     }
 
+    /// The lanes whose first event is not under way and whose name fits.
+    pub(crate) fn select(&self, fits: impl Fn(&[u8]) -> bool) -> Vec<Lane> {
+        let waits =
+            |lane: &VecDeque<Waiter>| lane.front().is_some_and(|waiter| waiter.row.state != WaitingState::Running);
+        self.lanes.iter().filter(|(name, lane)| fits(name) && waits(lane)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Makes the first event of a lane due.
+    pub(crate) fn release(&mut self, lane: &[u8]) {
+        self.change(lane, |events| {
+            if let Some(first) = events.front_mut() {
+                let mut row = (*first.row).clone();
+                row.state = WaitingState::Retry;
+                first.row = Arc::new(row);
+                first.due = Instant::now();
+            }
+        });
+    }
+
     /// Makes every event due that stopped the partition: its operator wants it tried again.
     pub(crate) fn release_stopped(&mut self) {
         let lanes: Vec<Lane> = self
@@ -158,14 +182,7 @@ impl Waiting {
             .map(|(name, _)| name.clone())
             .collect();
         for lane in lanes {
-            self.change(&lane, |events| {
-                if let Some(first) = events.front_mut() {
-                    let mut row = (*first.row).clone();
-                    row.state = WaitingState::Retry;
-                    first.row = Arc::new(row);
-                    first.due = Instant::now();
-                }
-            });
+            self.release(&lane);
         }
     }
 

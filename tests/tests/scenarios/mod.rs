@@ -19,6 +19,7 @@ macro_rules! every_scenario {
             delivery::a_forbidden_step_is_rejected,
             waiting::an_event_waits_for_its_order,
             waiting::an_order_that_never_comes_exhausts_its_events,
+            waiting::waiting_keys_are_listed_and_released,
             crashes::a_clean_stop_loses_nothing,
             crashes::kills_under_load_lose_nothing,
             http::posted_events_are_processed,

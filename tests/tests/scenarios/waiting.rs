@@ -44,3 +44,49 @@ pub(crate) async fn an_order_that_never_comes_exhausts_its_events(broker: &Broke
         assert!(attempts >= 1, "it was tried before it was given up");
     }
 }
+
+pub(crate) async fn waiting_keys_are_listed_and_released(broker: &Broker) {
+    let mut deployment = Deployment::new(broker).await;
+    let service = deployment.start_ready().await;
+    let port = service.address().rsplit(':').next().unwrap().to_owned();
+    deployment.set("APP_PORT", &port);
+    let orphans = [events::paid("order-1"), events::shipped("order-1"), events::paid("order-2")];
+    let keys = ["order-1", "order-1", "order-2"];
+    deployment.events().produce(keys.iter().zip(&orphans).map(|(key, event)| NewRecord::json(key, event))).await;
+    eventually("all of them wait", PATIENCE, async || service.stat("waiting").await == 3).await;
+
+    let listed = deployment.run(["waiting", "list", "--output", "json"]).await.expect_code(0).json();
+    let mut seen: Vec<_> =
+        listed.as_array().unwrap().iter().map(|row| (row["key"].clone(), row["events"].clone())).collect();
+    seen.sort_by_key(|(key, _)| key.to_string());
+    assert_eq!(seen, [("order-1".into(), 2.into()), ("order-2".into(), 1.into())], "{listed}");
+    assert_eq!(listed[0]["errorCode"], "not_yet", "{listed}");
+    assert_eq!(service.get("/waiting").await.as_array().map(Vec::len), Some(2));
+
+    deployment.run(["waiting", "dead-letter"]).await.expect_code(2);
+    let released = deployment.run(["waiting", "dead-letter", "order-2", "--output", "json"]).await.expect_code(0);
+    assert_eq!(released.json()["released"], 1);
+    until("it is a dead letter", PATIENCE, async || {
+        let letters = deployment.dead_letters().read();
+        let ids: Vec<_> = letters.iter().filter_map(|letter| letter.header("dlq-event-id")).collect();
+        if ids == [orphans[2]["eventId"].as_str().unwrap()] { Ok(()) } else { Err(format!("{ids:?}")) }
+    })
+    .await;
+    // In another partition than those that wait for it; in the same one it would wait behind them.
+    let row = listed.as_array().unwrap().iter().find(|row| row["key"] == "order-1").unwrap();
+    let other = i32::try_from(row["partition"].as_i64().unwrap() + 1).unwrap() % 4;
+    let order = NewRecord::json("order-1", &events::created("order-1")).to_partition(other);
+    deployment.events().produce([order]).await;
+    until("the order is there", PATIENCE, async || {
+        let answer = service.ask("/orders/order-1").await;
+        if answer.status == 200 { Ok(()) } else { Err(format!("{} {}", answer.status, answer.body)) }
+    })
+    .await;
+    deployment.run(["waiting", "retry", "--all"]).await.expect_code(0);
+    eventually("the other key is through", PATIENCE, async || service.stat("waiting").await == 0).await;
+    let order = service.get("/orders/order-1").await;
+    assert_eq!(order["version"], 3, "{order}");
+    service.terminate().await;
+    let alone = deployment.run(["waiting", "retry", "--all"]).await.expect_code(1);
+    assert!(alone.stderr.contains("it must be running"), "{}", alone.stderr);
+}

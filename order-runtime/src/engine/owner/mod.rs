@@ -20,8 +20,9 @@ use super::{
     attempt::Finished,
     batch::{Batch, Partition, Plan, Running},
     effects::Effects,
+    release::{Release, Selection},
     told::Told,
-    waiting::Waiting,
+    waiting::{Lane, Waiting},
 };
 use crate::{
     broker::RecordBatch,
@@ -44,6 +45,15 @@ pub(crate) enum Control {
     Wake,
     /// An operator wants a stopped partition tried again.
     Resume,
+    /// An operator releases waiting keys.
+    Release {
+        /// Which.
+        which: Arc<Selection>,
+        /// How.
+        how: Release,
+        /// Takes the number of keys that were found.
+        found: mpsc::UnboundedSender<usize>,
+    },
     /// The consumer asked for an offset that the log does not have.
     OutOfRange {
         /// The first offset of the log.
@@ -71,6 +81,8 @@ pub(crate) struct Owner {
     /// Whether the store was written to since the assignment.
     has_committed: bool,
     stopped: Option<String>,
+    /// Lanes whose first event an operator wants dead-lettered.
+    condemned: Vec<Lane>,
     controls: mpsc::UnboundedReceiver<Control>,
     ready: Arc<Notify>,
     failures: u32,
@@ -104,6 +116,7 @@ impl Owner {
             single,
             has_committed: false,
             stopped: None,
+            condemned: Vec::new(),
             controls,
             ready,
             failures: 0,
@@ -137,9 +150,14 @@ impl Owner {
                 None | Some(Control::Leave) => return None,
                 Some(Control::Wake) => {}
                 Some(Control::Resume) => self.resume(),
+                Some(Control::Release { which, how, found }) => {
+                    // Whoever asked may have stopped waiting for the answer.
+                    let _ = found.send(self.release(&which, how));
+                }
                 Some(Control::OutOfRange { log_start, log_end }) => self.out_of_range(log_start, log_end).await,
             },
             Some(finished) = self.running.next(), if !self.running.is_empty() => self.finished.push(finished),
+            () = std::future::ready(()), if !self.condemned.is_empty() => {}
             () = unit.asked() => self.load_for_running().await,
             () = self.ready.notified(), if takes && self.backlog.is_empty() => {}
             () = std::future::ready(()), if takes && !self.backlog.is_empty() => {}
@@ -159,6 +177,9 @@ impl Owner {
 
     /// Runs one batch of what is there, and commits it.
     async fn work(&mut self) {
+        if let Some(lane) = self.condemned.pop() {
+            return self.condemn(lane).await;
+        }
         self.fill_backlog();
         let (plan, taken) = self.plan();
         if plan.due.is_empty() && plan.finished.is_empty() && plan.records.is_empty() {

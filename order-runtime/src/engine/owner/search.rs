@@ -1,12 +1,19 @@
-//! The search for an event that its partition cannot get past: one whose data the store refuses, or one that kills the
-//! process.
+//! Events that their partition cannot get past: one whose data the store refuses, one that kills the process, one that an
+//! operator releases.
+
+use std::{borrow::Cow, sync::Arc};
 
 use tracing::warn;
 
-use super::{BATCH_RECORDS, Owner};
+use super::{BATCH_RECORDS, Owner, Taken};
 use crate::{
     broker::PartitionId,
-    engine::{batch::Plan, dead_letter::Reason},
+    engine::{
+        batch::{Batch, Plan},
+        dead_letter::Reason,
+        release::{Release, Selection},
+        waiting::Lane,
+    },
     store::{Assigned, Changes, Committed, StoreError},
 };
 
@@ -32,7 +39,7 @@ pub(super) struct Single {
 #[derive(Debug)]
 pub(in crate::engine) struct Blame {
     pub(in crate::engine) reason: Reason,
-    pub(in crate::engine) code: &'static str,
+    pub(in crate::engine) code: Cow<'static, str>,
     pub(in crate::engine) message: String,
 }
 
@@ -67,7 +74,7 @@ impl Owner {
     pub(super) async fn blame(&mut self, plan: &Plan) -> Result<Option<Blame>, StoreError> {
         let Some(single) = &mut self.single else { return Ok(None) };
         if let Some(message) = single.refused.take() {
-            return Ok(Some(Blame { reason: Reason::Rejected, code: "store_refused", message }));
+            return Ok(Some(Blame { reason: Reason::Rejected, code: "store_refused".into(), message }));
         }
         // An attempt that has ended has not killed anybody.
         if !single.deadly || !plan.finished.is_empty() {
@@ -82,7 +89,37 @@ impl Owner {
             return Ok(None);
         }
         let message = format!("the process has ended {CHANCES} times while this event ran alone");
-        Ok(Some(Blame { reason: Reason::Panic, code: "killed_process", message }))
+        Ok(Some(Blame { reason: Reason::Panic, code: "killed_process".into(), message }))
+    }
+
+    /// Releases the keys of the partition that are meant, and answers how many there are.
+    pub(super) fn release(&mut self, which: &Selection, how: Release) -> usize {
+        if !which.takes_partition(&self.partition.id) {
+            return 0;
+        }
+        let lanes = self.waiting.select(|lane| which.takes_lane(lane));
+        let found = lanes.len();
+        match how {
+            Release::Retry => lanes.iter().for_each(|lane| self.waiting.release(lane)),
+            Release::DeadLetter => self.condemned = lanes,
+        }
+        if found > 0 {
+            self.start_again();
+        }
+        found
+    }
+
+    /// Dead-letters the first event of a lane, as an operator wants it.
+    pub(super) async fn condemn(&mut self, lane: Lane) {
+        let Some(row) = self.waiting.lane(&lane).next().map(|waiter| Arc::clone(&waiter.row)) else { return };
+        let code = if row.error_code.is_empty() { "released".to_owned() } else { row.error_code.clone() };
+        let blame = Blame { reason: Reason::Exhausted, code: code.into(), message: row.error_message.clone() };
+        let plan = Plan { due: vec![lane], ..Plan::default() };
+        let taken = Taken { records: 0, to: self.position };
+        match Batch::new(&self.partition, &self.waiting, &mut self.running).refuse(plan, &blame).await {
+            Ok(effects) => self.commit(effects, taken, 1).await,
+            Err(error) => self.store_failed(&error).await,
+        }
     }
 
     /// Notes that this owner has not died, where it has written nothing that would say so.
@@ -91,7 +128,7 @@ impl Owner {
             return;
         }
         let changes = Changes::of_position((*self.partition.id).clone(), self.revision, self.position, self.position);
-        let committed = self.partition.engine.committer.commit(std::sync::Arc::new(changes)).await;
+        let committed = self.partition.engine.committer.commit(Arc::new(changes)).await;
         if let Ok(Committed::Applied { revision }) = committed {
             self.revision = revision;
         }

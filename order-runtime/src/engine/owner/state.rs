@@ -37,6 +37,11 @@ impl Owner {
 
     pub(super) fn resume(&mut self) {
         self.waiting.release_stopped();
+        self.start_again();
+    }
+
+    /// Goes on with a partition that was stopped; an event that still stops it does so again.
+    pub(super) fn start_again(&mut self) {
         if self.stopped.take().is_some() {
             info!(partition = %self.partition.id, "the partition is resumed");
         }

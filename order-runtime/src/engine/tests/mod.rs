@@ -3,4 +3,5 @@
 mod deaths;
 mod delivery;
 mod failures;
+mod releases;
 mod rig;

@@ -7,6 +7,7 @@ mod health;
 mod metrics;
 mod page;
 mod stats;
+mod waiting;
 
 use axum::{
     Router, middleware,
@@ -22,6 +23,9 @@ pub(super) fn all(app: &App) -> Router {
         .route("/events", post(events::publish))
         .route("/consumer/pause", post(consumer::pause))
         .route("/consumer/resume", post(consumer::resume))
+        .route("/waiting", get(waiting::list))
+        .route("/waiting/retry", post(waiting::retry))
+        .route("/waiting/dead-letter", post(waiting::dead_letter))
         .route_layer(middleware::from_fn_with_state(app.clone(), admin::only));
     let mut router = Router::new()
         .route("/", get(page::status))

@@ -22,6 +22,18 @@ async fn consumption_is_paused_and_resumed() {
 }
 
 #[tokio::test]
+async fn waiting_keys_are_released_when_they_are_named() {
+    let served = Served::with(&[]).await;
+    assert_eq!(served.get("/waiting").await.json(), serde_json::json!([]));
+    assert_eq!(served.post("/waiting/retry", r#"{"all": true}"#).await.json(), serde_json::json!({"released": 1}));
+    for body in ["", "{}", r#"{"partition": 1}"#, r#"{"keys": "a"}"#] {
+        assert!(served.post("/waiting/dead-letter", body).await.problem(400).contains("\"all\": true"), "{body}");
+    }
+    let stranger = served.send(empty(from_elsewhere(get("/waiting")))).await;
+    stranger.problem(403);
+}
+
+#[tokio::test]
 async fn without_a_token_only_this_machine_may() {
     let served = Served::with(&[]).await;
     let stranger = pause(&served, from_elsewhere(asked())).await;

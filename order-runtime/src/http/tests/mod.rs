@@ -16,6 +16,7 @@ use std::{
     },
 };
 
+use async_trait::async_trait;
 use axum::{
     Router,
     body::Body,
@@ -33,6 +34,7 @@ use crate::{
     config::{Config, EnvFile, Flags},
     dispatch::Outcome,
     engine::observe::{Health, Operations, PartitionState, PartitionView, ProcessorStats, StatsView},
+    engine::release::{Release, Selection},
     registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
     store::{
         Store,
@@ -70,6 +72,7 @@ struct Shown {
     paused: AtomicBool,
 }
 
+#[async_trait]
 impl Operations for Shown {
     fn stats(&self) -> StatsView {
         assert!(!self.panics, "the test wants a handler to panic");
@@ -101,6 +104,10 @@ impl Operations for Shown {
 
     fn pause(&self) {
         self.paused.store(true, Ordering::Relaxed);
+    }
+
+    async fn release(&self, which: Selection, _: Release) -> usize {
+        usize::from(which.all)
     }
 
     fn resume(&self) {

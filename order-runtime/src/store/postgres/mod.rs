@@ -105,6 +105,21 @@ impl PostgresStore {
     /// [`StoreError::Unavailable`] when the server does not answer.
     pub async fn open(url: &str, entities: &[EntityType]) -> Result<Self, StoreError> {
         schema::migrate(url, entities).await?;
+        Self::links(url)
+    }
+
+    /// Opens a store that a service has run on, to look at it.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open), and where its schema is not there yet.
+    pub async fn connect(url: &str, entities: &[EntityType]) -> Result<Self, StoreError> {
+        if Self::check(url, entities).await? {
+            return Self::links(url);
+        }
+        Err(StoreError::Unusable("it has not got this release's schema yet; run the service once".to_owned()))
+    }
+
+    fn links(url: &str) -> Result<Self, StoreError> {
         Ok(Self {
             writer: Link::new(url, 1)?,
             loader: Link::new(url, 4)?,

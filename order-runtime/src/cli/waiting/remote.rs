@@ -1,0 +1,54 @@
+//! Asks the running service over HTTP: only the owner of a partition may change what waits in it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::Failure;
+use crate::{config::Config, engine::release::Selection};
+
+/// How long the service may take; an owner answers between two batches.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Releases keys and answers how many the service has found.
+pub(super) async fn release(config: &Config, how: &str, selection: &Selection) -> Result<u64, Failure> {
+    let host = match config.app.host.as_str() {
+        "0.0.0.0" | "::" | "[::]" => "127.0.0.1",
+        host => host,
+    };
+    let authority = format!("{host}:{}", config.app.port);
+    match tokio::time::timeout(ANSWER, ask(config, &authority, how, selection)).await {
+        Ok(answer) => answer.map_err(|why| Failure::failed(format!("the service at http://{authority}: {why}"))),
+        Err(_) => Err(Failure::failed(format!("the service at http://{authority} does not answer"))),
+    }
+}
+
+async fn ask(config: &Config, authority: &str, how: &str, selection: &Selection) -> Result<u64, String> {
+    let stream = TcpStream::connect(authority)
+        .await
+        .map_err(|error| format!("{error}; it must be running, where APP_HOST and APP_PORT say"))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    // It ends with the sender.
+    tokio::spawn(connection);
+    let body = serde_json::to_vec(selection).map_err(|error| error.to_string())?;
+    let mut request = Request::post(format!("/waiting/{how}"))
+        .header(header::HOST, authority)
+        .header(header::CONTENT_TYPE, "application/json");
+    if let Some(token) = &config.app.admin_token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose()));
+    }
+    let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
+    let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+    let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+    match answer["released"].as_u64() {
+        Some(released) if status.is_success() => Ok(released),
+        _ => Err(format!("{status}: {}", answer["detail"].as_str().unwrap_or("it is no service of this kind"))),
+    }
+}
