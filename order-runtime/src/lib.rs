@@ -17,6 +17,11 @@
 //! Private are the rooms that nobody else needs: `cli`, `http`, `service` (start and end), `intake` (events from the
 //! command line and HTTP), `reload` and `telemetry`.
 
+/// An event costs some dozen small allocations, on one thread made and on another freed; see ARCHITECTURE.md for the measurement.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod broker;
 mod cli;
 pub mod config;

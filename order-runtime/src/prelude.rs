@@ -4,7 +4,7 @@ pub use order_macros::{Failure, Injectable, contract, event_processor, interface
 pub use serde_json::Value;
 
 pub use crate::{
-    dispatch::{Event, Failed, Failure, Injectable, Schema},
+    dispatch::{EmitError, Emitter, Event, Failed, Failure, Injectable, Schema},
     engine::unit_of_work::WorkingSet,
     store::Entity,
 };

@@ -41,6 +41,10 @@ impl Delivery {
         self.0.records.get(self.0.index).expect("a delivery's record is in its batch")
     }
 
+    pub(crate) fn partition(&self) -> &PartitionId {
+        &self.0.partition
+    }
+
     pub(crate) fn envelope(&self) -> &Envelope {
         &self.0.envelope
     }

@@ -1,6 +1,7 @@
 //! From a decoded event to the function that handles it, and from the function's result to what follows.
 
 mod delivery;
+mod emit;
 mod event;
 mod failure;
 mod schema;
@@ -9,6 +10,7 @@ use std::{borrow::Cow, future::Future, pin::Pin};
 
 pub use delivery::Delivery;
 pub(crate) use delivery::DeliveryParts;
+pub use emit::{EmitError, Emitter};
 pub use event::Event;
 pub use failure::{Class, Failed, Failure};
 pub use schema::{Invalid, Schema, Violation, decode_data};

@@ -54,9 +54,9 @@ impl Item {
         }
     }
 
-    /// An attempt at it has failed.
-    pub(crate) fn count_failure(&mut self, now: Timestamp) {
-        self.attempts += 1;
+    /// An attempt at it has failed; `counts` says whether it is one of its budget.
+    pub(crate) fn count_failure(&mut self, now: Timestamp, counts: bool) {
+        self.attempts += u32::from(counts);
         self.first_failed_at.get_or_insert(now);
     }
 
@@ -77,11 +77,17 @@ pub(crate) enum End {
     TimedOut(Duration),
 }
 
-/// An attempt that has ended.
+/// An attempt that was driven to its end, with its lane.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    pub(crate) item: Item,
     pub(crate) lane: Lane,
+    pub(crate) ended: Ended,
+}
+
+/// An attempt that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) item: Item,
     pub(crate) processor: usize,
     pub(crate) delivery: Delivery,
     pub(crate) end: End,
@@ -129,7 +135,7 @@ pub(crate) fn drive(
             Ok(Err(panic)) => End::Panicked(message(&*panic)),
             Err(_elapsed) => End::TimedOut(timeout),
         };
-        Finished { item, lane, processor, delivery, end }
+        Finished { lane, ended: Ended { item, processor, delivery, end } }
     })
 }
 

@@ -11,11 +11,12 @@ use std::{
 
 use foldhash::fast::RandomState;
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
     Engine,
-    attempt::{self, Attempt, Finished, Item},
+    attempt::{self, Attempt, Ended, Finished, Item},
     effects::Effects,
     identity,
     owner::Blame,
@@ -43,9 +44,21 @@ pub(crate) struct Partition {
     pub(crate) engine: Arc<Engine>,
     pub(crate) unit: Arc<Unit>,
     pub(crate) status: Arc<PartitionStatus>,
+    /// The key of the ring that events without a key share.
+    ring_without_key: Vec<u8>,
 }
 
 impl Partition {
+    pub(crate) fn new(id: Arc<PartitionId>, engine: Arc<Engine>, status: Arc<PartitionStatus>) -> Self {
+        let ring_without_key = identity::ring_key_without_key(&id);
+        Self { id, engine, unit: Arc::default(), status, ring_without_key }
+    }
+
+    /// The key of the ring in which the events of a lane are remembered: for a Kafka key, the two have one name.
+    pub(crate) fn ring_key<'k>(&'k self, lane: &'k [u8]) -> &'k [u8] {
+        if waiting::key_of(lane).is_some() { lane } else { &self.ring_without_key }
+    }
+
     /// What waits, as the store holds it.
     pub(crate) fn waiting(&self, rows: Vec<WaitingRow>) -> Waiting {
         let longest = self.engine.registry.processors().iter().map(|entry| retry::longest_delay(&entry.policy)).max();
@@ -93,11 +106,14 @@ pub(crate) struct Batch<'a> {
     /// Attempts of this batch that are under way.
     in_flight: usize,
     pub(super) effects: Effects,
+    /// The time of day, asked for when the batch has waited and not for each event.
+    pub(super) now: Timestamp,
 }
 
 impl<'a> Batch<'a> {
     pub(crate) fn new(partition: &'a Partition, waiting: &'a Waiting, running: &'a mut Running) -> Self {
-        Self { partition, waiting, running, lanes: HashMap::default(), in_flight: 0, effects: Effects::default() }
+        let now = partition.engine.clock.now();
+        Self { partition, waiting, running, lanes: HashMap::default(), in_flight: 0, effects: Effects::default(), now }
     }
 
     /// Handles everything of the plan; of a lane that is due only the first event where `single` is set.
@@ -118,6 +134,7 @@ impl<'a> Batch<'a> {
         for (count, (records, index)) in plan.records.into_iter().enumerate() {
             if count % EVENTS_A_TURN == EVENTS_A_TURN - 1 {
                 tokio::task::yield_now().await;
+                self.now = self.partition.engine.clock.now();
             }
             self.arrive(Item::new(records, index), &mut lane).await?;
         }
@@ -134,7 +151,7 @@ impl<'a> Batch<'a> {
         self.load(&plan).await?;
         let due = plan.due.iter().filter_map(|lane| self.waiting.lane(lane).next().map(Item::waited));
         let come = plan.records.iter().map(|(records, index)| Item::new(Arc::clone(records), *index));
-        let ended = plan.finished.iter().map(|finished| finished.item.clone());
+        let ended = plan.finished.iter().map(|finished| finished.ended.item.clone());
         if let Some(item) = ended.chain(due).chain(come).next() {
             let mut lane = Vec::new();
             waiting::lane_of(&item.record(), &mut lane);
@@ -196,14 +213,8 @@ impl<'a> Batch<'a> {
                     return Ok(Flow::Running);
                 }
                 Attempt::Ended(end) => {
-                    let finished = Finished {
-                        item,
-                        lane: lane.into(),
-                        processor: prepared.processor,
-                        delivery: prepared.delivery,
-                        end,
-                    };
-                    match self.settle(finished).await? {
+                    let ended = Ended { item, processor: prepared.processor, delivery: prepared.delivery, end };
+                    match self.settle(lane, ended).await? {
                         Ok(flow) => return Ok(flow),
                         Err(again) => item = again,
                     }
@@ -242,8 +253,9 @@ impl<'a> Batch<'a> {
     }
 
     /// Settles an attempt that has ended, and goes on with its lane.
-    async fn conclude(&mut self, mut finished: Finished) -> Result<(), StoreError> {
-        let lane = finished.lane.clone();
+    async fn conclude(&mut self, finished: Finished) -> Result<(), StoreError> {
+        self.now = self.partition.engine.clock.now();
+        let Finished { lane, mut ended } = finished;
         let queue = match self.lanes.remove(&lane) {
             Some(LaneState::Running { queue, .. }) => {
                 self.in_flight -= 1;
@@ -251,14 +263,14 @@ impl<'a> Batch<'a> {
             }
             _ => {
                 // It began in an earlier batch: it and what follows it have waited in the store since.
-                let offset = finished.item.record().offset;
+                let offset = ended.item.record().offset;
                 let (own, behind): (Vec<_>, Vec<_>) =
                     self.waiting.lane(&lane).partition(|waiter| waiter.row.offset == offset);
-                finished.item.row = own.first().map(|waiter| Arc::clone(&waiter.row));
+                ended.item.row = own.first().map(|waiter| Arc::clone(&waiter.row));
                 behind.into_iter().map(Item::waited).collect()
             }
         };
-        let flow = match self.settle(finished).await? {
+        let flow = match self.settle(&lane, ended).await? {
             Ok(flow) => flow,
             Err(again) => self.handle(again, &lane).await?,
         };
@@ -346,22 +358,22 @@ impl<'a> Batch<'a> {
         let waited: Vec<Item> = plan.due.iter().flat_map(|lane| self.waiting.lane(lane).map(Item::waited)).collect();
         let behind: Vec<Item> =
             plan.finished.iter().flat_map(|finished| self.waiting.lane(&finished.lane).map(Item::waited)).collect();
-        let ended = plan.finished.iter().map(|finished| finished.item.record());
+        let ended = plan.finished.iter().map(|finished| finished.ended.item.record());
         let come = plan.records.iter().filter_map(|(records, index)| records.get(*index));
         let records = || waited.iter().chain(&behind).map(Item::record).chain(ended.clone()).chain(come.clone());
 
         let mut load = Load::default();
+        let mut lane = Vec::new();
         for record in records() {
-            let key = identity::ring_key(&self.partition.id, &record);
-            if !self.effects.has_ring(&key) {
-                load.rings.push(key);
+            waiting::lane_of(&record, &mut lane);
+            let key = self.partition.ring_key(&lane);
+            if self.effects.wants_ring(key) {
+                load.rings.push(key.to_vec());
             }
             if let Some(id) = record.header("dlq-id").and_then(|id| std::str::from_utf8(id).ok()) {
                 load.dead_letters.push(id.to_owned());
             }
         }
-        load.rings.sort_unstable();
-        load.rings.dedup();
         if let Some(main) = self.partition.engine.entities.first() {
             self.partition.unit.prefetch(*main, &mut records().filter_map(|record| record.key));
         }
@@ -380,10 +392,9 @@ impl<'a> Batch<'a> {
             return Ok(());
         }
         let types: Vec<_> = load.entities.iter().map(|(entity, _)| *entity).collect();
-        let asked = load.rings.clone();
         let loaded = engine.store.load(load).await?;
         self.partition.unit.loaded(types.into_iter().zip(loaded.entities).collect());
-        self.effects.add_rings(asked, loaded.rings);
+        self.effects.add_rings(loaded.rings);
         let known = loaded.dead_letters.into_iter().map(|row| (row.dlq_id.clone(), row));
         self.effects.known_dead_letters.extend(known);
         Ok(())

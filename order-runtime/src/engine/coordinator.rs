@@ -17,7 +17,9 @@ use uuid::Uuid;
 use super::{
     Clock, Engine, Settings,
     batch::Partition,
+    breaker::Breakers,
     committer::Committer,
+    gone,
     observe::{Health, Operations, PartitionState, PartitionView, ProcessorStats, StatsView},
     owner::{Control, Owner},
     relay::{self, OutboxState},
@@ -25,7 +27,6 @@ use super::{
     retention,
     start::{Circumstances, Decision, decide},
     status::{PartitionStatus, Status},
-    unit_of_work::Unit,
 };
 use crate::{
     broker::{Consumer, ConsumerEvent, PartitionId, PartitionOffer, Publisher, Start},
@@ -89,6 +90,7 @@ pub fn start(parts: Parts) -> EngineHandle {
     let relay = tokio::spawn(relay::relay(Arc::clone(&store), publisher, Arc::clone(&outbox)));
     let retention = tokio::spawn(retention::forget(Arc::clone(&store), Arc::clone(&clock), settings.retention));
     let engine = Arc::new(Engine {
+        breakers: Breakers::new(registry.processors()),
         registry,
         committer: Committer::start(Arc::clone(&store)),
         store,
@@ -206,6 +208,7 @@ impl Coordinator {
 
     async fn assign(&mut self, partitions: Vec<PartitionOffer>) -> Vec<Start> {
         let ids: Vec<_> = partitions.iter().map(|offer| offer.id.clone()).collect();
+        tokio::spawn(gone::dead_letter_orphans(Arc::clone(&self.engine), ids.clone()));
         let known = loop {
             match self.engine.store.assigned(&ids).await {
                 Ok(known) => break known,
@@ -278,8 +281,7 @@ impl Coordinator {
         self.engine.status.add_partition(Arc::clone(&status));
         let (controls, receiver) = mpsc::unbounded_channel();
         let ready = Arc::new(Notify::new());
-        let partition =
-            Partition { id: Arc::clone(id), engine: Arc::clone(&self.engine), unit: Arc::new(Unit::default()), status };
+        let partition = Partition::new(Arc::clone(id), Arc::clone(&self.engine), status);
         info!(partition = %id, position = at, waiting = assigned.waiting.len(), "partition assigned");
         let owner = Owner::new(partition, assigned, receiver, Arc::clone(&ready));
         let seat = Seat { controls, ready, task: tokio::spawn(owner.run(at)) };
@@ -377,6 +379,7 @@ impl Operations for View {
             health.not_ready.push("an operator has paused consumption".to_owned());
         }
         health.not_ready.extend(status.outbox.trouble());
+        health.not_ready.extend(self.engine.breakers.reasons());
         let broker = self.engine.consumer.health();
         health.not_live.extend(broker.not_live);
         health.not_ready.extend(broker.not_ready);

@@ -1,15 +1,19 @@
 //! What one batch of one partition will change once it is committed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use foldhash::fast::RandomState;
 
-use super::{identity::Ring, status::Tally, told::Notables, waiting::Lane};
+use super::{breaker::Trials, identity::Ring, status::Tally, told::Notables, waiting::Lane};
 use crate::store::{DeadLetterRow, OutboxRecord, RingRow, WaitingRow};
 
 /// The effects of a batch, collected while its events are handled.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
+    /// The rings that the store was asked for, also those that it does not have.
     rings: HashMap<Vec<u8>, LoadedRing, RandomState>,
     /// Rows to write, by offset.
     pub(crate) waiting: BTreeMap<i64, WaitingRow>,
@@ -20,12 +24,14 @@ pub(crate) struct Effects {
     /// Dead letters that were loaded because a record says that it is a replay of one.
     pub(crate) known_dead_letters: HashMap<String, DeadLetterRow, RandomState>,
     pub(crate) tally: Tally,
+    /// What the circuit breakers are told.
+    pub(crate) trials: Trials,
+    /// Lanes that are due and may not be tried yet, and for how long.
+    pub(crate) postponed: Vec<(Lane, Duration)>,
     /// Events that the log tells of.
     pub(crate) notables: Notables,
     /// Bytes of the records that the batch took.
     pub(crate) bytes: usize,
-    /// Rings that were asked for in the store, also those that were not there.
-    loaded: BTreeSet<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
@@ -36,17 +42,29 @@ struct LoadedRing {
 }
 
 impl Effects {
-    /// Whether the store was asked for this ring.
-    pub(crate) fn has_ring(&self, key: &[u8]) -> bool {
-        self.loaded.contains(key)
+    /// Whether there is nothing that the store would have to keep.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+            && self.released.is_empty()
+            && self.outbox.is_empty()
+            && self.dead_letters.is_empty()
+            && self.rings.values().all(|loaded| !loaded.changed)
     }
 
-    /// Takes in rings that were asked for and those that were found.
-    pub(crate) fn add_rings(&mut self, asked: Vec<Vec<u8>>, found: Vec<RingRow>) {
-        self.loaded.extend(asked);
+    /// Notes that the ring of this key is needed; true where the store is still to be asked for it.
+    pub(crate) fn wants_ring(&mut self, key: &[u8]) -> bool {
+        if self.rings.contains_key(key) {
+            return false;
+        }
+        self.rings.insert(key.to_vec(), LoadedRing::default());
+        true
+    }
+
+    /// Takes in the rings that were found of those that were asked for.
+    pub(crate) fn add_rings(&mut self, found: Vec<RingRow>) {
         for row in found {
             let ring = LoadedRing { version: row.version, ring: Ring::from_bytes(row.bytes), changed: false };
-            self.rings.entry(row.key).or_insert(ring);
+            self.rings.insert(row.key, ring);
         }
     }
 
@@ -55,24 +73,23 @@ impl Effects {
         self.rings.get(key).map(|loaded| &loaded.ring)
     }
 
-    /// The ring of a key, to be changed.
-    pub(crate) fn ring_mut(&mut self, key: Vec<u8>) -> &mut Ring {
-        let loaded = self.rings.entry(key).or_default();
+    /// The ring of a key, to be changed; it was loaded with the batch.
+    pub(crate) fn ring_mut(&mut self, key: &[u8]) -> &mut Ring {
+        if !self.rings.contains_key(key) {
+            self.rings.insert(key.to_vec(), LoadedRing::default());
+        }
+        #[expect(clippy::expect_used, reason = "it was inserted where it was not there")]
+        let loaded = self.rings.get_mut(key).expect("the ring is there");
         loaded.changed = true;
         &mut loaded.ring
     }
 
-    /// The rings to write, in one order for all writers.
-    pub(crate) fn changed_rings(&self) -> Vec<RingRow> {
-        let mut rows: Vec<RingRow> = self
-            .rings
-            .iter()
+    /// Takes the rings to write, in one order for all writers.
+    pub(crate) fn take_changed_rings(&mut self) -> Vec<RingRow> {
+        let mut rows: Vec<RingRow> = std::mem::take(&mut self.rings)
+            .into_iter()
             .filter(|(_, loaded)| loaded.changed)
-            .map(|(key, loaded)| RingRow {
-                key: key.clone(),
-                version: loaded.version,
-                bytes: loaded.ring.as_bytes().to_vec(),
-            })
+            .map(|(key, loaded)| RingRow { key, version: loaded.version, bytes: loaded.ring.into_bytes() })
             .collect();
         rows.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         rows

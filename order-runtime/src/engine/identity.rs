@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::broker::{PartitionId, RecordRef};
+use crate::broker::PartitionId;
 
 /// The id of an event whose producer gave it none: where its record lies, which no other record shares.
 pub(crate) fn id_of_place(partition: &PartitionId, offset: i64) -> String {
@@ -25,26 +25,24 @@ pub(crate) fn dead_letter_id(partition: &PartitionId, offset: i64) -> String {
     id
 }
 
+/// The id of the `index`-th event that the event `cause` has emitted: 32 hexadecimal digits, the same after every repetition.
+pub(crate) fn emitted_id(cause: &str, index: usize) -> String {
+    format!("{:032x}", xxh3_128(format!("{cause}/{index}").as_bytes()))
+}
+
 /// The hash that tells a repeat of an event from another event under the same id.
 pub(crate) fn payload_hash(payload: Option<&[u8]>) -> u128 {
     xxh3_128(payload.unwrap_or_default())
 }
 
-/// The key of the ring that a record belongs to: its Kafka key, or its partition where it has none.
-pub fn ring_key(partition: &PartitionId, record: &RecordRef<'_>) -> Vec<u8> {
-    match record.key {
-        Some(key) => ring_key_of(key),
-        None => {
-            let mut name = vec![0];
-            name.extend_from_slice(
-                format!("{}/{}/{}", partition.cluster, partition.topic_id, partition.partition).as_bytes(),
-            );
-            name
-        }
-    }
+/// The key of the ring of a partition's records without a key.
+pub(crate) fn ring_key_without_key(partition: &PartitionId) -> Vec<u8> {
+    let mut name = vec![0];
+    name.extend_from_slice(format!("{}/{}/{}", partition.cluster, partition.topic_id, partition.partition).as_bytes());
+    name
 }
 
-/// The key of the ring of a Kafka key.
+/// The key of the ring of a Kafka key; the name of its lane too.
 pub fn ring_key_of(key: &[u8]) -> Vec<u8> {
     let mut name = Vec::with_capacity(key.len() + 1);
     name.push(1);
@@ -148,6 +146,11 @@ impl Ring {
     /// The bytes for a store to keep.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The same, of a ring that is not needed any more.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// The entry of that id.

@@ -10,20 +10,24 @@
 //! | `unit_of_work` | what do processors see and change before a commit? |
 //! | `waiting`, [`release`] | which keys wait, until when, and how does an operator release them? |
 //! | `retry` | when is a failed event tried again? |
+//! | `breaker` | what if most events of a processor fail alike? |
 //! | `identity` | was this event applied before? |
 //! | `committer` | which batches share a transaction? |
 //! | `dead_letter`, `relay` | how do records leave, and when? |
+//! | `gone` | what of events whose topic is gone? |
 //! | `retention` | what is forgotten, and when? |
 //! | `status`, `observe` | what is shown of all this? |
 //! | `told` | what does the log say of single events? |
 
 mod attempt;
 mod batch;
+mod breaker;
 mod clock;
 mod committer;
 mod coordinator;
 pub mod dead_letter;
 mod effects;
+mod gone;
 pub mod identity;
 pub mod observe;
 mod owner;
@@ -48,7 +52,7 @@ pub use clock::{Clock, SystemClock};
 pub use coordinator::{Ended, EngineHandle, Parts, start};
 
 pub(crate) use self::relay::BACKLOG_LIMIT as OUTBOX_LIMIT;
-use self::{committer::Committer, relay::OutboxState, status::Status};
+use self::{breaker::Breakers, committer::Committer, relay::OutboxState, status::Status};
 use crate::{
     broker::Consumer,
     config::{OffsetReset, OnTruncation},
@@ -61,6 +65,8 @@ use crate::{
 pub struct Settings {
     /// The consumer group.
     pub group: String,
+    /// The topics that are consumed; an entry that starts with `^` is a pattern.
+    pub topics: Vec<String>,
     /// Where dead letters go.
     pub dlq_topic: String,
     /// The service's version, for dead letters.
@@ -87,6 +93,7 @@ pub(crate) struct Engine {
     pub(crate) committer: Committer,
     pub(crate) outbox: Arc<OutboxState>,
     pub(crate) status: Arc<Status>,
+    pub(crate) breakers: Breakers,
     pub(crate) entities: Vec<EntityType>,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    attempt::{End, Finished, Item},
+    attempt::{End, Ended, Item},
     batch::{Batch, Flow},
     dead_letter::{self, Reason, Verdict},
     identity::{self, Fate, RingEntry, cut},
@@ -66,13 +66,20 @@ impl Batch<'_> {
             }
         };
         let event_id = self.event_id(&envelope, item);
-        let name = envelope.name.of(record.payload.unwrap_or_default()).to_owned();
-        let who = Who { event_name: &name, event_id: Some(&event_id), processor: None };
+        let name = envelope.name.of(record.payload.unwrap_or_default());
+        let who = Who { event_name: name, event_id: Some(&event_id), processor: None };
         if let Some(flow) = self.repeated(item, lane, &who) {
             return Err(flow);
         }
-        match self.partition.engine.registry.find(&name, envelope.version) {
+        match self.partition.engine.registry.find(name, envelope.version) {
             Lookup::Found(processor, entry) => {
+                let engine = &self.partition.engine;
+                if let Some(delay) = engine.breakers.delay(processor, &entry.policy, engine.clock.random()) {
+                    return Err(self.defer(item, lane, delay));
+                }
+                if item.first_failed_at.is_none() {
+                    self.effects.trials.attempt(processor);
+                }
                 let delivery = Delivery::new(DeliveryParts {
                     registry: Arc::clone(&self.partition.engine.registry),
                     partition: Arc::clone(&self.partition.id),
@@ -92,7 +99,7 @@ impl Batch<'_> {
                 Ok(Prepared { entry, processor, delivery })
             }
             Lookup::UnknownEvent => {
-                let message = format!("no processor handles the event `{}`", cut(&name, 100));
+                let message = format!("no processor handles the event `{}`", cut(name, 100));
                 let failure = Failure { reason: Reason::UnknownEvent, code: "unknown_event", message: &message };
                 Err(self.dead_letter(item, lane, &who, &failure))
             }
@@ -115,7 +122,7 @@ impl Batch<'_> {
     /// Settles an event whose id its key has seen before; `None` for one that is new, or a replay that is due its turn.
     fn repeated(&mut self, item: &Item, lane: &[u8], who: &Who<'_>) -> Option<Flow> {
         let record = item.record();
-        let ring = self.effects.ring(&identity::ring_key(&self.partition.id, &record))?;
+        let ring = self.effects.ring(self.partition.ring_key(lane))?;
         let known = ring.find(who.event_id.unwrap_or_default())?;
         let (hash, fate) = (known.hash, known.fate);
         let replays_a_dead_letter = fate == Fate::DeadLettered && self.replayed(item, who).is_some();
@@ -145,55 +152,56 @@ impl Batch<'_> {
     }
 
     /// Settles an ended attempt; `Err` gives the event back when it has to run again without a failure of its own.
-    pub(super) async fn settle(&mut self, finished: Finished) -> Result<Result<Flow, Item>, StoreError> {
-        let Finished { mut item, lane, processor, delivery, end } = finished;
+    pub(super) async fn settle(&mut self, lane: &[u8], ended: Ended) -> Result<Result<Flow, Item>, StoreError> {
+        let Ended { mut item, processor, delivery, end } = ended;
         let entry = self.partition.engine.registry.processors()[processor];
         let who = who(&delivery, processor, entry);
         Ok(Ok(match end {
             End::Returned(Outcome::Done) => loop {
-                match self.partition.unit.merge(delivery.changes(), self.now()) {
+                match self.partition.unit.merge(delivery.changes(), self.now) {
                     Merge::Merged => {
                         self.effects.tally.ok += 1;
                         self.effects.tally.processor(processor)[0] += 1;
-                        break self.done(&item, &lane, &delivery, Fate::Handled);
+                        let source_offset = item.record().offset;
+                        let emitted = delivery.changes().take_emitted().into_iter();
+                        self.effects.outbox.extend(emitted.map(|record| OutboxRecord { source_offset, record }));
+                        break self.done(&item, lane, &delivery, Fate::Handled);
                     }
                     Merge::Unloaded => self.load_wanted().await?,
                     Merge::Stale => return Ok(Err(item)),
                 }
             },
             End::Returned(Outcome::Invalid(invalid)) => {
-                item.count_failure(self.now());
+                item.count_failure(self.now, true);
                 let message = invalid.to_string();
                 let failure = Failure { reason: Reason::Invalid, code: "invalid_data", message: &message };
-                self.dead_letter(&item, &lane, &who, &failure)
+                self.dead_letter(&item, lane, &who, &failure)
             }
             End::Returned(Outcome::Failed(failed)) => {
                 let code: Cow<'_, str> = failed.code;
                 let failure = |reason| Failure { reason, code: &code, message: &failed.message };
-                if failed.class != Class::Skip {
-                    item.count_failure(self.now());
+                if !matches!(failed.class, Class::Skip | Class::Retry) {
+                    item.count_failure(self.now, true);
                 }
                 match failed.class {
                     Class::Skip => {
                         self.effects.tally.skipped += 1;
-                        self.done(&item, &lane, &delivery, Fate::Skipped)
+                        self.done(&item, lane, &delivery, Fate::Skipped)
                     }
-                    Class::DeadLetter => self.dead_letter(&item, &lane, &who, &failure(Reason::Rejected)),
-                    Class::Retry => self.failed(item, &lane, &who, entry, &failure(Reason::Exhausted)),
-                    Class::ParkKey => self.hold(&item, &lane, OnExhausted::ParkKey, &who, &failure(Reason::Rejected)),
-                    Class::Stop => self.hold(&item, &lane, OnExhausted::Stop, &who, &failure(Reason::Rejected)),
+                    Class::DeadLetter => self.dead_letter(&item, lane, &who, &failure(Reason::Rejected)),
+                    Class::Retry => self.failed(item, lane, processor, &delivery, &failure(Reason::Exhausted)),
+                    Class::ParkKey => self.hold(&item, lane, OnExhausted::ParkKey, &who, &failure(Reason::Rejected)),
+                    Class::Stop => self.hold(&item, lane, OnExhausted::Stop, &who, &failure(Reason::Rejected)),
                 }
             }
             End::Panicked(message) => {
-                item.count_failure(self.now());
                 let failure = Failure { reason: Reason::Panic, code: "panic", message: &message };
-                self.failed(item, &lane, &who, entry, &failure)
+                self.failed(item, lane, processor, &delivery, &failure)
             }
             End::TimedOut(limit) => {
-                item.count_failure(self.now());
                 let message = format!("the processor did not return within {}", humantime::format_duration(limit));
                 let failure = Failure { reason: Reason::Timeout, code: "timeout", message: &message };
-                self.failed(item, &lane, &who, entry, &failure)
+                self.failed(item, lane, processor, &delivery, &failure)
             }
         }))
     }
@@ -201,19 +209,37 @@ impl Batch<'_> {
     /// An attempt failed with a failure that may pass.
     fn failed(
         &mut self,
-        item: Item,
+        mut item: Item,
         lane: &[u8],
-        who: &Who<'_>,
-        entry: &'static ProcessorEntry,
+        processor: usize,
+        delivery: &Delivery,
         failure: &Failure<'_>,
     ) -> Flow {
-        let now = self.now();
-        let since = item.row.as_ref().map(|row| row.since).or(item.first_failed_at).unwrap_or(now);
-        let limit = self.partition.engine.settings.retry_max_elapsed;
+        let now = self.now;
+        let engine = &self.partition.engine;
+        let entry = engine.registry.processors()[processor];
+        let who = &who(delivery, processor, entry);
+        let limit = engine.settings.retry_max_elapsed;
+        let is_first = item.first_failed_at.is_none();
+        if is_first {
+            self.effects.trials.failures.push((processor, failure.code.to_owned()));
+        }
+        let frozen = engine.breakers.freezes(processor, failure.code);
+        item.count_failure(now, !frozen);
+        let failing = item.first_failed_at.map(|first| now.duration_since(first).unsigned_abs()).unwrap_or_default();
+        if frozen && limit.is_none_or(|limit| failing < limit) {
+            // Its processor fails for nearly all events: its own budget begins when that is over.
+            let delay = retry::backoff(&entry.policy, u32::MAX);
+            self.wait_with(&item, lane, WaitingState::Retry, delay, Some(failure), now);
+            return Flow::Waits;
+        }
+        // What has waited for a turn that the breaker withheld has not used its time yet.
+        let waited = item.row.as_ref().filter(|row| !(is_first && row.state == WaitingState::Retry));
+        let since = waited.map(|row| row.since).or(item.first_failed_at).unwrap_or(now);
         match retry::next(&entry.policy, limit, item.attempts, since, now, self.partition.engine.clock.random()) {
             Next::Again(delay) if delay <= retry::IN_PLACE => self.again_in_place(item, lane, delay),
             Next::Again(delay) => {
-                self.wait_with(&item, lane, WaitingState::Retry, delay, Some(failure));
+                self.wait_with(&item, lane, WaitingState::Retry, delay, Some(failure), since);
                 Flow::Waits
             }
             Next::Exhausted => match entry.policy.on_exhausted {
@@ -225,14 +251,29 @@ impl Batch<'_> {
 
     /// Only an operator releases this event and what follows it.
     fn hold(&mut self, item: &Item, lane: &[u8], how: OnExhausted, who: &Who<'_>, failure: &Failure<'_>) -> Flow {
-        self.wait_with(item, lane, WaitingState::Held(how), Duration::ZERO, Some(failure));
+        self.wait_with(item, lane, WaitingState::Held(how), Duration::ZERO, Some(failure), self.since(item));
         self.note("held: its key waits for an operator", item, who, failure);
         Flow::Waits
     }
 
     /// An event waits from now on.
     pub(super) fn wait(&mut self, item: &Item, lane: &[u8], state: WaitingState) {
-        self.wait_with(item, lane, state, Duration::ZERO, None);
+        self.wait_with(item, lane, state, Duration::ZERO, None, self.since(item));
+    }
+
+    /// An event whose processor's circuit breaker is open waits untried. One that has a row keeps it as it is.
+    fn defer(&mut self, item: &Item, lane: &[u8], delay: Duration) -> Flow {
+        if item.row.is_some() {
+            self.effects.postponed.push((lane.into(), delay));
+        } else {
+            self.wait_with(item, lane, WaitingState::Retry, delay, None, self.now);
+        }
+        Flow::Waits
+    }
+
+    /// Since when an event waits.
+    fn since(&self, item: &Item) -> Timestamp {
+        item.row.as_ref().map_or(self.now, |row| row.since)
     }
 
     fn wait_with(
@@ -242,9 +283,10 @@ impl Batch<'_> {
         state: WaitingState,
         delay: Duration,
         failure: Option<&Failure<'_>>,
+        since: Timestamp,
     ) {
         let record = item.record();
-        let now = self.now();
+        let now = self.now;
         let earlier = item.row.as_deref();
         let (error_code, error_message) = match (failure, earlier) {
             (Some(failure), _) => (failure.code.to_owned(), cut(failure.message, MESSAGE_LIMIT).to_owned()),
@@ -256,7 +298,7 @@ impl Batch<'_> {
             lane: lane.to_vec(),
             state,
             attempts: item.attempts,
-            since: earlier.map_or(now, |row| row.since),
+            since,
             first_failed_at: item.first_failed_at,
             due: now.checked_add(delay).unwrap_or(Timestamp::MAX),
             error_code,
@@ -271,7 +313,7 @@ impl Batch<'_> {
 
     /// An event is handled or skipped.
     fn done(&mut self, item: &Item, lane: &[u8], delivery: &Delivery, fate: Fate) -> Flow {
-        self.remember(item, delivery.event_id(), delivery.event_name(), fate);
+        self.remember(item, lane, delivery.event_id(), delivery.event_name(), fate);
         self.release(item, lane);
         Flow::Free
     }
@@ -279,7 +321,7 @@ impl Batch<'_> {
     /// An event becomes a dead letter, and its lane goes on.
     fn dead_letter(&mut self, item: &Item, lane: &[u8], who: &Who<'_>, failure: &Failure<'_>) -> Flow {
         let record = item.record();
-        let now = self.now();
+        let now = self.now;
         let engine = &self.partition.engine;
         let replayed = self.replayed(item, who);
         let id = replayed.map_or_else(
@@ -329,7 +371,7 @@ impl Batch<'_> {
             self.effects.tally.processor(processor)[1] += 1;
         }
         if let Some(id) = who.event_id {
-            self.remember(item, id, who.event_name, Fate::DeadLettered);
+            self.remember(item, lane, id, who.event_name, Fate::DeadLettered);
         }
         self.release(item, lane);
         Flow::Free
@@ -360,12 +402,10 @@ impl Batch<'_> {
     }
 
     /// Notes in the key's ring what became of an event.
-    fn remember(&mut self, item: &Item, id: &str, name: &str, fate: Fate) {
-        let record = item.record();
-        let hash = identity::payload_hash(record.payload);
-        let at = self.now();
-        let key = identity::ring_key(&self.partition.id, &record);
-        self.effects.ring_mut(key).replace(&RingEntry { id, hash, fate, name, at });
+    fn remember(&mut self, item: &Item, lane: &[u8], id: &str, name: &str, fate: Fate) {
+        let hash = identity::payload_hash(item.record().payload);
+        let at = self.now;
+        self.effects.ring_mut(self.partition.ring_key(lane)).replace(&RingEntry { id, hash, fate, name, at });
     }
 
     /// An event that has waited no longer does.
@@ -375,10 +415,6 @@ impl Batch<'_> {
             self.effects.waiting.remove(&offset);
             self.effects.released.insert(offset, lane.into());
         }
-    }
-
-    fn now(&self) -> Timestamp {
-        self.partition.engine.clock.now()
     }
 }
 

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
+    broker::OutgoingRecord,
     dispatch::{Delivery, Injectable},
     store::{Change, Entity, EntityType, Row},
 };
@@ -83,13 +84,27 @@ impl<T: Entity> fmt::Debug for WorkingSet<T> {
     }
 }
 
-/// What one event has read and written.
+/// What one event has read, written and emitted.
 #[derive(Default)]
 pub(crate) struct EventChanges {
     types: Mutex<Vec<(TypeId, Box<dyn AnyChanged>)>>,
+    emitted: Mutex<Vec<OutgoingRecord>>,
 }
 
 impl EventChanges {
+    /// Adds the record that `make` makes for its number among those of this event.
+    pub(crate) fn emit<E>(&self, make: impl FnOnce(usize) -> Result<OutgoingRecord, E>) -> Result<(), E> {
+        let mut emitted = self.emitted.lock();
+        let record = make(emitted.len())?;
+        emitted.push(record);
+        Ok(())
+    }
+
+    /// What the event has emitted, once it has succeeded.
+    pub(crate) fn take_emitted(&self) -> Vec<OutgoingRecord> {
+        std::mem::take(&mut *self.emitted.lock())
+    }
+
     fn with<T: Entity, R>(&self, work: impl FnOnce(&mut Changed<T>) -> R) -> R {
         let mut types = self.types.lock();
         let wanted = TypeId::of::<T>();
@@ -283,21 +298,24 @@ impl Unit {
         answer
     }
 
-    /// What the merged events have written and read: for [`Changes`](crate::store::Changes). The unit keeps it until
-    /// [`clear`](Self::clear), so that a refused commit can be asked for again.
-    pub(crate) fn changes(&self, entities: &[EntityType]) -> UnitChanges {
-        let state = self.state.lock();
+    /// Takes what the merged events have written and read, for [`Changes`](crate::store::Changes), and forgets every row:
+    /// whether the commit succeeds or not, the next batch begins with what the store then holds.
+    pub(crate) fn take_changes(&self, entities: &[EntityType]) -> UnitChanges {
         let mut changes = UnitChanges::default();
-        for entity in entities {
-            if let Some((_, set)) = state.sets.iter().find(|(known, _)| *known == entity.type_id) {
-                changes.written.extend(set.written().map(|written| (*entity, written)));
-                changes.read.extend(set.read().map(|read| (*entity, read)));
+        {
+            let mut state = self.state.lock();
+            for entity in entities {
+                if let Some((_, set)) = state.sets.iter_mut().find(|(known, _)| *known == entity.type_id) {
+                    changes.read.extend(set.read().map(|read| (*entity, read)));
+                    changes.written.extend(set.take_written().map(|written| (*entity, written)));
+                }
             }
         }
+        self.clear();
         changes
     }
 
-    /// Forgets every row: after a commit, and after a lost one. Look-ups that wait are asked to look again.
+    /// Forgets every row. Look-ups that wait are asked to look again.
     pub(crate) fn clear(&self) {
         let waiting = {
             let mut state = self.state.lock();
@@ -324,7 +342,8 @@ pub(crate) trait AnySet: Any + Send {
     fn want_all(&mut self, ids: Box<dyn Any + Send>);
     fn take_wanted(&mut self) -> Option<Box<dyn Any + Send>>;
     fn insert(&mut self, rows: Box<dyn Any + Send>);
-    fn written(&self) -> Option<Box<dyn Any + Send + Sync>>;
+    /// The rows that events have changed; only [`clear`](AnySet::clear) may follow.
+    fn take_written(&mut self) -> Option<Box<dyn Any + Send + Sync>>;
     fn read(&self) -> Option<Box<dyn Any + Send + Sync>>;
     fn clear(&mut self);
 }
@@ -429,12 +448,12 @@ impl<T: Entity> AnySet for Set<T> {
         }
     }
 
-    fn written(&self) -> Option<Box<dyn Any + Send + Sync>> {
+    fn take_written(&mut self) -> Option<Box<dyn Any + Send + Sync>> {
         let mut changes: Vec<Change<T>> = self
             .slots
-            .values()
+            .values_mut()
             .filter(|slot| slot.written)
-            .filter_map(|slot| Some(Change { row: slot.row.clone()?, expected: slot.base }))
+            .filter_map(|slot| Some(Change { row: slot.row.take()?, expected: slot.base }))
             .collect();
         if changes.is_empty() {
             return None;

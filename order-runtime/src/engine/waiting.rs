@@ -19,6 +19,11 @@ use crate::{
     store::{WaitingRow, WaitingState},
 };
 
+/// Waiting events of a partition may take this much memory before it takes no more records.
+const TOTAL_BYTES: usize = 16 * 1024 * 1024;
+/// The same for the events of one key.
+const LANE_LIMIT: usize = 10_000;
+
 /// The name of a lane: events of one lane are handled one after the other.
 pub(crate) type Lane = Box<[u8]>;
 
@@ -80,6 +85,8 @@ pub(crate) struct Waiting {
     events: usize,
     bytes: usize,
     held: usize,
+    /// Lanes that hold [`LANE_LIMIT`] events or more.
+    long: usize,
 }
 
 impl Waiting {
@@ -130,9 +137,23 @@ impl Waiting {
         self.events
     }
 
-    /// About the memory that they take.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+    /// Why no more records should come, where there is a reason. Attempts go on, so that it passes by itself unless an
+    /// operator holds all of it.
+    pub(crate) fn full(&self) -> Option<String> {
+        if self.bytes < TOTAL_BYTES && self.long == 0 {
+            return None;
+        }
+        let held = self.held();
+        let what = if self.long > 0 {
+            format!("a key has {LANE_LIMIT} waiting events or more")
+        } else {
+            format!("{} events wait, with {} bytes", self.events, self.bytes)
+        };
+        Some(if held == 0 {
+            format!("{what}; attempts go on")
+        } else {
+            format!("{what}; {held} keys are held until `waiting retry` or `waiting dead-letter` releases them")
+        })
     }
 
     /// The lanes that only an operator releases.
@@ -168,6 +189,18 @@ impl Waiting {
                 first.row = Arc::new(row);
                 first.due = Instant::now();
             }
+            Delta::default()
+        });
+    }
+
+    /// Makes a lane that is due wait for longer; the store need not know, since another owner may try it at once.
+    pub(crate) fn postpone(&mut self, lane: &[u8], delay: Duration) {
+        let due = Instant::now() + delay.min(self.longest);
+        self.change(lane, |events| {
+            if let Some(first) = events.front_mut() {
+                first.due = due;
+            }
+            Delta::default()
         });
     }
 
@@ -196,45 +229,35 @@ impl Waiting {
         };
         let waiter = Waiter::new(row, Instant::now() + delay.min(self.longest));
         self.change(&lane, |events| {
+            let mut delta = Delta { come: 1, bytes_come: waiter.size(), ..Delta::default() };
             // New events come at the end, so the search is short where it matters.
             match events.iter().rposition(|known| known.row.offset <= waiter.row.offset) {
-                Some(place) if events[place].row.offset == waiter.row.offset => events[place] = waiter,
+                Some(place) if events[place].row.offset == waiter.row.offset => {
+                    delta.gone = 1;
+                    delta.bytes_gone = events[place].size();
+                    events[place] = waiter;
+                }
                 Some(place) => events.insert(place + 1, waiter),
                 None => events.push_front(waiter),
             }
+            delta
         });
     }
 
     /// Removes an event that has been settled.
     pub(crate) fn remove(&mut self, lane: &[u8], offset: i64) {
-        self.change(lane, |events| events.retain(|waiter| waiter.row.offset != offset));
+        self.change(lane, |events| {
+            let Some(place) = events.iter().position(|waiter| waiter.row.offset == offset) else {
+                return Delta::default();
+            };
+            let removed = events.remove(place);
+            Delta { gone: 1, bytes_gone: removed.map_or(0, |waiter| waiter.size()), ..Delta::default() }
+        });
     }
 
     /// Changes a lane and keeps the counts and the order of due lanes right.
-    fn change(&mut self, name: &[u8], work: impl FnOnce(&mut VecDeque<Waiter>)) {
+    fn change(&mut self, name: &[u8], work: impl FnOnce(&mut VecDeque<Waiter>) -> Delta) {
         let mut lane = self.lanes.remove(name).unwrap_or_default();
-        self.uncount(name, &lane);
-        work(&mut lane);
-        if lane.is_empty() {
-            return;
-        }
-        self.events += lane.len();
-        self.bytes += lane.iter().map(Waiter::size).sum::<usize>();
-        if let Some(first) = lane.front() {
-            match first.row.state {
-                WaitingState::Retry | WaitingState::Behind => {
-                    self.due.insert((first.due, name.into()));
-                }
-                WaitingState::Running => {}
-                WaitingState::Held(_) => self.held += 1,
-            }
-        }
-        self.lanes.insert(name.into(), lane);
-    }
-
-    fn uncount(&mut self, name: &[u8], lane: &VecDeque<Waiter>) {
-        self.events -= lane.len();
-        self.bytes -= lane.iter().map(Waiter::size).sum::<usize>();
         if let Some(first) = lane.front() {
             match first.row.state {
                 WaitingState::Retry | WaitingState::Behind => {
@@ -244,7 +267,30 @@ impl Waiting {
                 WaitingState::Held(_) => self.held -= 1,
             }
         }
+        let was_long = lane.len() >= LANE_LIMIT;
+        let delta = work(&mut lane);
+        self.long = self.long + usize::from(lane.len() >= LANE_LIMIT) - usize::from(was_long);
+        self.events = self.events + delta.come - delta.gone;
+        self.bytes = self.bytes + delta.bytes_come - delta.bytes_gone;
+        let Some(first) = lane.front() else { return };
+        match first.row.state {
+            WaitingState::Retry | WaitingState::Behind => {
+                self.due.insert((first.due, name.into()));
+            }
+            WaitingState::Running => {}
+            WaitingState::Held(_) => self.held += 1,
+        }
+        self.lanes.insert(name.into(), lane);
     }
+}
+
+/// What a change has done to the counts.
+#[derive(Default)]
+struct Delta {
+    come: usize,
+    bytes_come: usize,
+    gone: usize,
+    bytes_gone: usize,
 }
 
 #[cfg(test)]
@@ -296,7 +342,7 @@ mod tests {
         assert_eq!(waiting.next_due(), Some(start), "what was behind is due at once");
         waiting.remove(b"a", 7);
         waiting.remove(b"b", 6);
-        assert_eq!((waiting.lanes(), waiting.events(), waiting.bytes(), waiting.next_due()), (0, 0, 0, None));
+        assert_eq!((waiting.lanes(), waiting.events(), waiting.bytes, waiting.next_due()), (0, 0, 0, None));
     }
 
     #[tokio::test(start_paused = true)]
@@ -318,6 +364,30 @@ mod tests {
         let offsets: Vec<_> = waiting.lane(b"a").map(|waiter| waiter.row.offset).collect();
         assert_eq!(offsets, [3, 6, 9]);
         assert_eq!((waiting.events(), waiting.next_due()), (3, Some(Instant::now() + Duration::from_secs(70))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_postponed_lane_is_due_later() {
+        let mut waiting = waiting();
+        waiting.insert(row(b"a", 1, WaitingState::Retry, 0), at(0));
+        assert_eq!(waiting.due().len(), 1);
+        waiting.postpone(b"a", Duration::from_secs(3));
+        assert_eq!(waiting.next_due(), Some(Instant::now() + Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_key_with_too_many_events_is_full_until_some_are_gone() {
+        let mut waiting = waiting();
+        let last = i64::try_from(LANE_LIMIT).expect("a small number");
+        for offset in 0..last {
+            assert_eq!(waiting.full(), None, "{offset}");
+            waiting.insert(row(b"a", offset, WaitingState::Behind, 0), at(0));
+        }
+        assert!(waiting.full().is_some_and(|why| why.contains("attempts go on")));
+        waiting.insert(row(b"a", 0, WaitingState::Held(OnExhausted::ParkKey), 0), at(0));
+        assert!(waiting.full().is_some_and(|why| why.contains("1 keys are held")));
+        waiting.remove(b"a", 0);
+        assert_eq!((waiting.full(), waiting.events()), (None, LANE_LIMIT - 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -103,7 +103,7 @@ pub fn decode(record: &RecordRef<'_>) -> Result<Envelope, Undecodable> {
 }
 
 /// Checks the name of an event.
-fn check_name(name: &str) -> Result<(), Undecodable> {
+pub(crate) fn check_name(name: &str) -> Result<(), Undecodable> {
     if name.is_empty() {
         return Err(Undecodable::new("no_name", "the event's name is empty"));
     }

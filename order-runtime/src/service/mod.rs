@@ -105,6 +105,7 @@ pub(crate) async fn serve(
         entities: dispatcher.entities.clone(),
         settings: Settings {
             group: config.kafka.group_id.clone(),
+            topics: config.kafka.topics.clone(),
             dlq_topic: config.kafka.dlq_topic.clone(),
             service_version: dispatcher.version,
             reset: config.kafka.auto_offset_reset,

@@ -87,6 +87,8 @@ pub(crate) struct Owner {
     ready: Arc<Notify>,
     failures: u32,
     told: Told,
+    /// The partition's topic is gone: nothing is to be told to Kafka.
+    gone: bool,
 }
 
 /// What a batch was made of, as far as its commit needs it.
@@ -121,6 +123,7 @@ impl Owner {
             ready,
             failures: 0,
             told: Told::default(),
+            gone: false,
         }
     }
 
@@ -178,7 +181,7 @@ impl Owner {
     /// Runs one batch of what is there, and commits it.
     async fn work(&mut self) {
         if let Some(lane) = self.condemned.pop() {
-            return self.condemn(lane).await;
+            return self.condemn(lane, Blame::as_it_failed).await;
         }
         self.fill_backlog();
         let (plan, taken) = self.plan();
@@ -250,13 +253,20 @@ impl Owner {
         (plan, taken)
     }
 
-    async fn commit(&mut self, effects: Effects, taken: Taken, events: usize) {
+    async fn commit(&mut self, mut effects: Effects, taken: Taken, events: usize) {
         let engine = Arc::clone(&self.partition.engine);
-        let unit = self.partition.unit.changes(&engine.entities);
+        if effects.is_empty() && taken.to == self.position {
+            // Everything that was due has to wait for longer.
+            self.partition.unit.clear();
+            self.forget_records(taken.records);
+            self.postpone(&effects.postponed);
+            return;
+        }
+        let unit = self.partition.unit.take_changes(&engine.entities);
         let changes = Changes {
             entities: unit.written,
             reads: unit.read,
-            rings: effects.changed_rings(),
+            rings: effects.take_changed_rings(),
             waiting: effects.waiting.values().cloned().collect(),
             released: effects.released.keys().copied().collect(),
             outbox: effects.outbox.clone(),
@@ -287,7 +297,6 @@ impl Owner {
         self.revision = revision;
         self.limit = (self.limit * 2).min(BATCH_RECORDS);
         self.forget_records(taken.records);
-        self.partition.unit.clear();
         for (offset, lane) in &effects.released {
             self.waiting.remove(lane, *offset);
         }
@@ -301,11 +310,21 @@ impl Owner {
                 self.single = None;
             }
         }
+        self.postpone(&effects.postponed);
+        let successes = effects.tally.processors.iter().map(|[ok, ..]| *ok);
+        self.partition.engine.breakers.observe(&effects.trials, successes);
         self.told.of(&self.partition.id, &effects.notables);
         self.partition.engine.status.add(&effects.tally);
         self.partition.engine.outbox.added(effects.outbox.len());
         self.after_change();
         self.let_kafka_follow().await;
+    }
+
+    /// Lanes whose processors may not be tried yet are due later.
+    fn postpone(&mut self, lanes: &[(Lane, Duration)]) {
+        for (lane, delay) in lanes {
+            self.waiting.postpone(lane, *delay);
+        }
     }
 
     fn forget_records(&mut self, mut count: usize) {
@@ -338,6 +357,9 @@ impl Owner {
 
     /// Tells Kafka how far the group is; what the store knows stays the authority.
     async fn let_kafka_follow(&mut self) {
+        if self.gone {
+            return;
+        }
         let engine = &self.partition.engine;
         let offset = if engine.store.durable() {
             self.position

@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{error, warn};
 
-use super::Owner;
+use super::{Blame, Owner};
 use crate::{
     engine::{
         batch::Running,
+        dead_letter::Reason,
         observe::PartitionState,
         start::{self, Decision},
     },
@@ -50,6 +51,23 @@ impl Owner {
             ),
             // The next batch finds out: its compare-and-set fails or its load does.
             Err(error) => warn!(partition = %self.partition.id, %error, "the position could not be read again"),
+        }
+    }
+
+    /// Dead-letters everything that waits, in order, because its records can no longer be in Kafka for anybody to look up.
+    pub(crate) async fn give_up(mut self) {
+        self.gone = true;
+        while self.stopped.is_none() && self.waiting.lanes() > 0 {
+            for lane in self.waiting.select(|_| true) {
+                self.condemn(lane, |_| Blame {
+                    reason: Reason::Exhausted,
+                    code: "source_gone".into(),
+                    message:
+                        "the topic that it came from is gone: made anew, no longer configured, or of another cluster"
+                            .to_owned(),
+                })
+                .await;
+            }
         }
     }
 

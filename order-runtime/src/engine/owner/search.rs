@@ -14,7 +14,7 @@ use crate::{
         release::{Release, Selection},
         waiting::Lane,
     },
-    store::{Assigned, Changes, Committed, StoreError},
+    store::{Assigned, Changes, Committed, StoreError, WaitingRow},
 };
 
 /// Assignments without a commit between them after which an event is suspected of killing the process.
@@ -41,6 +41,14 @@ pub(in crate::engine) struct Blame {
     pub(in crate::engine) reason: Reason,
     pub(in crate::engine) code: Cow<'static, str>,
     pub(in crate::engine) message: String,
+}
+
+impl Blame {
+    /// What an operator gives up failed for the reason that it had failed for.
+    pub(super) fn as_it_failed(row: &WaitingRow) -> Self {
+        let code = if row.error_code.is_empty() { "released".to_owned() } else { row.error_code.clone() };
+        Self { reason: Reason::Exhausted, code: code.into(), message: row.error_message.clone() }
+    }
 }
 
 impl Single {
@@ -109,11 +117,10 @@ impl Owner {
         found
     }
 
-    /// Dead-letters the first event of a lane, as an operator wants it.
-    pub(super) async fn condemn(&mut self, lane: Lane) {
+    /// Dead-letters the first event of a lane without running it.
+    pub(super) async fn condemn(&mut self, lane: Lane, blame: impl FnOnce(&WaitingRow) -> Blame) {
         let Some(row) = self.waiting.lane(&lane).next().map(|waiter| Arc::clone(&waiter.row)) else { return };
-        let code = if row.error_code.is_empty() { "released".to_owned() } else { row.error_code.clone() };
-        let blame = Blame { reason: Reason::Exhausted, code: code.into(), message: row.error_message.clone() };
+        let blame = blame(&row);
         let plan = Plan { due: vec![lane], ..Plan::default() };
         let taken = Taken { records: 0, to: self.position };
         match Batch::new(&self.partition, &self.waiting, &mut self.running).refuse(plan, &blame).await {

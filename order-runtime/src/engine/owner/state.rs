@@ -8,9 +8,6 @@ use tracing::{error, info};
 use super::Owner;
 use crate::engine::observe::PartitionState;
 
-/// Waiting events may take this much memory before the partition takes no more records.
-const WAITING_BYTES: usize = 16 * 1024 * 1024;
-
 impl Owner {
     /// Whether new records may be taken now.
     pub(super) fn takes_records(&self) -> bool {
@@ -18,7 +15,7 @@ impl Owner {
         self.stopped.is_none()
             && !engine.status.paused.load(Ordering::Relaxed)
             && !engine.outbox.full()
-            && self.waiting.bytes() < WAITING_BYTES
+            && self.waiting.full().is_none()
     }
 
     pub(super) fn time_to_next_due(&self) -> Option<Duration> {
@@ -56,6 +53,7 @@ impl Owner {
         status.waiting_lanes.store(self.waiting.lanes(), Ordering::Relaxed);
         status.waiting_events.store(self.waiting.events(), Ordering::Relaxed);
         if self.stopped.is_none()
+            && !self.gone
             && let Some(row) = self.waiting.stopped_by()
         {
             let reason = format!(
@@ -77,9 +75,8 @@ impl Owner {
             return;
         } else if engine.outbox.full() {
             (PartitionState::Full, Some("too many dead letters wait to be published".to_owned()))
-        } else if self.waiting.bytes() >= WAITING_BYTES {
-            let held = self.waiting.held();
-            (PartitionState::Full, Some(format!("{} events wait, {held} keys are held", self.waiting.events())))
+        } else if let Some(full) = self.waiting.full() {
+            (PartitionState::Full, Some(full))
         } else {
             (PartitionState::Running, None)
         };

@@ -212,6 +212,7 @@ impl World {
             entities: vec![domain::entity()],
             settings: Settings {
                 group: "group".to_owned(),
+                topics: vec!["events".to_owned()],
                 dlq_topic: "events-dlq".to_owned(),
                 service_version: "0.0.0",
                 reset: OffsetReset::Earliest,

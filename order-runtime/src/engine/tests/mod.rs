@@ -2,6 +2,8 @@
 
 mod deaths;
 mod delivery;
+mod emitted;
 mod failures;
+mod outages;
 mod releases;
 mod rig;

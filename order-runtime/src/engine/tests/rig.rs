@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     broker::{OutgoingRecord, PartitionId, memory::MemoryBroker},
     config::{OffsetReset, OnTruncation},
-    dispatch::{Class, Delivery, Event, FailedAttempt, Injectable, Outcome},
+    dispatch::{Class, Delivery, Emitter, Event, Failed, FailedAttempt, Injectable, Outcome},
     engine::{EngineHandle, Parts, Settings, SystemClock, observe::StatsView, start, unit_of_work::WorkingSet},
     registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
     store::{EntityType, Store, conformance::fixture::Counter, memory::MemoryStore},
@@ -47,7 +47,22 @@ const fn processor(event: &'static str, policy: RetryPolicy) -> ProcessorEntry {
 /// How often an event `Deadly` has begun to run.
 pub(super) static DEADLY_RUNS: AtomicUsize = AtomicUsize::new(0);
 
-static PROCESSORS: [ProcessorEntry; 5] = [
+/// Whether what the event `Dependent` needs is away.
+pub(super) static AWAY: AtomicBool = AtomicBool::new(false);
+
+static PROCESSORS: [ProcessorEntry; 6] = [
+    ProcessorEntry {
+        handler: |delivery| {
+            Box::pin(async {
+                if AWAY.load(Ordering::Relaxed) {
+                    let failed = Failed::retry("away", "what it needs is away");
+                    return Outcome::Failed(failed.into());
+                }
+                act(delivery).await
+            })
+        },
+        ..processor("Dependent", POLICY)
+    },
     processor("Added", POLICY),
     processor(
         "Patient",
@@ -80,7 +95,15 @@ async fn act(delivery: Delivery) -> Outcome {
     let failed = |class| {
         Outcome::Failed(FailedAttempt { class, code: "told_to".into(), message: "as the event says".to_owned() })
     };
-    match event.data["then"].as_str().unwrap_or_default() {
+    let then = event.data["then"].as_str().unwrap_or_default();
+    if then.starts_with("emit") {
+        let emitter = Emitter::inject(&delivery);
+        for number in [1, 2] {
+            emitter.emit("Echoed", "echo", &number).expect("a small event with a name");
+        }
+    }
+    match then {
+        "emit_and_reject" => failed(Class::DeadLetter),
         "fail_once" if event.attempt() == 1 => failed(Class::Retry),
         "retry" => failed(Class::Retry),
         "reject" => failed(Class::DeadLetter),
@@ -134,6 +157,7 @@ impl Rig {
             entities: vec![EntityType::of::<Counter>()],
             settings: Settings {
                 group: "group".to_owned(),
+                topics: vec!["things".to_owned()],
                 dlq_topic: "things-dlq".to_owned(),
                 service_version: "0.0.0",
                 reset: OffsetReset::Earliest,

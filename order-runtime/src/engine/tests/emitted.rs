@@ -1,0 +1,36 @@
+//! Events that processors emit.
+
+use serde_json::Value;
+
+use super::rig::Rig;
+
+#[tokio::test]
+async fn emitted_events_leave_with_the_effects_of_their_cause() {
+    let rig = Rig::start().await;
+    rig.send_as("cause", "Added", "a", 1, "emit");
+    let emitted = rig.dead_letters(2).await;
+    let ids: Vec<String> = emitted
+        .iter()
+        .zip(1..)
+        .map(|(record, number)| {
+            assert_eq!((record.topic.as_str(), record.key.as_deref()), ("things", Some(&b"echo"[..])));
+            let payload: Value = serde_json::from_slice(record.payload.as_deref().expect("a payload")).expect("JSON");
+            assert_eq!((&payload["eventName"], &payload["data"]), (&"Echoed".into(), &number.into()));
+            payload["eventId"].as_str().expect("an id").to_owned()
+        })
+        .collect();
+    assert_ne!(ids[0], ids[1]);
+    assert_eq!(ids[0], crate::engine::identity::emitted_id("cause", 0), "the same after every repetition");
+
+    rig.send_as("cause", "Added", "a", 1, "emit");
+    rig.settled().await;
+    assert_eq!(rig.broker.published().len(), 2, "a repeat emits nothing");
+}
+
+#[tokio::test]
+async fn what_fails_emits_nothing() {
+    let rig = Rig::start().await;
+    rig.send("Added", "a", 1, "emit_and_reject");
+    let letters = rig.dead_letters(1).await;
+    assert_eq!(letters[0].topic, "things-dlq");
+}
