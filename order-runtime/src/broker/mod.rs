@@ -99,8 +99,8 @@ pub enum ConsumerEvent {
 
 /// The engine's side of a group member. Methods return at once; what they ask for is done by the poll thread.
 pub trait Consumer: Send + Sync + 'static {
-    /// Takes all records of the partition that have arrived since, at most about `max_records` and `max_bytes`
-    /// (always one, where there is one). Records of before the last seek or assignment are not among them.
+    /// Takes records of the partition that have arrived since, at most `max_records` and about `max_bytes` (always one, where
+    /// there is one), in their order; what is left comes with the next call. Records of before the last seek or assignment are not among them.
     fn take(&self, partition: &PartitionId, max_records: usize, max_bytes: usize) -> RecordBatch;
 
     /// Stops fetching the partition.

@@ -1,6 +1,6 @@
 //! `check`.
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use serde::Serialize;
 
@@ -44,7 +44,9 @@ pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
     findings.push(Finding::of("store", check_store(context)));
     let kafka = &context.config.kafka;
     match kafka::check(kafka) {
-        Ok(()) => findings.extend(super::block_on(async { Ok(check_broker(kafka).await) })?),
+        Ok(()) => {
+            findings.extend(super::block_on(async { Ok(check_broker(kafka, context.config.store_retention).await) })?)
+        }
         Err(errors) => findings.extend(errors.into_iter().map(|error| Finding::of("Kafka properties", Err(error)))),
     }
     context.output.rows(&["WHAT", "", "DETAIL"], &findings, |finding| {
@@ -78,7 +80,7 @@ fn check_store(context: &Context) -> Result<String, String> {
     }
 }
 
-async fn check_broker(kafka: &KafkaConfig) -> Vec<Finding> {
+async fn check_broker(kafka: &KafkaConfig, ids: Duration) -> Vec<Finding> {
     if kafka.embedded != Embedded::Never
         && embedded::loopback_address(&kafka.brokers).is_some()
         && embedded::is_free(&kafka.brokers).await
@@ -86,23 +88,35 @@ async fn check_broker(kafka: &KafkaConfig) -> Vec<Finding> {
         let detail = format!("nothing listens at {}; `run` starts the embedded broker there", kafka.brokers);
         return vec![Finding { what: "broker", ok: true, detail }];
     }
-    let kafka = kafka.clone();
-    let asked = tokio::task::spawn_blocking(move || ask_broker(&kafka)).await;
-    asked.unwrap_or_else(|error| vec![Finding::of("broker", Err(error))])
+    let asked = kafka.clone();
+    let asked = tokio::task::spawn_blocking(move || ask_broker(&asked)).await;
+    let (mut findings, is_real) = asked.unwrap_or_else(|error| (vec![Finding::of("broker", Err(error))], false));
+    if is_real {
+        let detail = match kafka::outlasting(kafka, ids).await {
+            Ok(outlasting) if outlasting.is_empty() => {
+                "no topic keeps records for longer than ids are known".to_owned()
+            }
+            // A choice that has its price is no mistake.
+            Ok(outlasting) => outlasting.join("\n"),
+            Err(error) => error.to_string(),
+        };
+        findings.push(Finding { what: "retention", ok: true, detail });
+    }
+    findings
 }
 
-fn ask_broker(kafka: &KafkaConfig) -> Vec<Finding> {
+/// What the broker answers, and whether it is a real one.
+fn ask_broker(kafka: &KafkaConfig) -> (Vec<Finding>, bool) {
     let inquirer = match Inquirer::new(kafka) {
         Ok(inquirer) => inquirer,
-        Err(error) => return vec![Finding::of("broker", Err(error))],
+        Err(error) => return (vec![Finding::of("broker", Err(error))], false),
     };
-    let identity =
-        inquirer.identity().map(|identity| format!("{} answers as cluster {}", kafka.brokers, identity.cluster));
-    let answers = identity.is_ok();
-    let mut findings = vec![Finding::of("broker", identity)];
-    if !answers {
-        return findings;
-    }
+    let identity = match inquirer.identity() {
+        Ok(identity) => identity,
+        Err(error) => return (vec![Finding::of("broker", Err(error))], false),
+    };
+    let answers = format!("{} answers as cluster {}", kafka.brokers, identity.cluster);
+    let mut findings = vec![Finding::of("broker", Ok::<_, String>(answers))];
     for topic in kafka.topics.iter().filter(|topic| !topic.starts_with('^')) {
         let found = match inquirer.partitions(topic) {
             Ok(Some(count)) => Ok(format!("{topic}: {count} partitions")),
@@ -120,5 +134,5 @@ fn ask_broker(kafka: &KafkaConfig) -> Vec<Finding> {
         Err(error) => Err(error.to_string()),
     };
     findings.push(Finding::of("dead letters", dead_letters));
-    findings
+    (findings, !identity.embedded)
 }

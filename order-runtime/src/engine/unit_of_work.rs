@@ -6,7 +6,7 @@
 
 use std::{
     any::{Any, TypeId},
-    collections::HashMap,
+    collections::{HashMap, HashSet, hash_map::Entry},
     fmt,
     future::poll_fn,
     hash::Hash,
@@ -42,15 +42,10 @@ impl<T: Entity> WorkingSet<T> {
             return Some(own);
         }
         poll_fn(|context| {
-            let found = self.delivery.unit().with_set(|set: &mut Set<T>| match set.slots.get_mut(id) {
-                Some(slot) => {
-                    slot.read = true;
-                    Some((slot.version(), slot.row.as_ref().map(|row| row.value.clone())))
-                }
-                None => {
-                    set.want(id);
-                    None
-                }
+            let found = self.delivery.unit().with_set(|set: &mut Set<T>| {
+                let slot = set.loaded(id)?;
+                slot.read = true;
+                Some((slot.version(), slot.row.as_ref().map(|row| row.value.clone())))
             });
             match found {
                 Some((version, value)) => {
@@ -165,18 +160,14 @@ impl<T: Entity> AnyChanged for Changed<T> {
         let set = typed_set::<T>(set);
         let mut answer = Merge::Merged;
         for (id, version) in &self.reads {
-            match set.slots.get(id) {
+            match set.loaded(id) {
                 Some(slot) if slot.version() == *version => {}
                 Some(_) => return Merge::Stale,
-                None => {
-                    set.want(id);
-                    answer = Merge::Unloaded;
-                }
+                None => answer = Merge::Unloaded,
             }
         }
         for entity in &self.writes {
-            if !set.slots.contains_key(entity.id()) {
-                set.want(entity.id());
+            if set.loaded(entity.id()).is_none() {
                 answer = Merge::Unloaded;
             }
         }
@@ -361,15 +352,13 @@ fn typed_set<T: Entity>(set: &mut dyn AnySet) -> &mut Set<T> {
 
 struct Set<T: Entity> {
     slots: HashMap<T::Id, Slot<T>, RandomState>,
-    /// Asked for and not loaded.
+    /// Asked for, and not yet by the store.
     wanted: Vec<T::Id>,
-    /// Being loaded.
-    loading: Vec<T::Id>,
 }
 
 impl<T: Entity> Default for Set<T> {
     fn default() -> Self {
-        Self { slots: HashMap::default(), wanted: Vec::new(), loading: Vec::new() }
+        Self { slots: HashMap::default(), wanted: Vec::new() }
     }
 }
 
@@ -377,20 +366,36 @@ impl<T: Entity> Set<T>
 where
     T::Id: Hash,
 {
-    fn want(&mut self, id: &T::Id) {
-        // A look-up that is polled again asks again; the list stays short because it is taken before each load.
-        if !self.loading.contains(id) && !self.wanted.contains(id) {
-            self.wanted.push(id.clone());
+    /// The row of that id, where it is loaded; else it is wanted from now on.
+    fn loaded(&mut self, id: &T::Id) -> Option<&mut Slot<T>> {
+        if !self.slots.contains_key(id) {
+            self.want(id.clone());
+        }
+        self.slots.get_mut(id).filter(|slot| slot.is_loaded)
+    }
+
+    fn want(&mut self, id: T::Id) {
+        if let Entry::Vacant(vacant) = self.slots.entry(id) {
+            self.wanted.push(vacant.key().clone());
+            vacant.insert(Slot::default());
         }
     }
 }
 
 struct Slot<T> {
+    /// Whether the store has been asked, and has answered.
+    is_loaded: bool,
     /// The version in the store; 0 for absent.
     base: u64,
     row: Option<Row<T>>,
     read: bool,
     written: bool,
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self { is_loaded: false, base: 0, row: None, read: false, written: false }
+    }
 }
 
 impl<T> Slot<T> {
@@ -415,12 +420,7 @@ impl<T> Slot<T> {
 impl<T: Entity> AnySet for Set<T> {
     fn want_all(&mut self, ids: Box<dyn Any + Send>) {
         if let Ok(ids) = ids.downcast::<Vec<T::Id>>() {
-            // Many keys of a batch are the same; sorting finds them without asking for each.
-            let mut ids = *ids;
-            ids.sort_unstable();
-            ids.dedup();
-            ids.retain(|id| !self.slots.contains_key(id));
-            self.wanted.append(&mut ids);
+            ids.into_iter().for_each(|id| self.want(id));
         }
     }
 
@@ -429,22 +429,25 @@ impl<T: Entity> AnySet for Set<T> {
             return None;
         }
         let mut wanted = std::mem::take(&mut self.wanted);
+        // In the order of ids, neighbours in a store's tree are read one after the other.
         wanted.sort_unstable();
-        wanted.dedup();
-        self.loading.extend(wanted.iter().cloned());
         Some(Box::new(wanted))
     }
 
     fn insert(&mut self, rows: Box<dyn Any + Send>) {
         if let Ok(rows) = rows.downcast::<Vec<Row<T>>>() {
             for row in *rows {
-                let id = row.value.id().clone();
-                // A row that is here already may have merged changes; the store's state is older.
-                self.slots.entry(id).or_insert(Slot { base: row.version, row: Some(row), read: false, written: false });
+                // One that is loaded already may have merged changes, and the store's state is older.
+                if let Some(slot) = self.slots.get_mut(row.value.id()).filter(|slot| !slot.is_loaded) {
+                    slot.base = row.version;
+                    slot.row = Some(row);
+                }
             }
         }
-        for id in std::mem::take(&mut self.loading) {
-            self.slots.entry(id).or_insert(Slot { base: 0, row: None, read: false, written: false });
+        // What was asked for and has not come does not exist. What is wanted since has not been asked for.
+        let wanted: HashSet<&T::Id> = self.wanted.iter().collect();
+        for (id, slot) in &mut self.slots {
+            slot.is_loaded |= !wanted.contains(id);
         }
     }
 
@@ -479,7 +482,6 @@ impl<T: Entity> AnySet for Set<T> {
 
     fn clear(&mut self) {
         self.slots.clear();
-        self.loading.clear();
         self.wanted.clear();
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 pub(crate) use self::stop::Stop;
 use crate::{
@@ -18,9 +18,9 @@ use crate::{
     broker::{
         Consumer,
         embedded::{self, EmbeddedBroker},
-        kafka::{KafkaConsumer, KafkaPublisher, drain_limit},
+        kafka::{KafkaConsumer, KafkaPublisher, drain_limit, outlasting},
     },
-    config::{Config, StoreUrl},
+    config::{Config, KafkaConfig, StoreUrl},
     engine::{self, Ended, EngineHandle, Parts, Settings, SystemClock},
     http::{self, HttpParts},
     registry::Registry,
@@ -131,6 +131,9 @@ pub(crate) async fn serve(
         },
     )?;
     announce(&dispatcher, &config, &registry, address, broker.as_ref());
+    if broker.is_none() {
+        tokio::spawn(warn_of_retention(config.kafka.clone(), config.store_retention));
+    }
 
     let result = run(engine, &consumer, &publisher, stop, drain_limit(&config.kafka)).await;
     http.end();
@@ -174,6 +177,14 @@ async fn run(
     match ended {
         Ended::Drained => Ok(()),
         Ended::Fatal(reason) => Err(ServeError::Ended(reason)),
+    }
+}
+
+/// Says once where events may be replayed after their ids are forgotten.
+async fn warn_of_retention(kafka: KafkaConfig, ids: Duration) {
+    match outlasting(&kafka, ids).await {
+        Ok(reasons) => reasons.iter().for_each(|reason| warn!("{reason}")),
+        Err(error) => debug!(%error, "how long topics keep records is not known"),
     }
 }
 

@@ -1,13 +1,16 @@
 //! Where the records of one partition wait between the poll thread and their owner.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
 
-use super::super::{PartitionId, RecordBatch};
+use super::super::{PartitionId, RecordBatch, RecordRef};
 
 /// One assigned partition, shared by the poll thread and the engine.
 #[derive(Debug)]
@@ -20,9 +23,15 @@ pub(super) struct Inbox {
     pub(super) log_end: AtomicI64,
 }
 
+/// Records that came one by one are put together up to this size; larger batches stay as they came, so that no record is
+/// copied a second time.
+const SMALL: usize = 64 * 1024;
+
 #[derive(Debug, Default)]
 struct State {
-    records: RecordBatch,
+    batches: VecDeque<RecordBatch>,
+    /// The size of all of them.
+    bytes: usize,
     /// Seeks that the engine has asked for and the poll thread has not done: until then nothing is taken or added,
     /// since it would be from before the seek.
     seeking: u32,
@@ -32,6 +41,13 @@ struct State {
     paused: bool,
     /// The poll thread has paused it, because too much waits.
     held: bool,
+}
+
+impl State {
+    fn empty(&mut self) {
+        self.batches.clear();
+        self.bytes = 0;
+    }
 }
 
 /// What the poll thread has to do after adding records.
@@ -56,36 +72,45 @@ impl Inbox {
             *records = RecordBatch::default();
             return Added { tell: false, hold: false };
         }
-        let tell = state.records.is_empty();
-        state.records.append_batch(records);
-        let hold = !state.held && state.records.size() > limit;
+        let tell = state.batches.is_empty();
+        state.bytes += records.size();
+        match state.batches.back_mut().filter(|last| last.size() + records.size() <= SMALL) {
+            Some(last) => last.append_batch(records),
+            None => state.batches.push_back(std::mem::take(records)),
+        }
+        let hold = !state.held && state.bytes > limit;
         state.held |= hold;
         Added { tell, hold }
     }
 
-    /// Takes the first records, as many as fit; one at least.
+    /// Takes the first batch of records, or as many of it as fit; one at least.
     pub(super) fn take(&self, max_records: usize, max_bytes: usize) -> RecordBatch {
         let mut state = self.state.lock();
         if state.closed || state.seeking > 0 {
             return RecordBatch::default();
         }
-        let mut bytes = 0;
-        let fitting = state
-            .records
-            .iter()
-            .take(max_records)
-            .take_while(|record| {
+        let Some(mut first) = state.batches.pop_front() else { return RecordBatch::default() };
+        if first.len() > max_records || first.size() > max_bytes {
+            let mut bytes = 0;
+            let fits = |record: &RecordRef<'_>| {
                 bytes += record.size();
                 bytes <= max_bytes
-            })
-            .count();
-        state.records.split_front(fitting.max(1))
+            };
+            let fitting = first.iter().take(max_records).take_while(fits).count();
+            let taken = first.split_front(fitting.max(1));
+            if !first.is_empty() {
+                state.batches.push_front(first);
+            }
+            first = taken;
+        }
+        state.bytes -= first.size();
+        first
     }
 
     /// Whether the poll thread holds the partition although little waits now; it holds it no longer then.
     pub(super) fn release(&self, limit: usize) -> bool {
         let mut state = self.state.lock();
-        let release = state.held && state.records.size() <= limit / 2;
+        let release = state.held && state.bytes <= limit / 2;
         if release {
             state.held = false;
         }
@@ -100,7 +125,7 @@ impl Inbox {
     /// Drops everything; nothing is added or taken until [`sought`](Self::sought).
     pub(super) fn begin_seek(&self) {
         let mut state = self.state.lock();
-        state.records = RecordBatch::default();
+        state.empty();
         state.seeking += 1;
     }
 
@@ -121,14 +146,14 @@ impl Inbox {
 
     /// Whether something waits to be taken.
     pub(super) fn is_ready(&self) -> bool {
-        !self.state.lock().records.is_empty()
+        !self.state.lock().batches.is_empty()
     }
 
     /// The partition is no longer ours: nothing is added or taken any more.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        state.records = RecordBatch::default();
+        state.empty();
     }
 
     /// The end of the log, as last heard.

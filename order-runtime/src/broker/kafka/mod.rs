@@ -11,6 +11,7 @@
 //! | `inquirer` | what does the cluster say of itself and of a partition? |
 //! | `producer` | how do records leave, and which error is which? |
 //! | `reader` | how is a range of a topic read outside of any group? |
+//! | `retention` | do topics keep records for longer than ids are known? |
 //! | `voice` | what becomes of librdkafka's own log? |
 //! | `ffi` | what does the Rust client not pass on? |
 
@@ -23,6 +24,7 @@ mod member;
 mod poller;
 mod producer;
 mod reader;
+mod retention;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -33,5 +35,6 @@ pub use error::BrokerError;
 pub use inquirer::{Identity, Inquirer};
 pub use producer::KafkaPublisher;
 pub use reader::TopicReader;
+pub use retention::outlasting;
 pub use settings::check;
 pub(crate) use settings::drain_limit;

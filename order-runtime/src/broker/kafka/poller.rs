@@ -37,6 +37,8 @@ const INBOXES: usize = 16 * 1024 * 1024;
 const INBOX_LEAST: usize = 1024 * 1024;
 /// Records that are polled before they go to their inboxes, where more are there at once.
 const FLUSH_RECORDS: usize = 500;
+/// The same in bytes, for large records.
+const FLUSH_BYTES: usize = 1024 * 1024;
 /// How long a poll waits for records: the time in which a command is heard while nothing arrives.
 const POLL: Duration = Duration::from_millis(20);
 /// The same while a partition is held for space, which comes soon.
@@ -142,8 +144,9 @@ struct Known {
     places: HashMap<(usize, i32), usize>,
     last: Option<((usize, i32), usize)>,
     lanes: Vec<Lane>,
-    /// Records in all lanes.
+    /// Records in all lanes, and their bytes.
     records: usize,
+    bytes: usize,
     limit: usize,
 }
 
@@ -171,7 +174,7 @@ impl Polled<'_> {
                 Ok(message) => self.keep(&message),
                 Err(error) => self.failed(&error),
             }
-            if self.known.records >= FLUSH_RECORDS {
+            if self.known.records >= FLUSH_RECORDS || self.known.bytes >= FLUSH_BYTES {
                 break;
             }
             polled = self.consumer.poll(Duration::ZERO);
@@ -197,6 +200,7 @@ impl Polled<'_> {
         let headers = ffi::MessageHeaders::of(message);
         lane.records.push(message.offset(), timestamp, message.key(), message.payload(), headers);
         self.known.records += 1;
+        self.known.bytes += message.payload().map_or(0, <[u8]>::len);
     }
 
     /// Forgets what was known before the last change of the assignment.
@@ -220,7 +224,8 @@ impl Polled<'_> {
             })
             .collect();
         let records = lanes.iter().map(|lane| lane.records.len()).sum();
-        self.known = Known { assignments, lanes, records, limit, ..Known::default() };
+        let bytes = lanes.iter().map(|lane| lane.records.size()).sum();
+        self.known = Known { assignments, lanes, records, bytes, limit, ..Known::default() };
     }
 
     fn place(&mut self, handle: (usize, i32), message: &BorrowedMessage<'_>) -> Option<usize> {
@@ -243,6 +248,7 @@ impl Polled<'_> {
             return;
         }
         self.known.records = 0;
+        self.known.bytes = 0;
         let events = &self.consumer.context().events;
         let mut full = TopicPartitionList::new();
         for lane in &mut self.known.lanes {

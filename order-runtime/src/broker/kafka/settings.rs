@@ -86,6 +86,11 @@ pub(super) fn inquirer(config: &KafkaConfig) -> ClientConfig {
     client
 }
 
+/// A client for questions about settings of topics.
+pub(super) fn admin(config: &KafkaConfig) -> ClientConfig {
+    base(config, "admin")
+}
+
 /// A reader of a range of a topic, outside of any group.
 pub(super) fn reader(config: &KafkaConfig) -> ClientConfig {
     let mut client = base(config, "reader");

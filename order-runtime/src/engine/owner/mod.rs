@@ -213,9 +213,18 @@ impl Owner {
         if !self.backlog.is_empty() || !self.takes_records() {
             return;
         }
-        let records = self.partition.engine.consumer.take(&self.partition.id, BATCH_RECORDS, BATCH_BYTES);
-        if !records.is_empty() {
+        let (mut count, mut bytes) = (0, 0);
+        while count < BATCH_RECORDS && bytes < BATCH_BYTES {
+            let consumer = &self.partition.engine.consumer;
+            let records = consumer.take(&self.partition.id, BATCH_RECORDS - count, BATCH_BYTES - bytes);
+            if records.is_empty() {
+                break;
+            }
+            count += records.len();
+            bytes += records.size();
             self.backlog.push_back((Arc::new(records), 0));
+        }
+        if count > 0 {
             // There may be more than was taken, of which nobody tells a second time: look again when this is done.
             self.ready.notify_one();
         }

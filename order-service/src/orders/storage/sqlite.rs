@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use order_runtime::store::{Change, Page, Row, sqlite::SqliteEntity};
-use rusqlite::{Connection, Error, OptionalExtension, named_params, types::Type};
+use rusqlite::{Connection, Error, OptionalExtension, named_params, params, types::Type};
 
 use crate::orders::entities::{order::Order, order_id::OrderId};
 
@@ -30,46 +30,47 @@ impl SqliteEntity for Order {
 
     fn save(db: &Connection, change: &Change<Self>) -> rusqlite::Result<usize> {
         let Row { value, version, created_at, updated_at } = &change.row;
+        // What was ordered never changes, so only a new order has its items written.
         if change.expected == 0 {
             let items =
                 serde_json::to_string(&value.items).map_err(|error| Error::ToSqlConversionFailure(error.into()))?;
             return db
                 .prepare_cached(
-                    "INSERT INTO orders VALUES (:order_id, :customer_id, :currency, :total, :status, :items, :carrier,
-                        :tracking_number, :cancel_reason, :version, :created_at, :updated_at)
+                    "INSERT INTO orders (order_id, customer_id, currency, total, status, items, carrier,
+                        tracking_number, cancel_reason, version, created_at, updated_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                      ON CONFLICT DO NOTHING",
                 )?
-                .execute(named_params! {
-                    ":order_id": value.order_id.as_str(),
-                    ":customer_id": value.customer_id,
-                    ":currency": value.currency,
-                    ":total": value.total.to_string(),
-                    ":status": value.status.as_str(),
-                    ":items": items,
-                    ":carrier": value.carrier,
-                    ":tracking_number": value.tracking_number,
-                    ":cancel_reason": value.cancel_reason,
-                    ":version": version,
-                    ":created_at": created_at.as_microsecond(),
-                    ":updated_at": updated_at.as_microsecond(),
-                });
+                .execute(params![
+                    value.order_id.as_str(),
+                    value.customer_id,
+                    value.currency,
+                    value.total.to_string(),
+                    value.status.as_str(),
+                    items,
+                    value.carrier,
+                    value.tracking_number,
+                    value.cancel_reason,
+                    version,
+                    created_at.as_microsecond(),
+                    updated_at.as_microsecond(),
+                ]);
         }
-        // What was ordered never changes, so it is not written again.
         db.prepare_cached(
-            "UPDATE orders SET status = :status, carrier = :carrier, tracking_number = :tracking_number,
-                cancel_reason = :cancel_reason, version = :version, updated_at = :updated_at
-             WHERE order_id = :order_id AND version = :expected",
+            "UPDATE orders SET status = ?3, carrier = ?4, tracking_number = ?5, cancel_reason = ?6, version = ?7,
+                updated_at = ?8
+             WHERE order_id = ?1 AND version = ?2",
         )?
-        .execute(named_params! {
-            ":order_id": value.order_id.as_str(),
-            ":status": value.status.as_str(),
-            ":carrier": value.carrier,
-            ":tracking_number": value.tracking_number,
-            ":cancel_reason": value.cancel_reason,
-            ":version": version,
-            ":updated_at": updated_at.as_microsecond(),
-            ":expected": change.expected,
-        })
+        .execute(params![
+            value.order_id.as_str(),
+            change.expected,
+            value.status.as_str(),
+            value.carrier,
+            value.tracking_number,
+            value.cancel_reason,
+            version,
+            updated_at.as_microsecond(),
+        ])
     }
 
     fn page(db: &Connection, page: &Page) -> rusqlite::Result<Vec<Row<Self>>> {
