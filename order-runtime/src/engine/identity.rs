@@ -44,8 +44,16 @@ pub fn ring_key(partition: &PartitionId, record: &RecordRef<'_>) -> Vec<u8> {
     }
 }
 
+/// The longest Kafka key whose ring is named by the key itself; PostgreSQL's index takes no row of more than 2,704 bytes.
+const LONGEST_KEY: usize = 1024;
+
 /// The key of the ring of a Kafka key.
 pub fn ring_key_of(key: &[u8]) -> Vec<u8> {
+    if key.len() > LONGEST_KEY {
+        let mut name = vec![2];
+        name.extend_from_slice(&xxh3_128(key).to_be_bytes());
+        return name;
+    }
     let mut name = Vec::with_capacity(key.len() + 1);
     name.push(1);
     name.extend_from_slice(key);
@@ -319,6 +327,14 @@ mod tests {
             assert!(read.iter().count() <= 2);
         }
         assert_eq!(Ring::from_bytes(bytes[..bytes.len() - 1].to_vec()).iter().count(), 1);
+    }
+
+    #[test]
+    fn names_of_rings_are_short_and_never_the_same() {
+        let key = |length: usize| ring_key_of(&vec![b'k'; length]);
+        assert!((0..5_000).all(|length| key(length).len() <= LONGEST_KEY + 1));
+        let names: std::collections::HashSet<_> = (0..5_000).map(key).collect();
+        assert_eq!(names.len(), 5_000);
     }
 
     #[test]
