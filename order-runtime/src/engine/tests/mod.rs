@@ -1,7 +1,9 @@
 //! The engine on the in-memory broker and store: what the delivery guarantees say, without a thread or a socket.
 
+mod bad_input;
 mod deaths;
 mod delivery;
 mod failures;
+mod outages;
 mod releases;
 mod rig;
