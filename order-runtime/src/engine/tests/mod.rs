@@ -6,4 +6,5 @@ mod delivery;
 mod failures;
 mod outages;
 mod releases;
+mod replays;
 mod rig;
