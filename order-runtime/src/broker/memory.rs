@@ -32,6 +32,8 @@ struct State {
     publish_errors: VecDeque<PublishError>,
     /// What every record is answered, as long as it is set.
     outage: Option<PublishError>,
+    /// So many of the next records are taken, and nobody hears of it.
+    lost_answers: usize,
     closed: bool,
 }
 
@@ -163,6 +165,11 @@ impl MemoryBroker {
         self.state.lock().outage = Some(error);
     }
 
+    /// Takes the next record and does not say so.
+    pub(crate) fn lose_answer(&self) {
+        self.state.lock().lost_answers += 1;
+    }
+
     /// Takes records again.
     pub(crate) fn end_outage(&self) {
         self.state.lock().outage = None;
@@ -234,6 +241,12 @@ impl Publisher for MemoryBroker {
         for record in records {
             match state.outage.clone().or_else(|| state.publish_errors.pop_front()) {
                 Some(error) => results.push(Err(error)),
+                None if state.lost_answers > 0 => {
+                    state.lost_answers -= 1;
+                    let (topic, reason) = (record.topic.clone(), "no answer".to_owned());
+                    state.published.push(record);
+                    results.push(Err(PublishError::Transient { topic, reason }));
+                }
                 None => {
                     state.published.push(record);
                     let offset = i64::try_from(state.published.len()).expect("a test publishes few records") - 1;

@@ -136,7 +136,7 @@ pub struct OutgoingRecord {
     pub key: Option<Vec<u8>>,
     /// The payload; `None` is a tombstone.
     pub payload: Option<Vec<u8>>,
-    /// Headers in their order. A name that is not UTF-8 is carried as [`Headers`] documents.
+    /// Headers in their order; names are any bytes.
     pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Milliseconds since the epoch; `None` for now.
     pub timestamp: Option<i64>,

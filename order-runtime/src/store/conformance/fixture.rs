@@ -245,7 +245,7 @@ pub(crate) async fn begun(store: &impl Store, number: i32) -> PartitionId {
 }
 
 /// Rows of the outbox that this instance is to publish.
-pub(crate) async fn outbox(store: &impl Store, after: i64, limit: usize) -> Vec<OutboxRow> {
+pub(crate) async fn outbox(store: &(impl Store + ?Sized), after: i64, limit: usize) -> Vec<OutboxRow> {
     match store.outbox(after, limit).await.expect("a readable store") {
         Outbox::Rows(rows) => rows,
         Outbox::Elsewhere(rows) => panic!("another instance publishes {rows} rows"),
