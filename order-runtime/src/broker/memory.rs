@@ -32,6 +32,8 @@ struct State {
     publish_errors: VecDeque<PublishError>,
     /// What every record is answered, as long as it is set.
     outage: Option<PublishError>,
+    /// The most bytes that were published at once.
+    largest: usize,
     /// So many of the next records are taken, and nobody hears of it.
     lost_answers: usize,
     closed: bool,
@@ -165,6 +167,11 @@ impl MemoryBroker {
         self.state.lock().outage = Some(error);
     }
 
+    /// The most bytes that were published at once.
+    pub(crate) fn largest_publish(&self) -> usize {
+        self.state.lock().largest
+    }
+
     /// Takes the next record and does not say so.
     pub(crate) fn lose_answer(&self) {
         self.state.lock().lost_answers += 1;
@@ -237,6 +244,7 @@ impl Consumer for MemoryBroker {
 impl Publisher for MemoryBroker {
     async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>> {
         let mut state = self.state.lock();
+        state.largest = state.largest.max(records.iter().map(OutgoingRecord::size).sum());
         let mut results = Vec::new();
         for record in records {
             match state.outage.clone().or_else(|| state.publish_errors.pop_front()) {

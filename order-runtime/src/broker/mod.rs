@@ -142,6 +142,15 @@ pub struct OutgoingRecord {
     pub timestamp: Option<i64>,
 }
 
+impl OutgoingRecord {
+    /// The bytes of key, payload and headers together.
+    pub fn size(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let headers = self.headers.iter().map(|(name, value)| name.len() + length(value)).sum::<usize>();
+        length(&self.key) + length(&self.payload) + headers
+    }
+}
+
 /// Where an acknowledged record lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acknowledged {

@@ -23,6 +23,10 @@ use crate::{
 
 /// Rows that are published at once.
 const ROWS: usize = 500;
+/// Bytes that are published at once; the last step may go beyond them.
+const BYTES: usize = 8 * 1024 * 1024;
+/// Rows that are read at once: 500 of the largest would be half a gigabyte, and who dies of them would die again of them.
+const STEP: usize = 16;
 /// How often a relay looks for rows that other instances have written.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// The outbox may hold this many rows that the broker does not take before partitions pause.
@@ -120,7 +124,7 @@ async fn publish_all(
 ) -> Result<(), Problem> {
     let mut after = 0;
     loop {
-        let mut rows = match store.outbox(after, ROWS).await? {
+        let mut rows = match next_rows(store, after).await? {
             Outbox::Rows(rows) => rows,
             Outbox::Elsewhere(backlog) => {
                 outbox.backlog.store(backlog, Ordering::Relaxed);
@@ -163,6 +167,28 @@ async fn publish_all(
         }
         after = last;
     }
+}
+
+/// The rows after that one, as many as are published at once.
+async fn next_rows(store: &dyn Store, after: i64) -> Result<Outbox, StoreError> {
+    let mut rows: Vec<OutboxRow> = Vec::new();
+    let mut bytes = 0;
+    while rows.len() < ROWS && bytes < BYTES {
+        let after = rows.last().map_or(after, |row| row.id);
+        match store.outbox(after, STEP).await? {
+            Outbox::Rows(more) => {
+                let is_last = more.len() < STEP;
+                bytes += more.iter().map(|row| row.record.size()).sum::<usize>();
+                rows.extend(more);
+                if is_last {
+                    break;
+                }
+            }
+            // Whoever publishes them now has what was read, too.
+            elsewhere @ Outbox::Elsewhere(_) => return Ok(elsewhere),
+        }
+    }
+    Ok(Outbox::Rows(rows))
 }
 
 async fn publish_shrunk(publisher: &dyn Publisher, row: &OutboxRow) -> Result<(), PublishError> {

@@ -64,6 +64,21 @@ async fn nothing_but_bad_events_fills_the_outbox_to_its_limit_and_no_further() {
 }
 
 #[tokio::test]
+async fn letters_of_any_size_leave_in_bundles_that_fit_in_memory() {
+    const MEGABYTE: usize = 1_000_000;
+    let rig = Rig::start().await;
+    rig.broker.begin_outage(away());
+    let payload = "x".repeat(MEGABYTE);
+    for number in 0..60 {
+        rig.broker.append(&partition(), Some(&number.to_string()), &payload, &[]);
+    }
+    rig.settled().await;
+    rig.broker.end_outage();
+    rig.dead_letters(60).await;
+    assert!(rig.broker.largest_publish() < 30 * MEGABYTE, "{} bytes at once", rig.broker.largest_publish());
+}
+
+#[tokio::test]
 async fn letters_that_are_left_at_the_end_leave_at_the_next_start() {
     let store = Arc::new(MemoryStore::default());
     let first = Rig::start_on(Arc::clone(&store) as _).await;
