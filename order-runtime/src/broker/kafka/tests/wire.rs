@@ -136,3 +136,28 @@ async fn a_queue_that_is_too_small_delays_and_drops_nothing() {
     publish(&config, &sent).await;
     assert!(seen(&config, sent.len()).await == sent, "all of them, in their order");
 }
+
+/// With zstd, librdkafka does not unpack more than it may receive, and asks for the same records again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_swells_beyond_measure_is_told() {
+    let (_broker, mut config) = broker().await;
+    for (name, value) in [("fetch.max.bytes", "1000000"), ("receive.message.max.bytes", "1100000")] {
+        config.consumer_properties.insert(name.to_owned(), Secret::new(value));
+    }
+    config.producer_properties.insert("compression.type".to_owned(), Secret::new("zstd"));
+    publish(&config, &[plain("before it"), plain(vec![0; 5_000_000])]).await;
+    let mut engine = Engine::join(&config);
+    let offers = engine.assigned(|offer| Start::At(offer.log_start)).await;
+    let told = async {
+        while engine.consumer.health().not_ready.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(super::LIMIT, told).await.expect("it is told in time");
+    let health = engine.consumer.health();
+    assert!(health.not_ready[0].contains("cannot be unpacked"), "{:?}", health.not_ready);
+    assert_eq!(health.not_live, Vec::<String>::new());
+    let before = engine.consumer.take(&number(&offers, 0).id, 10, 1 << 20);
+    assert_eq!(before.len(), 1, "what lies before it has come");
+    engine.leave().await;
+}
