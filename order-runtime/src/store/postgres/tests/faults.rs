@@ -149,12 +149,13 @@ async fn too_many_connections_pass() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadlock_with_somebody_else_is_tried_again() {
     let url = or_skip!(database().await);
-    let store = Arc::new(open(&format!("{url}?options=-c%20deadlock_timeout%3D50ms")).await);
+    let store = Arc::new(open(&format!("{url}?options=-c%20deadlock_timeout%3D2s")).await);
     let known = begun(&*store, 0).await;
     let first = step(&known, 0, 0).writing(vec![counter_change("a", 1, 0), counter_change("b", 1, 0)]);
     assert_eq!(commit(&*store, first).await, Committed::Applied { revision: 1 });
 
-    // Another program locks the same rows the other way round: who waits longest finds the circle, which is the store.
+    // Another program locks the same rows the other way round. The server looks for a circle once, when a wait has taken so
+    // long: that of the store, which by then is in one.
     let db = session(&url).await;
     db.batch_execute("SET deadlock_timeout = '60s'; BEGIN; SELECT 1 FROM counters WHERE id = 'b' FOR UPDATE")
         .await
