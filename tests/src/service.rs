@@ -124,6 +124,19 @@ impl Service {
         self.process.wait(deadline).await
     }
 
+    /// The id of its process.
+    pub fn process_id(&self) -> i32 {
+        self.process.id()
+    }
+
+    /// The most memory that it has had so far, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.process_id());
+        let status = std::fs::read_to_string(path).expect("a running process has a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// What it has written to standard output and standard error so far.
     pub fn log(&self) -> String {
         self.process.log()

@@ -14,6 +14,8 @@ use rdkafka::{
 
 use crate::wait::PATIENCE;
 
+/// Records that are sent before the first of them is acknowledged.
+const UNDER_WAY: usize = 2_000;
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// One topic.
@@ -129,18 +131,42 @@ impl Topic {
         let producer: FutureProducer = self.client().set("linger.ms", "0").create().expect("a producer");
         let mut places = Vec::new();
         for new in records {
-            let headers = new.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-                headers.insert(Header { key, value: value.as_ref() })
-            });
-            let mut record: FutureRecord<'_, Vec<u8>, Vec<u8>> = FutureRecord::to(&self.name).headers(headers);
-            record.key = new.key.as_ref();
-            record.payload = new.payload.as_ref();
-            record.partition = new.partition;
-            let sent = producer.send(record, Timeout::After(ANSWER)).await;
+            let sent = producer.send(self.outgoing(&new), Timeout::After(ANSWER)).await;
             let delivery = sent.unwrap_or_else(|(error, _)| panic!("{} takes no record: {error}", self.name));
             places.push((delivery.partition, delivery.offset));
         }
         places
+    }
+
+    /// Writes many records, as fast as the broker takes them.
+    pub async fn produce_all(&self, records: impl IntoIterator<Item = NewRecord>) {
+        let producer: FutureProducer = self.client().create().expect("a producer");
+        let mut sent = std::collections::VecDeque::new();
+        for new in records {
+            sent.push_back(
+                producer.send_result(self.outgoing(&new)).unwrap_or_else(|(error, _)| panic!("not queued: {error}")),
+            );
+            if sent.len() >= UNDER_WAY {
+                let delivery = sent.pop_front().expect("it is not empty").await.expect("the producer lives");
+                delivery.unwrap_or_else(|(error, _)| panic!("{} takes no record: {error}", self.name));
+            }
+        }
+        for delivery in sent {
+            let delivery = delivery.await.expect("the producer lives");
+            delivery.unwrap_or_else(|(error, _)| panic!("{} takes no record: {error}", self.name));
+        }
+    }
+
+    fn outgoing<'a>(&'a self, new: &'a NewRecord) -> FutureRecord<'a, Vec<u8>, Vec<u8>> {
+        let headers = new
+            .headers
+            .iter()
+            .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: value.as_ref() }));
+        let mut record = FutureRecord::to(&self.name).headers(headers);
+        record.key = new.key.as_ref();
+        record.payload = new.payload.as_ref();
+        record.partition = new.partition;
+        record
     }
 
     /// How many records lie behind the group's committed offsets.

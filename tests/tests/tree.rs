@@ -1,7 +1,7 @@
 //! What the source tree promises about itself: who may know whom, and what is absent on purpose.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -145,6 +145,84 @@ fn each_processor_in_the_tree_is_in_the_binary() {
     assert!(declared >= 5, "the five events of an order's life have processors");
 }
 
+/// A commit by hand may go backwards, or wait without end; stored offsets are committed by the client.
+#[test]
+fn nobody_commits_by_hand() {
+    for file in sources(&["order-runtime/src", "order-service/src"]) {
+        for word in ["CommitMode", "commit_message", "commit_consumer_state", "store_offset_from_message"] {
+            assert!(!file.idents().contains(word), "{} names {word}; store offsets instead", file.name);
+        }
+    }
+}
+
+/// Which test shows what, in `docs/`: every file that the tables name is there, and has what stands behind the `::`.
+#[test]
+fn what_the_tables_name_is_in_the_tree() {
+    let mut rows = BTreeMap::new();
+    for (table, text) in tables() {
+        for line in text.lines().filter(|line| line.starts_with('|')) {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            let Ok(number) = cells[0].parse::<u32>() else { continue };
+            assert!(cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()), "{table}: {line}");
+            let kind = if table.starts_with("faults") { "fault" } else { "pitfall" };
+            assert_eq!(rows.insert((kind, number), table.clone()), None, "{table}: row {number} stands twice");
+            // Between two backticks, every second part.
+            for name in cells[2].split('`').skip(1).step_by(2) {
+                if let Some(wrong) = misnamed(name, kind) {
+                    panic!("{table}, row {number}: {wrong}");
+                }
+            }
+        }
+    }
+    let first_fault = if rows.contains_key(&("fault", 1)) { 1 } else { 45 };
+    let expected = (first_fault..=90).map(|row| ("fault", row)).chain((1..=44).map(|row| ("pitfall", row)));
+    assert_eq!(rows.into_keys().collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "each has its row");
+}
+
+/// The tables of faults and pitfalls, by file name.
+fn tables() -> Vec<(String, String)> {
+    let folder = root().join("docs");
+    let mut tables = Vec::new();
+    for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.expect("a folder can be read").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        if name.starts_with("faults-") || name == "pitfalls.md" {
+            tables.push((name, fs::read_to_string(&path).expect("tables are text")));
+        }
+    }
+    tables
+}
+
+/// What is wrong with a name such as `tests/tests/tree.rs::domain_words`; nothing with one that names no file.
+fn misnamed(name: &str, kind: &str) -> Option<String> {
+    let (path, item) = match name.split_once("::") {
+        Some((path, item)) => (path, Some(item)),
+        None => (name, None),
+    };
+    let names_a_file = path.contains('/') && path.contains('.') || path == "Cargo.toml";
+    if !names_a_file || path.contains(char::is_whitespace) {
+        return None;
+    }
+    let Ok(text) = fs::read_to_string(root().join(path)) else { return Some(format!("there is no file {path}")) };
+    let item = item?;
+    // A test is a function, also one that a macro makes of it.
+    let is_there = if kind == "fault" {
+        text.contains(&format!("fn {item}(")) || text.contains(&format!("fn {item}<"))
+    } else {
+        text.contains(item)
+    };
+    (!is_there).then(|| format!("{path} has no {item}"))
+}
+
+#[test]
+fn names_in_tables_are_looked_up() {
+    assert_eq!(misnamed("tests/tests/tree.rs::names_in_tables_are_looked_up", "fault"), None);
+    assert_eq!(misnamed("docs/pitfalls.md", "fault"), None);
+    assert_eq!(misnamed("dlq-id", "fault"), None);
+    assert!(misnamed("tests/tests/tree.rs::no_such_test", "fault").is_some());
+    assert!(misnamed("tests/tests/absent.rs::any", "pitfall").is_some());
+}
+
 #[test]
 fn domain_words_are_found_in_every_spelling() {
     assert_eq!(domain_words("let customer_id = row.orderId; // two ORDERS"), ["customer", "order id", "orders"]);
@@ -223,7 +301,7 @@ fn each_run(tokens: TokenStream, visit: &mut dyn FnMut(&[TokenTree])) {
 
 /// The Rust files below these folders, wrong programs (`ui` fixtures) and build products aside.
 fn sources(folders: &[&str]) -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
+    let root = root();
     let mut paths = Vec::new();
     for folder in folders {
         walk(&root.join(folder), &mut paths);
@@ -239,6 +317,10 @@ fn sources(folders: &[&str]) -> Vec<Source> {
             Source { name, text, tokens }
         })
         .collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
 }
 
 fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {

@@ -30,6 +30,12 @@ struct State {
     published: Vec<OutgoingRecord>,
     /// Errors for the next records to be published, one each.
     publish_errors: VecDeque<PublishError>,
+    /// What every record is answered, as long as it is set.
+    outage: Option<PublishError>,
+    /// The most bytes that were published at once.
+    largest: usize,
+    /// So many of the next records are taken, and nobody hears of it.
+    lost_answers: usize,
     closed: bool,
 }
 
@@ -60,7 +66,7 @@ impl MemoryBroker {
         }
     }
 
-    /// Appends a record and answers its offset.
+    /// Appends a record and answers its offset, which is its timestamp too.
     pub(crate) fn append(
         &self,
         partition: &PartitionId,
@@ -68,12 +74,26 @@ impl MemoryBroker {
         payload: &str,
         headers: &[(&str, &str)],
     ) -> i64 {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        let record = OutgoingRecord {
+            topic: partition.topic.to_string(),
+            partition: Some(partition.partition),
+            key: key.map(bytes),
+            payload: Some(bytes(payload)),
+            headers: headers.iter().map(|(name, value)| (bytes(name), Some(bytes(value)))).collect(),
+            timestamp: Some(self.state.lock().logs.get(partition).map_or(0, |log| log.next_offset)),
+        };
+        self.append_record(partition, &record)
+    }
+
+    /// Appends a record byte for byte and answers its offset.
+    pub(crate) fn append_record(&self, partition: &PartitionId, record: &OutgoingRecord) -> i64 {
         let mut state = self.state.lock();
         let log = state.logs.entry(partition.clone()).or_default();
         let offset = log.next_offset;
         log.next_offset += 1;
-        let headers = headers.iter().map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
-        log.records.push(offset, Some(offset), key.map(str::as_bytes), Some(payload.as_bytes()), headers);
+        let headers = record.headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref()));
+        log.records.push(offset, record.timestamp, record.key.as_deref(), record.payload.as_deref(), headers);
         // As the real consumer does: told of the first record, not of each that follows it.
         if log.cursor == Some(offset) && !log.paused {
             let _ = self.events.send(ConsumerEvent::Ready(partition.clone()));
@@ -142,6 +162,26 @@ impl MemoryBroker {
         self.state.lock().publish_errors.push_back(error);
     }
 
+    /// Fails every record that is published, until the outage ends.
+    pub(crate) fn begin_outage(&self, error: PublishError) {
+        self.state.lock().outage = Some(error);
+    }
+
+    /// The most bytes that were published at once.
+    pub(crate) fn largest_publish(&self) -> usize {
+        self.state.lock().largest
+    }
+
+    /// Takes the next record and does not say so.
+    pub(crate) fn lose_answer(&self) {
+        self.state.lock().lost_answers += 1;
+    }
+
+    /// Takes records again.
+    pub(crate) fn end_outage(&self) {
+        self.state.lock().outage = None;
+    }
+
     /// The group's offset of a partition with its metadata.
     pub(crate) fn committed(&self, partition: &PartitionId) -> Option<(i64, String)> {
         self.state.lock().logs.get(partition)?.committed.clone()
@@ -204,10 +244,17 @@ impl Consumer for MemoryBroker {
 impl Publisher for MemoryBroker {
     async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>> {
         let mut state = self.state.lock();
+        state.largest = state.largest.max(records.iter().map(OutgoingRecord::size).sum());
         let mut results = Vec::new();
         for record in records {
-            match state.publish_errors.pop_front() {
+            match state.outage.clone().or_else(|| state.publish_errors.pop_front()) {
                 Some(error) => results.push(Err(error)),
+                None if state.lost_answers > 0 => {
+                    state.lost_answers -= 1;
+                    let (topic, reason) = (record.topic.clone(), "no answer".to_owned());
+                    state.published.push(record);
+                    results.push(Err(PublishError::Transient { topic, reason }));
+                }
                 None => {
                     state.published.push(record);
                     let offset = i64::try_from(state.published.len()).expect("a test publishes few records") - 1;

@@ -136,10 +136,19 @@ pub struct OutgoingRecord {
     pub key: Option<Vec<u8>>,
     /// The payload; `None` is a tombstone.
     pub payload: Option<Vec<u8>>,
-    /// Headers in their order. A name that is not UTF-8 is carried as [`Headers`] documents.
+    /// Headers in their order; names are any bytes.
     pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Milliseconds since the epoch; `None` for now.
     pub timestamp: Option<i64>,
+}
+
+impl OutgoingRecord {
+    /// The bytes of key, payload and headers together.
+    pub fn size(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let headers = self.headers.iter().map(|(name, value)| name.len() + length(value)).sum::<usize>();
+        length(&self.key) + length(&self.payload) + headers
+    }
 }
 
 /// Where an acknowledged record lies.

@@ -136,6 +136,18 @@ fn check_exposure(config: &Config, problems: &mut Vec<Problem>, warnings: &mut V
             ),
         ));
     }
+    let kafka = &config.kafka;
+    for (name, value) in
+        [("ssl.endpoint.identification.algorithm", "none"), ("enable.ssl.certificate.verification", "false")]
+    {
+        let maps = [&kafka.properties, &kafka.consumer_properties, &kafka.producer_properties];
+        if maps.iter().any(|map| map.get(name).is_some_and(|set| set.expose() == value)) {
+            warnings.push(Warning::new(
+                &format!("KAFKA_{}", name.to_ascii_uppercase().replace('.', "_")),
+                "whoever is on the way may pass for a broker; name the authority in KAFKA_SSL_CA_LOCATION instead",
+            ));
+        }
+    }
     if config.http.cors && config.production && config.http.cors_origins.as_deref() == Some(&["*".to_owned()]) {
         warnings.push(Warning::new("APP_CORS_ORIGINS", "any web page may read answers; list the origins that need to"));
     }

@@ -283,6 +283,7 @@ fn doubtful_settings_are_told() {
         (&[("APP_ADMIN_TOKEN", "0123456789abcdef"), ("APP_HOST", "0.0.0.0")], "APP_ADMIN_TOKEN"),
         (&[("PRODUCTION_ENV", "True"), ("APP_RELOAD", "True")], "APP_RELOAD"),
         (&[("APP_RELOAD", "True")], "APP_RELOAD"),
+        (&[("KAFKA_ENABLE_SSL_CERTIFICATE_VERIFICATION", "no")], "KAFKA_ENABLE_SSL_CERTIFICATE_VERIFICATION"),
         (&[("PRODUCTION_ENV", "True"), ("STORE_URL", "memory")], "STORE_URL"),
         (&[("APP_GZIP_MINIMUM_SIZE", "1")], "APP_GZIP_MINIMUM_SIZE"),
         (&[("APP_MIDDLEWARE_CORS", "no"), ("APP_CORS_ORIGINS", "https://a.b")], "APP_CORS_ORIGINS"),

@@ -4,6 +4,7 @@
 //! only; what has not finished when the batch's time is up goes on running, and its lane waits in the store.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, VecDeque},
     sync::Arc,
     time::Duration,
@@ -54,9 +55,13 @@ impl Partition {
         Self { id, engine, unit: Arc::default(), status, ring_without_key }
     }
 
-    /// The key of the ring in which the events of a lane are remembered: for a Kafka key, the two have one name.
-    pub(crate) fn ring_key<'k>(&'k self, lane: &'k [u8]) -> &'k [u8] {
-        if waiting::key_of(lane).is_some() { lane } else { &self.ring_without_key }
+    /// The key of the ring in which the events of a lane are remembered: as a rule, the two have one name.
+    pub(crate) fn ring_key<'k>(&'k self, lane: &'k [u8]) -> Cow<'k, [u8]> {
+        match waiting::key_of(lane) {
+            Some(key) if key.len() > identity::LONGEST_KEY => identity::ring_key_of(key).into(),
+            Some(_) => lane.into(),
+            None => self.ring_without_key.as_slice().into(),
+        }
     }
 
     /// What waits, as the store holds it.
@@ -367,8 +372,8 @@ impl<'a> Batch<'a> {
         for record in records() {
             waiting::lane_of(&record, &mut lane);
             let key = self.partition.ring_key(&lane);
-            if self.effects.wants_ring(key) {
-                load.rings.push(key.to_vec());
+            if self.effects.wants_ring(&key) {
+                load.rings.push(key.into_owned());
             }
             if let Some(id) = record.header("dlq-id").and_then(|id| std::str::from_utf8(id).ok()) {
                 load.dead_letters.push(id.to_owned());

@@ -42,8 +42,16 @@ pub(crate) fn ring_key_without_key(partition: &PartitionId) -> Vec<u8> {
     name
 }
 
-/// The key of the ring of a Kafka key; the name of its lane too.
+/// The longest Kafka key whose ring is named by the key itself; PostgreSQL's index takes no row of more than 2,704 bytes.
+pub(crate) const LONGEST_KEY: usize = 1024;
+
+/// The key of the ring of a Kafka key; unless it is that long, the name of its lane too.
 pub fn ring_key_of(key: &[u8]) -> Vec<u8> {
+    if key.len() > LONGEST_KEY {
+        let mut name = vec![2];
+        name.extend_from_slice(&xxh3_128(key).to_be_bytes());
+        return name;
+    }
     let mut name = Vec::with_capacity(key.len() + 1);
     name.push(1);
     name.extend_from_slice(key);
@@ -322,6 +330,14 @@ mod tests {
             assert!(read.iter().count() <= 2);
         }
         assert_eq!(Ring::from_bytes(bytes[..bytes.len() - 1].to_vec()).iter().count(), 1);
+    }
+
+    #[test]
+    fn names_of_rings_are_short_and_never_the_same() {
+        let key = |length: usize| ring_key_of(&vec![b'k'; length]);
+        assert!((0..5_000).all(|length| key(length).len() <= LONGEST_KEY + 1));
+        let names: std::collections::HashSet<_> = (0..5_000).map(key).collect();
+        assert_eq!(names.len(), 5_000);
     }
 
     #[test]

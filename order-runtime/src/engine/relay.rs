@@ -18,15 +18,21 @@ use tracing::{error, info, warn};
 use super::dead_letter;
 use crate::{
     broker::{PublishError, Publisher},
-    store::{Outbox, OutboxRow, Store, StoreError},
+    store::{Outbox, OutboxRecord, OutboxRow, Store, StoreError},
 };
 
 /// Rows that are published at once.
 const ROWS: usize = 500;
+/// Bytes that are published at once; the last step may go beyond them.
+const BYTES: usize = 8 * 1024 * 1024;
+/// Rows that are read at once: 500 of the largest would be half a gigabyte, and who dies of them would die again of them.
+const STEP: usize = 16;
 /// How often a relay looks for rows that other instances have written.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// The outbox may hold this many rows that the broker does not take before partitions pause.
 pub(crate) const BACKLOG_LIMIT: u64 = 10_000;
+/// The same in bytes: of the largest records, the store's disk would take few.
+const BACKLOG_BYTES: u64 = 256 * 1024 * 1024;
 
 /// What the relay and the owners share.
 #[derive(Debug, Default)]
@@ -34,6 +40,8 @@ pub(crate) struct OutboxState {
     wake: Notify,
     /// Rows written by this process less rows published by it; never below what is really there.
     backlog: AtomicU64,
+    /// The bytes of those rows.
+    bytes: AtomicU64,
     /// The broker refuses or does not answer.
     stuck: AtomicBool,
     /// Rows that no topic takes; they stay in the store.
@@ -42,23 +50,34 @@ pub(crate) struct OutboxState {
 
 impl OutboxState {
     /// Rows were committed.
-    pub(crate) fn added(&self, rows: usize) {
-        if rows > 0 {
-            self.backlog.fetch_add(rows as u64, Ordering::Relaxed);
+    pub(crate) fn added(&self, rows: &[OutboxRecord]) {
+        if !rows.is_empty() {
+            let bytes: usize = rows.iter().map(|row| row.record.size()).sum();
+            self.backlog.fetch_add(rows.len() as u64, Ordering::Relaxed);
+            self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             self.wake.notify_one();
         }
     }
 
-    fn published(&self, rows: u64) {
-        // Rows that a former run left behind were never counted, so the count may not go below zero.
-        let _ = self
-            .backlog
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |backlog| Some(backlog.saturating_sub(rows)));
+    fn published(&self, rows: u64, bytes: u64) {
+        // Rows that a former run left behind were never counted, so neither count may go below zero.
+        for (counter, count) in [(&self.backlog, rows), (&self.bytes, bytes)] {
+            let less = |known: u64| Some(known.saturating_sub(count));
+            let _ = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
+    }
+
+    /// There are so many rows, by the store's own count.
+    fn counted(&self, rows: u64) {
+        self.backlog.store(rows, Ordering::Relaxed);
+        if rows == 0 {
+            self.bytes.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Whether so much waits to be published that no more should come.
     pub(crate) fn full(&self) -> bool {
-        self.backlog.load(Ordering::Relaxed) > BACKLOG_LIMIT
+        self.backlog.load(Ordering::Relaxed) > BACKLOG_LIMIT || self.bytes.load(Ordering::Relaxed) > BACKLOG_BYTES
     }
 
     /// Whether everything has been published.
@@ -69,7 +88,7 @@ impl OutboxState {
     /// Why records do not leave, where they do not.
     pub(crate) fn trouble(&self) -> Option<String> {
         if self.stuck.load(Ordering::Relaxed) {
-            return Some("the dead-letter topic does not take records; they wait in the store".to_owned());
+            return Some("the broker does not take dead letters and emitted events; they wait in the store".to_owned());
         }
         let kept = self.unpublishable.load(Ordering::Relaxed);
         (kept > 0).then(|| format!("{kept} dead letters are too large for their topic and stay in the store"))
@@ -120,25 +139,29 @@ async fn publish_all(
 ) -> Result<(), Problem> {
     let mut after = 0;
     loop {
-        let mut rows = match store.outbox(after, ROWS).await? {
+        let mut rows = match next_rows(store, after).await? {
             Outbox::Rows(rows) => rows,
             Outbox::Elsewhere(backlog) => {
-                outbox.backlog.store(backlog, Ordering::Relaxed);
+                outbox.counted(backlog);
                 return Ok(());
             }
         };
         let Some(last) = rows.last() else {
-            outbox.backlog.store(unpublishable.len() as u64, Ordering::Relaxed);
+            outbox.counted(unpublishable.len() as u64);
             return Ok(());
         };
         let last = last.id;
         rows.retain(|row| !unpublishable.contains(&row.id));
         let results = publisher.publish(rows.iter().map(|row| row.record.clone()).collect()).await;
         let mut acknowledged = Vec::with_capacity(rows.len());
+        let mut bytes = 0;
         let mut problem = None;
         for (row, result) in rows.iter().zip(results) {
             match result {
-                Ok(_) => acknowledged.push(row.id),
+                Ok(_) => {
+                    acknowledged.push(row.id);
+                    bytes += row.record.size() as u64;
+                }
                 Err(PublishError::TooLarge { .. }) => match publish_shrunk(publisher, row).await {
                     Ok(()) => acknowledged.push(row.id),
                     Err(PublishError::TooLarge { topic }) => {
@@ -157,12 +180,34 @@ async fn publish_all(
         }
         let left = acknowledged.len() as u64;
         store.published(acknowledged).await?;
-        outbox.published(left);
+        outbox.published(left, bytes);
         if let Some(error) = problem {
             return Err(Problem::Publish(error));
         }
         after = last;
     }
+}
+
+/// The rows after that one, as many as are published at once.
+async fn next_rows(store: &dyn Store, after: i64) -> Result<Outbox, StoreError> {
+    let mut rows: Vec<OutboxRow> = Vec::new();
+    let mut bytes = 0;
+    while rows.len() < ROWS && bytes < BYTES {
+        let after = rows.last().map_or(after, |row| row.id);
+        match store.outbox(after, STEP).await? {
+            Outbox::Rows(more) => {
+                let is_last = more.len() < STEP;
+                bytes += more.iter().map(|row| row.record.size()).sum::<usize>();
+                rows.extend(more);
+                if is_last {
+                    break;
+                }
+            }
+            // Whoever publishes them now has what was read, too.
+            elsewhere @ Outbox::Elsewhere(_) => return Ok(elsewhere),
+        }
+    }
+    Ok(Outbox::Rows(rows))
 }
 
 async fn publish_shrunk(publisher: &dyn Publisher, row: &OutboxRow) -> Result<(), PublishError> {

@@ -15,6 +15,7 @@ use super::{
     unit_of_work::{EventChanges, Merge},
 };
 use crate::{
+    broker::RecordRef,
     dispatch::{Class, Delivery, DeliveryParts, Outcome},
     envelope::{self, Envelope},
     registry::{Lookup, OnExhausted, ProcessorEntry},
@@ -115,14 +116,20 @@ impl Batch<'_> {
         let record = item.record();
         match &envelope.id {
             Some(id) => id.of(record.payload.unwrap_or_default()).to_owned(),
-            None => identity::id_of_place(&self.partition.id, record.offset),
+            None => self.place_of(&record),
         }
+    }
+
+    /// The id of an event whose producer gave it none: of the place where it lay first, if this is a replay.
+    fn place_of(&self, record: &RecordRef<'_>) -> String {
+        let replayed = self.named(record).filter(|row| row.hash == identity::payload_hash(record.payload));
+        replayed.map_or_else(|| identity::id_of_place(&self.partition.id, record.offset), |row| row.event_id.clone())
     }
 
     /// Settles an event whose id its key has seen before; `None` for one that is new, or a replay that is due its turn.
     fn repeated(&mut self, item: &Item, lane: &[u8], who: &Who<'_>) -> Option<Flow> {
         let record = item.record();
-        let ring = self.effects.ring(self.partition.ring_key(lane))?;
+        let ring = self.effects.ring(&self.partition.ring_key(lane))?;
         let known = ring.find(who.event_id.unwrap_or_default())?;
         let (hash, fate) = (known.hash, known.fate);
         let replays_a_dead_letter = fate == Fate::DeadLettered && self.replayed(item, who).is_some();
@@ -146,9 +153,19 @@ impl Batch<'_> {
 
     /// The dead letter that this record is a replay of. What its headers say counts only where the store says the same.
     fn replayed(&self, item: &Item, who: &Who<'_>) -> Option<&DeadLetterRow> {
-        let id = std::str::from_utf8(item.record().header("dlq-id")?).ok()?;
-        let row = self.effects.known_dead_letters.get(id)?;
-        (Some(row.event_id.as_str()) == who.event_id || row.event_id.is_empty()).then_some(row)
+        let record = item.record();
+        let row = self.named(&record)?;
+        let same = match who.event_id {
+            Some(id) => row.event_id == id,
+            None => row.hash == identity::payload_hash(record.payload),
+        };
+        same.then_some(row)
+    }
+
+    /// The dead letter that the record's headers name, where the store knows it.
+    fn named(&self, record: &RecordRef<'_>) -> Option<&DeadLetterRow> {
+        let id = std::str::from_utf8(record.header("dlq-id")?).ok()?;
+        self.effects.known_dead_letters.get(id)
     }
 
     /// Settles an ended attempt; `Err` gives the event back when it has to run again without a failure of its own.
@@ -333,7 +350,7 @@ impl Batch<'_> {
         let event_id = if let Some(id) = who.event_id {
             id
         } else {
-            fallback_id = identity::id_of_place(&self.partition.id, record.offset);
+            fallback_id = self.place_of(&record);
             &fallback_id
         };
         let letter = dead_letter::record(
@@ -405,7 +422,7 @@ impl Batch<'_> {
     fn remember(&mut self, item: &Item, lane: &[u8], id: &str, name: &str, fate: Fate) {
         let hash = identity::payload_hash(item.record().payload);
         let at = self.now;
-        self.effects.ring_mut(self.partition.ring_key(lane)).replace(&RingEntry { id, hash, fate, name, at });
+        self.effects.ring_mut(&self.partition.ring_key(lane)).replace(&RingEntry { id, hash, fate, name, at });
     }
 
     /// An event that has waited no longer does.

@@ -3,6 +3,8 @@
 //! Without java (17+) and mvn they are skipped, with a word; `ORDER_TESTS_REQUIRE=kafka` makes that a failure.
 
 mod instances;
+mod odd_records;
+mod resources;
 #[path = "../scenarios/mod.rs"]
 mod scenarios;
 

@@ -10,7 +10,13 @@ use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::error;
 
-use super::{inbox::Inbox, inquirer::Inquirer, member::Shared, poller::Poller, settings};
+use super::{
+    inbox::Inbox,
+    inquirer::Inquirer,
+    member::{Shared, UNREADABLE},
+    poller::Poller,
+    settings,
+};
 use crate::{
     broker::{BrokerError, Consumer, ConsumerEvent, PartitionId, RecordBatch},
     config::KafkaConfig,
@@ -133,6 +139,9 @@ impl Consumer for KafkaConsumer {
         }
         if !self.shared.connected() {
             health.not_ready.push("no broker is connected".to_owned());
+        }
+        if self.shared.unreadable() {
+            health.not_ready.push(UNREADABLE.to_owned());
         }
         health.not_ready.extend(self.shared.trouble.lock().clone());
         health.not_ready.extend(self.shared.missing.lock().clone());

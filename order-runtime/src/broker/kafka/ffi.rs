@@ -12,7 +12,7 @@ use std::{
 use rdkafka::{
     TopicPartitionList, bindings as sys,
     client::{Client, ClientContext},
-    message::BorrowedMessage,
+    message::{BorrowedMessage, OwnedHeaders},
 };
 use uuid::Uuid;
 
@@ -59,6 +59,17 @@ impl<'m> Iterator for MessageHeaders<'m> {
             Some((name, value))
         }
     }
+}
+
+/// Adds a header to those of a record that is to leave; its name may be any bytes, where `rdkafka` takes text only.
+pub(super) fn add_header(headers: &mut OwnedHeaders, name: &[u8], value: Option<&[u8]>) {
+    let length = |bytes: &[u8]| isize::try_from(bytes.len()).unwrap_or(isize::MAX);
+    let (place, size) = value.map_or((ptr::null(), 0), |value| (value.as_ptr().cast::<c_void>(), length(value)));
+    // What `rdkafka` lends as `BorrowedHeaders` is the list itself.
+    let list = ptr::from_ref(headers.as_borrowed()).cast::<sys::rd_kafka_headers_t>().cast_mut();
+    // SAFETY: the list is alive and nobody else has it; name and value are copied before the call returns.
+    let error = unsafe { sys::rd_kafka_header_add(list, name.as_ptr().cast(), length(name), place, size) };
+    debug_assert_eq!(error, NO_ERROR, "a list that is not sent yet takes headers");
 }
 
 /// An element of a list of partitions with offsets.

@@ -37,6 +37,12 @@ const CLUSTER_ANSWERS: Duration = Duration::from_mins(4);
 /// The thread that polls is expected to come round within this time.
 const ROUND: Duration = Duration::from_secs(30);
 
+/// librdkafka fetches what it cannot read again, about once a second; when it has not for so long, it can.
+const UNREADABLE_FOR: Duration = Duration::from_secs(15);
+/// What is told of records that librdkafka cannot hand out. It does not say which partition they are in.
+pub(super) const UNREADABLE: &str = "a partition stands still before records that cannot be unpacked or are damaged; where they \
+     unpack to more than 100 MB, raise KAFKA_CONSUMER_RECEIVE_MESSAGE_MAX_BYTES";
+
 /// What the poll thread, the callback and the engine share.
 pub(super) struct Shared {
     pub(super) inboxes: Mutex<HashMap<PartitionId, Arc<Inbox>>>,
@@ -55,6 +61,8 @@ pub(super) struct Shared {
     told_of_nothing: AtomicBool,
     /// Topics that are subscribed and not there.
     pub(super) missing: Mutex<Option<String>>,
+    /// When records were last met that cannot be read.
+    unreadable: Mutex<Option<Instant>>,
     /// What keeps it from joining; told until it is over.
     pub(super) trouble: Mutex<Option<String>>,
     pub(super) voice: Voice,
@@ -73,6 +81,7 @@ impl Shared {
             started: Instant::now(),
             told_of_nothing: AtomicBool::new(false),
             missing: Mutex::new(None),
+            unreadable: Mutex::new(None),
             trouble: Mutex::new(None),
             voice: Voice::default(),
         };
@@ -94,6 +103,16 @@ impl Shared {
     pub(super) fn overdue(&self) -> Option<Duration> {
         let expected = Duration::from_millis(self.expected.load(Ordering::Relaxed));
         self.started.elapsed().checked_sub(expected).filter(|overdue| !overdue.is_zero())
+    }
+
+    /// Records cannot be read; librdkafka tries again.
+    pub(super) fn met_unreadable(&self) {
+        *self.unreadable.lock() = Some(Instant::now());
+    }
+
+    /// Whether a partition stands still before such records.
+    pub(super) fn unreadable(&self) -> bool {
+        self.unreadable.lock().is_some_and(|met| met.elapsed() < UNREADABLE_FOR)
     }
 
     pub(super) fn connected(&self) -> bool {

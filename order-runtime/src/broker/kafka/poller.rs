@@ -23,7 +23,7 @@ use super::{
     ffi,
     inbox::Inbox,
     inquirer::{Identity, Inquirer},
-    member::{Member, Shared},
+    member::{Member, Shared, UNREADABLE},
     settings,
 };
 use crate::{
@@ -368,6 +368,12 @@ impl Polled<'_> {
             }
             KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed) => {
                 self.trouble("the broker does not let this user join the group; grant it READ on the group");
+            }
+            KafkaError::MessageConsumption(RDKafkaErrorCode::BadCompression | RDKafkaErrorCode::BadMessage) => {
+                self.poller.shared.met_unreadable();
+                if self.poller.shared.voice.due("unreadable") {
+                    warn!(%error, "{UNREADABLE}");
+                }
             }
             KafkaError::MessageConsumption(RDKafkaErrorCode::PollExceeded) => {
                 warn!("the group has given this member up, because it did not poll in time; joining again");

@@ -9,12 +9,12 @@ use rdkafka::{
     ClientContext,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
-    message::{Header, OwnedHeaders},
+    message::OwnedHeaders,
     producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer},
 };
 use tracing::{debug, warn};
 
-use super::{settings, voice::Voice};
+use super::{ffi, settings, voice::Voice};
 use crate::{
     broker::{Acknowledged, BrokerError, OutgoingRecord, PublishError, Publisher},
     config::KafkaConfig,
@@ -22,15 +22,13 @@ use crate::{
 
 /// How long a full queue is waited for.
 const QUEUE_FULL: Duration = Duration::from_secs(30);
-/// How long an answer is waited for: the client's own limit of 30 s is not exact.
-const ANSWER: Duration = Duration::from_secs(40);
-
-/// A header that stands for one whose name is not UTF-8, which the client cannot send: its name in base 64, a colon, its value.
-const ODD_HEADER: &str = "dlq-header-base64";
+/// How much longer than the client's own limit an answer is waited for: that limit is not exact.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Publishes with an idempotent producer, which is made anew when it has failed for good.
 pub struct KafkaPublisher {
     config: KafkaConfig,
+    answer: Duration,
     producer: Mutex<FutureProducer<Talk>>,
 }
 
@@ -55,7 +53,8 @@ impl KafkaPublisher {
     /// # Errors
     /// When librdkafka does not take the properties.
     pub fn new(config: &KafkaConfig) -> Result<Arc<Self>, BrokerError> {
-        Ok(Arc::new(Self { config: config.clone(), producer: Mutex::new(make(config)?) }))
+        let answer = settings::delivery_timeout(config) + GRACE;
+        Ok(Arc::new(Self { config: config.clone(), answer, producer: Mutex::new(make(config)?) }))
     }
 
     /// The producer that is in use; a new one where the last has failed for good.
@@ -100,7 +99,7 @@ impl Publisher for KafkaPublisher {
         }
         let answers = sent.into_iter().zip(&records).map(|(sent, record)| async move {
             let error = match sent {
-                Ok(delivery) => match tokio::time::timeout(ANSWER, delivery).await {
+                Ok(delivery) => match tokio::time::timeout(self.answer, delivery).await {
                     Ok(Ok(Ok(delivery))) => {
                         return Ok(Acknowledged { partition: delivery.partition, offset: delivery.offset });
                     }
@@ -143,33 +142,9 @@ async fn queue(producer: &FutureProducer<Talk>, record: &OutgoingRecord) -> Resu
 fn headers(headers: &[(Vec<u8>, Option<Vec<u8>>)]) -> OwnedHeaders {
     let mut owned = OwnedHeaders::new_with_capacity(headers.len());
     for (name, value) in headers {
-        match std::str::from_utf8(name) {
-            Ok(name) if !name.contains('\0') => {
-                owned = owned.insert(Header { key: name, value: value.as_deref() });
-            }
-            _ => {
-                let mut text = base64(name).into_bytes();
-                text.push(b':');
-                text.extend_from_slice(value.as_deref().unwrap_or_default());
-                owned = owned.insert(Header { key: ODD_HEADER, value: Some(&text) });
-            }
-        }
+        ffi::add_header(&mut owned, name, value.as_deref());
     }
     owned
-}
-
-/// Base 64 of RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
-            text.push(if place <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
 }
 
 fn classify(error: &KafkaError, topic: &str) -> PublishError {
@@ -195,32 +170,7 @@ fn classify(error: &KafkaError, topic: &str) -> PublishError {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::message::Headers as _;
-
     use super::*;
-
-    #[test]
-    fn base64_as_its_rfc_shows() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-    }
-
-    #[test]
-    fn every_header_leaves_whatever_its_name() {
-        let owned =
-            headers(&[(b"a".to_vec(), Some(b"1".to_vec())), (b"a".to_vec(), None), (vec![0xff], Some(vec![7]))]);
-        let seen: Vec<_> =
-            owned.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect();
-        assert_eq!(
-            seen,
-            [
-                ("a".to_owned(), Some(b"1".to_vec())),
-                ("a".to_owned(), None),
-                (ODD_HEADER.to_owned(), Some(b"/w==:\x07".to_vec())),
-            ]
-        );
-    }
 
     #[test]
     fn errors_say_whether_to_try_again() {

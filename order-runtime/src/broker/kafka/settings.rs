@@ -5,8 +5,8 @@ use rdkafka::ClientConfig;
 use super::error::BrokerError;
 use crate::config::KafkaConfig;
 
-/// The largest record that the producer takes: Kafka's default for a topic is 1 MiB and some, and a dead letter adds headers.
-const PRODUCER_RECORD_BYTES: u32 = 1_048_588 + 256 * 1024;
+/// The largest record that the producer takes. Its own default is below what a topic takes; how much that is, its broker says.
+const PRODUCER_RECORD_BYTES: u32 = 64 * 1024 * 1024;
 
 /// What every client has.
 const COMMON: &[(&str, &str)] = &[
@@ -49,6 +49,8 @@ const PRODUCER: &[(&str, &str)] = &[
     // Longer outages are the relay's affair, whose records lie in the store.
     ("delivery.timeout.ms", "30000"),
     ("linger.ms", "5"),
+    // A topic's limit is on what is packed: a dead letter is its event and some headers more, and most events pack well.
+    ("compression.type", "lz4"),
     ("queue.buffering.max.messages", "10000"),
 ];
 
@@ -114,6 +116,16 @@ pub(super) fn producer(config: &KafkaConfig) -> ClientConfig {
     client.set("allow.auto.create.topics", "true");
     set_users(&mut client, &config.producer_properties);
     client
+}
+
+/// When the producer gives a record up.
+pub(super) fn delivery_timeout(config: &KafkaConfig) -> std::time::Duration {
+    let client = producer(config);
+    // Two names of one property.
+    let set = ["message.timeout.ms", "delivery.timeout.ms"].iter().find_map(|name| client.get(name)?.parse().ok());
+    // Librdkafka takes 0 for no limit at all.
+    let milliseconds = set.filter(|milliseconds| *milliseconds > 0).unwrap_or(300_000);
+    std::time::Duration::from_millis(milliseconds)
 }
 
 /// The time that a member may need to give partitions back, in milliseconds: below the session time-out.
@@ -211,6 +223,20 @@ mod tests {
     fn draining_ends_before_the_session_does() {
         assert_eq!(drain_limit(&with(&[("session.timeout.ms", "6000")])).as_millis(), 3_000);
         assert!(drain_limit(&with(&[])).as_millis() < 45_000);
+    }
+
+    #[test]
+    fn answers_are_waited_for_as_long_as_the_producer_tries() {
+        let timeout = |set: &[(&str, &str)]| {
+            let mut config = Config::default().kafka;
+            config.producer_properties =
+                set.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
+            delivery_timeout(&config).as_secs()
+        };
+        assert_eq!(timeout(&[]), 30);
+        assert_eq!(timeout(&[("delivery.timeout.ms", "120000")]), 120);
+        assert_eq!(timeout(&[("message.timeout.ms", "120000")]), 120);
+        assert_eq!(timeout(&[("delivery.timeout.ms", "0")]), 300);
     }
 
     #[test]

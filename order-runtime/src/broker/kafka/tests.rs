@@ -1,5 +1,7 @@
 //! The member, the producer and the reader against the embedded broker.
 
+mod wire;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;

@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
 };
 
+use regex_lite::Regex;
 use serde::Serialize;
 
 use super::{Context, Failure, Filter, Letter, read};
@@ -37,7 +38,7 @@ struct Summary {
     replayed: usize,
     /// By reason, then event.
     by_reason: BTreeMap<String, BTreeMap<String, usize>>,
-    /// Records without what a replay needs: an id and a topic.
+    /// Records that are no dead letters of this service.
     unusable: usize,
 }
 
@@ -46,9 +47,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     let mut seen = BTreeSet::new();
     let mut letters = Vec::new();
     let max = arguments.filter.max.unwrap_or(usize::MAX);
+    let topics = &context.config.kafka.topics;
     read(context, |letter| {
         let wanted = arguments.id.as_ref().is_none_or(|id| *id == letter.id) && arguments.filter.takes(&letter);
-        if wanted && (letter.id.is_empty() || letter.origin.topic.is_empty()) {
+        if wanted && !is_ours(&letter, topics) {
             summary.unusable += 1;
         // A crash may have repeated a record; its id is the same, and it is replayed once.
         } else if wanted && letters.len() < max && seen.insert(letter.id.clone()) {
@@ -80,6 +82,19 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether a record is a dead letter of this service. Whoever may write to the topic may write anything, and must not choose
+/// with it where the service writes.
+fn is_ours(letter: &Letter, topics: &[String]) -> bool {
+    let has_id = letter.id.len() == 32 && letter.id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let lay_somewhere = letter.origin.partition.parse::<u16>().is_ok() && letter.origin.offset.parse::<u64>().is_ok();
+    has_id && lay_somewhere && topics.iter().any(|known| is_named(known, &letter.origin.topic))
+}
+
+/// Whether a topic is the one that is configured, or one that the pattern means.
+fn is_named(known: &str, topic: &str) -> bool {
+    if known.starts_with('^') { Regex::new(known).is_ok_and(|pattern| pattern.is_match(topic)) } else { known == topic }
+}
+
 /// The event as it came, to the topic that it came from, under its key. Its id lets the service know it again.
 fn record(letter: Letter) -> OutgoingRecord {
     let mut headers = letter.record.headers;
@@ -106,7 +121,71 @@ fn human(summary: &Summary) -> String {
         }
     }
     if summary.unusable > 0 {
-        lines.push(format!("  {} records say neither who they are nor where they came from", summary.unusable));
+        lines.push(format!(
+            "  {} records are left out: they are no dead letters, or not from a topic of KAFKA_TOPIC",
+            summary.unusable
+        ));
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::RecordBatch;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef";
+
+    fn letter(headers: &[(&str, &[u8])]) -> Letter {
+        let mut batch = RecordBatch::default();
+        let headers = headers.iter().map(|(name, value)| (name.as_bytes(), Some(*value)));
+        batch.push(7, Some(1), Some(b"key"), Some(b"payload"), headers);
+        Letter::of("dlq", 0, &batch.get(0).expect("one record"))
+    }
+
+    #[test]
+    fn only_what_the_service_wrote_is_replayed() {
+        let topics = ["things".to_owned(), "^more-.*".to_owned()];
+        let whole: [(&str, &[u8]); 4] =
+            [("dlq-id", ID.as_bytes()), ("dlq-topic", b"things"), ("dlq-partition", b"3"), ("dlq-offset", b"42")];
+        assert!(is_ours(&letter(&whole), &topics));
+        for missing in 0..whole.len() {
+            let mut headers = whole.to_vec();
+            headers.remove(missing);
+            assert!(!is_ours(&letter(&headers), &topics), "without {}", whole[missing].0);
+        }
+        let changed: [(&str, &[u8], bool); 12] = [
+            ("dlq-topic", b"more-things", true),
+            ("dlq-topic", b"elsewhere", false),
+            ("dlq-topic", b"less-more-things", false),
+            ("dlq-topic", b"things\0", false),
+            ("dlq-topic", b"\xff", false),
+            ("dlq-id", b"short", false),
+            ("dlq-id", b"0123456789abcdef0123456789abcde\xff", false),
+            ("dlq-partition", b"-1", false),
+            ("dlq-partition", b"three", false),
+            ("dlq-partition", b"99999999999", false),
+            ("dlq-offset", b"", false),
+            ("dlq-offset", b"-7", false),
+        ];
+        for (name, value, expected) in changed {
+            let headers = whole.map(|(known, was)| (known, if known == name { value } else { was }));
+            assert_eq!(is_ours(&letter(&headers), &topics), expected, "{name}: {}", String::from_utf8_lossy(value));
+        }
+    }
+
+    #[test]
+    fn a_replay_is_the_record_to_where_it_lay() {
+        let sent = record(letter(&[
+            ("trace", b"\xff"),
+            ("dlq-id", ID.as_bytes()),
+            ("dlq-topic", b"things"),
+            ("dlq-partition", b"3"),
+            ("dlq-reason", b"rejected"),
+        ]));
+        assert_eq!((sent.topic.as_str(), sent.partition), ("things", Some(3)));
+        assert_eq!((sent.key.as_deref(), sent.payload.as_deref()), (Some(&b"key"[..]), Some(&b"payload"[..])));
+        let expected = [("trace", &b"\xff"[..]), ("dlq-id", ID.as_bytes())];
+        assert_eq!(sent.headers, expected.map(|(name, value)| (name.as_bytes().to_vec(), Some(value.to_vec()))));
+    }
 }

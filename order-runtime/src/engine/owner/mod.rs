@@ -324,7 +324,7 @@ impl Owner {
         self.partition.engine.breakers.observe(&effects.trials, successes);
         self.told.of(&self.partition.id, &effects.notables);
         self.partition.engine.status.add(&effects.tally);
-        self.partition.engine.outbox.added(effects.outbox.len());
+        self.partition.engine.outbox.added(&effects.outbox);
         self.after_change();
         self.let_kafka_follow().await;
     }

@@ -51,7 +51,7 @@ async fn what_waits_of_a_topic_that_was_made_anew_is_dead_lettered_in_order() {
         [3, 4, 5].map(|offset| WaitingRow { lane: b"\x01k".to_vec(), key: Some(b"k".to_vec()), ..waiting(offset) });
     commit(&*store, Changes { to: 9, waiting: rows.to_vec(), ..step(&former, 0, 0) }).await;
 
-    let rig = Rig::start_on(Arc::clone(&store)).await;
+    let rig = Rig::start_on(Arc::clone(&store) as _).await;
     rig.send("Added", "a", 1, "");
     rig.broker.assign(&[MemoryBroker::partition(0)]).await;
     let letters = rig.dead_letters(3).await;

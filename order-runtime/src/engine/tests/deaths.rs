@@ -14,7 +14,7 @@ fn life<T>(store: &Arc<MemoryStore>, work: impl AsyncFn(&Rig) -> T) -> Option<T>
     let runtime = runtime.expect("a runtime of one thread");
     // Dropped, the runtime drops all tasks where they are, as the end of a process does.
     runtime.block_on(async {
-        let rig = Rig::start_on(Arc::clone(store)).await;
+        let rig = Rig::start_on(Arc::clone(store) as _).await;
         rig.send_as("e-1", "Added", "good", 1, "");
         rig.send_as("e-2", "Deadly", "bad", 1, "");
         rig.send_as("e-3", "Added", "good", 2, "");
@@ -63,7 +63,7 @@ async fn members_that_come_and_go_are_no_deaths() {
     let store = Arc::new(MemoryStore::default());
     let partition = MemoryBroker::partition(0);
     for _ in 0..5 {
-        let rig = Rig::start_on(Arc::clone(&store)).await;
+        let rig = Rig::start_on(Arc::clone(&store) as _).await;
         rig.broker.assign(std::slice::from_ref(&partition)).await;
         rig.broker.revoke(std::slice::from_ref(&partition), false).await;
     }

@@ -1,7 +1,7 @@
 //! Each event once, in the order of its key.
 
 use super::rig::{Rig, header, partition};
-use crate::{broker::Start, engine::owner::BATCH_RECORDS, store::Store as _};
+use crate::{broker::Start, engine::owner::BATCH_RECORDS};
 
 #[tokio::test]
 async fn events_are_applied_once_and_in_order() {

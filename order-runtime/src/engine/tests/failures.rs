@@ -1,11 +1,7 @@
 //! What fails waits, is tried again, or becomes a dead letter; nothing else suffers.
 
 use super::rig::{Rig, header, partition};
-use crate::{
-    broker::PublishError,
-    engine::observe::PartitionState,
-    store::{Store as _, WaitingState},
-};
+use crate::{broker::PublishError, engine::observe::PartitionState, store::WaitingState};
 
 #[tokio::test]
 async fn a_failed_event_is_tried_again_and_its_key_keeps_order() {

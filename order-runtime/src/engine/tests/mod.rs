@@ -1,9 +1,12 @@
 //! The engine on the in-memory broker and store: what the delivery guarantees say, without a thread or a socket.
 
 mod away;
+mod bad_input;
 mod deaths;
 mod delivery;
 mod emitted;
 mod failures;
+mod outages;
 mod releases;
+mod replays;
 mod rig;

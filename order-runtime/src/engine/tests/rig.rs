@@ -50,7 +50,7 @@ pub(super) static DEADLY_RUNS: AtomicUsize = AtomicUsize::new(0);
 /// Whether what the event `Dependent` needs is away.
 pub(super) static AWAY: AtomicBool = AtomicBool::new(false);
 
-static PROCESSORS: [ProcessorEntry; 6] = [
+static PROCESSORS: [ProcessorEntry; 7] = [
     ProcessorEntry {
         handler: |delivery| {
             Box::pin(async {
@@ -79,6 +79,10 @@ static PROCESSORS: [ProcessorEntry; 6] = [
         ..processor("Deadly", POLICY)
     },
     processor("Stopping", RetryPolicy { retries: 0, on_exhausted: OnExhausted::Stop, ..POLICY }),
+    ProcessorEntry {
+        handler: |delivery| Box::pin(async move { super::bad_input::measure(&delivery) }),
+        ..processor("Measured", POLICY)
+    },
 ];
 
 /// Adds `add` to the counter `id` and does, before it returns, what `then` says.
@@ -89,7 +93,9 @@ async fn act(delivery: Delivery) -> Outcome {
     };
     let counters = WorkingSet::<Counter>::inject(&delivery);
     let id = event.data["id"].as_str().unwrap_or("none").to_owned();
-    let mut counter = counters.get(&id).await.unwrap_or(Counter { id, status: "open".to_owned(), n: 0 });
+    let found = counters.get(&id).await;
+    let is_new = found.is_none();
+    let mut counter = found.unwrap_or(Counter { id, status: "open".to_owned(), n: 0 });
     counter.n = counter.n * 10 + event.data["add"].as_i64().unwrap_or_default();
     counters.put(counter);
     let failed = |class| {
@@ -107,6 +113,7 @@ async fn act(delivery: Delivery) -> Outcome {
         "fail_once" if event.attempt() == 1 => failed(Class::Retry),
         "retry" => failed(Class::Retry),
         "reject" => failed(Class::DeadLetter),
+        "reject_if_new" if is_new => failed(Class::DeadLetter),
         "skip" => failed(Class::Skip),
         "park" => failed(Class::ParkKey),
         "stop_once" if event.attempt() == 1 => failed(Class::Stop),
@@ -122,7 +129,7 @@ async fn act(delivery: Delivery) -> Outcome {
 
 pub(super) struct Rig {
     pub(super) broker: Arc<MemoryBroker>,
-    pub(super) store: Arc<MemoryStore>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) engine: EngineHandle,
     next_id: std::cell::Cell<u32>,
 }
@@ -136,7 +143,7 @@ impl Rig {
     }
 
     /// An engine without any partition, on a store that may have a past.
-    pub(super) async fn start_on(store: Arc<MemoryStore>) -> Self {
+    pub(super) async fn start_on(store: Arc<dyn Store>) -> Self {
         let (broker, events) = MemoryBroker::new();
         let registry = Registry::from_entries(
             PROCESSORS.iter(),
@@ -149,7 +156,7 @@ impl Rig {
         let store_id = store.claim("group").await.expect("a new store has no group");
         let engine = start(Parts {
             registry: Arc::new(registry),
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            store: Arc::clone(&store),
             store_id,
             consumer: Arc::clone(&broker) as _,
             events,

@@ -177,6 +177,17 @@ pub(crate) fn counter_change(id: &str, n: i64, expected: u64) -> Change<Counter>
     }
 }
 
+/// Bytes without a pattern, so that nothing is packed below a limit.
+pub(crate) fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let byte = |_| {
+        // Knuth's linear congruential generator (MMIX), whose upper bits are the random ones.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    };
+    (0..length).map(byte).collect()
+}
+
 /// A time, in seconds since the epoch.
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("a time")
@@ -234,7 +245,7 @@ pub(crate) async fn begun(store: &impl Store, number: i32) -> PartitionId {
 }
 
 /// Rows of the outbox that this instance is to publish.
-pub(crate) async fn outbox(store: &impl Store, after: i64, limit: usize) -> Vec<OutboxRow> {
+pub(crate) async fn outbox(store: &(impl Store + ?Sized), after: i64, limit: usize) -> Vec<OutboxRow> {
     match store.outbox(after, limit).await.expect("a readable store") {
         Outbox::Rows(rows) => rows,
         Outbox::Elsewhere(rows) => panic!("another instance publishes {rows} rows"),

@@ -71,6 +71,7 @@ conformance! {
         pages_follow_each_other_in_the_order_of_ids,
         pages_are_filtered,
         rings_are_loaded_by_key,
+        rings_of_keys_of_any_length_are_kept,
         the_outbox_keeps_order_until_published,
         outbox_numbers_are_never_used_again,
         dead_letters_are_remembered,

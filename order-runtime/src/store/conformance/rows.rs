@@ -1,8 +1,9 @@
 //! Entities, rings, the outbox and dead letters as they are read back.
 
-use super::fixture::{at, begun, commit, counter_change, counters, entity, outbox, step};
+use super::fixture::{at, begun, commit, counter_change, counters, entity, noise, outbox, step};
 use crate::{
     broker::OutgoingRecord,
+    engine::identity::ring_key_of,
     store::{Committed, DeadLetterRow, Load, OutboxRecord, Page, RingRow, Store},
 };
 
@@ -73,6 +74,18 @@ pub(super) async fn rings_are_loaded_by_key(store: impl Store) {
         expected.map(|(key, version, bytes)| RingRow { key: key.into(), version, bytes: bytes.to_vec() })
     );
     assert_eq!(store.ring(b"a".to_vec()).await.expect("an answer"), Some(b"two".to_vec()));
+}
+
+/// A broker takes keys of a megabyte, and no index does.
+pub(super) async fn rings_of_keys_of_any_length_are_kept(store: impl Store) {
+    let known = begun(&store, 0).await;
+    for (offset, length) in (0..).zip([0, 1_000, 1_024, 1_025, 2_700, 10_000, 1_000_000]) {
+        let key = ring_key_of(&noise(length));
+        let mut changes = step(&known, offset, offset);
+        changes.rings.push(RingRow { key: key.clone(), version: 0, bytes: b"r".to_vec() });
+        assert_eq!(commit(&store, changes).await, Committed::Applied { revision: offset + 1 }, "{length} bytes");
+        assert_eq!(store.ring(key).await.expect("an answer"), Some(b"r".to_vec()), "{length} bytes");
+    }
 }
 
 fn record(payload: &str) -> OutgoingRecord {

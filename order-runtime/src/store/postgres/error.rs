@@ -30,6 +30,8 @@ pub(super) fn of_server(error: &Error) -> StoreError {
     match state.code().get(..2).unwrap_or_default() {
         // Data exceptions, and constraints.
         "22" | "23" => StoreError::Refused(text),
+        // A value that is too long for its index.
+        _ if *state == SqlState::PROGRAM_LIMIT_EXCEEDED => StoreError::Refused(text),
         // Access, a database that is not there, SQL and schema errors, features that this server does not have.
         "28" | "3D" | "42" | "3F" | "0A" => StoreError::Unusable(text),
         // A server that only reads is one that another one is taking over from.

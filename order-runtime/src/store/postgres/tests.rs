@@ -16,6 +16,18 @@ use crate::store::{
     conformance::fixture::{begun, commit, counter_change, entity, numbers, place, step},
 };
 
+/// Unwraps what there is only with PostgreSQL; else ends the test.
+macro_rules! or_skip {
+    ($option:expr) => {
+        match $option {
+            Some(value) => value,
+            None => return,
+        }
+    };
+}
+
+mod faults;
+
 /// The suites that must run, separated by commas: a missing requirement then fails the test instead of skipping it.
 const REQUIRE: &str = "ORDER_TESTS_REQUIRE";
 
@@ -76,15 +88,6 @@ pub(crate) async fn store() -> Option<PostgresStore> {
 
 async fn open(url: &str) -> PostgresStore {
     PostgresStore::open(url, &[entity()]).await.expect("a store that opens")
-}
-
-macro_rules! or_skip {
-    ($option:expr) => {
-        match $option {
-            Some(value) => value,
-            None => return,
-        }
-    };
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
 //! What only a store in a file can do wrong: the file, its disk, its schema, its other readers.
 
+mod damage;
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -1,0 +1,147 @@
+//! What looks bad and is good: these are decisions, and each is applied once.
+
+use super::{added, measured, record};
+use crate::{
+    broker::OutgoingRecord,
+    engine::tests::rig::{Rig, partition},
+    envelope::{MAX_DEPTH, MAX_NAME},
+};
+
+/// Sends each record and expects that its processor has run, once.
+async fn each_is_applied(records: Vec<OutgoingRecord>) -> Rig {
+    let rig = Rig::start().await;
+    for record in &records {
+        rig.broker.append_record(&partition(), record);
+    }
+    rig.settled().await;
+    assert_eq!(rig.broker.published(), []);
+    assert_eq!((rig.stats().ok, rig.stats().skipped), (records.len() as u64, 0));
+    rig
+}
+
+#[tokio::test]
+async fn members_that_nobody_reads_need_only_be_json() {
+    let with = |member: &str| record(format!(r#"{{"eventName":"Added",{member},"data":{{"id":"a","add":0}}}}"#));
+    let deep = format!(r#""x":{}{}"#, "[".repeat(MAX_DEPTH - 1), "]".repeat(MAX_DEPTH - 1));
+    each_is_applied(vec![
+        with(r#""x":1,"x":2"#),
+        with(r#""x":1e400"#),
+        with(r#""x":"\ud800""#),
+        with(&deep),
+        with(&format!(r#""x":[{}0]"#, "0,".repeat(400_000))),
+        with(r#""EventName":"Measured""#),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn many_names_and_brackets_in_texts_are_no_depth() {
+    let names = (0..60_000).map(|number| format!(r#""n{number}":0,"#)).collect::<Vec<_>>().concat();
+    let brackets = "[{".repeat(10_000);
+    each_is_applied(vec![
+        added(&format!(r#"{{{names}"id":"a","add":0}}"#)),
+        added(&format!(r#"{{"id":"a","add":0,"x":"{brackets}"}}"#)),
+        added(r#"{"id":"a","add":0,"x":"\\u0000"}"#),
+    ])
+    .await;
+}
+
+/// An object inside of the data may come as an array of its members in their order; its rules hold all the same.
+#[tokio::test]
+async fn an_inner_object_may_be_an_array() {
+    each_is_applied(vec![measured(r#"{"id":"a","amount":1,"parts":[[1],{"count":1}]}"#)]).await;
+}
+
+#[tokio::test]
+async fn ids_and_times_at_their_limits() {
+    let with = |member: &str| record(format!(r#"{{"eventName":"Added",{member},"data":{{"id":"a","add":0}}}}"#));
+    each_is_applied(vec![
+        with(&format!(r#""eventId":"{}""#, "x".repeat(MAX_NAME))),
+        with(r#""eventId":null"#),
+        with(r#""occurredAt":null"#),
+        with(r#""occurredAt":"0001-01-01T00:00:00Z""#),
+        with(r#""occurredAt":"9999-12-30T00:00:00Z""#),
+        with(r#""version":"1""#),
+    ])
+    .await;
+}
+
+/// The key says which partition and which order; whose data it is, the data says.
+#[tokio::test]
+async fn keys_are_any_bytes() {
+    let keys: [Option<&[u8]>; 6] =
+        [None, None, Some(b""), Some(b"\xff\xfe\0"), Some(b"another order"), Some(&[b'k'; 3_000])];
+    let records = keys.map(|key| OutgoingRecord { key: key.map(<[u8]>::to_vec), ..added(r#"{"id":"a","add":1}"#) });
+    let rig = each_is_applied(records.into()).await;
+    assert_eq!(rig.counter("a").await, Some((111_111, 6)), "all of them reached the entity that the data names");
+}
+
+#[tokio::test]
+async fn headers_are_any_bytes() {
+    let text = |name: &str, value: &str| (name.as_bytes().to_vec(), Some(value.as_bytes().to_vec()));
+    let with = |headers: Vec<_>| OutgoingRecord { headers, ..added(r#"{"id":"a","add":0}"#) };
+    each_is_applied(vec![
+        with(vec![(b"\xff".to_vec(), Some(b"\xff".to_vec()))]),
+        with(vec![(b"null".to_vec(), None), (Vec::new(), Some(Vec::new()))]),
+        with(vec![text("eventName", "Unheard"), text("eventId", "of the header")]),
+        with((0..10_000).map(|number| text(&format!("h{number}"), "v")).collect()),
+        with(vec![("h".repeat(300 * 1024).into_bytes(), Some(vec![7; 700 * 1024]))]),
+    ])
+    .await;
+}
+
+/// Where a `CloudEvent` says something twice, the last word counts.
+#[tokio::test]
+async fn of_headers_of_one_name_the_last_one_counts() {
+    let text = |name: &str, value: &str| (name.as_bytes().to_vec(), Some(value.as_bytes().to_vec()));
+    let headers = vec![text("ce_specversion", "1.0"), text("ce_type", "Unheard"), text("ce_type", "Added")];
+    let rig = each_is_applied(vec![OutgoingRecord { headers, ..record(r#"{"id":"a","add":7}"#) }]).await;
+    assert_eq!(rig.counter("a").await, Some((7, 1)));
+}
+
+/// What headers say about dead letters counts only where the store says the same.
+#[tokio::test]
+async fn forged_headers_say_nothing() {
+    let text = |name: &str, value: &str| (name.as_bytes().to_vec(), Some(value.as_bytes().to_vec()));
+    let forged = vec![
+        text("dlq-id", "00000000000000000000000000000000"),
+        text("dlq-replays", "4294967295"),
+        text("dlq-topic", "elsewhere"),
+        text("dlq-reason", "rejected"),
+        (b"dlq-id".to_vec(), Some(b"\xff".to_vec())),
+    ];
+    let rig = each_is_applied(vec![OutgoingRecord { headers: forged.clone(), ..added(r#"{"id":"a","add":7}"#) }]).await;
+    let bad = OutgoingRecord { headers: forged, ..record("{") };
+    let offset = rig.broker.append_record(&partition(), &bad);
+    let letters = rig.dead_letters(1).await;
+    let told = |name: &str| -> Vec<_> {
+        letters[0]
+            .headers
+            .iter()
+            .filter(|(known, _)| known == name.as_bytes())
+            .map(|(_, value)| value.clone())
+            .collect()
+    };
+    assert_eq!(told("dlq-replays"), [Some(b"0".to_vec())]);
+    assert_eq!(told("dlq-topic"), [Some(b"things".to_vec())]);
+    assert_eq!(told("dlq-offset"), [Some(offset.to_string().into_bytes())]);
+    assert_eq!(told("dlq-id").len(), 1);
+}
+
+/// A failed event waits with its time, whatever it is, and nothing runs over.
+#[tokio::test]
+async fn times_of_records_are_any_number() {
+    let times = [None, Some(-1), Some(0), Some(i64::MAX), Some(i64::MIN)];
+    let rig = Rig::start().await;
+    for (number, timestamp) in times.iter().enumerate() {
+        let data = format!(r#"{{"id":"k{number}","add":1,"then":"fail_once"}}"#);
+        let key = Some(format!("k{number}").into_bytes());
+        rig.broker.append_record(&partition(), &OutgoingRecord { timestamp: *timestamp, key, ..added(&data) });
+    }
+    rig.until("all wait or are through", |rig| rig.stats().consumed == 5).await;
+    for (_, row) in rig.store.waiting(10).await.expect("memory answers") {
+        assert!(times.contains(&row.timestamp));
+    }
+    rig.settled().await;
+    assert_eq!((rig.stats().ok, rig.stats().retried), (5, 5));
+}

@@ -1,0 +1,157 @@
+//! What happens while the dead-letter topic takes nothing, and while the store refuses what it is given.
+
+use std::{sync::Arc, time::Duration};
+
+use super::rig::{Rig, header, partition};
+use crate::{
+    broker::{Consumer as _, PublishError, Start},
+    engine::{OUTBOX_LIMIT, observe::PartitionState, owner::BATCH_RECORDS},
+    store::{
+        Outbox,
+        conformance::fixture::{outbox, sqlite},
+        memory::MemoryStore,
+    },
+};
+
+fn away() -> PublishError {
+    PublishError::Transient { topic: "things-dlq".to_owned(), reason: "away".to_owned() }
+}
+
+fn missing() -> PublishError {
+    PublishError::Refused { topic: "things-dlq".to_owned(), reason: "there is no such topic".to_owned() }
+}
+
+#[tokio::test]
+async fn a_topic_that_is_not_there_keeps_letters_in_the_store_and_says_so() {
+    for outage in [away(), missing()] {
+        let rig = Rig::start().await;
+        rig.broker.begin_outage(outage);
+        rig.send("Added", "a", 1, "reject");
+        rig.send("Added", "b", 2, "");
+        rig.until("it is told", |rig| !rig.engine.operations().health().not_ready.is_empty()).await;
+        let health = rig.engine.operations().health();
+        assert!(health.not_ready[0].contains("dead-letter topic"), "{:?}", health.not_ready);
+        assert_eq!(health.not_live, Vec::<String>::new(), "somebody else's outage is no reason to end");
+        rig.until("the good event", |rig| rig.stats().ok == 1).await;
+        assert_eq!(rig.broker.published(), []);
+        let Outbox::Rows(rows) = rig.store.outbox(0, 10).await.expect("memory answers") else { panic!("it is ours") };
+        assert_eq!(rows.len(), 1);
+
+        rig.broker.end_outage();
+        rig.dead_letters(1).await;
+        rig.until("ready again", |rig| rig.engine.operations().health().not_ready.is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_bad_events_fills_the_outbox_to_its_limit_and_no_further() {
+    let rig = Rig::start().await;
+    rig.broker.begin_outage(away());
+    let limit = usize::try_from(OUTBOX_LIMIT).expect("small");
+    let events = limit + 2 * BATCH_RECORDS;
+    for number in 0..events {
+        rig.broker.append(&partition(), Some(&number.to_string()), "{", &[]);
+    }
+    rig.until("it is full", |rig| rig.engine.operations().partitions()[0].state == PartitionState::Full).await;
+    let taken = rig.stats().dead_lettered;
+    assert!(taken > OUTBOX_LIMIT && taken <= OUTBOX_LIMIT + BATCH_RECORDS as u64, "{taken} of {events}");
+
+    rig.broker.end_outage();
+    rig.settled().await;
+    assert_eq!(rig.stats().dead_lettered, events as u64);
+    rig.until("all are published", |rig| rig.engine.operations().health().not_ready.is_empty()).await;
+    rig.dead_letters(events).await;
+}
+
+#[tokio::test]
+async fn letters_of_any_size_leave_in_bundles_that_fit_in_memory() {
+    const MEGABYTE: usize = 1_000_000;
+    let rig = Rig::start().await;
+    rig.broker.begin_outage(away());
+    let payload = "x".repeat(MEGABYTE);
+    for number in 0..60 {
+        rig.broker.append(&partition(), Some(&number.to_string()), &payload, &[]);
+    }
+    rig.settled().await;
+    rig.broker.end_outage();
+    rig.dead_letters(60).await;
+    assert!(rig.broker.largest_publish() < 30 * MEGABYTE, "{} bytes at once", rig.broker.largest_publish());
+}
+
+#[tokio::test]
+async fn letters_that_are_left_at_the_end_leave_at_the_next_start() {
+    let store = Arc::new(MemoryStore::default());
+    let first = Rig::start_on(Arc::clone(&store) as _).await;
+    first.broker.assign(&[partition()]).await;
+    first.broker.begin_outage(away());
+    first.send("Added", "a", 1, "reject");
+    first.until("the dead letter", |rig| rig.stats().dead_lettered == 1).await;
+    first.broker.revoke(&[partition()], false).await;
+    let started = tokio::time::Instant::now();
+    first.engine.publish_rest(Duration::from_millis(300)).await;
+    assert!(started.elapsed() < Duration::from_secs(5), "nobody waits for a broker that is away");
+    let left = outbox(&*store, 0, 10).await;
+    assert_eq!(left.len(), 1);
+
+    let second = Rig::start_on(store).await;
+    let letters = second.dead_letters(1).await;
+    assert_eq!(letters[0], left[0].record, "it is the same one, with its id");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_repeats_a_letter_under_its_id() {
+    let rig = Rig::start().await;
+    rig.broker.lose_answer();
+    rig.send("Added", "a", 1, "reject");
+    let letters = rig.dead_letters(2).await;
+    assert_eq!(letters[0], letters[1], "whoever repeats it repeats all of it");
+    assert_eq!(header(&letters[0], "dlq-id").len(), 32);
+    rig.until("nothing is left", |rig| rig.engine.operations().health().not_ready.is_empty()).await;
+    assert_eq!((rig.stats().dead_lettered, outbox(&*rig.store, 0, 10).await.len()), (1, 0), "it is one dead letter");
+}
+
+#[tokio::test]
+async fn data_that_the_store_refuses_is_found_and_dead_lettered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = Rig::start_on(Arc::new(sqlite(&folder.path().join("store.db")))).await;
+    for number in 0..20 {
+        rig.send("Added", &format!("good-{number}"), 1, "");
+        if number == 7 {
+            // The table has a rule that this breaks.
+            rig.send("Added", "bad", -1, "");
+            rig.send("Added", "bad", 5, "");
+        }
+    }
+    rig.broker.assign(&[partition()]).await;
+    rig.settled().await;
+    let letters = rig.dead_letters(1).await;
+    assert_eq!(
+        (header(&letters[0], "dlq-reason"), header(&letters[0], "dlq-error-code")),
+        ("rejected".to_owned(), "store_refused".to_owned())
+    );
+    assert_eq!(rig.counter("bad").await, Some((5, 1)), "the next event of its key is applied");
+    for number in 0..20 {
+        assert_eq!(rig.counter(&format!("good-{number}")).await, Some((1, 1)));
+    }
+}
+
+#[tokio::test]
+async fn another_store_does_not_begin_where_this_one_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = |name: &str| Arc::new(sqlite(&folder.path().join(name)));
+    let first = Rig::start_on(store("first.db")).await;
+    first.broker.assign(&[partition()]).await;
+    first.send("Added", "a", 1, "");
+    first.settled().await;
+    first.until("Kafka's offset", |rig| rig.broker.committed(&partition()).is_some()).await;
+    let (offset, metadata) = first.broker.committed(&partition()).expect("committed");
+
+    // Its ids of events did not travel along, so it cannot know what is a repeat.
+    let second = Rig::start_on(store("second.db")).await;
+    second.send("Added", "a", 1, "");
+    second.broker.store_offset(&partition(), offset, &metadata);
+    assert_eq!(second.broker.assign(&[partition()]).await, [Start::Paused]);
+    let health = second.engine.operations().health();
+    assert!(health.not_ready.iter().any(|reason| reason.contains("store")), "{:?}", health.not_ready);
+    assert_eq!(second.stats().consumed, 0);
+}

@@ -1,0 +1,255 @@
+//! Records as a real broker hands them out, with everything that a producer of another kind may put into them.
+
+use std::time::Duration;
+
+use order_runtime::{
+    broker::{
+        OutgoingRecord, Publisher as _,
+        kafka::{KafkaPublisher, TopicReader},
+    },
+    config::{Config, KafkaConfig, Secret},
+};
+use order_tests::{Broker, Deployment, PATIENCE, Service, events, eventually, until};
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
+    client::DefaultClientContext,
+};
+use serde_json::Value;
+
+/// What a topic takes by default, as its broker counts it: with 61 bytes of the batch and some of the record.
+const TOPIC_LIMIT: usize = 1_048_588;
+
+fn client(broker: &Broker) -> KafkaConfig {
+    let mut config = Config::default().kafka;
+    broker.address().clone_into(&mut config.brokers);
+    config
+}
+
+/// Publishes as any producer may: names of headers are bytes.
+async fn publish(config: &KafkaConfig, records: Vec<OutgoingRecord>) {
+    let publisher = KafkaPublisher::new(config).expect("properties are right");
+    for result in publisher.publish(records).await {
+        result.expect("the broker takes it");
+    }
+}
+
+/// All records of a topic, byte for byte.
+async fn read(config: &KafkaConfig, topic: &str) -> Vec<OutgoingRecord> {
+    let (config, topic) = (config.clone(), topic.to_owned());
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut reader = TopicReader::open(&config, &topic).expect("the topic is there");
+        let mut all = Vec::new();
+        while let Some((partition, batch)) = reader.next_record().expect("the broker answers") {
+            let copied = |(name, value): (&[u8], Option<&[u8]>)| (name.to_vec(), value.map(<[u8]>::to_vec));
+            all.extend(batch.iter().map(|record| OutgoingRecord {
+                topic: topic.clone(),
+                partition: Some(partition),
+                key: record.key.map(<[u8]>::to_vec),
+                payload: record.payload.map(<[u8]>::to_vec),
+                headers: record.headers().map(copied).collect(),
+                timestamp: record.timestamp,
+            }));
+        }
+        all
+    });
+    reading.await.expect("no panic")
+}
+
+fn text(record: &OutgoingRecord, name: &str) -> String {
+    let found = record.headers.iter().find(|(known, _)| known == name.as_bytes());
+    found
+        .map(|(_, value)| String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned())
+        .unwrap_or_default()
+}
+
+/// Bytes that no codec makes shorter.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let byte = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // Never NUL nor ASCII.
+        state.to_be_bytes()[0] | 0x80
+    };
+    (0..length).map(byte).collect()
+}
+
+struct Producer {
+    topic: String,
+}
+
+impl Producer {
+    fn record(&self, payload: impl Into<Vec<u8>>) -> OutgoingRecord {
+        OutgoingRecord {
+            topic: self.topic.clone(),
+            partition: Some(0),
+            key: Some(b"bad".to_vec()),
+            payload: Some(payload.into()),
+            headers: Vec::new(),
+            timestamp: None,
+        }
+    }
+
+    fn good(&self, order: &str, event: &Value) -> OutgoingRecord {
+        OutgoingRecord { key: Some(order.into()), ..self.record(event.to_string()) }
+    }
+}
+
+async fn nothing_left(service: &Service, dead_letters: u64) {
+    until("everything has come to its end", PATIENCE, async || {
+        let stats = service.get("/stats").await;
+        let done = stats["lag"] == 0 && stats["waiting"] == 0 && stats["deadLettered"] == dead_letters;
+        if done { Ok(()) } else { Err(stats.to_string()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn odd_records_are_dead_letters_byte_for_byte_and_good_ones_go_on() {
+    let Some(broker) = super::broker().await else { return };
+    let deployment = Deployment::with_partitions(&broker, 1).await;
+    let producer = Producer { topic: deployment.events().name().to_owned() };
+    let header = |name: &[u8], value: Option<&[u8]>| (name.to_vec(), value.map(<[u8]>::to_vec));
+    let odd = vec![
+        header(b"\xff\xfe", Some(b"\x00\xff")),
+        header(b"twice", Some(b"1")),
+        header(b"twice", Some(b"2")),
+        header(b"null", None),
+    ];
+    let many = (0..10_000).map(|number| header(format!("h{number}").as_bytes(), Some(b"v"))).collect();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let soon = i64::try_from((now + Duration::from_mins(50)).as_millis()).expect("small");
+    // A broker refuses times of more than an hour ahead, and takes any of the past.
+    let bad = vec![
+        OutgoingRecord { headers: odd.clone(), ..producer.record("{") },
+        OutgoingRecord { headers: many, ..producer.record("{") },
+        OutgoingRecord { payload: None, ..producer.record("") },
+        producer.record(""),
+        OutgoingRecord { key: None, ..producer.record("{") },
+        OutgoingRecord { key: Some(Vec::new()), ..producer.record("{") },
+        OutgoingRecord { key: Some(noise(10_000)), ..producer.record("{") },
+        OutgoingRecord { timestamp: Some(1), ..producer.record("{") },
+        OutgoingRecord { timestamp: Some(soon), ..producer.record("{") },
+        producer.record(noise(999_000)),
+        producer.record(noise(1_000_001)),
+        producer.record("x".repeat(1_048_400)),
+    ];
+    let config = client(&broker);
+    let mut orders = Vec::new();
+    for (number, record) in bad.iter().enumerate() {
+        let order = format!("order-{number}");
+        publish(&config, vec![record.clone(), producer.good(&order, &events::created(&order))]).await;
+        orders.push(order);
+    }
+    // Good ones with odd surroundings, and one that is as large as its topic takes.
+    let mut large = events::created("order-large");
+    large["nobodyReadsThis"] = "x".repeat(1_047_000).into();
+    let odd_and_good = OutgoingRecord { headers: odd, ..producer.good("order-odd", &events::created("order-odd")) };
+    publish(&config, vec![odd_and_good, producer.good("order-large", &large)]).await;
+    orders.extend(["order-odd".to_owned(), "order-large".to_owned()]);
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let mut config = config.clone();
+        config.producer_properties.insert("compression.type".to_owned(), Secret::new(codec));
+        let order = format!("order-{codec}");
+        publish(&config, vec![producer.good(&order, &events::created(&order))]).await;
+        orders.push(order);
+    }
+
+    let service = deployment.start_ready().await;
+    nothing_left(&service, bad.len() as u64).await;
+    for order in &orders {
+        assert_eq!(service.get(&format!("/orders/{order}")).await["version"], 1, "{order}");
+    }
+    let letters = until("all letters are there", PATIENCE, async || {
+        let letters = read(&config, deployment.dead_letters().name()).await;
+        if letters.len() == bad.len() { Ok(letters) } else { Err(format!("{} letters", letters.len())) }
+    })
+    .await;
+    for (place, sent) in bad.iter().enumerate() {
+        // Bad and good ones alternate.
+        let offset = (2 * place).to_string();
+        let letter = letters.iter().find(|letter| text(letter, "dlq-offset") == offset);
+        let letter = letter.unwrap_or_else(|| panic!("no dead letter of offset {offset}"));
+        assert_eq!(text(letter, "dlq-reason"), "undecodable", "offset {offset}");
+        assert!(letter.key == sent.key && letter.payload == sent.payload, "offset {offset}");
+        assert!(letter.headers.starts_with(&sent.headers), "offset {offset}");
+        if let Some(timestamp) = sent.timestamp {
+            assert_eq!(text(letter, "dlq-timestamp"), timestamp.to_string());
+        }
+    }
+    assert!(service.terminate().await.success());
+}
+
+/// A record that only just fits, and that no codec makes shorter, does not fit with its headers.
+#[tokio::test]
+async fn a_letter_that_its_topic_does_not_take_stays_until_it_does() {
+    let Some(broker) = super::broker().await else { return };
+    let deployment = Deployment::with_partitions(&broker, 1).await;
+    let producer = Producer { topic: deployment.events().name().to_owned() };
+    let config = client(&broker);
+    let large = producer.record(noise(1_048_400));
+    publish(&config, vec![large.clone(), producer.good("order-1", &events::created("order-1"))]).await;
+    let service = deployment.start_ready().await;
+    nothing_left(&service, 1).await;
+    assert_eq!(service.get("/orders/order-1").await["version"], 1, "who comes after it goes on");
+    let told = until("it is told", PATIENCE, async || {
+        let answer = service.ask("/health/ready").await;
+        if answer.status == 503 { Ok(answer.body.to_string()) } else { Err(answer.body.to_string()) }
+    })
+    .await;
+    assert!(told.contains("too large for their topic and stay in the store"), "{told}");
+    assert!(service.terminate().await.success());
+
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", broker.address()).create().expect("an admin client");
+    let raised = (2 * TOPIC_LIMIT).to_string();
+    let topic = deployment.dead_letters().name().to_owned();
+    let change = AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("max.message.bytes", &raised);
+    admin.alter_configs([&change], &AdminOptions::new()).await.expect("an answer").remove(0).expect("it is changed");
+    let service = deployment.start_ready().await;
+    let letters = until("it leaves", PATIENCE, async || {
+        let letters = read(&config, &topic).await;
+        if letters.is_empty() { Err("nothing yet".to_owned()) } else { Ok(letters) }
+    })
+    .await;
+    assert!(letters.len() == 1 && letters[0].payload == large.payload && letters[0].key == large.key);
+    assert!(service.terminate().await.success());
+}
+
+#[tokio::test]
+async fn a_dead_letter_topic_that_is_not_there_is_waited_for() {
+    let Some(broker) = super::broker().await else { return };
+    let missing = format!("{}-made-later", Deployment::new(&broker).await.dead_letters().name());
+    let deployment = Deployment::with_partitions(&broker, 1)
+        .await
+        .with("KAFKA_DLQ_TOPIC", &missing)
+        // How long the client believes that a topic may still come.
+        .with("KAFKA_PRODUCER_TOPIC_METADATA_PROPAGATION_MAX_MS", "500");
+    let producer = Producer { topic: deployment.events().name().to_owned() };
+    let config = client(&broker);
+    let service = deployment.start_ready().await;
+    publish(&config, vec![producer.record("{"), producer.good("order-1", &events::created("order-1"))]).await;
+    nothing_left(&service, 1).await;
+    assert_eq!(service.get("/orders/order-1").await["version"], 1, "who comes after it goes on");
+    until("it is told", PATIENCE, async || {
+        let answer = service.ask("/health/ready").await;
+        let told = answer.status == 503 && answer.body.to_string().contains("dead-letter topic");
+        if told { Ok(()) } else { Err(answer.body.to_string()) }
+    })
+    .await;
+    assert_eq!(service.ask("/health/live").await.status, 200);
+
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", broker.address()).create().expect("an admin client");
+    // Fewer partitions than the events have matter to nobody: the key decides.
+    let made =
+        admin.create_topics(&[NewTopic::new(&missing, 1, TopicReplication::Fixed(1))], &AdminOptions::new()).await;
+    made.expect("an answer").remove(0).expect("the topic is made");
+    eventually("the letter is there", PATIENCE, async || read(&config, &missing).await.len() == 1).await;
+    until("ready again", PATIENCE, async || {
+        let answer = service.ask("/health/ready").await;
+        if answer.status == 200 { Ok(()) } else { Err(answer.body.to_string()) }
+    })
+    .await;
+    assert!(service.terminate().await.success());
+}
