@@ -102,12 +102,17 @@ pub fn decode(record: &RecordRef<'_>) -> Result<Envelope, Undecodable> {
     if binary::is_binary(record) { binary::decode(record, text) } else { json::decode(text) }
 }
 
+fn has_control(text: &str) -> bool {
+    // Nearly all names and ids are ASCII, whose bytes need not be decoded.
+    if text.is_ascii() { text.bytes().any(|byte| byte.is_ascii_control()) } else { text.chars().any(char::is_control) }
+}
+
 /// Checks the name of an event.
 pub(crate) fn check_name(name: &str) -> Result<(), Undecodable> {
     if name.is_empty() {
         return Err(Undecodable::new("no_name", "the event's name is empty"));
     }
-    if name.len() > MAX_NAME || name.chars().any(char::is_control) {
+    if name.len() > MAX_NAME || has_control(name) {
         let message = format!("the event's name is longer than {MAX_NAME} bytes or has control characters");
         return Err(Undecodable::new("bad_name", message));
     }
@@ -116,7 +121,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), Undecodable> {
 
 /// Checks the id of an event.
 fn check_id(id: &str) -> Result<(), Undecodable> {
-    if id.is_empty() || id.len() > MAX_NAME || id.chars().any(char::is_control) {
+    if id.is_empty() || id.len() > MAX_NAME || has_control(id) {
         let message = format!("the event's id is empty, longer than {MAX_NAME} bytes, or has control characters");
         return Err(Undecodable::new("bad_id", message));
     }

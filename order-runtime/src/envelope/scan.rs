@@ -61,6 +61,10 @@ fn check_depth(payload: &[u8]) -> Result<(), Undecodable> {
 
 /// Refuses the character U+0000, which JSON can escape and PostgreSQL cannot keep.
 fn check_nul(payload: &[u8]) -> Result<(), Undecodable> {
+    // Most payloads escape nothing, and one byte is found faster than six.
+    if memchr::memchr(b'\\', payload).is_none() {
+        return Ok(());
+    }
     for at in memmem::find_iter(payload, br"\u0000") {
         // After an even number of backslashes this one begins an escape; after an odd one it is itself escaped.
         let before = payload[..at].iter().rev().take_while(|byte| **byte == b'\\').count();

@@ -30,7 +30,7 @@ async fn a_topic_that_is_not_there_keeps_letters_in_the_store_and_says_so() {
         rig.send("Added", "b", 2, "");
         rig.until("it is told", |rig| !rig.engine.operations().health().not_ready.is_empty()).await;
         let health = rig.engine.operations().health();
-        assert!(health.not_ready[0].contains("dead-letter topic"), "{:?}", health.not_ready);
+        assert!(health.not_ready[0].contains("does not take dead letters"), "{:?}", health.not_ready);
         assert_eq!(health.not_live, Vec::<String>::new(), "somebody else's outage is no reason to end");
         rig.until("the good event", |rig| rig.stats().ok == 1).await;
         assert_eq!(rig.broker.published(), []);
