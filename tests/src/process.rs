@@ -47,6 +47,10 @@ impl Process {
         self.child.try_wait().expect("a child of ours can be waited for")
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid =
             i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id is a positive number");

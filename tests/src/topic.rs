@@ -1,6 +1,9 @@
 //! A topic as it lies on the broker: read whole, written byte for byte.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
@@ -141,6 +144,13 @@ impl Topic {
             places.push((delivery.partition, delivery.offset));
         }
         places
+    }
+
+    /// The end of each partition: the offset that its next record gets.
+    pub fn ends(&self) -> HashMap<i32, i64> {
+        let consumer = self.reader("order-tests-reader");
+        let end = |partition| consumer.fetch_watermarks(&self.name, partition, ANSWER).expect("the broker answers").1;
+        self.partitions(&consumer).into_iter().map(|partition| (partition, end(partition))).collect()
     }
 
     /// How many records lie behind the group's committed offsets.
