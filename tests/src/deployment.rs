@@ -116,6 +116,11 @@ impl Deployment {
         &self.store_url
     }
 
+    /// The way that services take to that store: through the proxy of the server, where it has one.
+    pub(crate) fn service_store_url(&self, url: &str) -> String {
+        self.broker.postgres.map_or_else(|| url.to_owned(), |server| server.by_proxy(url))
+    }
+
     /// The folder in which services and commands run.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -9,12 +9,15 @@ use std::{
     time::Instant,
 };
 
+use tokio::sync::{Mutex, MutexGuard};
+
 use crate::{broker::REQUIRE, process::free_port, proxy::Proxy};
 
 /// A running broker; it ends and is wiped with its owner.
 pub struct Kafka {
     address: String,
     way_in: Option<WayIn>,
+    alone: Mutex<()>,
     /// The script wipes its broker when its standard input closes, which happens however this program ends.
     _keeps_it_running: Child,
 }
@@ -34,16 +37,23 @@ impl Kafka {
         KAFKA.get_or_init(|| available().then(|| launch(None))).as_ref()
     }
 
-    /// One more, whose services reach it through a proxy, while the test itself does not.
+    /// One more for this program, which tests may kill, and whose services reach it through a proxy.
     ///
     /// `None`, with a word on standard error, where java or mvn is missing, unless `ORDER_TESTS_REQUIRE` names `kafka`.
-    pub fn start() -> Option<Self> {
-        available().then(|| {
+    pub fn fragile() -> Option<&'static Self> {
+        static KAFKA: OnceLock<Option<Kafka>> = OnceLock::new();
+        let start = || {
             let listen = free_port();
             let proxy = Proxy::start(&format!("127.0.0.1:{listen}"));
             let ports = format!("{listen}:{}", proxy.port());
             launch(Some(WayIn { address: format!("127.0.0.1:{}", proxy.port()), proxy, ports }))
-        })
+        };
+        KAFKA.get_or_init(|| available().then(start)).as_ref()
+    }
+
+    /// Waits until no other test plays with it.
+    pub async fn alone(&self) -> MutexGuard<'_, ()> {
+        self.alone.lock().await
     }
 
     /// `host:port`, past any proxy.
@@ -119,5 +129,5 @@ fn launch(way_in: Option<WayIn>) -> Kafka {
     let address = line.trim().rsplit(' ').next().filter(|address| address.contains(':')).map(str::to_owned);
     let address = address.unwrap_or_else(|| panic!("Kafka does not start; what the script said is above: {line:?}"));
     eprintln!("kafka: {address}, up after {:.1?}", start.elapsed());
-    Kafka { address, way_in, _keeps_it_running: child }
+    Kafka { address, way_in, alone: Mutex::default(), _keeps_it_running: child }
 }

@@ -52,6 +52,11 @@ impl Producer {
         self.released.send_modify(|released| *released = (*released + records).min(self.all));
     }
 
+    /// How many records were let go so far.
+    pub fn released(&self) -> usize {
+        *self.released.borrow()
+    }
+
     /// Lets go of all that is left, and waits until the broker has all.
     pub async fn finish(&mut self) {
         self.released.send_replace(self.all);

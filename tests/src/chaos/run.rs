@@ -1,11 +1,6 @@
 //! One service or several, a plan that is produced to it, and what was noted on the way.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_postgres::Client;
 
@@ -23,6 +18,9 @@ use crate::{
     service::Service,
     wait::{PATIENCE, eventually, until},
 };
+
+/// How long catching up may take.
+const DEADLINE: Duration = PATIENCE.saturating_mul(3);
 
 /// How many partitions the events have.
 const PARTITIONS: i32 = 6;
@@ -81,7 +79,8 @@ impl Run {
         let role = self.role(number);
         // It fails where the instance has run before.
         let _ = client.batch_execute(&format!("CREATE ROLE {role} SUPERUSER LOGIN")).await;
-        self.deployment.start_with(&[("STORE_URL", &url.replacen("postgres@", &format!("{role}@"), 1))])
+        let way = self.deployment.service_store_url(url);
+        self.deployment.start_with(&[("STORE_URL", &way.replacen("postgres@", &format!("{role}@"), 1))])
     }
 
     /// Roles belong to the server, and runs share it; their databases differ.
@@ -144,17 +143,33 @@ impl Run {
         }
     }
 
-    /// Produces what is left, waits until all of it has come to its end, and accounts for it.
-    pub async fn account(mut self, what: &str, deadline: Duration) -> Report {
-        self.producer.finish().await;
+    /// How many records are behind the positions; what was counted before where the store cannot be read.
+    pub async fn progress(&self) -> i64 {
+        self.snapshot().await.map_or(0, |snapshot| snapshot.positions.values().sum())
+    }
+
+    /// Waits until everything that was let go is produced and has come to its end.
+    pub async fn caught_up(&self, what: &str) -> Snapshot {
+        until(&format!("{what}: everything is produced"), DEADLINE, async || {
+            let (released, acknowledged) = (self.producer.released(), self.producer.acknowledged().len());
+            if released == acknowledged { Ok(()) } else { Err(format!("{acknowledged} of {released} records")) }
+        })
+        .await;
         let ends = self.deployment.events().ends();
-        let snapshot = until("everything has come to its end", deadline, async || {
+        until(&format!("{what}: everything has come to its end"), DEADLINE, async || {
             let snapshot = self.snapshot().await?;
             snapshot.is_settled(&ends).map(|()| snapshot)
         })
-        .await;
+        .await
+    }
+
+    /// Produces what is left, waits until all of it has come to its end, accounts for it, and stops these instances,
+    /// which is all that still run.
+    pub async fn finish(mut self, what: &str, services: Vec<Service>) -> Report {
+        self.producer.finish().await;
+        let snapshot = self.caught_up("at the end").await;
         self.check(&snapshot);
-        Report::of(Evidence {
+        let report = Report::of(Evidence {
             what: what.to_owned(),
             plan: &self.plan,
             acknowledged: &self.producer.acknowledged(),
@@ -165,7 +180,27 @@ impl Run {
             kills: &self.kills,
             snapshots: self.snapshots,
             misplaced: &self.misplaced,
-        })
+        });
+        for service in services {
+            assert!(service.terminate().await.success(), "a clean exit");
+        }
+        if let Store::Sqlite(path) = &self.store {
+            inspect::sqlite_as_left(path, self.deployment.events().name());
+        }
+        assert_eq!(
+            self.deployment.events().lag(self.deployment.group()),
+            0,
+            "the group's offsets follow the positions"
+        );
+        report
+    }
+
+    /// For the heading of a report.
+    pub fn store_name(&self) -> &'static str {
+        match self.store {
+            Store::Sqlite(_) => "SQLite",
+            Store::Postgres(..) => "PostgreSQL",
+        }
     }
 
     /// How often each attempt at each event failed as its script says, as the witness heard it.
@@ -178,16 +213,5 @@ impl Run {
             *failures.entry((event.to_owned(), attempt)).or_default() += 1;
         }
         failures
-    }
-
-    /// The partitions that these instances have between them.
-    pub async fn assigned(services: &[Service]) -> BTreeSet<i64> {
-        let mut assigned = BTreeSet::new();
-        for service in services {
-            let partitions = service.try_get("/partitions").await.unwrap_or_default();
-            let rows = partitions.as_array().cloned().unwrap_or_default();
-            assigned.extend(rows.iter().filter_map(|row| row["partition"].as_i64()));
-        }
-        assigned
     }
 }

@@ -1,12 +1,12 @@
-//! Rounds that a short test and a long run share.
+//! SIGKILL at random instants, each while a transaction is open.
 
 use std::time::Duration;
 
 use rand::random_range;
 
-use super::{plan::Recipe, report::Report, run::Run};
 use crate::{
     broker::Broker,
+    chaos::{Recipe, Report, Run},
     wait::{PATIENCE, eventually},
 };
 
@@ -52,15 +52,6 @@ pub async fn kills(broker: &Broker, shape: Kills) -> Report {
         run.kill(victim, number).await;
         services.insert(number, run.start(number).await);
     }
-    let what = format!(
-        "{kills} kills, {instances} instance(s), {}",
-        if broker.is_on_postgres() { "PostgreSQL" } else { "SQLite" }
-    );
-    let lag = (run.deployment.events(), run.deployment.group().to_owned());
-    let report = run.account(&what, PATIENCE * 3).await;
-    for service in services {
-        assert!(service.terminate().await.success(), "a clean exit");
-    }
-    assert_eq!(lag.0.lag(&lag.1), 0, "the group's offsets follow the positions");
-    report
+    let what = format!("{kills} kills, {instances} instance(s), {}", run.store_name());
+    run.finish(&what, services).await
 }
