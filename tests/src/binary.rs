@@ -30,7 +30,11 @@ fn build(program: &str) -> PathBuf {
     let test = env::current_exe().expect("a test knows its own executable");
     // target/<profile>/deps/<test>, or target/<profile>/<program>
     let folder = test.parent().expect("an executable lies in a folder");
-    let profile_dir = if folder.ends_with("deps") { folder.parent().expect("deps lies in a folder") } else { folder };
+    if !folder.ends_with("deps") {
+        // A program among others: who has built it has built them too.
+        return folder.join(format!("{program}{}", env::consts::EXE_SUFFIX));
+    }
+    let profile_dir = folder.parent().expect("deps lies in a folder");
     let target_dir = profile_dir.parent().expect("the profile's folder lies in the target folder");
     let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",

@@ -16,34 +16,49 @@ use crate::{
 const SHOWER: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(8);
 
-/// All of it between the service and Kafka.
+/// All kinds of bad weather between the service and Kafka.
 pub async fn bad_line_to_kafka(kafka: &'static Kafka, shape: Shape) -> Report {
     let _alone = kafka.alone().await;
     let mut run = Run::new(&Broker::fragile(kafka), shape.recipe, shape.rate).await;
     let service = run.start(0).await;
-    // The byte that changes is a digit of the ledger's name, so that an event taken in spite of it shows.
-    let corrupt = Weather { corrupt_after: Some(b"\"ledgerId\":\"ledger-000"), ..Weather::default() };
-    let showers = [("flips bytes", corrupt)];
-    weather(&mut run, &service, kafka.proxy(), &showers).await;
-    run.finish("the line to Kafka is slow, narrow, cut, silent and corrupt", vec![service]).await
+    weather(&mut run, &service, kafka.proxy()).await;
+    run.finish("the line to Kafka is slow, narrow, cut and silent", vec![service]).await
 }
 
-/// All of it, but for corruption, between the service and PostgreSQL, whose protocol has no checksums.
+/// Bytes change on the line from Kafka, whose batches have checksums.
+pub async fn flipped_bytes(kafka: &'static Kafka, shape: Shape) -> Report {
+    let _alone = kafka.alone().await;
+    let mut run = Run::new(&Broker::fragile(kafka), shape.recipe, shape.rate).await;
+    let service = run.start(0).await;
+    let share = run.plan.order.len() / 3;
+    for _ in 0..3 {
+        fault(&mut run, &service, "bytes are flipped", share, async || {
+            // The byte is a digit of the ledger's name, so that an event that is taken in spite of it shows.
+            let corrupt_after: Option<&[u8]> = Some(b"\"ledgerId\":\"ledger-000");
+            kafka.proxy().weather(Weather { corrupt_after, ..Weather::default() });
+            tokio::time::sleep(SHOWER).await;
+            kafka.proxy().weather(Weather::default());
+        })
+        .await;
+    }
+    run.finish("bytes are flipped on the line from Kafka", vec![service]).await
+}
+
+/// All of it between the service and PostgreSQL.
 pub async fn bad_line_to_postgres(broker: &Broker, server: &'static Postgres, shape: Shape) -> Report {
     let _alone = server.alone().await;
     let mut run = Run::new(&broker.clone().with_postgres(server), shape.recipe, shape.rate).await;
     let service = run.start(0).await;
-    weather(&mut run, &service, server.proxy(), &[]).await;
+    weather(&mut run, &service, server.proxy()).await;
     run.finish("the line to PostgreSQL is slow, narrow, cut and silent", vec![service]).await
 }
 
-async fn weather(run: &mut Run, service: &Service, proxy: &Proxy, further: &[(&str, Weather)]) {
+async fn weather(run: &mut Run, service: &Service, proxy: &Proxy) {
     let fair = Weather::default();
     let slow = Weather { delay: Duration::from_millis(250), ..fair };
     let narrow = Weather { bytes_per_second: 50_000, ..fair };
     let short = Weather { cut_after: 20_000, ..fair };
-    let mut showers = vec![("is slow", slow), ("is narrow", narrow), ("is cut in mid-message", short)];
-    showers.extend_from_slice(further);
+    let showers = [("is slow", slow), ("is narrow", narrow), ("is cut in mid-message", short)];
     let share = run.plan.order.len() / (showers.len() + 3);
     for (what, shower) in showers {
         fault(run, service, &format!("the line {what}"), share, async || {

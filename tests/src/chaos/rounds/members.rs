@@ -21,7 +21,7 @@ pub async fn members_come_and_go(broker: &Broker, shape: Shape) -> Report {
     let mut run = Run::new(broker, shape.recipe, shape.rate).await;
     let stays = run.start(0).await;
     run.all_work(std::slice::from_ref(&stays)).await;
-    let share = run.plan.order.len() / COMINGS;
+    let share = run.plan.order.len() / (COMINGS + 2);
     for coming in 0..COMINGS {
         run.producer.release(share);
         let mut guests = Vec::new();
@@ -33,6 +33,7 @@ pub async fn members_come_and_go(broker: &Broker, shape: Shape) -> Report {
             guest.wait_ready(PATIENCE).await;
             tokio::time::sleep(Duration::from_millis(random_range(0..500))).await;
             if coming % 3 == 2 && number == 1 {
+                run.producer.release(share / 2);
                 run.kill(guest, number).await;
             } else {
                 assert!(guest.terminate().await.success(), "a guest leaves in order");

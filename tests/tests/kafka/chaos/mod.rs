@@ -53,6 +53,12 @@ async fn the_line_to_kafka_is_bad() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flipped_bytes_are_fetched_again() {
+    let Some(kafka) = Kafka::fragile() else { return };
+    rounds::flipped_bytes(kafka, SHORT).await.print();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_line_to_postgres_is_bad() {
     let (Some(broker), Some(server)) = (kafka().await, Postgres::fragile()) else { return };
     rounds::bad_line_to_postgres(&broker, server, SHORT).await.print();
