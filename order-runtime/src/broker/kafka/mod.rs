@@ -23,6 +23,7 @@ mod member;
 mod poller;
 mod producer;
 mod reader;
+mod refetch;
 mod settings;
 #[cfg(test)]
 mod tests;
