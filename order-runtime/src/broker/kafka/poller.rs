@@ -46,6 +46,8 @@ const POLL_HELD: Duration = Duration::from_millis(2);
 pub(super) const SEEK: Duration = Duration::from_secs(2);
 /// When a seek that has failed is tried again.
 const SEEK_AGAIN: Duration = Duration::from_millis(200);
+/// How long asking to leave the group may take, once nothing is left.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How often a topic is looked for that is subscribed and not there.
 const MISSING_AGAIN: Duration = Duration::from_secs(2);
 
@@ -96,7 +98,7 @@ impl Poller {
             self.shared.beat();
             polled.round();
         }
-        polled.leave();
+        polled.leave(settings::shows_leaving(&self.config, identity.embedded));
         // librdkafka may wait for its broker here; whoever waits for this thread has a limit.
         drop(consumer);
     }
@@ -421,16 +423,24 @@ impl Polled<'_> {
     }
 
     /// Leaves the group: gives partitions back, which drains them, and hands in their offsets.
-    fn leave(&mut self) {
+    ///
+    /// A client that is closed while its last offsets are on their way ends without a word to the group, whose other members
+    /// then wait for a whole session. So `shows_leaving` waits until it has asked to leave.
+    fn leave(&mut self, shows_leaving: bool) {
         self.consumer.unsubscribe();
         let deadline = Instant::now() + Duration::from_mins(1);
+        let mut farewell = None;
         while Instant::now() < deadline {
             self.poller.shared.beat();
             self.poller.shared.flush_stored(self.consumer);
             // Records that still come are not kept: their partition goes, and its next owner reads them.
             let _ = self.consumer.poll(Duration::from_millis(10));
             let nothing_left = self.consumer.assignment().is_ok_and(|list| list.count() == 0);
-            if nothing_left && self.poller.shared.inboxes.lock().is_empty() {
+            if !nothing_left || !self.poller.shared.inboxes.lock().is_empty() {
+                continue;
+            }
+            let farewell = *farewell.get_or_insert_with(|| Instant::now() + FAREWELL);
+            if !shows_leaving || !ffi::has_member_id(self.consumer.client()) || Instant::now() > farewell {
                 break;
             }
         }
