@@ -2,6 +2,9 @@
 //!
 //! This is the short form of `cargo xtask chaos`: the same rounds with fewer events.
 
+mod stops;
+mod topics;
+
 use order_tests::{
     Broker, Kafka, Postgres,
     chaos::{
