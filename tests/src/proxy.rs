@@ -144,8 +144,8 @@ async fn write(
             }
         }
         if weather.bytes_per_second > 0 {
-            let seconds = bytes.len() as f64 / f64::from(weather.bytes_per_second);
-            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+            let milliseconds = bytes.len() as u64 * 1000 / u64::from(weather.bytes_per_second);
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
         }
         if to.write_all(&bytes).await.is_err() {
             return;

@@ -14,6 +14,9 @@ pub struct Actor {
 
 impl Actor {
     /// Does what the script says of this attempt at the event.
+    ///
+    /// # Panics
+    /// Where the script says so.
     pub async fn play(&self, script: Script, event: &str, attempt: u32) -> Result<(), RecordEntryError> {
         match script {
             Script::Apply => {}

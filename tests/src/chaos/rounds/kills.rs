@@ -46,7 +46,8 @@ pub async fn kills(broker: &Broker, shape: Kills) -> Report {
         })
         .await;
         // Where in its work it is met is left to chance.
-        let working = Duration::from_secs_f64(part as f64 / f64::from(rate) / 2.0);
+        let milliseconds = part as u64 * 1000 / u64::from(rate);
+        let working = Duration::from_millis(milliseconds / 2);
         tokio::time::sleep(working.mul_f64(random_range(0.0..0.9))).await;
         let victim = services.remove(number);
         run.kill(victim, number).await;

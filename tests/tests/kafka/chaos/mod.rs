@@ -78,7 +78,6 @@ async fn the_disk_is_full() {
     let Some(broker) = kafka().await else { return };
     match rounds::disk_full(&broker, SHORT).await {
         Ok(report) => report.print(),
-        #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
         Err(reason) => eprintln!("skipped: {reason}"),
     }
 }
