@@ -1,4 +1,4 @@
-//! The binary under test.
+//! The binaries under test.
 
 use std::{
     env,
@@ -17,13 +17,24 @@ use std::{
 /// are; asking for `order-service` alone would compile 60 crates a second time.
 pub fn order_service() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(build)
+    BINARY.get_or_init(|| build("order-service"))
 }
 
-fn build() -> PathBuf {
+/// The same for `order-chaos`, the domain whose events are scripts.
+pub fn order_chaos() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| build("order-chaos"))
+}
+
+fn build(program: &str) -> PathBuf {
     let test = env::current_exe().expect("a test knows its own executable");
-    // target/<profile>/deps/<test>
-    let profile_dir = test.ancestors().nth(2).expect("a test lies in target/<profile>/deps");
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
+    let folder = test.parent().expect("an executable lies in a folder");
+    if !folder.ends_with("deps") {
+        // A program among others: who has built it has built them too.
+        return folder.join(format!("{program}{}", env::consts::EXE_SUFFIX));
+    }
+    let profile_dir = folder.parent().expect("deps lies in a folder");
     let target_dir = profile_dir.parent().expect("the profile's folder lies in the target folder");
     let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
@@ -31,13 +42,25 @@ fn build() -> PathBuf {
     };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--quiet", "--workspace", "--bin", "order-service", "--test", "tree", "--profile", profile])
+        .args([
+            "build",
+            "--quiet",
+            "--workspace",
+            "--bin",
+            "order-service",
+            "--bin",
+            "order-chaos",
+            "--test",
+            "tree",
+            "--profile",
+            profile,
+        ])
         .arg("--target-dir")
         .arg(target_dir)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
         .output()
         .expect("cargo starts");
-    assert!(output.status.success(), "order-service does not build:\n{}", String::from_utf8_lossy(&output.stderr));
-    profile_dir.join(format!("order-service{}", env::consts::EXE_SUFFIX))
+    assert!(output.status.success(), "{program} does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    profile_dir.join(format!("{program}{}", env::consts::EXE_SUFFIX))
 }

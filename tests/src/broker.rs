@@ -2,15 +2,13 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader},
     net::{SocketAddr, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rdkafka::{
@@ -22,6 +20,7 @@ use rdkafka::{
 use crate::{
     binary::order_service,
     deployment::without_own_settings,
+    kafka::Kafka,
     postgres::Postgres,
     process::{Process, free_port},
     wait::{PATIENCE, eventually},
@@ -50,13 +49,6 @@ struct Embedded {
     _process: Process,
 }
 
-/// One Apache Kafka for all tests of this program.
-struct Kafka {
-    address: String,
-    /// The script wipes its broker when its standard input closes, which happens however this program ends.
-    _keeps_it_running: Child,
-}
-
 impl Broker {
     /// The service's own development broker, one for each call.
     pub async fn embedded() -> Self {
@@ -78,18 +70,12 @@ impl Broker {
     ///
     /// `None`, with a word on standard error, where java or mvn is missing, unless `ORDER_TESTS_REQUIRE` names `kafka`.
     pub fn kafka() -> Option<Self> {
-        static KAFKA: OnceLock<Option<Kafka>> = OnceLock::new();
-        let kafka =
-            KAFKA.get_or_init(|| (runs("java", "-version") && runs("mvn", "-version")).then(start_kafka)).as_ref();
-        if kafka.is_none() {
-            let required = env::var(REQUIRE).unwrap_or_default();
-            assert!(
-                !required.split(',').any(|suite| suite.trim() == "kafka"),
-                "java (17+) and mvn are needed, since {REQUIRE} names kafka"
-            );
-            eprintln!("skipped: java (17+) and mvn are needed");
-        }
-        kafka.map(|kafka| Self { kind: Kind::Kafka(kafka), postgres: None })
+        Kafka::shared().map(|kafka| Self { kind: Kind::Kafka(kafka), postgres: None })
+    }
+
+    /// Another one, which its user may kill, and whose services reach it through a proxy.
+    pub fn fragile(kafka: &'static Kafka) -> Self {
+        Self { kind: Kind::Kafka(kafka), postgres: None }
     }
 
     /// The same broker for deployments that keep everything in PostgreSQL.
@@ -102,13 +88,26 @@ impl Broker {
     pub fn address(&self) -> &str {
         match &self.kind {
             Kind::Embedded(embedded) => &embedded.address,
-            Kind::Kafka(kafka) => &kafka.address,
+            Kind::Kafka(kafka) => kafka.address(),
+        }
+    }
+
+    /// Where a service finds it: the proxy where there is one.
+    pub(crate) fn service_address(&self) -> &str {
+        match &self.kind {
+            Kind::Embedded(embedded) => &embedded.address,
+            Kind::Kafka(kafka) => kafka.service_address(),
         }
     }
 
     /// Whether it proves guarantees: the embedded broker keeps 5 MB a partition and forgets all when it ends.
     pub fn is_durable(&self) -> bool {
         matches!(self.kind, Kind::Kafka(_))
+    }
+
+    /// Whether deployments on it keep everything in PostgreSQL.
+    pub fn is_on_postgres(&self) -> bool {
+        self.postgres.is_some()
     }
 
     /// What a service needs to know to work well with it.
@@ -153,35 +152,4 @@ impl Broker {
 pub(crate) fn unique() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-fn runs(program: &str, argument: &str) -> bool {
-    Command::new(program)
-        .arg(argument)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-}
-
-fn start_kafka() -> Kafka {
-    let start = Instant::now();
-    let script: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/kafka");
-    let mut child = Command::new(script)
-        .args(["serve", "0"])
-        // A topic with a misspelt name fails a test at once, instead of quietly coming into being.
-        .env("KAFKA_PROPS", "auto.create.topics.enable=false")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("bash runs tests/kafka/kafka");
-    let stdout = child.stdout.take().expect("the stream is piped");
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line).expect("the script writes text");
-    // "up: pid 4711, 127.0.0.1:29092"
-    let address = line.trim().rsplit(' ').next().filter(|address| address.contains(':')).map(str::to_owned);
-    let address = address.unwrap_or_else(|| panic!("Kafka does not start; what the script said is above: {line:?}"));
-    eprintln!("kafka: {address}, up after {:.1?}", start.elapsed());
-    Kafka { address, _keeps_it_running: child }
 }

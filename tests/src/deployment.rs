@@ -12,7 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    binary::order_service,
+    binary::{order_chaos, order_service},
     broker::{Broker, unique},
     process::{Process, free_port},
     service::Service,
@@ -26,6 +26,7 @@ const COMMAND_DEADLINE: Duration = Duration::from_mins(3);
 /// One place where the service runs, now and again.
 pub struct Deployment {
     broker: Broker,
+    program: &'static Path,
     topic: String,
     dlq_topic: String,
     group: String,
@@ -74,7 +75,13 @@ impl Deployment {
             Some(server) => server.database().await,
             None => format!("sqlite://{}", folder.path().join("orders.db").display()),
         };
-        Self { broker: broker.clone(), topic, dlq_topic, group, folder, store_url, settings: BTreeMap::new() }
+        let broker = broker.clone();
+        Self { broker, program: order_service(), topic, dlq_topic, group, folder, store_url, settings: BTreeMap::new() }
+    }
+
+    /// The same for the domain whose events say how they misbehave.
+    pub async fn of_scripts(broker: &Broker, partitions: i32) -> Self {
+        Self { program: order_chaos(), ..Self::with_partitions(broker, partitions).await }
     }
 
     /// A setting for every service and command started from now on.
@@ -109,6 +116,11 @@ impl Deployment {
         &self.store_url
     }
 
+    /// The way that services take to that store: through the proxy of the server, where it has one.
+    pub(crate) fn service_store_url(&self, url: &str) -> String {
+        self.broker.postgres.map_or_else(|| url.to_owned(), |server| server.by_proxy(url))
+    }
+
     /// The folder in which services and commands run.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -116,10 +128,15 @@ impl Deployment {
 
     /// Starts the service on a port of its own and returns at once.
     pub fn start(&self) -> Service {
+        self.start_with(&[])
+    }
+
+    /// The same with settings for this one instance.
+    pub fn start_with(&self, settings: &[(&str, &str)]) -> Service {
         let port = free_port();
         let mut command = self.command(["run"]);
-        command.env("APP_PORT", port.to_string());
-        Service::new(Process::spawn(format!("order-service on port {port}"), &mut command), port)
+        command.env("APP_PORT", port.to_string()).envs(settings.iter().copied());
+        Service::new(Process::spawn(format!("the service on port {port}"), &mut command), port)
     }
 
     /// Starts the service and waits until it says that it is ready.
@@ -151,12 +168,12 @@ impl Deployment {
     }
 
     fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(order_service());
+        let mut command = Command::new(self.program);
         without_own_settings(&mut command)
             .args(arguments)
             .current_dir(self.folder.path())
             .env("APP_RELOAD", "false")
-            .env("KAFKA_BROKER_URL", self.broker.address())
+            .env("KAFKA_BROKER_URL", self.broker.service_address())
             .env("KAFKA_EMBEDDED", "never")
             .env("KAFKA_TOPIC", &self.topic)
             .env("KAFKA_DLQ_TOPIC", &self.dlq_topic)

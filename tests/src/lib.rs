@@ -10,20 +10,25 @@
 pub mod accounting;
 mod binary;
 mod broker;
+pub mod chaos;
 mod deployment;
 pub mod events;
+mod kafka;
 pub mod oracle;
 mod postgres;
 mod process;
+mod proxy;
 mod service;
 mod topic;
 mod wait;
 
-pub use binary::order_service;
+pub use binary::{order_chaos, order_service};
 pub use broker::Broker;
 pub use deployment::{Deployment, Finished};
+pub use kafka::Kafka;
 pub use postgres::Postgres;
 pub use process::free_port;
+pub use proxy::{Proxy, Weather};
 pub use service::{Answer, Service};
 pub use topic::{NewRecord, Record, Topic};
 pub use wait::{PATIENCE, eventually, until};

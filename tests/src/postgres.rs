@@ -8,11 +8,18 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::broker::{REQUIRE, unique};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::{
+    broker::{REQUIRE, unique},
+    proxy::Proxy,
+};
 
 /// A running server.
 pub struct Postgres {
     address: String,
+    proxy: Option<Proxy>,
+    alone: Mutex<()>,
     /// The script wipes its server when its standard input closes, which happens however this program ends.
     _keeps_it_running: Child,
 }
@@ -24,7 +31,36 @@ impl Postgres {
     /// `postgres`.
     pub fn server() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
-        let server = SERVER.get_or_init(start).as_ref();
+        Self::required(SERVER.get_or_init(start).as_ref())
+    }
+
+    /// One more for this program, which tests may kill, and whose services reach it through a proxy; `None` as
+    /// [`server`](Self::server) says.
+    pub fn fragile() -> Option<&'static Self> {
+        static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
+        let start = || start().map(|server| Self { proxy: Some(Proxy::start(&server.address)), ..server });
+        Self::required(SERVER.get_or_init(start).as_ref())
+    }
+
+    /// Waits until no other test plays with it.
+    pub async fn alone(&self) -> MutexGuard<'_, ()> {
+        self.alone.lock().await
+    }
+
+    /// The proxy of its services; panics for the shared server, which has none.
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("only a server of one's own has a proxy")
+    }
+
+    /// A URL of the server as its services use it.
+    pub(crate) fn by_proxy(&self, url: &str) -> String {
+        match &self.proxy {
+            Some(proxy) => url.replacen(&self.address, &format!("127.0.0.1:{}", proxy.port()), 1),
+            None => url.to_owned(),
+        }
+    }
+
+    fn required(server: Option<&'static Self>) -> Option<&'static Self> {
         if server.is_none() {
             let required = env::var(REQUIRE).unwrap_or_default();
             let required = required.split(',').any(|suite| suite.trim() == "postgres");
@@ -74,7 +110,12 @@ fn start() -> Option<Postgres> {
     BufReader::new(child.stdout.take().expect("the stream is piped")).read_line(&mut line).expect("a text");
     // "up: pid 4711, 127.0.0.1:15432"
     match line.trim().rsplit(' ').next().filter(|address| address.contains(':')) {
-        Some(address) => Some(Postgres { address: address.to_owned(), _keeps_it_running: child }),
+        Some(address) => Some(Postgres {
+            address: address.to_owned(),
+            proxy: None,
+            alone: Mutex::default(),
+            _keeps_it_running: child,
+        }),
         None => {
             // It has said why, and ends.
             let _ = child.wait();

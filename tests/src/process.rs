@@ -42,13 +42,13 @@ impl Process {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
-    pub(crate) fn id(&self) -> i32 {
-        i32::try_from(self.child.id()).expect("a process id is a positive number")
-    }
-
     /// How it ended; `None` while it runs.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child of ours can be waited for")
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

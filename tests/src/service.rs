@@ -1,6 +1,7 @@
 //! A running service, seen from outside.
 
 use std::{
+    fs,
     process::{Command, ExitStatus},
     time::Duration,
 };
@@ -9,7 +10,10 @@ use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::{process::Process, wait::until};
+use crate::{
+    process::Process,
+    wait::{eventually, until},
+};
 
 /// How long a clean stop may take before the test calls it a hang; the interface says 10 s under load.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
@@ -119,13 +123,30 @@ impl Service {
         self.process.kill();
     }
 
+    /// SIGSTOP, and waits until no thread of it runs.
+    pub async fn pause(&self) {
+        self.process.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.process.id());
+        eventually("every thread has stopped", Duration::from_secs(10), async || self::stopped(&tasks)).await;
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    /// SIGTERM, without waiting.
+    pub fn ask_to_stop(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
     /// Waits for an end that it comes to by itself.
     pub async fn wait_ended(&mut self, deadline: Duration) -> ExitStatus {
         self.process.wait(deadline).await
     }
 
     /// The id of its process.
-    pub fn process_id(&self) -> i32 {
+    pub fn process_id(&self) -> u32 {
         self.process.id()
     }
 
@@ -141,6 +162,17 @@ impl Service {
     pub fn log(&self) -> String {
         self.process.log()
     }
+}
+
+/// Whether all threads of this folder in `/proc` are stopped: each one stops when it next leaves the kernel.
+fn stopped(tasks: &str) -> bool {
+    let Ok(mut threads) = fs::read_dir(tasks) else { return true };
+    threads.all(|thread| {
+        let Ok(thread) = thread else { return true };
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // "4711 (name) T …"; a name may hold anything, a closing bracket too.
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z', 'X']))
+    })
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Answer {

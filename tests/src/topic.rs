@@ -1,11 +1,14 @@
 //! A topic as it lies on the broker: read whole, written byte for byte.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::{BorrowedMessage, Header, Headers as _, OwnedHeaders},
     metadata::MetadataPartition,
     producer::{FutureProducer, FutureRecord},
@@ -169,6 +172,13 @@ impl Topic {
         record
     }
 
+    /// The end of each partition: the offset that its next record gets.
+    pub fn ends(&self) -> HashMap<i32, i64> {
+        let consumer = self.reader("order-tests-reader");
+        let end = |partition| asked(|| consumer.fetch_watermarks(&self.name, partition, ANSWER)).1;
+        self.partitions(&consumer).into_iter().map(|partition| (partition, end(partition))).collect()
+    }
+
     /// How many records lie behind the group's committed offsets.
     pub fn lag(&self, group: &str) -> i64 {
         let consumer = self.reader(group);
@@ -176,13 +186,12 @@ impl Topic {
         for partition in self.partitions(&consumer) {
             list.add_partition(&self.name, partition);
         }
-        let committed = consumer.committed_offsets(list, ANSWER).expect("the broker answers");
+        let committed = asked(|| consumer.committed_offsets(list.clone(), ANSWER));
         committed
             .elements()
             .iter()
             .map(|element| {
-                let (low, high) =
-                    consumer.fetch_watermarks(&self.name, element.partition(), ANSWER).expect("the broker answers");
+                let (low, high) = asked(|| consumer.fetch_watermarks(&self.name, element.partition(), ANSWER));
                 high - element.offset().to_raw().filter(|offset| *offset >= 0).unwrap_or(low)
             })
             .sum()
@@ -207,9 +216,21 @@ impl Topic {
     }
 
     fn partitions(&self, consumer: &BaseConsumer) -> Vec<i32> {
-        let metadata = consumer.fetch_metadata(Some(&self.name), ANSWER).expect("the broker answers");
+        let metadata = asked(|| consumer.fetch_metadata(Some(&self.name), ANSWER));
         let topic = metadata.topics().iter().find(|topic| topic.name() == self.name);
         topic.map(|topic| topic.partitions().iter().map(MetadataPartition::id).collect()).unwrap_or_default()
+    }
+}
+
+/// Asks until the broker answers: one that has just come back may not lead its partitions yet.
+fn asked<T>(question: impl Fn() -> KafkaResult<T>) -> T {
+    let start = Instant::now();
+    loop {
+        match question() {
+            Ok(answer) => return answer,
+            Err(error) if start.elapsed() > PATIENCE => panic!("the broker does not answer: {error}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
     }
 }
 

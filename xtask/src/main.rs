@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore reports to the terminal it was started in")]
 
+mod chaos;
 mod fmt;
 mod names;
 mod new;
@@ -19,7 +20,11 @@ cargo xtask fmt [--check]
 
 cargo xtask new processor EVENT [--feature FEATURE]
     Writes the processor of EVENT and its feature, with a test, to fill in.
-    EVENT and FEATURE are in UpperCamelCase; FEATURE is Process<EVENT> unless given.";
+    EVENT and FEATURE are in UpperCamelCase; FEATURE is Process<EVENT> unless given.
+
+cargo xtask chaos [--minutes N] [--events N] [--kills N] [--store sqlite|postgres] [--round NAME] [--seed N]
+    Kills, cuts and starves the released service on a real Kafka and PostgreSQL, and accounts for every event.
+    `cargo xtask chaos --help` says more.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -32,6 +37,7 @@ fn main() -> ExitCode {
         ["new", "processor", event, "--feature", feature] => {
             new::processor(&root, event, Some(feature)).map(|files| report(&files))
         }
+        ["chaos", ref arguments @ ..] => chaos::run(&root, arguments),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

@@ -2,6 +2,7 @@
 //!
 //! Without java (17+) and mvn they are skipped, with a word; `ORDER_TESTS_REQUIRE=kafka` makes that a failure.
 
+mod chaos;
 mod instances;
 mod odd_records;
 mod resources;

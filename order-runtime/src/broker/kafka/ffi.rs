@@ -124,6 +124,20 @@ pub(super) fn known_log_end<C: ClientContext>(client: &Client<C>, topic: &str, p
     (error == NO_ERROR && high >= 0).then_some(high)
 }
 
+/// Whether the client has an id in its group. In the classic protocol it loses it when it asks to leave.
+pub(super) fn has_member_id<C: ClientContext>(client: &Client<C>) -> bool {
+    // SAFETY: the client is alive; the text is read before it is freed, by the function that is for it.
+    unsafe {
+        let id = sys::rd_kafka_memberid(client.native_ptr());
+        if id.is_null() {
+            return false;
+        }
+        let has_one = !CStr::from_ptr(id).to_bytes().is_empty();
+        sys::rd_kafka_mem_free(client.native_ptr(), id.cast());
+        has_one
+    }
+}
+
 /// The ids of topics. A topic that the broker does not know, or whose broker is too old for ids, is not in the answer.
 pub(super) fn topic_ids<C: ClientContext>(
     client: &Client<C>,

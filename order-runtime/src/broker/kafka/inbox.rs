@@ -32,7 +32,7 @@ struct State {
     batches: VecDeque<RecordBatch>,
     /// The size of all of them.
     bytes: usize,
-    /// Seeks that the engine has asked for and the poll thread has not done: until then nothing is taken or added,
+    /// Seeks that are wanted and that the poll thread has not done: until then nothing is taken or added,
     /// since it would be from before the seek.
     seeking: u32,
     /// The partition is no longer ours.
@@ -122,6 +122,12 @@ impl Inbox {
         self.state.lock().held
     }
 
+    /// Whether records may come: neither the engine nor the poll thread stops them.
+    pub(super) fn is_fetched(&self) -> bool {
+        let state = self.state.lock();
+        !(state.paused || state.held || state.closed || state.seeking > 0)
+    }
+
     /// Drops everything; nothing is added or taken until [`sought`](Self::sought).
     pub(super) fn begin_seek(&self) {
         let mut state = self.state.lock();
@@ -129,12 +135,24 @@ impl Inbox {
         state.seeking += 1;
     }
 
-    /// One seek is done; fetching goes on.
-    pub(super) fn sought(&self) {
+    /// The same because fetching has gone astray: answers where to go on, which is the first record that waits, or `next`
+    /// where none does.
+    pub(super) fn begin_refetch(&self, next: i64) -> i64 {
+        let mut state = self.state.lock();
+        let from = state.batches.front().and_then(|first| first.get(0)).map_or(next, |record| record.offset);
+        state.empty();
+        state.seeking += 1;
+        from
+    }
+
+    /// One seek is done. Answers whether the partition is to be fetched now: a seek that the engine has asked for ends its
+    /// pause, another one does not.
+    pub(super) fn sought(&self, by_engine: bool) -> bool {
         let mut state = self.state.lock();
         state.seeking = state.seeking.saturating_sub(1);
-        state.paused = false;
+        state.paused &= !by_engine;
         state.held = false;
+        !state.paused
     }
 
     /// Notes that the engine pauses or resumes. Answers whether the partition is to be fetched now.
@@ -228,16 +246,30 @@ mod tests {
     }
 
     #[test]
+    fn fetching_again_begins_with_what_was_not_taken() {
+        let inbox = inbox();
+        inbox.add(&mut records(0..5), 1_000);
+        inbox.take(2, 1_000);
+        assert_eq!(inbox.begin_refetch(5), 2);
+        inbox.add(&mut records(7..8), 1_000);
+        inbox.set_paused(true);
+        assert!(!inbox.sought(false), "the engine's pause goes on");
+        assert!(inbox.take(10, 1_000).is_empty(), "what lay behind a gap is gone");
+        assert_eq!(inbox.begin_refetch(2), 2);
+        assert!(inbox.sought(true), "the engine's own seek ends its pause");
+    }
+
+    #[test]
     fn nothing_from_before_a_seek_is_seen() {
         let inbox = inbox();
         inbox.add(&mut records(0..5), 1_000);
         inbox.begin_seek();
         inbox.begin_seek();
         inbox.add(&mut records(5..6), 1_000);
-        inbox.sought();
+        inbox.sought(true);
         inbox.add(&mut records(6..7), 1_000);
         assert!(inbox.take(10, 1_000).is_empty(), "a second seek is under way");
-        inbox.sought();
+        inbox.sought(true);
         inbox.add(&mut records(2..3), 1_000);
         assert_eq!(offsets(&inbox.take(10, 1_000)), [2]);
     }

@@ -24,6 +24,7 @@ mod member;
 mod poller;
 mod producer;
 mod reader;
+mod refetch;
 mod retention;
 mod settings;
 #[cfg(test)]

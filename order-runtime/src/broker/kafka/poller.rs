@@ -10,7 +10,7 @@ use std::{
 };
 
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
+    Message, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
@@ -24,6 +24,7 @@ use super::{
     inbox::Inbox,
     inquirer::{Identity, Inquirer},
     member::{Member, Shared, UNREADABLE},
+    refetch::Flow,
     settings,
 };
 use crate::{
@@ -44,9 +45,11 @@ const POLL: Duration = Duration::from_millis(20);
 /// The same while a partition is held for space, which comes soon.
 const POLL_HELD: Duration = Duration::from_millis(2);
 /// How long the thread lets a seek take.
-const SEEK: Duration = Duration::from_secs(2);
+pub(super) const SEEK: Duration = Duration::from_secs(2);
 /// When a seek that has failed is tried again.
 const SEEK_AGAIN: Duration = Duration::from_millis(200);
+/// How long asking to leave the group may take, once nothing is left.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How often a topic is looked for that is subscribed and not there.
 const MISSING_AGAIN: Duration = Duration::from_secs(2);
 
@@ -91,12 +94,13 @@ impl Poller {
             known: Known::default(),
             topics_asked: None,
             seeks: Vec::new(),
+            looked: Instant::now(),
         };
         while !self.shared.closing.load(Ordering::Relaxed) {
             self.shared.beat();
             polled.round();
         }
-        polled.leave();
+        polled.leave(settings::shows_leaving(&self.config, identity.embedded));
         // librdkafka may wait for its broker here; whoever waits for this thread has a limit.
         drop(consumer);
     }
@@ -126,24 +130,34 @@ impl Poller {
 }
 
 /// The state of the loop.
-struct Polled<'p> {
-    consumer: &'p BaseConsumer<Member>,
-    poller: &'p Poller,
-    known: Known,
+pub(super) struct Polled<'p> {
+    pub(super) consumer: &'p BaseConsumer<Member>,
+    pub(super) poller: &'p Poller,
+    pub(super) known: Known,
     /// When the broker was last asked which topics there are.
     topics_asked: Option<Instant>,
     /// Seeks to be tried again, and when.
-    seeks: Vec<(Arc<Inbox>, i64, Instant)>,
+    pub(super) seeks: Vec<(Seek, Instant)>,
+    /// When partitions were last looked at that may stand still.
+    pub(super) looked: Instant,
+}
+
+/// A partition to be set back.
+pub(super) struct Seek {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) offset: i64,
+    /// Whether the engine has asked for it; else it undoes what librdkafka has done.
+    pub(super) by_engine: bool,
 }
 
 /// What the loop knows of the assignment; made anew after each change of it.
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
     assignments: u64,
     /// Places in `lanes`, by librdkafka's topic handle and the partition.
     places: HashMap<(usize, i32), usize>,
     last: Option<((usize, i32), usize)>,
-    lanes: Vec<Lane>,
+    pub(super) lanes: Vec<Lane>,
     /// Records in all lanes, and their bytes.
     records: usize,
     bytes: usize,
@@ -151,11 +165,12 @@ struct Known {
 }
 
 /// Records of one partition on their way to its inbox.
-struct Lane {
-    inbox: Arc<Inbox>,
+pub(super) struct Lane {
+    pub(super) inbox: Arc<Inbox>,
     records: RecordBatch,
     /// The offset after the last record that was polled; at first the one that the engine has named.
-    next: Option<i64>,
+    pub(super) next: Option<i64>,
+    pub(super) flow: Flow,
 }
 
 impl Polled<'_> {
@@ -164,6 +179,7 @@ impl Polled<'_> {
         self.obey();
         self.poller.shared.flush_stored(self.consumer);
         self.release();
+        self.look_for_stalls();
         if self.poller.shared.missing.lock().is_some() {
             self.find_missing();
         }
@@ -196,6 +212,7 @@ impl Polled<'_> {
         self.known.last = Some((handle, place));
         let lane = &mut self.known.lanes[place];
         lane.next = Some(message.offset() + 1);
+        lane.flow = Flow::new();
         let timestamp = message.timestamp().to_millis();
         let headers = ffi::MessageHeaders::of(message);
         lane.records.push(message.offset(), timestamp, message.key(), message.payload(), headers);
@@ -204,7 +221,7 @@ impl Polled<'_> {
     }
 
     /// Forgets what was known before the last change of the assignment.
-    fn refresh(&mut self) {
+    pub(super) fn refresh(&mut self) {
         let assignments = self.poller.shared.assignments.load(Ordering::Acquire);
         if self.known.assignments == assignments {
             return;
@@ -218,7 +235,12 @@ impl Polled<'_> {
                 // What is on its way to a partition that stays goes on.
                 let kept = former.iter().position(|lane| Arc::ptr_eq(&lane.inbox, inbox));
                 kept.map_or_else(
-                    || Lane { inbox: Arc::clone(inbox), records: RecordBatch::default(), next: inbox.start },
+                    || Lane {
+                        inbox: Arc::clone(inbox),
+                        records: RecordBatch::default(),
+                        next: inbox.start,
+                        flow: Flow::new(),
+                    },
                     |place| former.swap_remove(place),
                 )
             })
@@ -243,7 +265,7 @@ impl Polled<'_> {
     }
 
     /// Moves what was polled into the inboxes.
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         if self.known.records == 0 {
             return;
         }
@@ -286,9 +308,9 @@ impl Polled<'_> {
 
     fn obey(&mut self) {
         let now = Instant::now();
-        if let Some(place) = self.seeks.iter().position(|(_, _, due)| *due <= now) {
-            let (inbox, offset, _) = self.seeks.swap_remove(place);
-            self.seek(&inbox, offset);
+        if let Some(place) = self.seeks.iter().position(|(_, due)| *due <= now) {
+            let (seek, _) = self.seeks.swap_remove(place);
+            self.seek(seek);
         }
         while let Ok(command) = self.poller.commands.try_recv() {
             match command {
@@ -299,44 +321,41 @@ impl Polled<'_> {
                         let _ = self.consumer.context().events.send(ConsumerEvent::Ready(inbox.id.clone()));
                     }
                 }
-                Command::Seek(inbox, offset) => self.seek(&inbox, offset),
+                Command::Seek(inbox, offset) => self.seek(Seek { inbox, offset, by_engine: true }),
             }
         }
     }
 
-    fn seek(&mut self, inbox: &Arc<Inbox>, offset: i64) {
+    pub(super) fn seek(&mut self, seek: Seek) {
         self.refresh();
         // The last seek counts; one that is still to be tried again is over.
-        self.seeks.retain(|(former, ..)| {
-            let same = Arc::ptr_eq(former, inbox);
+        self.seeks.retain(|(former, _)| {
+            let same = Arc::ptr_eq(&former.inbox, &seek.inbox);
             if same {
-                former.sought();
+                former.inbox.sought(former.by_engine);
             }
             !same
         });
+        let Seek { inbox, offset, by_engine } = &seek;
         let Some(lane) = self.known.lanes.iter_mut().find(|lane| Arc::ptr_eq(&lane.inbox, inbox)) else { return };
         self.known.records -= lane.records.len();
         lane.records = RecordBatch::default();
-        lane.next = Some(offset);
+        lane.next = Some(*offset);
         let id = &inbox.id;
-        let mut list = TopicPartitionList::new();
-        let sought = list
-            .add_partition_offset(&id.topic, id.partition, Offset::Offset(offset))
-            .and_then(|()| self.consumer.seek_partitions(list, SEEK))
-            .and_then(|list| {
-                list.elements().iter().try_for_each(rdkafka::topic_partition_list::TopicPartitionListElem::error)
-            });
-        match sought {
+        match self.set_back(id, *offset) {
             Ok(()) => {
-                inbox.sought();
-                self.resume(id);
+                if inbox.sought(*by_engine) {
+                    self.resume(id);
+                } else {
+                    self.pause(id);
+                }
             }
             Err(error) => {
                 // Until it is done the inbox stays closed, so nothing is handled out of order meanwhile.
                 if self.poller.shared.voice.due("seek") {
                     warn!(partition = %id, offset, %error, "the partition is not set back yet; trying again");
                 }
-                self.seeks.push((Arc::clone(inbox), offset, Instant::now() + SEEK_AGAIN));
+                self.seeks.push((seek, Instant::now() + SEEK_AGAIN));
             }
         }
     }
@@ -369,10 +388,16 @@ impl Polled<'_> {
             KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed) => {
                 self.trouble("the broker does not let this user join the group; grant it READ on the group");
             }
-            KafkaError::MessageConsumption(RDKafkaErrorCode::BadCompression | RDKafkaErrorCode::BadMessage) => {
+            KafkaError::MessageConsumption(
+                code @ (RDKafkaErrorCode::BadCompression | RDKafkaErrorCode::BadMessage),
+            ) => {
                 self.poller.shared.met_unreadable();
                 if self.poller.shared.voice.due("unreadable") {
                     warn!(%error, "{UNREADABLE}");
+                }
+                // What came damaged over the line may come whole the next time; what does not unpack will not.
+                if *code == RDKafkaErrorCode::BadMessage {
+                    self.damaged();
                 }
             }
             KafkaError::MessageConsumption(RDKafkaErrorCode::PollExceeded) => {
@@ -391,22 +416,6 @@ impl Polled<'_> {
             warn!("{text}");
         }
         *self.poller.shared.trouble.lock() = Some(text.to_owned());
-    }
-
-    /// librdkafka does not say which partition is out of range, so all are compared with their logs.
-    fn out_of_range(&mut self) {
-        self.refresh();
-        for lane in &self.known.lanes {
-            let id = &lane.inbox.id;
-            // A partition that does not begin asks for nothing.
-            let Some(next) = lane.next else { continue };
-            let Ok((log_start, log_end)) = self.poller.inquirer.log(&id.topic, id.partition) else { continue };
-            if next < log_start || next > log_end {
-                warn!(partition = %id, next, log_start, log_end, "the wanted offset is not in the partition's log");
-                let out = ConsumerEvent::OutOfRange { partition: id.clone(), log_start, log_end };
-                let _ = self.consumer.context().events.send(out);
-            }
-        }
     }
 
     fn find_missing(&mut self) {
@@ -431,23 +440,31 @@ impl Polled<'_> {
     }
 
     /// Leaves the group: gives partitions back, which drains them, and hands in their offsets.
-    fn leave(&mut self) {
+    ///
+    /// A client that is closed while its last offsets are on their way ends without a word to the group, whose other members
+    /// then wait for a whole session. So `shows_leaving` waits until it has asked to leave.
+    fn leave(&mut self, shows_leaving: bool) {
         self.consumer.unsubscribe();
         let deadline = Instant::now() + Duration::from_mins(1);
+        let mut farewell = None;
         while Instant::now() < deadline {
             self.poller.shared.beat();
             self.poller.shared.flush_stored(self.consumer);
             // Records that still come are not kept: their partition goes, and its next owner reads them.
             let _ = self.consumer.poll(Duration::from_millis(10));
             let nothing_left = self.consumer.assignment().is_ok_and(|list| list.count() == 0);
-            if nothing_left && self.poller.shared.inboxes.lock().is_empty() {
+            if !nothing_left || !self.poller.shared.inboxes.lock().is_empty() {
+                continue;
+            }
+            let farewell = *farewell.get_or_insert_with(|| Instant::now() + FAREWELL);
+            if !shows_leaving || !ffi::has_member_id(self.consumer.client()) || Instant::now() > farewell {
                 break;
             }
         }
     }
 }
 
-fn one(id: &PartitionId) -> TopicPartitionList {
+pub(super) fn one(id: &PartitionId) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(1);
     list.add_partition(&id.topic, id.partition);
     list

@@ -60,6 +60,16 @@ pub(super) fn group_protocol(config: &KafkaConfig) -> Option<String> {
     wanted.map(|value| value.expose().to_ascii_lowercase())
 }
 
+/// Whether a member that ends tells its group, and shows that it has: not one of the newer protocol, which keeps its id,
+/// and not a static one, whose partitions wait for its return.
+pub(super) fn shows_leaving(config: &KafkaConfig, embedded: bool) -> bool {
+    let is_static = [&config.consumer_properties, &config.properties]
+        .into_iter()
+        .any(|properties| properties.contains_key("group.instance.id"));
+    let classic = group_protocol(config).map_or(!embedded, |protocol| protocol == "classic");
+    classic && !is_static
+}
+
 /// The group member. The embedded broker is slow in rebalancing classic groups, so there it uses the newer protocol.
 pub(super) fn member(config: &KafkaConfig, embedded: bool) -> ClientConfig {
     let mut client = base(config, "consumer");

@@ -1,0 +1,36 @@
+//! Plays what an event's script says.
+
+use std::time::Duration;
+
+use order_runtime::prelude::Injectable;
+
+use super::{entities::script::Script, features::record_entry::errors::RecordEntryError, witness::Witness};
+
+/// Plays scripts.
+#[derive(Injectable)]
+pub struct Actor {
+    witness: Witness,
+}
+
+impl Actor {
+    /// Does what the script says of this attempt at the event.
+    ///
+    /// # Panics
+    /// Where the script says so.
+    pub async fn play(&self, script: Script, event: &str, attempt: u32) -> Result<(), RecordEntryError> {
+        match script {
+            Script::Apply => {}
+            Script::Fail(times) if attempt > times => {}
+            Script::Fail(times) => {
+                self.witness.failed(event, attempt);
+                return Err(RecordEntryError::Scripted { attempt, times });
+            }
+            Script::Wait(milliseconds) => tokio::time::sleep(Duration::from_millis(milliseconds)).await,
+            Script::Block(milliseconds) => std::thread::sleep(Duration::from_millis(milliseconds)),
+            Script::Refuse => return Err(RecordEntryError::Refused),
+            Script::Hang => std::future::pending().await,
+            Script::Panic => panic!("as the script says"),
+        }
+        Ok(())
+    }
+}

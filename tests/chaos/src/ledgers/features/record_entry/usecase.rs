@@ -1,0 +1,15 @@
+use order_runtime::prelude::*;
+
+/// Appends an entry to its ledger, whatever the ledger holds.
+#[usecase]
+pub async fn USECASE_RecordEntry(
+    input: INPUT_RecordEntry,
+    ledgers: &mut dyn INTERFACE_HELPER_RecordEntry,
+) -> Result<OUTPUT_RecordEntry, RecordEntryError> {
+    let found = ledgers.find(&input.ledger_id).await;
+    let mut ledger = found.unwrap_or(Ledger { ledger_id: input.ledger_id, applied: Vec::new() });
+    ledger.applied.push(input.entry);
+    let entries = ledger.applied.len();
+    ledgers.save(ledger);
+    Ok(OUTPUT_RecordEntry { entries })
+}

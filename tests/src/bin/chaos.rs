@@ -1,0 +1,180 @@
+//! The long form of the chaos tests: rounds of every fault on real parts, until the time is up or something is wrong.
+//!
+//! `cargo xtask chaos` builds and runs it. Each round prints its accounting; the first mistake ends the program, with the
+//! logs of the services and the words that play the round again.
+
+#![allow(clippy::print_stderr, reason = "a long run reports to the terminal it was started in")]
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use clap::{Parser, ValueEnum};
+use order_tests::{
+    Broker, Kafka, Postgres,
+    chaos::{
+        Recipe, Report,
+        rounds::{self, Kills, Shape},
+    },
+};
+
+/// Breaks the world around the service for some minutes, and accounts for every event.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "cargo xtask chaos")]
+struct Arguments {
+    /// How long; a round that has begun is finished.
+    #[arg(long, default_value_t = 30)]
+    minutes: u64,
+    /// How many different events a round of kills has; the other rounds have a tenth.
+    #[arg(long, default_value_t = 200_000)]
+    events: u32,
+    /// How many SIGKILLs a round of kills has.
+    #[arg(long, default_value_t = 20)]
+    kills: usize,
+    /// Only rounds on this store.
+    #[arg(long)]
+    store: Option<Store>,
+    /// Only this round.
+    #[arg(long)]
+    round: Option<Round>,
+    /// The seed of the first round's events; each further round has the next one.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Store {
+    Sqlite,
+    Postgres,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Round {
+    /// SIGKILLs, each with a transaction in flight.
+    Kills,
+    /// The broker is killed and hangs.
+    Broker,
+    /// The lines to Kafka and to PostgreSQL are bad.
+    Line,
+    /// PostgreSQL is killed and hangs; the disk of SQLite is full.
+    Store,
+    /// Instances come, go and sleep.
+    Members,
+}
+
+const ROUNDS: [(Round, Store); 8] = [
+    (Round::Kills, Store::Sqlite),
+    (Round::Kills, Store::Postgres),
+    (Round::Broker, Store::Sqlite),
+    (Round::Line, Store::Sqlite),
+    (Round::Line, Store::Postgres),
+    (Round::Store, Store::Sqlite),
+    (Round::Store, Store::Postgres),
+    (Round::Members, Store::Postgres),
+];
+
+/// Records per second while events come.
+const RATE: u32 = 4_000;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let chosen: Vec<_> = ROUNDS
+        .into_iter()
+        .filter(|(round, store)| {
+            arguments.round.is_none_or(|wanted| wanted == *round)
+                && arguments.store.is_none_or(|wanted| wanted == *store)
+        })
+        .collect();
+    if chosen.is_empty() {
+        eprintln!("there is no such round on that store");
+        return ExitCode::from(2);
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let start = Instant::now();
+    let time = Duration::from_secs(arguments.minutes * 60);
+    for (seed, (round, store)) in (arguments.seed..).zip(chosen.into_iter().cycle()) {
+        let again = Again { arguments: &arguments, round, store, seed };
+        let begun = Instant::now();
+        let reports = runtime.block_on(play(&arguments, round, store, seed));
+        for report in reports {
+            report.print();
+        }
+        drop(again);
+        eprintln!("round {round:?} on {store:?}, seed {seed}: {:.0?}\n", begun.elapsed());
+        if start.elapsed() >= time {
+            break;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Says how to play a round again that has panicked, after everything that the panic itself has printed.
+struct Again<'a> {
+    arguments: &'a Arguments,
+    round: Round,
+    store: Store,
+    seed: u64,
+}
+
+impl Drop for Again<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let Self { arguments: Arguments { events, kills, .. }, round, store, seed } = self;
+        let [round, store] = [format!("{round:?}"), format!("{store:?}")].map(|name| name.to_lowercase());
+        eprintln!(
+            "something is wrong; what it is and the logs of the services are above. The same events again:\n\
+             cargo xtask chaos --minutes 0 --round {round} --store {store} --events {events} --kills {kills} --seed {seed}"
+        );
+    }
+}
+
+/// Plays one round; nothing comes of it where this machine lacks what it needs, which is said.
+async fn play(arguments: &Arguments, round: Round, store: Store, seed: u64) -> Vec<Report> {
+    let recipe = |events: u32| Recipe { events, keys: (events / 100).clamp(10, 2_000), seed, hostile: true };
+    let shape = Shape { recipe: recipe(arguments.events.div_ceil(10)), rate: RATE };
+    let Some(kafka) = Broker::kafka() else { return Vec::new() };
+    match (round, store) {
+        (Round::Kills, store) => {
+            let instances = if store == Store::Postgres { 3 } else { 1 };
+            let shape = Kills { recipe: recipe(arguments.events), kills: arguments.kills, instances, rate: RATE };
+            match store {
+                Store::Sqlite => vec![rounds::kills(&kafka, shape).await],
+                Store::Postgres => {
+                    let Some(server) = Postgres::server() else { return Vec::new() };
+                    vec![rounds::kills(&kafka.with_postgres(server), shape).await]
+                }
+            }
+        }
+        (Round::Members, _) => {
+            let Some(server) = Postgres::server() else { return Vec::new() };
+            let broker = kafka.with_postgres(server);
+            vec![rounds::members_come_and_go(&broker, shape).await, rounds::sleeper(&broker, shape).await]
+        }
+        (Round::Broker, _) => {
+            let Some(fragile) = Kafka::fragile() else { return Vec::new() };
+            vec![rounds::broker_dies(fragile, shape).await]
+        }
+        (Round::Line, Store::Sqlite) => {
+            let Some(fragile) = Kafka::fragile() else { return Vec::new() };
+            vec![rounds::bad_line_to_kafka(fragile, shape).await, rounds::flipped_bytes(fragile, shape).await]
+        }
+        (Round::Line, Store::Postgres) => {
+            let Some(server) = Postgres::fragile() else { return Vec::new() };
+            vec![rounds::bad_line_to_postgres(&kafka, server, shape).await]
+        }
+        (Round::Store, Store::Postgres) => {
+            let Some(server) = Postgres::fragile() else { return Vec::new() };
+            vec![rounds::postgres_dies(&kafka, server, shape).await]
+        }
+        (Round::Store, Store::Sqlite) => match rounds::disk_full(&kafka, shape).await {
+            Ok(report) => vec![report],
+            Err(reason) => {
+                eprintln!("skipped: {reason}");
+                Vec::new()
+            }
+        },
+    }
+}

@@ -1,0 +1,153 @@
+//! What is produced, and what must become of it.
+
+use std::collections::{HashMap, VecDeque};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde_json::{Value, json};
+
+/// How a plan is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Recipe {
+    /// How many different events.
+    pub events: u32,
+    /// Over how many keys.
+    pub keys: u32,
+    /// The same number makes the same plan.
+    pub seed: u64,
+    /// Whether some events hang or panic until their processor gives up.
+    pub hostile: bool,
+}
+
+/// What must become of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// Its entry is in its ledger, once.
+    Applied,
+    /// It is dead-lettered, with this reason.
+    Dead(&'static str),
+}
+
+/// One event.
+#[derive(Debug)]
+pub struct Planned {
+    /// Its id; that of a record that is no event is where it lies, so it has none here.
+    pub id: Option<String>,
+    /// Its key, which is its ledger.
+    pub key: String,
+    /// Its number among the events of the key, from 1.
+    pub entry: u32,
+    /// What must become of it.
+    pub fate: Fate,
+    /// So many attempts fail before that.
+    pub fails: u32,
+    /// The record's payload.
+    pub payload: Vec<u8>,
+}
+
+/// Events, and the order in which they are produced.
+#[derive(Debug)]
+pub struct Plan {
+    /// The events.
+    pub events: Vec<Planned>,
+    /// Their indices in the order of production; an index that comes again is a duplicate.
+    pub order: Vec<usize>,
+    by_payload: HashMap<Vec<u8>, usize>,
+}
+
+/// Of 1,000 events so many are bad in one of four ways, fail before they succeed, take some time, or come twice.
+const BAD: u32 = 20;
+const FAILING: u32 = 10;
+const SLOW: u32 = 5;
+const DUPLICATED: u32 = 20;
+/// Hostile events take a processor's whole time-out, so they are few.
+const HOSTILE: u32 = 2;
+
+impl Plan {
+    /// The plan of a recipe.
+    pub fn new(recipe: Recipe) -> Self {
+        let mut random = StdRng::seed_from_u64(recipe.seed);
+        let mut last_entry: HashMap<u32, u32> = HashMap::new();
+        let mut plan = Self { events: Vec::new(), order: Vec::new(), by_payload: HashMap::new() };
+        let mut again: VecDeque<(usize, usize)> = VecDeque::new();
+        for index in 0..recipe.events as usize {
+            let key = random.random_range(0..recipe.keys);
+            let entry = last_entry.entry(key).or_default();
+            *entry += 1;
+            let event = event(&mut random, index, &format!("ledger-{key:05}"), *entry, recipe.hostile);
+            plan.by_payload.insert(event.payload.clone(), index);
+            plan.order.push(index);
+            if event.id.is_some() && random.random_range(0..1000) < DUPLICATED {
+                again.push_back((index + random.random_range(0..200), index));
+            }
+            plan.events.push(event);
+            while again.front().is_some_and(|(due, _)| *due <= index) {
+                plan.order.extend(again.pop_front().map(|(_, index)| index));
+            }
+        }
+        plan.order.extend(again.into_iter().map(|(_, index)| index));
+        plan
+    }
+
+    /// The event that has this payload.
+    pub fn of_payload(&self, payload: &[u8]) -> Option<usize> {
+        self.by_payload.get(payload).copied()
+    }
+
+    /// How many records repeat an earlier one.
+    pub fn duplicates(&self) -> usize {
+        self.order.len() - self.events.len()
+    }
+}
+
+fn event(random: &mut StdRng, index: usize, key: &str, entry: u32, hostile: bool) -> Planned {
+    let id = format!("event-{index}");
+    let script =
+        |name: &str, script: Value| envelope(&id, name, &json!({"ledgerId": key, "entry": entry, "script": script}));
+    let mut fails = 0;
+    let die = random.random_range(0..1000);
+    let (fate, payload) = match die {
+        ..BAD => match die % 4 {
+            0 => (Fate::Dead("rejected"), script("EntryRecorded", json!("refuse"))),
+            1 => (Fate::Dead("invalid"), envelope(&id, "EntryRecorded", &json!({"ledgerId": key, "entry": "many"}))),
+            2 => (Fate::Dead("unknown_event"), script("EntryForgotten", json!("apply"))),
+            _ => (Fate::Dead("undecodable"), format!("{id} is no JSON")),
+        },
+        _ if die < BAD + FAILING => {
+            fails = random.random_range(1..=3);
+            (Fate::Applied, script("EntryRecorded", json!({"fail": fails})))
+        }
+        _ if die < BAD + FAILING + SLOW => {
+            let milliseconds = random.random_range(1..150);
+            (Fate::Applied, script("EntryRecorded", json!({"wait": milliseconds})))
+        }
+        _ if hostile && die < BAD + FAILING + SLOW + HOSTILE => match die % 2 {
+            0 => (Fate::Dead("timeout"), script("EntryHurried", json!("hang"))),
+            _ => (Fate::Dead("panic"), script("EntryHurried", json!("panic"))),
+        },
+        _ => (Fate::Applied, script("EntryRecorded", json!("apply"))),
+    };
+    let id = (fate != Fate::Dead("undecodable")).then_some(id);
+    Planned { id, key: key.to_owned(), entry, fate, fails, payload: payload.into_bytes() }
+}
+
+fn envelope(id: &str, name: &str, data: &Value) -> String {
+    crate::events::event_with_id(id, name, data).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fate, Plan, Recipe};
+
+    #[test]
+    fn a_plan_has_something_of_everything() {
+        let plan = Plan::new(Recipe { events: 20_000, keys: 100, seed: 1, hostile: true });
+        let count = |test: &dyn Fn(&super::Planned) -> bool| plan.events.iter().filter(|event| test(event)).count();
+        assert!((350..500).contains(&count(&|event| event.fate != Fate::Applied)), "2 % are bad");
+        assert!((150..250).contains(&count(&|event| event.fails > 0)), "1 % fail at first");
+        for reason in ["rejected", "invalid", "unknown_event", "undecodable", "timeout", "panic"] {
+            assert!(count(&|event| event.fate == Fate::Dead(reason)) > 5, "{reason}");
+        }
+        assert!((300..500).contains(&plan.duplicates()));
+        assert_eq!(plan.of_payload(&plan.events[7].payload), Some(7));
+    }
+}

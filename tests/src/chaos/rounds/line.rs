@@ -1,0 +1,85 @@
+//! The line between the service and what it needs: slow, narrow, silent, cut, corrupt.
+
+use std::time::Duration;
+
+use super::{Shape, fault};
+use crate::{
+    broker::Broker,
+    chaos::{Report, Run},
+    kafka::Kafka,
+    postgres::Postgres,
+    proxy::{Proxy, Weather},
+    service::Service,
+};
+
+/// How long bad weather lasts; in silence, longer than a session.
+const SHOWER: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_secs(8);
+
+/// All kinds of bad weather between the service and Kafka.
+pub async fn bad_line_to_kafka(kafka: &'static Kafka, shape: Shape) -> Report {
+    let _alone = kafka.alone().await;
+    let mut run = Run::new(&Broker::fragile(kafka), shape.recipe, shape.rate).await;
+    let service = run.start(0).await;
+    weather(&mut run, &service, kafka.proxy()).await;
+    run.finish("the line to Kafka is slow, narrow, cut and silent", vec![service]).await
+}
+
+/// Bytes change on the line from Kafka, whose batches have checksums.
+pub async fn flipped_bytes(kafka: &'static Kafka, shape: Shape) -> Report {
+    let _alone = kafka.alone().await;
+    let mut run = Run::new(&Broker::fragile(kafka), shape.recipe, shape.rate).await;
+    let service = run.start(0).await;
+    let share = run.plan.order.len() / 3;
+    for _ in 0..3 {
+        fault(&mut run, &service, "bytes are flipped", share, async || {
+            // The byte is a digit of the ledger's name, so that an event that is taken in spite of it shows.
+            let corrupt_after: Option<&[u8]> = Some(b"\"ledgerId\":\"ledger-000");
+            kafka.proxy().weather(Weather { corrupt_after, ..Weather::default() });
+            tokio::time::sleep(SHOWER).await;
+            kafka.proxy().weather(Weather::default());
+        })
+        .await;
+    }
+    run.finish("bytes are flipped on the line from Kafka", vec![service]).await
+}
+
+/// All of it between the service and PostgreSQL.
+pub async fn bad_line_to_postgres(broker: &Broker, server: &'static Postgres, shape: Shape) -> Report {
+    let _alone = server.alone().await;
+    let mut run = Run::new(&broker.clone().with_postgres(server), shape.recipe, shape.rate).await;
+    let service = run.start(0).await;
+    weather(&mut run, &service, server.proxy()).await;
+    run.finish("the line to PostgreSQL is slow, narrow, cut and silent", vec![service]).await
+}
+
+async fn weather(run: &mut Run, service: &Service, proxy: &Proxy) {
+    let fair = Weather::default();
+    let slow = Weather { delay: Duration::from_millis(250), ..fair };
+    let narrow = Weather { bytes_per_second: 50_000, ..fair };
+    let short = Weather { cut_after: 20_000, ..fair };
+    let showers = [("is slow", slow), ("is narrow", narrow), ("is cut in mid-message", short)];
+    let share = run.plan.order.len() / (showers.len() + 3);
+    for (what, shower) in showers {
+        fault(run, service, &format!("the line {what}"), share, async || {
+            proxy.weather(shower);
+            tokio::time::sleep(SHOWER).await;
+            proxy.weather(fair);
+        })
+        .await;
+    }
+    fault(run, service, "the line is cut", share, async || {
+        for _ in 0..20 {
+            proxy.cut();
+            tokio::time::sleep(SHOWER / 20).await;
+        }
+    })
+    .await;
+    fault(run, service, "the line is silent", share, async || {
+        proxy.weather(Weather { silent: true, ..fair });
+        tokio::time::sleep(SILENCE).await;
+        // What was under way arrives late, on connections that both sides may have given up.
+        proxy.weather(fair);
+    })
+    .await;
+}

@@ -1,0 +1,105 @@
+//! The store dies, hangs, and has no room.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use super::{Shape, fault, shows_it};
+use crate::{
+    broker::Broker,
+    chaos::{Report, Run},
+    postgres::Postgres,
+};
+
+const OUTAGE: Duration = Duration::from_secs(8);
+
+/// SIGKILL of all of PostgreSQL and a new start, and a server that hangs.
+pub async fn postgres_dies(broker: &Broker, server: &'static Postgres, shape: Shape) -> Report {
+    let _alone = server.alone().await;
+    let mut run = Run::new(&broker.clone().with_postgres(server), shape.recipe, shape.rate).await;
+    let service = run.start(0).await;
+    let share = run.plan.order.len() / 4;
+    for _ in 0..2 {
+        fault(&mut run, &service, "PostgreSQL is killed", share, async || {
+            server.control("kill").await;
+            shows_it(&service, "a store that is gone").await;
+            server.control("start").await;
+        })
+        .await;
+        fault(&mut run, &service, "PostgreSQL hangs", share, async || {
+            server.control("pause").await;
+            tokio::time::sleep(OUTAGE).await;
+            let live = service.ask("/health/live").await.status;
+            server.control("cont").await;
+            assert!(live.is_success(), "a store that hangs is no reason to restart the process: {live}");
+        })
+        .await;
+    }
+    run.finish("PostgreSQL is killed twice and hangs twice", vec![service]).await
+}
+
+/// The disk of the SQLite file is full, and has room again; `Err` says why this machine cannot play it.
+pub async fn disk_full(broker: &Broker, shape: Shape) -> Result<Report, String> {
+    let disk = Disk::mount()?;
+    let run = Run::new(broker, shape.recipe, shape.rate).await;
+    let mut run = run.with_sqlite_at(disk.folder.path().join("ledgers.db"));
+    let service = run.start(0).await;
+    let share = run.plan.order.len() / 3;
+    for _ in 0..2 {
+        fault(&mut run, &service, "the disk is full", share, async || {
+            let ballast = disk.fill();
+            shows_it(&service, "a full disk").await;
+            fs::remove_file(ballast).expect("room can be made");
+        })
+        .await;
+    }
+    let report = run.finish("the disk is full twice", vec![service]).await;
+    Ok(report)
+}
+
+/// A small file system in memory, unmounted at the end.
+struct Disk {
+    folder: tempfile::TempDir,
+}
+
+impl Disk {
+    fn mount() -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .map_err(|error| format!("a small disk needs mount: {error}"))?;
+        if output.status.success() {
+            return Ok(Self { folder });
+        }
+        Err(format!("a small disk cannot be mounted: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+
+    /// Fills what is left; answers the file that does.
+    fn fill(&self) -> PathBuf {
+        let ballast = self.folder.path().join("ballast");
+        grow(&ballast);
+        ballast
+    }
+}
+
+fn grow(path: &Path) {
+    use std::io::Write as _;
+
+    let mut file = fs::File::create(path).expect("a file can be made");
+    for piece in [1024 * 1024, 4096, 1] {
+        // Until nothing of that size fits any more.
+        while file.write_all(&vec![0; piece]).is_ok() {}
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // The service may just be ending, and hold its files.
+        let _ = Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
+    }
+}

@@ -1,0 +1,217 @@
+//! One service or several, a plan that is produced to it, and what was noted on the way.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio_postgres::Client;
+
+use super::{
+    inspect,
+    kill::{self, Kill, kill_in_flight},
+    plan::{Plan, Recipe},
+    producer::Producer,
+    report::{Evidence, Report},
+    snapshot::Snapshot,
+};
+use crate::{
+    broker::Broker,
+    deployment::Deployment,
+    service::Service,
+    wait::{PATIENCE, eventually, until},
+};
+
+/// How long catching up may take.
+const DEADLINE: Duration = PATIENCE.saturating_mul(3);
+
+/// How many partitions the events have.
+const PARTITIONS: i32 = 6;
+
+/// A deployment under load.
+pub struct Run {
+    /// Where the service runs.
+    pub deployment: Deployment,
+    /// What is produced.
+    pub plan: Arc<Plan>,
+    /// Who produces it.
+    pub producer: Producer,
+    store: Store,
+    witness: PathBuf,
+    kills: Vec<Kill>,
+    snapshots: usize,
+    misplaced: Vec<String>,
+}
+
+enum Store {
+    Sqlite(PathBuf),
+    /// The URL is the server's own, whatever way the services take; the connection looks at their transactions.
+    Postgres(String, Client),
+}
+
+impl Run {
+    /// An empty store and new topics on the broker; nothing is produced yet, and nothing runs.
+    pub async fn new(broker: &Broker, recipe: Recipe, rate: u32) -> Self {
+        let mut deployment = Deployment::of_scripts(broker, PARTITIONS).await;
+        let witness = deployment.folder().join("witness");
+        deployment.set("CHAOS_WITNESS", &witness.display().to_string());
+        let store = match deployment.store_url().strip_prefix("sqlite://") {
+            Some(path) => Store::Sqlite(path.into()),
+            None => {
+                let url = deployment.store_url().to_owned();
+                let client = inspect::connect(&url).await.expect("the server answers");
+                Store::Postgres(url, client)
+            }
+        };
+        let plan = Arc::new(Plan::new(recipe));
+        let producer = Producer::start(broker.address(), deployment.events().name(), Arc::clone(&plan), rate);
+        Self { deployment, plan, producer, store, witness, kills: Vec::new(), snapshots: 0, misplaced: Vec::new() }
+    }
+
+    /// The same with the SQLite file elsewhere, on a disk of the test's choice.
+    #[must_use]
+    pub fn with_sqlite_at(mut self, path: PathBuf) -> Self {
+        self.deployment.set("STORE_URL", &format!("sqlite://{}", path.display()));
+        self.store = Store::Sqlite(path);
+        self
+    }
+
+    /// Starts an instance. On PostgreSQL each number is a role of its own, which tells their transactions apart.
+    pub async fn start(&self, number: usize) -> Service {
+        let Store::Postgres(url, client) = &self.store else { return self.deployment.start() };
+        let role = self.role(number);
+        // It fails where the instance has run before.
+        let _ = client.batch_execute(&format!("CREATE ROLE {role} SUPERUSER LOGIN")).await;
+        let way = self.deployment.service_store_url(url);
+        self.deployment.start_with(&[("STORE_URL", &way.replacen("postgres@", &format!("{role}@"), 1))])
+    }
+
+    /// Roles belong to the server, and runs share it; their databases differ.
+    fn role(&self, number: usize) -> String {
+        let url = self.deployment.store_url();
+        format!("instance_{number}_of_{}", url.rsplit('/').next().unwrap_or_default())
+    }
+
+    /// Waits until each of these instances has a part of the topic.
+    pub async fn all_work(&self, services: &[Service]) {
+        eventually("each instance has partitions", PATIENCE, async || {
+            for service in services {
+                let partitions = service.try_get("/partitions").await.unwrap_or_default();
+                if partitions.as_array().is_none_or(Vec::is_empty) {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+    }
+
+    /// SIGKILL in a transaction, where one is found, and a look at what is left.
+    pub async fn kill(&mut self, service: Service, number: usize) -> Kill {
+        let role = self.role(number);
+        let kill = match &self.store {
+            Store::Sqlite(path) => kill_in_flight(service, async || kill::sqlite_is_writing(path)).await,
+            Store::Postgres(_, client) => {
+                kill_in_flight(service, async || kill::postgres_is_writing(client, &role).await).await
+            }
+        };
+        self.kills.push(kill);
+        let snapshot = match &self.store {
+            Store::Sqlite(path) => inspect::sqlite_as_left(path, self.deployment.events().name()),
+            Store::Postgres(..) => self.snapshot().await.expect("the server answers"),
+        };
+        self.check(&snapshot);
+        kill
+    }
+
+    /// Notes events whose position and outcome do not fit at this moment.
+    pub fn check(&mut self, snapshot: &Snapshot) {
+        self.snapshots += 1;
+        self.misplaced.extend(snapshot.misplaced(&self.plan, &self.producer.acknowledged()));
+    }
+
+    /// The same with the store as it is now, where it can be read.
+    pub async fn check_now(&mut self) {
+        if let Ok(snapshot) = self.snapshot().await {
+            self.check(&snapshot);
+        }
+    }
+
+    /// What the store holds now, whoever writes meanwhile.
+    pub async fn snapshot(&self) -> Result<Snapshot, String> {
+        let topic = self.deployment.events();
+        match &self.store {
+            Store::Sqlite(path) => inspect::sqlite(path, topic.name()).map_err(|error| error.to_string()),
+            Store::Postgres(url, _) => inspect::postgres(url, topic.name()).await.map_err(|error| error.to_string()),
+        }
+    }
+
+    /// How many records are behind the positions; what was counted before where the store cannot be read.
+    pub async fn progress(&self) -> i64 {
+        self.snapshot().await.map_or(0, |snapshot| snapshot.positions.values().sum())
+    }
+
+    /// Waits until everything that was let go is produced and has come to its end.
+    pub async fn caught_up(&self, what: &str) -> Snapshot {
+        until(&format!("{what}: everything is produced"), DEADLINE, async || {
+            let (released, acknowledged) = (self.producer.released(), self.producer.acknowledged().len());
+            if released == acknowledged { Ok(()) } else { Err(format!("{acknowledged} of {released} records")) }
+        })
+        .await;
+        let ends = self.deployment.events().ends();
+        until(&format!("{what}: everything has come to its end"), DEADLINE, async || {
+            let snapshot = self.snapshot().await?;
+            snapshot.is_settled(&ends).map(|()| snapshot)
+        })
+        .await
+    }
+
+    /// Produces what is left, waits until all of it has come to its end, accounts for it, and stops these instances,
+    /// which is all that still run.
+    pub async fn finish(mut self, what: &str, services: Vec<Service>) -> Report {
+        self.producer.finish().await;
+        let snapshot = self.caught_up("at the end").await;
+        self.check(&snapshot);
+        let report = Report::of(Evidence {
+            what: what.to_owned(),
+            plan: &self.plan,
+            acknowledged: &self.producer.acknowledged(),
+            records: &self.deployment.events().read(),
+            dead_letters: &self.deployment.dead_letters().read(),
+            ledgers: &snapshot.ledgers,
+            failures: &self.failures(),
+            kills: &self.kills,
+            snapshots: self.snapshots,
+            misplaced: &self.misplaced,
+        });
+        for service in services {
+            assert!(service.terminate().await.success(), "a clean exit");
+        }
+        if let Store::Sqlite(path) = &self.store {
+            inspect::sqlite_as_left(path, self.deployment.events().name());
+        }
+        assert_eq!(
+            self.deployment.events().lag(self.deployment.group()),
+            0,
+            "the group's offsets follow the positions"
+        );
+        report
+    }
+
+    /// For the heading of a report.
+    pub fn store_name(&self) -> &'static str {
+        match self.store {
+            Store::Sqlite(_) => "SQLite",
+            Store::Postgres(..) => "PostgreSQL",
+        }
+    }
+
+    /// How often each attempt at each event failed as its script says, as the witness heard it.
+    fn failures(&self) -> BTreeMap<(String, u32), usize> {
+        let text = std::fs::read_to_string(&self.witness).unwrap_or_default();
+        let mut failures = BTreeMap::new();
+        for line in text.lines() {
+            let (event, attempt) = line.rsplit_once(' ').expect("a line names an event and an attempt");
+            let attempt = attempt.parse().expect("an attempt is a number");
+            *failures.entry((event.to_owned(), attempt)).or_default() += 1;
+        }
+        failures
+    }
+}

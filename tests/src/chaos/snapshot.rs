@@ -1,0 +1,75 @@
+//! What a store holds at one moment, and whether a position has gone beyond an outcome.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::{
+    plan::{Fate, Plan},
+    producer::Acknowledged,
+};
+
+/// Where a record lies in its topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+}
+
+/// A store's content, read in one transaction.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// The next offset of each partition.
+    pub positions: HashMap<i32, i64>,
+    /// What the ids of records without an event id begin with, by partition.
+    pub id_prefixes: HashMap<i32, String>,
+    /// The entries of each ledger, as they were applied.
+    pub ledgers: HashMap<String, Vec<u32>>,
+    /// Records that wait.
+    pub waiting: BTreeSet<Place>,
+    /// Source records of dead letters that have not left yet.
+    pub outbox: BTreeSet<Place>,
+    /// The event ids of all dead letters.
+    pub dead: HashSet<String>,
+}
+
+impl Snapshot {
+    /// Whether nothing is under way and every record below these ends is behind a position.
+    pub fn is_settled(&self, ends: &HashMap<i32, i64>) -> Result<(), String> {
+        let behind: i64 = ends.iter().map(|(partition, end)| end - self.positions.get(partition).unwrap_or(&0)).sum();
+        if behind == 0 && self.waiting.is_empty() && self.outbox.is_empty() {
+            return Ok(());
+        }
+        let [waiting, outbox] = [&self.waiting, &self.outbox].map(BTreeSet::len);
+        Err(format!("{behind} records lie ahead, {waiting} wait, {outbox} are in the outbox"))
+    }
+
+    /// Events of which position and outcome do not fit: below the position without an outcome and not waiting, waiting
+    /// in spite of an outcome, or with an outcome and not below the position.
+    pub fn misplaced(&self, plan: &Plan, acknowledged: &[Acknowledged]) -> Vec<String> {
+        let ledgers: HashMap<&str, HashSet<u32>> =
+            self.ledgers.iter().map(|(key, entries)| (key.as_str(), entries.iter().copied().collect())).collect();
+        let mut misplaced = Vec::new();
+        for &Acknowledged { place, event: index, .. } in acknowledged.iter().filter(|record| record.is_first) {
+            let event = &plan.events[index];
+            let has_outcome = match event.fate {
+                Fate::Applied => ledgers.get(event.key.as_str()).is_some_and(|entries| entries.contains(&event.entry)),
+                Fate::Dead(_) => {
+                    let id = event.id.clone().or_else(|| {
+                        self.id_prefixes.get(&place.partition).map(|prefix| format!("{prefix}/{}", place.offset))
+                    });
+                    id.is_some_and(|id| self.dead.contains(&id))
+                }
+            };
+            let waits = self.waiting.contains(&place);
+            let below = place.offset < self.positions.get(&place.partition).copied().unwrap_or(0);
+            if below != (has_outcome || waits) || (has_outcome && waits) {
+                misplaced.push(format!(
+                    "event {index} at {place:?} ({:?}): below the position: {below}, outcome: {has_outcome}, waiting: {waits}",
+                    event.fate
+                ));
+            }
+        }
+        misplaced
+    }
+}

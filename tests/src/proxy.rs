@@ -1,0 +1,224 @@
+//! A TCP proxy whose weather a test makes: slow, narrow, silent, cut, or with a flipped byte.
+
+use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+const BUFFER: usize = 16 * 1024;
+/// How many buffers may be under way in one direction: with a delay, what fits on the line.
+const UNDER_WAY: usize = 64;
+
+/// What a line is like at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Weather {
+    /// How much later each byte arrives.
+    pub delay: Duration,
+    /// The most that each direction of a connection carries; 0 is no limit.
+    pub bytes_per_second: u32,
+    /// Connections stay open and are accepted, and nothing arrives.
+    pub silent: bool,
+    /// New connections are closed at once.
+    pub closed: bool,
+    /// A connection is cut after so many bytes to the client, wherever in a message that is; 0 is never.
+    pub cut_after: usize,
+    /// The byte after this text, on its way to the client, is changed.
+    pub corrupt_after: Option<&'static [u8]>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    weather: Weather,
+    /// Counts how often all connections were cut.
+    cuts: u32,
+}
+
+/// A proxy in front of one address, on a thread of its own, so that it outlives the runtime of a single test.
+pub struct Proxy {
+    port: u16,
+    state: Arc<watch::Sender<State>>,
+}
+
+impl Proxy {
+    /// Listens at a free port of 127.0.0.1; nothing need listen at `target` yet.
+    pub fn start(target: &str) -> Self {
+        let target: SocketAddr = target.parse().expect("an address of our own making");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        listener.set_nonblocking(true).expect("a socket can be asynchronous");
+        let state = Arc::new(watch::Sender::new(State::default()));
+        let seen = Arc::clone(&state);
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(serve(listener, target, &seen));
+        });
+        Self { port, state }
+    }
+
+    /// The port that it listens at.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Makes the weather, for connections that are open too.
+    pub fn weather(&self, weather: Weather) {
+        self.state.send_modify(|state| state.weather = weather);
+    }
+
+    /// Ends all connections; new ones are welcome.
+    pub fn cut(&self) {
+        self.state.send_modify(|state| state.cuts += 1);
+    }
+}
+
+async fn serve(listener: std::net::TcpListener, target: SocketAddr, state: &watch::Sender<State>) {
+    let listener = TcpListener::from_std(listener).expect("a socket of this runtime");
+    loop {
+        // A client that has gone before it was accepted is nobody's trouble.
+        let Ok((client, _)) = listener.accept().await else { continue };
+        if !state.borrow().weather.closed {
+            tokio::spawn(connection(client, target, state.subscribe()));
+        }
+    }
+}
+
+/// Forwards both ways until one side closes or the line is cut.
+async fn connection(client: TcpStream, target: SocketAddr, mut state: watch::Receiver<State>) {
+    let cuts = state.borrow().cuts;
+    let Ok(server) = TcpStream::connect(target).await else { return };
+    // The proxy delays what it is told to, and nothing else.
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        () = forward(from_client, to_server, state.clone(), false) => {}
+        () = forward(from_server, to_client, state.clone(), true) => {}
+        _ = state.wait_for(|state| state.cuts != cuts) => {}
+    }
+}
+
+async fn forward(mut from: OwnedReadHalf, to: OwnedWriteHalf, state: watch::Receiver<State>, to_client: bool) {
+    let (sender, receiver) = mpsc::channel(UNDER_WAY);
+    let read = async {
+        let mut buffer = vec![0; BUFFER];
+        while let Ok(length @ 1..) = from.read(&mut buffer).await {
+            let due = Instant::now() + state.borrow().weather.delay;
+            if sender.send((due, buffer[..length].to_vec())).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = read => {}
+        () = write(to, receiver, state.clone(), to_client) => {}
+    }
+}
+
+async fn write(
+    mut to: OwnedWriteHalf,
+    mut receiver: mpsc::Receiver<(Instant, Vec<u8>)>,
+    mut state: watch::Receiver<State>,
+    to_client: bool,
+) {
+    let mut written = 0;
+    while let Some((due, mut bytes)) = receiver.recv().await {
+        tokio::time::sleep_until(due).await;
+        let Ok(weather) = state.wait_for(|state| !state.weather.silent).await.map(|state| state.weather) else {
+            return;
+        };
+        if to_client {
+            if let Some(text) = weather.corrupt_after {
+                corrupt(&mut bytes, text);
+            }
+            if weather.cut_after > 0 && written + bytes.len() > weather.cut_after {
+                bytes.truncate(weather.cut_after.saturating_sub(written));
+                let _ = to.write_all(&bytes).await;
+                return;
+            }
+        }
+        if weather.bytes_per_second > 0 {
+            let milliseconds = bytes.len() as u64 * 1000 / u64::from(weather.bytes_per_second);
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        }
+        if to.write_all(&bytes).await.is_err() {
+            return;
+        }
+        written += bytes.len();
+    }
+}
+
+/// Changes the byte after the text, where both are in the buffer.
+fn corrupt(bytes: &mut [u8], text: &[u8]) {
+    let place = bytes.windows(text.len()).position(|window| window == text);
+    if let Some(byte) = place.and_then(|place| bytes.get_mut(place + text.len())) {
+        *byte ^= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::{Proxy, Weather};
+    use std::time::{Duration, Instant};
+
+    async fn echo() -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Proxy::start(&listener.local_addr().unwrap().to_string());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut from, mut to) = stream.split();
+                    tokio::io::copy(&mut from, &mut to).await
+                });
+            }
+        });
+        proxy
+    }
+
+    async fn ask(stream: &mut TcpStream, text: &str) -> std::io::Result<String> {
+        stream.write_all(text.as_bytes()).await?;
+        let mut answer = vec![0; text.len()];
+        stream.read_exact(&mut answer).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    #[tokio::test]
+    async fn the_weather_holds_for_open_connections_and_new_ones() {
+        let proxy = echo().await;
+        let connect = || TcpStream::connect(("127.0.0.1", proxy.port()));
+        let mut stream = connect().await.unwrap();
+        assert_eq!(ask(&mut stream, "fair").await.unwrap(), "fair");
+
+        proxy.weather(Weather { delay: Duration::from_millis(50), ..Weather::default() });
+        let start = Instant::now();
+        assert_eq!(ask(&mut stream, "slow").await.unwrap(), "slow");
+        assert!(start.elapsed() >= Duration::from_millis(100), "there and back");
+
+        proxy.weather(Weather { corrupt_after: Some(b"key"), ..Weather::default() });
+        assert_eq!(ask(&mut stream, "key0").await.unwrap(), "key1");
+
+        proxy.weather(Weather { silent: true, ..Weather::default() });
+        let silent = tokio::time::timeout(Duration::from_millis(100), ask(&mut stream, "hello")).await;
+        assert!(silent.is_err(), "nothing arrives: {silent:?}");
+
+        proxy.cut();
+        assert!(ask(&mut stream, "cut").await.is_err());
+        proxy.weather(Weather { cut_after: 3, ..Weather::default() });
+        let mut stream = connect().await.unwrap();
+        assert_eq!(ask(&mut stream, "abc").await.unwrap(), "abc");
+        assert!(ask(&mut stream, "d").await.is_err());
+        proxy.weather(Weather { closed: true, ..Weather::default() });
+        assert!(ask(&mut connect().await.unwrap(), "closed").await.is_err());
+    }
+}

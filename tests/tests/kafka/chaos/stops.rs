@@ -1,0 +1,130 @@
+//! How a service ends, whatever is under way.
+
+use std::time::{Duration, Instant};
+
+use order_tests::{Broker, Deployment, Kafka, NewRecord, PATIENCE, Service, events::event_with_id, eventually};
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer as _},
+};
+use serde_json::{Value, json};
+
+/// An event of a ledger, as the scripted domain takes it.
+pub(super) fn entry(ledger: &str, number: u32, script: Value) -> NewRecord {
+    let data = json!({"ledgerId": ledger, "entry": number, "script": script});
+    NewRecord::json(ledger, &event_with_id(&format!("{ledger}-{number}"), "EntryRecorded", &data))
+}
+
+/// What was applied to a ledger, by the read model; nothing where it does not exist.
+pub(super) async fn applied(service: &Service, ledger: &str) -> Vec<u64> {
+    let answer = service.ask(&format!("/ledgers/{ledger}")).await;
+    let entries = answer.body["applied"].as_array().cloned().unwrap_or_default();
+    entries.iter().filter_map(Value::as_u64).collect()
+}
+
+/// Waits until the ledger holds exactly that.
+pub(super) async fn holds(service: &Service, ledger: &str, entries: &[u64]) {
+    eventually(&format!("{ledger} holds {entries:?}"), PATIENCE, async || applied(service, ledger).await == entries)
+        .await;
+}
+
+async fn in_flight(deployment: &Deployment, service: &Service, records: Vec<NewRecord>) {
+    let before = service.stat("consumed").await;
+    let count = records.len() as u64;
+    deployment.events().produce(records).await;
+    eventually("they are under way", PATIENCE, async || service.stat("consumed").await >= before + count).await;
+}
+
+#[tokio::test]
+async fn an_idle_service_stops_at_once() {
+    let Some(broker) = super::kafka().await else { return };
+    let deployment = Deployment::of_scripts(&broker, 2).await;
+    let service = deployment.start_ready().await;
+    let start = Instant::now();
+    assert!(service.terminate().await.success());
+    assert!(start.elapsed() < Duration::from_secs(3), "it took {:?}", start.elapsed());
+}
+
+/// One event is slow, one waits for its next attempt, one is dead: the stop waits for no back-off, and nothing is lost.
+#[tokio::test]
+async fn a_stop_with_everything_under_way_is_clean() {
+    let Some(broker) = super::kafka().await else { return };
+    let deployment = Deployment::of_scripts(&broker, 2).await;
+    let service = deployment.start_ready().await;
+    let scripts = [json!({"wait": 3000}), json!({"fail": 8}), json!("refuse")];
+    let records = (1..).zip(scripts).map(|(number, script)| entry(&format!("ledger-{number}"), 1, script));
+    in_flight(&deployment, &service, records.collect()).await;
+    assert!(service.terminate().await.success(), "the exit is clean");
+    let service = deployment.start_ready().await;
+    holds(&service, "ledger-1", &[1]).await;
+    holds(&service, "ledger-2", &[1]).await;
+    eventually("the dead letter has left", PATIENCE, async || deployment.dead_letters().read().len() == 1).await;
+    assert!(service.terminate().await.success());
+    assert_eq!(deployment.events().lag(deployment.group()), 0);
+}
+
+/// Who does not say that it leaves holds up the next member for a whole session.
+#[tokio::test]
+async fn a_stop_leaves_the_group_at_once() {
+    let Some(broker) = super::kafka().await else { return };
+    let deployment = Deployment::of_scripts(&broker, 2).await;
+    let service = deployment.start_ready().await;
+    in_flight(&deployment, &service, (1..10).map(|number| entry("ledger", number, json!("apply"))).collect()).await;
+    assert!(service.terminate().await.success());
+    let client: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", broker.address()).create().expect("a client");
+    let groups = client.fetch_group_list(Some(deployment.group()), PATIENCE).expect("the broker answers");
+    assert_eq!(groups.groups().iter().map(|group| group.members().len()).sum::<usize>(), 0, "no member is left");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let Some(broker) = super::kafka().await else { return };
+    let deployment = Deployment::of_scripts(&broker, 2).await;
+    let mut service = deployment.start_ready().await;
+    // A thread that is blocked cannot be asked to stop.
+    in_flight(&deployment, &service, vec![entry("ledger", 1, json!({"block": 9000}))]).await;
+    service.ask_to_stop();
+    eventually("it is stopping", PATIENCE, async || service.log().contains("SIGTERM")).await;
+    service.ask_to_stop();
+    let start = Instant::now();
+    let status = service.wait_ended(Duration::from_secs(5)).await;
+    assert!(!status.success(), "an exit in the middle of work is not clean");
+    assert!(start.elapsed() < Duration::from_secs(2), "it took {:?}", start.elapsed());
+    let service = deployment.start_ready().await;
+    holds(&service, "ledger", &[1]).await;
+}
+
+#[tokio::test]
+async fn a_stop_while_the_broker_hangs_comes_to_an_end() {
+    let Some(kafka) = Kafka::fragile() else { return };
+    let _alone = kafka.alone().await;
+    let deployment = Deployment::of_scripts(&Broker::fragile(kafka), 2).await;
+    let mut service = deployment.start_ready().await;
+    let records = (1..100).map(|number| entry("ledger", number, json!("apply")));
+    in_flight(&deployment, &service, records.collect()).await;
+    kafka.control("pause").await;
+    service.ask_to_stop();
+    let status = service.wait_ended(Duration::from_secs(30)).await;
+    kafka.control("cont").await;
+    assert!(status.code().is_some(), "it ends by itself, not by a signal: {status}");
+    let service = deployment.start_ready().await;
+    holds(&service, "ledger", &(1..100).collect::<Vec<_>>()).await;
+}
+
+/// A processor that blocks its thread, the only one, for longer than a session: heartbeats and HTTP have their own.
+#[tokio::test]
+async fn a_blocked_thread_costs_neither_the_group_nor_http() {
+    let Some(broker) = super::kafka().await else { return };
+    let deployment = Deployment::of_scripts(&broker, 2).await.with("APP_WORKERS", "1");
+    let service = deployment.start_ready().await;
+    deployment.events().produce([entry("ledger", 1, json!({"block": 8000}))]).await;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(9) {
+        service.get("/stats").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    holds(&service, "ledger", &[1]).await;
+    assert!(!service.log().contains("session"), "the group has kept it: {}", service.log());
+    assert!(service.terminate().await.success());
+}
