@@ -146,8 +146,8 @@ impl Service {
     }
 
     /// The id of its process.
-    pub fn process_id(&self) -> u32 {
-        self.process.id()
+    pub fn process_id(&self) -> i32 {
+        i32::try_from(self.process.id()).expect("a process id is a positive number")
     }
 
     /// The most memory that it has had so far, in KiB.
