@@ -13,7 +13,7 @@ use std::{
 use foldhash::fast::RandomState;
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     Engine,
@@ -31,8 +31,11 @@ use crate::{
     store::{Load, StoreError, WaitingRow, WaitingState},
 };
 
-/// How long a batch waits for processors that have not finished.
+/// How long a batch waits for processors that have not finished: what finishes by then needs no row of its own in the store.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// The same where others wait too: events that are done and want to be committed, or records that have come since. A key
+/// that hangs costs its neighbours no more than this.
+const NEIGHBOURLY_PATIENCE: Duration = Duration::from_millis(5);
 /// After so many events other tasks of the thread get their turn.
 const EVENTS_A_TURN: usize = 256;
 
@@ -107,6 +110,8 @@ pub(crate) struct Batch<'a> {
     pub(super) partition: &'a Partition,
     waiting: &'a Waiting,
     running: &'a mut Running,
+    /// Tells of records that have come.
+    arrivals: &'a Notify,
     lanes: HashMap<Lane, LaneState, RandomState>,
     /// Attempts of this batch that are under way.
     in_flight: usize,
@@ -116,9 +121,15 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(partition: &'a Partition, waiting: &'a Waiting, running: &'a mut Running) -> Self {
+    pub(crate) fn new(
+        partition: &'a Partition,
+        waiting: &'a Waiting,
+        running: &'a mut Running,
+        arrivals: &'a Notify,
+    ) -> Self {
         let now = partition.engine.clock.now();
-        Self { partition, waiting, running, lanes: HashMap::default(), in_flight: 0, effects: Effects::default(), now }
+        let (lanes, effects) = Default::default();
+        Self { partition, waiting, running, arrivals, lanes, in_flight: 0, effects, now }
     }
 
     /// Handles everything of the plan; of a lane that is due only the first event where `single` is set.
@@ -325,13 +336,23 @@ impl<'a> Batch<'a> {
 
     /// Waits for the attempts of this batch, but not longer than a batch may take.
     async fn finish_what_runs(&mut self) -> Result<(), StoreError> {
-        let deadline = Instant::now() + PATIENCE;
+        let mut deadline = Instant::now() + PATIENCE;
         let partition = self.partition;
+        let (mut have_come, mut others_wait) = (false, false);
         while self.in_flight > 0 {
+            if !others_wait && (have_come || !self.effects.is_empty()) {
+                others_wait = true;
+                deadline = deadline.min(Instant::now() + NEIGHBOURLY_PATIENCE);
+            }
             tokio::select! {
                 biased;
                 Some(finished) = self.running.next() => self.conclude_loaded(finished).await?,
                 () = partition.unit.asked() => self.load_wanted().await?,
+                () = self.arrivals.notified(), if !have_come => {
+                    have_come = true;
+                    // It is the owner who is to be told.
+                    self.arrivals.notify_one();
+                }
                 () = tokio::time::sleep_until(deadline) => break,
             }
         }

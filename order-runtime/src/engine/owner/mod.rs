@@ -196,7 +196,7 @@ impl Owner {
             Err(error) => return self.store_failed(&error).await,
         };
         self.partition.status.begin_work();
-        let batch = Batch::new(&self.partition, &self.waiting, &mut self.running);
+        let batch = Batch::new(&self.partition, &self.waiting, &mut self.running, &self.ready);
         let result = match blame {
             Some(blame) => batch.refuse(plan, &blame).await,
             None => batch.run(plan, self.single.is_some()).await,

@@ -123,7 +123,7 @@ impl Owner {
         let blame = blame(&row);
         let plan = Plan { due: vec![lane], ..Plan::default() };
         let taken = Taken { records: 0, to: self.position };
-        match Batch::new(&self.partition, &self.waiting, &mut self.running).refuse(plan, &blame).await {
+        match Batch::new(&self.partition, &self.waiting, &mut self.running, &self.ready).refuse(plan, &blame).await {
             Ok(effects) => self.commit(effects, taken, 1).await,
             Err(error) => self.store_failed(&error).await,
         }
