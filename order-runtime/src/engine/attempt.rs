@@ -130,10 +130,19 @@ pub(crate) fn drive(
     delivery: Delivery,
 ) -> BoxFuture<'static, Finished> {
     Box::pin(async move {
-        let end = match tokio::time::timeout(timeout, AssertUnwindSafe(future).catch_unwind()).await {
-            Ok(Ok(outcome)) => End::Returned(outcome),
-            Ok(Err(panic)) => End::Panicked(message(&*panic)),
-            Err(_elapsed) => End::TimedOut(timeout),
+        let mut future = AssertUnwindSafe(future).catch_unwind();
+        let mut left = timeout;
+        let end = loop {
+            match tokio::time::timeout(left, &mut future).await {
+                Ok(Ok(outcome)) => break End::Returned(outcome),
+                Ok(Err(panic)) => break End::Panicked(message(&*panic)),
+                Err(_elapsed) => {}
+            }
+            // A store that is slow is not the processor's fault: the time of its look-ups is given back.
+            left = delivery.changes().take_lookup_time();
+            if left.is_zero() {
+                break End::TimedOut(timeout);
+            }
         };
         Finished { lane, ended: Ended { item, processor, delivery, end } }
     })

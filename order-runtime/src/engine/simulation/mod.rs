@@ -33,6 +33,11 @@ use self::{
 /// Seeds of a run where nobody says how many.
 const SEEDS: u64 = 400;
 
+/// Seeds that have found something, played each time.
+///
+/// 4150: look-ups in a slow store counted as a processor's time, so that its time-outs made a dead letter of a good event.
+const FOUND: [u64; 1] = [4150];
+
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
@@ -74,7 +79,8 @@ fn shrunk(mut scenario: Scenario, mut wrong: String) -> (Scenario, String) {
 fn no_schedule_loses_doubles_or_reorders() {
     let one = number("SIMULATION_SEED");
     let seeds = one.map_or(0..number("SIMULATION_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
-    match search(seeds, None) {
+    let found = FOUND.into_iter().filter(|_| one.is_none());
+    match search(found.chain(seeds), None) {
         Ok((played, report)) => println!("{played} schedules: {report:?}"),
         Err((scenario, wrong)) => panic!("SIMULATION_SEED={} fails: {wrong}\nshrunk to {scenario:?}", scenario.seed),
     }
