@@ -15,7 +15,7 @@ use order_tests::{
     Broker, Kafka, Postgres,
     chaos::{
         Recipe, Report,
-        rounds::{self, Kills, Shape},
+        rounds::{self, Kills, Latency, Shape, Trouble},
     },
 };
 
@@ -61,9 +61,11 @@ enum Round {
     Store,
     /// Instances come, go and sleep.
     Members,
+    /// What a key that fails or hangs costs the others: measured, nothing is accounted for.
+    Neighbours,
 }
 
-const ROUNDS: [(Round, Store); 8] = [
+const ROUNDS: [(Round, Store); 9] = [
     (Round::Kills, Store::Sqlite),
     (Round::Kills, Store::Postgres),
     (Round::Broker, Store::Sqlite),
@@ -72,6 +74,7 @@ const ROUNDS: [(Round, Store); 8] = [
     (Round::Store, Store::Sqlite),
     (Round::Store, Store::Postgres),
     (Round::Members, Store::Postgres),
+    (Round::Neighbours, Store::Sqlite),
 ];
 
 /// Records per second while events come.
@@ -148,6 +151,10 @@ async fn play(arguments: &Arguments, round: Round, store: Store, seed: u64) -> V
                 }
             }
         }
+        (Round::Neighbours, _) => {
+            measure(&kafka).await;
+            Vec::new()
+        }
         (Round::Members, _) => {
             let Some(server) = Postgres::server() else { return Vec::new() };
             let broker = kafka.with_postgres(server);
@@ -176,5 +183,16 @@ async fn play(arguments: &Arguments, round: Round, store: Store, seed: u64) -> V
                 Vec::new()
             }
         },
+    }
+}
+
+/// Three times in turn, since single figures are noise.
+async fn measure(kafka: &Broker) {
+    const RATE: u32 = 2_000;
+    for _ in 0..3 {
+        for trouble in [Trouble::None, Trouble::Errs, Trouble::Hangs] {
+            let Latency { p50, p99, max } = rounds::neighbours(kafka, trouble, RATE, Duration::from_secs(10)).await;
+            eprintln!("{RATE} events a second beside {trouble:?}: p50 {p50:.1?}, p99 {p99:.1?}, max {max:.1?}");
+        }
     }
 }

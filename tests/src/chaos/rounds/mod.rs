@@ -4,12 +4,14 @@ mod kafka;
 mod kills;
 mod line;
 mod members;
+mod neighbours;
 mod store;
 
 pub use kafka::broker_dies;
 pub use kills::{Kills, kills};
 pub use line::{bad_line_to_kafka, bad_line_to_postgres, flipped_bytes};
 pub use members::{members_come_and_go, sleeper};
+pub use neighbours::{Latency, Trouble, neighbours};
 pub use store::{disk_full, postgres_dies};
 
 use super::{Recipe, Run};
