@@ -86,6 +86,8 @@ pub(crate) struct Owner {
     controls: mpsc::UnboundedReceiver<Control>,
     ready: Arc<Notify>,
     failures: u32,
+    /// Conflicts since the last commit.
+    conflicts: u32,
     told: Told,
     /// The partition's topic is gone: nothing is to be told to Kafka.
     gone: bool,
@@ -122,6 +124,7 @@ impl Owner {
             controls,
             ready,
             failures: 0,
+            conflicts: 0,
             told: Told::default(),
             gone: false,
         }
@@ -291,6 +294,9 @@ impl Owner {
             }
             Ok(Committed::Conflict) => {
                 self.limit = (events / 2).max(1);
+                self.conflicts += 1;
+                // Two writers of the same rows soon miss each other; what goes on must not become a loop without rest.
+                tokio::time::sleep(Duration::from_millis(1 << self.conflicts.min(10)) - Duration::from_millis(2)).await;
                 self.reload().await;
             }
             Ok(Committed::Refused(message)) => self.data_refused(message, events).await,
@@ -301,6 +307,7 @@ impl Owner {
     /// The batch is in the store: what is known of the partition follows.
     async fn applied(&mut self, effects: Effects, taken: &Taken, revision: i64) {
         self.failures = 0;
+        self.conflicts = 0;
         self.has_committed = true;
         self.position = taken.to;
         self.revision = revision;
