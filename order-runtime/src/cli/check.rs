@@ -45,7 +45,7 @@ pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
     let kafka = &context.config.kafka;
     match kafka::check(kafka) {
         Ok(()) => {
-            findings.extend(super::block_on(async { Ok(check_broker(kafka, context.config.store_retention).await) })?)
+            findings.extend(super::block_on(async { Ok(check_broker(kafka, context.config.store_retention).await) })?);
         }
         Err(errors) => findings.extend(errors.into_iter().map(|error| Finding::of("Kafka properties", Err(error)))),
     }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tracing::{error, info, warn};
 
 use super::dead_letter;
@@ -29,6 +29,8 @@ const BYTES: usize = 8 * 1024 * 1024;
 const STEP: usize = 16;
 /// How often a relay looks for rows that other instances have written.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How often records are tried again that were too large for their topic: its limit may have been raised.
+const TOO_LARGE_AGAIN: Duration = Duration::from_secs(10);
 /// The outbox may hold this many rows that the broker does not take before partitions pause.
 pub(crate) const BACKLOG_LIMIT: u64 = 10_000;
 /// The same in bytes: of the largest records, the store's disk would take few.
@@ -98,17 +100,24 @@ impl OutboxState {
 /// Publishes until it is dropped.
 pub(crate) async fn relay(store: Arc<dyn Store>, publisher: Arc<dyn Publisher>, outbox: Arc<OutboxState>) {
     let mut pace = Pace::default();
-    let mut unpublishable = BTreeSet::new();
+    let mut kept = Kept::default();
     loop {
-        match publish_all(&*store, &*publisher, &outbox, &mut unpublishable).await {
+        match publish_all(&*store, &*publisher, &outbox, &mut kept).await {
             Ok(()) => {
+                outbox.unpublishable.store(kept.rows.len() as u64, Ordering::Relaxed);
                 if outbox.stuck.swap(false, Ordering::Relaxed) {
                     info!("the outbox is published again");
                 }
                 pace = Pace::default();
                 // What a former run of the process left behind is found by the first round; later rows are announced,
                 // but not those that another instance has written.
-                let again = if store.shared() { LOOK_AGAIN } else { Duration::MAX };
+                let again = if store.shared() {
+                    LOOK_AGAIN
+                } else if kept.rows.is_empty() {
+                    Duration::MAX
+                } else {
+                    TOO_LARGE_AGAIN
+                };
                 let _ = tokio::time::timeout(again, outbox.wake.notified()).await;
             }
             Err(problem) => {
@@ -117,6 +126,38 @@ pub(crate) async fn relay(store: Arc<dyn Store>, publisher: Arc<dyn Publisher>, 
                 }
                 tokio::time::sleep(pace.next()).await;
             }
+        }
+    }
+}
+
+/// Rows that are too large for their topic.
+#[derive(Debug, Default)]
+struct Kept {
+    rows: BTreeSet<i64>,
+    /// Those that the log has told of.
+    told: BTreeSet<i64>,
+    /// When they are tried again.
+    again: Option<Instant>,
+}
+
+impl Kept {
+    /// Lets all be tried again when it is time.
+    fn forget_in_time(&mut self) {
+        if self.again.is_some_and(|again| again <= Instant::now()) {
+            self.rows.clear();
+            self.again = None;
+        }
+    }
+
+    fn keep(&mut self, row: i64, topic: &str) {
+        self.rows.insert(row);
+        self.again.get_or_insert_with(|| Instant::now() + TOO_LARGE_AGAIN);
+        if self.told.insert(row) {
+            error!(
+                row,
+                topic,
+                "a record is too large for its topic and stays in the store; raise the topic's max.message.bytes"
+            );
         }
     }
 }
@@ -135,8 +176,9 @@ async fn publish_all(
     store: &dyn Store,
     publisher: &dyn Publisher,
     outbox: &OutboxState,
-    unpublishable: &mut BTreeSet<i64>,
+    kept: &mut Kept,
 ) -> Result<(), Problem> {
+    kept.forget_in_time();
     let mut after = 0;
     loop {
         let mut rows = match next_rows(store, after).await? {
@@ -147,11 +189,11 @@ async fn publish_all(
             }
         };
         let Some(last) = rows.last() else {
-            outbox.counted(unpublishable.len() as u64);
+            outbox.counted(kept.rows.len() as u64);
             return Ok(());
         };
         let last = last.id;
-        rows.retain(|row| !unpublishable.contains(&row.id));
+        rows.retain(|row| !kept.rows.contains(&row.id));
         let results = publisher.publish(rows.iter().map(|row| row.record.clone()).collect()).await;
         let mut acknowledged = Vec::with_capacity(rows.len());
         let mut bytes = 0;
@@ -164,15 +206,7 @@ async fn publish_all(
                 }
                 Err(PublishError::TooLarge { .. }) => match publish_shrunk(publisher, row).await {
                     Ok(()) => acknowledged.push(row.id),
-                    Err(PublishError::TooLarge { topic }) => {
-                        error!(
-                            row = row.id,
-                            topic,
-                            "a dead letter is too large for its topic and stays in the store; raise the topic's max.message.bytes and restart"
-                        );
-                        unpublishable.insert(row.id);
-                        outbox.unpublishable.store(unpublishable.len() as u64, Ordering::Relaxed);
-                    }
+                    Err(PublishError::TooLarge { topic }) => kept.keep(row.id, &topic),
                     Err(error) => problem = problem.or(Some(error)),
                 },
                 Err(error) => problem = problem.or(Some(error)),

@@ -233,7 +233,7 @@ async fn a_dead_letter_topic_that_is_not_there_is_waited_for() {
     assert_eq!(service.get("/orders/order-1").await["version"], 1, "who comes after it goes on");
     until("it is told", PATIENCE, async || {
         let answer = service.ask("/health/ready").await;
-        let told = answer.status == 503 && answer.body.to_string().contains("dead-letter topic");
+        let told = answer.status == 503 && answer.body.to_string().contains("does not take dead letters");
         if told { Ok(()) } else { Err(answer.body.to_string()) }
     })
     .await;

@@ -296,7 +296,7 @@ impl Owner {
                 self.limit = (events / 2).max(1);
                 self.conflicts += 1;
                 // Two writers of the same rows soon miss each other; what goes on must not become a loop without rest.
-                tokio::time::sleep(Duration::from_millis(1 << self.conflicts.min(10)) - Duration::from_millis(2)).await;
+                tokio::time::sleep(Duration::from_millis((1 << self.conflicts.min(10)) - 2)).await;
                 self.reload().await;
             }
             Ok(Committed::Refused(message)) => self.data_refused(message, events).await,

@@ -109,10 +109,9 @@ async fn act(delivery: Delivery) -> Outcome {
         }
     }
     match then {
-        "emit_and_reject" => failed(Class::DeadLetter),
         "fail_once" if event.attempt() == 1 => failed(Class::Retry),
         "retry" => failed(Class::Retry),
-        "reject" => failed(Class::DeadLetter),
+        "reject" | "emit_and_reject" => failed(Class::DeadLetter),
         "reject_if_new" if is_new => failed(Class::DeadLetter),
         "skip" => failed(Class::Skip),
         "park" => failed(Class::ParkKey),
