@@ -26,8 +26,8 @@ const LARGEST: usize = 1_000_000;
 /// # fn main() {}
 /// use order_runtime::prelude::*;
 ///
-/// #[event_processor("ThingPaid")]
-/// pub async fn EventProcessor_ThingPaid(event: Event<Value>, events: Emitter) -> Result<(), Failed> {
+/// #[event_processor("ThingDone")]
+/// pub async fn EventProcessor_ThingDone(event: Event<Value>, events: Emitter) -> Result<(), Failed> {
 ///     let thing = event.data["thingId"].as_str().unwrap_or_default();
 ///     events.emit("ThingConfirmed", thing, &event.data)?;
 ///     Ok(())

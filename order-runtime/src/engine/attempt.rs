@@ -139,7 +139,7 @@ pub(crate) fn drive(
                 Err(_elapsed) => {}
             }
             // A store that is slow is not the processor's fault: the time of its look-ups is given back.
-            left = delivery.changes().take_lookup_time();
+            left = delivery.changes().lookups.take();
             if left.is_zero() {
                 break End::TimedOut(timeout);
             }

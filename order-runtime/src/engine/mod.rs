@@ -8,6 +8,7 @@
 //! | `attempt` | how is a processor called, awaited, and survived? |
 //! | `settle` | what becomes of an event after an attempt? |
 //! | `unit_of_work` | what do processors see and change before a commit? |
+//! | `lookups` | how long has an event waited for the store? |
 //! | `waiting`, [`release`] | which keys wait, until when, and how does an operator release them? |
 //! | `retry` | when is a failed event tried again? |
 //! | `breaker` | what if most events of a processor fail alike? |
@@ -29,6 +30,7 @@ pub mod dead_letter;
 mod effects;
 mod gone;
 pub mod identity;
+mod lookups;
 pub mod observe;
 mod owner;
 mod relay;

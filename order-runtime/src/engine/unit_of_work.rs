@@ -11,14 +11,14 @@ use std::{
     future::poll_fn,
     hash::Hash,
     task::{Poll, Waker},
-    time::Duration,
 };
 
 use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
+use super::lookups::Lookups;
 use crate::{
     broker::OutgoingRecord,
     dispatch::{Delivery, Injectable},
@@ -52,14 +52,14 @@ impl<T: Entity> WorkingSet<T> {
             match found {
                 Some((version, value)) => {
                     if waited {
-                        self.delivery.changes().end_lookup();
+                        self.delivery.changes().lookups.end();
                     }
                     self.delivery.changes().with(|changes: &mut Changed<T>| changes.reads.push((id.clone(), version)));
                     Poll::Ready(value)
                 }
                 None => {
                     waited = true;
-                    self.delivery.changes().begin_lookup();
+                    self.delivery.changes().lookups.begin();
                     self.delivery.unit().wait_for_load(context.waker());
                     Poll::Pending
                 }
@@ -91,16 +91,8 @@ impl<T: Entity> fmt::Debug for WorkingSet<T> {
 pub(crate) struct EventChanges {
     types: Mutex<Vec<(TypeId, Box<dyn AnyChanged>)>>,
     emitted: Mutex<Vec<OutgoingRecord>>,
-    lookups: Mutex<Lookups>,
-}
-
-/// How long an event has waited for rows to be loaded.
-#[derive(Default)]
-struct Lookups {
-    /// Since when it waits now.
-    since: Option<Instant>,
-    /// Earlier waits.
-    total: Duration,
+    /// How long it has waited for rows.
+    pub(crate) lookups: Lookups,
 }
 
 impl EventChanges {
@@ -115,25 +107,6 @@ impl EventChanges {
     /// What the event has emitted, once it has succeeded.
     pub(crate) fn take_emitted(&self) -> Vec<OutgoingRecord> {
         std::mem::take(&mut *self.emitted.lock())
-    }
-
-    fn begin_lookup(&self) {
-        self.lookups.lock().since.get_or_insert_with(Instant::now);
-    }
-
-    fn end_lookup(&self) {
-        let mut lookups = self.lookups.lock();
-        if let Some(since) = lookups.since.take() {
-            lookups.total += since.elapsed();
-        }
-    }
-
-    /// How long the event has waited for rows since this was last asked.
-    pub(crate) fn take_lookup_time(&self) -> Duration {
-        let mut lookups = self.lookups.lock();
-        let now = Instant::now();
-        let current = lookups.since.as_mut().map(|since| now.duration_since(std::mem::replace(since, now)));
-        std::mem::take(&mut lookups.total) + current.unwrap_or_default()
     }
 
     fn with<T: Entity, R>(&self, work: impl FnOnce(&mut Changed<T>) -> R) -> R {
