@@ -80,7 +80,7 @@ mod tests {
         assert!(!gone(id("now", "eu-2", 9)), "another member may have it");
         assert!(gone(id("now", "things", 7)), "made anew");
         assert!(gone(id("earlier", "things", 1)), "of another cluster");
-        assert!(gone(id("now", "invoices", 3)), "no longer configured");
+        assert!(gone(id("now", "others", 3)), "no longer configured");
         assert!(!is_gone(&id("earlier", "things", 1), &[], &topics), "nothing is known yet");
     }
 }
