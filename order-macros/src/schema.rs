@@ -152,6 +152,10 @@ fn register(item: &DeriveInput, kind: Kind, feature: &str) -> TokenStream {
                 fn decode(json: &str) -> ::core::result::Result<Self, __p::Invalid> {
                     __p::decode_data(json, &[#(#names),*])
                 }
+
+                fn decode_front(text: &str) -> ::core::option::Option<(Self, usize)> {
+                    __p::decode_front(text)
+                }
             }
         };
         (schema, quote! { __p::check::<#ident> })

@@ -1,6 +1,8 @@
 //! What `dispatcher!()` hands to [`run`](crate::run): the domain's name, its entities and its sample data.
 
-use crate::store::EntityType;
+use std::sync::Arc;
+
+use crate::{engine::observe::Operations, store::EntityType};
 
 /// A domain crate, linked and named.
 ///
@@ -20,6 +22,8 @@ pub struct Dispatcher {
     pub entities: Vec<EntityType>,
     /// Makes sample data for `publish --sample`; `None` where the domain has none.
     pub sample: Option<SampleFn>,
+    /// Called once when the service has started, with what it shows of itself; for programs that watch it from within.
+    pub on_start: Option<fn(Arc<dyn Operations>)>,
 }
 
 /// Makes the life of the `index`-th sample entity from random numbers: its events in order.

@@ -7,7 +7,10 @@ pub use schemars;
 pub use serde;
 
 pub use crate::{
-    dispatch::{Class, Contract, Delivery, Event, Failure, Handler, Injectable, Invalid, Outcome, Schema, decode_data},
+    dispatch::{
+        Class, Contract, Delivery, Event, Failure, Handler, Injectable, Invalid, Outcome, Schema, decode_data,
+        decode_front,
+    },
     registry::{
         ContractEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_PROCESSORS, ORDER_RUNTIME_SCHEMAS,
         ORDER_RUNTIME_USECASES, OnExhausted, Place, ProcessorEntry, RetryPolicy, SchemaEntry, UsecaseEntry,
@@ -16,7 +19,7 @@ pub use crate::{
 
 /// The event of a delivery, its type inferred from the processor that takes it.
 pub fn event<T: Schema>(delivery: &Delivery) -> Result<Event<T>, Outcome> {
-    delivery.event().map_err(Outcome::Invalid)
+    delivery.event()
 }
 
 /// An argument of a processor, its type inferred from the processor that takes it.

@@ -64,6 +64,7 @@ pub(crate) fn expand_over(source: Option<&Path>, tokens: TokenStream) -> TokenSt
                 manifest_dir: ::core::env!("CARGO_MANIFEST_DIR"),
                 entities: ::std::vec![#(::order_runtime::store::EntityType::of::<#entities>()),*],
                 sample: #sample,
+                on_start: ::core::option::Option::None,
             }
         }
 

@@ -3,18 +3,53 @@
 //! A batch crosses threads; a message does not. Key, payload and headers lie one after the other in one buffer and are
 //! borrowed from there, so a record costs no allocation of its own.
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, sync::Arc};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 /// Consecutive records of one partition, in offset order.
 #[derive(Default, Clone)]
 pub struct RecordBatch {
     bytes: Vec<u8>,
     records: Vec<Meta>,
+    /// Where its memory goes when it is dropped.
+    home: Option<Arc<Pool>>,
 }
 
-#[derive(Clone)]
+/// Memory of batches that are gone, for those to come: else the system would clear pages for each of them.
+#[derive(Debug, Default)]
+pub struct Pool(Mutex<Vec<(Vec<u8>, Vec<Meta>)>>);
+
+impl Pool {
+    /// The most batches whose memory is kept.
+    const BATCHES: usize = 32;
+    /// The most bytes that are kept of one batch: more is needed too seldom.
+    const BYTES: usize = 512 * 1024;
+
+    /// An empty batch whose memory comes back here.
+    pub fn batch(self: &Arc<Self>) -> RecordBatch {
+        let (bytes, records) = self.0.lock().pop().unwrap_or_default();
+        RecordBatch { bytes, records, home: Some(Arc::clone(self)) }
+    }
+}
+
+impl Drop for RecordBatch {
+    fn drop(&mut self) {
+        let Some(home) = self.home.take() else { return };
+        if self.bytes.capacity() > Pool::BYTES {
+            return;
+        }
+        let mut kept = home.0.lock();
+        if kept.len() < Pool::BATCHES {
+            self.bytes.clear();
+            self.records.clear();
+            kept.push((std::mem::take(&mut self.bytes), std::mem::take(&mut self.records)));
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
 struct Meta {
     offset: i64,
     /// Milliseconds since the epoch; `None` when the broker gave none.
@@ -89,6 +124,12 @@ impl RecordBatch {
         }
         *self = rest;
         front
+    }
+
+    /// Drops every record and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.records.clear();
     }
 
     /// The number of records.

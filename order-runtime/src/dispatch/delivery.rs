@@ -2,11 +2,11 @@
 
 use std::{any::TypeId, fmt, sync::Arc};
 
-use super::{Event, Invalid, Schema};
+use super::{Event, Outcome, Schema};
 use crate::{
     broker::{PartitionId, RecordBatch, RecordRef},
     engine::unit_of_work::{EventChanges, Unit},
-    envelope::Envelope,
+    envelope::{self, Envelope},
     registry::Registry,
 };
 
@@ -16,17 +16,24 @@ use crate::{
 #[derive(Clone)]
 pub struct Delivery(Arc<DeliveryParts>);
 
-/// What a delivery is made of.
-pub(crate) struct DeliveryParts {
+/// What all deliveries of a partition share, so that each of them counts one reference and not three.
+pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) partition: Arc<PartitionId>,
+    pub(crate) unit: Arc<Unit>,
+}
+
+/// What a delivery is made of.
+pub(crate) struct DeliveryParts {
+    pub(crate) shared: Arc<Shared>,
     pub(crate) records: Arc<RecordBatch>,
     pub(crate) index: usize,
     pub(crate) envelope: Envelope,
-    /// The id that the event has or is given.
-    pub(crate) event_id: Box<str>,
+    /// Whether the envelope was read as far as its data only, whose end is not known then.
+    pub(crate) is_open: bool,
+    /// The id that the event is given, where it has none.
+    pub(crate) given_id: Option<Box<str>>,
     pub(crate) attempt: u32,
-    pub(crate) unit: Arc<Unit>,
     pub(crate) changes: EventChanges,
 }
 
@@ -42,7 +49,7 @@ impl Delivery {
     }
 
     pub(crate) fn partition(&self) -> &PartitionId {
-        &self.0.partition
+        &self.0.shared.partition
     }
 
     pub(crate) fn envelope(&self) -> &Envelope {
@@ -50,11 +57,19 @@ impl Delivery {
     }
 
     pub(crate) fn event_id(&self) -> &str {
-        &self.0.event_id
+        match (&self.0.given_id, &self.0.envelope.id) {
+            (Some(given), _) => given,
+            (None, Some(own)) => own.of(self.payload()),
+            (None, None) => "",
+        }
     }
 
     pub(crate) fn event_name(&self) -> &str {
-        self.0.envelope.name.of(self.record().payload.unwrap_or_default())
+        self.0.envelope.name.of(self.payload())
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.record().payload.unwrap_or_default()
     }
 
     pub(crate) fn attempt(&self) -> u32 {
@@ -62,7 +77,7 @@ impl Delivery {
     }
 
     pub(crate) fn unit(&self) -> &Arc<Unit> {
-        &self.0.unit
+        &self.0.shared.unit
     }
 
     pub(crate) fn changes(&self) -> &EventChanges {
@@ -72,10 +87,16 @@ impl Delivery {
     /// Decodes and validates the event's data.
     ///
     /// # Errors
-    /// [`Invalid`] names each violation by its JSON path.
-    pub fn event<T: Schema>(&self) -> Result<Event<T>, Invalid> {
-        let data = self.0.envelope.data(self.record().payload.unwrap_or_default());
-        Ok(Event::new(T::decode(data)?, self.clone()))
+    /// The outcome where that cannot be done: [`Outcome::Invalid`] names each violation by its JSON path.
+    pub fn event<T: Schema>(&self) -> Result<Event<T>, Outcome> {
+        let data = self.0.envelope.data(self.payload());
+        let decoded = if self.0.is_open {
+            let front = T::decode_front(data).filter(|(_, length)| data.get(*length..).is_some_and(envelope::is_all));
+            front.map(|(decoded, _)| decoded).ok_or(Outcome::Unread)
+        } else {
+            T::decode(data).map_err(Outcome::Invalid)
+        };
+        Ok(Event::new(decoded?, self.clone()))
     }
 
     /// Builds the contract that configuration chose for an interface.
@@ -84,7 +105,7 @@ impl Delivery {
     /// When there is none. The start-up checks refuse a use case whose interface has no contract, so a panic here means that
     /// a service was made past the registry; the engine treats it like any panic of a processor.
     pub fn contract<I: ?Sized + 'static>(&self) -> Box<I> {
-        let build = self.0.registry.contract(TypeId::of::<I>());
+        let build = self.0.shared.registry.contract(TypeId::of::<I>());
         match build.and_then(|entry| entry.build.downcast_ref::<fn(&Delivery) -> Box<I>>()) {
             Some(build) => build(self),
             None => panic!("no contract is registered for the interface {}", std::any::type_name::<I>()),
@@ -95,7 +116,7 @@ impl Delivery {
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
-            .field("partition", &self.0.partition)
+            .field("partition", &self.0.shared.partition)
             .field("offset", &self.record().offset)
             .field("event", &self.event_name())
             .field("attempt", &self.0.attempt)

@@ -9,11 +9,11 @@ mod schema;
 use std::{borrow::Cow, future::Future, pin::Pin};
 
 pub use delivery::Delivery;
-pub(crate) use delivery::DeliveryParts;
+pub(crate) use delivery::{DeliveryParts, Shared};
 pub use emit::{EmitError, Emitter};
 pub use event::Event;
 pub use failure::{Class, Failed, Failure};
-pub use schema::{Invalid, Schema, Violation, decode_data};
+pub use schema::{Invalid, Schema, Violation, decode_data, decode_front};
 
 /// What `#[event_processor]` generates: decodes the event, injects the arguments and calls the function.
 pub type Handler = fn(Delivery) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -25,6 +25,9 @@ pub enum Outcome {
     Done,
     /// The event's data does not fit the schema.
     Invalid(Invalid),
+    /// The event was read as far as its data, and that was not enough: it is to be read as a whole. No processor was called.
+    #[doc(hidden)]
+    Unread,
     /// The processor returned an error.
     Failed(FailedAttempt),
 }

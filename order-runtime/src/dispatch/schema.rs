@@ -54,6 +54,12 @@ pub trait Schema: Sized + Send + 'static {
     /// # Errors
     /// [`Invalid`] names each violation by its JSON path.
     fn decode(json: &str) -> Result<Self, Invalid>;
+
+    /// Decodes the JSON object that `text` begins with and applies every rule, and answers how many bytes it has; `None`
+    /// where it does not fit, or where this is not known to be quicker than looking for its end first.
+    fn decode_front(_text: &str) -> Option<(Self, usize)> {
+        None
+    }
 }
 
 /// Data of any shape. A name that stands twice in an object, and a number that no JSON number type holds exactly, are
@@ -61,6 +67,10 @@ pub trait Schema: Sized + Send + 'static {
 impl Schema for serde_json::Value {
     fn decode(json: &str) -> Result<Self, Invalid> {
         serde_json::from_str::<Strict>(json).map(|Strict(value)| value).map_err(|error| Invalid::at("$", what(&error)))
+    }
+
+    fn decode_front(text: &str) -> Option<(Self, usize)> {
+        front::<Strict>(text).map(|(Strict(value), length)| (value, length))
     }
 }
 
@@ -83,6 +93,23 @@ where
         Ok(()) => Ok(value),
         Err(report) => Err(broken_rules(&report, names)),
     }
+}
+
+/// What the `decode_front` of a `#[schema]` calls; what is wrong is told by [`decode_data`].
+pub fn decode_front<T>(text: &str) -> Option<(T, usize)>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    front::<T>(text).filter(|(value, _)| value.validate().is_ok())
+}
+
+fn front<T: DeserializeOwned>(text: &str) -> Option<(T, usize)> {
+    if !text.starts_with('{') {
+        return None;
+    }
+    let mut values = serde_json::Deserializer::from_str(text).into_iter();
+    let value = values.next()?.ok()?;
+    Some((value, values.byte_offset()))
 }
 
 /// Finds where the data could not be decoded. Only failures pay for this second pass.

@@ -106,18 +106,16 @@ pub(crate) enum Attempt {
 
 /// Calls the processor and polls it once.
 pub(crate) fn begin(entry: &ProcessorEntry, delivery: Delivery) -> Attempt {
-    // Building the future runs no code of the processor, but the poll does.
-    let mut future = match std::panic::catch_unwind(AssertUnwindSafe(|| (entry.handler)(delivery))) {
-        Ok(future) => future,
-        Err(panic) => return Attempt::Ended(End::Panicked(message(&*panic))),
-    };
     // Whoever drives the future further polls it again first, with a waker of its own.
     let mut context = Context::from_waker(Waker::noop());
-    match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
-        Ok(Poll::Ready(outcome)) => Attempt::Ended(End::Returned(outcome)),
-        Ok(Poll::Pending) => Attempt::Pending(future),
-        Err(panic) => Attempt::Ended(End::Panicked(message(&*panic))),
-    }
+    let begun = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let mut future = (entry.handler)(delivery);
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(outcome) => Attempt::Ended(End::Returned(outcome)),
+            Poll::Pending => Attempt::Pending(future),
+        }
+    }));
+    begun.unwrap_or_else(|panic| Attempt::Ended(End::Panicked(message(&*panic))))
 }
 
 /// Drives an attempt to its end, or to its timeout.

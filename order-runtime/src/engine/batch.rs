@@ -17,10 +17,11 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     Engine,
-    attempt::{self, Attempt, Ended, Finished, Item},
+    attempt::{self, Attempt, End, Ended, Finished, Item},
     effects::Effects,
     identity,
     owner::Blame,
+    prepare::Reading,
     retry,
     status::PartitionStatus,
     unit_of_work::Unit,
@@ -28,6 +29,7 @@ use super::{
 };
 use crate::{
     broker::{PartitionId, RecordBatch},
+    dispatch::{Outcome, Shared},
     store::{Load, StoreError, WaitingRow, WaitingState},
 };
 
@@ -48,6 +50,7 @@ pub(crate) struct Partition {
     pub(crate) engine: Arc<Engine>,
     pub(crate) unit: Arc<Unit>,
     pub(crate) status: Arc<PartitionStatus>,
+    pub(super) shared: Arc<Shared>,
     /// The key of the ring that events without a key share.
     ring_without_key: Vec<u8>,
 }
@@ -55,7 +58,13 @@ pub(crate) struct Partition {
 impl Partition {
     pub(crate) fn new(id: Arc<PartitionId>, engine: Arc<Engine>, status: Arc<PartitionStatus>) -> Self {
         let ring_without_key = identity::ring_key_without_key(&id);
-        Self { id, engine, unit: Arc::default(), status, ring_without_key }
+        let unit = Arc::<Unit>::default();
+        let shared = Arc::new(Shared {
+            registry: Arc::clone(&engine.registry),
+            partition: Arc::clone(&id),
+            unit: Arc::clone(&unit),
+        });
+        Self { id, engine, unit, status, shared, ring_without_key }
     }
 
     /// The key of the ring in which the events of a lane are remembered: as a rule, the two have one name.
@@ -209,12 +218,19 @@ impl<'a> Batch<'a> {
 
     /// Handles one event until it is settled, waits or runs on.
     pub(super) async fn handle(&mut self, mut item: Item, lane: &[u8]) -> Result<Flow, StoreError> {
+        let mut how = Reading::Quick;
         loop {
-            let prepared = match self.prepare(&item, lane) {
+            let prepared = match self.prepare(&item, lane, how) {
                 Ok(prepared) => prepared,
                 Err(flow) => return Ok(flow),
             };
-            match attempt::begin(prepared.entry, prepared.delivery.clone()) {
+            let attempt = attempt::begin(prepared.entry, prepared.delivery.clone());
+            if matches!(attempt, Attempt::Ended(End::Returned(Outcome::Unread))) {
+                how = Reading::Whole;
+                continue;
+            }
+            self.tried(&item, prepared.processor);
+            match attempt {
                 Attempt::Pending(future) => {
                     let timeout = prepared.entry.policy.timeout;
                     self.running.push(attempt::drive(
@@ -241,10 +257,11 @@ impl<'a> Batch<'a> {
 
     /// Starts an attempt after a delay that is too short to be worth a row in the store.
     pub(super) fn again_in_place(&mut self, item: Item, lane: &[u8], delay: Duration) -> Flow {
-        let prepared = match self.prepare(&item, lane) {
+        let prepared = match self.prepare(&item, lane, Reading::Whole) {
             Ok(prepared) => prepared,
             Err(flow) => return flow,
         };
+        self.tried(&item, prepared.processor);
         let (handler, delivery) = (prepared.entry.handler, prepared.delivery.clone());
         let future = Box::pin(async move {
             tokio::time::sleep(delay).await;
@@ -391,10 +408,12 @@ impl<'a> Batch<'a> {
         let mut load = Load::default();
         let mut lane = Vec::new();
         for record in records() {
-            waiting::lane_of(&record, &mut lane);
-            let key = self.partition.ring_key(&lane);
-            if self.effects.wants_ring(&key) {
-                load.rings.push(key.into_owned());
+            if self.partition.engine.remembers {
+                waiting::lane_of(&record, &mut lane);
+                let key = self.partition.ring_key(&lane);
+                if self.effects.wants_ring(&key) {
+                    load.rings.push(key.into_owned());
+                }
             }
             if let Some(id) = record.header("dlq-id").and_then(|id| std::str::from_utf8(id).ok()) {
                 load.dead_letters.push(id.to_owned());

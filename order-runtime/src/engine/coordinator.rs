@@ -89,6 +89,7 @@ pub fn start(parts: Parts) -> EngineHandle {
     let status = Arc::new(Status::new(registry.processors().len(), Arc::clone(&outbox)));
     let relay = tokio::spawn(relay::relay(Arc::clone(&store), publisher, Arc::clone(&outbox)));
     let retention = tokio::spawn(retention::forget(Arc::clone(&store), Arc::clone(&clock), settings.retention));
+    let remembers = store.durable() || !entities.is_empty();
     let engine = Arc::new(Engine {
         breakers: Breakers::new(registry.processors()),
         registry,
@@ -98,6 +99,7 @@ pub fn start(parts: Parts) -> EngineHandle {
         consumer,
         outbox,
         status,
+        remembers,
         entities,
         settings,
         clock,

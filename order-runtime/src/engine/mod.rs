@@ -5,6 +5,7 @@
 //! | `start` | where does an assigned partition begin? |
 //! | `owner` | what does the one task do that owns a partition? |
 //! | `batch` | in which order are a batch's events handled, and which wait? |
+//! | `prepare` | which processor is to be called for a record, if any? |
 //! | `attempt` | how is a processor called, awaited, and survived? |
 //! | `settle` | what becomes of an event after an attempt? |
 //! | `unit_of_work` | what do processors see and change before a commit? |
@@ -33,6 +34,7 @@ pub mod identity;
 mod lookups;
 pub mod observe;
 mod owner;
+mod prepare;
 mod relay;
 pub mod release;
 mod retention;
@@ -97,6 +99,9 @@ pub(crate) struct Engine {
     pub(crate) status: Arc<Status>,
     pub(crate) breakers: Breakers,
     pub(crate) entities: Vec<EntityType>,
+    /// Whether the identity of events is kept. A store that forgets promises at least once, and where it holds no entity there
+    /// is nothing that a repeat would change.
+    pub(crate) remembers: bool,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
 }

@@ -22,6 +22,8 @@ pub struct StatsView {
     pub dead_lettered: u64,
     /// Attempts after a first one.
     pub retried: u64,
+    /// Dead letters and emitted events that the broker has not acknowledged yet.
+    pub unpublished: u64,
     /// Records taken per second, over the last ten seconds.
     pub per_second: f64,
     /// Records in Kafka that are not taken yet, over the assigned partitions; `None` until the broker has told.

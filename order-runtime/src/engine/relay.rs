@@ -82,9 +82,14 @@ impl OutboxState {
         self.backlog.load(Ordering::Relaxed) > BACKLOG_LIMIT || self.bytes.load(Ordering::Relaxed) > BACKLOG_BYTES
     }
 
+    /// How many rows are to be published.
+    pub(crate) fn backlog(&self) -> u64 {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
     /// Whether everything has been published.
     pub(crate) fn is_empty(&self) -> bool {
-        self.backlog.load(Ordering::Relaxed) == 0
+        self.backlog() == 0
     }
 
     /// Why records do not leave, where they do not.

@@ -1,6 +1,6 @@
 //! What becomes of an event: from the end of an attempt to the effects of its batch.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use jiff::Timestamp;
 
@@ -12,147 +12,38 @@ use super::{
     owner::Blame,
     retry::{self, Next},
     told::Notable,
-    unit_of_work::{EventChanges, Merge},
+    unit_of_work::Merge,
 };
 use crate::{
     broker::RecordRef,
-    dispatch::{Class, Delivery, DeliveryParts, Outcome},
-    envelope::{self, Envelope},
-    registry::{Lookup, OnExhausted, ProcessorEntry},
+    dispatch::{Class, Delivery, Outcome},
+    envelope,
+    registry::{OnExhausted, ProcessorEntry},
     store::{DeadLetterRow, OutboxRecord, StoreError, WaitingRow, WaitingState},
 };
 
-/// A record larger than this, key and headers included, is not decoded: the largest that a broker takes by default.
-const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// The longest error message in a waiting row, in bytes.
 const MESSAGE_LIMIT: usize = 1024;
 
-/// An event that has a processor and has not been applied before.
-pub(super) struct Prepared {
-    pub(super) entry: &'static ProcessorEntry,
-    pub(super) processor: usize,
-    pub(super) delivery: Delivery,
-}
-
 /// A failure, as a waiting row or a dead letter tells it.
-struct Failure<'a> {
+pub(super) struct Failure<'a> {
     /// The reason of the dead letter, should it come to that.
-    reason: Reason,
-    code: &'a str,
-    message: &'a str,
+    pub(super) reason: Reason,
+    pub(super) code: &'a str,
+    pub(super) message: &'a str,
 }
 
 /// Who a dead letter is, as far as is known.
 #[derive(Default)]
-struct Who<'a> {
-    event_name: &'a str,
-    event_id: Option<&'a str>,
-    processor: Option<(usize, &'static str)>,
+pub(super) struct Who<'a> {
+    pub(super) event_name: &'a str,
+    pub(super) event_id: Option<&'a str>,
+    pub(super) processor: Option<(usize, &'static str)>,
 }
 
 impl Batch<'_> {
-    /// Decodes an event and finds its processor. Where there is nothing to call, the event is settled here.
-    pub(super) fn prepare(&mut self, item: &Item, lane: &[u8]) -> Result<Prepared, Flow> {
-        let record = item.record();
-        if record.size() > MAX_EVENT_BYTES {
-            let message = format!("the record has {} bytes; the service takes {MAX_EVENT_BYTES}", record.size());
-            let failure = Failure { reason: Reason::TooLarge, code: "too_large", message: &message };
-            return Err(self.dead_letter(item, lane, &Who::default(), &failure));
-        }
-        let envelope = match envelope::decode(&record) {
-            Ok(envelope) => envelope,
-            Err(error) => {
-                let failure = Failure { reason: Reason::Undecodable, code: error.code, message: &error.message };
-                return Err(self.dead_letter(item, lane, &Who::default(), &failure));
-            }
-        };
-        let event_id = self.event_id(&envelope, item);
-        let name = envelope.name.of(record.payload.unwrap_or_default());
-        let who = Who { event_name: name, event_id: Some(&event_id), processor: None };
-        if let Some(flow) = self.repeated(item, lane, &who) {
-            return Err(flow);
-        }
-        match self.partition.engine.registry.find(name, envelope.version) {
-            Lookup::Found(processor, entry) => {
-                let engine = &self.partition.engine;
-                if let Some(delay) = engine.breakers.delay(processor, &entry.policy, engine.clock.random()) {
-                    return Err(self.defer(item, lane, delay));
-                }
-                if item.first_failed_at.is_none() {
-                    self.effects.trials.attempt(processor);
-                }
-                let delivery = Delivery::new(DeliveryParts {
-                    registry: Arc::clone(&self.partition.engine.registry),
-                    partition: Arc::clone(&self.partition.id),
-                    records: Arc::clone(&item.records),
-                    index: item.index,
-                    envelope,
-                    event_id: event_id.into(),
-                    attempt: item.attempts + 1,
-                    unit: Arc::clone(&self.partition.unit),
-                    changes: EventChanges::default(),
-                });
-                if item.attempts > 0 {
-                    self.effects.tally.retried += 1;
-                    self.effects.tally.processor(processor)[2] += 1;
-                }
-                self.partition.status.processor.store(processor, std::sync::atomic::Ordering::Relaxed);
-                Ok(Prepared { entry, processor, delivery })
-            }
-            Lookup::UnknownEvent => {
-                let message = format!("no processor handles the event `{}`", cut(name, 100));
-                let failure = Failure { reason: Reason::UnknownEvent, code: "unknown_event", message: &message };
-                Err(self.dead_letter(item, lane, &who, &failure))
-            }
-            Lookup::UnknownVersion => {
-                let message = format!("no processor handles version {} of the event `{name}`", envelope.version);
-                let failure = Failure { reason: Reason::Invalid, code: "unknown_version", message: &message };
-                Err(self.dead_letter(item, lane, &who, &failure))
-            }
-        }
-    }
-
-    fn event_id(&self, envelope: &Envelope, item: &Item) -> String {
-        let record = item.record();
-        match &envelope.id {
-            Some(id) => id.of(record.payload.unwrap_or_default()).to_owned(),
-            None => self.place_of(&record),
-        }
-    }
-
-    /// The id of an event whose producer gave it none: of the place where it lay first, if this is a replay.
-    fn place_of(&self, record: &RecordRef<'_>) -> String {
-        let replayed = self.named(record).filter(|row| row.hash == identity::payload_hash(record.payload));
-        replayed.map_or_else(|| identity::id_of_place(&self.partition.id, record.offset), |row| row.event_id.clone())
-    }
-
-    /// Settles an event whose id its key has seen before; `None` for one that is new, or a replay that is due its turn.
-    fn repeated(&mut self, item: &Item, lane: &[u8], who: &Who<'_>) -> Option<Flow> {
-        let record = item.record();
-        let ring = self.effects.ring(&self.partition.ring_key(lane))?;
-        let known = ring.find(who.event_id.unwrap_or_default())?;
-        let (hash, fate) = (known.hash, known.fate);
-        let replays_a_dead_letter = fate == Fate::DeadLettered && self.replayed(item, who).is_some();
-        if replays_a_dead_letter {
-            return None;
-        }
-        if hash == identity::payload_hash(record.payload) {
-            self.effects.tally.skipped += 1;
-            self.release(item, lane);
-            return Some(Flow::Free);
-        }
-        let failure = Failure {
-            reason: Reason::Invalid,
-            code: "event_id_reused",
-            message: "another event with this id but another payload was received before; give each event an id of its own",
-        };
-        // The ring keeps the first event of the id, so the second is told under no id.
-        let nameless = Who { event_id: None, ..Who { event_name: who.event_name, ..Who::default() } };
-        Some(self.dead_letter(item, lane, &nameless, &failure))
-    }
-
     /// The dead letter that this record is a replay of. What its headers say counts only where the store says the same.
-    fn replayed(&self, item: &Item, who: &Who<'_>) -> Option<&DeadLetterRow> {
+    pub(super) fn replayed(&self, item: &Item, who: &Who<'_>) -> Option<&DeadLetterRow> {
         let record = item.record();
         let row = self.named(&record)?;
         let same = match who.event_id {
@@ -163,7 +54,7 @@ impl Batch<'_> {
     }
 
     /// The dead letter that the record's headers name, where the store knows it.
-    fn named(&self, record: &RecordRef<'_>) -> Option<&DeadLetterRow> {
+    pub(super) fn named(&self, record: &RecordRef<'_>) -> Option<&DeadLetterRow> {
         let id = std::str::from_utf8(record.header("dlq-id")?).ok()?;
         self.effects.known_dead_letters.get(id)
     }
@@ -210,6 +101,12 @@ impl Batch<'_> {
                     Class::ParkKey => self.hold(&item, lane, OnExhausted::ParkKey, &who, &failure(Reason::Rejected)),
                     Class::Stop => self.hold(&item, lane, OnExhausted::Stop, &who, &failure(Reason::Rejected)),
                 }
+            }
+            // Whoever calls a processor reads such an event as a whole and calls it again.
+            End::Returned(Outcome::Unread) => {
+                let failure =
+                    Failure { reason: Reason::Undecodable, code: "not_json", message: "the payload is not JSON" };
+                self.dead_letter(&item, lane, &who, &failure)
             }
             End::Panicked(message) => {
                 let failure = Failure { reason: Reason::Panic, code: "panic", message: &message };
@@ -279,7 +176,7 @@ impl Batch<'_> {
     }
 
     /// An event whose processor's circuit breaker is open waits untried. One that has a row keeps it as it is.
-    fn defer(&mut self, item: &Item, lane: &[u8], delay: Duration) -> Flow {
+    pub(super) fn defer(&mut self, item: &Item, lane: &[u8], delay: Duration) -> Flow {
         if item.row.is_some() {
             self.effects.postponed.push((lane.into(), delay));
         } else {
@@ -336,7 +233,7 @@ impl Batch<'_> {
     }
 
     /// An event becomes a dead letter, and its lane goes on.
-    fn dead_letter(&mut self, item: &Item, lane: &[u8], who: &Who<'_>, failure: &Failure<'_>) -> Flow {
+    pub(super) fn dead_letter(&mut self, item: &Item, lane: &[u8], who: &Who<'_>, failure: &Failure<'_>) -> Flow {
         let record = item.record();
         let now = self.now;
         let engine = &self.partition.engine;
@@ -420,13 +317,16 @@ impl Batch<'_> {
 
     /// Notes in the key's ring what became of an event.
     fn remember(&mut self, item: &Item, lane: &[u8], id: &str, name: &str, fate: Fate) {
+        if !self.partition.engine.remembers {
+            return;
+        }
         let hash = identity::payload_hash(item.record().payload);
         let at = self.now;
         self.effects.ring_mut(&self.partition.ring_key(lane)).replace(&RingEntry { id, hash, fate, name, at });
     }
 
     /// An event that has waited no longer does.
-    fn release(&mut self, item: &Item, lane: &[u8]) {
+    pub(super) fn release(&mut self, item: &Item, lane: &[u8]) {
         if item.row.is_some() {
             let offset = item.record().offset;
             self.effects.waiting.remove(&offset);

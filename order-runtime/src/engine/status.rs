@@ -137,6 +137,7 @@ impl Status {
             waiting: self.partitions().iter().map(|p| p.waiting_events.load(Ordering::Relaxed) as u64).sum(),
             dead_lettered: self.dead_lettered.load(Ordering::Relaxed),
             retried: self.retried.load(Ordering::Relaxed),
+            unpublished: self.outbox.backlog(),
             per_second: self.rate.lock().measure(Instant::now(), consumed),
             lag,
         }

@@ -280,6 +280,9 @@ impl Unit {
     /// Merges what an event has changed, all or nothing.
     pub(crate) fn merge(&self, changes: &EventChanges, now: Timestamp) -> Merge {
         let mut types = changes.types.lock();
+        if types.is_empty() {
+            return Merge::Merged;
+        }
         let mut state = self.state.lock();
         let mut answer = Merge::Merged;
         for (type_id, changed) in types.iter() {

@@ -9,7 +9,7 @@ use super::{Envelope, Text, Undecodable, check_id, check_name, check_specversion
 
 /// The members of an envelope, whatever their spelling.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Member {
+pub(super) enum Member {
     Id,
     Name,
     Version,
@@ -22,7 +22,7 @@ enum Member {
 }
 
 impl Member {
-    fn of(name: &str) -> Self {
+    pub(super) fn of(name: &str) -> Self {
         match name {
             "eventId" | "event_id" | "id" => Self::Id,
             "eventName" | "event_name" | "name" | "type" => Self::Name,

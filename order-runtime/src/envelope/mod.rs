@@ -14,6 +14,7 @@
 //! name twice in the envelope and without the character U+0000, which databases refuse.
 
 mod binary;
+mod head;
 mod json;
 mod scan;
 #[cfg(test)]
@@ -48,7 +49,7 @@ pub struct Envelope {
 impl Envelope {
     /// The JSON text of the event's data, `null` where it has none; `payload` is the one that the envelope was decoded from.
     pub fn data<'a>(&self, payload: &'a [u8]) -> &'a str {
-        let data = payload.get(self.data.clone()).and_then(|data| std::str::from_utf8(data).ok());
+        let data = payload.get(self.data.clone()).and_then(|data| simdutf8::basic::from_utf8(data).ok());
         data.filter(|data| !data.is_empty()).unwrap_or("null")
     }
 }
@@ -102,9 +103,25 @@ pub fn decode(record: &RecordRef<'_>) -> Result<Envelope, Undecodable> {
     if binary::is_binary(record) { binary::decode(record, text) } else { json::decode(text) }
 }
 
+/// Decodes the envelope of a record as far as its data, where it is written as most senders write it; the data then is all that
+/// follows, and [`is_all`] says whether it was. Any other record is for [`decode`].
+pub(crate) fn decode_head(record: &RecordRef<'_>) -> Option<Envelope> {
+    // With headers it may be a CloudEvent in binary mode, whose payload is the data.
+    if binary::is_binary(record) {
+        return None;
+    }
+    head::read(scan::check(record.payload?).ok()?)
+}
+
+/// Whether nothing of the envelope but its end follows its data.
+pub(crate) fn is_all(rest: &str) -> bool {
+    head::ends(rest)
+}
+
 fn has_control(text: &str) -> bool {
-    // Nearly all names and ids are ASCII, whose bytes need not be decoded.
-    if text.is_ascii() { text.bytes().any(|byte| byte.is_ascii_control()) } else { text.chars().any(char::is_control) }
+    // Nearly all names and ids are plain ASCII, whose characters need not be decoded.
+    let is_plain = text.bytes().map(|byte| u8::from(!(b' '..=b'~').contains(&byte))).max() != Some(1);
+    !is_plain && text.chars().any(char::is_control)
 }
 
 /// Checks the name of an event.

@@ -6,8 +6,9 @@ use super::{MAX_DEPTH, Undecodable};
 
 /// The payload as text, once it is known to be safe to decode.
 pub(super) fn check(payload: &[u8]) -> Result<&str, Undecodable> {
-    let text = std::str::from_utf8(payload).map_err(|error| {
-        Undecodable::new("not_utf8", format!("the payload is not UTF-8 from byte {} on", error.valid_up_to()))
+    let text = simdutf8::basic::from_utf8(payload).map_err(|_| {
+        let valid = simdutf8::compat::from_utf8(payload).map_or_else(|error| error.valid_up_to(), str::len);
+        Undecodable::new("not_utf8", format!("the payload is not UTF-8 from byte {valid} on"))
     })?;
     match text.trim_start_matches([' ', '\t', '\n', '\r']).bytes().next() {
         Some(b'{') => {}
@@ -26,8 +27,10 @@ pub(super) fn check(payload: &[u8]) -> Result<&str, Undecodable> {
 
 /// Refuses nesting deeper than [`MAX_DEPTH`], also in members that nobody reads.
 fn check_depth(payload: &[u8]) -> Result<(), Undecodable> {
-    // Most payloads have fewer brackets than they may nest, so they are only counted.
-    if memchr::memchr2_iter(b'{', b'[', payload).nth(MAX_DEPTH).is_none() {
+    // Most payloads have fewer brackets than they may nest, so they are only counted. The two differ in one bit; and a loop
+    // that never branches and counts in bytes is done in vectors.
+    let brackets = |bytes: &[u8]| bytes.iter().map(|byte| u8::from(*byte | 0x20 == b'{')).sum::<u8>();
+    if payload.chunks(usize::from(u8::MAX)).map(|chunk| usize::from(brackets(chunk))).sum::<usize>() <= MAX_DEPTH {
         return Ok(());
     }
     let mut depth = 0_usize;

@@ -131,6 +131,9 @@ pub(crate) async fn serve(
         },
     )?;
     announce(&dispatcher, &config, &registry, address, broker.as_ref());
+    if let Some(watch) = dispatcher.on_start {
+        watch(engine.operations());
+    }
     if broker.is_none() {
         tokio::spawn(warn_of_retention(config.kafka.clone(), config.store_retention));
     }

@@ -66,17 +66,16 @@ impl Inbox {
     }
 
     /// Adds what was polled; more than `limit` bytes hold the partition.
-    pub(super) fn add(&self, records: &mut RecordBatch, limit: usize) -> Added {
+    pub(super) fn add(&self, mut records: RecordBatch, limit: usize) -> Added {
         let mut state = self.state.lock();
         if state.closed || state.seeking > 0 {
-            *records = RecordBatch::default();
             return Added { tell: false, hold: false };
         }
         let tell = state.batches.is_empty();
         state.bytes += records.size();
         match state.batches.back_mut().filter(|last| last.size() + records.size() <= SMALL) {
-            Some(last) => last.append_batch(records),
-            None => state.batches.push_back(std::mem::take(records)),
+            Some(last) => last.append_batch(&mut records),
+            None => state.batches.push_back(records),
         }
         let hold = !state.held && state.bytes > limit;
         state.held |= hold;
@@ -209,17 +208,17 @@ mod tests {
     #[test]
     fn owner_is_told_once_until_it_has_taken() {
         let inbox = inbox();
-        assert!(inbox.add(&mut records(0..2), 1_000).tell);
-        assert!(!inbox.add(&mut records(2..4), 1_000).tell);
+        assert!(inbox.add(records(0..2), 1_000).tell);
+        assert!(!inbox.add(records(2..4), 1_000).tell);
         assert_eq!(offsets(&inbox.take(3, 1_000)), [0, 1, 2]);
         assert_eq!(offsets(&inbox.take(3, 1_000)), [3]);
-        assert!(inbox.add(&mut records(4..5), 1_000).tell);
+        assert!(inbox.add(records(4..5), 1_000).tell);
     }
 
     #[test]
     fn a_record_larger_than_the_limit_is_taken_alone() {
         let inbox = inbox();
-        inbox.add(&mut records(0..3), 1_000);
+        inbox.add(records(0..3), 1_000);
         assert_eq!(offsets(&inbox.take(10, 1)), [0]);
         assert_eq!(offsets(&inbox.take(10, 20)), [1, 2]);
     }
@@ -227,8 +226,8 @@ mod tests {
     #[test]
     fn too_much_holds_until_half_is_taken() {
         let inbox = inbox();
-        assert!(inbox.add(&mut records(0..10), 50).hold);
-        assert!(!inbox.add(&mut records(10..11), 50).hold, "it is held already");
+        assert!(inbox.add(records(0..10), 50).hold);
+        assert!(!inbox.add(records(10..11), 50).hold, "it is held already");
         assert!(!inbox.release(50));
         inbox.take(9, 1_000);
         assert!(inbox.release(50));
@@ -238,7 +237,7 @@ mod tests {
     #[test]
     fn what_the_engine_paused_is_not_resumed_by_space() {
         let inbox = inbox();
-        inbox.add(&mut records(0..10), 50);
+        inbox.add(records(0..10), 50);
         assert!(!inbox.set_paused(true));
         inbox.take(10, 1_000);
         assert!(!inbox.release(50));
@@ -248,10 +247,10 @@ mod tests {
     #[test]
     fn fetching_again_begins_with_what_was_not_taken() {
         let inbox = inbox();
-        inbox.add(&mut records(0..5), 1_000);
+        inbox.add(records(0..5), 1_000);
         inbox.take(2, 1_000);
         assert_eq!(inbox.begin_refetch(5), 2);
-        inbox.add(&mut records(7..8), 1_000);
+        inbox.add(records(7..8), 1_000);
         inbox.set_paused(true);
         assert!(!inbox.sought(false), "the engine's pause goes on");
         assert!(inbox.take(10, 1_000).is_empty(), "what lay behind a gap is gone");
@@ -262,24 +261,24 @@ mod tests {
     #[test]
     fn nothing_from_before_a_seek_is_seen() {
         let inbox = inbox();
-        inbox.add(&mut records(0..5), 1_000);
+        inbox.add(records(0..5), 1_000);
         inbox.begin_seek();
         inbox.begin_seek();
-        inbox.add(&mut records(5..6), 1_000);
+        inbox.add(records(5..6), 1_000);
         inbox.sought(true);
-        inbox.add(&mut records(6..7), 1_000);
+        inbox.add(records(6..7), 1_000);
         assert!(inbox.take(10, 1_000).is_empty(), "a second seek is under way");
         inbox.sought(true);
-        inbox.add(&mut records(2..3), 1_000);
+        inbox.add(records(2..3), 1_000);
         assert_eq!(offsets(&inbox.take(10, 1_000)), [2]);
     }
 
     #[test]
     fn a_closed_inbox_is_empty() {
         let inbox = inbox();
-        inbox.add(&mut records(0..5), 1_000);
+        inbox.add(records(0..5), 1_000);
         inbox.close();
-        assert!(!inbox.add(&mut records(5..6), 1_000).tell);
+        assert!(!inbox.add(records(5..6), 1_000).tell);
         assert!(inbox.take(10, 1_000).is_empty());
     }
 }

@@ -28,7 +28,7 @@ use super::{
     settings,
 };
 use crate::{
-    broker::{BrokerError, ConsumerEvent, PartitionId, RecordBatch},
+    broker::{BrokerError, ConsumerEvent, PartitionId, RecordBatch, record::Pool},
     config::KafkaConfig,
 };
 
@@ -95,6 +95,7 @@ impl Poller {
             topics_asked: None,
             seeks: Vec::new(),
             looked: Instant::now(),
+            pool: Arc::default(),
         };
         while !self.shared.closing.load(Ordering::Relaxed) {
             self.shared.beat();
@@ -140,6 +141,8 @@ pub(super) struct Polled<'p> {
     pub(super) seeks: Vec<(Seek, Instant)>,
     /// When partitions were last looked at that may stand still.
     pub(super) looked: Instant,
+    /// The memory of batches.
+    pool: Arc<Pool>,
 }
 
 /// A partition to be set back.
@@ -237,7 +240,7 @@ impl Polled<'_> {
                 kept.map_or_else(
                     || Lane {
                         inbox: Arc::clone(inbox),
-                        records: RecordBatch::default(),
+                        records: self.pool.batch(),
                         next: inbox.start,
                         flow: Flow::new(),
                     },
@@ -281,7 +284,8 @@ impl Polled<'_> {
             if let Some(end) = ffi::known_log_end(self.consumer.client(), &id.topic, id.partition) {
                 lane.inbox.log_end(Some(end));
             }
-            let added = lane.inbox.add(&mut lane.records, self.known.limit);
+            let records = std::mem::replace(&mut lane.records, self.pool.batch());
+            let added = lane.inbox.add(records, self.known.limit);
             if added.tell {
                 // An engine that has ended needs no word.
                 let _ = events.send(ConsumerEvent::Ready(id.clone()));
@@ -339,7 +343,7 @@ impl Polled<'_> {
         let Seek { inbox, offset, by_engine } = &seek;
         let Some(lane) = self.known.lanes.iter_mut().find(|lane| Arc::ptr_eq(&lane.inbox, inbox)) else { return };
         self.known.records -= lane.records.len();
-        lane.records = RecordBatch::default();
+        lane.records.clear();
         lane.next = Some(*offset);
         let id = &inbox.id;
         match self.set_back(id, *offset) {

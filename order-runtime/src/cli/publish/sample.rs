@@ -199,6 +199,7 @@ mod tests {
             manifest_dir: "",
             entities: Vec::new(),
             sample: None,
+            on_start: None,
         };
         Intake::new(Arc::new(registry.expect("one processor")), &dispatcher, "things")
     }

@@ -330,8 +330,9 @@ impl Owner {
         let successes = effects.tally.processors.iter().map(|[ok, ..]| *ok);
         self.partition.engine.breakers.observe(&effects.trials, successes);
         self.told.of(&self.partition.id, &effects.notables);
-        self.partition.engine.status.add(&effects.tally);
+        // First what is to be published: who sees all events counted may take an empty outbox for the end of the work.
         self.partition.engine.outbox.added(&effects.outbox);
+        self.partition.engine.status.add(&effects.tally);
         self.after_change();
         self.let_kafka_follow().await;
     }

@@ -105,7 +105,7 @@ impl Event {
 async fn act(delivery: Delivery) -> Outcome {
     let event: crate::dispatch::Event<Value> = match delivery.event() {
         Ok(event) => event,
-        Err(invalid) => return Outcome::Invalid(invalid),
+        Err(outcome) => return outcome,
     };
     let data = &event.data;
     let ledgers = WorkingSet::<Ledger>::inject(&delivery);

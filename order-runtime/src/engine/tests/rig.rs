@@ -89,7 +89,7 @@ static PROCESSORS: [ProcessorEntry; 7] = [
 async fn act(delivery: Delivery) -> Outcome {
     let event: Event<Value> = match delivery.event() {
         Ok(event) => event,
-        Err(invalid) => return Outcome::Invalid(invalid),
+        Err(outcome) => return outcome,
     };
     let counters = WorkingSet::<Counter>::inject(&delivery);
     let id = event.data["id"].as_str().unwrap_or("none").to_owned();

@@ -156,6 +156,7 @@ impl Served {
                 manifest_dir: "",
                 entities: vec![fixture::entity()],
                 sample: None,
+                on_start: None,
             },
             registry: Arc::new(registry.expect("one processor does not conflict")),
             store: Arc::new(store) as Arc<dyn Store>,

@@ -60,7 +60,7 @@ impl Schema for Measure {
 /// The processor of `Measured`.
 pub(super) fn measure(delivery: &Delivery) -> Outcome {
     let event: Result<Event<Measure>, _> = delivery.event();
-    event.map_or_else(Outcome::Invalid, |_| Outcome::Done)
+    event.map_or_else(|outcome| outcome, |_| Outcome::Done)
 }
 
 /// A record of bytes as any producer may write it.

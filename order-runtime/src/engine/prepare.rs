@@ -1,0 +1,185 @@
+//! From a record to the processor that is to be called for its event; where there is none to call, the event is settled here.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{
+    attempt::Item,
+    batch::{Batch, Flow},
+    dead_letter::Reason,
+    identity::{self, Fate, cut},
+    settle::{Failure, Who},
+    unit_of_work::EventChanges,
+};
+use crate::{
+    broker::RecordRef,
+    dispatch::{Delivery, DeliveryParts},
+    envelope::{self, Envelope},
+    registry::{Lookup, ProcessorEntry},
+};
+
+/// A record larger than this, key and headers included, is not decoded: the largest that a broker takes by default.
+const MAX_EVENT_BYTES: usize = 1024 * 1024;
+/// An event that has a processor and has not been applied before.
+pub(super) struct Prepared {
+    pub(super) entry: &'static ProcessorEntry,
+    pub(super) processor: usize,
+    pub(super) delivery: Delivery,
+}
+
+/// What is found for an event.
+enum Placed {
+    /// A processor.
+    Prepared(Prepared),
+    /// There is nothing to call; what follows for its lane.
+    Settled(Flow),
+    /// A verdict that wants the whole record read first.
+    Verdict,
+}
+
+/// An event whose id its key has seen before.
+enum Repeat {
+    /// With this payload.
+    Same,
+    /// With another one.
+    OtherPayload,
+}
+
+/// How an event's record is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// As far as its data, where that is enough to find its processor; no verdict rests on it.
+    Quick,
+    /// To its end.
+    Whole,
+}
+
+impl Batch<'_> {
+    /// Decodes an event and finds its processor. Where there is nothing to call, the event is settled here.
+    pub(super) fn prepare(&mut self, item: &Item, lane: &[u8], how: Reading) -> Result<Prepared, Flow> {
+        let record = item.record();
+        if how == Reading::Quick
+            && record.size() <= MAX_EVENT_BYTES
+            && let Some(envelope) = envelope::decode_head(&record)
+        {
+            return match self.place(item, lane, envelope, true) {
+                Placed::Verdict => self.prepare(item, lane, Reading::Whole),
+                Placed::Prepared(prepared) => Ok(prepared),
+                Placed::Settled(flow) => Err(flow),
+            };
+        }
+        if record.size() > MAX_EVENT_BYTES {
+            let message = format!("the record has {} bytes; the service takes {MAX_EVENT_BYTES}", record.size());
+            let failure = Failure { reason: Reason::TooLarge, code: "too_large", message: &message };
+            return Err(self.dead_letter(item, lane, &Who::default(), &failure));
+        }
+        let envelope = match envelope::decode(&record) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                let failure = Failure { reason: Reason::Undecodable, code: error.code, message: &error.message };
+                return Err(self.dead_letter(item, lane, &Who::default(), &failure));
+            }
+        };
+        match self.place(item, lane, envelope, false) {
+            Placed::Prepared(prepared) => Ok(prepared),
+            Placed::Settled(flow) => Err(flow),
+            Placed::Verdict => unreachable!("an event that was read as a whole gets its verdict"),
+        }
+    }
+
+    /// Finds the processor of an event. One that is read as far as its data only, `is_open`, gets no verdict.
+    fn place(&mut self, item: &Item, lane: &[u8], envelope: Envelope, is_open: bool) -> Placed {
+        let record = item.record();
+        let payload = record.payload.unwrap_or_default();
+        let given_id = envelope.id.is_none().then(|| self.place_of(&record));
+        let name = envelope.name.of(payload);
+        let id = given_id.as_deref().or_else(|| envelope.id.as_ref().map(|id| id.of(payload)));
+        let who = Who { event_name: name, event_id: id, processor: None };
+        match self.repeat(item, lane, &who) {
+            None => {}
+            Some(Repeat::Same) => {
+                self.effects.tally.skipped += 1;
+                self.release(item, lane);
+                return Placed::Settled(Flow::Free);
+            }
+            Some(_) if is_open => return Placed::Verdict,
+            Some(Repeat::OtherPayload) => return Placed::Settled(self.reused(item, lane, name)),
+        }
+        let (code, reason, message) = match self.partition.engine.registry.find(name, envelope.version) {
+            Lookup::Found(processor, entry) => {
+                let engine = &self.partition.engine;
+                if let Some(delay) = engine.breakers.delay(processor, &entry.policy, engine.clock.random()) {
+                    return Placed::Settled(self.defer(item, lane, delay));
+                }
+                let delivery = Delivery::new(DeliveryParts {
+                    shared: Arc::clone(&self.partition.shared),
+                    records: Arc::clone(&item.records),
+                    index: item.index,
+                    is_open,
+                    given_id: given_id.map(String::into_boxed_str),
+                    envelope,
+                    attempt: item.attempts + 1,
+                    changes: EventChanges::default(),
+                });
+                return Placed::Prepared(Prepared { entry, processor, delivery });
+            }
+            _ if is_open => return Placed::Verdict,
+            Lookup::UnknownEvent => {
+                let message = format!("no processor handles the event `{}`", cut(name, 100));
+                ("unknown_event", Reason::UnknownEvent, message)
+            }
+            Lookup::UnknownVersion => {
+                let message = format!("no processor handles version {} of the event `{name}`", envelope.version);
+                ("unknown_version", Reason::Invalid, message)
+            }
+        };
+        Placed::Settled(self.dead_letter(item, lane, &who, &Failure { reason, code, message: &message }))
+    }
+
+    /// Counts an attempt that has begun.
+    pub(super) fn tried(&mut self, item: &Item, processor: usize) {
+        if item.first_failed_at.is_none() {
+            self.effects.trials.attempt(processor);
+        }
+        if item.attempts > 0 {
+            self.effects.tally.retried += 1;
+            self.effects.tally.processor(processor)[2] += 1;
+        }
+        self.partition.status.processor.store(processor, Ordering::Relaxed);
+    }
+
+    pub(super) fn event_id(&self, envelope: &Envelope, item: &Item) -> String {
+        let record = item.record();
+        match &envelope.id {
+            Some(id) => id.of(record.payload.unwrap_or_default()).to_owned(),
+            None => self.place_of(&record),
+        }
+    }
+
+    /// The id of an event whose producer gave it none: of the place where it lay first, if this is a replay.
+    pub(super) fn place_of(&self, record: &RecordRef<'_>) -> String {
+        let replayed = self.named(record).filter(|row| row.hash == identity::payload_hash(record.payload));
+        replayed.map_or_else(|| identity::id_of_place(&self.partition.id, record.offset), |row| row.event_id.clone())
+    }
+
+    /// Whether the key has seen this event's id before; `None` also for a replay that is due its turn.
+    fn repeat(&self, item: &Item, lane: &[u8], who: &Who<'_>) -> Option<Repeat> {
+        let ring = self.effects.ring(&self.partition.ring_key(lane))?;
+        let known = ring.find(who.event_id?)?;
+        if known.fate == Fate::DeadLettered && self.replayed(item, who).is_some() {
+            return None;
+        }
+        let same = known.hash == identity::payload_hash(item.record().payload);
+        Some(if same { Repeat::Same } else { Repeat::OtherPayload })
+    }
+
+    /// Settles an event whose id belongs to another one of its key.
+    fn reused(&mut self, item: &Item, lane: &[u8], name: &str) -> Flow {
+        let failure = Failure {
+            reason: Reason::Invalid,
+            code: "event_id_reused",
+            message: "another event with this id but another payload was received before; give each event an id of its own",
+        };
+        // The ring keeps the first event of the id, so the second is told under no id.
+        self.dead_letter(item, lane, &Who { event_name: name, ..Who::default() }, &failure)
+    }
+}

@@ -1,0 +1,136 @@
+//! From the first event that is seen to the last one that is handled or whose dead letter the broker has acknowledged.
+
+use std::{
+    io::Write as _,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use order_runtime::engine::observe::{Operations, StatsView};
+use rustix::{
+    process::{Signal, getpid, kill_process},
+    time::{ClockId, clock_gettime},
+};
+
+use crate::counts::{self, NAMES};
+
+/// How often the watcher looks: what it adds to the measured time at most.
+const LOOK: Duration = Duration::from_millis(1);
+
+static BEGUN: OnceLock<Reading> = OnceLock::new();
+static LATENCY_SKIP: OnceLock<Option<usize>> = OnceLock::new();
+
+/// Time and CPU time.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    at: Instant,
+    cpu: Duration,
+}
+
+impl Reading {
+    fn now() -> Self {
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        // The clock counts from the process's start, so both are small and positive.
+        let cpu = Duration::new(
+            u64::try_from(cpu.tv_sec).unwrap_or_default(),
+            u32::try_from(cpu.tv_nsec).unwrap_or_default(),
+        );
+        Self { at: Instant::now(), cpu }
+    }
+}
+
+/// The first event is seen.
+pub(crate) fn begin() {
+    BEGUN.get_or_init(Reading::now);
+}
+
+/// Whether each event's latency is to be noted.
+pub(crate) fn wants_latency() -> bool {
+    LATENCY_SKIP.get().is_some_and(Option::is_some)
+}
+
+/// Tells what is wrong with the call.
+pub fn wrong(message: &str) -> ExitCode {
+    // Nobody reads standard error any more: nothing to do about it.
+    let _ = writeln!(std::io::stderr(), "order-bench: {message}");
+    ExitCode::from(2)
+}
+
+/// Watches the engine until `EXPECT_EVENTS` events have their outcome; without that variable the service just runs.
+pub fn start(engine: Arc<dyn Operations>) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    LATENCY_SKIP.get_or_init(|| number("LATENCY_SKIP").and_then(|skip: u64| usize::try_from(skip).ok()));
+    if let Some(expected) = number("EXPECT_EVENTS") {
+        std::thread::spawn(move || watch(&*engine, expected));
+    }
+}
+
+fn watch(engine: &dyn Operations, expected: u64) {
+    let mut before = Reading::now();
+    let stats = loop {
+        std::thread::sleep(LOOK);
+        let stats = engine.stats();
+        if stats.consumed == 0 {
+            before = Reading::now();
+        } else {
+            // Where every event is bad no processor is called, and it began with the last look that saw nothing.
+            BEGUN.get_or_init(|| before);
+        }
+        if stats.consumed >= expected && stats.waiting == 0 && stats.unpublished == 0 {
+            break stats;
+        }
+    };
+    let end = Reading::now();
+    let line = report(&stats, *BEGUN.get_or_init(|| before), end);
+    let _ = writeln!(std::io::stdout(), "{line}");
+    // The orderly end commits the offsets.
+    let _ = kill_process(getpid(), Signal::TERM);
+}
+
+fn report(stats: &StatsView, begun: Reading, end: Reading) -> serde_json::Value {
+    let seconds = (end.at - begun.at).as_secs_f64();
+    let counts = counts::all();
+    let ok: u64 = counts.counts.iter().sum();
+    #[expect(clippy::cast_precision_loss, reason = "a rate is shown, not computed with")]
+    let events = (ok + stats.dead_lettered) as f64;
+    let mut line = serde_json::json!({
+        "peer": "order-bench",
+        "events": ok + stats.dead_lettered,
+        "ok": ok,
+        "dlq": stats.dead_lettered,
+        "seconds": seconds,
+        "events_per_s": events / seconds,
+        "cpu_s": (end.cpu - begun.cpu).as_secs_f64(),
+        "peak_rss_mib": peak_rss_mib(),
+        "counts": NAMES.iter().zip(counts.counts).collect::<std::collections::BTreeMap<_, _>>(),
+        "total": counts.total,
+    });
+    // The order among threads is lost, so the first ones are left out by number, not one by one.
+    let skip = LATENCY_SKIP.get().copied().flatten().unwrap_or_default();
+    let mut latencies = counts.latencies.into_iter().skip(skip).collect::<Vec<_>>();
+    if !latencies.is_empty() {
+        latencies.sort_unstable();
+        line["latency_ms"] = serde_json::json!({
+            "n": latencies.len(),
+            "p50": quantile(&latencies, 50),
+            "p99": quantile(&latencies, 99),
+            "max": quantile(&latencies, 100),
+        });
+    }
+    line
+}
+
+/// The smallest of so many percent of sorted microseconds, in milliseconds.
+fn quantile(sorted: &[i64], percent: usize) -> f64 {
+    let micros = sorted[(sorted.len() - 1) * percent / 100];
+    Duration::from_micros(micros.unsigned_abs()).as_secs_f64() * 1_000.0
+}
+
+/// The most memory that the process has had, in MiB.
+fn peak_rss_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kib / 1024)
+}
