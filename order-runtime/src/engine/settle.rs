@@ -63,7 +63,8 @@ impl Batch<'_> {
     pub(super) async fn settle(&mut self, lane: &[u8], ended: Ended) -> Result<Result<Flow, Item>, StoreError> {
         let Ended { mut item, processor, delivery, end } = ended;
         let entry = self.partition.engine.registry.processors()[processor];
-        let who = who(&delivery, processor, entry);
+        // Only failures ask for it.
+        let who = || who(&delivery, processor, entry);
         Ok(Ok(match end {
             End::Returned(Outcome::Done) => loop {
                 match self.partition.unit.merge(delivery.changes(), self.now) {
@@ -83,7 +84,7 @@ impl Batch<'_> {
                 item.count_failure(self.now, true);
                 let message = invalid.to_string();
                 let failure = Failure { reason: Reason::Invalid, code: "invalid_data", message: &message };
-                self.dead_letter(&item, lane, &who, &failure)
+                self.dead_letter(&item, lane, &who(), &failure)
             }
             End::Returned(Outcome::Failed(failed)) => {
                 let code: Cow<'_, str> = failed.code;
@@ -96,17 +97,17 @@ impl Batch<'_> {
                         self.effects.tally.skipped += 1;
                         self.done(&item, lane, &delivery, Fate::Skipped)
                     }
-                    Class::DeadLetter => self.dead_letter(&item, lane, &who, &failure(Reason::Rejected)),
+                    Class::DeadLetter => self.dead_letter(&item, lane, &who(), &failure(Reason::Rejected)),
                     Class::Retry => self.failed(item, lane, processor, &delivery, &failure(Reason::Exhausted)),
-                    Class::ParkKey => self.hold(&item, lane, OnExhausted::ParkKey, &who, &failure(Reason::Rejected)),
-                    Class::Stop => self.hold(&item, lane, OnExhausted::Stop, &who, &failure(Reason::Rejected)),
+                    Class::ParkKey => self.hold(&item, lane, OnExhausted::ParkKey, &who(), &failure(Reason::Rejected)),
+                    Class::Stop => self.hold(&item, lane, OnExhausted::Stop, &who(), &failure(Reason::Rejected)),
                 }
             }
             // Whoever calls a processor reads such an event as a whole and calls it again.
             End::Returned(Outcome::Unread) => {
                 let failure =
                     Failure { reason: Reason::Undecodable, code: "not_json", message: "the payload is not JSON" };
-                self.dead_letter(&item, lane, &who, &failure)
+                self.dead_letter(&item, lane, &who(), &failure)
             }
             End::Panicked(message) => {
                 let failure = Failure { reason: Reason::Panic, code: "panic", message: &message };
@@ -227,7 +228,9 @@ impl Batch<'_> {
 
     /// An event is handled or skipped.
     fn done(&mut self, item: &Item, lane: &[u8], delivery: &Delivery, fate: Fate) -> Flow {
-        self.remember(item, lane, delivery.event_id(), delivery.event_name(), fate);
+        if self.partition.engine.remembers {
+            self.remember(item, lane, delivery.event_id(), delivery.event_name(), fate);
+        }
         self.release(item, lane);
         Flow::Free
     }
@@ -284,7 +287,9 @@ impl Batch<'_> {
         if let Some((processor, _)) = who.processor {
             self.effects.tally.processor(processor)[1] += 1;
         }
-        if let Some(id) = who.event_id {
+        if let Some(id) = who.event_id
+            && self.partition.engine.remembers
+        {
             self.remember(item, lane, id, who.event_name, Fate::DeadLettered);
         }
         self.release(item, lane);
@@ -317,9 +322,6 @@ impl Batch<'_> {
 
     /// Notes in the key's ring what became of an event.
     fn remember(&mut self, item: &Item, lane: &[u8], id: &str, name: &str, fate: Fate) {
-        if !self.partition.engine.remembers {
-            return;
-        }
         let hash = identity::payload_hash(item.record().payload);
         let at = self.now;
         self.effects.ring_mut(&self.partition.ring_key(lane)).replace(&RingEntry { id, hash, fate, name, at });
