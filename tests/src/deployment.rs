@@ -167,16 +167,22 @@ impl Deployment {
         self.run(arguments).await.expect_code(0);
     }
 
+    /// Tells a program where broker and topics are.
+    pub(crate) fn name_places(&self, command: &mut Command) {
+        command
+            .env("KAFKA_BROKER_URL", self.broker.service_address())
+            .env("KAFKA_TOPIC", &self.topic)
+            .env("KAFKA_DLQ_TOPIC", &self.dlq_topic);
+    }
+
     fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(self.program);
-        without_own_settings(&mut command)
-            .args(arguments)
+        without_own_settings(&mut command).args(arguments);
+        self.name_places(&mut command);
+        command
             .current_dir(self.folder.path())
             .env("APP_RELOAD", "false")
-            .env("KAFKA_BROKER_URL", self.broker.service_address())
             .env("KAFKA_EMBEDDED", "never")
-            .env("KAFKA_TOPIC", &self.topic)
-            .env("KAFKA_DLQ_TOPIC", &self.dlq_topic)
             .env("KAFKA_GROUP_ID", &self.group)
             .env("STORE_URL", &self.store_url)
             .env("NO_COLOR", "1")

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stderr, reason = "a failed test prints the logs of its processes; a skipped one says so")]
 
 pub mod accounting;
+pub mod bench;
 mod binary;
 mod broker;
 pub mod chaos;

@@ -158,6 +158,15 @@ impl Service {
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
+    /// The processor time that it has used so far, to a hundredth of a second.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process_id())).expect("a running process");
+        // "4711 (name) S …": of the numbers behind the name the 12th and 13th are user and system time, in ticks.
+        let (_, rest) = stat.rsplit_once(") ").expect("a name in brackets");
+        let ticks: u64 = rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).expect("a small number")
+    }
+
     /// What it has written to standard output and standard error so far.
     pub fn log(&self) -> String {
         self.process.log()

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rdkafka::{
@@ -153,6 +153,23 @@ impl Topic {
                 let delivery = sent.pop_front().expect("it is not empty").await.expect("the producer lives");
                 delivery.unwrap_or_else(|(error, _)| panic!("{} takes no record: {error}", self.name));
             }
+        }
+        for delivery in sent {
+            let delivery = delivery.await.expect("the producer lives");
+            delivery.unwrap_or_else(|(error, _)| panic!("{} takes no record: {error}", self.name));
+        }
+    }
+
+    /// Writes records one by one, so many a second; each says in a header when it was produced, in microseconds.
+    pub async fn produce_paced(&self, records: impl IntoIterator<Item = NewRecord>, rate: u32) {
+        let producer: FutureProducer = self.client().set("linger.ms", "0").create().expect("a producer");
+        let start = tokio::time::Instant::now();
+        let mut sent = Vec::new();
+        for (number, record) in (0_u32..).zip(records) {
+            tokio::time::sleep_until(start + Duration::from_secs(1) * number / rate).await;
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_micros();
+            let record = record.with_header("produced-at-us", now.to_string().as_bytes());
+            sent.push(producer.send_result(self.outgoing(&record)).unwrap_or_else(|(error, _)| panic!("{error}")));
         }
         for delivery in sent {
             let delivery = delivery.await.expect("the producer lives");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore reports to the terminal it was started in")]
 
+mod bench;
 mod chaos;
 mod fmt;
 mod names;
@@ -24,7 +25,10 @@ cargo xtask new processor EVENT [--feature FEATURE]
 
 cargo xtask chaos [--minutes N] [--events N] [--kills N] [--store sqlite|postgres] [--round NAME] [--seed N]
     Kills, cuts and starves the released service on a real Kafka and PostgreSQL, and accounts for every event.
-    `cargo xtask chaos --help` says more.";
+    `cargo xtask chaos --help` says more.
+
+cargo xtask bench [--rounds N] [--events N] [--latency SECONDS] [--output FILE]
+    Measures the released service beside loops written by hand, on a real Kafka, and writes docs/performance.md.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         ["new", "processor", event, "--feature", feature] => {
             new::processor(&root, event, Some(feature)).map(|files| report(&files))
         }
+        ["bench", ref arguments @ ..] => bench::run(&root, arguments),
         ["chaos", ref arguments @ ..] => chaos::run(&root, arguments),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -64,8 +64,8 @@ pub fn add<T>(what: Counted, event: &Event<T>, total: f64) -> Result<(), Failed>
         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         let so_far = f64::from_bits(sum.load(Ordering::Relaxed));
         sum.store((so_far + total).to_bits(), Ordering::Relaxed);
-        if meter::wants_latency()
-            && let Some(latency) = latency(event)
+        if meter::latency_skip().is_some()
+            && let Some(latency) = event.header(PRODUCED_AT).and_then(latency)
         {
             shard.latencies.lock().unwrap_or_else(PoisonError::into_inner).push(latency);
         }
@@ -73,9 +73,12 @@ pub fn add<T>(what: Counted, event: &Event<T>, total: f64) -> Result<(), Failed>
     Ok(())
 }
 
-/// Microseconds since the event was produced, by its header.
-fn latency<T>(event: &Event<T>) -> Option<i64> {
-    let produced: i64 = std::str::from_utf8(event.header("produced-at-us")?).ok()?.parse().ok()?;
+/// The header that says when an event was produced, in microseconds since the epoch.
+pub const PRODUCED_AT: &str = "produced-at-us";
+
+/// Microseconds since an event was produced, by the value of its header.
+pub fn latency(produced_at: &[u8]) -> Option<i64> {
+    let produced: i64 = std::str::from_utf8(produced_at).ok()?.parse().ok()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     Some(i64::try_from(now.as_micros()).ok()? - produced)
 }

@@ -7,29 +7,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use order_runtime::engine::observe::{Operations, StatsView};
+use order_runtime::engine::observe::Operations;
 use rustix::{
     process::{Signal, getpid, kill_process},
     time::{ClockId, clock_gettime},
 };
 
-use crate::counts::{self, NAMES};
+use crate::counts::{self, Counts, NAMES};
 
 /// How often the watcher looks: what it adds to the measured time at most.
 const LOOK: Duration = Duration::from_millis(1);
 
 static BEGUN: OnceLock<Reading> = OnceLock::new();
-static LATENCY_SKIP: OnceLock<Option<usize>> = OnceLock::new();
 
-/// Time and CPU time.
+/// Time, and CPU time of the process.
 #[derive(Debug, Clone, Copy)]
-struct Reading {
+pub struct Reading {
     at: Instant,
     cpu: Duration,
 }
 
 impl Reading {
-    fn now() -> Self {
+    /// Reads both clocks.
+    pub fn now() -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         // The clock counts from the process's start, so both are small and positive.
         let cpu = Duration::new(
@@ -45,9 +45,15 @@ pub(crate) fn begin() {
     BEGUN.get_or_init(Reading::now);
 }
 
-/// Whether each event's latency is to be noted.
-pub(crate) fn wants_latency() -> bool {
-    LATENCY_SKIP.get().is_some_and(Option::is_some)
+/// `LATENCY_SKIP`: how many events come before those whose latency counts; `None` where none is to be noted.
+pub fn latency_skip() -> Option<usize> {
+    static SKIP: OnceLock<Option<usize>> = OnceLock::new();
+    *SKIP.get_or_init(|| number("LATENCY_SKIP").and_then(|skip| usize::try_from(skip).ok()))
+}
+
+/// A variable of the environment that is a number.
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 /// Tells what is wrong with the call.
@@ -59,8 +65,6 @@ pub fn wrong(message: &str) -> ExitCode {
 
 /// Watches the engine until `EXPECT_EVENTS` events have their outcome; without that variable the service just runs.
 pub fn start(engine: Arc<dyn Operations>) {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    LATENCY_SKIP.get_or_init(|| number("LATENCY_SKIP").and_then(|skip: u64| usize::try_from(skip).ok()));
     if let Some(expected) = number("EXPECT_EVENTS") {
         std::thread::spawn(move || watch(&*engine, expected));
     }
@@ -82,33 +86,46 @@ fn watch(engine: &dyn Operations, expected: u64) {
         }
     };
     let end = Reading::now();
-    let line = report(&stats, *BEGUN.get_or_init(|| before), end);
+    let done = Done { name: "order-bench", counts: counts::all(), dead_lettered: stats.dead_lettered };
+    let line = report(done, *BEGUN.get_or_init(|| before), end);
     let _ = writeln!(std::io::stdout(), "{line}");
     // The orderly end commits the offsets.
     let _ = kill_process(getpid(), Signal::TERM);
 }
 
-fn report(stats: &StatsView, begun: Reading, end: Reading) -> serde_json::Value {
+/// What a program has done with all events.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// The program.
+    pub name: &'static str,
+    /// What it has handled.
+    pub counts: Counts,
+    /// How many it has dead-lettered.
+    pub dead_lettered: u64,
+}
+
+/// The one line of JSON that a program prints.
+pub fn report(done: Done, begun: Reading, end: Reading) -> serde_json::Value {
+    let Done { name, counts, dead_lettered } = done;
     let seconds = (end.at - begun.at).as_secs_f64();
-    let counts = counts::all();
     let ok: u64 = counts.counts.iter().sum();
+    let events = ok + dead_lettered;
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown, not computed with")]
-    let events = (ok + stats.dead_lettered) as f64;
+    let rate = events as f64 / seconds;
     let mut line = serde_json::json!({
-        "peer": "order-bench",
-        "events": ok + stats.dead_lettered,
+        "peer": name,
+        "events": events,
         "ok": ok,
-        "dlq": stats.dead_lettered,
+        "dlq": dead_lettered,
         "seconds": seconds,
-        "events_per_s": events / seconds,
+        "events_per_s": rate,
         "cpu_s": (end.cpu - begun.cpu).as_secs_f64(),
         "peak_rss_mib": peak_rss_mib(),
         "counts": NAMES.iter().zip(counts.counts).collect::<std::collections::BTreeMap<_, _>>(),
         "total": counts.total,
     });
-    // The order among threads is lost, so the first ones are left out by number, not one by one.
-    let skip = LATENCY_SKIP.get().copied().flatten().unwrap_or_default();
-    let mut latencies = counts.latencies.into_iter().skip(skip).collect::<Vec<_>>();
+    // Threads note their latencies apart, so the first ones are left out by number and not one by one.
+    let mut latencies: Vec<i64> = counts.latencies.into_iter().skip(latency_skip().unwrap_or_default()).collect();
     if !latencies.is_empty() {
         latencies.sort_unstable();
         line["latency_ms"] = serde_json::json!({

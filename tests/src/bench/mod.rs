@@ -1,0 +1,204 @@
+//! What the service costs beside loops written by hand: runs of both on one topic, turn by turn.
+
+mod table;
+mod workload;
+
+use std::{
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use serde::Deserialize;
+
+pub use self::{table::Table, workload::Workload};
+use crate::{
+    broker::{Broker, unique},
+    deployment::Deployment,
+    wait::until,
+};
+
+/// How long one run may take.
+const DEADLINE: Duration = Duration::from_mins(5);
+
+/// Who does the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// A loop that polls and handles one record after the other.
+    Loop,
+    /// The same, which polls 500 records before it handles them.
+    LoopBatches,
+    /// `order-bench` on this framework, without a store.
+    Bench,
+}
+
+impl Program {
+    /// All of them, in the order of a round.
+    pub const ALL: [Self; 3] = [Self::Loop, Self::LoopBatches, Self::Bench];
+
+    /// Its name in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loop => "hand-written loop",
+            Self::LoopBatches => "hand-written loop, batches of 500",
+            Self::Bench => "order-bench",
+        }
+    }
+
+    fn command(self) -> Command {
+        let mut command = Command::new(beside(match self {
+            Self::Bench => "order-bench",
+            Self::Loop | Self::LoopBatches => "order-bench-loop",
+        }));
+        if self == Self::LoopBatches {
+            command.env("BATCH", "500");
+        }
+        command
+    }
+}
+
+/// A program that was built together with this one.
+fn beside(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a program knows its own executable");
+    own.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// What one run has cost.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Cost {
+    /// Events that have their outcome.
+    pub events: u64,
+    /// CPU time of the process, in seconds.
+    pub cpu_s: f64,
+    /// From the first event to the last, in seconds.
+    pub seconds: f64,
+    /// The most memory that the process has had.
+    pub peak_rss_mib: f64,
+    /// Where latency was asked for.
+    pub latency_ms: Option<Latency>,
+}
+
+/// From an event's production to its processor, in milliseconds.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Latency {
+    /// The median.
+    pub p50: f64,
+    /// One in a hundred takes longer.
+    pub p99: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+impl Cost {
+    #[expect(clippy::cast_precision_loss, reason = "a rate is shown, not computed with")]
+    fn millions(self) -> f64 {
+        self.events as f64 / 1e6
+    }
+
+    /// CPU seconds for a million events.
+    pub fn cpu_per_million(self) -> f64 {
+        self.cpu_s / self.millions()
+    }
+
+    /// Events in a second.
+    pub fn per_second(self) -> f64 {
+        self.millions() * 1e6 / self.seconds
+    }
+}
+
+/// A topic that is full of events, or is to be.
+pub struct Bench {
+    deployment: Deployment,
+}
+
+impl Bench {
+    /// An empty topic of eight partitions.
+    pub async fn new(broker: &Broker) -> Self {
+        Self { deployment: Deployment::with_partitions(broker, 8).await }
+    }
+
+    /// A topic with these events.
+    pub async fn filled(broker: &Broker, workload: Workload) -> Self {
+        let bench = Self::new(broker).await;
+        bench.deployment.events().produce_all(workload.records()).await;
+        bench
+    }
+
+    /// Lets a program consume `events` events in a group of its own. Panics unless it ends by itself and has an outcome for each.
+    pub fn count(&self, program: Program, events: u64) -> Cost {
+        let output = self.command(program, events).output().expect("the program starts");
+        cost(program, events, &output)
+    }
+
+    /// Lets a program consume events that are produced meanwhile, `rate` a second, and measures from production to processor. Those
+    /// of the first `warm_up` do not count.
+    pub async fn latency(&self, program: Program, rate: u32, warm_up: Duration, time: Duration) -> Cost {
+        let of = |time: Duration| u64::from(rate) * time.as_secs();
+        let events = of(warm_up + time);
+        let mut command = self.command(program, events);
+        command.env("LATENCY_SKIP", of(warm_up).to_string());
+        let running = std::thread::spawn(move || command.output().expect("the program starts"));
+        // Whoever has not joined its group yet finds a backlog, which the warm-up covers.
+        let records = Workload { events, bad: 0 }.records();
+        self.deployment.events().produce_paced(records, rate).await;
+        let output = running.join().expect("the program is waited for");
+        cost(program, events, &output)
+    }
+
+    fn command(&self, program: Program, events: u64) -> Command {
+        let mut command = program.command();
+        self.deployment.name_places(&mut command);
+        command
+            .env("KAFKA_GROUP_ID", format!("bench-{}-{}", std::process::id(), unique()))
+            .env("EXPECT_EVENTS", events.to_string());
+        command
+    }
+}
+
+fn cost(program: Program, events: u64, output: &std::process::Output) -> Cost {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let words = String::from_utf8_lossy(&output.stderr);
+    let name = program.name();
+    assert!(output.status.success(), "{name} ended with {}: {text}{words}", output.status);
+    let line =
+        text.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{name} says nothing: {words}"));
+    let cost: Cost = serde_json::from_str(line).unwrap_or_else(|error| panic!("{name} says {line}: {error}"));
+    assert_eq!(cost.events, events, "{name} has an outcome for each event: {line}");
+    cost
+}
+
+/// Lets the whole service handle `orders` sample lives, on the store that the broker's deployments have or on `memory`.
+pub async fn service(broker: &Broker, orders: u32, in_memory: bool) -> Cost {
+    let mut deployment = Deployment::with_partitions(broker, 8).await;
+    if in_memory {
+        deployment.set("STORE_URL", "memory");
+    }
+    deployment.publish_sample(orders, &[]).await;
+    let ends = deployment.events().ends().values().sum::<i64>();
+    let events = u64::try_from(ends).expect("offsets are not negative");
+    let service = deployment.start();
+    let mut begun = None;
+    // What came before the first look is not counted, neither as events nor as time.
+    let end = until("every event has its outcome", DEADLINE, async || {
+        let stats = service.try_get("/stats").await.ok_or("the service does not answer yet")?;
+        let consumed = stats["consumed"].as_u64().unwrap_or_default();
+        let now = (Instant::now(), service.cpu_time(), consumed);
+        if consumed > 0 {
+            begun.get_or_insert(now);
+        }
+        if consumed >= events && stats["waiting"] == 0 { Ok(now) } else { Err(stats.to_string()) }
+    })
+    .await;
+    let begun = begun.unwrap_or(end);
+    #[expect(clippy::cast_precision_loss, reason = "a size is shown, not computed with")]
+    let peak_rss_mib = service.peak_memory() as f64 / 1024.0;
+    let cost = Cost {
+        events: end.2 - begun.2,
+        cpu_s: (end.1 - begun.1).as_secs_f64(),
+        seconds: (end.0 - begun.0).as_secs_f64(),
+        peak_rss_mib,
+        latency_ms: None,
+    };
+    assert!(service.terminate().await.success(), "a clean stop");
+    cost
+}
