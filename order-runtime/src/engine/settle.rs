@@ -96,7 +96,7 @@ impl Batch<'_> {
                     self.effects.tally.retried += 1;
                     self.effects.tally.processor(processor)[2] += 1;
                 }
-                self.partition.status.processor.store(processor, std::sync::atomic::Ordering::Relaxed);
+                self.partition.status.progress.calls(processor);
                 Ok(Prepared { entry, processor, delivery })
             }
             Lookup::UnknownEvent => {

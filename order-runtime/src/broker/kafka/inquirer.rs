@@ -14,7 +14,7 @@ use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::KafkaError,
+    error::{KafkaError, KafkaResult},
 };
 use uuid::Uuid;
 
@@ -73,6 +73,14 @@ impl Inquirer {
             .create_with_context(Quiet::default())
             .map_err(|error| BrokerError::creation(&error, config))?;
         Ok(Self { client, config: config.clone(), topics: Mutex::default(), without_topic_ids: AtomicBool::new(false) })
+    }
+
+    /// Where the logs of these partitions end, before the first open transaction.
+    ///
+    /// # Errors
+    /// When a partition's leader does not answer within five seconds.
+    pub(super) fn ends(&self, partitions: TopicPartitionList) -> KafkaResult<TopicPartitionList> {
+        self.client.offsets_for_times(partitions, ANSWER)
     }
 
     /// Asks the cluster for its id.

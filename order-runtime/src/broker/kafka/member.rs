@@ -27,7 +27,12 @@ use tokio::{
 };
 use tracing::{debug, error, warn};
 
-use super::{inbox::Inbox, inquirer::Inquirer, voice::Voice};
+use super::{
+    inbox::Inbox,
+    inquirer::Inquirer,
+    statistics::{Group, Statistics},
+    voice::Voice,
+};
 use crate::broker::{BrokerError, ConsumerEvent, PartitionId, PartitionOffer, Start};
 
 /// The engine answers within this time, or the process cannot go on: it waits for its store no longer than for a session.
@@ -36,6 +41,9 @@ const ENGINE_ANSWERS: Duration = Duration::from_mins(4);
 const CLUSTER_ANSWERS: Duration = Duration::from_mins(4);
 /// The thread that polls is expected to come round within this time.
 const ROUND: Duration = Duration::from_secs(30);
+
+/// A group comes to an assignment within this time, as a rule; as long as it does not, this member handles nothing new.
+const REBALANCED: Duration = Duration::from_mins(1);
 
 /// librdkafka fetches what it cannot read again, about once a second; when it has not for so long, it can.
 const UNREADABLE_FOR: Duration = Duration::from_secs(15);
@@ -57,6 +65,8 @@ pub(super) struct Shared {
     /// Milliseconds since `started` until which the poll thread is expected to show itself.
     expected: AtomicU64,
     started: Instant,
+    /// Since when the member is between two assignments.
+    unsteady: Mutex<Option<Instant>>,
     /// The engine was told that this member has no partition.
     told_of_nothing: AtomicBool,
     /// Topics that are subscribed and not there.
@@ -79,6 +89,7 @@ impl Shared {
             connected: AtomicBool::new(true),
             expected: AtomicU64::new(0),
             started: Instant::now(),
+            unsteady: Mutex::default(),
             told_of_nothing: AtomicBool::new(false),
             missing: Mutex::new(None),
             unreadable: Mutex::new(None),
@@ -117,6 +128,20 @@ impl Shared {
 
     pub(super) fn connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
+    }
+
+    fn group_is(&self, steady: bool) {
+        let mut unsteady = self.unsteady.lock();
+        if steady {
+            *unsteady = None;
+        } else {
+            unsteady.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// For how long the group has not come to an assignment, where that takes long.
+    pub(super) fn rebalancing(&self) -> Option<Duration> {
+        self.unsteady.lock().map(|since| since.elapsed()).filter(|time| *time > REBALANCED)
     }
 
     pub(super) fn store(&self, partition: &PartitionId, offset: i64, metadata: &str) {
@@ -316,36 +341,24 @@ impl ClientContext for Member {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
-        // Hundreds of numbers, of which two questions are asked: is any broker connected, and is this a member?
-        #[derive(serde::Deserialize)]
-        struct Statistics {
-            brokers: HashMap<String, Broker>,
-            cgrp: Option<Group>,
-        }
-        #[derive(serde::Deserialize)]
-        struct Group {
-            join_state: String,
-            assignment_size: u32,
-        }
-        #[derive(serde::Deserialize)]
-        struct Broker {
-            state: String,
-            nodeid: i64,
-        }
-        let Ok(Statistics { brokers, cgrp }) = serde_json::from_slice(statistics) else { return };
-        // A group with more members than partitions assigns nothing to some, and calls nobody back for that.
-        if cgrp.is_some_and(|group| group.join_state == "steady" && group.assignment_size == 0)
+        let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
+        if statistics.cgrp.as_ref().is_some_and(Group::has_nothing)
             && !self.shared.told_of_nothing.swap(true, Ordering::Relaxed)
         {
             let (answer, _) = oneshot::channel();
             let _ = self.events.send(ConsumerEvent::Assigned { partitions: Vec::new(), answer });
         }
-        // The group's coordinator is a broker without a number.
-        let connected = brokers.values().any(|broker| broker.state == "UP" && broker.nodeid >= 0);
+        self.shared.group_is(statistics.cgrp.as_ref().is_some_and(|group| group.is_steady()));
+        let connected = statistics.is_connected();
         if connected && !self.shared.connected.swap(true, Ordering::Relaxed) {
             tracing::info!("a broker is connected again");
         } else if !connected && self.shared.connected.swap(false, Ordering::Relaxed) {
             warn!("no broker is connected; trying again");
+        }
+        for inbox in self.shared.inboxes.lock().values() {
+            if let Some((position, stable_end)) = statistics.fetched(&inbox.id.topic, inbox.id.partition) {
+                inbox.fetched(position, stable_end);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering, mpsc as commands},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rdkafka::{
@@ -15,7 +15,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 use tracing::{info, warn};
 
 use super::{

@@ -24,6 +24,7 @@ mod oracle;
 mod scenario;
 mod world;
 
+pub(super) use self::faults::{Gate, SimulatedStore};
 use self::{
     faults::Bug,
     scenario::Scenario,
