@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -24,6 +24,7 @@ use rdkafka::{
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
+    time::Instant,
 };
 use tracing::{debug, error, warn};
 
@@ -382,5 +383,35 @@ impl ConsumerContext for Member {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thread_that_does_not_come_round_is_told() {
+        let shared = Shared::new();
+        shared.beat();
+        tokio::time::advance(ROUND).await;
+        assert_eq!(shared.overdue(), None);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert!(shared.overdue().is_some_and(|overdue| overdue >= Duration::from_secs(2)));
+        shared.beat();
+        assert_eq!(shared.overdue(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_comes_to_no_assignment_is_told() {
+        let shared = Shared::new();
+        shared.group_is(false);
+        tokio::time::advance(REBALANCED).await;
+        assert_eq!(shared.rebalancing(), None, "a rebalance takes its time");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        shared.group_is(false);
+        assert!(shared.rebalancing().is_some());
+        shared.group_is(true);
+        assert_eq!(shared.rebalancing(), None);
     }
 }
