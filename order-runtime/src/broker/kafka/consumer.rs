@@ -152,6 +152,7 @@ impl Consumer for KafkaConsumer {
             health.not_ready.push(UNREADABLE.to_owned());
         }
         health.not_ready.extend(self.shared.trouble.lock().clone());
+        health.not_ready.extend(self.shared.forbidden.lock().clone());
         health.not_ready.extend(self.shared.missing.lock().clone());
         health
     }

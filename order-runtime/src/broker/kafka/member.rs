@@ -74,6 +74,8 @@ pub(super) struct Shared {
     pub(super) missing: Mutex<Option<String>>,
     /// When records were last met that cannot be read.
     unreadable: Mutex<Option<Instant>>,
+    /// A topic that may not be read; told until records come.
+    pub(super) forbidden: Mutex<Option<String>>,
     /// What keeps it from joining; told until it is over.
     pub(super) trouble: Mutex<Option<String>>,
     pub(super) voice: Voice,
@@ -94,6 +96,7 @@ impl Shared {
             told_of_nothing: AtomicBool::new(false),
             missing: Mutex::new(None),
             unreadable: Mutex::new(None),
+            forbidden: Mutex::new(None),
             trouble: Mutex::new(None),
             voice: Voice::default(),
         };
@@ -229,6 +232,7 @@ impl Member {
             match self.inquirer.offers(&self.cluster, names) {
                 Ok(offers) => {
                     *self.shared.trouble.lock() = None;
+                    *self.shared.forbidden.lock() = None;
                     return Some(offers);
                 }
                 Err(error) if self.shared.closing.load(Ordering::Relaxed) => {

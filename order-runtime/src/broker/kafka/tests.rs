@@ -1,5 +1,6 @@
 //! The member, the producer and the reader against the embedded broker.
 
+mod errors;
 mod wire;
 
 use std::{sync::Arc, time::Duration};
