@@ -92,6 +92,14 @@ impl Broker {
         }
     }
 
+    /// Where the same real broker asks who comes; the embedded one never does.
+    pub fn guarded_address(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Embedded(_) => None,
+            Kind::Kafka(kafka) => Some(kafka.guarded_address()),
+        }
+    }
+
     /// Where a service finds it: the proxy where there is one.
     pub(crate) fn service_address(&self) -> &str {
         match &self.kind {

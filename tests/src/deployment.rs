@@ -176,6 +176,9 @@ impl Deployment {
     }
 
     fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        // In the newer protocol of groups the broker decides on what the harness would set.
+        let newer = self.settings.get("KAFKA_GROUP_PROTOCOL").is_some_and(|protocol| protocol == "consumer");
+        let of_broker = if newer { &[] } else { self.broker.settings() };
         let mut command = Command::new(self.program);
         without_own_settings(&mut command).args(arguments);
         self.name_places(&mut command);
@@ -186,7 +189,7 @@ impl Deployment {
             .env("KAFKA_GROUP_ID", &self.group)
             .env("STORE_URL", &self.store_url)
             .env("NO_COLOR", "1")
-            .envs(self.broker.settings().iter().copied())
+            .envs(of_broker.iter().copied())
             .envs(&self.settings);
         command
     }

@@ -17,6 +17,8 @@ use crate::{broker::REQUIRE, process::free_port, proxy::Proxy};
 pub struct Kafka {
     address: String,
     way_in: Option<WayIn>,
+    /// The port of the listener that asks who comes.
+    sasl: u16,
     alone: Mutex<()>,
     /// The script wipes its broker when its standard input closes, which happens however this program ends.
     _keeps_it_running: Child,
@@ -70,6 +72,11 @@ impl Kafka {
         &self.way_in.as_ref().expect("only a broker of one's own has a proxy").proxy
     }
 
+    /// `host:port` of the listener that asks for SASL/PLAIN; `tests/kafka/kafka` says who may come.
+    pub(crate) fn guarded_address(&self) -> String {
+        format!("127.0.0.1:{}", self.sasl)
+    }
+
     /// Runs a verb of the script on the broker: `kill`, `start`, `pause`, `cont`.
     pub async fn control(&self, verb: &str) {
         let port = self.address.rsplit(':').next().unwrap_or_default();
@@ -116,7 +123,9 @@ fn script(way_in: Option<&WayIn>) -> Command {
 
 fn launch(way_in: Option<WayIn>) -> Kafka {
     let start = Instant::now();
+    let sasl = free_port();
     let mut child = script(way_in.as_ref())
+        .env("KAFKA_SASL", sasl.to_string())
         .args(["serve", "0"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -129,5 +138,5 @@ fn launch(way_in: Option<WayIn>) -> Kafka {
     let address = line.trim().rsplit(' ').next().filter(|address| address.contains(':')).map(str::to_owned);
     let address = address.unwrap_or_else(|| panic!("Kafka does not start; what the script said is above: {line:?}"));
     eprintln!("kafka: {address}, up after {:.1?}", start.elapsed());
-    Kafka { address, way_in, alone: Mutex::default(), _keeps_it_running: child }
+    Kafka { address, way_in, sasl, alone: Mutex::default(), _keeps_it_running: child }
 }

@@ -179,6 +179,20 @@ fn what_the_tables_name_is_in_the_tree() {
     assert_eq!(rows.into_keys().collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "each has its row");
 }
 
+/// The same for the ways in which a consumer can stop, which have no numbers.
+#[test]
+fn what_is_said_of_health_is_in_the_tree() {
+    let text = fs::read_to_string(root().join("docs/health.md")).expect("the table is text");
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert!(rows.len() > 10, "{} rows", rows.len());
+    for row in rows {
+        let names: Vec<&str> = row.split('`').skip(1).step_by(2).filter(|name| name.contains("::")).collect();
+        assert!(!names.is_empty(), "no test shows this: {row}");
+        let wrong: Vec<String> = names.into_iter().filter_map(|name| misnamed(name, "fault")).collect();
+        assert!(wrong.is_empty(), "docs/health.md: {wrong:?}");
+    }
+}
+
 /// The tables of faults and pitfalls, by file name.
 fn tables() -> Vec<(String, String)> {
     let folder = root().join("docs");

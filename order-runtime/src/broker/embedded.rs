@@ -30,7 +30,7 @@ use crate::config::{Embedded, KafkaConfig};
 pub const PARTITIONS: i32 = 4;
 
 /// The topic whose name carries the broker's id: the mock's own cluster id is an address in memory, which may come again.
-const NAME_TOPIC: &str = "__embedded-broker.";
+pub(super) const NAME_TOPIC: &str = "__embedded-broker.";
 
 /// The identity that a topic of this name gives its cluster.
 pub(crate) fn identity(topic: &str) -> Option<String> {

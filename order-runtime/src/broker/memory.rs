@@ -9,12 +9,15 @@ use std::{
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use uuid::Uuid;
 
 use super::{
-    Acknowledged, Consumer, ConsumerEvent, OutgoingRecord, PartitionId, PartitionOffer, PublishError, Publisher,
-    RecordBatch, Start,
+    Acknowledged, Consumer, ConsumerEvent, Intake, OutgoingRecord, PartitionId, PartitionOffer, PublishError,
+    Publisher, RecordBatch, Start,
 };
 use crate::engine::observe::Health;
 
@@ -36,6 +39,12 @@ struct State {
     largest: usize,
     /// So many of the next records are taken, and nobody hears of it.
     lost_answers: usize,
+    /// What the consumer says of itself.
+    health: Health,
+    /// Nothing that is published is ever answered.
+    is_mute: bool,
+    /// Whoever takes records panics.
+    panics: bool,
     closed: bool,
 }
 
@@ -47,6 +56,12 @@ struct Log {
     cursor: Option<i64>,
     paused: bool,
     committed: Option<(i64, String)>,
+    /// Since when records lie there.
+    ready_since: Option<Instant>,
+    /// Since when nothing comes though there is more, as a test says.
+    silent_since: Option<Instant>,
+    /// The owner is not told of records.
+    words_are_lost: bool,
 }
 
 impl MemoryBroker {
@@ -95,7 +110,10 @@ impl MemoryBroker {
         let headers = record.headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref()));
         log.records.push(offset, record.timestamp, record.key.as_deref(), record.payload.as_deref(), headers);
         // As the real consumer does: told of the first record, not of each that follows it.
-        if log.cursor == Some(offset) && !log.paused {
+        if log.cursor == Some(offset) {
+            log.ready_since = Some(Instant::now());
+        }
+        if log.cursor == Some(offset) && !log.paused && !log.words_are_lost {
             let _ = self.events.send(ConsumerEvent::Ready(partition.clone()));
         }
         offset
@@ -177,6 +195,33 @@ impl MemoryBroker {
         self.state.lock().lost_answers += 1;
     }
 
+    /// Lets the consumer say this of itself.
+    pub(crate) fn set_health(&self, health: Health) {
+        self.state.lock().health = health;
+    }
+
+    /// From now on nothing that is published is answered.
+    pub(crate) fn fall_mute(&self) {
+        self.state.lock().is_mute = true;
+    }
+
+    /// From now on whoever takes records panics.
+    pub(crate) fn let_takers_panic(&self) {
+        self.state.lock().panics = true;
+    }
+
+    /// From now on nothing of the partition comes, though there is more; or all does.
+    pub(crate) fn set_silent(&self, partition: &PartitionId, silent: bool) {
+        let mut state = self.state.lock();
+        let log = state.logs.entry(partition.clone()).or_default();
+        log.silent_since = silent.then(Instant::now);
+    }
+
+    /// From now on the owner is not told of records that come.
+    pub(crate) fn lose_words(&self, partition: &PartitionId) {
+        self.state.lock().logs.entry(partition.clone()).or_default().words_are_lost = true;
+    }
+
     /// Takes records again.
     pub(crate) fn end_outage(&self) {
         self.state.lock().outage = None;
@@ -192,6 +237,7 @@ impl Consumer for MemoryBroker {
     fn take(&self, partition: &PartitionId, max_records: usize, _max_bytes: usize) -> RecordBatch {
         let mut state = self.state.lock();
         let mut taken = RecordBatch::default();
+        assert!(!state.panics, "the test wants a panic");
         let Some(log) = state.logs.get_mut(partition) else { return taken };
         let Some(cursor) = log.cursor.filter(|_| !log.paused) else { return taken };
         for record in log.records.iter().filter(|record| record.offset >= cursor).take(max_records) {
@@ -227,12 +273,22 @@ impl Consumer for MemoryBroker {
         }
     }
 
-    fn log_end(&self, partition: &PartitionId) -> Option<i64> {
-        self.state.lock().logs.get(partition).map(|log| log.next_offset)
+    fn intake(&self, partition: &PartitionId) -> Option<Intake> {
+        let state = self.state.lock();
+        let log = state.logs.get(partition)?;
+        let taken = log.cursor.unwrap_or(i64::MAX);
+        let next = log.records.iter().map(|record| record.offset).find(|offset| *offset >= taken);
+        Some(Intake {
+            log_end: log.next_offset,
+            taken,
+            next: next.unwrap_or(log.next_offset.max(log.cursor.unwrap_or_default())),
+            ready_since: log.ready_since.filter(|_| next.is_some() && !log.paused),
+            silent_since: log.silent_since,
+        })
     }
 
     fn health(&self) -> Health {
-        Health::default()
+        self.state.lock().health.clone()
     }
 
     fn close(&self) {
@@ -243,6 +299,9 @@ impl Consumer for MemoryBroker {
 #[async_trait]
 impl Publisher for MemoryBroker {
     async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>> {
+        if self.state.lock().is_mute {
+            return std::future::pending().await;
+        }
         let mut state = self.state.lock();
         state.largest = state.largest.max(records.iter().map(OutgoingRecord::size).sum());
         let mut results = Vec::new();

@@ -12,7 +12,7 @@ pub mod record;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
 use crate::engine::observe::Health;
@@ -97,6 +97,30 @@ pub enum ConsumerEvent {
     Fatal(String),
 }
 
+/// How a partition's records come in, from what is known; asks nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intake {
+    /// The offset after the log's last record, as last heard: by a fetch, or within ten seconds where nothing is fetched.
+    pub log_end: i64,
+    /// The offset after the last record that was taken.
+    pub taken: i64,
+    /// Where the next record that can be taken may lie: at the log's end where only marks of transactions follow.
+    pub next: i64,
+    /// Since when records lie ready that were not taken.
+    pub ready_since: Option<Instant>,
+    /// Since when nothing has come though the log has more; `None` where it comes, or is not to come.
+    pub silent_since: Option<Instant>,
+}
+
+impl Intake {
+    /// Records between a position and the log's end. Offsets that no record will ever have do not count once everything
+    /// before them is handled.
+    pub fn lag(&self, position: i64) -> u64 {
+        let reached = if position >= self.taken { position.max(self.next) } else { position };
+        u64::try_from(self.log_end - reached).unwrap_or_default()
+    }
+}
+
 /// The engine's side of a group member. Methods return at once; what they ask for is done by the poll thread.
 pub trait Consumer: Send + Sync + 'static {
     /// Takes records of the partition that have arrived since, at most `max_records` and about `max_bytes` (always one, where
@@ -115,8 +139,8 @@ pub trait Consumer: Send + Sync + 'static {
     /// Lets the group's committed offset follow: `offset` is the next one to read, `metadata` stands beside it.
     fn store_offset(&self, partition: &PartitionId, offset: i64, metadata: &str);
 
-    /// The offset after the partition's last record, as last heard.
-    fn log_end(&self, partition: &PartitionId) -> Option<i64>;
+    /// How records of the partition come in; `None` where it is not assigned.
+    fn intake(&self, partition: &PartitionId) -> Option<Intake>;
 
     /// Whether the poll thread moves and the broker answers, from what is known; asks nobody.
     fn health(&self) -> Health;
@@ -192,4 +216,18 @@ pub enum PublishError {
 pub trait Publisher: Send + Sync + 'static {
     /// Sends all records in this order and waits for every answer; the results stand in the same order.
     async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_at_the_end_of_a_log_are_no_lag() {
+        let intake = Intake { log_end: 12, taken: 10, next: 12, ready_since: None, silent_since: None };
+        assert_eq!(intake.lag(10), 0, "everything that can be taken is handled");
+        assert_eq!(intake.lag(7), 5, "something is under way");
+        assert_eq!(Intake { next: 10, ..intake }.lag(10), 2, "whether records follow is not known");
+        assert_eq!(intake.lag(20), 0, "a position beyond the log's end");
+    }
 }

@@ -437,7 +437,9 @@ impl<'a> Batch<'a> {
             return Ok(());
         }
         let types: Vec<_> = load.entities.iter().map(|(entity, _)| *entity).collect();
+        let waits = self.partition.status.progress.awaits_store();
         let loaded = engine.store.load(load).await?;
+        drop(waits);
         self.partition.unit.loaded(types.into_iter().zip(loaded.entities).collect());
         self.effects.add_rings(loaded.rings);
         let known = loaded.dead_letters.into_iter().map(|row| (row.dlq_id.clone(), row));

@@ -37,6 +37,11 @@ impl Committer {
         Self { requests }
     }
 
+    /// Whether the task has ended, which it does only by a panic as long as there are handles.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.requests.is_closed()
+    }
+
     /// Commits the changes of one partition together with those of the others that are ready.
     pub(crate) async fn commit(&self, changes: Arc<Changes>) -> Result<Committed, StoreError> {
         let gone = || StoreError::Unavailable("the committer has ended".to_owned());

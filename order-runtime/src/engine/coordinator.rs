@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinHandle,
+    time::Instant,
 };
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -19,7 +20,7 @@ use super::{
     batch::Partition,
     breaker::Breakers,
     committer::Committer,
-    gone,
+    gone, health,
     observe::{Health, Operations, PartitionState, PartitionView, ProcessorStats, StatsView},
     owner::{Control, Owner},
     relay::{self, OutboxState},
@@ -180,7 +181,9 @@ impl Coordinator {
             match event {
                 None => return Ended::Drained,
                 Some(ConsumerEvent::Assigned { partitions, answer }) => {
+                    *self.engine.status.beginning.lock() = Some((None, Instant::now()));
                     let starts = self.assign(partitions).await;
+                    *self.engine.status.beginning.lock() = None;
                     // A consumer that no longer listens assigns again.
                     let _ = answer.send(starts);
                     self.engine.status.assigned.store(true, Ordering::Relaxed);
@@ -306,7 +309,7 @@ impl Coordinator {
             let _ = seat.controls.send(Control::Leave);
             leaving.push((id, seat.task));
         }
-        let deadline = tokio::time::Instant::now() + self.engine.settings.drain;
+        let deadline = Instant::now() + self.engine.settings.drain;
         for (id, mut task) in leaving {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
                 warn!(partition = %id, "the batch under way did not end in time and is dropped; its events are handled again");
@@ -318,6 +321,9 @@ impl Coordinator {
 
     async fn store_away(&self, error: &StoreError) {
         warn!(%error, "the store does not answer; partitions wait for it");
+        if let Some((reason, _)) = &mut *self.engine.status.beginning.lock() {
+            *reason = Some(error.to_string());
+        }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
@@ -330,9 +336,9 @@ struct View {
 
 impl View {
     fn lag(&self, partition: &PartitionStatus) -> (Option<i64>, Option<u64>) {
-        let end = self.engine.consumer.log_end(&partition.id);
+        let intake = self.engine.consumer.intake(&partition.id);
         let position = partition.position.load(Ordering::Relaxed);
-        (end, end.map(|end| u64::try_from(end - position).unwrap_or_default()))
+        (intake.map(|intake| intake.log_end), intake.map(|intake| intake.lag(position)))
     }
 }
 
@@ -346,7 +352,8 @@ impl Operations for View {
 
     fn partitions(&self) -> Vec<PartitionView> {
         let view = |partition: &Arc<PartitionStatus>| {
-            let (state, reason, since) = partition.state();
+            let (_, _, since) = partition.state();
+            let (state, reason) = health::explain(&self.engine, partition);
             let (log_end, lag) = self.lag(partition);
             PartitionView {
                 topic: partition.id.topic.to_string(),
@@ -369,38 +376,7 @@ impl Operations for View {
     }
 
     fn health(&self) -> Health {
-        let status = &self.engine.status;
-        let mut health = Health::default();
-        if status.stopping.load(Ordering::Relaxed) {
-            health.not_ready.push("the service is stopping".to_owned());
-        }
-        if !status.assigned.load(Ordering::Relaxed) {
-            health.not_ready.push("no partition has been assigned yet".to_owned());
-        }
-        if status.paused.load(Ordering::Relaxed) {
-            health.not_ready.push("an operator has paused consumption".to_owned());
-        }
-        health.not_ready.extend(status.outbox.trouble());
-        health.not_ready.extend(self.engine.breakers.reasons());
-        let broker = self.engine.consumer.health();
-        health.not_live.extend(broker.not_live);
-        health.not_ready.extend(broker.not_ready);
-        for partition in status.partitions() {
-            let (state, reason, _) = partition.state();
-            if state != PartitionState::Running && state != PartitionState::Paused {
-                health.not_ready.push(format!("{}: {}", partition.id, reason.unwrap_or_default()));
-            }
-            if let Some(elapsed) = partition.stuck() {
-                let processor = partition.processor.load(Ordering::Relaxed);
-                let name = self.engine.registry.processors().get(processor).map_or("a processor", |entry| entry.name);
-                health.not_live.push(format!(
-                    "{}: {name} has blocked its thread for {} s without awaiting anything",
-                    partition.id,
-                    elapsed.as_secs()
-                ));
-            }
-        }
-        health
+        health::of(&self.engine)
     }
 
     fn pause(&self) {

@@ -19,6 +19,7 @@
 //! | `gone` | what of events whose topic is gone? |
 //! | `retention` | what is forgotten, and when? |
 //! | `status`, `observe` | what is shown of all this? |
+//! | `progress`, `health` | does it move, and if not, why? |
 //! | `told` | what does the log say of single events? |
 
 mod attempt;
@@ -30,11 +31,13 @@ mod coordinator;
 pub mod dead_letter;
 mod effects;
 mod gone;
+mod health;
 pub mod identity;
 mod lookups;
 pub mod observe;
 mod owner;
 mod prepare;
+mod progress;
 mod relay;
 pub mod release;
 mod retention;

@@ -70,6 +70,8 @@ pub enum PartitionState {
     StoreAway,
     /// Its limits on waiting events are reached; attempts go on.
     Full,
+    /// It does not move, and no cause is known that will pass: the service is not live.
+    Stuck,
 }
 
 /// One processor's counters; part of an element of `GET /processors`.

@@ -1,6 +1,6 @@
 //! From a record to the processor that is to be called for its event; where there is none to call, the event is settled here.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use super::{
     attempt::Item,
@@ -144,7 +144,7 @@ impl Batch<'_> {
             self.effects.tally.retried += 1;
             self.effects.tally.processor(processor)[2] += 1;
         }
-        self.partition.status.processor.store(processor, Ordering::Relaxed);
+        self.partition.status.progress.calls(processor);
     }
 
     pub(super) fn event_id(&self, envelope: &Envelope, item: &Item) -> String {

@@ -15,11 +15,12 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 use tracing::{error, info, warn};
 
-use super::dead_letter;
+use super::{dead_letter, observe::Health, progress::STORE_ANSWERS};
 use crate::{
     broker::{PublishError, Publisher},
     store::{Outbox, OutboxRecord, OutboxRow, Store, StoreError},
 };
+use parking_lot::Mutex;
 
 /// Rows that are published at once.
 const ROWS: usize = 500;
@@ -31,6 +32,8 @@ const STEP: usize = 16;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// How often records are tried again that were too large for their topic: its limit may have been raised.
 const TOO_LARGE_AGAIN: Duration = Duration::from_secs(10);
+/// A producer tells by then, whatever time it is given for a delivery: librdkafka's own default is half of it.
+const BROKER_ANSWERS: Duration = Duration::from_mins(10);
 /// The outbox may hold this many rows that the broker does not take before partitions pause.
 pub(crate) const BACKLOG_LIMIT: u64 = 10_000;
 /// The same in bytes: of the largest records, the store's disk would take few.
@@ -48,6 +51,17 @@ pub(crate) struct OutboxState {
     stuck: AtomicBool,
     /// Rows that no topic takes; they stay in the store.
     unpublishable: AtomicU64,
+    /// Whom the relay waits for, and since when.
+    waits: Mutex<Option<(Whom, Instant)>>,
+    /// The relay's task has ended without being asked to.
+    ended: AtomicBool,
+}
+
+/// Whom a relay waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whom {
+    Store,
+    Broker,
 }
 
 impl OutboxState {
@@ -102,8 +116,50 @@ impl OutboxState {
     }
 }
 
+impl OutboxState {
+    /// Why the relay itself does not move, where it does not.
+    pub(crate) fn standstill(&self) -> Health {
+        let mut health = Health::default();
+        if self.ended.load(Ordering::Relaxed) {
+            health.not_live.push("the outbox relay has ended without being asked to; restart the service".to_owned());
+        }
+        if let Some((whom, since)) = *self.waits.lock() {
+            let waited = Instant::now().saturating_duration_since(since);
+            let seconds = waited.as_secs();
+            match whom {
+                Whom::Store if waited > STORE_ANSWERS => {
+                    health.not_ready.push(format!("the store has not answered the outbox relay for {seconds} s"));
+                }
+                Whom::Broker if waited > BROKER_ANSWERS => {
+                    health.not_live.push(format!("the producer has not told for {seconds} s what became of records"));
+                }
+                Whom::Store | Whom::Broker => {}
+            }
+        }
+        health
+    }
+
+    /// The relay waits for somebody until the answer is there.
+    async fn waiting_for<T>(&self, whom: Whom, answer: impl Future<Output = T>) -> T {
+        *self.waits.lock() = Some((whom, Instant::now()));
+        let answer = answer.await;
+        *self.waits.lock() = None;
+        answer
+    }
+}
+
+/// Notes when the relay ends.
+struct EndIsNoted(Arc<OutboxState>);
+
+impl Drop for EndIsNoted {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Publishes until it is dropped.
 pub(crate) async fn relay(store: Arc<dyn Store>, publisher: Arc<dyn Publisher>, outbox: Arc<OutboxState>) {
+    let _ended = EndIsNoted(Arc::clone(&outbox));
     let mut pace = Pace::default();
     let mut kept = Kept::default();
     loop {
@@ -186,7 +242,7 @@ async fn publish_all(
     kept.forget_in_time();
     let mut after = 0;
     loop {
-        let mut rows = match next_rows(store, after).await? {
+        let mut rows = match outbox.waiting_for(Whom::Store, next_rows(store, after)).await? {
             Outbox::Rows(rows) => rows,
             Outbox::Elsewhere(backlog) => {
                 outbox.counted(backlog);
@@ -199,7 +255,8 @@ async fn publish_all(
         };
         let last = last.id;
         rows.retain(|row| !kept.rows.contains(&row.id));
-        let results = publisher.publish(rows.iter().map(|row| row.record.clone()).collect()).await;
+        let records = rows.iter().map(|row| row.record.clone()).collect();
+        let results = outbox.waiting_for(Whom::Broker, publisher.publish(records)).await;
         let mut acknowledged = Vec::with_capacity(rows.len());
         let mut bytes = 0;
         let mut problem = None;
@@ -209,16 +266,18 @@ async fn publish_all(
                     acknowledged.push(row.id);
                     bytes += row.record.size() as u64;
                 }
-                Err(PublishError::TooLarge { .. }) => match publish_shrunk(publisher, row).await {
-                    Ok(()) => acknowledged.push(row.id),
-                    Err(PublishError::TooLarge { topic }) => kept.keep(row.id, &topic),
-                    Err(error) => problem = problem.or(Some(error)),
-                },
+                Err(PublishError::TooLarge { .. }) => {
+                    match outbox.waiting_for(Whom::Broker, publish_shrunk(publisher, row)).await {
+                        Ok(()) => acknowledged.push(row.id),
+                        Err(PublishError::TooLarge { topic }) => kept.keep(row.id, &topic),
+                        Err(error) => problem = problem.or(Some(error)),
+                    }
+                }
                 Err(error) => problem = problem.or(Some(error)),
             }
         }
         let left = acknowledged.len() as u64;
-        store.published(acknowledged).await?;
+        outbox.waiting_for(Whom::Store, store.published(acknowledged)).await?;
         outbox.published(left, bytes);
         if let Some(error) = problem {
             return Err(Problem::Publish(error));

@@ -15,12 +15,10 @@ use tokio::time::Instant;
 
 use super::{
     observe::{PartitionState, ProcessorStats, StatsView},
+    progress::Progress,
     relay::OutboxState,
 };
 use crate::broker::PartitionId;
-
-/// A task that has not come to a point of rest for so long is stuck: a processor that computes without end, say.
-const STUCK: Duration = Duration::from_mins(1);
 
 /// What one committed batch adds to the counters.
 #[derive(Debug, Default, Clone)]
@@ -63,6 +61,8 @@ pub(crate) struct Status {
     pub(crate) paused: AtomicBool,
     /// The service is draining.
     pub(crate) stopping: AtomicBool,
+    /// Since when assigned partitions wait for the store to say where they begin, with its last error.
+    pub(crate) beginning: Mutex<Option<(Option<String>, Instant)>>,
     pub(crate) outbox: Arc<OutboxState>,
 }
 
@@ -80,6 +80,7 @@ impl Status {
             assigned: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            beginning: Mutex::default(),
             outbox,
         }
     }
@@ -181,10 +182,7 @@ pub(crate) struct PartitionStatus {
     pub(crate) waiting_lanes: AtomicUsize,
     pub(crate) waiting_events: AtomicUsize,
     state: Mutex<(PartitionState, Option<String>, Timestamp)>,
-    /// When the owner began what it does now; `None` while it rests.
-    busy: Mutex<Option<Instant>>,
-    /// The processor that was called last; where the owner is stuck, it is stuck in this one.
-    pub(crate) processor: AtomicUsize,
+    pub(crate) progress: Progress,
 }
 
 impl PartitionStatus {
@@ -195,8 +193,7 @@ impl PartitionStatus {
             waiting_lanes: AtomicUsize::default(),
             waiting_events: AtomicUsize::default(),
             state: Mutex::new((PartitionState::Running, None, now)),
-            busy: Mutex::default(),
-            processor: AtomicUsize::new(usize::MAX),
+            progress: Progress::new(),
         }
     }
 
@@ -211,23 +208,6 @@ impl PartitionStatus {
 
     pub(crate) fn state(&self) -> (PartitionState, Option<String>, Timestamp) {
         self.state.lock().clone()
-    }
-
-    /// The owner works from now on.
-    pub(crate) fn begin_work(&self) {
-        *self.busy.lock() = Some(Instant::now());
-    }
-
-    /// The owner rests, or waits for something that has a name.
-    pub(crate) fn rest(&self) {
-        *self.busy.lock() = None;
-    }
-
-    /// For how long the owner has been stuck, where it is.
-    pub(crate) fn stuck(&self) -> Option<Duration> {
-        let busy = (*self.busy.lock())?;
-        let elapsed = busy.elapsed();
-        (elapsed > STUCK).then_some(elapsed)
     }
 }
 

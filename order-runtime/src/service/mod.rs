@@ -1,6 +1,7 @@
 //! The whole service: broker, store, engine and HTTP, started in order and ended in order.
 
 mod stop;
+mod watch;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -165,7 +166,7 @@ async fn run(
     tokio::spawn(stop.abort_on_next());
     engine.leave();
     let ended = match ended {
-        Some(ended) => ended,
+        Some(ended) => unasked(ended),
         // The callback that gives partitions back waits for the drain.
         None => tokio::time::timeout(drain + LEAVE, engine.ended()).await.unwrap_or_else(|_| {
             warn!("partitions are not given back in time; their events are known to the store and count once");
@@ -180,6 +181,14 @@ async fn run(
     match ended {
         Ended::Drained => Ok(()),
         Ended::Fatal(reason) => Err(ServeError::Ended(reason)),
+    }
+}
+
+/// What an end is that nobody asked for: the poll thread has panicked, say, and a supervisor is to start the service again.
+fn unasked(ended: Ended) -> Ended {
+    match ended {
+        Ended::Drained => Ended::Fatal("the Kafka consumer has ended without being asked to".to_owned()),
+        fatal @ Ended::Fatal(_) => fatal,
     }
 }
 
@@ -242,6 +251,7 @@ impl HttpThread {
             .name("http".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
+                    tokio::spawn(watch::tell(Arc::clone(&parts.operations)));
                     match tokio::net::TcpListener::from_std(listener) {
                         Ok(listener) => http::serve(listener, http::router(parts), until).await,
                         Err(error) => error!(%error, "HTTP cannot listen"),
@@ -304,4 +314,15 @@ fn announce(
     ];
     // Nobody reads standard error any more: nothing to do about it.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), (lines.join("\n") + "\n").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_nobody_asked_for_is_an_error() {
+        assert!(matches!(unasked(Ended::Drained), Ended::Fatal(reason) if reason.contains("without being asked")));
+        assert_eq!(unasked(Ended::Fatal("fenced".to_owned())), Ended::Fatal("fenced".to_owned()));
+    }
 }

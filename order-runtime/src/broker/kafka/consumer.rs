@@ -11,6 +11,7 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tracing::error;
 
 use super::{
+    ends,
     inbox::Inbox,
     inquirer::Inquirer,
     member::{Shared, UNREADABLE},
@@ -18,7 +19,7 @@ use super::{
     settings,
 };
 use crate::{
-    broker::{BrokerError, Consumer, ConsumerEvent, PartitionId, RecordBatch},
+    broker::{BrokerError, Consumer, ConsumerEvent, Intake, PartitionId, RecordBatch},
     config::KafkaConfig,
     engine::observe::Health,
 };
@@ -28,6 +29,8 @@ pub struct KafkaConsumer {
     shared: Arc<Shared>,
     commands: commands::Sender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Dropped with the consumer, which ends the thread that asks where logs end.
+    _ends: commands::Sender<()>,
 }
 
 /// What the poll thread is asked to do.
@@ -51,6 +54,8 @@ impl KafkaConsumer {
         let (events, receiver) = mpsc::unbounded_channel();
         let (sender, commands) = commands::channel();
         let shared = Shared::new();
+        let no_thread = |error| BrokerError::Client(format!("no thread can be started: {error}"));
+        let ends = ends::start(&shared, &inquirer).map_err(no_thread)?;
         let poller = Poller {
             config: config.clone(),
             shared: Arc::clone(&shared),
@@ -61,8 +66,8 @@ impl KafkaConsumer {
         let thread = std::thread::Builder::new()
             .name("kafka-poll".to_owned())
             .spawn(move || poller.run(events))
-            .map_err(|error| BrokerError::Client(format!("no thread can be started: {error}")))?;
-        let consumer = Self { shared, commands: sender, thread: Mutex::new(Some(thread)) };
+            .map_err(no_thread)?;
+        let consumer = Self { shared, commands: sender, thread: Mutex::new(Some(thread)), _ends: ends };
         Ok((Arc::new(consumer), receiver))
     }
 
@@ -119,7 +124,7 @@ impl Consumer for KafkaConsumer {
     fn seek(&self, partition: &PartitionId, offset: i64) {
         if let Some(inbox) = self.inbox(partition) {
             // At once, not when the thread hears of it: the engine may take before that.
-            inbox.begin_seek();
+            inbox.begin_seek(offset);
             self.send(Command::Seek(inbox, offset));
         }
     }
@@ -128,8 +133,8 @@ impl Consumer for KafkaConsumer {
         self.shared.store(partition, offset, metadata);
     }
 
-    fn log_end(&self, partition: &PartitionId) -> Option<i64> {
-        Some(self.inbox(partition)?.log_end(None))
+    fn intake(&self, partition: &PartitionId) -> Option<Intake> {
+        Some(self.inbox(partition)?.intake())
     }
 
     fn health(&self) -> Health {
@@ -140,10 +145,14 @@ impl Consumer for KafkaConsumer {
         if !self.shared.connected() {
             health.not_ready.push("no broker is connected".to_owned());
         }
+        if let Some(time) = self.shared.rebalancing() {
+            health.not_ready.push(format!("the group has come to no assignment for {} s", time.as_secs()));
+        }
         if self.shared.unreadable() {
             health.not_ready.push(UNREADABLE.to_owned());
         }
         health.not_ready.extend(self.shared.trouble.lock().clone());
+        health.not_ready.extend(self.shared.forbidden.lock().clone());
         health.not_ready.extend(self.shared.missing.lock().clone());
         health
     }

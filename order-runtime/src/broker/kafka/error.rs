@@ -26,6 +26,14 @@ pub enum BrokerError {
         /// The client's word.
         reason: String,
     },
+    /// The broker does not believe who we say we are.
+    #[error(
+        "the broker at {brokers} refuses the user; set KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD to what it knows"
+    )]
+    Refused {
+        /// The addresses that were tried.
+        brokers: String,
+    },
     /// A topic that is not there.
     #[error("the topic `{0}` does not exist; create it, or correct the name")]
     UnknownTopic(String),

@@ -6,11 +6,17 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 
-use super::super::{PartitionId, RecordBatch, RecordRef};
+use tokio::time::Instant;
+
+use super::{
+    super::{Intake, PartitionId, RecordBatch, RecordRef},
+    reach::Reach,
+};
 
 /// One assigned partition, shared by the poll thread and the engine.
 #[derive(Debug)]
@@ -26,8 +32,10 @@ pub(super) struct Inbox {
 /// Records that came one by one are put together up to this size; larger batches stay as they came, so that no record is
 /// copied a second time.
 const SMALL: usize = 64 * 1024;
+/// When nothing has come for so long, somebody asks where the log ends.
+const QUIET: Duration = Duration::from_secs(5);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     batches: VecDeque<RecordBatch>,
     /// The size of all of them.
@@ -41,12 +49,24 @@ struct State {
     paused: bool,
     /// The poll thread has paused it, because too much waits.
     held: bool,
+    reach: Reach,
+    /// When records came last.
+    came: Instant,
 }
 
 impl State {
     fn empty(&mut self) {
         self.batches.clear();
         self.bytes = 0;
+    }
+
+    /// Whether records may come: neither the engine nor the poll thread stops them.
+    fn is_fetched(&self) -> bool {
+        !(self.paused || self.held || self.closed || self.seeking > 0)
+    }
+
+    fn first_offset(&self) -> Option<i64> {
+        self.batches.front().and_then(|first| first.get(0)).map(|record| record.offset)
     }
 }
 
@@ -61,8 +81,19 @@ pub(super) struct Added {
 
 impl Inbox {
     pub(super) fn new(id: PartitionId, log_end: i64, start: Option<i64>) -> Arc<Self> {
-        let state = Mutex::new(State { paused: start.is_none(), ..State::default() });
-        Arc::new(Self { id, start, state, log_end: AtomicI64::new(log_end) })
+        let mut reach = Reach::new(start);
+        reach.ends(log_end);
+        let state = State {
+            batches: VecDeque::new(),
+            bytes: 0,
+            seeking: 0,
+            closed: false,
+            paused: start.is_none(),
+            held: false,
+            reach,
+            came: Instant::now(),
+        };
+        Arc::new(Self { id, start, state: Mutex::new(state), log_end: AtomicI64::new(log_end) })
     }
 
     /// Adds what was polled; more than `limit` bytes hold the partition.
@@ -72,6 +103,10 @@ impl Inbox {
             return Added { tell: false, hold: false };
         }
         let tell = state.batches.is_empty();
+        if let Some(last) = records.get(records.len().saturating_sub(1)) {
+            state.reach.received(last.offset + 1);
+            state.came = Instant::now();
+        }
         state.bytes += records.size();
         match state.batches.back_mut().filter(|last| last.size() + records.size() <= SMALL) {
             Some(last) => last.append_batch(&mut records),
@@ -79,6 +114,9 @@ impl Inbox {
         }
         let hold = !state.held && state.bytes > limit;
         state.held |= hold;
+        if hold {
+            state.reach.pauses();
+        }
         Added { tell, hold }
     }
 
@@ -103,6 +141,10 @@ impl Inbox {
             first = taken;
         }
         state.bytes -= first.size();
+        if let Some(last) = first.get(first.len().saturating_sub(1)) {
+            let some_left = !state.batches.is_empty();
+            state.reach.took(last.offset + 1, some_left);
+        }
         first
     }
 
@@ -121,26 +163,66 @@ impl Inbox {
         self.state.lock().held
     }
 
-    /// Whether records may come: neither the engine nor the poll thread stops them.
-    pub(super) fn is_fetched(&self) -> bool {
+    /// Whether records are to come: the log has more, and nobody stops them.
+    pub(super) fn expects_records(&self) -> bool {
         let state = self.state.lock();
-        !(state.paused || state.held || state.closed || state.seeking > 0)
+        state.is_fetched() && state.reach.has_more()
     }
 
-    /// Drops everything; nothing is added or taken until [`sought`](Self::sought).
-    pub(super) fn begin_seek(&self) {
+    /// Whether no fetch tells where the log ends.
+    pub(super) fn is_quiet(&self) -> bool {
+        let state = self.state.lock();
+        !state.is_fetched() || state.came.elapsed() > QUIET
+    }
+
+    /// Since when nothing has come that is to come.
+    pub(super) fn set_silent(&self, since: Option<Instant>) {
+        self.state.lock().reach.silent_since = since;
+    }
+
+    /// librdkafka has fetched up to `position`, and may read up to `stable_end`.
+    pub(super) fn fetched(&self, position: i64, stable_end: i64) {
+        let mut state = self.state.lock();
+        state.reach.ends(stable_end);
+        if state.is_fetched() {
+            state.reach.fetched(position);
+        }
+    }
+
+    /// The log ends there, as somebody was told who asked.
+    pub(super) fn ends(&self, end: i64) {
+        self.log_end(Some(end));
+        self.state.lock().reach.ends(end);
+    }
+
+    /// How records come in.
+    pub(super) fn intake(&self) -> Intake {
+        let state = self.state.lock();
+        Intake {
+            log_end: self.log_end(None),
+            taken: state.reach.taken,
+            next: state.reach.next(state.first_offset()),
+            ready_since: state.reach.ready_since,
+            silent_since: state.reach.silent_since,
+        }
+    }
+
+    /// Drops everything, to go on at `offset`; nothing is added or taken until [`sought`](Self::sought).
+    pub(super) fn begin_seek(&self, offset: i64) {
         let mut state = self.state.lock();
         state.empty();
         state.seeking += 1;
+        state.reach.set_back(offset);
     }
 
     /// The same because fetching has gone astray: answers where to go on, which is the first record that waits, or `next`
     /// where none does.
     pub(super) fn begin_refetch(&self, next: i64) -> i64 {
         let mut state = self.state.lock();
-        let from = state.batches.front().and_then(|first| first.get(0)).map_or(next, |record| record.offset);
+        let from = state.first_offset().unwrap_or(next);
         state.empty();
         state.seeking += 1;
+        state.reach.come_again(from);
         from
     }
 
@@ -158,6 +240,7 @@ impl Inbox {
     pub(super) fn set_paused(&self, paused: bool) -> bool {
         let mut state = self.state.lock();
         state.paused = paused;
+        state.reach.pauses();
         !paused && !state.held
     }
 
@@ -262,8 +345,8 @@ mod tests {
     fn nothing_from_before_a_seek_is_seen() {
         let inbox = inbox();
         inbox.add(records(0..5), 1_000);
-        inbox.begin_seek();
-        inbox.begin_seek();
+        inbox.begin_seek(2);
+        inbox.begin_seek(2);
         inbox.add(records(5..6), 1_000);
         inbox.sought(true);
         inbox.add(records(6..7), 1_000);

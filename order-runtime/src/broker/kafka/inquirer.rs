@@ -14,7 +14,7 @@ use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::KafkaError,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 use uuid::Uuid;
 
@@ -75,13 +75,26 @@ impl Inquirer {
         Ok(Self { client, config: config.clone(), topics: Mutex::default(), without_topic_ids: AtomicBool::new(false) })
     }
 
+    /// Where the logs of these partitions end, before the first open transaction.
+    ///
+    /// # Errors
+    /// When a partition's leader does not answer within five seconds.
+    pub(super) fn ends(&self, partitions: TopicPartitionList) -> KafkaResult<TopicPartitionList> {
+        self.client.offsets_for_times(partitions, ANSWER)
+    }
+
     /// Asks the cluster for its id.
     ///
     /// # Errors
     /// When no broker answers within five seconds.
     pub fn identity(&self) -> Result<Identity, BrokerError> {
-        let topics =
-            self.client.fetch_metadata(None, ANSWER).map_err(|error| BrokerError::unreachable(&self.config, error))?;
+        let topics = self.client.fetch_metadata(None, ANSWER).map_err(|error| {
+            if self.is_refused() {
+                BrokerError::Refused { brokers: self.config.brokers.clone() }
+            } else {
+                BrokerError::unreachable(&self.config, error)
+            }
+        })?;
         // The embedded broker's own id is a memory address; it names itself by a topic, since the protocol leaves no
         // other place.
         if let Some(id) = topics.topics().iter().find_map(|topic| embedded::identity(topic.name())) {
@@ -90,6 +103,17 @@ impl Inquirer {
         }
         let cluster = self.client.client().fetch_cluster_id(ANSWER).unwrap_or_else(|| self.config.brokers.clone());
         Ok(Identity { cluster: cluster.into(), embedded: false })
+    }
+
+    /// Whether a broker has refused who we say we are: a question that gets no answer for that reason says only that there is none.
+    fn is_refused(&self) -> bool {
+        let told = std::iter::from_fn(|| self.client.poll(Duration::ZERO));
+        let refusals = told.filter(|told| {
+            let code = told.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+            code == Some(RDKafkaErrorCode::Authentication)
+        });
+        // All of them, so that none is taken for the answer to a later question.
+        refusals.count() > 0
     }
 
     /// The number of partitions of a topic; `None` where it does not exist.

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -24,10 +24,16 @@ use rdkafka::{
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
+    time::Instant,
 };
 use tracing::{debug, error, warn};
 
-use super::{inbox::Inbox, inquirer::Inquirer, voice::Voice};
+use super::{
+    inbox::Inbox,
+    inquirer::Inquirer,
+    statistics::{Group, Statistics},
+    voice::Voice,
+};
 use crate::broker::{BrokerError, ConsumerEvent, PartitionId, PartitionOffer, Start};
 
 /// The engine answers within this time, or the process cannot go on: it waits for its store no longer than for a session.
@@ -36,6 +42,9 @@ const ENGINE_ANSWERS: Duration = Duration::from_mins(4);
 const CLUSTER_ANSWERS: Duration = Duration::from_mins(4);
 /// The thread that polls is expected to come round within this time.
 const ROUND: Duration = Duration::from_secs(30);
+
+/// A group comes to an assignment within this time, as a rule; as long as it does not, this member handles nothing new.
+const REBALANCED: Duration = Duration::from_mins(1);
 
 /// librdkafka fetches what it cannot read again, about once a second; when it has not for so long, it can.
 const UNREADABLE_FOR: Duration = Duration::from_secs(15);
@@ -57,12 +66,16 @@ pub(super) struct Shared {
     /// Milliseconds since `started` until which the poll thread is expected to show itself.
     expected: AtomicU64,
     started: Instant,
+    /// Since when the member is between two assignments.
+    unsteady: Mutex<Option<Instant>>,
     /// The engine was told that this member has no partition.
     told_of_nothing: AtomicBool,
     /// Topics that are subscribed and not there.
     pub(super) missing: Mutex<Option<String>>,
     /// When records were last met that cannot be read.
     unreadable: Mutex<Option<Instant>>,
+    /// A topic that may not be read; told until records come.
+    pub(super) forbidden: Mutex<Option<String>>,
     /// What keeps it from joining; told until it is over.
     pub(super) trouble: Mutex<Option<String>>,
     pub(super) voice: Voice,
@@ -79,9 +92,11 @@ impl Shared {
             connected: AtomicBool::new(true),
             expected: AtomicU64::new(0),
             started: Instant::now(),
+            unsteady: Mutex::default(),
             told_of_nothing: AtomicBool::new(false),
             missing: Mutex::new(None),
             unreadable: Mutex::new(None),
+            forbidden: Mutex::new(None),
             trouble: Mutex::new(None),
             voice: Voice::default(),
         };
@@ -117,6 +132,20 @@ impl Shared {
 
     pub(super) fn connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
+    }
+
+    fn group_is(&self, steady: bool) {
+        let mut unsteady = self.unsteady.lock();
+        if steady {
+            *unsteady = None;
+        } else {
+            unsteady.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// For how long the group has not come to an assignment, where that takes long.
+    pub(super) fn rebalancing(&self) -> Option<Duration> {
+        self.unsteady.lock().map(|since| since.elapsed()).filter(|time| *time > REBALANCED)
     }
 
     pub(super) fn store(&self, partition: &PartitionId, offset: i64, metadata: &str) {
@@ -203,6 +232,7 @@ impl Member {
             match self.inquirer.offers(&self.cluster, names) {
                 Ok(offers) => {
                     *self.shared.trouble.lock() = None;
+                    *self.shared.forbidden.lock() = None;
                     return Some(offers);
                 }
                 Err(error) if self.shared.closing.load(Ordering::Relaxed) => {
@@ -316,36 +346,24 @@ impl ClientContext for Member {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
-        // Hundreds of numbers, of which two questions are asked: is any broker connected, and is this a member?
-        #[derive(serde::Deserialize)]
-        struct Statistics {
-            brokers: HashMap<String, Broker>,
-            cgrp: Option<Group>,
-        }
-        #[derive(serde::Deserialize)]
-        struct Group {
-            join_state: String,
-            assignment_size: u32,
-        }
-        #[derive(serde::Deserialize)]
-        struct Broker {
-            state: String,
-            nodeid: i64,
-        }
-        let Ok(Statistics { brokers, cgrp }) = serde_json::from_slice(statistics) else { return };
-        // A group with more members than partitions assigns nothing to some, and calls nobody back for that.
-        if cgrp.is_some_and(|group| group.join_state == "steady" && group.assignment_size == 0)
+        let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
+        if statistics.cgrp.as_ref().is_some_and(Group::has_nothing)
             && !self.shared.told_of_nothing.swap(true, Ordering::Relaxed)
         {
             let (answer, _) = oneshot::channel();
             let _ = self.events.send(ConsumerEvent::Assigned { partitions: Vec::new(), answer });
         }
-        // The group's coordinator is a broker without a number.
-        let connected = brokers.values().any(|broker| broker.state == "UP" && broker.nodeid >= 0);
+        self.shared.group_is(statistics.cgrp.as_ref().is_some_and(|group| group.is_steady()));
+        let connected = statistics.is_connected();
         if connected && !self.shared.connected.swap(true, Ordering::Relaxed) {
             tracing::info!("a broker is connected again");
         } else if !connected && self.shared.connected.swap(false, Ordering::Relaxed) {
             warn!("no broker is connected; trying again");
+        }
+        for inbox in self.shared.inboxes.lock().values() {
+            if let Some((position, stable_end)) = statistics.fetched(&inbox.id.topic, inbox.id.partition) {
+                inbox.fetched(position, stable_end);
+            }
         }
     }
 }
@@ -369,5 +387,35 @@ impl ConsumerContext for Member {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thread_that_does_not_come_round_is_told() {
+        let shared = Shared::new();
+        shared.beat();
+        tokio::time::advance(ROUND).await;
+        assert_eq!(shared.overdue(), None);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert!(shared.overdue().is_some_and(|overdue| overdue >= Duration::from_secs(2)));
+        shared.beat();
+        assert_eq!(shared.overdue(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_comes_to_no_assignment_is_told() {
+        let shared = Shared::new();
+        shared.group_is(false);
+        tokio::time::advance(REBALANCED).await;
+        assert_eq!(shared.rebalancing(), None, "a rebalance takes its time");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        shared.group_is(false);
+        assert!(shared.rebalancing().is_some());
+        shared.group_is(true);
+        assert_eq!(shared.rebalancing(), None);
     }
 }

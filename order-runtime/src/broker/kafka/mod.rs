@@ -8,14 +8,18 @@
 //! | `poller` | what does the thread do that polls? |
 //! | `member` | what happens when partitions come and go? |
 //! | `inbox` | where do records wait for their owner? |
+//! | `reach`, `ends` | how far is a partition, and where does its log end? |
+//! | `refetch` | what if fetching goes astray? |
 //! | `inquirer` | what does the cluster say of itself and of a partition? |
 //! | `producer` | how do records leave, and which error is which? |
 //! | `reader` | how is a range of a topic read outside of any group? |
 //! | `retention` | do topics keep records for longer than ids are known? |
 //! | `voice` | what becomes of librdkafka's own log? |
+//! | `statistics` | what is read from librdkafka's statistics? |
 //! | `ffi` | what does the Rust client not pass on? |
 
 mod consumer;
+mod ends;
 mod error;
 mod ffi;
 mod inbox;
@@ -23,10 +27,12 @@ mod inquirer;
 mod member;
 mod poller;
 mod producer;
+mod reach;
 mod reader;
 mod refetch;
 mod retention;
 mod settings;
+mod statistics;
 #[cfg(test)]
 mod tests;
 mod voice;

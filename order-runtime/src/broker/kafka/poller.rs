@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering, mpsc as commands},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rdkafka::{
@@ -15,7 +15,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 use tracing::{info, warn};
 
 use super::{
@@ -274,6 +274,8 @@ impl Polled<'_> {
         }
         self.known.records = 0;
         self.known.bytes = 0;
+        // Told once by librdkafka, and taken back by nobody but the records.
+        *self.poller.shared.forbidden.lock() = None;
         let events = &self.consumer.context().events;
         let mut full = TopicPartitionList::new();
         for lane in &mut self.known.lanes {
@@ -387,7 +389,11 @@ impl Polled<'_> {
                 RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
             ) => self.find_missing(),
             KafkaError::MessageConsumption(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-                self.trouble("the broker does not let this user read a topic; grant it READ and DESCRIBE");
+                let text = "the broker does not let this user read a topic; grant it READ and DESCRIBE";
+                if self.poller.shared.voice.due(text) {
+                    warn!("{text}");
+                }
+                *self.poller.shared.forbidden.lock() = Some(text.to_owned());
             }
             KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed) => {
                 self.trouble("the broker does not let this user join the group; grant it READ on the group");

@@ -4,10 +4,7 @@
 //! an offset from the middle of a record, ask for it, and stop. It does not say in which partition, and where it has been set
 //! back meanwhile, it may stop without a word.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -15,7 +12,8 @@ use rdkafka::{
     error::{KafkaResult, RDKafkaErrorCode},
     topic_partition_list::TopicPartitionListElem,
 };
-use tracing::{info, warn};
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::{
     super::{ConsumerEvent, PartitionId},
@@ -31,30 +29,33 @@ const LOOK: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The same after it was set back; twice as long after each time that it did not help.
 const PATIENCE_AFTERWARDS: Duration = Duration::from_secs(2);
-/// The longest patience: what lies ahead may be marks of transactions, which are never delivered.
+/// The longest patience.
 const LONGEST_PATIENCE: Duration = Duration::from_mins(10);
 
 /// How long a partition has brought nothing.
 pub(super) struct Flow {
     since: Instant,
     patience: Duration,
+    /// The same as `since`, but that setting it back does not count.
+    silent: Instant,
 }
 
 impl Flow {
     /// It brings something just now.
     pub(super) fn new() -> Self {
-        Self { since: Instant::now(), patience: PATIENCE }
+        let now = Instant::now();
+        Self { since: now, patience: PATIENCE, silent: now }
     }
 
     /// It is set back just now.
     fn again(&self) -> Self {
         let patience = if self.patience == PATIENCE { PATIENCE_AFTERWARDS } else { self.patience * 2 };
-        Self { since: Instant::now(), patience: patience.min(LONGEST_PATIENCE) }
+        Self { since: Instant::now(), patience: patience.min(LONGEST_PATIENCE), silent: self.silent }
     }
 
     /// Nothing is expected of it just now.
     fn waiting(&self) -> Self {
-        Self { since: Instant::now(), patience: self.patience }
+        Self { patience: self.patience, ..Self::new() }
     }
 
     fn has_stalled(&self) -> bool {
@@ -84,16 +85,16 @@ impl Polled<'_> {
         for lane in &mut self.known.lanes {
             let id = &lane.inbox.id;
             let end = lane.inbox.log_end(ffi::known_log_end(self.consumer.client(), &id.topic, id.partition));
-            let expects = lane.next.is_some_and(|next| next < end) && lane.inbox.is_fetched();
-            if !expects || !self.poller.shared.connected() {
+            let expects = lane.inbox.expects_records() && self.poller.shared.connected();
+            if !expects {
                 lane.flow = lane.flow.waiting();
             } else if lane.flow.has_stalled() {
                 if self.poller.shared.voice.due("stalled") {
-                    // Marks of transactions at the end of a log look the same, so it is no warning.
-                    info!(partition = %id, next = lane.next, log_end = end, "nothing arrives though there is more; fetching again");
+                    warn!(partition = %id, next = lane.next, log_end = end, "nothing arrives though there is more; fetching again");
                 }
                 stalled.push(Arc::clone(&lane.inbox));
             }
+            lane.inbox.set_silent(expects.then_some(lane.flow.silent));
         }
         self.fetch_again(&stalled);
     }

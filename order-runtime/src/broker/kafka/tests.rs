@@ -1,5 +1,6 @@
 //! The member, the producer and the reader against the embedded broker.
 
+mod errors;
 mod wire;
 
 use std::{sync::Arc, time::Duration};
@@ -113,7 +114,7 @@ async fn records_arrive_from_where_the_engine_says_and_offsets_are_committed_on_
     assert!(one.id.cluster.starts_with("embedded-"), "{}", one.id.cluster);
     let taken = engine.take(&one.id, 3).await;
     assert_eq!(taken, [(0, "a".to_owned()), (1, "b".to_owned()), (2, "c".to_owned())]);
-    assert_eq!(engine.consumer.log_end(&one.id), Some(3));
+    assert_eq!(engine.consumer.intake(&one.id).map(|intake| (intake.log_end, intake.lag(0))), Some((3, 3)));
     engine.consumer.store_offset(&one.id, 2, "store-id");
     engine.leave().await;
 

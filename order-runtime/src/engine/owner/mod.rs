@@ -5,7 +5,7 @@ mod recovery;
 mod search;
 mod state;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::{
@@ -20,7 +20,9 @@ use super::{
     attempt::Finished,
     batch::{Batch, Partition, Plan, Running},
     effects::Effects,
+    progress::{Activity, Progress},
     release::{Release, Selection},
+    status::PartitionStatus,
     told::Told,
     waiting::{Lane, Waiting},
 };
@@ -132,6 +134,7 @@ impl Owner {
 
     /// Owns the partition until it is told to leave. `at` is where delivery begins.
     pub(crate) async fn run(mut self, at: i64) {
+        let _ended = EndIsNoted(Arc::clone(&self.partition.status));
         if at != self.position {
             self.jump(at).await;
         }
@@ -146,7 +149,8 @@ impl Owner {
 
     /// Waits until there is something to do; `None` when the partition is to be left.
     async fn wait_for_work(&mut self) -> Option<()> {
-        self.partition.status.rest();
+        let progress = &self.partition.status.progress;
+        progress.is_at(Activity::Resting);
         let takes = self.takes_records();
         let due = self.time_to_next_due();
         let unit = Arc::clone(&self.partition.unit);
@@ -162,7 +166,7 @@ impl Owner {
                 }
                 Some(Control::OutOfRange { log_start, log_end }) => self.out_of_range(log_start, log_end).await,
             },
-            Some(finished) = self.running.next(), if !self.running.is_empty() => self.finished.push(finished),
+            Some(finished) = next_ended(&mut self.running, progress), if !self.running.is_empty() => self.finished.push(finished),
             () = std::future::ready(()), if !self.condemned.is_empty() => {}
             () = unit.asked() => self.load_for_running().await,
             () = self.ready.notified(), if takes && self.backlog.is_empty() => {}
@@ -198,13 +202,13 @@ impl Owner {
             Ok(blame) => blame,
             Err(error) => return self.store_failed(&error).await,
         };
-        self.partition.status.begin_work();
+        self.partition.status.progress.is_at(Activity::Handling);
         let batch = Batch::new(&self.partition, &self.waiting, &mut self.running, &self.ready);
         let result = match blame {
             Some(blame) => batch.refuse(plan, &blame).await,
             None => batch.run(plan, self.single.is_some()).await,
         };
-        self.partition.status.rest();
+        self.partition.status.progress.is_at(Activity::Resting);
         match result {
             Ok(effects) => self.commit(effects, taken, events).await,
             Err(error) => self.store_failed(&error).await,
@@ -286,7 +290,10 @@ impl Owner {
             bytes: effects.bytes,
             ..Changes::of_position((*self.partition.id).clone(), self.revision, self.position, taken.to)
         };
-        match engine.committer.commit(Arc::new(changes)).await {
+        let waits = self.partition.status.progress.awaits_store();
+        let committed = engine.committer.commit(Arc::new(changes)).await;
+        drop(waits);
+        match committed {
             Ok(Committed::Applied { revision }) => self.applied(effects, &taken, revision).await,
             Ok(Committed::Fenced) => {
                 warn!(partition = %self.partition.id, position = self.position, "another owner has moved the position; its work counts");
@@ -366,7 +373,10 @@ impl Owner {
             return;
         }
         let types: Vec<_> = load.entities.iter().map(|(entity, _)| *entity).collect();
-        match engine.store.load(load).await {
+        let waits = self.partition.status.progress.awaits_store();
+        let loaded = engine.store.load(load).await;
+        drop(waits);
+        match loaded {
             Ok(loaded) => self.partition.unit.loaded(types.into_iter().zip(loaded.entities).collect()),
             Err(error) => self.store_failed(&error).await,
         }
@@ -381,12 +391,33 @@ impl Owner {
         let offset = if engine.store.durable() {
             self.position
         } else {
+            let _waits = self.partition.status.progress.awaits_store();
             match engine.store.committable(&self.partition.id, self.position).await {
                 Ok(offset) => offset,
                 Err(_) => return,
             }
         };
         engine.consumer.store_offset(&self.partition.id, offset, &engine.store_id);
+    }
+}
+
+/// The end of the next attempt that runs on. A processor may block its thread here, too.
+async fn next_ended(running: &mut Running, progress: &Progress) -> Option<Finished> {
+    poll_fn(|context| {
+        progress.goes_on();
+        let ended = running.poll_next_unpin(context);
+        progress.is_at(Activity::Resting);
+        ended
+    })
+    .await
+}
+
+/// Notes when an owner's task ends; one that was asked to is shown no more by then.
+struct EndIsNoted(Arc<PartitionStatus>);
+
+impl Drop for EndIsNoted {
+    fn drop(&mut self) {
+        self.0.progress.is_at(Activity::Ended);
     }
 }
 

@@ -34,7 +34,10 @@ impl Owner {
         self.finished.clear();
         self.partition.unit.clear();
         let engine = Arc::clone(&self.partition.engine);
-        match engine.store.reload(&self.partition.id).await {
+        let waits = self.partition.status.progress.awaits_store();
+        let stored = engine.store.reload(&self.partition.id).await;
+        drop(waits);
+        match stored {
             Ok(Some(stored)) => {
                 self.waiting = self.partition.waiting(stored.waiting);
                 self.revision = stored.revision;
@@ -74,7 +77,10 @@ impl Owner {
     /// Moves the position without handling what lies between.
     pub(super) async fn jump(&mut self, at: i64) {
         let changes = Changes::of_position((*self.partition.id).clone(), self.revision, self.position, at);
-        match self.partition.engine.committer.commit(Arc::new(changes)).await {
+        let waits = self.partition.status.progress.awaits_store();
+        let committed = self.partition.engine.committer.commit(Arc::new(changes)).await;
+        drop(waits);
+        match committed {
             Ok(Committed::Applied { revision }) => {
                 self.position = at;
                 self.revision = revision;

@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::faults::{Bug, Faults, Gate};
 use crate::{
     broker::{
-        Acknowledged, Consumer, ConsumerEvent, OutgoingRecord, PartitionId, PartitionOffer, PublishError, Publisher,
-        RecordBatch, Start,
+        Acknowledged, Consumer, ConsumerEvent, Intake, OutgoingRecord, PartitionId, PartitionOffer, PublishError,
+        Publisher, RecordBatch, Start,
     },
     engine::observe::Health,
 };
@@ -164,8 +164,10 @@ impl Consumer for Member {
 
     fn store_offset(&self, _: &PartitionId, _: i64, _: &str) {}
 
-    fn log_end(&self, id: &PartitionId) -> Option<i64> {
-        Some(self.cluster.end(id.partition))
+    fn intake(&self, id: &PartitionId) -> Option<Intake> {
+        let taken = self.cursor(id, |cursor| cursor.next).flatten().unwrap_or_default();
+        let log_end = self.cluster.end(id.partition);
+        Some(Intake { log_end, taken, next: taken, ready_since: None, silent_since: None })
     }
 
     fn health(&self) -> Health {

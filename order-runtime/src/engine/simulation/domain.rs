@@ -1,6 +1,6 @@
 //! Entities that remember what was done to them, and processors that do what their events say.
 
-use std::{any::TypeId, collections::BTreeMap, time::Duration};
+use std::{any::TypeId, cell::Cell, collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -47,7 +47,12 @@ pub(super) fn entity() -> EntityType {
     }
 }
 
-static PROCESSORS: [ProcessorEntry; 1] = [ProcessorEntry {
+thread_local! {
+    /// Whether what [`Act::Depend`] needs is away; a world lives on one thread.
+    pub(super) static AWAY: Cell<bool> = const { Cell::new(false) };
+}
+
+const DONE: ProcessorEntry = ProcessorEntry {
     event: "Done",
     version: 1,
     name: "EventProcessor_Done",
@@ -63,7 +68,17 @@ static PROCESSORS: [ProcessorEntry; 1] = [ProcessorEntry {
     },
     place: Place { file: "domain.rs", line: 1, module: "simulation" },
     handler: |delivery| Box::pin(act(delivery)),
-}];
+};
+
+static PROCESSORS: [ProcessorEntry; 2] = [
+    DONE,
+    ProcessorEntry {
+        event: "Depended",
+        name: "EventProcessor_Depended",
+        policy: RetryPolicy { backoff: Duration::from_secs(1), backoff_max: Duration::from_secs(8), ..DONE.policy },
+        ..DONE
+    },
+];
 
 pub(super) fn registry() -> Registry {
     let registry = Registry::from_entries(
@@ -73,7 +88,7 @@ pub(super) fn registry() -> Registry {
         std::iter::empty(),
         &BTreeMap::new(),
     );
-    registry.expect("one processor does not conflict")
+    registry.expect("two processors do not conflict")
 }
 
 impl Event {
@@ -85,6 +100,7 @@ impl Event {
         let (act, argument) = match self.act {
             Act::Undecodable => return "{\"eventName\": ".to_owned(),
             Act::Succeed => ("succeed", 0),
+            Act::Depend => ("depend", 0),
             Act::Slow(milliseconds) => ("slow", milliseconds),
             Act::Fail(times) => ("fail", times.into()),
             Act::Panic => ("panic", 0),
@@ -93,7 +109,11 @@ impl Event {
             Act::Skip => ("skip", 0),
             Act::Unknown => ("unknown", 0),
         };
-        let name = if self.act == Act::Unknown { "Unheard" } else { "Done" };
+        let name = match self.act {
+            Act::Unknown => "Unheard",
+            Act::Depend => "Depended",
+            _ => "Done",
+        };
         let data = json!({
             "id": self.key.to_string(), "n": self.n, "act": act, "argument": argument,
             "also": self.also.map(|also| also.to_string()),
@@ -121,6 +141,9 @@ async fn act(delivery: Delivery) -> Outcome {
     }
     // What was put by now counts only if the event succeeds.
     let failed = |class| Outcome::Failed(FailedAttempt { class, code: "told_to".into(), message: String::new() });
+    if data["act"] == "depend" && AWAY.get() {
+        return failed(Class::Retry);
+    }
     let argument = data["argument"].as_u64().unwrap_or_default();
     match data["act"].as_str().unwrap_or_default() {
         "slow" => {

@@ -59,8 +59,9 @@ impl Bug {
 
 /// Lets a process do things, or not: a shut gate is a process that is stopped, for a while or for ever.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(in crate::engine) struct Gate {
     shut: AtomicBool,
+    panics: AtomicBool,
     crashed: AtomicBool,
     opened: Notify,
 }
@@ -75,7 +76,7 @@ impl Gate {
         self.crashed.load(Ordering::Relaxed)
     }
 
-    pub(super) fn shut(&self) {
+    pub(in crate::engine) fn shut(&self) {
         self.shut.store(true, Ordering::Relaxed);
     }
 
@@ -84,15 +85,24 @@ impl Gate {
         self.shut();
     }
 
-    pub(super) fn reopen(&self) {
+    pub(in crate::engine) fn reopen(&self) {
         if !self.has_crashed() {
             self.shut.store(false, Ordering::Relaxed);
             self.opened.notify_waiters();
         }
     }
 
+    /// Whoever comes from now on panics.
+    pub(in crate::engine) fn let_visitors_panic(&self) {
+        self.panics.store(true, Ordering::Relaxed);
+    }
+
     /// Returns when it is open.
     pub(super) async fn open(&self) {
+        if self.panics.load(Ordering::Relaxed) {
+            // Unlike `panic!`, this one is not printed.
+            std::panic::resume_unwind(Box::new("as the test says"));
+        }
         loop {
             let opened = self.opened.notified();
             if !self.is_shut() {
@@ -179,13 +189,19 @@ impl Faults {
 }
 
 /// One process's view of the store that all share.
-pub(super) struct SimulatedStore {
+pub(in crate::engine) struct SimulatedStore {
     pub(super) inner: Arc<MemoryStore>,
     pub(super) gate: Arc<Gate>,
     pub(super) faults: Arc<Faults>,
 }
 
 impl SimulatedStore {
+    /// A store that does what the gate says, and nothing wrong by itself.
+    pub(in crate::engine) fn behind(gate: &Arc<Gate>) -> Arc<Self> {
+        let faults = Arc::new(Faults::new(0, Weather::default(), None));
+        Arc::new(Self { inner: Arc::default(), gate: Arc::clone(gate), faults })
+    }
+
     /// What comes before anything is done: slowness, an error, the end of the process.
     async fn before(&self) -> Result<(), StoreError> {
         self.gate.open().await;

@@ -32,15 +32,17 @@ impl Dice {
     }
 }
 
-/// Keys, and with them entities.
-pub(super) const KEYS: u64 = KEYS_COUNT as u64;
-const KEYS_COUNT: usize = 6;
+/// Keys, and with them entities: few, so that events of one key meet each other.
+const KEYS: u64 = 6;
+/// The same where an outage is played: the circuit breaker looks at first attempts, and a key has one event at a time.
+const KEYS_OF_OUTAGE: u64 = 150;
 
 /// A scenario, whole: the seed alone makes it, and shrinking leaves out steps.
 #[derive(Debug, Clone)]
 pub(super) struct Scenario {
     pub(super) seed: u64,
     pub(super) partitions: i32,
+    pub(super) keys: u64,
     pub(super) weather: Weather,
     pub(super) steps: Vec<Step>,
     pub(super) bug: Option<Bug>,
@@ -84,6 +86,9 @@ pub(super) enum Step {
     /// An operator pauses a member, or lets it go on.
     Pause(u64),
     Resume(u64),
+    /// What [`Act::Depend`] needs is away from now on, as these events notice; or is there again.
+    Away(Vec<Event>),
+    Back,
 }
 
 /// An event: the `n`-th of its key.
@@ -100,6 +105,8 @@ pub(super) struct Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
     Succeed,
+    /// It succeeds when what it needs is there; else it fails, class `retry`.
+    Depend,
     /// It takes that long.
     Slow(u64),
     /// It fails so many times first, class `retry`.
@@ -127,28 +134,49 @@ impl std::fmt::Debug for Event {
 impl Scenario {
     pub(super) fn of(seed: u64, bug: Option<Bug>) -> Self {
         let mut dice = Dice::of(seed);
-        // Some seeds are calm, so that rare faults are seen alone as well.
-        let mut at_most = |most: u64| if dice.in_thousand(500) { 0 } else { dice.below(most + 1) };
-        let weather = Weather {
-            store_slow: at_most(300),
-            store_fails: at_most(60),
-            store_unknown: at_most(60),
-            publish_slow: at_most(300),
-            publish_fails: at_most(100),
-            publish_unknown: at_most(100),
-            crash: at_most(8),
-        };
+        let weather = Weather::of(&mut dice);
         let partitions = 1 + i32::try_from(dice.below(3)).unwrap_or_default();
-        let mut produced = [0_u32; KEYS_COUNT];
+        let mut produced = Produced::new(KEYS);
         let mut steps = vec![Step::Join];
         for _ in 0..10 + dice.below(30) {
-            let step = Self::step(&mut dice, &mut produced);
-            steps.push(step);
+            steps.push(Self::step(&mut dice, &mut produced));
         }
-        Self { seed, partitions, weather, steps, bug }
+        Self { seed, partitions, keys: KEYS, weather, steps, bug }
     }
 
-    fn step(dice: &mut Dice, produced: &mut [u32]) -> Step {
+    /// The same with outages of what some events need. Every fourth is calm: nothing but outages goes wrong there.
+    pub(super) fn with_outages(seed: u64) -> Self {
+        let mut dice = Dice::of(seed);
+        let weather = Weather::of(&mut dice);
+        let calm = seed.is_multiple_of(4);
+        let partitions = 1 + i32::try_from(dice.below(3)).unwrap_or_default();
+        let mut produced = Produced::new(KEYS_OF_OUTAGE);
+        produced.depend = 500;
+        let mut steps = vec![Step::Join];
+        for _ in 0..2 + dice.below(2) {
+            steps.push(Step::Away((0..KEYS_OF_OUTAGE).map(|key| produced.next(key, Act::Depend, None)).collect()));
+            for _ in 0..4 + dice.below(6) {
+                let step = Self::step(&mut dice, &mut produced);
+                if !calm || matches!(step, Step::Produce(_) | Step::Repeat(_) | Step::Wait(_)) {
+                    steps.push(step);
+                }
+            }
+            steps.push(Step::Back);
+            // What has failed before opens no breaker again, so a calm scenario lets it come to its end first.
+            let pause = 1 << dice.below(17);
+            steps.push(Step::Wait(Duration::from_millis(if calm { 120_000 } else { pause })));
+        }
+        let weather = if calm { Weather::default() } else { weather };
+        Self { seed, partitions, keys: KEYS_OF_OUTAGE, weather, steps, bug: None }
+    }
+
+    /// Whether nothing but outages goes wrong.
+    pub(super) fn is_calm_but_for_outages(&self) -> bool {
+        let has_outages = self.steps.iter().any(|step| matches!(step, Step::Away(_)));
+        has_outages && self.seed.is_multiple_of(4)
+    }
+
+    fn step(dice: &mut Dice, produced: &mut Produced) -> Step {
         match dice.below(100) {
             0..45 => Step::Produce((0..=dice.below(30)).map(|_| Self::event(dice, produced)).collect()),
             45..53 => Step::Repeat(dice.next()),
@@ -164,10 +192,9 @@ impl Scenario {
         }
     }
 
-    fn event(dice: &mut Dice, produced: &mut [u32]) -> Event {
-        let key = dice.below(KEYS);
-        let n = &mut produced[usize::try_from(key).unwrap_or_default()];
-        *n += 1;
+    fn event(dice: &mut Dice, produced: &mut Produced) -> Event {
+        let keys = produced.count();
+        let key = dice.below(keys);
         let act = match dice.below(100) {
             0..60 => Act::Succeed,
             60..68 => Act::Slow(1 << dice.below(11)),
@@ -179,7 +206,47 @@ impl Scenario {
             94..97 => Act::Unknown,
             _ => Act::Undecodable,
         };
-        let also = dice.in_thousand(250).then(|| dice.below(KEYS));
+        let also = dice.in_thousand(250).then(|| dice.below(keys));
+        let depends = produced.depend > 0 && dice.in_thousand(produced.depend);
+        produced.next(key, if depends { Act::Depend } else { act }, also)
+    }
+}
+
+impl Weather {
+    fn of(dice: &mut Dice) -> Self {
+        // Some seeds are calm, so that rare faults are seen alone as well.
+        let mut at_most = |most: u64| if dice.in_thousand(500) { 0 } else { dice.below(most + 1) };
+        Self {
+            store_slow: at_most(300),
+            store_fails: at_most(60),
+            store_unknown: at_most(60),
+            publish_slow: at_most(300),
+            publish_fails: at_most(100),
+            publish_unknown: at_most(100),
+            crash: at_most(8),
+        }
+    }
+}
+
+/// How many events each key has so far.
+struct Produced {
+    events: Vec<u32>,
+    /// Events in a thousand that need what may be away.
+    depend: u64,
+}
+
+impl Produced {
+    fn new(keys: u64) -> Self {
+        Self { events: (0..keys).map(|_| 0).collect(), depend: 0 }
+    }
+
+    fn count(&self) -> u64 {
+        self.events.len() as u64
+    }
+
+    fn next(&mut self, key: u64, act: Act, also: Option<u64>) -> Event {
+        let n = &mut self.events[usize::try_from(key).unwrap_or_default()];
+        *n += 1;
         Event { key, n: *n, act, also }
     }
 }

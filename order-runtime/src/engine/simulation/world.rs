@@ -9,10 +9,10 @@ use std::{
 
 use super::{
     cluster::{Cluster, Member, partition},
-    domain::{self, Ledger},
+    domain::{self, AWAY, Ledger},
     faults::{Faults, Gate, SimulatedClock, SimulatedStore},
     oracle::{self, Produced},
-    scenario::{Event, KEYS, Scenario, Step},
+    scenario::{Event, Scenario, Step},
 };
 use crate::{
     config::{OffsetReset, OnTruncation},
@@ -34,6 +34,7 @@ pub(super) struct Report {
     crashes: u64,
     freezes: u64,
     rebalances: u64,
+    pub(super) outages: u64,
     store_errors: u64,
     lost_answers: u64,
     publish_errors: u64,
@@ -48,6 +49,7 @@ impl AddAssign for Report {
         self.crashes += other.crashes;
         self.freezes += other.freezes;
         self.rebalances += other.rebalances;
+        self.outages += other.outages;
         self.store_errors += other.store_errors;
         self.lost_answers += other.lost_answers;
         self.publish_errors += other.publish_errors;
@@ -66,10 +68,11 @@ pub(super) fn play(scenario: &Scenario) -> Result<Report, String> {
         let mut world = World::new(scenario).await;
         for step in &scenario.steps {
             world.step(step).await;
+            world.note_outages();
         }
         world.settle().await?;
         let ledgers = world.ledgers().await;
-        oracle::check(&world.produced, &ledgers, &world.cluster.published.lock())?;
+        oracle::check(scenario, &world.produced, &ledgers, &world.cluster.published.lock())?;
         Ok(world.report())
     })
 }
@@ -85,6 +88,7 @@ struct Process {
 
 struct World {
     partitions: i32,
+    keys: u64,
     cluster: Arc<Cluster>,
     store: Arc<MemoryStore>,
     store_id: uuid::Uuid,
@@ -106,8 +110,10 @@ impl World {
     async fn new(scenario: &Scenario) -> Self {
         let store = Arc::new(MemoryStore::default());
         let store_id = store.claim("group").await.expect("a new store has no group");
+        AWAY.set(false);
         Self {
             partitions: scenario.partitions,
+            keys: scenario.keys,
             cluster: Arc::default(),
             store,
             store_id,
@@ -167,12 +173,23 @@ impl World {
                     self.processes[index].engine.operations().pause();
                 }
             }
+            Step::Away(events) => {
+                AWAY.set(true);
+                events.iter().for_each(|event| self.produce(*event));
+            }
+            Step::Back => AWAY.set(false),
             Step::Resume(any) => {
                 if let Some(index) = self.index(*any) {
                     self.processes[index].engine.operations().resume();
                 }
             }
         }
+    }
+
+    /// Counts the steps after which a circuit breaker was open.
+    fn note_outages(&mut self) {
+        let is_open = |process: &Process| has_open_breaker(&process.engine);
+        self.report.outages += self.processes.iter().filter(|process| is_open(process)).count() as u64;
     }
 
     fn index(&self, any: u64) -> Option<usize> {
@@ -283,6 +300,7 @@ impl World {
     /// Heals everything and lets one last member work off the rest.
     async fn settle(&mut self) -> Result<(), String> {
         self.faults.heal();
+        AWAY.set(false);
         for (process, _) in self.frozen.drain(..) {
             process.gate.crash();
             self.gone.push(process);
@@ -315,13 +333,15 @@ impl World {
             }
         }
         match self.store.outbox(0, 1).await.expect("memory answers") {
-            Outbox::Rows(rows) if rows.is_empty() => None,
+            Outbox::Rows(rows) if rows.is_empty() => {
+                has_open_breaker(&self.processes[0].engine).then(|| "a circuit breaker is open".to_owned())
+            }
             other => Some(format!("the outbox holds {other:?}")),
         }
     }
 
     async fn ledgers(&self) -> BTreeMap<String, Ledger> {
-        let ids: Vec<String> = (0..KEYS).map(|key| key.to_string()).collect();
+        let ids: Vec<String> = (0..self.keys).map(|key| key.to_string()).collect();
         let wanted = Load { entities: vec![(domain::entity(), Box::new(ids))], ..Load::default() };
         let mut loaded = self.store.load(wanted).await.expect("memory answers");
         let rows = loaded.entities.remove(0).downcast::<Vec<Row<Ledger>>>().expect("ledgers");
@@ -340,6 +360,10 @@ impl World {
             ..self.report
         }
     }
+}
+
+fn has_open_breaker(engine: &EngineHandle) -> bool {
+    engine.operations().health().not_ready.iter().any(|reason| reason.contains("most events of"))
 }
 
 /// The member gives partitions back in order; the group waits for it only as long as for any member.

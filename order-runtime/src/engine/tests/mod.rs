@@ -10,3 +10,4 @@ mod outages;
 mod releases;
 mod replays;
 mod rig;
+mod standstill;

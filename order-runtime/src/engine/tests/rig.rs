@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
@@ -50,7 +51,24 @@ pub(super) static DEADLY_RUNS: AtomicUsize = AtomicUsize::new(0);
 /// Whether what the event `Dependent` needs is away.
 pub(super) static AWAY: AtomicBool = AtomicBool::new(false);
 
-static PROCESSORS: [ProcessorEntry; 7] = [
+/// What events `Calling` do, by the id in their data, while their thread does nothing else.
+pub(super) static CALLS: Mutex<BTreeMap<String, Box<dyn FnOnce() + Send>>> = Mutex::new(BTreeMap::new());
+
+static PROCESSORS: [ProcessorEntry; 8] = [
+    ProcessorEntry {
+        name: "EventProcessor_Calling",
+        handler: |delivery| {
+            Box::pin(async move {
+                let Ok(event) = delivery.event::<Value>() else { return Outcome::Done };
+                let call = CALLS.lock().remove(event.data["id"].as_str().unwrap_or_default());
+                if let Some(call) = call {
+                    call();
+                }
+                Outcome::Done
+            })
+        },
+        ..processor("Calling", POLICY)
+    },
     ProcessorEntry {
         handler: |delivery| {
             Box::pin(async {

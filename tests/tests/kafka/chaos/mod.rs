@@ -2,6 +2,7 @@
 //!
 //! This is the short form of `cargo xtask chaos`: the same rounds with fewer events.
 
+mod guarded;
 mod stops;
 mod topics;
 

@@ -77,6 +77,56 @@ async fn a_stop_leaves_the_group_at_once() {
     assert_eq!(groups.groups().iter().map(|group| group.members().len()).sum::<usize>(), 0, "no member is left");
 }
 
+/// A session takes 45 s, whoever decides on it: whoever follows has the partitions long before that.
+async fn the_next_one_has_the_partitions_at_once(name: &str, value: &str) {
+    let Some(broker) = super::kafka().await else { return };
+    let deployment = Deployment::of_scripts(&broker, 2).await.with(name, value);
+    let mut service = deployment.start_ready().await;
+    for number in 1..=2 {
+        // Its offset is on its way while the service stops.
+        deployment.events().produce([entry("ledger", number, json!("apply"))]).await;
+        let expected: Vec<u64> = (1..=number.into()).collect();
+        holds(&service, "ledger", &expected).await;
+        assert!(service.terminate().await.success());
+        let start = Instant::now();
+        service = deployment.start_ready().await;
+        assert!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn the_next_one_has_the_partitions_at_once_in_the_classic_protocol() {
+    the_next_one_has_the_partitions_at_once("KAFKA_CONSUMER_SESSION_TIMEOUT_MS", "45000").await;
+}
+
+#[tokio::test]
+async fn the_next_one_has_the_partitions_at_once_in_the_newer_protocol() {
+    the_next_one_has_the_partitions_at_once("KAFKA_GROUP_PROTOCOL", "consumer").await;
+}
+
+/// While nothing is fetched, the lag grows all the same; the service is live and not ready.
+#[tokio::test]
+async fn a_pause_keeps_the_lag_true() {
+    let Some(broker) = super::kafka().await else { return };
+    let deployment = Deployment::of_scripts(&broker, 2).await;
+    let service = deployment.start_ready().await;
+    in_flight(&deployment, &service, vec![entry("ledger", 1, json!("apply"))]).await;
+    assert_eq!(service.post("/consumer/pause", &Value::Null).await.status, 200);
+    deployment.events().produce((2..=4).map(|number| entry("ledger", number, json!("apply")))).await;
+    eventually("the lag is told", PATIENCE, async || service.stat("lag").await == 3).await;
+    assert_eq!(service.ask("/health/live").await.status, 200);
+    let ready = service.ask("/health/ready").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.to_string().contains("an operator has paused consumption"), "{}", ready.body);
+    let states: Vec<Value> = service.get("/partitions").await.as_array().expect("a list").clone();
+    assert!(states.iter().all(|partition| partition["state"] == "paused"), "{states:?}");
+    assert_eq!(applied(&service, "ledger").await, [1]);
+    assert_eq!(service.post("/consumer/resume", &Value::Null).await.status, 200);
+    holds(&service, "ledger", &[1, 2, 3, 4]).await;
+    eventually("nothing is left", PATIENCE, async || service.stat("lag").await == 0).await;
+    assert_eq!(service.ask("/health").await.status, 200);
+}
+
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let Some(broker) = super::kafka().await else { return };

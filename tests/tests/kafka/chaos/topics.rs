@@ -194,6 +194,9 @@ async fn aborted_transactions_are_not_seen() {
     .await
     .expect("the producer ends");
     holds(&service, "ledger", &[1, 2, 3, 5, 7]).await;
+    // The log ends with the mark of the last one, which nobody will ever take.
+    eventually("marks are no lag", PATIENCE, async || service.stat("lag").await == 0).await;
+    assert_eq!(service.ask("/health").await.status, 200);
     assert!(service.terminate().await.success());
 }
 

@@ -1,0 +1,85 @@
+//! What is read from librdkafka's statistics: hundreds of numbers, of which few questions are asked
+//! (<https://github.com/confluentinc/librdkafka/blob/master/STATISTICS.md>).
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Statistics {
+    brokers: HashMap<String, Broker>,
+    #[serde(default)]
+    topics: HashMap<String, Topic>,
+    pub(super) cgrp: Option<Group>,
+}
+
+/// The group, as this member sees it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Group {
+    join_state: String,
+    assignment_size: u32,
+}
+
+#[derive(Debug, Deserialize)]
+struct Broker {
+    state: String,
+    nodeid: i64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Topic {
+    /// By number.
+    partitions: HashMap<String, Partition>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Partition {
+    /// To where has been fetched; negative where nothing was.
+    next_offset: i64,
+    /// The end of what may be read.
+    ls_offset: i64,
+}
+
+impl Statistics {
+    /// Whether any broker is connected. The group's coordinator is a second one, without a number.
+    pub(super) fn is_connected(&self) -> bool {
+        self.brokers.values().any(|broker| broker.state == "UP" && broker.nodeid >= 0)
+    }
+
+    /// To where a partition has been fetched, and to where it may be read.
+    pub(super) fn fetched(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {
+        let partition = self.topics.get(topic)?.partitions.get(&partition.to_string())?;
+        (partition.next_offset >= 0).then_some((partition.next_offset, partition.ls_offset))
+    }
+}
+
+impl Group {
+    /// Whether the member has its assignment.
+    pub(super) fn is_steady(&self) -> bool {
+        self.join_state == "steady"
+    }
+
+    /// Whether the group has more members than partitions and this one has none: nobody is called back for that.
+    pub(super) fn has_nothing(&self) -> bool {
+        self.is_steady() && self.assignment_size == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_is_found() {
+        let text = br#"{"name": "n", "brokers": {
+                "GroupCoordinator": {"state": "UP", "nodeid": -1}, "b:9092/1": {"state": "DOWN", "nodeid": 1}},
+            "topics": {"things": {"partitions": {
+                "0": {"next_offset": 12, "ls_offset": 14, "hi_offset": 20}, "-1": {"next_offset": -1001, "ls_offset": -1001}}}},
+            "cgrp": {"join_state": "steady", "assignment_size": 0}}"#;
+        let statistics: Statistics = serde_json::from_slice(text).expect("statistics");
+        assert!(!statistics.is_connected(), "a coordinator alone answers no fetch");
+        assert_eq!(statistics.fetched("things", 0), Some((12, 14)));
+        assert_eq!((statistics.fetched("things", -1), statistics.fetched("others", 0)), (None, None));
+        assert!(statistics.cgrp.is_some_and(|group| group.is_steady() && group.has_nothing()));
+    }
+}
