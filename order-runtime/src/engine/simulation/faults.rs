@@ -21,8 +21,8 @@ use crate::{
     broker::PartitionId,
     engine::Clock,
     store::{
-        Assigned, Changes, Committed, EntityType, Load, Loaded, Outbox, Page, Store, StoreError, WaitingRow,
-        memory::MemoryStore,
+        Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, Load, Loaded, Outbox, Page, Store, StoreError,
+        WaitingRow, memory::MemoryStore,
     },
 };
 
@@ -358,6 +358,18 @@ impl Store for SimulatedStore {
 
     async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
         self.inner.positions().await
+    }
+
+    async fn mark(&self, entry: AuditRow, marks: Vec<LetterMark>) -> Result<(), StoreError> {
+        self.inner.mark(entry, marks).await
+    }
+
+    async fn marks(&self, ids: Vec<String>) -> Result<Vec<LetterMark>, StoreError> {
+        self.inner.marks(ids).await
+    }
+
+    async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        self.inner.audit(limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
