@@ -8,6 +8,7 @@ mod output;
 mod processors;
 mod publish;
 mod run;
+mod store;
 mod waiting;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
@@ -19,6 +20,7 @@ use crate::{
     Dispatcher,
     broker::BrokerError,
     config::{Config, ConfigErrors, EnvFile, Flags},
+    dead_letters::DeskError,
     registry::{Registry, RegistryErrors},
     store::StoreError,
 };
@@ -75,7 +77,7 @@ enum Command {
     Config,
     /// Check events and send them to the first topic of `KAFKA_TOPIC`.
     Publish(publish::Arguments),
-    /// Look at dead letters and replay them.
+    /// Look at dead letters, replay, edit, park and purge them.
     #[command(subcommand)]
     Dlq(dlq::Command),
     /// Look at keys that wait and release them.
@@ -118,6 +120,15 @@ impl From<BrokerError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::failed(error)
+    }
+}
+
+impl From<DeskError> for Failure {
+    fn from(error: DeskError) -> Self {
+        match error {
+            DeskError::Broker(error) => error.into(),
+            other => Self::failed(other),
+        }
     }
 }
 

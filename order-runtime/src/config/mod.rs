@@ -17,6 +17,8 @@ pub use source::{EnvFile, Flags, Origin};
 use settings::{DefaultValue, Setting};
 use source::Layers;
 
+use crate::engine::dialect::Dialect;
+
 /// All settings of the service, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -109,6 +111,7 @@ impl Config {
                 group_id: String::new(),
                 topics: Vec::new(),
                 dlq_topic: String::new(),
+                dlq_headers: Vec::new(),
                 auto_offset_reset: OffsetReset::Earliest,
                 embedded: Embedded::Auto,
                 properties: BTreeMap::new(),
@@ -250,6 +253,8 @@ pub struct KafkaConfig {
     pub topics: Vec<String>,
     /// `KAFKA_DLQ_TOPIC`.
     pub dlq_topic: String,
+    /// `KAFKA_DLQ_HEADERS`.
+    pub dlq_headers: Vec<Dialect>,
     /// `KAFKA_AUTO_OFFSET_RESET`.
     pub auto_offset_reset: OffsetReset,
     /// `KAFKA_EMBEDDED`.

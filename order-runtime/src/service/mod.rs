@@ -21,6 +21,7 @@ use crate::{
         kafka::{KafkaConsumer, KafkaPublisher, drain_limit, outlasting},
     },
     config::{Config, KafkaConfig, StoreUrl},
+    dead_letters::KafkaSource,
     engine::{self, Ended, EngineHandle, Parts, Settings, SystemClock},
     http::{self, HttpParts},
     registry::Registry,
@@ -107,6 +108,7 @@ pub(crate) async fn serve(
             group: config.kafka.group_id.clone(),
             topics: config.kafka.topics.clone(),
             dlq_topic: config.kafka.dlq_topic.clone(),
+            dlq_headers: config.kafka.dlq_headers.clone(),
             service_version: dispatcher.version,
             reset: config.kafka.auto_offset_reset,
             on_truncation: config.app.on_truncation,
@@ -127,6 +129,7 @@ pub(crate) async fn serve(
             store: Arc::clone(&store),
             operations: engine.operations(),
             publisher: publisher.clone(),
+            letters: KafkaSource::new(&config.kafka),
             embedded_broker: broker.is_some(),
         },
     )?;

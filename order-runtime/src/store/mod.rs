@@ -174,7 +174,7 @@ pub struct RingRow {
 /// Everything that one batch of one partition changes. It stands or falls as one.
 ///
 /// No entity, key or offset occurs twice in the same list. What is released goes before what waits from now on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Changes {
     /// The partition.
     pub partition: PartitionId,
@@ -185,9 +185,9 @@ pub struct Changes {
     /// The revision that was read; compared, then raised by one.
     pub revision: i64,
     /// Entities written, a `Vec<Change<T>>` for each type.
-    pub entities: Vec<(EntityType, Box<dyn Any + Send + Sync>)>,
+    pub entities: Vec<(EntityType, Arc<dyn Any + Send + Sync>)>,
     /// Entities read and not written, a `Vec<(T::Id, u64)>` for each type; version 0 means absent. Compared.
-    pub reads: Vec<(EntityType, Box<dyn Any + Send + Sync>)>,
+    pub reads: Vec<(EntityType, Arc<dyn Any + Send + Sync>)>,
     /// Rings written; `version` is the one that was read.
     pub rings: Vec<RingRow>,
     /// Events that wait from now on, or wait with a new state.

@@ -9,4 +9,4 @@ mod failures;
 mod outages;
 mod releases;
 mod replays;
-mod rig;
+pub(crate) mod rig;

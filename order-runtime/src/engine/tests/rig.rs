@@ -126,16 +126,16 @@ async fn act(delivery: Delivery) -> Outcome {
     }
 }
 
-pub(super) struct Rig {
-    pub(super) broker: Arc<MemoryBroker>,
-    pub(super) store: Arc<dyn Store>,
+pub(crate) struct Rig {
+    pub(crate) broker: Arc<MemoryBroker>,
+    pub(crate) store: Arc<dyn Store>,
     pub(super) engine: EngineHandle,
     next_id: std::cell::Cell<u32>,
 }
 
 impl Rig {
     /// An engine with partition 0 assigned.
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let rig = Self::start_on(Arc::new(MemoryStore::default())).await;
         rig.broker.assign(&[MemoryBroker::partition(0)]).await;
         rig
@@ -165,6 +165,7 @@ impl Rig {
                 group: "group".to_owned(),
                 topics: vec!["things".to_owned()],
                 dlq_topic: "things-dlq".to_owned(),
+                dlq_headers: Vec::new(),
                 service_version: "0.0.0",
                 reset: OffsetReset::Earliest,
                 on_truncation: OnTruncation::Stop,
@@ -190,12 +191,12 @@ impl Rig {
         self.broker.append(&MemoryBroker::partition(0), Some(key), &payload.to_string(), &[]);
     }
 
-    pub(super) fn stats(&self) -> StatsView {
+    pub(crate) fn stats(&self) -> StatsView {
         self.engine.operations().stats()
     }
 
     /// The counter's digits: which events were applied, in order.
-    pub(super) async fn counter(&self, id: &str) -> Option<(i64, u64)> {
+    pub(crate) async fn counter(&self, id: &str) -> Option<(i64, u64)> {
         let view = self.store.view(EntityType::of::<Counter>(), id).await.expect("memory answers")?;
         Some((view["n"].as_i64().expect("a number"), view["version"].as_u64().expect("a number")))
     }
@@ -213,7 +214,7 @@ impl Rig {
     }
 
     /// Waits until every record has been taken and nothing waits.
-    pub(super) async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         self.until("everything settled", |rig| {
             let partitions = rig.engine.operations().partitions();
             !partitions.is_empty()
@@ -223,7 +224,7 @@ impl Rig {
     }
 
     /// The dead letters once there are `count` of them.
-    pub(super) async fn dead_letters(&self, count: usize) -> Vec<OutgoingRecord> {
+    pub(crate) async fn dead_letters(&self, count: usize) -> Vec<OutgoingRecord> {
         self.until("the dead letters", |rig| rig.broker.published().len() >= count).await;
         let letters = self.broker.published();
         assert_eq!(letters.len(), count);
@@ -232,11 +233,11 @@ impl Rig {
 }
 
 /// A header of a dead letter as text.
-pub(super) fn header(letter: &OutgoingRecord, name: &str) -> String {
+pub(crate) fn header(letter: &OutgoingRecord, name: &str) -> String {
     let (_, value) = letter.headers.iter().find(|(known, _)| known == name.as_bytes()).expect("the header is there");
     String::from_utf8(value.clone().expect("a value")).expect("text")
 }
 
-pub(super) fn partition() -> PartitionId {
+pub(crate) fn partition() -> PartitionId {
     MemoryBroker::partition(0)
 }

@@ -337,7 +337,7 @@ async fn a_panicking_statement_is_an_error_and_not_the_end() {
         expected: 0,
     };
     let mut changes = step(&partition(0), 1, 1);
-    changes.entities.push((earlier::<false>(), Box::new(vec![change])));
+    changes.entities.push((earlier::<false>(), Arc::new(vec![change])));
     assert!(matches!(commit(&store, changes).await, Committed::Refused(_)));
     let view = store.view(earlier::<false>(), "x").await;
     assert!(matches!(view, Err(StoreError::Refused(_))), "{view:?}");
