@@ -130,15 +130,14 @@ pub(crate) fn shrink(record: &OutgoingRecord) -> OutgoingRecord {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
 
     use uuid::Uuid;
 
     use super::*;
     use crate::{
         broker::RecordBatch,
-        config::{OffsetReset, OnTruncation},
-        engine::dialect::Dialect,
+        engine::{dialect::Dialect, tests::rig},
     };
 
     #[test]
@@ -165,7 +164,7 @@ mod tests {
             first_failed_at: Timestamp::UNIX_EPOCH,
             replays: 1,
         };
-        let mut settings = settings();
+        let mut settings = rig::settings();
         let letter = record(&settings, &partition, &batch.get(0).expect("one record"), &verdict);
 
         assert_eq!((letter.key.as_deref(), letter.payload.as_deref()), (Some(&b"k"[..]), Some(&b"\xffpayload"[..])));
@@ -194,20 +193,5 @@ mod tests {
         assert!(more.headers.starts_with(&letter.headers), "what others read comes on top");
         let offset = (b"kafka_dlt-original-offset".to_vec(), Some(42_i64.to_be_bytes().to_vec()));
         assert!(more.headers.contains(&offset) && shrink(&more).headers.len() == 7);
-    }
-
-    fn settings() -> Settings {
-        Settings {
-            group: "group".to_owned(),
-            topics: vec!["things".to_owned()],
-            dlq_topic: "things-dlq".to_owned(),
-            dlq_headers: Vec::new(),
-            service_version: "1.2.3",
-            reset: OffsetReset::Earliest,
-            on_truncation: OnTruncation::Stop,
-            retry_max_elapsed: None,
-            drain: Duration::ZERO,
-            retention: Duration::ZERO,
-        }
     }
 }

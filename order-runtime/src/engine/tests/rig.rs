@@ -126,6 +126,33 @@ async fn act(delivery: Delivery) -> Outcome {
     }
 }
 
+/// The rig's processors, but for those of some events.
+pub(crate) fn registry(without: &[&str]) -> Arc<Registry> {
+    let registry = Registry::from_entries(
+        PROCESSORS.iter().filter(|entry| !without.contains(&entry.event)),
+        std::iter::empty(),
+        std::iter::empty(),
+        std::iter::empty(),
+        &BTreeMap::new(),
+    );
+    Arc::new(registry.expect("the rig's processors do not conflict"))
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        group: "group".to_owned(),
+        topics: vec!["things".to_owned()],
+        dlq_topic: "things-dlq".to_owned(),
+        dlq_headers: Vec::new(),
+        service_version: "0.0.0",
+        reset: OffsetReset::Earliest,
+        on_truncation: OnTruncation::Stop,
+        retry_max_elapsed: None,
+        drain: Duration::from_secs(5),
+        retention: Duration::from_hours(24),
+    }
+}
+
 pub(crate) struct Rig {
     pub(crate) broker: Arc<MemoryBroker>,
     pub(crate) store: Arc<dyn Store>,
@@ -143,43 +170,29 @@ impl Rig {
 
     /// An engine without any partition, on a store that may have a past.
     pub(super) async fn start_on(store: Arc<dyn Store>) -> Self {
+        Self::start_with(store, settings()).await
+    }
+
+    /// The same with settings of the test's choice.
+    pub(super) async fn start_with(store: Arc<dyn Store>, settings: Settings) -> Self {
         let (broker, events) = MemoryBroker::new();
-        let registry = Registry::from_entries(
-            PROCESSORS.iter(),
-            std::iter::empty(),
-            std::iter::empty(),
-            std::iter::empty(),
-            &BTreeMap::new(),
-        )
-        .expect("the rig's processors do not conflict");
         let store_id = store.claim("group").await.expect("a new store has no group");
         let engine = start(Parts {
-            registry: Arc::new(registry),
+            registry: registry(&[]),
             store: Arc::clone(&store),
             store_id,
             consumer: Arc::clone(&broker) as _,
             events,
             publisher: Arc::clone(&broker) as _,
             entities: vec![EntityType::of::<Counter>()],
-            settings: Settings {
-                group: "group".to_owned(),
-                topics: vec!["things".to_owned()],
-                dlq_topic: "things-dlq".to_owned(),
-                dlq_headers: Vec::new(),
-                service_version: "0.0.0",
-                reset: OffsetReset::Earliest,
-                on_truncation: OnTruncation::Stop,
-                retry_max_elapsed: None,
-                drain: Duration::from_secs(5),
-                retention: Duration::from_hours(24),
-            },
+            settings,
             clock: Arc::new(SystemClock),
         });
         Self { broker, store, engine, next_id: std::cell::Cell::new(1) }
     }
 
     /// Appends an event to partition 0 under the key `key`, which is also the counter's id.
-    pub(super) fn send(&self, name: &str, key: &str, add: i64, then: &str) -> String {
+    pub(crate) fn send(&self, name: &str, key: &str, add: i64, then: &str) -> String {
         let id = format!("event-{}", self.next_id.replace(self.next_id.get() + 1));
         self.send_as(&id, name, key, add, then);
         id
