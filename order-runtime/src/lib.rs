@@ -33,6 +33,7 @@ pub mod envelope;
 mod http;
 mod intake;
 pub mod prelude;
+mod range_replay;
 
 pub mod registry;
 mod reload;

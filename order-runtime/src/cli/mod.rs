@@ -7,6 +7,7 @@ mod dlq;
 mod output;
 mod processors;
 mod publish;
+mod replay;
 mod run;
 mod store;
 mod waiting;
@@ -83,6 +84,8 @@ enum Command {
     /// Look at keys that wait and release them.
     #[command(subcommand)]
     Waiting(waiting::Command),
+    /// Run a range of a topic through this build again, without touching the group.
+    Replay(replay::Arguments),
     /// Run the embedded development broker alone, at `KAFKA_BROKER_URL`.
     Broker,
 }
@@ -167,6 +170,12 @@ impl Context {
     }
 }
 
+/// Who acts, for the audit.
+fn actor() -> String {
+    let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
+    format!("cli:{}", name.as_deref().unwrap_or("unknown"))
+}
+
 /// Runs what a command waits for; it needs little of a runtime.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_multi_thread()
@@ -226,6 +235,7 @@ fn execute(dispatcher: Dispatcher, command: Command, common: Common) -> Result<E
         Command::Publish(arguments) => publish::run(&context, arguments),
         Command::Dlq(command) => dlq::run(&context, command),
         Command::Waiting(command) => waiting::run(&context, command),
+        Command::Replay(arguments) => replay::run(&context, &arguments),
         Command::Broker => broker::run(&context),
     }
 }

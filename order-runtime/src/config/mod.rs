@@ -242,6 +242,15 @@ pub struct AppConfig {
     pub retry_max_elapsed: Option<Duration>,
 }
 
+/// Whether an entry of `KAFKA_TOPIC` means a topic: by its name, or by a pattern.
+pub(crate) fn is_topic(entry: &str, topic: &str) -> bool {
+    if entry.starts_with('^') {
+        regex_lite::Regex::new(entry).is_ok_and(|pattern| pattern.is_match(topic))
+    } else {
+        entry == topic
+    }
+}
+
 /// Settings of Kafka.
 #[derive(Debug, Clone)]
 pub struct KafkaConfig {

@@ -60,8 +60,8 @@ impl Desk {
         let (judged, _) = self.find(id).await?;
         judged.still_there()?;
         let refused = |why: &str| DeskError::Refused { id: id.to_owned(), why: why.to_owned() };
-        if judged.flaw(self).is_some() {
-            return Err(refused("its record is damaged, or from a topic that is none of KAFKA_TOPIC").into());
+        if let Some(flaw) = judged.flaw(self) {
+            return Err(refused(flaw.text()).into());
         }
         let before = judged.letter.record.payload.clone().unwrap_or_default();
         let event_id = judged.event_id();

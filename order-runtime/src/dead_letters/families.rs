@@ -132,7 +132,8 @@ fn is_written_by(names: &Names, record: &RecordRef<'_>) -> bool {
     match names.family {
         Family::Dlq => record.header("dlq-id").is_some(),
         _ => {
-            record.header(names.error_code).is_some() || (names.partition != "" && record.header(names.topic).is_some())
+            record.header(names.error_code).is_some()
+                || (!names.partition.is_empty() && record.header(names.topic).is_some())
         }
     }
 }
@@ -188,7 +189,8 @@ mod tests {
 
     #[test]
     fn letters_of_each_family_are_read() {
-        let cases: [(Family, &[(&str, &[u8])]); 5] = [
+        type Case<'a> = (Family, &'a [(&'a str, &'a [u8])]);
+        let cases: [Case<'_>; 5] = [
             (
                 Family::Spring,
                 &[

@@ -100,9 +100,9 @@ impl Desk {
 }
 
 /// The record of an action that begins now.
-fn begun(by: &str, action: &str, selection: &impl Serialize) -> AuditRow {
+pub(crate) fn begun(by: &str, action: &str, selection: &impl Serialize) -> AuditRow {
     let selection = serde_json::to_string(selection).unwrap_or_default();
-    tracing::warn!(by, action, selection, "an operator deals with dead letters");
+    tracing::warn!(by, action, selection, "an operator acts");
     AuditRow {
         id: Uuid::new_v4(),
         at: Timestamp::now(),

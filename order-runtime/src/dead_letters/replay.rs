@@ -167,7 +167,7 @@ impl Desk {
         self.pass(None, selection, how, &CancellationToken::new(), |_, _, _| {}).await
     }
 
-    /// Replays letters. `progress` hears after each letter what has been done, and of how many records the topic has been read;
+    /// Replays letters. `progress` hears after each batch what has been done, and of how many records the topic has been read;
     /// `stop` ends it after a batch.
     pub(crate) async fn replay(
         &self,
@@ -229,11 +229,14 @@ impl Desk {
                 if stop.is_cancelled() || how.max.is_some_and(|max| run.taken() >= max) {
                     break 'windows;
                 }
+                let before = run.summary.replayed;
                 match run.left_out(&judged) {
                     Some(why) => *run.summary.left_out.entry(why).or_default() += 1,
                     None => run.take(judged).await?,
                 }
-                progress(&run.summary, read, of);
+                if run.summary.replayed > before {
+                    progress(&run.summary, read, of);
+                }
             }
             run.publish().await?;
             progress(&run.summary, read, of);

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Desk, DeskError, Letter, families::Family};
 use crate::{
+    config::is_topic,
     engine::identity::{Fate, Ring, payload_hash, ring_key_of},
     store::{DeadLetterRow, LetterMark, Load, MarkState},
 };
@@ -68,7 +69,7 @@ impl Judged {
                 return Some(Flaw::Damaged);
             }
         }
-        if !desk.topics.iter().any(|known| is_named(known, topic)) {
+        if !desk.topics.iter().any(|known| is_topic(known, topic)) {
             return Some(Flaw::ForeignTopic);
         }
         let remembered = self.known.as_ref().filter(|row| row.replays == letter.replays);
@@ -103,15 +104,6 @@ impl Flaw {
             Self::ForeignTopic => "it came from a topic that is none of KAFKA_TOPIC",
             Self::Altered => "its payload is not the one that was dead-lettered",
         }
-    }
-}
-
-/// Whether a topic is the one that is configured, or one that the pattern means.
-pub(super) fn is_named(known: &str, topic: &str) -> bool {
-    if known.starts_with('^') {
-        regex_lite::Regex::new(known).is_ok_and(|pattern| pattern.is_match(topic))
-    } else {
-        known == topic
     }
 }
 

@@ -70,9 +70,9 @@ pub struct AuditRow {
     pub at: Timestamp,
     /// Who it was.
     pub by: String,
-    /// What was done: `replay`, `edit`, `park`, `unpark`, `purge`.
+    /// What was done: `replay`, `edit`, `park`, `unpark`, `purge`; or, to a range of a topic, `replay_range`.
     pub action: String,
-    /// To how many letters.
+    /// To how many letters; of a range, how many events had an outcome that was new.
     pub letters: u64,
     /// Which were meant, as JSON.
     pub selection: String,

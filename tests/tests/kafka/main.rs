@@ -5,6 +5,7 @@
 mod chaos;
 mod instances;
 mod odd_records;
+mod ranges;
 mod redrive;
 mod resources;
 #[path = "../scenarios/mod.rs"]

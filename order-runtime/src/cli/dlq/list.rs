@@ -48,10 +48,13 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, F
 
 fn summary(listing: &Listing, topic: &str) -> String {
     let noun = if listing.matching == 1 { "dead letter" } else { "dead letters" };
-    let mut lines = vec![format!("{} {noun} in {topic}", listing.matching)];
-    if listing.matching > listing.letters.len() as u64 {
-        lines[0] += &format!(", of which these are the latest {}; --max lists more", listing.letters.len());
-    }
+    let shown = listing.letters.len();
+    let more = if listing.matching > shown as u64 {
+        format!(", of which these are the latest {shown}; --max lists more")
+    } else {
+        String::new()
+    };
+    let mut lines = vec![format!("{} {noun} in {topic}{more}", listing.matching)];
     lines.extend(listing.counts.rows().map(|(reason, event, code, count)| {
         let event = if event.is_empty() { "(no event)" } else { event };
         format!("  {count:>8}  {}  {}  {}", printable(reason), printable(event), printable(code))

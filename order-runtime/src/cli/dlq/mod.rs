@@ -9,7 +9,7 @@ mod show;
 
 use std::{process::ExitCode, sync::Arc};
 
-use super::{Context, Failure, block_on, store};
+use super::{Context, Failure, actor, block_on, store};
 use crate::{
     broker::kafka::KafkaPublisher,
     dead_letters::{Aside, Desk, KafkaSource},
@@ -92,12 +92,6 @@ async fn at_desk<T>(
         store.close().await;
     }
     result
-}
-
-/// Who acts, for the audit.
-fn actor() -> String {
-    let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
-    format!("cli:{}", name.as_deref().unwrap_or("unknown"))
 }
 
 /// How far a pass over the topic is.

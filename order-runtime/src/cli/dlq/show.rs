@@ -25,12 +25,11 @@ fn human(shown: &Shown) -> String {
         let _ = writeln!(out, "{name:<10} {}", printable(text));
     };
     line("letter", &format!("{} at {}", letter.id, letter.at));
-    let mut state = shown.judged.state.as_str().to_owned();
-    if let Some(mark) = &shown.judged.mark {
-        let note = if mark.note.is_empty() { String::new() } else { format!(": {}", mark.note) };
-        state += &format!(" by {} at {}{note}", mark.by, mark.at);
+    let state = shown.judged.state.as_str();
+    match &shown.judged.mark {
+        Some(mark) => line("state", &format!("{state} by {} at {} {}", mark.by, mark.at, mark.note)),
+        None => line("state", state),
     }
-    line("state", &state);
     line("from", &letter.origin.to_string());
     line("event", &format!("{} {}", letter.event_name, letter.event_id));
     line("error", &format!("{} {}: {}", letter.reason, letter.error_code, letter.error_message));

@@ -150,17 +150,16 @@ pub(in crate::http) async fn purge(app: State<App>, peer: Option<Extension<Peer>
 type Answer = Result<Json<Value>, Problem>;
 
 /// What goes along with a selection that is set aside.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
-#[derive(Default)]
-struct Note {
+struct Further {
     note: String,
     all: bool,
     dry_run: bool,
 }
 
 async fn set_aside(State(app): State<App>, peer: Option<Extension<Peer>>, body: Bytes, how: Aside) -> Answer {
-    let (selection, Note { note, all, dry_run }) = read(&body)?;
+    let (selection, Further { note, all, dry_run }) = read(&body)?;
     if !selection.is_given() && !all {
         return Err(bad("name letters by \"ids\" or by conditions, or send \"all\": true"));
     }
