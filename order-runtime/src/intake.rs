@@ -12,7 +12,7 @@ use crate::{
     broker::{OutgoingRecord, RecordBatch},
     dispatch::Violation,
     envelope,
-    registry::{Lookup, Registry},
+    registry::{Lookup, ProcessorEntry, Registry},
 };
 
 /// Checks events and makes records of them.
@@ -89,7 +89,7 @@ impl Intake {
         data: &str,
         key: Option<&str>,
     ) -> Result<Accepted, Vec<Violation>> {
-        self.check(name, version, data)?;
+        check(&self.registry, name, version, data)?;
         let key = key.map(ToOwned::to_owned).or_else(|| self.key_of(data));
         let occurred_at = occurred_at.unwrap_or_else(Timestamp::now);
         let record = self.record(id, name, version, occurred_at, data, key.as_deref())?;
@@ -120,38 +120,6 @@ impl Intake {
         })
     }
 
-    /// Checks an event by the schema of the processor that will handle it.
-    fn check(&self, name: &str, version: u32, data: &str) -> Result<(), Vec<Violation>> {
-        let entry = match self.registry.find(name, version) {
-            Lookup::Found(_, entry) => entry,
-            Lookup::UnknownEvent => {
-                let known = self.registry.processors().iter().map(|entry| entry.event);
-                let nearest = known
-                    .map(|known| (strsim::normalized_damerau_levenshtein(known, name), known))
-                    .max_by(|a, b| a.0.total_cmp(&b.0));
-                let hint = nearest.filter(|(similarity, _)| *similarity > 0.6).map_or_else(
-                    || "`processors` lists those there are".to_owned(),
-                    |(_, known)| format!("did you mean {known}?"),
-                );
-                return Err(vec![violation("$.eventName", format!("no processor handles `{name}`; {hint}"))]);
-            }
-            Lookup::UnknownVersion => {
-                let known = self.registry.processors().iter().filter(|entry| entry.event == name);
-                let known: Vec<String> = known.map(|entry| entry.version.to_string()).collect();
-                let text = format!("no processor handles version {version} of {name}; there is {}", known.join(", "));
-                return Err(vec![violation("$.version", text)]);
-            }
-        };
-        let checked = match entry.input.and_then(|input| self.registry.schema(input)) {
-            Some(schema) => (schema.check)(data),
-            None => <Value as crate::dispatch::Schema>::decode(data).map(drop),
-        };
-        checked.map_err(|invalid| {
-            let within = |found: Violation| Violation { path: found.path.replacen('$', "$.data", 1), ..found };
-            invalid.violations.into_iter().map(within).collect()
-        })
-    }
-
     fn key_of(&self, data: &str) -> Option<String> {
         let field = self.key_field.as_deref()?;
         let fields: Map<String, Value> = serde_json::from_str(data).ok()?;
@@ -161,6 +129,43 @@ impl Intake {
             _ => None,
         }
     }
+}
+
+/// Checks an event by the schema of the processor that will handle it, and answers which one that is.
+pub(crate) fn check(
+    registry: &Registry,
+    name: &str,
+    version: u32,
+    data: &str,
+) -> Result<&'static ProcessorEntry, Vec<Violation>> {
+    let entry = match registry.find(name, version) {
+        Lookup::Found(_, entry) => entry,
+        Lookup::UnknownEvent => {
+            let known = registry.processors().iter().map(|entry| entry.event);
+            let nearest = known
+                .map(|known| (strsim::normalized_damerau_levenshtein(known, name), known))
+                .max_by(|a, b| a.0.total_cmp(&b.0));
+            let hint = nearest.filter(|(similarity, _)| *similarity > 0.6).map_or_else(
+                || "`processors` lists those there are".to_owned(),
+                |(_, known)| format!("did you mean {known}?"),
+            );
+            return Err(vec![violation("$.eventName", format!("no processor handles `{name}`; {hint}"))]);
+        }
+        Lookup::UnknownVersion => {
+            let known = registry.processors().iter().filter(|entry| entry.event == name);
+            let known: Vec<String> = known.map(|entry| entry.version.to_string()).collect();
+            let text = format!("no processor handles version {version} of {name}; there is {}", known.join(", "));
+            return Err(vec![violation("$.version", text)]);
+        }
+    };
+    let checked = match entry.input.and_then(|input| registry.schema(input)) {
+        Some(schema) => (schema.check)(data),
+        None => <Value as crate::dispatch::Schema>::decode(data).map(drop),
+    };
+    checked.map(|()| entry).map_err(|invalid| {
+        let within = |found: Violation| Violation { path: found.path.replacen('$', "$.data", 1), ..found };
+        invalid.violations.into_iter().map(within).collect()
+    })
 }
 
 fn violation(path: impl Into<String>, message: impl Into<String>) -> Violation {

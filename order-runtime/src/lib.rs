@@ -15,7 +15,7 @@
 //! | [`config`] | what is set, by whom, and is it right? |
 //!
 //! Private are the rooms that nobody else needs: `cli`, `http`, `service` (start and end), `intake` (events from the
-//! command line and HTTP), `reload` and `telemetry`.
+//! command line and HTTP), `dead_letters` (what operators do with them), `range_replay`, `reload` and `telemetry`.
 
 /// An event costs some dozen small allocations, on one thread made and on another freed; see ARCHITECTURE.md for the measurement.
 #[cfg(feature = "mimalloc")]
@@ -25,6 +25,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 pub mod broker;
 mod cli;
 pub mod config;
+mod dead_letters;
 pub mod dispatch;
 mod dispatcher;
 pub mod engine;
@@ -32,6 +33,8 @@ pub mod envelope;
 mod http;
 mod intake;
 pub mod prelude;
+mod range_replay;
+
 pub mod registry;
 mod reload;
 mod service;

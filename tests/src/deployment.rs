@@ -46,6 +46,16 @@ pub struct Finished {
     pub stderr: String,
 }
 
+/// A command under way; it does not outlive its test.
+pub struct Spawned(Process);
+
+impl Spawned {
+    /// SIGKILL, and waits until the system has buried it.
+    pub fn kill(&mut self) {
+        self.0.kill();
+    }
+}
+
 impl Finished {
     /// Panics with all output unless the exit code is the expected one.
     #[expect(clippy::return_self_not_must_use, reason = "most callers only want the check")]
@@ -158,6 +168,11 @@ impl Deployment {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// Starts a command of the service and returns at once.
+    pub fn spawn<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Spawned {
+        Spawned(Process::spawn("a command", &mut self.command(arguments)))
     }
 
     /// `publish --sample` with further arguments; panics unless it succeeds.

@@ -25,7 +25,7 @@ mod wait;
 
 pub use binary::{order_chaos, order_service};
 pub use broker::Broker;
-pub use deployment::{Deployment, Finished};
+pub use deployment::{Deployment, Finished, Spawned};
 pub use kafka::Kafka;
 pub use postgres::Postgres;
 pub use process::free_port;

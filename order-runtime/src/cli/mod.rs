@@ -7,7 +7,9 @@ mod dlq;
 mod output;
 mod processors;
 mod publish;
+mod replay;
 mod run;
+mod store;
 mod waiting;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
@@ -19,6 +21,7 @@ use crate::{
     Dispatcher,
     broker::BrokerError,
     config::{Config, ConfigErrors, EnvFile, Flags},
+    dead_letters::DeskError,
     registry::{Registry, RegistryErrors},
     store::StoreError,
 };
@@ -75,12 +78,14 @@ enum Command {
     Config,
     /// Check events and send them to the first topic of `KAFKA_TOPIC`.
     Publish(publish::Arguments),
-    /// Look at dead letters and replay them.
+    /// Look at dead letters, replay, edit, park and purge them.
     #[command(subcommand)]
     Dlq(dlq::Command),
     /// Look at keys that wait and release them.
     #[command(subcommand)]
     Waiting(waiting::Command),
+    /// Run a range of a topic through this build again, without touching the group.
+    Replay(replay::Arguments),
     /// Run the embedded development broker alone, at `KAFKA_BROKER_URL`.
     Broker,
 }
@@ -121,6 +126,15 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<DeskError> for Failure {
+    fn from(error: DeskError) -> Self {
+        match error {
+            DeskError::Broker(error) => error.into(),
+            other => Self::failed(other),
+        }
+    }
+}
+
 impl From<ConfigErrors> for Failure {
     fn from(errors: ConfigErrors) -> Self {
         Self::wrong_use(errors)
@@ -154,6 +168,12 @@ impl Context {
             Failure::wrong_use("KAFKA_TOPIC has patterns only; name the topic that events are sent to as well")
         })
     }
+}
+
+/// Who acts, for the audit.
+fn actor() -> String {
+    let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
+    format!("cli:{}", name.as_deref().unwrap_or("unknown"))
 }
 
 /// Runs what a command waits for; it needs little of a runtime.
@@ -215,6 +235,7 @@ fn execute(dispatcher: Dispatcher, command: Command, common: Common) -> Result<E
         Command::Publish(arguments) => publish::run(&context, arguments),
         Command::Dlq(command) => dlq::run(&context, command),
         Command::Waiting(command) => waiting::run(&context, command),
+        Command::Replay(arguments) => replay::run(&context, &arguments),
         Command::Broker => broker::run(&context),
     }
 }

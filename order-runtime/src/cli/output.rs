@@ -22,6 +22,11 @@ impl Output {
         Self { format, quiet }
     }
 
+    /// Whether results are for programs.
+    pub(super) fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
     /// Writes rows: as a table, or as JSON, one array of objects.
     pub(super) fn rows<T: Serialize>(self, header: &[&str], items: &[T], row: impl Fn(&T) -> Vec<String>) {
         match self.format {

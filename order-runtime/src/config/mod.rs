@@ -17,6 +17,8 @@ pub use source::{EnvFile, Flags, Origin};
 use settings::{DefaultValue, Setting};
 use source::Layers;
 
+use crate::engine::dialect::Dialect;
+
 /// All settings of the service, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -109,6 +111,7 @@ impl Config {
                 group_id: String::new(),
                 topics: Vec::new(),
                 dlq_topic: String::new(),
+                dlq_headers: Vec::new(),
                 auto_offset_reset: OffsetReset::Earliest,
                 embedded: Embedded::Auto,
                 properties: BTreeMap::new(),
@@ -239,6 +242,15 @@ pub struct AppConfig {
     pub retry_max_elapsed: Option<Duration>,
 }
 
+/// Whether an entry of `KAFKA_TOPIC` means a topic: by its name, or by a pattern.
+pub(crate) fn is_topic(entry: &str, topic: &str) -> bool {
+    if entry.starts_with('^') {
+        regex_lite::Regex::new(entry).is_ok_and(|pattern| pattern.is_match(topic))
+    } else {
+        entry == topic
+    }
+}
+
 /// Settings of Kafka.
 #[derive(Debug, Clone)]
 pub struct KafkaConfig {
@@ -250,6 +262,8 @@ pub struct KafkaConfig {
     pub topics: Vec<String>,
     /// `KAFKA_DLQ_TOPIC`.
     pub dlq_topic: String,
+    /// `KAFKA_DLQ_HEADERS`.
+    pub dlq_headers: Vec<Dialect>,
     /// `KAFKA_AUTO_OFFSET_RESET`.
     pub auto_offset_reset: OffsetReset,
     /// `KAFKA_EMBEDDED`.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use super::{Embedded, OffsetReset, OnTruncation, Secret, StoreUrl};
-use crate::store::postgres;
+use crate::{engine::dialect::Dialect, store::postgres};
 
 /// What is expected instead of the text that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,20 @@ pub(super) fn list(text: &str) -> Parsed<Vec<String>> {
         return expected(FORM);
     }
     Ok(entries)
+}
+
+/// `spring`, `connect`, or both.
+pub(super) fn dialects(text: &str) -> Parsed<Vec<Dialect>> {
+    let known = |name: &str| [Dialect::Spring, Dialect::Connect].into_iter().find(|dialect| dialect.as_str() == name);
+    let entries = list(&text.replace('|', ","))?;
+    let dialects: Option<Vec<Dialect>> = entries.iter().map(|entry| known(&entry.to_ascii_lowercase())).collect();
+    match dialects {
+        Some(mut dialects) => {
+            dialects.dedup();
+            Ok(dialects)
+        }
+        None => expected("spring, connect, or both with a comma"),
+    }
 }
 
 /// `2s`, `1m 30s`; above zero.

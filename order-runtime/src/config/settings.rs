@@ -186,6 +186,16 @@ const KAFKA: &[Setting] = &[
         ..SETTING
     },
     Setting {
+        name: "KAFKA_DLQ_HEADERS",
+        help: "Header families that dead letters carry beside the own ones, for the tools of other frameworks: spring, connect.",
+        apply: |config, text| set(&mut config.kafka.dlq_headers, parse::dialects(text)),
+        show: |config| {
+            let names: Vec<&str> = config.kafka.dlq_headers.iter().map(|dialect| dialect.as_str()).collect();
+            names.join(",")
+        },
+        ..SETTING
+    },
+    Setting {
         name: "KAFKA_AUTO_OFFSET_RESET",
         default: DefaultValue::Text("earliest"),
         help: "Where a group without any position begins: earliest, latest, or error.",
@@ -317,22 +327,12 @@ const LOGS: &[Setting] = &[
 ];
 
 /// Settings with a fixed name whose effect is not built yet: a value is refused, so that nobody relies on it.
-const LATER: &[Setting] = &[
-    Setting {
-        name: "OTEL_EXPORTER_OTLP_ENDPOINT",
-        help: "Traces and metrics by OTLP; not in this version, which refuses a value.",
-        apply: |_, _| later("OTLP is not built into this version; GET /metrics has the metrics"),
-        ..SETTING
-    },
-    Setting {
-        name: "KAFKA_DLQ_HEADERS",
-        help: "Header families for dead letters beside the own ones; not in this version, which refuses a value.",
-        apply: |_, _| {
-            later("further header families are not built into this version; dead letters carry dlq-* headers")
-        },
-        ..SETTING
-    },
-];
+const LATER: &[Setting] = &[Setting {
+    name: "OTEL_EXPORTER_OTLP_ENDPOINT",
+    help: "Traces and metrics by OTLP; not in this version, which refuses a value.",
+    apply: |_, _| later("OTLP is not built into this version; GET /metrics has the metrics"),
+    ..SETTING
+}];
 
 fn set<T>(place: &mut T, parsed: Result<T, Expected>) -> Result<(), Expected> {
     *place = parsed?;

@@ -1,6 +1,7 @@
 use std::{fs, path::PathBuf};
 
 use super::*;
+use crate::engine::dialect::Dialect;
 
 /// Loads with these variables as the environment and no env file.
 fn load(variables: &[(&str, &str)]) -> Result<(Config, Vec<Warning>), ConfigErrors> {
@@ -106,10 +107,21 @@ fn all_wrong_values_are_told_together() {
 
 #[test]
 fn what_a_later_version_brings_is_refused() {
-    let errors = errors(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317"), ("KAFKA_DLQ_HEADERS", "spring")]);
-    assert_eq!(errors.len(), 2);
+    let errors = errors(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317")]);
+    assert_eq!(errors.len(), 1);
     assert!(errors.iter().all(|error| error.contains("not built into this version")), "{errors:?}");
     assert!(load(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]).is_ok(), "no value is no wish");
+}
+
+#[test]
+fn dead_letters_speak_further_dialects() {
+    for text in ["spring,connect", "Spring|connect", r#"["spring","connect"]"#] {
+        let dialects = config(&[("KAFKA_DLQ_HEADERS", text)]).kafka.dlq_headers;
+        assert_eq!(dialects, [Dialect::Spring, Dialect::Connect], "{text}");
+    }
+    assert!(config(&[]).kafka.dlq_headers.is_empty());
+    let errors = errors(&[("KAFKA_DLQ_HEADERS", "streams")]);
+    assert!(errors[0].contains("expected spring, connect, or both with a comma"), "{errors:?}");
 }
 
 #[test]

@@ -220,22 +220,30 @@ impl Coordinator {
                 Err(error) => self.store_away(&error).await,
             }
         };
+        // Asked before the first of them begins, which makes its topic known.
+        let mut topics_known = Vec::with_capacity(ids.len());
+        for id in &ids {
+            topics_known.push(self.knows_topic(id).await);
+        }
         let mut starts = Vec::with_capacity(partitions.len());
-        for (offer, stored) in partitions.into_iter().zip(known) {
-            starts.push(self.seat(offer, stored).await);
+        for ((offer, stored), topic_known) in partitions.into_iter().zip(known).zip(topics_known) {
+            starts.push(self.seat(offer, stored, topic_known).await);
         }
         starts
     }
 
-    /// Gives one partition its owner.
-    async fn seat(&mut self, offer: PartitionOffer, stored: Option<Assigned>) -> Start {
-        let settings = &self.engine.settings;
-        let topic_known = loop {
-            match self.engine.store.knows_topic(&offer.id).await {
-                Ok(known) => break known,
+    async fn knows_topic(&self, id: &PartitionId) -> bool {
+        loop {
+            match self.engine.store.knows_topic(id).await {
+                Ok(known) => return known,
                 Err(error) => self.store_away(&error).await,
             }
-        };
+        }
+    }
+
+    /// Gives one partition its owner.
+    async fn seat(&mut self, offer: PartitionOffer, stored: Option<Assigned>, topic_known: bool) -> Start {
+        let settings = &self.engine.settings;
         let circumstances = Circumstances {
             stored: stored.as_ref().map(|stored| stored.next_offset),
             topic_known,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::identity::cut;
+use super::{Settings, dialect, identity::cut};
 use crate::broker::{OutgoingRecord, PartitionId, RecordRef};
 
 /// Why an event is a dead letter; the value of `dlq-reason`.
@@ -62,17 +62,16 @@ const MESSAGE_LIMIT: usize = 1024;
 
 /// Builds the dead letter of `record`.
 pub(crate) fn record(
-    topic: &str,
-    group: &str,
-    service_version: &str,
+    settings: &Settings,
     partition: &PartitionId,
     record: &RecordRef<'_>,
     verdict: &Verdict<'_>,
 ) -> OutgoingRecord {
+    let (group, dialects) = (&settings.group, &settings.dlq_headers);
     // A `dlq-` header that came in says nothing that we know to be true; what is true of it is in the verdict.
     let mut headers: Vec<(Vec<u8>, Option<Vec<u8>>)> = record
         .headers()
-        .filter(|(name, _)| !is_own_header(name))
+        .filter(|(name, _)| !is_own_header(name) && !dialects.iter().any(|dialect| dialect.owns(name)))
         .map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)))
         .collect();
     let mut text = |name: &str, value: &str| headers.push((name.as_bytes().to_vec(), Some(value.as_bytes().to_vec())));
@@ -93,9 +92,19 @@ pub(crate) fn record(
     text("dlq-attempts", &verdict.attempts.to_string());
     text("dlq-first-failed-at", &verdict.first_failed_at.to_string());
     text("dlq-replays", &verdict.replays.to_string());
-    text("dlq-service-version", service_version);
+    text("dlq-service-version", settings.service_version);
+    let failed = dialect::Failed {
+        partition,
+        offset: record.offset,
+        timestamp: record.timestamp,
+        group,
+        code: verdict.code,
+        message: cut(verdict.message, MESSAGE_LIMIT),
+        processor: verdict.processor,
+    };
+    headers.extend(dialects.iter().flat_map(|dialect| dialect::headers(*dialect, &failed)));
     OutgoingRecord {
-        topic: topic.to_owned(),
+        topic: settings.dlq_topic.clone(),
         partition: None,
         key: record.key.map(<[u8]>::to_vec),
         payload: record.payload.map(<[u8]>::to_vec),
@@ -126,7 +135,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::broker::RecordBatch;
+    use crate::{
+        broker::RecordBatch,
+        engine::{dialect::Dialect, tests::rig},
+    };
 
     #[test]
     fn a_dead_letter_keeps_the_record_and_says_why() {
@@ -152,7 +164,8 @@ mod tests {
             first_failed_at: Timestamp::UNIX_EPOCH,
             replays: 1,
         };
-        let letter = record("things-dlq", "group", "1.2.3", &partition, &batch.get(0).expect("one record"), &verdict);
+        let mut settings = rig::settings();
+        let letter = record(&settings, &partition, &batch.get(0).expect("one record"), &verdict);
 
         assert_eq!((letter.key.as_deref(), letter.payload.as_deref()), (Some(&b"k"[..]), Some(&b"\xffpayload"[..])));
         assert_eq!(letter.headers[0], (b"trace".to_vec(), Some(b"\x00\xff".to_vec())));
@@ -174,5 +187,11 @@ mod tests {
         assert_eq!(letter.headers.len(), 18);
         assert_eq!(shrink(&letter).headers.len(), 7);
         assert_eq!(shrink(&letter).payload, letter.payload);
+
+        settings.dlq_headers = vec![Dialect::Spring, Dialect::Connect];
+        let more = record(&settings, &partition, &batch.get(0).expect("one record"), &verdict);
+        assert!(more.headers.starts_with(&letter.headers), "what others read comes on top");
+        let offset = (b"kafka_dlt-original-offset".to_vec(), Some(42_i64.to_be_bytes().to_vec()));
+        assert!(more.headers.contains(&offset) && shrink(&more).headers.len() == 7);
     }
 }

@@ -15,7 +15,7 @@
 //! | `breaker` | what if most events of a processor fail alike? |
 //! | `identity` | was this event applied before? |
 //! | `committer` | which batches share a transaction? |
-//! | `dead_letter`, `relay` | how do records leave, and when? |
+//! | `dead_letter`, [`dialect`], `relay` | how do records leave, and when? |
 //! | `gone` | what of events whose topic is gone? |
 //! | `retention` | what is forgotten, and when? |
 //! | `status`, `observe` | what is shown of all this? |
@@ -29,6 +29,7 @@ mod clock;
 mod committer;
 mod coordinator;
 pub mod dead_letter;
+pub mod dialect;
 mod effects;
 mod gone;
 mod health;
@@ -48,7 +49,7 @@ mod simulation;
 mod start;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod told;
 pub mod unit_of_work;
 mod waiting;
@@ -59,7 +60,7 @@ pub use clock::{Clock, SystemClock};
 pub use coordinator::{Ended, EngineHandle, Parts, start};
 
 pub(crate) use self::relay::BACKLOG_LIMIT as OUTBOX_LIMIT;
-use self::{breaker::Breakers, committer::Committer, relay::OutboxState, status::Status};
+use self::{breaker::Breakers, committer::Committer, dialect::Dialect, relay::OutboxState, status::Status};
 use crate::{
     broker::Consumer,
     config::{OffsetReset, OnTruncation},
@@ -76,6 +77,8 @@ pub struct Settings {
     pub topics: Vec<String>,
     /// Where dead letters go.
     pub dlq_topic: String,
+    /// Further families of headers that dead letters carry.
+    pub dlq_headers: Vec<Dialect>,
     /// The service's version, for dead letters.
     pub service_version: &'static str,
     /// Where a group without any position begins.

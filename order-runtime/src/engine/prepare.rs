@@ -165,10 +165,13 @@ impl Batch<'_> {
     fn repeat(&self, item: &Item, lane: &[u8], who: &Who<'_>) -> Option<Repeat> {
         let ring = self.effects.ring(&self.partition.ring_key(lane))?;
         let known = ring.find(who.event_id?)?;
-        if known.fate == Fate::DeadLettered && self.replayed(item, who).is_some() {
+        let is_replay = self.replayed(item, who).is_some();
+        if is_replay && known.fate == Fate::DeadLettered {
             return None;
         }
-        let same = known.hash == identity::payload_hash(item.record().payload);
+        // Of a dead letter and its corrections one counts: a replay of an event that was settled since is a repeat, whatever
+        // its payload.
+        let same = is_replay || known.hash == identity::payload_hash(item.record().payload);
         Some(if same { Repeat::Same } else { Repeat::OtherPayload })
     }
 

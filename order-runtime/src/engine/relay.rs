@@ -30,6 +30,8 @@ const BYTES: usize = 8 * 1024 * 1024;
 const STEP: usize = 16;
 /// How often a relay looks for rows that other instances have written.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// The same where there are no other instances: a replay of a range may have written some, and it tells nobody.
+const BESIDE_AGAIN: Duration = TOO_LARGE_AGAIN;
 /// How often records are tried again that were too large for their topic: its limit may have been raised.
 const TOO_LARGE_AGAIN: Duration = Duration::from_secs(10);
 /// A producer tells by then, whatever time it is given for a delivery: librdkafka's own default is half of it.
@@ -172,13 +174,7 @@ pub(crate) async fn relay(store: Arc<dyn Store>, publisher: Arc<dyn Publisher>, 
                 pace = Pace::default();
                 // What a former run of the process left behind is found by the first round; later rows are announced,
                 // but not those that another instance has written.
-                let again = if store.shared() {
-                    LOOK_AGAIN
-                } else if kept.rows.is_empty() {
-                    Duration::MAX
-                } else {
-                    TOO_LARGE_AGAIN
-                };
+                let again = if store.shared() { LOOK_AGAIN } else { BESIDE_AGAIN };
                 let _ = tokio::time::timeout(again, outbox.wake.notified()).await;
             }
             Err(problem) => {

@@ -254,9 +254,7 @@ impl Batch<'_> {
             &fallback_id
         };
         let letter = dead_letter::record(
-            &engine.settings.dlq_topic,
-            &engine.settings.group,
-            engine.settings.service_version,
+            &engine.settings,
             &self.partition.id,
             &record,
             &Verdict {

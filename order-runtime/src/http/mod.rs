@@ -8,12 +8,14 @@
 //! | `layers` | in which order is a request looked at? |
 //! | `problem` | what does an error look like? |
 //! | `routes` | what is answered? |
+//! | `replays` | how far is a replay of dead letters that goes on after the answer? |
 
 mod accept;
 mod admin;
 mod host;
 mod layers;
 mod problem;
+mod replays;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -23,8 +25,15 @@ use std::sync::Arc;
 use axum::Router;
 
 pub(crate) use self::accept::serve;
+use self::replays::Replays;
 use crate::{
-    Dispatcher, broker::Publisher, config::Config, engine::observe::Operations, intake::Intake, registry::Registry,
+    Dispatcher,
+    broker::Publisher,
+    config::Config,
+    dead_letters::{Desk, Source},
+    engine::observe::Operations,
+    intake::Intake,
+    registry::Registry,
     store::Store,
 };
 
@@ -36,6 +45,8 @@ pub(crate) struct HttpParts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) operations: Arc<dyn Operations>,
     pub(crate) publisher: Arc<dyn Publisher>,
+    /// The dead letters.
+    pub(crate) letters: Arc<dyn Source>,
     /// The broker is the embedded one, which the page says.
     pub(crate) embedded_broker: bool,
 }
@@ -48,6 +59,19 @@ struct Shared {
     parts: HttpParts,
     /// `None` where `KAFKA_TOPIC` has patterns only, so that nobody knows where events go.
     intake: Option<Intake>,
+    desk: Desk,
+    replays: Arc<Replays>,
+}
+
+impl App {
+    /// Where dead letters are dealt with.
+    fn desk(&self) -> &Desk {
+        &self.0.desk
+    }
+
+    fn replays(&self) -> &Arc<Replays> {
+        &self.0.replays
+    }
 }
 
 impl std::ops::Deref for App {
@@ -62,6 +86,12 @@ impl std::ops::Deref for App {
 pub(crate) fn router(parts: HttpParts) -> Router {
     let mut names = parts.config.kafka.topics.iter().filter(|topic| !topic.starts_with('^'));
     let intake = names.next().map(|topic| Intake::new(Arc::clone(&parts.registry), &parts.dispatcher, topic));
-    let app = App(Arc::new(Shared { parts, intake }));
+    let desk = Desk {
+        source: Arc::clone(&parts.letters),
+        store: Some(Arc::clone(&parts.store)),
+        registry: Arc::clone(&parts.registry),
+        topics: parts.config.kafka.topics.clone(),
+    };
+    let app = App(Arc::new(Shared { parts, intake, desk, replays: Arc::default() }));
     layers::around(routes::all(&app), &app)
 }

@@ -22,6 +22,7 @@ use crate::{
         kafka::{KafkaConsumer, KafkaPublisher, drain_limit, outlasting},
     },
     config::{Config, KafkaConfig, StoreUrl},
+    dead_letters::KafkaSource,
     engine::{self, Ended, EngineHandle, Parts, Settings, SystemClock},
     http::{self, HttpParts},
     registry::Registry,
@@ -104,17 +105,7 @@ pub(crate) async fn serve(
         events,
         publisher: publisher.clone(),
         entities: dispatcher.entities.clone(),
-        settings: Settings {
-            group: config.kafka.group_id.clone(),
-            topics: config.kafka.topics.clone(),
-            dlq_topic: config.kafka.dlq_topic.clone(),
-            service_version: dispatcher.version,
-            reset: config.kafka.auto_offset_reset,
-            on_truncation: config.app.on_truncation,
-            retry_max_elapsed: config.app.retry_max_elapsed,
-            drain: drain_limit(&config.kafka),
-            retention: config.store_retention,
-        },
+        settings: settings(&config, &dispatcher),
         clock: Arc::new(SystemClock),
     });
 
@@ -128,6 +119,7 @@ pub(crate) async fn serve(
             store: Arc::clone(&store),
             operations: engine.operations(),
             publisher: publisher.clone(),
+            letters: KafkaSource::new(&config.kafka),
             embedded_broker: broker.is_some(),
         },
     )?;
@@ -146,6 +138,22 @@ pub(crate) async fn serve(
         info!("stopped; everything under way is done");
     }
     result
+}
+
+/// What the engine is told by configuration.
+pub(crate) fn settings(config: &Config, dispatcher: &Dispatcher) -> Settings {
+    Settings {
+        group: config.kafka.group_id.clone(),
+        topics: config.kafka.topics.clone(),
+        dlq_topic: config.kafka.dlq_topic.clone(),
+        dlq_headers: config.kafka.dlq_headers.clone(),
+        service_version: dispatcher.version,
+        reset: config.kafka.auto_offset_reset,
+        on_truncation: config.app.on_truncation,
+        retry_max_elapsed: config.app.retry_max_elapsed,
+        drain: drain_limit(&config.kafka),
+        retention: config.store_retention,
+    }
 }
 
 /// Waits for the end, wanted or not, and brings the engine and the consumer to it.

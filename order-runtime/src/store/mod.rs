@@ -5,6 +5,7 @@ mod columns;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod entity;
+mod letters;
 pub mod memory;
 pub mod postgres;
 pub mod sqlite;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use entity::{Change, Entity, EntityType, Page, Row};
+pub use letters::{AuditRow, LetterMark, MarkState};
 
 use crate::{
     broker::{OutgoingRecord, PartitionId},
@@ -83,7 +85,7 @@ pub trait Store: Send + Sync + 'static {
     async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError>;
 
     /// Forgets what no repeat will ask for: rings last written before `until`, of the next keys from `from` on, and dead
-    /// letters of before `until`. Answers the key to go on from; `None` behind the last one.
+    /// letters, marks and audit records of before `until`. Answers the key to go on from; `None` behind the last one.
     async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Deletes outbox rows that the broker has acknowledged; those that are gone already are passed over.
@@ -103,6 +105,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Positions of all partitions.
     async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError>;
+
+    /// Marks dead letters and writes the record of the action, in one transaction. An action that goes on writes its record
+    /// again under the same id; its letters add up.
+    async fn mark(&self, entry: AuditRow, marks: Vec<LetterMark>) -> Result<(), StoreError>;
+
+    /// The marks on these dead letters, whatever their `replays`, in any order.
+    async fn marks(&self, ids: Vec<String>) -> Result<Vec<LetterMark>, StoreError>;
+
+    /// What operators have done, the latest first.
+    async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, StoreError>;
 
     /// Answers when the store can be written to.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -162,7 +174,7 @@ pub struct RingRow {
 /// Everything that one batch of one partition changes. It stands or falls as one.
 ///
 /// No entity, key or offset occurs twice in the same list. What is released goes before what waits from now on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Changes {
     /// The partition.
     pub partition: PartitionId,
@@ -173,9 +185,9 @@ pub struct Changes {
     /// The revision that was read; compared, then raised by one.
     pub revision: i64,
     /// Entities written, a `Vec<Change<T>>` for each type.
-    pub entities: Vec<(EntityType, Box<dyn Any + Send + Sync>)>,
+    pub entities: Vec<(EntityType, Arc<dyn Any + Send + Sync>)>,
     /// Entities read and not written, a `Vec<(T::Id, u64)>` for each type; version 0 means absent. Compared.
-    pub reads: Vec<(EntityType, Box<dyn Any + Send + Sync>)>,
+    pub reads: Vec<(EntityType, Arc<dyn Any + Send + Sync>)>,
     /// Rings written; `version` is the one that was read.
     pub rings: Vec<RingRow>,
     /// Events that wait from now on, or wait with a new state.

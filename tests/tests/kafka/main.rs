@@ -5,6 +5,8 @@
 mod chaos;
 mod instances;
 mod odd_records;
+mod ranges;
+mod redrive;
 mod resources;
 #[path = "../scenarios/mod.rs"]
 mod scenarios;

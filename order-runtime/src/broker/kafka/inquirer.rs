@@ -139,11 +139,27 @@ impl Inquirer {
             .map_err(|error| BrokerError::request("where a log begins and ends", error))
     }
 
+    /// The first offset of a partition whose record is of that time, in milliseconds since the epoch, or later; `None` where there
+    /// is none.
+    ///
+    /// # Errors
+    /// When the partition's leader does not answer within five seconds.
+    pub fn offset_at(&self, topic: &str, partition: i32, time: i64) -> Result<Option<i64>, BrokerError> {
+        let failed = |error| BrokerError::request("which record is of a time", error);
+        let mut asked = TopicPartitionList::with_capacity(1);
+        asked.add_partition_offset(topic, partition, Offset::Offset(time)).map_err(failed)?;
+        let found = self.client.offsets_for_times(asked, ANSWER).map_err(failed)?;
+        Ok(found.elements().first().and_then(|element| match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }))
+    }
+
     /// What the engine wants to know of partitions that come: one offer each, in their order.
     ///
     /// # Errors
     /// When one of the questions is not answered within five seconds.
-    pub(super) fn offers(
+    pub(crate) fn offers(
         &self,
         cluster: &Arc<str>,
         partitions: &[(String, i32)],

@@ -1,4 +1,4 @@
-//! Reads what a topic holds now, from its first record to the last one there is at the start, outside of any group.
+//! Reads what a topic holds now, or ranges of it, outside of any group.
 
 use std::{
     collections::HashMap,
@@ -30,6 +30,8 @@ pub struct TopicReader {
     /// Where each partition that is not read through ends.
     ends: HashMap<i32, i64>,
     records: u64,
+    /// Whether anybody still waits for what is read.
+    wanted: Box<dyn Fn() -> bool + Send>,
 }
 
 impl TopicReader {
@@ -40,14 +42,30 @@ impl TopicReader {
     pub fn open(config: &KafkaConfig, topic: &str) -> Result<Self, BrokerError> {
         let inquirer = Inquirer::new(config)?;
         let count = inquirer.partitions(topic)?.ok_or_else(|| BrokerError::UnknownTopic(topic.to_owned()))?;
+        let mut ranges = Vec::with_capacity(count);
+        for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
+            let (start, end) = inquirer.log(topic, partition)?;
+            ranges.push((partition, start, end));
+        }
+        Self::open_ranges(config, topic, ranges)
+    }
+
+    /// Begins to read partitions of `topic`, each from an offset to the one before another.
+    ///
+    /// # Errors
+    /// When librdkafka does not take the properties.
+    pub fn open_ranges(
+        config: &KafkaConfig,
+        topic: &str,
+        ranges: impl IntoIterator<Item = (i32, i64, i64)>,
+    ) -> Result<Self, BrokerError> {
         let consumer: BaseConsumer<Quiet> = settings::reader(config)
             .create_with_context(Quiet::default())
             .map_err(|error| BrokerError::creation(&error, config))?;
-        let mut list = TopicPartitionList::with_capacity(count);
+        let mut list = TopicPartitionList::new();
         let mut ends = HashMap::new();
         let mut records = 0;
-        for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
-            let (start, end) = inquirer.log(topic, partition)?;
+        for (partition, start, end) in ranges {
             if start < end {
                 ends.insert(partition, end);
                 records += start.abs_diff(end);
@@ -56,7 +74,13 @@ impl TopicReader {
             }
         }
         consumer.assign(&list).map_err(|error| BrokerError::request("for a range", error))?;
-        Ok(Self { consumer, ends, records })
+        Ok(Self { consumer, ends, records, wanted: Box::new(|| true) })
+    }
+
+    /// Ends as soon as nobody wants more, also where nothing arrives.
+    #[must_use]
+    pub fn while_wanted(self, wanted: impl Fn() -> bool + Send + 'static) -> Self {
+        Self { wanted: Box::new(wanted), ..self }
     }
 
     /// At most so many records are still to come; transactions and compaction leave fewer.
@@ -64,13 +88,13 @@ impl TopicReader {
         self.records
     }
 
-    /// The next record with its partition, in a batch of one; `None` behind the last.
+    /// The next record with its partition, in a batch of one; `None` behind the last, or when no more are wanted.
     ///
     /// # Errors
     /// When nothing arrives for 30 seconds, or the brokers refuse.
     pub fn next_record(&mut self) -> Result<Option<(i32, RecordBatch)>, BrokerError> {
         let deadline = Instant::now() + SILENCE;
-        while !self.ends.is_empty() {
+        while !self.ends.is_empty() && (self.wanted)() {
             match self.consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
                     let partition = message.partition();

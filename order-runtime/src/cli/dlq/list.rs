@@ -2,24 +2,39 @@
 
 use std::process::ExitCode;
 
-use super::{Context, Failure, Filter, read};
+use super::{Context, Failure, looking, reading};
+use crate::{
+    cli::output::printable,
+    dead_letters::{Filter, Listing, Selection},
+};
 
-pub(super) fn run(context: &Context, filter: &Filter) -> Result<ExitCode, Failure> {
-    let mut letters = Vec::new();
-    let max = filter.max.unwrap_or(usize::MAX);
-    if max > 0 {
-        read(context, |letter| {
-            if filter.takes(&letter) {
-                letters.push(letter);
-            }
-            letters.len() < max
-        })?;
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    #[command(flatten)]
+    filter: Filter,
+    /// Whatever became of them: replayed, parked, purged, or failed again.
+    #[arg(long)]
+    all: bool,
+    /// The most letters to list, the latest of them; all are counted.
+    #[arg(long, default_value_t = 1_000)]
+    max: usize,
+}
+
+pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { filter, all, max } = arguments;
+    let selection = Selection { ids: Vec::new(), filter };
+    let listing = looking(context, async |desk| Ok(desk.list(selection, all, max, reading(context)).await?))?;
+    if context.output.is_json() {
+        context.output.one(&listing, String::new);
+        return Ok(ExitCode::SUCCESS);
     }
-    let header = ["ID", "WRITTEN", "REASON", "CODE", "EVENT", "FROM", "MESSAGE"];
-    context.output.rows(&header, &letters, |letter| {
+    let header = ["ID", "WRITTEN", "STATE", "REASON", "CODE", "EVENT", "FROM", "MESSAGE"];
+    context.output.rows(&header, &listing.letters, |judged| {
+        let letter = &judged.letter;
         vec![
             letter.id.clone(),
             letter.time.map_or_else(|| "-".to_owned(), |time| time.to_string()),
+            judged.state.as_str().to_owned(),
             letter.reason.clone(),
             letter.error_code.clone(),
             letter.event_name.clone(),
@@ -27,7 +42,30 @@ pub(super) fn run(context: &Context, filter: &Filter) -> Result<ExitCode, Failur
             letter.error_message.clone(),
         ]
     });
-    let noun = if letters.len() == 1 { "dead letter" } else { "dead letters" };
-    context.output.hint(format!("{} {noun} in {}", letters.len(), context.config.kafka.dlq_topic));
+    context.output.hint(summary(&listing, &context.config.kafka.dlq_topic));
     Ok(ExitCode::SUCCESS)
+}
+
+fn summary(listing: &Listing, topic: &str) -> String {
+    let noun = if listing.matching == 1 { "dead letter" } else { "dead letters" };
+    let shown = listing.letters.len();
+    let more = if listing.matching > shown as u64 {
+        format!(", of which these are the latest {shown}; --max lists more")
+    } else {
+        String::new()
+    };
+    let mut lines = vec![format!("{} {noun} in {topic}{more}", listing.matching)];
+    lines.extend(listing.counts.rows().map(|(reason, event, code, count)| {
+        let event = if event.is_empty() { "(no event)" } else { event };
+        format!("  {count:>8}  {}  {}  {}", printable(reason), printable(event), printable(code))
+    }));
+    if !listing.others.is_empty() {
+        let others: Vec<String> =
+            listing.others.iter().map(|(state, count)| format!("{count} {}", state.as_str())).collect();
+        lines.push(format!("  not listed: {}; --all lists them too", others.join(", ")));
+    }
+    if listing.unusable > 0 {
+        lines.push(format!("  {} of them cannot be replayed as they are; `dlq show` says why", listing.unusable));
+    }
+    lines.join("\n")
 }

@@ -1,52 +1,101 @@
-//! `dlq`: dead letters, read from their topic.
+//! `dlq`: dead letters, from the topic in which they lie to what operators have done with them.
 
-mod letter;
+mod audit;
+mod edit;
 mod list;
 mod replay;
+mod set_aside;
 mod show;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
-use self::letter::{Filter, Letter};
-use super::{Context, Failure};
-use crate::broker::kafka::TopicReader;
+use super::{Context, Failure, actor, block_on, store};
+use crate::{
+    broker::kafka::KafkaPublisher,
+    dead_letters::{Aside, Desk, KafkaSource},
+    store::Store,
+};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// List dead letters.
-    List(Filter),
-    /// Show one dead letter whole.
+    /// List dead letters, and count them by reason, event and error code.
+    List(list::Arguments),
+    /// Show one dead letter whole, and what this build would do with it.
     Show(show::Arguments),
-    /// Send dead letters to the topic that they came from.
+    /// Send dead letters to the topic that they came from; what was killed goes on when it is asked for again.
     Replay(replay::Arguments),
+    /// Correct a dead letter and send it again, as the same event.
+    Edit(edit::Arguments),
+    /// Set dead letters aside: they are left out until --parked asks for them.
+    Park(set_aside::Arguments),
+    /// Take parked dead letters back.
+    Unpark(set_aside::Arguments),
+    /// Forget dead letters: they are left out for good, and their bytes go with the topic's retention.
+    Purge(set_aside::Arguments),
+    /// Show what operators have done with dead letters: who, when, what, and to how many.
+    Audit(audit::Arguments),
 }
 
 pub(super) fn run(context: &Context, command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::List(filter) => list::run(context, &filter),
+        Command::List(arguments) => list::run(context, arguments),
         Command::Show(arguments) => show::run(context, &arguments),
         Command::Replay(arguments) => replay::run(context, &arguments),
+        Command::Edit(arguments) => edit::run(context, &arguments),
+        Command::Park(arguments) => set_aside::run(context, arguments, Aside::Park),
+        Command::Unpark(arguments) => set_aside::run(context, arguments, Aside::Unpark),
+        Command::Purge(arguments) => set_aside::run(context, arguments, Aside::Purge),
+        Command::Audit(arguments) => audit::run(context, &arguments),
     }
 }
 
-/// Passes every dead letter of the topic to `each`, until that answers false.
-fn read(context: &Context, mut each: impl FnMut(Letter) -> bool) -> Result<(), Failure> {
-    let topic = &context.config.kafka.dlq_topic;
-    let mut reader = TopicReader::open(&context.config.kafka, topic)?;
-    let all = reader.at_most();
-    let mut seen = 0_u64;
-    while let Some((partition, batch)) = reader.next_record()? {
-        seen += 1;
-        if seen.is_multiple_of(1_000) {
-            context.output.progress(format!("{seen} of at most {all} dead letters"));
-        }
-        for record in batch.iter() {
-            if !each(Letter::of(topic, partition, &record)) {
-                context.output.progress_done();
-                return Ok(());
+/// Works at a desk that only looks. Without a store it still does, and says what is then not known.
+fn looking<T>(context: &Context, work: impl AsyncFnOnce(&Desk) -> Result<T, Failure>) -> Result<T, Failure> {
+    block_on(async {
+        let store = match store::to_read(context).await {
+            Ok(store) => Some(store),
+            Err(why) => {
+                context.output.hint(format!("what became of letters is not known: {why}"));
+                None
             }
-        }
-    }
+        };
+        at_desk(context, store, work).await
+    })
+}
+
+/// Works at a desk that deals with letters, beside a service that may run.
+fn acting<T>(
+    context: &Context,
+    work: impl AsyncFnOnce(&Desk, &KafkaPublisher) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    block_on(async {
+        let store = store::to_write(context).await?;
+        let publisher = KafkaPublisher::new(&context.config.kafka)?;
+        at_desk(context, Some(store), async |desk| work(desk, &publisher).await).await
+    })
+}
+
+async fn at_desk<T>(
+    context: &Context,
+    store: Option<Arc<dyn Store>>,
+    work: impl AsyncFnOnce(&Desk) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let desk = Desk {
+        source: KafkaSource::new(&context.config.kafka),
+        store: store.clone(),
+        registry: context.registry()?,
+        topics: context.config.kafka.topics.clone(),
+    };
+    let result = work(&desk).await;
     context.output.progress_done();
-    Ok(())
+    if let Some(store) = store {
+        store.close().await;
+    }
+    result
+}
+
+/// How far a pass over the topic is.
+fn reading(context: &Context) -> impl FnMut(u64, u64) {
+    let output = context.output;
+    move |read, of| output.progress(format!("{read} of at most {of} records"))
 }

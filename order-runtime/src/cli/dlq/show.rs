@@ -2,64 +2,58 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use serde_json::{Value, json};
-
-use super::{Context, Failure, Letter, read};
-use crate::cli::output::printable;
+use super::{Context, Failure, looking};
+use crate::{cli::output::printable, dead_letters::Shown};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The dead letter's id: `dlq-id`.
+    /// The dead letter's id.
     id: String,
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let mut found: Option<Letter> = None;
-    read(context, |letter| {
-        if letter.id == arguments.id {
-            found = Some(letter);
-        }
-        found.is_none()
-    })?;
-    let Some(letter) = found else {
-        return Err(Failure::failed(format!(
-            "there is no dead letter {} in {}; `dlq list` shows those there are",
-            arguments.id, context.config.kafka.dlq_topic
-        )));
-    };
-    let payload = letter.record.payload.as_deref();
-    let document = payload.and_then(|payload| serde_json::from_slice::<Value>(payload).ok());
-    let shown = json!({
-        "letter": letter,
-        "key": letter.record.key.as_deref().map(text),
-        "headers": letter.record.headers.iter().map(|(name, value)| json!({
-            "name": text(name), "value": value.as_deref().map(text),
-        })).collect::<Vec<_>>(),
-        "payload": document.clone().or_else(|| payload.map(|payload| text(payload).into())),
-    });
-    context.output.one(&shown, || human(&letter, document.as_ref()));
+    let shown = looking(context, async |desk| Ok(desk.show(&arguments.id).await?))?;
+    context.output.one(&shown, || human(&shown));
     Ok(ExitCode::SUCCESS)
 }
 
-fn human(letter: &Letter, document: Option<&Value>) -> String {
+fn human(shown: &Shown) -> String {
+    let letter = &shown.judged.letter;
     let mut out = String::new();
-    // Writing to a text does not fail.
-    let _ = writeln!(out, "dead letter {} at {}", printable(&letter.id), letter.at);
-    for (name, value) in &letter.record.headers {
-        let value = value.as_deref().map_or_else(|| "(null)".to_owned(), |value| printable(&text(value)));
-        let _ = writeln!(out, "  {}: {value}", printable(&text(name)));
+    let mut line = |name: &str, text: &str| {
+        // Writing to a text does not fail.
+        let _ = writeln!(out, "{name:<10} {}", printable(text));
+    };
+    line("letter", &format!("{} at {}", letter.id, letter.at));
+    let state = shown.judged.state.as_str();
+    match &shown.judged.mark {
+        Some(mark) => line("state", &format!("{state} by {} at {} {}", mark.by, mark.at, mark.note)),
+        None => line("state", state),
     }
-    let key = letter.record.key.as_deref().map_or_else(|| "(none)".to_owned(), |key| printable(&text(key)));
-    let _ = writeln!(out, "key: {key}");
-    let payload = match (document, letter.record.payload.as_deref()) {
-        (Some(document), _) => serde_json::to_string_pretty(document).unwrap_or_default(),
-        (None, Some(payload)) => format!("(no JSON) {}", printable(&text(payload))),
+    line("from", &letter.origin.to_string());
+    line("event", &format!("{} {}", letter.event_name, letter.event_id));
+    line("error", &format!("{} {}: {}", letter.reason, letter.error_code, letter.error_message));
+    line("attempts", &format!("{} by {}, after {} replays", letter.attempts, letter.processor, letter.replays));
+    for earlier in &shown.earlier {
+        let before = &earlier.letter;
+        line("earlier", &format!("{} {}: {}", before.reason, before.error_code, before.error_message));
+    }
+    for (name, value) in &shown.headers {
+        line("header", &format!("{name}: {}", value.as_deref().unwrap_or("(null)")));
+    }
+    line("key", letter.key.as_deref().unwrap_or("(none)"));
+    line("this build", &shown.trial.to_string());
+    if let Some(fate) = shown.event_fate {
+        line("its event", fate.as_str());
+    }
+    if let Some(flaw) = shown.flaw {
+        line("replay", &format!("refused: {}", flaw.text()));
+    }
+    let payload = match (&shown.payload, &shown.payload_text) {
+        (Some(json), _) => serde_json::to_string_pretty(json).unwrap_or_default(),
+        (None, Some(text)) => format!("(no JSON) {}", printable(text)),
         (None, None) => "(none)".to_owned(),
     };
-    let _ = write!(out, "payload: {payload}");
+    let _ = write!(out, "payload    {payload}");
     out
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     #[arg(long, requires = "event")]
     key: Option<String>,
     /// The most events in a second.
-    #[arg(long, value_name = "EVENTS", value_parser = positive)]
+    #[arg(long, value_name = "EVENTS", value_parser = crate::dead_letters::rate)]
     rate: Option<f64>,
     /// Make whole lives of so many sample entities, interleaved, instead of one event.
     #[arg(long, value_name = "COUNT")]
@@ -44,13 +44,6 @@ pub(super) struct Arguments {
     /// Duplicates that come on top, for each good event.
     #[arg(long, requires = "sample", default_value_t = 0.0, value_parser = share)]
     duplicate_rate: f64,
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
-        .ok_or_else(|| "a number above 0 is expected".to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {

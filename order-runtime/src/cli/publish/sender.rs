@@ -1,11 +1,11 @@
 //! Sends records in batches, at most so many a second.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use crate::broker::{Acknowledged, OutgoingRecord, PublishError, Publisher};
+use crate::{
+    broker::{Acknowledged, OutgoingRecord, PublishError, Publisher},
+    dead_letters::Pace,
+};
 
 /// Records that are awaited together.
 const BATCH: usize = 2_000;
@@ -17,18 +17,14 @@ pub(in crate::cli) struct Sender {
     publisher: Arc<dyn Publisher>,
     waiting: Vec<OutgoingRecord>,
     batch: usize,
-    /// Events a second.
-    rate: Option<f64>,
-    started: Instant,
-    sent: u64,
+    pace: Pace,
 }
 
 impl Sender {
     /// Sends by `publisher`, at most `rate` events a second.
     pub(in crate::cli) fn new(publisher: Arc<dyn Publisher>, rate: Option<f64>) -> Self {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
-        let batch = rate.map_or(BATCH, |rate| ((rate * TICK.as_secs_f64()) as usize).clamp(1, BATCH));
-        Self { publisher, waiting: Vec::new(), batch, rate, started: Instant::now(), sent: 0 }
+        let pace = Pace::new(rate);
+        Self { publisher, waiting: Vec::new(), batch: pace.batch(TICK, BATCH), pace }
     }
 
     /// Sends one record and waits for its acknowledgement.
@@ -48,7 +44,7 @@ impl Sender {
     /// Sends what waits; answers how many were sent in all.
     pub(in crate::cli) async fn finish(mut self) -> Result<u64, PublishError> {
         self.flush().await?;
-        Ok(self.sent)
+        Ok(self.pace.total())
     }
 
     async fn flush(&mut self) -> Result<(), PublishError> {
@@ -57,12 +53,7 @@ impl Sender {
         for result in self.publisher.publish(records).await {
             result?;
         }
-        self.sent += count;
-        if let Some(rate) = self.rate {
-            #[expect(clippy::cast_precision_loss, reason = "no run sends 2^52 events")]
-            let due = self.started + Duration::from_secs_f64(self.sent as f64 / rate);
-            tokio::time::sleep_until(due.into()).await;
-        }
+        self.pace.sent(count).await;
         Ok(())
     }
 }

@@ -2,18 +2,10 @@
 
 mod remote;
 
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
-use super::{Context, Failure, block_on, output};
-use crate::{
-    config::StoreUrl,
-    engine::release::{Selection, WaitingKey},
-    store::{
-        Store,
-        postgres::PostgresStore,
-        sqlite::{Mode, SqliteStore},
-    },
-};
+use super::{Context, Failure, block_on, output, store};
+use crate::engine::release::{Selection, WaitingKey};
 
 /// Waiting events that are read for a list.
 const MOST: usize = 100_000;
@@ -54,7 +46,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<ExitCode, Failu
 
 fn list(context: &Context) -> Result<ExitCode, Failure> {
     let keys = block_on(async {
-        let store = store(context).await?;
+        let store = store::to_read(context).await?;
         let rows = store.waiting(MOST).await.map_err(Failure::failed);
         store.close().await;
         Ok(WaitingKey::of(rows?))
@@ -74,24 +66,6 @@ fn list(context: &Context) -> Result<ExitCode, Failure> {
         ]
     });
     Ok(ExitCode::SUCCESS)
-}
-
-/// The store, to be read while the service runs on it.
-async fn store(context: &Context) -> Result<Arc<dyn Store>, Failure> {
-    let entities = &context.dispatcher.entities;
-    match &context.config.store {
-        StoreUrl::Memory => Err(Failure::wrong_use(
-            "a store in memory is seen by its own process only: GET /waiting of the running service",
-        )),
-        StoreUrl::Sqlite(path) => {
-            let store = SqliteStore::open(path, entities, Mode::ReadOnly).map_err(Failure::failed)?;
-            Ok(Arc::new(store))
-        }
-        StoreUrl::Postgres(url) => {
-            let store = PostgresStore::connect(url.expose(), entities).await.map_err(Failure::failed)?;
-            Ok(Arc::new(store))
-        }
-    }
 }
 
 fn release(context: &Context, which: Which, how: &str) -> Result<ExitCode, Failure> {

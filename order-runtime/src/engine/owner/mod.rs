@@ -280,8 +280,8 @@ impl Owner {
         }
         let unit = self.partition.unit.take_changes(&engine.entities);
         let changes = Changes {
-            entities: unit.written,
-            reads: unit.read,
+            entities: unit.written.into_iter().map(|(entity, rows)| (entity, rows.into())).collect(),
+            reads: unit.read.into_iter().map(|(entity, versions)| (entity, versions.into())).collect(),
             rings: effects.take_changed_rings(),
             waiting: effects.waiting.values().cloned().collect(),
             released: effects.released.keys().copied().collect(),

@@ -1,7 +1,6 @@
 //! How a store and a broker misbehave, and how a process stops in the middle.
 
 use std::{
-    any::Any,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -21,8 +20,8 @@ use crate::{
     broker::PartitionId,
     engine::Clock,
     store::{
-        Assigned, Changes, Committed, EntityType, Load, Loaded, Outbox, Page, Store, StoreError, WaitingRow,
-        memory::MemoryStore,
+        Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, Load, Loaded, Outbox, Page, Store, StoreError,
+        WaitingRow, memory::MemoryStore,
     },
 };
 
@@ -228,16 +227,7 @@ impl SimulatedStore {
 
     /// The changes as a store would see them that has the bug.
     async fn broken(&self, changes: &Arc<Changes>) -> Arc<Changes> {
-        let mut broken = Changes {
-            entities: changes.entities.iter().map(|(entity, written)| (*entity, copied(&**written))).collect(),
-            rings: changes.rings.clone(),
-            waiting: changes.waiting.clone(),
-            released: changes.released.clone(),
-            outbox: changes.outbox.clone(),
-            dead_letters: changes.dead_letters.clone(),
-            bytes: changes.bytes,
-            ..Changes::of_position(changes.partition.clone(), changes.revision, changes.from, changes.to)
-        };
+        let mut broken = (**changes).clone();
         match self.faults.bug {
             Some(Bug::NoFencing) => {
                 if let Ok(Some(stored)) = self.inner.reload(&changes.partition).await {
@@ -256,12 +246,6 @@ impl SimulatedStore {
         }
         Arc::new(broken)
     }
-}
-
-/// Changes of ledgers, which are the only ones here.
-fn copied(written: &(dyn Any + Send + Sync)) -> Box<dyn Any + Send + Sync> {
-    let changes: &Vec<crate::store::Change<super::domain::Ledger>> = written.downcast_ref().expect("ledgers");
-    Box::new(changes.clone())
 }
 
 #[async_trait]
@@ -374,6 +358,18 @@ impl Store for SimulatedStore {
 
     async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
         self.inner.positions().await
+    }
+
+    async fn mark(&self, entry: AuditRow, marks: Vec<LetterMark>) -> Result<(), StoreError> {
+        self.inner.mark(entry, marks).await
+    }
+
+    async fn marks(&self, ids: Vec<String>) -> Result<Vec<LetterMark>, StoreError> {
+        self.inner.marks(ids).await
+    }
+
+    async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        self.inner.audit(limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

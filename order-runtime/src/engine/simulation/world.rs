@@ -231,6 +231,7 @@ impl World {
                 group: "group".to_owned(),
                 topics: vec!["events".to_owned()],
                 dlq_topic: "events-dlq".to_owned(),
+                dlq_headers: Vec::new(),
                 service_version: "0.0.0",
                 reset: OffsetReset::Earliest,
                 on_truncation: OnTruncation::Stop,

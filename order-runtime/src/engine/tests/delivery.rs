@@ -1,7 +1,14 @@
 //! Each event once, in the order of its key.
 
-use super::rig::{Rig, header, partition};
-use crate::{broker::Start, engine::owner::BATCH_RECORDS};
+use std::sync::Arc;
+
+use super::rig::{Rig, header, partition, settings};
+use crate::{
+    broker::{Start, memory::MemoryBroker},
+    config::OffsetReset,
+    engine::{Settings, owner::BATCH_RECORDS},
+    store::memory::MemoryStore,
+};
 
 #[tokio::test]
 async fn events_are_applied_once_and_in_order() {
@@ -110,4 +117,18 @@ async fn a_paused_engine_takes_nothing_until_it_is_resumed() {
     rig.engine.operations().resume();
     rig.settled().await;
     assert_eq!(rig.counter("a").await, Some((1, 1)));
+}
+
+#[tokio::test]
+async fn the_reset_policy_holds_for_every_partition_of_the_first_assignment() {
+    let settings = Settings { reset: OffsetReset::Latest, ..settings() };
+    let rig = Rig::start_with(Arc::new(MemoryStore::default()), settings).await;
+    let partitions = [0, 1, 2].map(MemoryBroker::partition);
+    for partition in &partitions {
+        rig.broker.append(partition, Some("a"), "{}", &[]);
+    }
+    assert_eq!(rig.broker.assign(&partitions).await, [Start::At(1); 3]);
+    let later = MemoryBroker::partition(3);
+    rig.broker.append(&later, Some("a"), "{}", &[]);
+    assert_eq!(rig.broker.assign(&[later]).await, [Start::At(0)], "nobody has seen what lies in a new partition");
 }

@@ -9,5 +9,5 @@ mod failures;
 mod outages;
 mod releases;
 mod replays;
-mod rig;
+pub(crate) mod rig;
 mod standstill;

@@ -144,16 +144,43 @@ async fn act(delivery: Delivery) -> Outcome {
     }
 }
 
-pub(super) struct Rig {
-    pub(super) broker: Arc<MemoryBroker>,
-    pub(super) store: Arc<dyn Store>,
+/// The rig's processors, but for those of some events.
+pub(crate) fn registry(without: &[&str]) -> Arc<Registry> {
+    let registry = Registry::from_entries(
+        PROCESSORS.iter().filter(|entry| !without.contains(&entry.event)),
+        std::iter::empty(),
+        std::iter::empty(),
+        std::iter::empty(),
+        &BTreeMap::new(),
+    );
+    Arc::new(registry.expect("the rig's processors do not conflict"))
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        group: "group".to_owned(),
+        topics: vec!["things".to_owned()],
+        dlq_topic: "things-dlq".to_owned(),
+        dlq_headers: Vec::new(),
+        service_version: "0.0.0",
+        reset: OffsetReset::Earliest,
+        on_truncation: OnTruncation::Stop,
+        retry_max_elapsed: None,
+        drain: Duration::from_secs(5),
+        retention: Duration::from_hours(24),
+    }
+}
+
+pub(crate) struct Rig {
+    pub(crate) broker: Arc<MemoryBroker>,
+    pub(crate) store: Arc<dyn Store>,
     pub(super) engine: EngineHandle,
     next_id: std::cell::Cell<u32>,
 }
 
 impl Rig {
     /// An engine with partition 0 assigned.
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let rig = Self::start_on(Arc::new(MemoryStore::default())).await;
         rig.broker.assign(&[MemoryBroker::partition(0)]).await;
         rig
@@ -161,42 +188,29 @@ impl Rig {
 
     /// An engine without any partition, on a store that may have a past.
     pub(super) async fn start_on(store: Arc<dyn Store>) -> Self {
+        Self::start_with(store, settings()).await
+    }
+
+    /// The same with settings of the test's choice.
+    pub(super) async fn start_with(store: Arc<dyn Store>, settings: Settings) -> Self {
         let (broker, events) = MemoryBroker::new();
-        let registry = Registry::from_entries(
-            PROCESSORS.iter(),
-            std::iter::empty(),
-            std::iter::empty(),
-            std::iter::empty(),
-            &BTreeMap::new(),
-        )
-        .expect("the rig's processors do not conflict");
         let store_id = store.claim("group").await.expect("a new store has no group");
         let engine = start(Parts {
-            registry: Arc::new(registry),
+            registry: registry(&[]),
             store: Arc::clone(&store),
             store_id,
             consumer: Arc::clone(&broker) as _,
             events,
             publisher: Arc::clone(&broker) as _,
             entities: vec![EntityType::of::<Counter>()],
-            settings: Settings {
-                group: "group".to_owned(),
-                topics: vec!["things".to_owned()],
-                dlq_topic: "things-dlq".to_owned(),
-                service_version: "0.0.0",
-                reset: OffsetReset::Earliest,
-                on_truncation: OnTruncation::Stop,
-                retry_max_elapsed: None,
-                drain: Duration::from_secs(5),
-                retention: Duration::from_hours(24),
-            },
+            settings,
             clock: Arc::new(SystemClock),
         });
         Self { broker, store, engine, next_id: std::cell::Cell::new(1) }
     }
 
     /// Appends an event to partition 0 under the key `key`, which is also the counter's id.
-    pub(super) fn send(&self, name: &str, key: &str, add: i64, then: &str) -> String {
+    pub(crate) fn send(&self, name: &str, key: &str, add: i64, then: &str) -> String {
         let id = format!("event-{}", self.next_id.replace(self.next_id.get() + 1));
         self.send_as(&id, name, key, add, then);
         id
@@ -208,12 +222,12 @@ impl Rig {
         self.broker.append(&MemoryBroker::partition(0), Some(key), &payload.to_string(), &[]);
     }
 
-    pub(super) fn stats(&self) -> StatsView {
+    pub(crate) fn stats(&self) -> StatsView {
         self.engine.operations().stats()
     }
 
     /// The counter's digits: which events were applied, in order.
-    pub(super) async fn counter(&self, id: &str) -> Option<(i64, u64)> {
+    pub(crate) async fn counter(&self, id: &str) -> Option<(i64, u64)> {
         let view = self.store.view(EntityType::of::<Counter>(), id).await.expect("memory answers")?;
         Some((view["n"].as_i64().expect("a number"), view["version"].as_u64().expect("a number")))
     }
@@ -231,7 +245,7 @@ impl Rig {
     }
 
     /// Waits until every record has been taken and nothing waits.
-    pub(super) async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         self.until("everything settled", |rig| {
             let partitions = rig.engine.operations().partitions();
             !partitions.is_empty()
@@ -241,7 +255,7 @@ impl Rig {
     }
 
     /// The dead letters once there are `count` of them.
-    pub(super) async fn dead_letters(&self, count: usize) -> Vec<OutgoingRecord> {
+    pub(crate) async fn dead_letters(&self, count: usize) -> Vec<OutgoingRecord> {
         self.until("the dead letters", |rig| rig.broker.published().len() >= count).await;
         let letters = self.broker.published();
         assert_eq!(letters.len(), count);
@@ -250,11 +264,11 @@ impl Rig {
 }
 
 /// A header of a dead letter as text.
-pub(super) fn header(letter: &OutgoingRecord, name: &str) -> String {
+pub(crate) fn header(letter: &OutgoingRecord, name: &str) -> String {
     let (_, value) = letter.headers.iter().find(|(known, _)| known == name.as_bytes()).expect("the header is there");
     String::from_utf8(value.clone().expect("a value")).expect("text")
 }
 
-pub(super) fn partition() -> PartitionId {
+pub(crate) fn partition() -> PartitionId {
     MemoryBroker::partition(0)
 }

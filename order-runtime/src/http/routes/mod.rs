@@ -1,6 +1,7 @@
 //! What is answered.
 
 mod consumer;
+mod dlq;
 mod entities;
 mod events;
 mod health;
@@ -26,6 +27,14 @@ pub(super) fn all(app: &App) -> Router {
         .route("/waiting", get(waiting::list))
         .route("/waiting/retry", post(waiting::retry))
         .route("/waiting/dead-letter", post(waiting::dead_letter))
+        .route("/dlq", get(dlq::list))
+        .route("/dlq/{id}", get(dlq::show))
+        .route("/dlq/{id}/edit", post(dlq::edit))
+        .route("/dlq/replay", get(dlq::replay_state).post(dlq::replay).delete(dlq::stop_replay))
+        .route("/dlq/park", post(dlq::park))
+        .route("/dlq/unpark", post(dlq::unpark))
+        .route("/dlq/purge", post(dlq::purge))
+        .route("/dlq/audit", get(dlq::audit))
         .route_layer(middleware::from_fn_with_state(app.clone(), admin::only));
     let mut router = Router::new()
         .route("/", get(page::status))

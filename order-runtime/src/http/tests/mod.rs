@@ -3,6 +3,7 @@
 mod administration;
 mod browsers;
 mod connections;
+mod dlq;
 mod hosts;
 mod limits;
 mod routes;
@@ -30,8 +31,9 @@ use tower::ServiceExt;
 use super::{HttpParts, accept::Peer};
 use crate::{
     Dispatcher,
-    broker::memory::MemoryBroker,
+    broker::{OutgoingRecord, memory::MemoryBroker},
     config::{Config, EnvFile, Flags},
+    dead_letters::tests::MemorySource,
     dispatch::Outcome,
     engine::observe::{Health, Operations, PartitionState, PartitionView, ProcessorStats, StatsView},
     engine::release::{Release, Selection},
@@ -162,6 +164,7 @@ impl Served {
             store: Arc::new(store) as Arc<dyn Store>,
             operations: Arc::clone(&shown) as Arc<dyn Operations>,
             publisher: Arc::clone(&broker) as _,
+            letters: Arc::new(MemorySource(Box::new(letters))),
             embedded_broker: true,
         });
         Self { router, broker, shown }
@@ -181,6 +184,30 @@ impl Served {
     async fn post(&self, target: &str, body: &str) -> Answer {
         self.send(post(target).body(Body::from(body.to_owned())).expect("a request")).await
     }
+}
+
+/// Dead letters of the topic `things`, with the ids `1` and `2` in 32 digits.
+fn letters() -> Vec<OutgoingRecord> {
+    let letter = |number: u32| {
+        let headers = [
+            ("dlq-id", format!("{number:032x}")),
+            ("dlq-topic", "things".to_owned()),
+            ("dlq-partition", "0".to_owned()),
+            ("dlq-offset", number.to_string()),
+            ("dlq-event-name", "Added".to_owned()),
+            ("dlq-event-id", format!("e-{number}")),
+            ("dlq-reason", if number == 1 { "rejected" } else { "invalid" }.to_owned()),
+        ];
+        OutgoingRecord {
+            topic: "things-dlq".to_owned(),
+            partition: None,
+            key: Some(b"c-1".to_vec()),
+            payload: Some(format!(r#"{{"eventId":"e-{number}","eventName":"Added","data":{{"n":{number}}}}}"#).into()),
+            headers: headers.map(|(name, value)| (name.as_bytes().to_vec(), Some(value.into_bytes()))).to_vec(),
+            timestamp: None,
+        }
+    };
+    vec![letter(1), letter(2)]
 }
 
 /// A request as a client on the same machine sends it.

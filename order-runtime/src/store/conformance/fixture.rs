@@ -195,12 +195,12 @@ pub(crate) fn at(second: i64) -> Timestamp {
 
 impl Changes {
     pub(crate) fn writing(mut self, changes: Vec<Change<Counter>>) -> Self {
-        self.entities.push((entity(), Box::new(changes)));
+        self.entities.push((entity(), Arc::new(changes)));
         self
     }
 
     pub(crate) fn reading(mut self, id: &str, version: u64) -> Self {
-        self.reads.push((entity(), Box::new(vec![(id.to_owned(), version)])));
+        self.reads.push((entity(), Arc::new(vec![(id.to_owned(), version)])));
         self
     }
 

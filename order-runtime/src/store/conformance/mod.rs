@@ -2,6 +2,7 @@
 
 mod commits;
 pub(crate) mod fixture;
+mod letters;
 mod partitions;
 mod rows;
 
@@ -76,4 +77,8 @@ conformance! {
         outbox_numbers_are_never_used_again,
         dead_letters_are_remembered,
         what_is_old_is_forgotten;
+    letters:
+        letters_are_marked_by_id_and_replays,
+        an_action_that_goes_on_is_one_record,
+        old_marks_and_records_are_forgotten;
 }

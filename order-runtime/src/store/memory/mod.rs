@@ -19,8 +19,8 @@ use uuid::Uuid;
 use self::partition::Partition;
 pub(crate) use self::table::{MemoryTable, new_table};
 use super::{
-    Assigned, Changes, Committed, DeadLetterRow, EntityType, Load, Loaded, Outbox, OutboxRow, Page, RingRow, Store,
-    StoreError, WaitingRow,
+    Assigned, AuditRow, Changes, Committed, DeadLetterRow, EntityType, LetterMark, Load, Loaded, MarkState, Outbox,
+    OutboxRow, Page, RingRow, Store, StoreError, WaitingRow,
 };
 use crate::broker::PartitionId;
 
@@ -40,6 +40,8 @@ struct State {
     outbox: BTreeMap<i64, (PartitionId, i64, OutboxRow)>,
     last_outbox_id: i64,
     dead_letters: HashMap<String, DeadLetterRow>,
+    marks: BTreeMap<(String, u32), LetterMark>,
+    audit: BTreeMap<Uuid, AuditRow>,
 }
 
 struct Ring {
@@ -208,6 +210,8 @@ impl Store for MemoryStore {
         let mut state = self.state.lock();
         state.rings.retain(|_, ring| ring.written >= until);
         state.dead_letters.retain(|_, letter| letter.at >= until);
+        state.marks.retain(|_, mark| mark.at >= until);
+        state.audit.retain(|_, entry| entry.at >= until);
         Ok(None)
     }
 
@@ -249,6 +253,38 @@ impl Store for MemoryStore {
     async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
         let state = self.state.lock();
         Ok(state.partitions.iter().map(|(id, partition)| (id.clone(), partition.next_offset)).collect())
+    }
+
+    async fn mark(&self, entry: AuditRow, marks: Vec<LetterMark>) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        for mark in marks {
+            let letter = (mark.dlq_id.clone(), mark.replays);
+            if mark.state == MarkState::Open {
+                state.marks.remove(&letter);
+            } else {
+                state.marks.insert(letter, mark);
+            }
+        }
+        match state.audit.get_mut(&entry.id) {
+            Some(known) => known.letters += entry.letters,
+            None => {
+                state.audit.insert(entry.id, entry);
+            }
+        }
+        Ok(())
+    }
+
+    async fn marks(&self, ids: Vec<String>) -> Result<Vec<LetterMark>, StoreError> {
+        let state = self.state.lock();
+        let of = |id: String| state.marks.range((id.clone(), 0)..=(id, u32::MAX)).map(|(_, mark)| mark.clone());
+        Ok(ids.into_iter().flat_map(of).collect())
+    }
+
+    async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        let mut rows: Vec<AuditRow> = self.state.lock().audit.values().cloned().collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.at));
+        rows.truncate(limit);
+        Ok(rows)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

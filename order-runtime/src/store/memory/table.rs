@@ -11,6 +11,10 @@ use crate::store::{Change, Entity, Page, Row, StoreError, entity::typed};
 pub(crate) trait MemoryTable: Send {
     /// `ids` is a `Vec<T::Id>`, the answer a `Vec<Row<T>>`.
     fn load(&self, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError>;
+    /// Those of a `Vec<T::Id>` that are not here, as a `Vec<T::Id>`.
+    fn missing(&self, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError>;
+    /// Takes a `Vec<Row<T>>` of another store; rows that are here stay.
+    fn absorb(&mut self, rows: &dyn Any) -> Result<(), StoreError>;
     /// Whether every element of a `Vec<Change<T>>` finds the version that it expects.
     fn accepts(&self, changes: &dyn Any) -> Result<bool, StoreError>;
     /// Whether every element of a `Vec<(T::Id, u64)>` still has that version, 0 being none.
@@ -40,6 +44,19 @@ impl<T: Entity> MemoryTable for Table<T> {
         let ids = typed::<Vec<T::Id>>(ids)?;
         let found: Vec<Row<T>> = ids.iter().filter_map(|id| self.rows.get(id).cloned()).collect();
         Ok(Box::new(found))
+    }
+
+    fn missing(&self, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError> {
+        let ids = typed::<Vec<T::Id>>(ids)?;
+        let missing: Vec<T::Id> = ids.iter().filter(|id| !self.rows.contains_key(*id)).cloned().collect();
+        Ok(Box::new(missing))
+    }
+
+    fn absorb(&mut self, rows: &dyn Any) -> Result<(), StoreError> {
+        for row in typed::<Vec<Row<T>>>(rows)? {
+            self.rows.entry(row.value.id().clone()).or_insert_with(|| row.clone());
+        }
+        Ok(())
     }
 
     fn accepts(&self, changes: &dyn Any) -> Result<bool, StoreError> {

@@ -132,7 +132,7 @@ async fn write(db: &Client, fitting: &[(i64, &Changes)]) -> Result<(), Undone> {
 }
 
 /// Each entity type among these once.
-fn types<'a>(parts: impl Iterator<Item = &'a (EntityType, Box<dyn Any + Send + Sync>)>) -> Vec<EntityType> {
+fn types<'a>(parts: impl Iterator<Item = &'a (EntityType, Arc<dyn Any + Send + Sync>)>) -> Vec<EntityType> {
     let mut types: Vec<EntityType> = Vec::new();
     for (entity, _) in parts {
         if types.iter().all(|known| known.type_id != entity.type_id) {

@@ -5,6 +5,7 @@
 
 mod commit;
 mod error;
+mod letters;
 mod link;
 mod partitions;
 mod queries;
@@ -27,7 +28,8 @@ use uuid::Uuid;
 pub(crate) use self::table::{PostgresTable, Table};
 use self::{link::Link, queries::RelayLock};
 use super::{
-    Assigned, Changes, Committed, Entity, EntityType, Load, Loaded, Outbox, Page, Row, Store, StoreError, WaitingRow,
+    Assigned, AuditRow, Changes, Committed, Entity, EntityType, LetterMark, Load, Loaded, Outbox, Page, Row, Store,
+    StoreError, WaitingRow,
 };
 use crate::broker::PartitionId;
 
@@ -229,6 +231,18 @@ impl Store for PostgresStore {
 
     async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
         self.viewer.run(async |db| partitions::positions(db).await).await
+    }
+
+    async fn mark(&self, entry: AuditRow, marks: Vec<LetterMark>) -> Result<(), StoreError> {
+        self.viewer.run(async |db| letters::mark(db, &entry, &marks).await).await
+    }
+
+    async fn marks(&self, ids: Vec<String>) -> Result<Vec<LetterMark>, StoreError> {
+        self.viewer.run(async |db| letters::marks(db, &ids).await).await
+    }
+
+    async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        self.viewer.run(async |db| letters::audit(db, limit).await).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -119,7 +119,9 @@ pub(super) async fn forget(db: &Client, until: Timestamp, from: &[u8]) -> Result
     )
     .await?;
     if last.is_none() {
-        db.execute("DELETE FROM dead_letters WHERE at < $1", &[&nanoseconds(until)]).await?;
+        for table in ["dead_letters", "letter_marks", "audit"] {
+            db.execute(&format!("DELETE FROM {table} WHERE at < $1"), &[&nanoseconds(until)]).await?;
+        }
     }
     Ok(last)
 }

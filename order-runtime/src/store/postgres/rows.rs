@@ -68,20 +68,20 @@ pub(super) fn dead_letter(row: &Row) -> Result<DeadLetterRow, StoreError> {
     })
 }
 
-fn text(row: &Row, column: usize) -> Result<String, StoreError> {
+pub(super) fn text(row: &Row, column: usize) -> Result<String, StoreError> {
     String::from_utf8(row.try_get(column)?).map_err(|error| unreadable(error.to_string()))
 }
 
-fn number(row: &Row, column: usize) -> Result<u32, StoreError> {
+pub(super) fn number(row: &Row, column: usize) -> Result<u32, StoreError> {
     let number: i64 = row.try_get(column)?;
     u32::try_from(number).map_err(|_| unreadable(format!("{number} is out of range")))
 }
 
-fn time(nanoseconds: i64) -> Result<jiff::Timestamp, StoreError> {
+pub(super) fn time(nanoseconds: i64) -> Result<jiff::Timestamp, StoreError> {
     columns::time(nanoseconds).map_err(|error| unreadable(error.to_string()))
 }
 
 /// Something that this program has not written so.
-fn unreadable(what: String) -> StoreError {
+pub(super) fn unreadable(what: String) -> StoreError {
     StoreError::Unusable(what)
 }

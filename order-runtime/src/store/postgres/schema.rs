@@ -91,6 +91,27 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE positions ADD COLUMN suspected bigint NOT NULL DEFAULT 0;
     ALTER TABLE rings ADD COLUMN written timestamptz NOT NULL DEFAULT now();
     ",
+    // What operators do with dead letters.
+    "
+    CREATE TABLE letter_marks (
+        dlq_id  bytea NOT NULL,
+        replays bigint NOT NULL,
+        state   text NOT NULL,
+        note    bytea NOT NULL,
+        actor   bytea NOT NULL,
+        at      bigint NOT NULL,
+        PRIMARY KEY (dlq_id, replays)
+    );
+
+    CREATE TABLE audit (
+        id        uuid PRIMARY KEY,
+        at        bigint NOT NULL,
+        actor     bytea NOT NULL,
+        action    text NOT NULL,
+        letters   bigint NOT NULL,
+        selection bytea NOT NULL
+    );
+    ",
 ];
 
 /// Brings the database to the schema that this program knows, in one transaction that may take its time.

@@ -5,6 +5,7 @@
 
 mod commit;
 mod error;
+mod letters;
 mod open;
 mod partitions;
 mod queries;
@@ -27,8 +28,8 @@ use uuid::Uuid;
 pub(crate) use self::table::{SqliteTable, Table};
 use self::worker::Worker;
 use super::{
-    Assigned, Change, Changes, Committed, Entity, EntityType, Load, Loaded, Outbox, Page, Row, Store, StoreError,
-    WaitingRow,
+    Assigned, AuditRow, Change, Changes, Committed, Entity, EntityType, LetterMark, Load, Loaded, Outbox, Page, Row,
+    Store, StoreError, WaitingRow,
 };
 use crate::broker::PartitionId;
 
@@ -56,6 +57,9 @@ pub enum Mode {
     /// To run the service: the file is made where there is none, its schema is brought up to date, and no other process may
     /// run on it at the same time.
     Run,
+    /// To do an operator's work beside a service that may run on it at the same time: to read everything, and to write what
+    /// does not belong to the owner of a partition. SQLite's own locks keep the two apart; the schema is not changed.
+    Beside,
     /// To look at it, also while the service runs. What would change it answers [`StoreError::Unusable`].
     ReadOnly,
 }
@@ -78,6 +82,7 @@ impl SqliteStore {
         schema::check_names(entities)?;
         let writer = match mode {
             Mode::ReadOnly => None,
+            Mode::Beside => Some(Worker::start("store-writer", open::guest(path, entities)?, drop).map_err(started)?),
             Mode::Run => {
                 let lock = open::lock(path)?;
                 let connection = open::writer(path, entities)?;
@@ -196,6 +201,18 @@ impl Store for SqliteStore {
 
     async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
         self.viewer.run(|db| partitions::positions(db)).await
+    }
+
+    async fn mark(&self, entry: AuditRow, marks: Vec<LetterMark>) -> Result<(), StoreError> {
+        self.write(move |db| letters::mark(db, &entry, &marks)).await
+    }
+
+    async fn marks(&self, ids: Vec<String>) -> Result<Vec<LetterMark>, StoreError> {
+        self.viewer.run(move |db| letters::marks(db, &ids)).await
+    }
+
+    async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        self.viewer.run(move |db| letters::audit(db, limit)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

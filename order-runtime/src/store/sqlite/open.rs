@@ -77,15 +77,27 @@ pub(super) fn writer(path: &Path, entities: &[EntityType]) -> Result<Connection,
     Ok(db)
 }
 
+/// Opens a connection that writes beside the service's own.
+pub(super) fn guest(path: &Path, entities: &[EntityType]) -> Result<Connection, StoreError> {
+    let db = existing(path, entities, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    db.pragma_update(None, "synchronous", "FULL").map_err(|error| opening(path, error))?;
+    db.pragma_update(None, "foreign_keys", true).map_err(|error| opening(path, error))?;
+    Ok(db)
+}
+
 /// Opens a connection that reads.
 pub(super) fn reader(path: &Path, entities: &[EntityType]) -> Result<Connection, StoreError> {
+    existing(path, entities, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+fn existing(path: &Path, entities: &[EntityType], access: OpenFlags) -> Result<Connection, StoreError> {
     if !path.exists() {
         return Err(StoreError::Unusable(format!(
             "{} does not exist; run the service once, or set STORE_URL to the file that it uses",
             path.display()
         )));
     }
-    let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|error| opening(path, error))?;
+    let db = connect(path, access).map_err(|error| opening(path, error))?;
     schema::check(&db, path, entities)?;
     Ok(db)
 }

@@ -86,7 +86,10 @@ pub(super) fn forget(db: &mut Connection, until: Timestamp, from: &[u8]) -> Resu
         .prepare_cached("DELETE FROM rings WHERE key > ?1 AND (?2 IS NULL OR key <= ?2) AND written < ?3")?
         .execute((from, &last, until.as_second()))?;
     if last.is_none() {
-        transaction.prepare_cached("DELETE FROM dead_letters WHERE at < ?1")?.execute([nanoseconds(until)])?;
+        for table in ["dead_letters", "letter_marks", "audit"] {
+            let delete = format!("DELETE FROM {table} WHERE at < ?1");
+            transaction.prepare_cached(&delete)?.execute([nanoseconds(until)])?;
+        }
     }
     transaction.commit()?;
     Ok(last)

@@ -22,7 +22,8 @@ macro_rules! waiting_columns {
 }
 pub(super) use waiting_columns;
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+/// Reads a time.
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     let nanoseconds: i64 = row.get(column)?;
     from_nanoseconds(column, nanoseconds)
 }

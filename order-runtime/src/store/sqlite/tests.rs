@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{Mode, SqliteEntity, SqliteStore};
 use crate::store::{
-    Change, Committed, Entity, EntityType, Page, Row, Store, StoreError,
+    AuditRow, Change, Committed, Entity, EntityType, Page, Row, Store, StoreError,
     conformance::fixture::{begun, commit, counter_change, entity, numbers, partition, place, sqlite, step, waiting},
 };
 
@@ -148,6 +148,35 @@ async fn one_process_runs_and_others_may_look() {
     let written = looking.commit(vec![Arc::new(step(&partition(0), 1, 1))]).await;
     assert!(matches!(written, Err(StoreError::Unusable(_))), "{written:?}");
     assert_eq!(place(&running, &partition(0)).await, (1, 1));
+}
+
+#[tokio::test]
+async fn an_operator_works_beside_the_running_service() {
+    let (_folder, path) = folder();
+    assert!(refusal(&path, Mode::Beside).contains("does not exist; run the service once"));
+    let running = sqlite(&path);
+    one_commit(&running).await;
+    let beside = SqliteStore::open(&path, &[entity()], Mode::Beside).expect("a writer beside the running one");
+    let entry = AuditRow {
+        id: uuid::Uuid::from_u128(1),
+        at: waiting(0).due,
+        by: "cli:somebody".into(),
+        action: "park".into(),
+        letters: 0,
+        selection: "{}".into(),
+    };
+    beside.mark(entry.clone(), Vec::new()).await.expect("written beside");
+    assert_eq!(running.audit(1).await.expect("a readable store"), [entry], "the service sees it");
+
+    // Whoever moves a position fences the other, in whatever process.
+    assert_eq!(commit(&beside, step(&partition(0), 1, 1)).await, Committed::Applied { revision: 2 });
+    assert_eq!(commit(&running, step(&partition(0), 1, 1)).await, Committed::Fenced);
+    beside.close().await;
+    assert_eq!(
+        (place(&running, &partition(0)).await, numbers(&running, &["a"]).await),
+        ((2, 2), vec![("a".into(), 1)])
+    );
+    assert!(refusal(&path, Mode::Run).contains("another process runs on"), "the lock is still held");
 }
 
 #[test]
@@ -337,7 +366,7 @@ async fn a_panicking_statement_is_an_error_and_not_the_end() {
         expected: 0,
     };
     let mut changes = step(&partition(0), 1, 1);
-    changes.entities.push((earlier::<false>(), Box::new(vec![change])));
+    changes.entities.push((earlier::<false>(), Arc::new(vec![change])));
     assert!(matches!(commit(&store, changes).await, Committed::Refused(_)));
     let view = store.view(earlier::<false>(), "x").await;
     assert!(matches!(view, Err(StoreError::Refused(_))), "{view:?}");

@@ -1,0 +1,134 @@
+//! `replay`: a range of a topic again through this build.
+
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
+
+use super::{Context, Failure, actor, block_on, output, store};
+use crate::{
+    broker::{
+        RecordBatch,
+        kafka::{Inquirer, TopicReader},
+    },
+    cli::output::printable,
+    config::is_topic,
+    dead_letters::begun,
+    engine::Settings,
+    range_replay::{Bound, Range, RecordSource, Replay, Report, ranges},
+    service,
+    store::AuditRow,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The topic.
+    topic: String,
+    /// Where it begins: an offset, a time (RFC 3339, or ago such as 2h), or beginning.
+    #[arg(long, value_name = "OFFSET|TIME", default_value = "beginning")]
+    from: Bound,
+    /// Where it ends, before that record: an offset, a time, or end.
+    #[arg(long, value_name = "OFFSET|TIME", default_value = "end")]
+    to: Bound,
+    /// Only these partitions, with commas.
+    #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
+    partitions: Vec<i32>,
+    /// Change nothing, and say which outcomes would be others than the store remembers. From offset 0 on, events run as for the
+    /// first time; from later on, what the store has handled is a repeat.
+    #[arg(long)]
+    shadow: bool,
+}
+
+impl RecordSource for TopicReader {
+    fn next_record(&mut self) -> Result<Option<(i32, RecordBatch)>, String> {
+        Self::next_record(self).map_err(|error| error.to_string())
+    }
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let config = &context.config;
+    let topic = &arguments.topic;
+    if !arguments.shadow && !config.kafka.topics.iter().any(|known| is_topic(known, topic)) {
+        let why = format!("{topic} is none of KAFKA_TOPIC, so its events are not this service's; look with --shadow");
+        return Err(Failure::wrong_use(why));
+    }
+    let retention = (!arguments.shadow).then_some(config.store_retention);
+    let inquirer = Inquirer::new(&config.kafka)?;
+    let bounds = (arguments.from, arguments.to);
+    let found = ranges(&inquirer, topic, &arguments.partitions, bounds, retention).map_err(Failure::failed)?;
+    context.output.hint(told(&found));
+    let question = format!("run these records of {topic} through this build again?");
+    if !arguments.shadow && !found.is_empty() && !context.yes && !output::agrees(&question) {
+        return Err(Failure::wrong_use("nothing is replayed without a yes; give --yes, or look first with --shadow"));
+    }
+    let registry = context.registry()?;
+    let report = block_on(async {
+        let store = if arguments.shadow { store::to_read(context).await? } else { store::to_write(context).await? };
+        let reader = TopicReader::open_ranges(
+            &config.kafka,
+            topic,
+            found.iter().map(|range| (range.id.partition, range.from, range.to)),
+        )?;
+        let asked = serde_json::json!({"topic": topic, "ranges": found.iter().map(told_one).collect::<Vec<_>>()});
+        let entry = begun(&actor(), "replay_range", &asked);
+        if !arguments.shadow {
+            store.mark(entry.clone(), Vec::new()).await?;
+        }
+        let replay = Replay {
+            registry,
+            entities: context.dispatcher.entities.clone(),
+            settings: Settings { topics: vec![topic.clone()], ..service::settings(config, &context.dispatcher) },
+            store: Arc::clone(&store),
+            ranges: found,
+            shadow: arguments.shadow,
+        };
+        let progress = |taken, all| context.output.progress(format!("{taken} of at most {all} records"));
+        let report = replay.run(reader, progress).await;
+        context.output.progress_done();
+        if let (Ok(report), false) = (&report, arguments.shadow) {
+            store.mark(AuditRow { letters: report.handled + report.dead_lettered, ..entry }, Vec::new()).await?;
+        }
+        store.close().await;
+        report.map_err(Failure::failed)
+    })?;
+    context.output.one(&report, || human(&report));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(ranges: &[Range]) -> String {
+    if ranges.is_empty() {
+        return "there is no record in this range".to_owned();
+    }
+    ranges.iter().map(told_one).collect::<Vec<_>>().join("\n")
+}
+
+fn told_one(range: &Range) -> String {
+    format!("{} from {} to {}: at most {} records", range.id, range.from, range.to, range.at_most())
+}
+
+fn human(report: &Report) -> String {
+    let verb = if report.shadow { "would be" } else { "are" };
+    let mut lines = vec![format!(
+        "{} records: {} {verb} handled, {} skipped as repeats or by their processors, {} dead-lettered",
+        report.records, report.handled, report.skipped, report.dead_lettered
+    )];
+    if report.held > 0 {
+        lines.push(format!("  {} would wait for an operator, and were let go", report.held));
+    }
+    if report.shadow {
+        let different: u64 = report.different.values().sum();
+        lines.push(format!(
+            "  {} as the store remembers, {different} different, {} that the store does not know",
+            report.same, report.unknown
+        ));
+        lines.extend(counted(&report.different));
+        for example in &report.examples {
+            let event = format!("{} {}", printable(&example.event_name), printable(&example.event_id));
+            let code = printable(&example.error_code);
+            let (was, would) = (example.was.as_str(), example.would_be.as_str());
+            lines.push(format!("    {} {event}: was {was}, would be {would} {code}", example.partition));
+        }
+    }
+    lines.join("\n")
+}
+
+fn counted(different: &BTreeMap<String, u64>) -> impl Iterator<Item = String> {
+    different.iter().map(|(kind, count)| format!("  {count:>8}  {kind}"))
+}

@@ -1,0 +1,173 @@
+//! A letter is corrected and sent again, as the same event.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use similar::TextDiff;
+
+use super::{
+    Desk, DeskError, Judged, begun,
+    letter::batch_of,
+    trial::{Trial, told, trial},
+};
+use crate::{
+    broker::{OutgoingRecord, PublishError, Publisher},
+    dispatch::Violation,
+    engine::identity::payload_hash,
+    store::{AuditRow, MarkState},
+};
+
+/// Why a correction is not sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EditError {
+    /// As for every action.
+    #[error(transparent)]
+    Desk(#[from] DeskError),
+    /// The event is still not right.
+    #[error("the correction is not sent: {}", told(.0))]
+    Invalid(Vec<Violation>),
+}
+
+/// What was, or would be, sent.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Edited {
+    pub(crate) dry_run: bool,
+    pub(crate) id: String,
+    pub(crate) event_id: String,
+    /// What is different, as a unified diff of the documents.
+    pub(crate) diff: String,
+    /// Who would handle it.
+    pub(crate) trial: Trial,
+}
+
+impl Desk {
+    /// The payload of a letter for an editor: JSON over several lines, where it is JSON.
+    pub(crate) async fn document(&self, id: &str) -> Result<String, DeskError> {
+        let (judged, _) = self.find(id).await?;
+        Ok(pretty(judged.letter.record.payload.as_deref().unwrap_or_default()))
+    }
+
+    /// Checks a new payload for a letter as its processor would see it, and sends it as a replay. The event keeps its id, which
+    /// is put in where the new payload names none: of a letter and its corrections one counts.
+    pub(crate) async fn edit(
+        &self,
+        publisher: &dyn Publisher,
+        by: &str,
+        id: &str,
+        payload: &str,
+        dry_run: bool,
+    ) -> Result<Edited, EditError> {
+        let (judged, _) = self.find(id).await?;
+        judged.still_there()?;
+        let refused = |why: &str| DeskError::Refused { id: id.to_owned(), why: why.to_owned() };
+        if let Some(flaw) = judged.flaw(self) {
+            return Err(refused(flaw.text()).into());
+        }
+        let before = judged.letter.record.payload.clone().unwrap_or_default();
+        let event_id = judged.event_id();
+        let (record, trial) = self.corrected(&judged, payload, &event_id)?;
+        let after = record.payload.clone().unwrap_or_default();
+        if same_document(&before, &after) {
+            return Err(refused("nothing has changed; `dlq replay` sends it as it is").into());
+        }
+        let edited = Edited { dry_run, id: id.to_owned(), event_id, diff: diff(&before, &after), trial };
+        if dry_run {
+            return Ok(edited);
+        }
+        let hash = |payload: &[u8]| format!("{:032x}", payload_hash(Some(payload)));
+        let entry = begun(by, "edit", &json!({"ids": [id], "before": hash(&before), "after": hash(&after)}));
+        let store = self.store().map_err(DeskError::from)?;
+        store.mark(entry.clone(), Vec::new()).await.map_err(DeskError::from)?;
+        let results = publisher.publish(vec![record]).await;
+        let no_answer = || Err(PublishError::Transient { topic: String::new(), reason: "no answer".to_owned() });
+        results.into_iter().next().unwrap_or_else(no_answer).map_err(DeskError::Publish)?;
+        let mark = judged.marked(MarkState::Replayed, by, "edited");
+        store.mark(AuditRow { letters: 1, ..entry }, vec![mark]).await.map_err(DeskError::from)?;
+        Ok(edited)
+    }
+
+    /// The record of a correction, and who would handle it.
+    fn corrected(&self, judged: &Judged, payload: &str, event_id: &str) -> Result<(OutgoingRecord, Trial), EditError> {
+        let invalid =
+            |path: &str, message: String| EditError::Invalid(vec![Violation { path: path.to_owned(), message }]);
+        let mut record = judged
+            .letter
+            .outgoing(Some(payload.trim().as_bytes().to_vec()))
+            .ok_or_else(|| invalid("$", "the letter does not say where it came from".to_owned()))?;
+        let mut result = self.trial_of(&record);
+        if result.0.is_none() && matches!(result.1, Trial::Handled { .. }) {
+            record.payload = Some(with_id(payload.trim(), event_id).into_bytes());
+            result = self.trial_of(&record);
+        }
+        match result {
+            (_, Trial::Invalid { errors }) => Err(EditError::Invalid(errors)),
+            (Some(id), _) if id != event_id => {
+                let message = format!("a correction keeps the id of its event: leave it out, or give `{event_id}`");
+                Err(invalid("$.eventId", message))
+            }
+            (_, handled) => Ok((record, handled)),
+        }
+    }
+
+    fn trial_of(&self, record: &OutgoingRecord) -> (Option<String>, Trial) {
+        let batch = batch_of(record);
+        batch.get(0).map_or((None, Trial::Invalid { errors: Vec::new() }), |record| trial(&self.registry, &record))
+    }
+}
+
+impl Judged {
+    /// The id under which corrections of this letter count: that of its event. Another framework's event without an id gets the
+    /// letter's.
+    fn event_id(&self) -> String {
+        let known = self.known.as_ref().map(|row| row.event_id.clone());
+        known
+            .or_else(|| Some(self.letter.event_id.clone()).filter(|id| !id.is_empty()))
+            .unwrap_or_else(|| self.letter.id.clone())
+    }
+}
+
+/// Puts the id before the first member of a JSON object, and leaves the rest as it is written.
+fn with_id(object: &str, id: &str) -> String {
+    let rest = object.strip_prefix('{').unwrap_or(object);
+    format!("{{\"eventId\": {}, {}", Value::from(id), rest.trim_start())
+}
+
+fn same_document(before: &[u8], after: &[u8]) -> bool {
+    let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
+    before == after || json(before).is_some_and(|before| json(after) == Some(before))
+}
+
+/// JSON with a line for each member, so that a diff names members; other bytes as text.
+fn pretty(payload: &[u8]) -> String {
+    let json = serde_json::from_slice::<Value>(payload).ok();
+    let text = json.and_then(|json| serde_json::to_string_pretty(&json).ok());
+    text.unwrap_or_else(|| String::from_utf8_lossy(payload).into_owned())
+}
+
+fn diff(before: &[u8], after: &[u8]) -> String {
+    let (before, after) = (pretty(before) + "\n", pretty(after) + "\n");
+    TextDiff::from_lines(&before, &after)
+        .unified_diff()
+        .context_radius(3)
+        .header("as it was", "as it is sent")
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_put_in_and_nothing_else_is_touched() {
+        let with = with_id("{ \"b\": 1,\n  \"a\": 2.50}", "c/\"1\"");
+        assert_eq!(with, "{\"eventId\": \"c/\\\"1\\\"\", \"b\": 1,\n  \"a\": 2.50}");
+    }
+
+    #[test]
+    fn a_diff_names_members() {
+        let diff = diff(br#"{"b":1,"a":2}"#, br#"{"a":3,"b":1}"#);
+        assert!(diff.contains("-  \"a\": 2,") && diff.contains("+  \"a\": 3,") && !diff.contains("-  \"b\""), "{diff}");
+        assert!(same_document(br#"{"b":1,"a":2}"#, br#"{"a": 2, "b": 1}"#));
+        assert!(!same_document(b"{", b"{}"));
+    }
+}

@@ -1,0 +1,189 @@
+//! A dead letter, as its record says it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::families::{self, Family};
+use crate::{
+    broker::{OutgoingRecord, RecordBatch, RecordRef},
+    engine::identity::payload_hash,
+    envelope,
+};
+
+/// A dead letter.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Letter {
+    /// `dlq-id`; for a letter that this service did not write, a name made of where it lies.
+    pub(crate) id: String,
+    /// Who wrote it; none for a record that is no dead letter of a known kind.
+    pub(crate) family: Option<Family>,
+    /// `dlq-reason`; for a letter of another framework, the framework.
+    pub(crate) reason: String,
+    pub(crate) error_code: String,
+    pub(crate) error_message: String,
+    pub(crate) event_name: String,
+    pub(crate) event_id: String,
+    pub(crate) processor: String,
+    pub(crate) attempts: u32,
+    /// How often it was replayed before it failed this time.
+    pub(crate) replays: u32,
+    /// The key as text.
+    pub(crate) key: Option<String>,
+    /// Where the event came from.
+    pub(crate) origin: Origin,
+    /// Where the letter lies.
+    pub(crate) at: Origin,
+    /// When the letter was written.
+    pub(crate) time: Option<Timestamp>,
+    #[serde(skip)]
+    pub(crate) record: Original,
+}
+
+/// A place in a topic; what is not known is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Origin {
+    pub(crate) topic: Option<String>,
+    pub(crate) partition: Option<i32>,
+    pub(crate) offset: Option<i64>,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.topic.as_deref().unwrap_or("?"))?;
+        match (self.partition, self.offset) {
+            (Some(partition), Some(offset)) => write!(f, "/{partition}@{offset}"),
+            (Some(partition), None) => write!(f, "/{partition}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The record byte for byte.
+#[derive(Clone, Default)]
+pub(crate) struct Original {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) payload: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl fmt::Debug for Original {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Payloads may be personal data.
+        f.debug_struct("Original").field("headers", &self.headers.len()).finish_non_exhaustive()
+    }
+}
+
+impl Letter {
+    pub(super) fn of(topic: &str, partition: i32, record: &RecordRef<'_>) -> Self {
+        let text = |name: &str| String::from_utf8_lossy(record.header(name).unwrap_or_default()).into_owned();
+        let number = |name: &str| text(name).parse().unwrap_or_default();
+        let told = families::read(record);
+        let family = told.as_ref().map(|told| told.family);
+        let (reason, event_name, event_id) = match family {
+            Some(Family::Dlq) => (text("dlq-reason"), text("dlq-event-name"), text("dlq-event-id")),
+            other => {
+                let (name, id) = event_of(record);
+                (other.and_then(name_of).unwrap_or_default(), name, id)
+            }
+        };
+        let id = match family {
+            Some(Family::Dlq) => text("dlq-id"),
+            _ => id_of_place(topic, partition, record),
+        };
+        let (origin, error_code, error_message) = match told {
+            Some(told) => (
+                Origin { topic: told.topic, partition: told.partition, offset: told.offset },
+                told.error_code,
+                told.error_message,
+            ),
+            None => (Origin { topic: None, partition: None, offset: None }, String::new(), String::new()),
+        };
+        Self {
+            id,
+            family,
+            reason,
+            error_code,
+            error_message,
+            event_name,
+            event_id,
+            processor: text("dlq-processor"),
+            attempts: number("dlq-attempts"),
+            replays: number("dlq-replays"),
+            key: record.key.map(|key| String::from_utf8_lossy(key).into_owned()),
+            origin,
+            at: Origin { topic: Some(topic.to_owned()), partition: Some(partition), offset: Some(record.offset) },
+            time: record.time(),
+            record: Original {
+                key: record.key.map(<[u8]>::to_vec),
+                payload: record.payload.map(<[u8]>::to_vec),
+                headers: record.headers().map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec))).collect(),
+            },
+        }
+    }
+
+    /// What tells one writing of a letter from another: the same event may fail again after a replay.
+    pub(super) fn occurrence(&self) -> u128 {
+        xxh3_128(format!("{}/{}", self.id, self.replays).as_bytes())
+    }
+
+    /// The bytes of the record.
+    pub(super) fn size(&self) -> usize {
+        let headers: usize =
+            self.record.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        headers + length(&self.record.key) + length(&self.record.payload)
+    }
+
+    /// The record that a replay sends: the event as it came, to the topic that it came from, under its key. `None` where the
+    /// letter does not say where that was.
+    pub(super) fn outgoing(&self, payload: Option<Vec<u8>>) -> Option<OutgoingRecord> {
+        let family = self.family?;
+        let mut headers = self.record.headers.clone();
+        headers.retain(|(name, _)| !families::is_of_a_family(family, name));
+        if family == Family::Dlq {
+            // Its id lets the service know it again.
+            headers.push((b"dlq-id".to_vec(), Some(self.id.clone().into_bytes())));
+        }
+        Some(OutgoingRecord {
+            topic: self.origin.topic.clone()?,
+            // Not by the key: another client's partitioner may have chosen, and the key's sequence is that partition's.
+            partition: self.origin.partition,
+            key: self.record.key.clone(),
+            payload,
+            headers,
+            timestamp: None,
+        })
+    }
+}
+
+/// A record in a batch of its own, as decoding wants it.
+pub(super) fn batch_of(record: &OutgoingRecord) -> RecordBatch {
+    let mut batch = RecordBatch::default();
+    let headers = record.headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref()));
+    batch.push(0, record.timestamp, record.key.as_deref(), record.payload.as_deref(), headers);
+    batch
+}
+
+/// Name and id of the event in a record, as far as it can be read.
+fn event_of(record: &RecordRef<'_>) -> (String, String) {
+    let Ok(envelope) = envelope::decode(record) else { return Default::default() };
+    let payload = record.payload.unwrap_or_default();
+    let id = envelope.id.as_ref().map(|id| id.of(payload).to_owned());
+    (envelope.name.of(payload).to_owned(), id.unwrap_or_default())
+}
+
+fn name_of(family: Family) -> Option<String> {
+    serde_json::to_value(family).ok()?.as_str().map(ToOwned::to_owned)
+}
+
+/// A name of 32 hexadecimal digits, the same at each reading. Time and payload are part of it: a topic that was made anew
+/// has other letters at the same places.
+fn id_of_place(topic: &str, partition: i32, record: &RecordRef<'_>) -> String {
+    let hash = payload_hash(record.payload);
+    let place = format!("{topic}/{partition}/{}/{:?}/{hash:032x}", record.offset, record.timestamp);
+    format!("{:032x}", xxh3_128(place.as_bytes()))
+}

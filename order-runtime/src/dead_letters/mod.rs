@@ -1,0 +1,114 @@
+//! The life of dead letters after they were written: looking, replaying, editing, setting aside, forgetting.
+//!
+//! The command line and HTTP are two ways to one [`Desk`]. The letters lie in the dead-letter topic and are read in windows,
+//! never as a whole. What operators do with them lies in the store: a mark on each letter, and an audit record of each action.
+//! A letter is marked as replayed when its publication is acknowledged, batch by batch; so a replay that was killed goes on
+//! where it was when it is asked for again, and at most one batch is published twice. The engine lets each event count once.
+//!
+//! | module | the question it answers |
+//! |---|---|
+//! | `families` | which headers do dead letters have, ours and those of other frameworks? |
+//! | `letter` | what does a record of the dead-letter topic say? |
+//! | `selection` | which letters are meant? |
+//! | `source` | how is the topic read? |
+//! | `state` | what became of a letter since? |
+//! | `trial` | what would this build do with it? |
+//! | `list`, `show` | what is there? |
+//! | `replay`, `pace` | how do letters go back to their topic, and how fast? |
+//! | `edit` | how is a letter corrected? |
+//! | `set_aside` | how are letters parked and purged? |
+
+mod edit;
+mod families;
+mod letter;
+mod list;
+mod pace;
+mod replay;
+mod selection;
+mod set_aside;
+mod show;
+mod source;
+mod state;
+#[cfg(test)]
+pub(crate) mod tests;
+mod trial;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+pub(crate) use self::{
+    edit::{EditError, Edited},
+    letter::Letter,
+    list::{Counts, Listing},
+    pace::{Pace, rate},
+    replay::{Replay, Summary},
+    selection::{Filter, Selection, time},
+    set_aside::Aside,
+    show::Shown,
+    source::{KafkaSource, Source},
+    state::Judged,
+};
+use crate::{
+    broker::{BrokerError, PublishError},
+    registry::Registry,
+    store::{AuditRow, Store, StoreError},
+};
+
+/// Where letters are looked at and dealt with.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) source: Arc<dyn Source>,
+    /// `None` where it cannot be read; nothing is then known of what became of letters, and nothing can be done with them.
+    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) registry: Arc<Registry>,
+    /// The topics that the service reads: names, or patterns that start with `^`.
+    pub(crate) topics: Vec<String>,
+}
+
+/// Why something is not done, or only in part.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeskError {
+    /// The dead-letter topic cannot be read.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something was not published.
+    #[error("{0}; what was acknowledged before is marked, so the same command goes on from here")]
+    Publish(PublishError),
+    /// There is no such letter.
+    #[error("there is no dead letter {0}; `dlq list` shows those there are")]
+    Unknown(String),
+    /// The letter may not be dealt with so.
+    #[error("the dead letter {id} is left alone: {why}")]
+    Refused {
+        /// Which letter.
+        id: String,
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+impl Desk {
+    fn store(&self) -> Result<&Arc<dyn Store>, StoreError> {
+        self.store.as_ref().ok_or_else(|| StoreError::Unusable("it is not open".to_owned()))
+    }
+}
+
+/// The record of an action that begins now.
+pub(crate) fn begun(by: &str, action: &str, selection: &impl Serialize) -> AuditRow {
+    let selection = serde_json::to_string(selection).unwrap_or_default();
+    tracing::warn!(by, action, selection, "an operator acts");
+    AuditRow {
+        id: Uuid::new_v4(),
+        at: Timestamp::now(),
+        by: by.to_owned(),
+        action: action.to_owned(),
+        letters: 0,
+        selection,
+    }
+}

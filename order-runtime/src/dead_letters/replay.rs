@@ -1,0 +1,354 @@
+//! Letters go back to the topic that they came from.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Counts, Desk, DeskError, Judged, Pace, Selection, begun,
+    families::Family,
+    pace,
+    source::Window,
+    state::{Flaw, State},
+};
+use crate::{
+    broker::{OutgoingRecord, PublishError, Publisher},
+    engine::identity::Fate,
+    store::{AuditRow, LetterMark, MarkState, Store},
+};
+
+/// Letters that are published together, and marked together: what a kill may have published twice.
+pub(crate) const BATCH: usize = 256;
+/// Their bytes together; the last one may go beyond them.
+const BYTES: usize = 8 * 1024 * 1024;
+/// The least time between two batches, where there is a rate.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How letters are replayed.
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Replay {
+    /// The most letters to replay.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max: Option<u64>,
+    /// The most letters in a second.
+    #[arg(long, value_name = "LETTERS", value_parser = pace::rate)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rate: Option<f64>,
+    /// Leave out what was replayed so often already and has failed each time.
+    #[arg(long, value_name = "TIMES", default_value_t = MAX_REPLAYS)]
+    pub(crate) max_replays: u32,
+    /// Also what was replayed before and has not failed since.
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Only say what would be replayed.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// An event that has failed so often will fail again.
+const MAX_REPLAYS: u32 = 5;
+
+impl Default for Replay {
+    fn default() -> Self {
+        Self { max: None, rate: None, max_replays: MAX_REPLAYS, again: false, dry_run: false }
+    }
+}
+
+impl Replay {
+    /// What is wrong with it.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self.rate {
+            Some(rate) if !(rate.is_finite() && rate > 0.0) => Err("`rate` is a number above 0".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What would be, or was, replayed.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Summary {
+    pub(crate) dry_run: bool,
+    pub(crate) replayed: u64,
+    /// The same by reason, event and error code.
+    pub(crate) counts: Counts,
+    /// Letters that fit the selection and were left out, by why.
+    pub(crate) left_out: BTreeMap<LeftOut, u64>,
+    /// Replayed letters of other frameworks whose events have no id: one that is published twice counts twice.
+    pub(crate) without_id: u64,
+}
+
+/// Why a letter is not replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LeftOut {
+    /// It was replayed as often as is allowed.
+    LoopGuard,
+    /// Its event has been handled or skipped since, so a replay would be swallowed.
+    SettledSince,
+    /// This service has had the record itself, and the event has no id by which a repeat is known.
+    HadBefore,
+    /// Its event has failed again since; the later letter counts.
+    Superseded,
+    /// It was replayed before.
+    Replayed,
+    /// It is parked, or it is not and only parked ones are wanted.
+    Parked,
+    /// It is purged.
+    Purged,
+    /// It is larger than its topic takes.
+    TooLarge,
+    /// Something is wrong with the record.
+    #[serde(untagged)]
+    Flawed(Flaw),
+}
+
+impl LeftOut {
+    /// Why, for people.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Flawed(flaw) => flaw.text(),
+            Self::LoopGuard => "replayed too often already; --max-replays raises the limit",
+            Self::SettledSince => "settled since; a replay would be swallowed",
+            Self::HadBefore => {
+                "without an event id, and this service has had the record itself; `dlq edit` gives it one"
+            }
+            Self::Superseded => "failed again since; the later letter counts",
+            Self::Replayed => "replayed before; --again takes them all the same",
+            Self::Parked => "parked or not, unlike what is asked for; --parked takes parked ones",
+            Self::Purged => "purged",
+            Self::TooLarge => "larger than their topic takes",
+        }
+    }
+}
+
+/// Letters that are published together.
+#[derive(Default)]
+struct Batch {
+    letters: Vec<Judged>,
+    records: Vec<OutgoingRecord>,
+    bytes: usize,
+}
+
+/// Where letters go, and under which record.
+struct Way<'a> {
+    publisher: &'a dyn Publisher,
+    store: &'a dyn Store,
+    entry: AuditRow,
+}
+
+/// A replay under way.
+struct Run<'a> {
+    desk: &'a Desk,
+    how: &'a Replay,
+    /// Whether parked letters are wanted, and no others.
+    parked: bool,
+    /// `None` where letters are only counted.
+    way: Option<Way<'a>>,
+    pace: Pace,
+    batch: Batch,
+    batch_size: usize,
+    summary: Summary,
+    /// The positions of the service, by topic and partition.
+    positions: BTreeMap<(String, i32), i64>,
+}
+
+impl Desk {
+    /// Counts the letters that [`replay`](Self::replay) would send.
+    pub(crate) async fn count(&self, selection: Selection, how: &Replay) -> Result<Summary, DeskError> {
+        self.pass(None, selection, how, &CancellationToken::new(), |_, _, _| {}).await
+    }
+
+    /// Replays letters. `progress` hears after each batch what has been done, and of how many records the topic has been read;
+    /// `stop` ends it after a batch.
+    pub(crate) async fn replay(
+        &self,
+        publisher: &dyn Publisher,
+        by: &str,
+        selection: Selection,
+        how: &Replay,
+        stop: &CancellationToken,
+        progress: impl FnMut(&Summary, u64, u64),
+    ) -> Result<Summary, DeskError> {
+        #[derive(Serialize)]
+        struct Asked<'a> {
+            #[serde(flatten)]
+            selection: &'a Selection,
+            #[serde(flatten)]
+            how: &'a Replay,
+        }
+        let store = &**self.store()?;
+        let entry = begun(by, "replay", &Asked { selection: &selection, how });
+        // Before the first letter leaves, so that no kill hides who has begun.
+        store.mark(entry.clone(), Vec::new()).await?;
+        let summary = self.pass(Some(Way { publisher, store, entry }), selection, how, stop, progress).await?;
+        tracing::info!(by, replayed = summary.replayed, "a replay of dead letters has ended");
+        Ok(summary)
+    }
+
+    async fn pass(
+        &self,
+        way: Option<Way<'_>>,
+        selection: Selection,
+        how: &Replay,
+        stop: &CancellationToken,
+        mut progress: impl FnMut(&Summary, u64, u64),
+    ) -> Result<Summary, DeskError> {
+        let mut positions = BTreeMap::new();
+        if let Some(store) = &self.store {
+            let known = store.positions().await?.into_iter();
+            positions.extend(known.map(|(id, at)| ((id.topic.to_string(), id.partition), at)));
+        }
+        let pace = Pace::new(how.rate);
+        let mut run = Run {
+            desk: self,
+            how,
+            parked: selection.filter.parked,
+            batch_size: pace.batch(TICK, BATCH),
+            batch: Batch::default(),
+            summary: Summary { dry_run: way.is_none(), ..Summary::default() },
+            way,
+            pace,
+            positions,
+        };
+        let mut seen = HashSet::new();
+        let mut windows = self.source.read(Arc::new(move |letter| selection.takes(letter)));
+        'windows: while let Some(window) = windows.recv().await {
+            let Window { mut letters, read, of } = window?;
+            // A crash may have repeated a record; it is one letter.
+            letters.retain(|letter| seen.insert(letter.occurrence()));
+            for judged in self.judge(letters, true).await? {
+                if stop.is_cancelled() || how.max.is_some_and(|max| run.taken() >= max) {
+                    break 'windows;
+                }
+                let before = run.summary.replayed;
+                match run.left_out(&judged) {
+                    Some(why) => *run.summary.left_out.entry(why).or_default() += 1,
+                    None => run.take(judged).await?,
+                }
+                if run.summary.replayed > before {
+                    progress(&run.summary, read, of);
+                }
+            }
+            run.publish().await?;
+            progress(&run.summary, read, of);
+        }
+        run.publish().await?;
+        Ok(run.summary)
+    }
+}
+
+impl Run<'_> {
+    /// Letters replayed and about to be.
+    fn taken(&self) -> u64 {
+        self.summary.replayed + self.batch.letters.len() as u64
+    }
+
+    fn left_out(&self, judged: &Judged) -> Option<LeftOut> {
+        let letter = &judged.letter;
+        match judged.state {
+            State::Purged => return Some(LeftOut::Purged),
+            State::Superseded => return Some(LeftOut::Superseded),
+            State::Replayed if !self.how.again => return Some(LeftOut::Replayed),
+            state if (state == State::Parked) != self.parked => return Some(LeftOut::Parked),
+            _ => {}
+        }
+        if let Some(flaw) = judged.flaw(self.desk) {
+            return Some(LeftOut::Flawed(flaw));
+        }
+        if letter.replays >= self.how.max_replays {
+            return Some(LeftOut::LoopGuard);
+        }
+        if judged.fate.is_some_and(|fate| fate != Fate::DeadLettered) {
+            return Some(LeftOut::SettledSince);
+        }
+        (letter.family != Some(Family::Dlq) && letter.event_id.is_empty() && self.had(judged))
+            .then_some(LeftOut::HadBefore)
+    }
+
+    /// Whether the service has read the record that a letter of another framework was made of.
+    fn had(&self, judged: &Judged) -> bool {
+        let origin = &judged.letter.origin;
+        let (Some(topic), Some(partition), Some(offset)) = (&origin.topic, origin.partition, origin.offset) else {
+            return false;
+        };
+        self.positions.get(&(topic.clone(), partition)).is_some_and(|position| offset < *position)
+    }
+
+    async fn take(&mut self, judged: Judged) -> Result<(), DeskError> {
+        if self.way.is_none() {
+            self.count(&judged);
+            return Ok(());
+        }
+        let Some(record) = judged.letter.outgoing(judged.letter.record.payload.clone()) else { return Ok(()) };
+        self.batch.bytes += record.size();
+        self.batch.records.push(record);
+        self.batch.letters.push(judged);
+        if self.batch.letters.len() >= self.batch_size || self.batch.bytes >= BYTES {
+            self.publish().await
+        } else {
+            Ok(())
+        }
+    }
+
+    fn count(&mut self, judged: &Judged) {
+        let letter = &judged.letter;
+        self.summary.replayed += 1;
+        self.summary.counts.add(letter);
+        self.summary.without_id += u64::from(letter.family != Some(Family::Dlq) && letter.event_id.is_empty());
+    }
+
+    /// Publishes the batch, and marks what was acknowledged of it.
+    async fn publish(&mut self) -> Result<(), DeskError> {
+        let Batch { letters, records, .. } = std::mem::take(&mut self.batch);
+        let Some(Way { publisher, store, entry }) = self.way.as_ref().filter(|_| !letters.is_empty()) else {
+            return Ok(());
+        };
+        let results = publisher.publish(records).await;
+        let (mut marks, mut sent, mut failed) = (Vec::new(), Vec::new(), None);
+        for (judged, result) in letters.iter().zip(results) {
+            match result {
+                Ok(_) => {
+                    marks.push(judged.marked(MarkState::Replayed, &entry.by, ""));
+                    sent.push(judged);
+                }
+                Err(PublishError::TooLarge { .. }) => {
+                    *self.summary.left_out.entry(LeftOut::TooLarge).or_default() += 1;
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        let entry = AuditRow { letters: marks.len() as u64, ..entry.clone() };
+        store.mark(entry, marks).await?;
+        for judged in &sent {
+            self.count(judged);
+        }
+        if let Some(error) = failed {
+            return Err(DeskError::Publish(error));
+        }
+        self.pace.sent(sent.len() as u64).await;
+        Ok(())
+    }
+}
+
+impl Judged {
+    /// The mark that this letter gets now.
+    pub(super) fn marked(&self, state: MarkState, by: &str, note: &str) -> LetterMark {
+        LetterMark {
+            dlq_id: self.letter.id.clone(),
+            replays: self.letter.replays,
+            state,
+            note: note.to_owned(),
+            by: by.to_owned(),
+            at: Timestamp::now(),
+        }
+    }
+}

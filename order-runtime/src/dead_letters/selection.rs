@@ -1,0 +1,170 @@
+//! Which letters are meant.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::{Map, Value};
+
+use super::Letter;
+
+/// Which dead letters are meant; all conditions hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Filter {
+    /// Only those of this event.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) event: Option<String>,
+    /// Only those with this reason: undecodable, `unknown_event`, invalid, rejected, exhausted, timeout, panic, `too_large`; or,
+    /// for letters of other frameworks: spring, connect, streams, smallrye, wolverine.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// Only those with this error code.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<String>,
+    /// Only those under this key.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
+    /// Only those written since then: RFC 3339, or a time ago such as 2h.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given_time")]
+    pub(crate) since: Option<Timestamp>,
+    /// Only those written before then.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given_time")]
+    pub(crate) until: Option<Timestamp>,
+    /// Those that are parked, which are left out otherwise.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) parked: bool,
+}
+
+impl Filter {
+    /// Whether a letter is meant; what became of it aside.
+    pub(super) fn takes(&self, letter: &Letter) -> bool {
+        let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
+        is(&self.event, &letter.event_name)
+            && is(&self.reason, &letter.reason)
+            && is(&self.code, &letter.error_code)
+            && self.key.as_deref().is_none_or(|wanted| letter.key.as_deref() == Some(wanted))
+            && self.since.is_none_or(|since| letter.time.is_some_and(|time| time >= since))
+            && self.until.is_none_or(|until| letter.time.is_some_and(|time| time < until))
+    }
+}
+
+/// Letters by id, or by what they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Selection {
+    /// Only these, by id.
+    #[arg(value_name = "ID")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ids: Vec<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) filter: Filter,
+}
+
+/// The names of a filter's conditions in JSON.
+const CONDITIONS: [&str; 7] = ["event", "reason", "code", "key", "since", "until", "parked"];
+
+impl Selection {
+    /// Takes the selection out of an object that may say more.
+    ///
+    /// # Errors
+    /// What is wrong with a condition.
+    pub(crate) fn take(object: &mut Map<String, Value>) -> Result<Self, String> {
+        let ids = object.remove("ids").map_or_else(|| Ok(Vec::new()), serde_json::from_value);
+        let conditions = CONDITIONS.iter().filter_map(|name| object.remove_entry(*name)).collect();
+        let filter = serde_json::from_value(Value::Object(conditions)).map_err(|error| error.to_string())?;
+        Ok(Self { ids: ids.map_err(|_| "`ids` is an array of texts".to_owned())?, filter })
+    }
+
+    /// Whether a letter is meant; what became of it aside.
+    pub(super) fn takes(&self, letter: &Letter) -> bool {
+        (self.ids.is_empty() || self.ids.contains(&letter.id)) && self.filter.takes(letter)
+    }
+
+    /// Whether it says anything: nobody means every letter by saying nothing.
+    pub(crate) fn is_given(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+/// A time as people write it.
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let ago = humantime::parse_duration(text).ok().and_then(|ago| SignedDuration::try_from(ago).ok());
+    ago.and_then(|ago| Timestamp::now().checked_sub(ago).ok())
+        .ok_or_else(|| "a time such as 2026-01-31T12:00:00Z, or a time ago such as 2h, is expected".to_owned())
+}
+
+fn given_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| time(&text)).transpose().map_err(D::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::RecordBatch;
+
+    fn letter(reason: &str, event: &str, at: i64) -> Letter {
+        let mut batch = RecordBatch::default();
+        let headers = [
+            (&b"dlq-id"[..], Some(&b"id"[..])),
+            (b"dlq-reason", Some(reason.as_bytes())),
+            (b"dlq-event-name", Some(event.as_bytes())),
+            (b"dlq-error-code", Some(b"code")),
+        ];
+        batch.push(1, Some(at), Some(b"key"), None, headers);
+        Letter::of("dlq", 0, &batch.get(0).expect("one record"))
+    }
+
+    #[test]
+    fn all_conditions_hold() {
+        let filter = Filter {
+            reason: Some("rejected".to_owned()),
+            event: Some("ThingHappened".to_owned()),
+            since: Some(Timestamp::from_millisecond(10).expect("a time")),
+            until: Some(Timestamp::from_millisecond(20).expect("a time")),
+            ..Filter::default()
+        };
+        assert!(filter.takes(&letter("rejected", "ThingHappened", 10)));
+        assert!(!filter.takes(&letter("invalid", "ThingHappened", 10)));
+        assert!(!filter.takes(&letter("rejected", "Other", 10)));
+        assert!(!filter.takes(&letter("rejected", "ThingHappened", 9)));
+        assert!(!filter.takes(&letter("rejected", "ThingHappened", 20)));
+        assert!(Filter::default().takes(&letter("", "", 0)));
+        for (code, key, takes) in [("code", "key", true), ("code", "other", false), ("other", "key", false)] {
+            let filter = Filter { code: Some(code.to_owned()), key: Some(key.to_owned()), ..Filter::default() };
+            assert_eq!(filter.takes(&letter("", "", 0)), takes, "{code} {key}");
+        }
+    }
+
+    #[test]
+    fn letters_are_chosen_by_id_too() {
+        let mut object = serde_json::from_str(r#"{"ids": ["id"], "reason": "rejected", "note": "n"}"#).expect("JSON");
+        let selection = Selection::take(&mut object).expect("a selection");
+        assert_eq!(object.keys().collect::<Vec<_>>(), ["note"], "what is no condition is for the caller to judge");
+        assert!(selection.is_given() && selection.takes(&letter("rejected", "", 0)));
+        assert!(!selection.takes(&letter("invalid", "", 0)));
+        assert!(!Selection { ids: vec!["other".to_owned()], ..Selection::default() }.takes(&letter("", "", 0)));
+        assert!(!Selection::default().is_given());
+    }
+
+    #[test]
+    fn times_are_dates_or_ago() {
+        assert_eq!(time("1970-01-01T00:00:00Z"), Ok(Timestamp::UNIX_EPOCH));
+        assert!(time("2h").expect("a time ago") < Timestamp::now());
+        assert!(time("yesterday").is_err());
+        let filter: Filter = serde_json::from_str(r#"{"since": "2h"}"#).expect("JSON");
+        assert!(filter.since.is_some_and(|since| since < Timestamp::now()));
+        assert!(serde_json::from_str::<Filter>(r#"{"since": "yesterday"}"#).is_err());
+        assert!(serde_json::from_str::<Filter>(r#"{"reasons": "a"}"#).is_err(), "a misspelt condition is none");
+    }
+}

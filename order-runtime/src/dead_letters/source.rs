@@ -1,0 +1,129 @@
+//! Reading the dead-letter topic in windows: what is looked at together fits in memory, however much the topic holds.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::Letter;
+use crate::{
+    broker::{BrokerError, RecordRef, kafka::TopicReader},
+    config::KafkaConfig,
+};
+
+/// Letters that are looked at together.
+const LETTERS: usize = 256;
+/// Their bytes together; the last one may go beyond them.
+const BYTES: usize = 8 * 1024 * 1024;
+/// A window is handed out after so many records at the latest, so that progress is seen.
+const RECORDS: u64 = 10_000;
+
+/// Letters that lie one behind the other in the topic.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    pub(super) letters: Vec<Letter>,
+    /// Records read so far, in all windows.
+    pub(super) read: u64,
+    /// Records there are, at most.
+    pub(super) of: u64,
+}
+
+/// Which letters are kept in the windows.
+pub(crate) type Takes = Arc<dyn Fn(&Letter) -> bool + Send + Sync>;
+
+/// What comes of a pass over the topic.
+pub(super) type Windows = mpsc::Receiver<Result<Window, BrokerError>>;
+
+/// The letters of a dead-letter topic.
+pub(crate) trait Source: Send + Sync {
+    /// Begins a pass over what the topic holds now. It ends when the receiver is dropped.
+    fn read(&self, takes: Takes) -> Windows;
+}
+
+/// A pass that fills windows.
+pub(super) struct Filling {
+    takes: Takes,
+    window: Window,
+    bytes: usize,
+    since_last: u64,
+    out: mpsc::Sender<Result<Window, BrokerError>>,
+}
+
+impl Filling {
+    pub(super) fn new(takes: Takes, of: u64) -> (Self, Windows) {
+        // One that is looked at, and one that is filled.
+        let (out, windows) = mpsc::channel(1);
+        let window = Window { of, ..Window::default() };
+        (Self { takes, window, bytes: 0, since_last: 0, out }, windows)
+    }
+
+    /// Adds a record; false when nobody wants more.
+    pub(super) fn add(&mut self, topic: &str, partition: i32, record: &RecordRef<'_>) -> bool {
+        self.window.read += 1;
+        self.since_last += 1;
+        let letter = Letter::of(topic, partition, record);
+        if (self.takes)(&letter) {
+            self.bytes += letter.size();
+            self.window.letters.push(letter);
+        }
+        let full = self.window.letters.len() >= LETTERS || self.bytes >= BYTES || self.since_last >= RECORDS;
+        !full || self.hand_out()
+    }
+
+    pub(super) fn hand_out(&mut self) -> bool {
+        let next = Window { read: self.window.read, of: self.window.of, letters: Vec::new() };
+        self.bytes = 0;
+        self.since_last = 0;
+        self.out.blocking_send(Ok(std::mem::replace(&mut self.window, next))).is_ok()
+    }
+
+    fn fail(self, error: BrokerError) {
+        // Whoever does not listen any more needs no answer.
+        let _ = self.out.blocking_send(Err(error));
+    }
+}
+
+/// The topic on Kafka.
+pub(crate) struct KafkaSource {
+    config: KafkaConfig,
+}
+
+impl KafkaSource {
+    /// Reads `KAFKA_DLQ_TOPIC`.
+    pub(crate) fn new(config: &KafkaConfig) -> Arc<Self> {
+        Arc::new(Self { config: config.clone() })
+    }
+}
+
+impl Source for KafkaSource {
+    fn read(&self, takes: Takes) -> Windows {
+        let config = self.config.clone();
+        let (mut filling, windows) = Filling::new(takes, 0);
+        // The client blocks its caller.
+        tokio::task::spawn_blocking(move || {
+            let topic = &config.dlq_topic;
+            let mut reader = match TopicReader::open(&config, topic) {
+                Ok(reader) => {
+                    let out = filling.out.clone();
+                    reader.while_wanted(move || !out.is_closed())
+                }
+                Err(error) => return filling.fail(error),
+            };
+            filling.window.of = reader.at_most();
+            loop {
+                match reader.next_record() {
+                    Ok(Some((partition, batch))) => {
+                        if !batch.iter().all(|record| filling.add(topic, partition, &record)) {
+                            return;
+                        }
+                    }
+                    Ok(None) => {
+                        filling.hand_out();
+                        return;
+                    }
+                    Err(error) => return filling.fail(error),
+                }
+            }
+        });
+        windows
+    }
+}

@@ -1,0 +1,153 @@
+//! What became of letters since they were written: from the store's marks, its dead letters and its rings.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::{Desk, DeskError, Letter, families::Family};
+use crate::{
+    config::is_topic,
+    engine::identity::{Fate, Ring, payload_hash, ring_key_of},
+    store::{DeadLetterRow, LetterMark, Load, MarkState},
+};
+
+/// What became of a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    /// Nothing yet.
+    Open,
+    /// It was sent to its topic again.
+    Replayed,
+    /// It is set aside.
+    Parked,
+    /// It is to be forgotten.
+    Purged,
+    /// Its event has failed again since; the later letter counts.
+    Superseded,
+}
+
+impl State {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Replayed => "replayed",
+            Self::Parked => "parked",
+            Self::Purged => "purged",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// A letter and what is known of it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Judged {
+    #[serde(flatten)]
+    pub(crate) letter: Letter,
+    pub(crate) state: State,
+    /// What an operator has done with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mark: Option<LetterMark>,
+    /// What the store remembers of it.
+    #[serde(skip)]
+    pub(super) known: Option<DeadLetterRow>,
+    /// What became of its event, where its key remembers.
+    #[serde(skip)]
+    pub(super) fate: Option<Fate>,
+}
+
+impl Judged {
+    /// Why a letter is not what this service, or another, can have written; none for one that is in order.
+    pub(super) fn flaw(&self, desk: &Desk) -> Option<Flaw> {
+        let letter = &self.letter;
+        let Some(family) = letter.family else { return Some(Flaw::NoLetter) };
+        let Some(topic) = &letter.origin.topic else { return Some(Flaw::Damaged) };
+        if family == Family::Dlq {
+            let has_id = letter.id.len() == 32 && letter.id.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if !has_id || letter.origin.partition.is_none() || letter.origin.offset.is_none() {
+                return Some(Flaw::Damaged);
+            }
+        }
+        if !desk.topics.iter().any(|known| is_topic(known, topic)) {
+            return Some(Flaw::ForeignTopic);
+        }
+        let remembered = self.known.as_ref().filter(|row| row.replays == letter.replays);
+        if remembered.is_some_and(|row| row.hash != payload_hash(letter.record.payload.as_deref())) {
+            return Some(Flaw::Altered);
+        }
+        None
+    }
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Flaw {
+    /// It has no headers of a dead letter.
+    NoLetter,
+    /// Its headers do not say where it came from.
+    Damaged,
+    /// It came from a topic that the service does not read. Whoever may write to the dead-letter topic must not choose with it
+    /// where the service writes.
+    ForeignTopic,
+    /// Its payload is not the one that was dead-lettered.
+    Altered,
+}
+
+impl Flaw {
+    /// What is wrong, for people.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::NoLetter => "it is no dead letter of a kind that is known",
+            Self::Damaged => "its headers are damaged: they do not say where it came from",
+            Self::ForeignTopic => "it came from a topic that is none of KAFKA_TOPIC",
+            Self::Altered => "its payload is not the one that was dead-lettered",
+        }
+    }
+}
+
+impl Desk {
+    /// Looks up what became of letters; with `fates`, what became of their events too, which costs a ring a key.
+    pub(super) async fn judge(&self, letters: Vec<Letter>, fates: bool) -> Result<Vec<Judged>, DeskError> {
+        let Some(store) = &self.store else {
+            let open = |letter| Judged { letter, state: State::Open, mark: None, known: None, fate: None };
+            return Ok(letters.into_iter().map(open).collect());
+        };
+        if letters.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ids: Vec<String> = letters.iter().map(|letter| letter.id.clone()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut rings: Vec<Vec<u8>> = if fates {
+            letters.iter().filter_map(|letter| letter.record.key.as_deref().map(ring_key_of)).collect()
+        } else {
+            Vec::new()
+        };
+        rings.sort_unstable();
+        rings.dedup();
+        let marks = store.marks(ids.clone()).await?;
+        let loaded = store.load(Load { rings, dead_letters: ids, ..Load::default() }).await?;
+        let marks: HashMap<_, _> = marks.into_iter().map(|mark| ((mark.dlq_id.clone(), mark.replays), mark)).collect();
+        let rows: HashMap<_, _> = loaded.dead_letters.into_iter().map(|row| (row.dlq_id.clone(), row)).collect();
+        let rings: HashMap<_, _> =
+            loaded.rings.into_iter().map(|ring| (ring.key, Ring::from_bytes(ring.bytes))).collect();
+        let judged = letters.into_iter().map(|letter| {
+            let known = (letter.family == Some(Family::Dlq)).then(|| rows.get(&letter.id).cloned()).flatten();
+            let mark = marks.get(&(letter.id.clone(), letter.replays)).cloned();
+            let ring = letter.record.key.as_deref().and_then(|key| rings.get(&ring_key_of(key)));
+            let event_id = known.as_ref().map_or(&*letter.event_id, |row| &*row.event_id);
+            let fate = ring.and_then(|ring| ring.find(event_id)).map(|entry| entry.fate);
+            let state = match &mark {
+                Some(mark) if mark.state == MarkState::Purged => State::Purged,
+                _ if known.as_ref().is_some_and(|row| row.replays > letter.replays) => State::Superseded,
+                Some(mark) if mark.state == MarkState::Replayed => State::Replayed,
+                Some(mark) if mark.state == MarkState::Parked => State::Parked,
+                _ => State::Open,
+            };
+            Judged { letter, state, mark, known, fate }
+        });
+        Ok(judged.collect())
+    }
+}

@@ -1,0 +1,132 @@
+//! Corrections, seen by a running engine: of a letter and its corrections one counts.
+
+use super::*;
+use crate::{
+    broker::memory::MemoryBroker,
+    dead_letters::{EditError, Edited},
+    engine::tests::rig::{Rig, header, partition},
+};
+
+/// Appends what is published to the partition that the engine reads.
+struct Back(Arc<MemoryBroker>);
+
+#[async_trait]
+impl Publisher for Back {
+    async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>> {
+        let append = |record: &OutgoingRecord| self.0.append_record(&partition(), record);
+        records.iter().map(|record| Ok(Acknowledged { partition: 0, offset: append(record) })).collect()
+    }
+}
+
+/// A desk on what the engine has dead-lettered.
+fn desk_of(rig: &Rig) -> Desk {
+    let broker = Arc::clone(&rig.broker);
+    Desk {
+        source: Arc::new(MemorySource(Box::new(move || broker.published()))),
+        store: Some(Arc::clone(&rig.store)),
+        ..desk(Vec::new())
+    }
+}
+
+fn event(id: &str, add: u32, then: &str) -> String {
+    format!(r#"{{{id}"eventName": "Added", "data": {{"id": "a", "add": {add}, "then": "{then}"}}}}"#)
+}
+
+async fn edit(rig: &Rig, id: &str, payload: &str, dry_run: bool) -> Result<Edited, EditError> {
+    desk_of(rig).edit(&Back(Arc::clone(&rig.broker)), "somebody", id, payload, dry_run).await
+}
+
+#[tokio::test]
+async fn of_a_letter_and_its_corrections_one_counts() {
+    for id in [r#""eventId": "e-1", "#, ""] {
+        let rig = Rig::start().await;
+        rig.broker.append_record(
+            &partition(),
+            &OutgoingRecord { key: Some(b"a".to_vec()), ..record(&event(id, 2, "reject"), &[]) },
+        );
+        let letter = rig.dead_letters(1).await.remove(0);
+        let dlq_id = header(&letter, "dlq-id");
+
+        let checked = edit(&rig, &dlq_id, &event(id, 7, ""), true).await.expect("it is right");
+        assert!(
+            checked.diff.contains("-    \"then\": \"reject\"") && checked.diff.contains("+    \"add\": 7"),
+            "{}",
+            checked.diff
+        );
+        assert_eq!(rig.counter("a").await, None, "a check changes nothing");
+        let edited = edit(&rig, &dlq_id, &event(id, 7, ""), false).await.expect("it is right");
+        assert_eq!(edited.event_id, header(&letter, "dlq-event-id"));
+        rig.settled().await;
+        assert_eq!(rig.counter("a").await, Some((7, 1)), "{id}");
+
+        // The letter itself, and the correction once more, by whatever way: swallowed.
+        let mut as_it_was = letter.clone();
+        as_it_was.headers.retain(|(name, _)| !name.starts_with(b"dlq-") || name == b"dlq-id");
+        rig.broker.append_record(&partition(), &as_it_was);
+        rig.settled().await;
+        assert_eq!((rig.counter("a").await, rig.stats().dead_lettered), (Some((7, 1)), 1), "{id}");
+        let again = edit(&rig, &dlq_id, &event(id, 8, ""), false).await.expect_err("it was dealt with");
+        assert!(again.to_string().contains("replayed already"), "{again}");
+        let how = Replay { again: true, ..Replay::default() };
+        let count = desk_of(&rig).count(Selection::default(), &how).await.expect("an answer");
+        assert_eq!((count.replayed, count.left_out.len()), (0, 1), "it would be swallowed, and that is said");
+    }
+}
+
+#[tokio::test]
+async fn a_correction_that_fails_again_is_the_same_letter() {
+    for id in [r#""eventId": "e-1", "#, ""] {
+        let rig = Rig::start().await;
+        rig.broker.append_record(
+            &partition(),
+            &OutgoingRecord { key: Some(b"a".to_vec()), ..record(&event(id, 2, "reject"), &[]) },
+        );
+        let first = rig.dead_letters(1).await.remove(0);
+        let dlq_id = header(&first, "dlq-id");
+        edit(&rig, &dlq_id, &event(id, 3, "reject"), false).await.expect("it is right, as far as is known");
+        let second = rig.dead_letters(2).await.remove(1);
+        assert_eq!((header(&second, "dlq-id"), header(&second, "dlq-replays")), (dlq_id.clone(), "1".to_owned()));
+        assert_eq!(header(&second, "dlq-event-id"), header(&first, "dlq-event-id"), "{id}");
+        edit(&rig, &dlq_id, &event(id, 4, ""), false).await.expect("the later letter is corrected");
+        rig.settled().await;
+        assert_eq!(rig.counter("a").await, Some((4, 1)), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_still_wrong_is_not_sent() {
+    let rig = Rig::start().await;
+    rig.broker.append_record(&partition(), &OutgoingRecord { key: Some(b"a".to_vec()), ..record("{", &[]) });
+    let letter = rig.dead_letters(1).await.remove(0);
+    let dlq_id = header(&letter, "dlq-id");
+    for (payload, expected) in [
+        ("[", "$: "),
+        (r#"{"data": {}}"#, "eventName is missing"),
+        (r#"{"eventName": "Addde", "data": {}}"#, "did you mean Added?"),
+        (r#"{"eventName": "Added", "version": 9, "data": {}}"#, "version 9"),
+        (r#"{"eventId": "another", "eventName": "Added", "data": {}}"#, "keeps the id of its event"),
+        ("{", "$: "),
+    ] {
+        let error = edit(&rig, &dlq_id, payload, false).await.expect_err("it is wrong");
+        assert!(error.to_string().contains(expected), "{payload}: {error}");
+    }
+    assert_eq!(rig.stats().consumed, 1, "nothing was sent");
+    edit(&rig, &dlq_id, &event("", 5, ""), false).await.expect("it is right at last");
+    rig.settled().await;
+    assert_eq!(rig.counter("a").await, Some((5, 1)));
+    let audit = desk_of(&rig).audit(10).await.expect("an answer");
+    assert_eq!((audit.len(), &*audit[0].action, audit[0].letters), (1, "edit", 1));
+}
+
+#[tokio::test]
+async fn nothing_changed_is_no_correction() {
+    let (desk, topic) = (desk(vec![letter(1, "rejected", 0)]), Topic::default());
+    let same = r#"{"data": {"n": 1}, "eventId": "e-1", "eventName": "Added"}"#;
+    let error = desk.edit(&topic, "somebody", &id(1), same, false).await.expect_err("it is the same");
+    assert!(error.to_string().contains("nothing has changed"), "{error}");
+    let edited =
+        desk.edit(&topic, "somebody", &id(1), r#"{"eventName": "Added", "data": {}}"#, false).await.expect("sent");
+    assert_eq!(edited.event_id, "e-1", "it is put in where it is left out");
+    let sent = String::from_utf8(topic.taken.lock()[0].payload.clone().expect("a payload")).expect("text");
+    assert_eq!(sent, r#"{"eventId": "e-1", "eventName": "Added", "data": {}}"#);
+}

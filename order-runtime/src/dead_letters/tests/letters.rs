@@ -1,0 +1,105 @@
+//! What is there, and what is set aside.
+
+use super::*;
+use crate::dead_letters::{Aside, Filter, Listing, state::State, trial::Trial};
+
+async fn listed(desk: &Desk, parked: bool, all: bool, max: usize) -> Listing {
+    let selection = Selection { filter: Filter { parked, ..Filter::default() }, ..Selection::default() };
+    desk.list(selection, all, max, |_, _| {}).await.expect("a list")
+}
+
+fn ids(listing: &Listing) -> Vec<u32> {
+    let number = |id: &str| u32::from_str_radix(id, 16).expect("a number");
+    listing.letters.iter().map(|judged| number(&judged.letter.id)).collect()
+}
+
+async fn aside(desk: &Desk, numbers: &[u32], how: Aside) -> u64 {
+    desk.set_aside("somebody", named(numbers), how, "a note", false, |_, _| {}).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn a_list_has_the_latest_and_counts_all() {
+    let mut letters: Vec<_> = (0..600).map(|number| letter(number, "rejected", 0)).collect();
+    letters.push(letter(600, "invalid", 0));
+    letters.push(letter(600, "invalid", 0));
+    let listing = listed(&desk(letters), false, false, 3).await;
+    assert_eq!((listing.matching, ids(&listing)), (601, vec![598, 599, 600]));
+    let counts: Vec<_> = listing.counts.rows().collect();
+    assert_eq!(counts, [("invalid", "Added", "told_to", 1), ("rejected", "Added", "told_to", 600)]);
+    assert!(listing.letters.iter().all(|judged| judged.letter.record.payload.is_none()), "payloads are not kept");
+}
+
+#[tokio::test]
+async fn what_became_of_a_letter_is_seen() {
+    let (desk, topic) = (desk((1..=4).map(|number| letter(number, "rejected", 0)).collect()), Topic::default());
+    assert_eq!(aside(&desk, &[2], Aside::Park).await, 1);
+    assert_eq!(aside(&desk, &[3], Aside::Purge).await, 1);
+    replay(&desk, &topic, named(&[1]), Replay::default()).await.expect("a replay");
+
+    let open = listed(&desk, false, false, 10).await;
+    assert_eq!(ids(&open), [4]);
+    let others: Vec<_> = open.others.into_iter().collect();
+    assert_eq!(others, [(State::Replayed, 1), (State::Parked, 1), (State::Purged, 1)]);
+    let parked = listed(&desk, true, false, 10).await;
+    let note = parked.letters[0].mark.as_ref().map(|mark| (&*mark.by, &*mark.note));
+    assert_eq!((ids(&parked), note), (vec![2], Some(("somebody", "a note"))));
+    let all = listed(&desk, false, true, 10).await;
+    let states: Vec<_> = all.letters.iter().map(|judged| judged.state).collect();
+    assert_eq!(states, [State::Replayed, State::Parked, State::Purged, State::Open]);
+}
+
+#[tokio::test]
+async fn parked_letters_are_left_out_until_they_are_asked_for() {
+    let (desk, topic) = (desk(vec![letter(1, "rejected", 0), letter(2, "rejected", 0)]), Topic::default());
+    assert_eq!(aside(&desk, &[1], Aside::Park).await, 1);
+    assert_eq!(aside(&desk, &[1], Aside::Park).await, 0, "it is parked already");
+    assert_eq!(replay_all(&desk, &topic).await.replayed, 1);
+    let parked = Selection { filter: Filter { parked: true, ..Filter::default() }, ..Selection::default() };
+    assert_eq!(desk.count(parked.clone(), &Replay::default()).await.expect("an answer").replayed, 1);
+    assert_eq!(aside(&desk, &[1], Aside::Unpark).await, 1);
+    assert_eq!(desk.count(parked, &Replay::default()).await.expect("an answer").replayed, 0);
+    assert_eq!(replay_all(&desk, &topic).await.replayed, 1);
+
+    let dry = desk.set_aside("somebody", named(&[1]), Aside::Purge, "", true, |_, _| {}).await;
+    assert_eq!(dry.expect("an answer"), 1);
+    assert_eq!(aside(&desk, &[1], Aside::Purge).await, 1);
+    assert_eq!(aside(&desk, &[1], Aside::Unpark).await, 0, "what is purged stays so");
+    let actions: Vec<_> =
+        desk.audit(10).await.expect("an answer").into_iter().map(|row| (row.action, row.letters)).collect();
+    let expected = [("purge", 1), ("replay", 1), ("unpark", 1), ("replay", 1), ("park", 1)];
+    assert_eq!(actions, expected.map(|(action, letters)| (action.to_owned(), letters)));
+}
+
+#[tokio::test]
+async fn a_letter_is_shown_with_what_would_become_of_it() {
+    let mut wrong = letter(2, "rejected", 0);
+    wrong.payload = Some(br#"{"eventId": "e-2", "eventName": "Adde", "data": {}}"#.to_vec());
+    let mut text = letter(3, "undecodable", 0);
+    text.payload = Some(b"\xff{".to_vec());
+    let desk = desk(vec![letter(1, "rejected", 0), wrong, text, letter(1, "timeout", 1)]);
+
+    let shown = desk.show(&id(1)).await.expect("it is there");
+    assert_eq!(shown.trial, Trial::Handled { processor: "EventProcessor_Added" });
+    assert_eq!((&*shown.judged.letter.reason, shown.judged.letter.replays), ("timeout", 1), "the latest writing");
+    assert_eq!(shown.earlier.len(), 1);
+    assert_eq!(shown.payload.expect("JSON")["data"]["n"], 1);
+    assert_eq!(shown.headers[0], ("trace".to_owned(), Some("t".to_owned())));
+
+    let shown = desk.show(&id(2)).await.expect("it is there");
+    assert!(shown.trial.to_string().contains("did you mean Added?"), "{}", shown.trial);
+    let shown = desk.show(&id(3)).await.expect("it is there");
+    assert_eq!(shown.payload_text.as_deref(), Some("\u{fffd}{"));
+    assert!(shown.trial.to_string().starts_with("still invalid: $: "), "{}", shown.trial);
+    let error = desk.show(&id(9)).await.expect_err("there is none");
+    assert!(matches!(error, DeskError::Unknown(_)) && error.to_string().contains("`dlq list`"), "{error}");
+}
+
+#[tokio::test]
+async fn without_a_store_letters_are_seen_and_left_alone() {
+    let desk = Desk { store: None, ..desk(vec![letter(1, "rejected", 0)]) };
+    assert_eq!(ids(&listed(&desk, false, false, 10).await), [1]);
+    assert_eq!(desk.count(Selection::default(), &Replay::default()).await.expect("an answer").replayed, 1);
+    let topic = Topic::default();
+    let error = replay(&desk, &topic, Selection::default(), Replay::default()).await.expect_err("no store");
+    assert!(matches!(error, DeskError::Store(_)) && topic.taken.lock().is_empty(), "{error}");
+}

@@ -1,0 +1,165 @@
+//! The desk on letters and a store in memory, alone and beside a running engine.
+
+mod edits;
+mod letters;
+mod replays;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Desk, DeskError, Replay, Selection, Source, Summary,
+    source::{Filling, Takes, Windows},
+};
+use crate::{
+    broker::{Acknowledged, OutgoingRecord, PublishError, Publisher, RecordBatch},
+    dispatch::Outcome,
+    registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
+    store::{Store, memory::MemoryStore},
+};
+
+/// Records that somebody else keeps, as a topic of one partition.
+pub(crate) struct MemorySource(pub(crate) Box<dyn Fn() -> Vec<OutgoingRecord> + Send + Sync>);
+
+impl Source for MemorySource {
+    fn read(&self, takes: Takes) -> Windows {
+        let records = (self.0)();
+        let (mut filling, windows) = Filling::new(takes, records.len() as u64);
+        tokio::task::spawn_blocking(move || {
+            for (offset, record) in (0..).zip(&records) {
+                let mut batch = RecordBatch::default();
+                let headers = record.headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref()));
+                let time = record.timestamp.or(Some(offset));
+                batch.push(offset, time, record.key.as_deref(), record.payload.as_deref(), headers);
+                if !batch.iter().all(|record| filling.add("things-dlq", 0, &record)) {
+                    return;
+                }
+            }
+            filling.hand_out();
+        });
+        windows
+    }
+}
+
+/// Keeps what is published; refuses what comes after `limit` records.
+#[derive(Default)]
+struct Topic {
+    taken: Mutex<Vec<OutgoingRecord>>,
+    limit: Mutex<Option<usize>>,
+    /// How many records came together, each time.
+    batches: Mutex<Vec<usize>>,
+}
+
+#[async_trait]
+impl Publisher for Topic {
+    async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>> {
+        self.batches.lock().push(records.len());
+        let limit = self.limit.lock().unwrap_or(usize::MAX);
+        let mut taken = self.taken.lock();
+        let mut take = |record: OutgoingRecord| {
+            if taken.len() >= limit {
+                return Err(PublishError::Transient { topic: record.topic, reason: "no broker".to_owned() });
+            }
+            taken.push(record);
+            Ok(Acknowledged { partition: 0, offset: i64::try_from(taken.len()).expect("few") - 1 })
+        };
+        records.into_iter().map(&mut take).collect()
+    }
+}
+
+static ADDED: ProcessorEntry = ProcessorEntry {
+    event: "Added",
+    version: 1,
+    name: "EventProcessor_Added",
+    summary: "",
+    input: None,
+    arguments: &[],
+    policy: RetryPolicy {
+        retries: 0,
+        backoff: std::time::Duration::ZERO,
+        backoff_max: std::time::Duration::ZERO,
+        timeout: std::time::Duration::from_secs(1),
+        on_exhausted: OnExhausted::DeadLetter,
+    },
+    place: Place { file: "desk.rs", line: 1, module: "desk" },
+    handler: |_| Box::pin(async { Outcome::Done }),
+};
+
+fn registry() -> Arc<Registry> {
+    let none = BTreeMap::new();
+    let registry = Registry::from_entries(
+        std::iter::once(&ADDED),
+        std::iter::empty(),
+        std::iter::empty(),
+        std::iter::empty(),
+        &none,
+    );
+    Arc::new(registry.expect("one processor does not conflict"))
+}
+
+/// A record with these headers under the key `key`.
+fn record(payload: &str, headers: &[(&str, &str)]) -> OutgoingRecord {
+    OutgoingRecord {
+        topic: "things-dlq".to_owned(),
+        partition: None,
+        key: Some(b"key".to_vec()),
+        payload: Some(payload.into()),
+        headers: headers
+            .iter()
+            .map(|(name, value)| (name.as_bytes().to_vec(), Some(value.as_bytes().to_vec())))
+            .collect(),
+        timestamp: None,
+    }
+}
+
+/// The id of the dead letter of that number.
+fn id(number: u32) -> String {
+    format!("{number:032x}")
+}
+
+/// A dead letter of ours: `number` is its id and its event's.
+fn letter(number: u32, reason: &str, replays: u32) -> OutgoingRecord {
+    let (id, replays, offset, event) = (id(number), replays.to_string(), number.to_string(), format!("e-{number}"));
+    let payload = format!(r#"{{"eventId": "{event}", "eventName": "Added", "data": {{"n": {number}}}}}"#);
+    record(
+        &payload,
+        &[
+            ("trace", "t"),
+            ("dlq-id", &id),
+            ("dlq-topic", "things"),
+            ("dlq-partition", "3"),
+            ("dlq-offset", &offset),
+            ("dlq-event-name", "Added"),
+            ("dlq-event-id", &event),
+            ("dlq-reason", reason),
+            ("dlq-error-code", "told_to"),
+            ("dlq-replays", &replays),
+        ],
+    )
+}
+
+/// A desk on these letters and an empty store.
+fn desk(letters: Vec<OutgoingRecord>) -> Desk {
+    Desk {
+        source: Arc::new(MemorySource(Box::new(move || letters.clone()))),
+        store: Some(Arc::new(MemoryStore::default()) as Arc<dyn Store>),
+        registry: registry(),
+        topics: vec!["things".to_owned(), "^more-.*".to_owned()],
+    }
+}
+
+async fn replay(desk: &Desk, topic: &Topic, selection: Selection, how: Replay) -> Result<Summary, DeskError> {
+    desk.replay(topic, "somebody", selection, &how, &CancellationToken::new(), |_, _, _| {}).await
+}
+
+/// Replays whatever may be.
+async fn replay_all(desk: &Desk, topic: &Topic) -> Summary {
+    replay(desk, topic, Selection::default(), Replay::default()).await.expect("a replay")
+}
+
+fn named(numbers: &[u32]) -> Selection {
+    Selection { ids: numbers.iter().map(|number| id(*number)).collect(), ..Selection::default() }
+}

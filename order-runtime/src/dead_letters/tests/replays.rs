@@ -1,0 +1,234 @@
+//! Letters go back to their topic.
+
+use super::*;
+use crate::{
+    broker::PartitionId,
+    dead_letters::{
+        Filter,
+        replay::{BATCH, LeftOut},
+        state::Flaw,
+    },
+    engine::identity::{Fate, Ring, RingEntry, payload_hash, ring_key_of},
+    store::{
+        DeadLetterRow, RingRow,
+        conformance::fixture::{partition, step},
+    },
+};
+
+/// The numbers of the letters that were published.
+fn sent(topic: &Topic) -> Vec<u32> {
+    let number = |record: &OutgoingRecord| {
+        let (_, id) = record.headers.iter().find(|(name, _)| name == b"dlq-id").expect("its id");
+        let id = String::from_utf8(id.clone().expect("a value")).expect("text");
+        u32::from_str_radix(&id, 16).expect("a number")
+    };
+    topic.taken.lock().iter().map(number).collect()
+}
+
+fn left_out(summary: &Summary) -> Vec<(LeftOut, u64)> {
+    summary.left_out.iter().map(|(why, count)| (*why, *count)).collect()
+}
+
+#[tokio::test]
+async fn a_replay_is_the_record_to_where_it_lay() {
+    let (desk, topic) = (desk(vec![letter(1, "rejected", 0)]), Topic::default());
+    assert_eq!(replay_all(&desk, &topic).await.replayed, 1);
+    let taken = topic.taken.lock();
+    let expected = OutgoingRecord {
+        topic: "things".to_owned(),
+        partition: Some(3),
+        ..record(r#"{"eventId": "e-1", "eventName": "Added", "data": {"n": 1}}"#, &[("trace", "t"), ("dlq-id", &id(1))])
+    };
+    assert_eq!(*taken, [expected]);
+}
+
+#[tokio::test]
+async fn a_dry_run_counts_and_changes_nothing() {
+    let letters = vec![letter(1, "rejected", 0), letter(2, "invalid", 0), letter(3, "rejected", 0)];
+    let desk = desk(letters);
+    let how = Replay { dry_run: true, ..Replay::default() };
+    for _ in 0..2 {
+        let summary = desk.count(Selection::default(), &how).await.expect("an answer");
+        let groups: Vec<_> = summary.counts.rows().collect();
+        assert_eq!(groups, [("invalid", "Added", "told_to", 1), ("rejected", "Added", "told_to", 2)]);
+        assert!(summary.dry_run && summary.replayed == 3);
+    }
+    assert_eq!(desk.audit(10).await.expect("an answer"), []);
+}
+
+#[tokio::test]
+async fn filter_cap_and_ids_bound_what_leaves() {
+    let letters = (1..=6).map(|number| letter(number, if number % 2 == 0 { "even" } else { "odd" }, 0)).collect();
+    let (desk, topic) = (desk(letters), Topic::default());
+    let even =
+        Selection { filter: Filter { reason: Some("even".to_owned()), ..Filter::default() }, ..Selection::default() };
+    let capped = Replay { max: Some(2), ..Replay::default() };
+    replay(&desk, &topic, even, capped).await.expect("a replay");
+    assert_eq!(sent(&topic), [2, 4]);
+    replay(&desk, &topic, named(&[5]), Replay::default()).await.expect("a replay");
+    assert_eq!(sent(&topic), [2, 4, 5]);
+    let rest = replay_all(&desk, &topic).await;
+    assert_eq!(sent(&topic), [2, 4, 5, 1, 3, 6], "what was replayed is not replayed again");
+    assert_eq!(left_out(&rest), [(LeftOut::Replayed, 3)]);
+    let again = Replay { again: true, ..Replay::default() };
+    assert_eq!(replay(&desk, &topic, named(&[2]), again).await.expect("a replay").replayed, 1);
+
+    let audit = desk.audit(10).await.expect("an answer");
+    let counts: Vec<_> = audit.iter().map(|row| (&*row.action, &*row.by, row.letters)).collect();
+    assert_eq!(counts, [1, 3, 1, 2].map(|letters| ("replay", "somebody", letters)));
+    assert!(audit[3].selection.contains(r#""reason":"even""#) && audit[3].selection.contains(r#""max":2"#));
+}
+
+#[tokio::test]
+async fn what_was_interrupted_goes_on_behind_what_was_acknowledged() {
+    let count = BATCH + 100;
+    let letters = (0..u32::try_from(count).expect("few")).map(|number| letter(number, "rejected", 0)).collect();
+    let (desk, topic) = (desk(letters), Topic::default());
+    *topic.limit.lock() = Some(BATCH + 10);
+    let error = replay(&desk, &topic, Selection::default(), Replay::default()).await.expect_err("no broker");
+    assert!(matches!(error, DeskError::Publish(_)) && error.to_string().contains("goes on from here"), "{error}");
+    *topic.limit.lock() = None;
+    let rest = replay_all(&desk, &topic).await;
+    assert_eq!((rest.replayed, sent(&topic).len()), (90, count), "none twice, none lost");
+    assert!(topic.batches.lock().iter().all(|batch| *batch <= BATCH));
+    let letters: u64 = desk.audit(10).await.expect("an answer").iter().map(|row| row.letters).sum();
+    assert_eq!(letters, count as u64);
+}
+
+#[tokio::test]
+async fn a_stop_ends_it_after_a_batch() {
+    let desk = desk((0..1_000).map(|number| letter(number, "rejected", 0)).collect());
+    let (topic, stop) = (Topic::default(), CancellationToken::new());
+    let progress = |summary: &Summary, _, _| {
+        if summary.replayed > 0 {
+            stop.cancel();
+        }
+    };
+    let how = Replay::default();
+    let summary = desk.replay(&topic, "somebody", Selection::default(), &how, &stop, progress).await;
+    let replayed = summary.expect("a replay").replayed;
+    assert!((1..=BATCH as u64).contains(&replayed), "{replayed}");
+    assert_eq!(replay_all(&desk, &topic).await.replayed, 1_000 - replayed);
+}
+
+#[tokio::test]
+async fn what_fails_each_time_is_left_out() {
+    let (desk, topic) = (desk(vec![letter(1, "rejected", 4), letter(2, "rejected", 5)]), Topic::default());
+    let summary = replay_all(&desk, &topic).await;
+    assert_eq!((sent(&topic), left_out(&summary)), (vec![1], vec![(LeftOut::LoopGuard, 1)]));
+    let patient = Replay { max_replays: 6, ..Replay::default() };
+    assert_eq!(replay(&desk, &topic, named(&[2]), patient).await.expect("a replay").replayed, 1);
+}
+
+#[tokio::test]
+async fn records_that_are_repeated_or_failed_again_are_one_letter() {
+    let once = letter(1, "rejected", 0);
+    let (desk, topic) = (desk(vec![once.clone(), once, letter(1, "rejected", 1)]), Topic::default());
+    remember(&desk, DeadLetterRow { replays: 1, ..row(1) }, Fate::DeadLettered).await;
+    let summary = replay_all(&desk, &topic).await;
+    assert_eq!((summary.replayed, left_out(&summary)), (1, vec![(LeftOut::Superseded, 1)]));
+}
+
+#[tokio::test]
+async fn what_was_settled_since_is_not_sent() {
+    let (desk, topic) = (desk(vec![letter(1, "rejected", 0)]), Topic::default());
+    remember(&desk, row(1), Fate::Handled).await;
+    let summary = replay_all(&desk, &topic).await;
+    assert_eq!((summary.replayed, left_out(&summary)), (0, vec![(LeftOut::SettledSince, 1)]));
+}
+
+#[tokio::test]
+async fn only_what_is_whole_and_ours_to_send_is_sent() {
+    let without = |name: &str| {
+        let mut broken = letter(1, "rejected", 0);
+        broken.headers.retain(|(known, _)| known != name.as_bytes());
+        broken
+    };
+    let with = |name: &str, value: &str| {
+        let mut changed = without(name);
+        changed.headers.push((name.as_bytes().to_vec(), Some(value.as_bytes().to_vec())));
+        changed
+    };
+    let flawed = LeftOut::Flawed;
+    for (record, expected) in [
+        (with("dlq-topic", "more-things"), None),
+        (with("dlq-topic", "elsewhere"), Some(flawed(Flaw::ForeignTopic))),
+        (with("dlq-topic", "^more-.*"), Some(flawed(Flaw::ForeignTopic))),
+        (without("dlq-topic"), Some(flawed(Flaw::Damaged))),
+        (without("dlq-partition"), Some(flawed(Flaw::Damaged))),
+        (with("dlq-partition", "-1"), Some(flawed(Flaw::Damaged))),
+        (with("dlq-partition", "4294967296"), Some(flawed(Flaw::Damaged))),
+        (without("dlq-offset"), Some(flawed(Flaw::Damaged))),
+        (with("dlq-offset", "x"), Some(flawed(Flaw::Damaged))),
+        (with("dlq-id", "short"), Some(flawed(Flaw::Damaged))),
+        (with("dlq-id", &"g".repeat(32)), Some(flawed(Flaw::Damaged))),
+        (without("dlq-id"), Some(flawed(Flaw::NoLetter))),
+        (record("{}", &[]), Some(flawed(Flaw::NoLetter))),
+        (with("dlq-replays", "many"), None),
+    ] {
+        let shown = format!("{:?}", record.headers);
+        let (desk, topic) = (desk(vec![record]), Topic::default());
+        let summary = replay_all(&desk, &topic).await;
+        assert_eq!(summary.left_out.keys().next().copied(), expected, "{shown}");
+        assert_eq!(topic.taken.lock().len(), usize::from(expected.is_none()), "{shown}");
+    }
+    let (desk, topic) = (desk(vec![letter(1, "rejected", 0)]), Topic::default());
+    remember(&desk, DeadLetterRow { hash: 7, ..row(1) }, Fate::DeadLettered).await;
+    assert_eq!(left_out(&replay_all(&desk, &topic).await), [(flawed(Flaw::Altered), 1)]);
+    let text = serde_json::to_string(&replay_all(&desk, &topic).await).expect("JSON");
+    assert!(text.contains(r#""leftOut":{"altered":1}"#), "{text}");
+}
+
+#[tokio::test]
+async fn letters_of_other_frameworks_go_back_too() {
+    let event = |id: &str| format!(r#"{{{id}"eventName": "Added", "data": {{}}}}"#);
+    let spring = |payload: String| {
+        let mut spring = record(&payload, &[("trace", "t"), ("kafka_dlt-original-topic", "things")]);
+        spring.headers.push((b"kafka_dlt-original-partition".to_vec(), Some(0_i32.to_be_bytes().to_vec())));
+        spring.headers.push((b"kafka_dlt-original-offset".to_vec(), Some(5_i64.to_be_bytes().to_vec())));
+        spring
+    };
+    let connect = record(&event(""), &[("__connect.errors.topic", "things"), ("__connect.errors.partition", "1")]);
+    let wolverine = record(&event(""), &[("exception-type", "Boom"), ("destination", "kafka://topic/things")]);
+    let letters = vec![spring(event(r#""eventId": "e-1", "#)), spring(event("")), connect, wolverine];
+    let (desk, topic) = (desk(letters), Topic::default());
+    // The service has read the first six records of partition 0.
+    let things = PartitionId { topic: "things".into(), ..partition(0) };
+    desk.store().expect("a store").begin(&things, 6).await.expect("a position");
+
+    let summary = replay_all(&desk, &topic).await;
+    assert_eq!((summary.replayed, summary.without_id), (3, 2));
+    assert_eq!(left_out(&summary), [(LeftOut::HadBefore, 1)]);
+    let taken = topic.taken.lock().clone();
+    let places: Vec<_> = taken.iter().map(|record| (&*record.topic, record.partition, record.headers.len())).collect();
+    assert_eq!(places[..2], [("things", Some(0), 1), ("things", Some(1), 0)], "their headers stay behind");
+    assert_eq!((places[2].0, places[2].1), ("things", None), "Wolverine does not tell the partition");
+    assert_eq!(replay_all(&desk, &topic).await.replayed, 0, "they are marked by a name of their own");
+}
+
+/// What the store remembers of the letter of that number.
+fn row(number: u32) -> DeadLetterRow {
+    let letter = letter(number, "rejected", 0);
+    DeadLetterRow {
+        dlq_id: id(number),
+        event_id: format!("e-{number}"),
+        hash: payload_hash(letter.payload.as_deref()),
+        replays: 0,
+        reason: "rejected".to_owned(),
+        code: "told_to".to_owned(),
+        at: jiff::Timestamp::now(),
+    }
+}
+
+/// Lets the store remember a letter, and its key what became of the event.
+async fn remember(desk: &Desk, row: DeadLetterRow, fate: Fate) {
+    let store = desk.store().expect("a store");
+    let partition = partition(0);
+    store.begin(&partition, 0).await.expect("a position");
+    let mut ring = Ring::default();
+    ring.push(&RingEntry { id: &row.event_id, hash: row.hash, fate, name: "Added", at: row.at });
+    let mut changes = step(&partition, 0, 0);
+    changes.rings.push(RingRow { key: ring_key_of(b"key"), version: 0, bytes: ring.as_bytes().to_vec() });
+    changes.dead_letters.push(row.clone());
+    store.commit(vec![Arc::new(changes)]).await.expect("a commit");
+}

@@ -1,0 +1,55 @@
+//! What this build would do with an event: decoded and checked as before a processor, which is not called.
+
+use serde::Serialize;
+
+use crate::{broker::RecordRef, dispatch::Violation, envelope, intake, registry::Registry};
+
+/// What would become of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "outcome")]
+pub(crate) enum Trial {
+    /// A processor would be called with it.
+    Handled {
+        /// Which one.
+        processor: &'static str,
+    },
+    /// It would be a dead letter again, without a processor having seen it.
+    Invalid {
+        /// Everything that is wrong, by JSON path.
+        errors: Vec<Violation>,
+    },
+}
+
+impl std::fmt::Display for Trial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Handled { processor } => write!(f, "would be handled by {processor}"),
+            Self::Invalid { errors } => f.write_str(&told(errors)),
+        }
+    }
+}
+
+/// Everything that is wrong, on one line.
+pub(super) fn told(errors: &[Violation]) -> String {
+    let errors: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.path, error.message)).collect();
+    format!("still invalid: {}", errors.join("; "))
+}
+
+/// The producer's id of an event, where it gave one, and what would become of it.
+pub(super) fn trial(registry: &Registry, record: &RecordRef<'_>) -> (Option<String>, Trial) {
+    let payload = record.payload.unwrap_or_default();
+    let envelope = match envelope::decode(record) {
+        Ok(envelope) => envelope,
+        Err(error) => {
+            let errors = vec![Violation { path: "$".to_owned(), message: error.message }];
+            return (None, Trial::Invalid { errors });
+        }
+    };
+    let id = envelope.id.as_ref().map(|id| id.of(payload).to_owned());
+    let name = envelope.name.of(payload);
+    let trial = match intake::check(registry, name, envelope.version, envelope.data(payload)) {
+        Ok(entry) => Trial::Handled { processor: entry.name },
+        Err(errors) => Trial::Invalid { errors },
+    };
+    (id, trial)
+}

@@ -1,0 +1,74 @@
+//! Headers that dead letters carry beside our own, so that the tools of other frameworks understand them.
+
+use crate::broker::PartitionId;
+
+/// Further headers that a dead letter of ours may carry, so that the tools of another framework understand it: `KAFKA_DLQ_HEADERS`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// As Spring Kafka writes them.
+    Spring,
+    /// As Kafka Connect writes them.
+    Connect,
+}
+
+impl Dialect {
+    /// Its name in `KAFKA_DLQ_HEADERS`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Spring => "spring",
+            Self::Connect => "connect",
+        }
+    }
+
+    /// Whether a header belongs to it, so that one that came in does not pass for ours.
+    pub(crate) fn owns(self, name: &[u8]) -> bool {
+        match self {
+            Self::Spring => name.starts_with(b"kafka_dlt-"),
+            Self::Connect => name.starts_with(b"__connect.errors."),
+        }
+    }
+}
+
+/// What a dialect tells of a failure.
+pub(crate) struct Failed<'a> {
+    pub(crate) partition: &'a PartitionId,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: Option<i64>,
+    pub(crate) group: &'a str,
+    pub(crate) code: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) processor: &'a str,
+}
+
+/// The headers of a failure in a dialect. There is no Java class to name; the error code stands where one would.
+pub(crate) fn headers(dialect: Dialect, failed: &Failed<'_>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let PartitionId { topic, partition, .. } = failed.partition;
+    let headers: Vec<(&str, Vec<u8>)> = match dialect {
+        Dialect::Spring => {
+            let mut headers = vec![
+                ("kafka_dlt-original-topic", topic.as_bytes().to_vec()),
+                ("kafka_dlt-original-partition", partition.to_be_bytes().to_vec()),
+                ("kafka_dlt-original-offset", failed.offset.to_be_bytes().to_vec()),
+                ("kafka_dlt-original-consumer-group", failed.group.as_bytes().to_vec()),
+                ("kafka_dlt-exception-fqcn", failed.code.as_bytes().to_vec()),
+                ("kafka_dlt-exception-message", failed.message.as_bytes().to_vec()),
+            ];
+            if let Some(timestamp) = failed.timestamp {
+                headers.push(("kafka_dlt-original-timestamp", timestamp.to_be_bytes().to_vec()));
+                headers.push(("kafka_dlt-original-timestamp-type", b"CreateTime".to_vec()));
+            }
+            headers
+        }
+        Dialect::Connect => vec![
+            ("__connect.errors.topic", topic.as_bytes().to_vec()),
+            ("__connect.errors.partition", partition.to_string().into_bytes()),
+            ("__connect.errors.offset", failed.offset.to_string().into_bytes()),
+            ("__connect.errors.connector.name", failed.group.as_bytes().to_vec()),
+            ("__connect.errors.stage", b"TASK_PUT".to_vec()),
+            ("__connect.errors.class.name", failed.processor.as_bytes().to_vec()),
+            ("__connect.errors.exception.class.name", failed.code.as_bytes().to_vec()),
+            ("__connect.errors.exception.message", failed.message.as_bytes().to_vec()),
+        ],
+    };
+    headers.into_iter().map(|(name, value)| (name.as_bytes().to_vec(), Some(value))).collect()
+}

@@ -1,0 +1,191 @@
+//! The engine's side of a range: records come in order, and stay until the engine has committed them, so that it can go back.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::mpsc;
+
+use super::{Range, RecordSource};
+use crate::{
+    broker::{Consumer, ConsumerEvent, Intake, PartitionId, RecordBatch},
+    engine::observe::Health,
+};
+
+/// Bytes of records that are kept; one record may go beyond them, so that every partition moves.
+const BYTES: usize = 16 * 1024 * 1024;
+
+/// The records of ranges, as the engine takes them.
+pub(super) struct RangeConsumer {
+    state: Mutex<State>,
+    /// There is room again.
+    room: Condvar,
+    events: mpsc::UnboundedSender<ConsumerEvent>,
+}
+
+#[derive(Default)]
+struct State {
+    partitions: BTreeMap<PartitionId, Part>,
+    bytes: usize,
+    /// Every record was read.
+    read: bool,
+    failed: Option<String>,
+    ended: bool,
+}
+
+struct Part {
+    /// Records that are not committed, one each.
+    records: VecDeque<RecordBatch>,
+    /// How many of them the engine has taken.
+    taken: usize,
+    /// The offset after the last record that was read.
+    end: i64,
+    paused: bool,
+}
+
+fn offset(record: &RecordBatch) -> i64 {
+    record.get(0).map_or(i64::MAX, |record| record.offset)
+}
+
+impl RangeConsumer {
+    pub(super) fn new(ranges: &[Range], events: mpsc::UnboundedSender<ConsumerEvent>) -> Arc<Self> {
+        let part = |range: &Range| Part { records: VecDeque::new(), taken: 0, end: range.from, paused: false };
+        let partitions = ranges.iter().map(|range| (range.id.clone(), part(range))).collect();
+        Arc::new(Self { state: Mutex::new(State { partitions, ..State::default() }), room: Condvar::new(), events })
+    }
+
+    /// Reads the records on a thread of its own, as far as there is room.
+    pub(super) fn fill(self: &Arc<Self>, mut records: impl RecordSource + 'static) {
+        let this = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            loop {
+                match records.next_record() {
+                    Ok(Some((partition, record))) => {
+                        if !this.add(partition, record) {
+                            return;
+                        }
+                    }
+                    Ok(None) => {
+                        this.state.lock().read = true;
+                        return;
+                    }
+                    Err(error) => {
+                        this.state.lock().failed = Some(error);
+                        return;
+                    }
+                }
+            }
+        });
+    }
+
+    /// Adds a record when there is room for it; false when nobody wants more.
+    fn add(&self, partition: i32, record: RecordBatch) -> bool {
+        let mut state = self.state.lock();
+        loop {
+            if state.ended {
+                return false;
+            }
+            let starved =
+                state.partitions.iter().any(|(id, part)| id.partition == partition && part.records.is_empty());
+            if state.bytes < BYTES || starved {
+                break;
+            }
+            self.room.wait(&mut state);
+        }
+        state.bytes += record.size();
+        let Some((id, part)) = state.partitions.iter_mut().find(|(id, _)| id.partition == partition) else {
+            return true;
+        };
+        part.end = offset(&record) + 1;
+        part.records.push_back(record);
+        if part.taken + 1 == part.records.len() && !part.paused {
+            // The engine that does not listen has ended.
+            let _ = self.events.send(ConsumerEvent::Ready(id.clone()));
+        }
+        true
+    }
+
+    /// Whether every record was read.
+    pub(super) fn is_read(&self) -> bool {
+        self.state.lock().read
+    }
+
+    /// Why no more records come.
+    pub(super) fn failed(&self) -> Option<String> {
+        self.state.lock().failed.clone()
+    }
+
+    /// Lets the reading thread end.
+    pub(super) fn end(&self) {
+        self.state.lock().ended = true;
+        self.room.notify_all();
+    }
+
+    fn change(&self, partition: &PartitionId, change: impl FnOnce(&mut Part)) {
+        let mut state = self.state.lock();
+        if let Some(part) = state.partitions.get_mut(partition) {
+            change(part);
+            if !part.paused && part.taken < part.records.len() {
+                let _ = self.events.send(ConsumerEvent::Ready(partition.clone()));
+            }
+        }
+    }
+}
+
+impl Consumer for RangeConsumer {
+    fn take(&self, partition: &PartitionId, max_records: usize, max_bytes: usize) -> RecordBatch {
+        let mut taken = RecordBatch::default();
+        let mut state = self.state.lock();
+        let Some(part) = state.partitions.get_mut(partition).filter(|part| !part.paused) else { return taken };
+        while taken.len() < max_records && (taken.is_empty() || taken.size() < max_bytes) {
+            let Some(record) = part.records.get(part.taken).and_then(|record| record.get(0)) else { break };
+            taken.push_record(&record);
+            part.taken += 1;
+        }
+        taken
+    }
+
+    fn pause(&self, partition: &PartitionId) {
+        self.change(partition, |part| part.paused = true);
+    }
+
+    fn resume(&self, partition: &PartitionId) {
+        self.change(partition, |part| part.paused = false);
+    }
+
+    fn seek(&self, partition: &PartitionId, to: i64) {
+        self.change(partition, |part| {
+            part.taken = part.records.iter().take_while(|record| offset(record) < to).count();
+            part.paused = false;
+        });
+    }
+
+    /// What the engine has committed does not come again.
+    fn store_offset(&self, partition: &PartitionId, committed: i64, _metadata: &str) {
+        let mut state = self.state.lock();
+        let State { partitions, bytes, .. } = &mut *state;
+        let Some(part) = partitions.get_mut(partition) else { return };
+        while part.records.front().is_some_and(|record| offset(record) < committed) {
+            *bytes -= part.records.pop_front().map_or(0, |record| record.size());
+            part.taken = part.taken.saturating_sub(1);
+        }
+        self.room.notify_all();
+    }
+
+    fn intake(&self, partition: &PartitionId) -> Option<Intake> {
+        let state = self.state.lock();
+        // The end is not known before: of what follows, transactions and compaction may have left nothing.
+        let part = state.partitions.get(partition).filter(|_| state.read)?;
+        let next = part.records.get(part.taken).map_or(part.end, offset);
+        // Whoever replays a range waits for its end, so nothing has to watch that it moves.
+        Some(Intake { log_end: part.end, taken: next, next, ready_since: None, silent_since: None })
+    }
+
+    fn health(&self) -> Health {
+        Health::default()
+    }
+
+    fn close(&self) {}
+}

@@ -1,0 +1,178 @@
+//! A bounded range of a topic runs through this build again, without the group: no position of the service moves, and no
+//! offset is committed.
+//!
+//! The production engine runs on a consumer that knows one range and on a store of two halves: the replay's own positions and
+//! waiting events, in memory, and the service's entities and identities. An event that the store knows by its id is a repeat, as
+//! ever; what is written is written by compared versions, so a running service and a replay may work at the same time, and one of
+//! two that meet in a row runs again. A replay that is killed leaves its effects and nothing else; what it had not come to, the
+//! next one does.
+//!
+//! | module | the question it answers |
+//! |---|---|
+//! | `range` | which records are meant, and may they be replayed? |
+//! | `consumer` | how do they come to the engine? |
+//! | `store` | where do positions, waiting events and effects go? |
+//! | `shadow` | how does the engine run and change nothing? |
+//! | `report` | what came of it? |
+
+mod consumer;
+mod range;
+mod report;
+mod shadow;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use self::{
+    consumer::RangeConsumer,
+    report::Outcomes,
+    shadow::ShadowStore,
+    store::{OwnPositions, RangeStore},
+};
+pub(crate) use self::{
+    range::{Bound, Range, ranges},
+    report::Report,
+};
+use crate::{
+    broker::{Acknowledged, ConsumerEvent, OutgoingRecord, PartitionOffer, PublishError, Publisher, RecordBatch},
+    engine::{self, Parts, Settings, SystemClock},
+    registry::Registry,
+    store::{EntityType, Store, StoreError, WaitingState},
+};
+
+/// How often it is looked whether everything has come to its end.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Where the records of ranges come from, in the offset order of each partition.
+pub(crate) trait RecordSource: Send {
+    /// The next record with its partition, in a batch of one; `None` behind the last.
+    fn next_record(&mut self) -> Result<Option<(i32, RecordBatch)>, String>;
+}
+
+/// What a replay runs with.
+pub(crate) struct Replay {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) entities: Vec<EntityType>,
+    pub(crate) settings: Settings,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ranges: Vec<Range>,
+    /// Change nothing, and say what would be different.
+    pub(crate) shadow: bool,
+}
+
+/// Why a replay did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReplayError {
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The records do not come.
+    #[error("the range cannot be read: {0}")]
+    Records(String),
+    /// A partition does not go on.
+    #[error("{partition} does not go on: {reason}")]
+    Stopped {
+        /// Which.
+        partition: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Replay {
+    /// Runs the ranges to their end: every event has its outcome, or waits for an operator. `progress` hears how many records have
+    /// been taken, and of how many.
+    pub(crate) async fn run(
+        self,
+        records: impl RecordSource + 'static,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Report, ReplayError> {
+        let Self { registry, entities, settings, store, ranges, shadow } = self;
+        let all: u64 = ranges.iter().map(Range::at_most).sum();
+        let outcomes = Arc::new(Outcomes::default());
+        let own = OwnPositions::begin(&ranges).await?;
+        let view: Arc<dyn Store> = if shadow {
+            Arc::new(ShadowStore::new(store, own, Arc::clone(&outcomes), &ranges))
+        } else {
+            Arc::new(RangeStore::new(store, own))
+        };
+        let (events, receiver) = mpsc::unbounded_channel();
+        let consumer = RangeConsumer::new(&ranges, events.clone());
+        let mut engine = engine::start(Parts {
+            registry,
+            store: Arc::clone(&view),
+            store_id: uuid::Uuid::nil(),
+            consumer: Arc::clone(&consumer) as _,
+            events: receiver,
+            publisher: Arc::new(Nobody),
+            entities,
+            settings,
+            clock: Arc::new(SystemClock),
+        });
+        let operations = engine.operations();
+        let (answer, assigned) = tokio::sync::oneshot::channel();
+        let partitions = ranges.iter().map(offer).collect();
+        // The engine listens as long as it is held here.
+        let _ = events.send(ConsumerEvent::Assigned { partitions, answer });
+        let _ = assigned.await;
+        consumer.fill(records);
+        let result = loop {
+            progress(operations.stats().consumed, all);
+            if let Some(why) = consumer.failed() {
+                break Err(ReplayError::Records(why));
+            }
+            let stopped = operations
+                .partitions()
+                .into_iter()
+                .find(|partition| partition.state == engine::observe::PartitionState::Stopped);
+            if let Some(partition) = stopped {
+                let reason = partition.reason.unwrap_or_default();
+                let partition = format!("{}/{}", partition.topic, partition.partition);
+                break Err(ReplayError::Stopped { partition, reason });
+            }
+            let taken = operations.partitions().iter().all(|partition| partition.lag == Some(0));
+            if consumer.is_read() && taken {
+                let waiting = view.waiting(usize::MAX).await?;
+                if waiting.iter().all(|(_, row)| matches!(row.state, WaitingState::Held(_))) {
+                    break Ok(waiting.len() as u64);
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        };
+        let stats = operations.stats();
+        engine.leave();
+        drop(events);
+        consumer.end();
+        let _ = tokio::time::timeout(Duration::from_secs(10), engine.ended()).await;
+        engine.publish_rest(Duration::ZERO).await;
+        Ok(outcomes.report(shadow, &stats, result?))
+    }
+}
+
+fn offer(range: &Range) -> PartitionOffer {
+    PartitionOffer {
+        id: range.id.clone(),
+        log_start: range.from,
+        log_end: range.to,
+        committed: None,
+        committed_metadata: String::new(),
+    }
+}
+
+/// Publishes nothing: what is to leave lies in the service's outbox, and leaves with its relay.
+struct Nobody;
+
+#[async_trait]
+impl Publisher for Nobody {
+    async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>> {
+        let refuse = |record: OutgoingRecord| {
+            Err(PublishError::Refused { topic: record.topic, reason: "a replay publishes nothing itself".to_owned() })
+        };
+        records.into_iter().map(refuse).collect()
+    }
+}

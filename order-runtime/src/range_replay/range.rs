@@ -1,0 +1,158 @@
+//! Which records are meant.
+
+use std::{str::FromStr, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::{
+    broker::{BrokerError, PartitionId, kafka::Inquirer},
+    dead_letters::time,
+};
+
+/// Where a range begins or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// The first offset that the log has.
+    Beginning,
+    /// The offset after its last record.
+    End,
+    /// That offset, of each partition.
+    Offset(i64),
+    /// The first record of that time or later, of each partition.
+    Time(Timestamp),
+}
+
+impl FromStr for Bound {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "beginning" => Ok(Self::Beginning),
+            "end" => Ok(Self::End),
+            digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                digits.parse().map(Self::Offset).map_err(|_| "the offset is too large".to_owned())
+            }
+            other => time(other).map(Self::Time).map_err(|_| {
+                "an offset, a time such as 2026-01-31T12:00:00Z or 2h, beginning or end is expected".to_owned()
+            }),
+        }
+    }
+}
+
+/// Consecutive records of one partition: from an offset, to the one before another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) id: PartitionId,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+}
+
+impl Range {
+    /// At most so many records.
+    pub(crate) fn at_most(&self) -> u64 {
+        u64::try_from(self.to - self.from).unwrap_or_default()
+    }
+}
+
+/// Why ranges cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RangeError {
+    /// The broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// A partition that is not there.
+    #[error("{topic} has no partition {partition}; it has 0 to {last}")]
+    NoPartition {
+        /// The topic.
+        topic: String,
+        /// What was asked for.
+        partition: i32,
+        /// The last one there is.
+        last: i32,
+    },
+    /// Records whose ids may be forgotten.
+    #[error(
+        "{partition} is to be replayed from offset {from}, but ids are known for {retention} only (STORE_RETENTION): what is older \
+         than offset {first} would count again; begin there, or look with --shadow"
+    )]
+    TooOld {
+        /// The partition.
+        partition: String,
+        /// Where the range begins.
+        from: i64,
+        /// The first offset whose ids are known.
+        first: i64,
+        /// For how long ids are known.
+        retention: humantime::FormattedDuration,
+    },
+}
+
+/// The ranges between two bounds, of these partitions or of all. With `retention`, what is older is refused.
+///
+/// # Errors
+/// When the broker does not answer, a partition is not there, or the range begins before ids are known.
+pub(crate) fn ranges(
+    inquirer: &Inquirer,
+    topic: &str,
+    partitions: &[i32],
+    (from, to): (Bound, Bound),
+    retention: Option<Duration>,
+) -> Result<Vec<Range>, RangeError> {
+    let count = inquirer.partitions(topic)?.ok_or_else(|| BrokerError::UnknownTopic(topic.to_owned()))?;
+    let last = i32::try_from(count).unwrap_or(i32::MAX) - 1;
+    let wanted: Vec<i32> = if partitions.is_empty() { (0..=last).collect() } else { partitions.to_vec() };
+    if let Some(partition) = wanted.iter().find(|partition| !(0..=last).contains(*partition)) {
+        return Err(RangeError::NoPartition { topic: topic.to_owned(), partition: *partition, last });
+    }
+    let cluster = inquirer.identity()?.cluster;
+    let named: Vec<(String, i32)> = wanted.iter().map(|partition| (topic.to_owned(), *partition)).collect();
+    let mut ranges = Vec::with_capacity(wanted.len());
+    for offer in inquirer.offers(&cluster, &named)? {
+        let at = |bound| -> Result<i64, BrokerError> {
+            let offset = match bound {
+                Bound::Beginning => offer.log_start,
+                Bound::End => offer.log_end,
+                Bound::Offset(offset) => offset,
+                Bound::Time(time) => {
+                    inquirer.offset_at(topic, offer.id.partition, time.as_millisecond())?.unwrap_or(offer.log_end)
+                }
+            };
+            Ok(offset.clamp(offer.log_start, offer.log_end))
+        };
+        let (from, to) = (at(from)?, at(to)?);
+        if let Some(retention) = retention
+            && let Ok(oldest) = Timestamp::now().checked_sub(retention)
+        {
+            let first = at(Bound::Time(oldest))?;
+            if from < first && from < to {
+                return Err(RangeError::TooOld {
+                    partition: offer.id.to_string(),
+                    from,
+                    first,
+                    retention: humantime::format_duration(retention),
+                });
+            }
+        }
+        if from < to {
+            ranges.push(Range { id: offer.id, from, to });
+        }
+    }
+    Ok(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_offsets_times_or_ends() {
+        assert_eq!("beginning".parse(), Ok(Bound::Beginning));
+        assert_eq!("end".parse(), Ok(Bound::End));
+        assert_eq!("42".parse(), Ok(Bound::Offset(42)));
+        assert_eq!("1970-01-01T00:00:00Z".parse(), Ok(Bound::Time(Timestamp::UNIX_EPOCH)));
+        assert!(matches!("2h".parse(), Ok(Bound::Time(_))));
+        for wrong in ["-1", "soon", "99999999999999999999"] {
+            assert!(wrong.parse::<Bound>().is_err(), "{wrong}");
+        }
+    }
+}

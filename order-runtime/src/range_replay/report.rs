@@ -1,0 +1,161 @@
+//! What came of a replay.
+
+use std::collections::{BTreeMap, HashMap};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::{
+    broker::PartitionId,
+    engine::{
+        identity::{Fate, Ring, RingEntry},
+        observe::StatsView,
+    },
+    store::{DeadLetterRow, Loaded},
+};
+
+/// Differences that are told one by one.
+const EXAMPLES: usize = 20;
+
+/// What came of a replay.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Report {
+    /// Nothing was changed.
+    pub(crate) shadow: bool,
+    /// Records that were taken.
+    pub(crate) records: u64,
+    /// Events handled.
+    pub(crate) handled: u64,
+    /// Events that needed nothing: most of them repeats.
+    pub(crate) skipped: u64,
+    /// Events dead-lettered.
+    pub(crate) dead_lettered: u64,
+    /// Events that only an operator would release; the replay has let them go.
+    pub(crate) held: u64,
+    /// Events whose outcome is the one that the store remembers; of a shadow.
+    pub(crate) same: u64,
+    /// Events that the store does not know; of a shadow.
+    pub(crate) unknown: u64,
+    /// Outcomes that are not what the store remembers, and how many; of a shadow.
+    pub(crate) different: BTreeMap<String, u64>,
+    /// Some of those.
+    pub(crate) examples: Vec<Difference>,
+}
+
+/// An event whose outcome is another one than the store remembers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Difference {
+    pub(crate) partition: String,
+    pub(crate) event_id: String,
+    pub(crate) event_name: String,
+    pub(crate) was: Fate,
+    pub(crate) would_be: Fate,
+    /// The error code, where it would be dead-lettered.
+    pub(crate) error_code: String,
+}
+
+/// What became of an event in a shadow.
+pub(super) struct Outcome {
+    ring: Vec<u8>,
+    pub(super) event_id: String,
+    event_name: String,
+    fate: Fate,
+    pub(super) code: String,
+    /// The letter that it became, where no ring knows the event.
+    letter: Option<String>,
+}
+
+impl Outcome {
+    pub(super) fn of(ring: &[u8], entry: &RingEntry<'_>) -> Self {
+        Self {
+            ring: ring.to_vec(),
+            event_id: entry.id.to_owned(),
+            event_name: entry.name.to_owned(),
+            fate: entry.fate,
+            code: String::new(),
+            letter: None,
+        }
+    }
+
+    /// Of a record that is no event, or whose id belongs to another one.
+    pub(super) fn nameless(letter: &DeadLetterRow) -> Self {
+        Self {
+            ring: Vec::new(),
+            event_id: letter.event_id.clone(),
+            event_name: String::new(),
+            fate: Fate::DeadLettered,
+            code: letter.code.clone(),
+            letter: Some(letter.dlq_id.clone()),
+        }
+    }
+}
+
+/// What was compared so far.
+#[derive(Default)]
+pub(super) struct Outcomes(Mutex<Compared>);
+
+#[derive(Default)]
+struct Compared {
+    same: u64,
+    unknown: u64,
+    different: BTreeMap<String, u64>,
+    examples: Vec<Difference>,
+}
+
+impl Outcomes {
+    /// Compares outcomes with what the store remembers.
+    pub(super) fn compare(&self, partition: &PartitionId, outcomes: Vec<Outcome>, remembered: &Loaded) {
+        let rings: HashMap<&[u8], Ring> =
+            remembered.rings.iter().map(|row| (&*row.key, Ring::from_bytes(row.bytes.clone()))).collect();
+        let mut compared = self.0.lock();
+        for outcome in outcomes {
+            let was = match &outcome.letter {
+                Some(id) => {
+                    let known = remembered.dead_letters.iter().any(|letter| letter.dlq_id == *id);
+                    known.then_some(Fate::DeadLettered)
+                }
+                None => rings.get(&*outcome.ring).and_then(|ring| ring.find(&outcome.event_id)).map(|entry| entry.fate),
+            };
+            match was {
+                None => compared.unknown += 1,
+                Some(was) if was == outcome.fate => compared.same += 1,
+                Some(was) => compared.differs(partition, was, outcome),
+            }
+        }
+    }
+
+    pub(super) fn report(&self, shadow: bool, stats: &StatsView, held: u64) -> Report {
+        let compared = self.0.lock();
+        Report {
+            shadow,
+            records: stats.consumed,
+            handled: stats.ok,
+            skipped: stats.skipped,
+            dead_lettered: stats.dead_lettered,
+            held,
+            same: compared.same,
+            unknown: compared.unknown,
+            different: compared.different.clone(),
+            examples: compared.examples.clone(),
+        }
+    }
+}
+
+impl Compared {
+    fn differs(&mut self, partition: &PartitionId, was: Fate, outcome: Outcome) {
+        let kind = format!("was {}, would be {}", was.as_str(), outcome.fate.as_str());
+        *self.different.entry(kind).or_default() += 1;
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(Difference {
+                partition: partition.to_string(),
+                event_id: outcome.event_id,
+                event_name: outcome.event_name,
+                was,
+                would_be: outcome.fate,
+                error_code: outcome.code,
+            });
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The engine runs on a view of the store, and what it writes stays in memory.
+//!
+//! A range that begins with the first record that its partitions ever had runs on an empty view: every event as for the first
+//! time, on what the events before it have made. Any other range runs on the store as it is: what the store has handled is a
+//! repeat, and what it has dead-lettered or does not know runs.
+
+use std::{
+    any::{Any, TypeId},
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::{
+    Range,
+    report::{Outcome, Outcomes},
+    store::{Effects, Halves, OwnPositions},
+};
+use crate::{
+    engine::identity::{Fate, Ring},
+    store::{
+        Changes, Committed, DeadLetterRow, EntityType, Load, Loaded, RingRow, Store, StoreError, memory::MemoryTable,
+    },
+};
+
+/// A replay that changes nothing.
+pub(super) type ShadowStore = Halves<Shadow>;
+
+/// A copy-on-write view of a store.
+pub(super) struct Shadow {
+    store: Arc<dyn Store>,
+    /// Nothing of the store is seen.
+    empty: bool,
+    outcomes: Arc<Outcomes>,
+    overlay: Mutex<Overlay>,
+}
+
+#[derive(Default)]
+struct Overlay {
+    tables: HashMap<TypeId, Box<dyn MemoryTable>>,
+    rings: HashMap<Vec<u8>, RingRow>,
+    dead_letters: HashMap<String, DeadLetterRow>,
+}
+
+impl ShadowStore {
+    pub(super) fn new(store: Arc<dyn Store>, own: OwnPositions, outcomes: Arc<Outcomes>, ranges: &[Range]) -> Self {
+        let empty = ranges.iter().all(|range| range.from == 0);
+        Self::of(own, Shadow { store, empty, outcomes, overlay: Mutex::default() })
+    }
+}
+
+impl Overlay {
+    fn table(&mut self, entity: EntityType) -> &mut dyn MemoryTable {
+        self.tables.entry(entity.type_id).or_insert_with(entity.memory).as_mut()
+    }
+
+    /// What of `wanted` is not here.
+    fn missing(&mut self, wanted: &Load) -> Result<Load, StoreError> {
+        let mut missing = Load::default();
+        for (entity, ids) in &wanted.entities {
+            let ids: &(dyn Any + Send) = ids.as_ref();
+            missing.entities.push((*entity, self.table(*entity).missing(ids)?));
+        }
+        missing.rings = wanted.rings.iter().filter(|key| !self.rings.contains_key(*key)).cloned().collect();
+        let letters = wanted.dead_letters.iter().filter(|id| !self.dead_letters.contains_key(*id));
+        missing.dead_letters = letters.cloned().collect();
+        Ok(missing)
+    }
+
+    /// Copies rows of the store; what is here already stays.
+    fn absorb(&mut self, types: &[EntityType], loaded: Loaded) -> Result<(), StoreError> {
+        for (entity, rows) in types.iter().zip(&loaded.entities) {
+            let rows: &(dyn Any + Send) = rows.as_ref();
+            self.table(*entity).absorb(rows)?;
+        }
+        for ring in loaded.rings {
+            let ring = RingRow { bytes: without_dead_letters(ring.bytes), ..ring };
+            self.rings.entry(ring.key.clone()).or_insert(ring);
+        }
+        for letter in loaded.dead_letters {
+            self.dead_letters.entry(letter.dlq_id.clone()).or_insert(letter);
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, wanted: &Load) -> Result<Loaded, StoreError> {
+        let mut loaded = Loaded::default();
+        for (entity, ids) in &wanted.entities {
+            let ids: &(dyn Any + Send) = ids.as_ref();
+            loaded.entities.push(self.table(*entity).load(ids)?);
+        }
+        loaded.rings = wanted.rings.iter().filter_map(|key| self.rings.get(key).cloned()).collect();
+        loaded.dead_letters = wanted.dead_letters.iter().filter_map(|id| self.dead_letters.get(id).cloned()).collect();
+        Ok(loaded)
+    }
+
+    fn fits(&mut self, changes: &Changes) -> Result<bool, StoreError> {
+        for (entity, written) in &changes.entities {
+            let written: &(dyn Any + Send + Sync) = written.as_ref();
+            if !self.table(*entity).accepts(written)? {
+                return Ok(false);
+            }
+        }
+        for (entity, read) in &changes.reads {
+            let read: &(dyn Any + Send + Sync) = read.as_ref();
+            if !self.table(*entity).unchanged(read)? {
+                return Ok(false);
+            }
+        }
+        let version = |key: &Vec<u8>| self.rings.get(key).map_or(0, |ring| ring.version);
+        Ok(changes.rings.iter().all(|ring| version(&ring.key) == ring.version))
+    }
+
+    /// Writes, and answers what became of which event.
+    fn write(&mut self, changes: &Changes) -> Result<Vec<Outcome>, StoreError> {
+        for (entity, written) in &changes.entities {
+            let written: &(dyn Any + Send + Sync) = written.as_ref();
+            self.table(*entity).save(written)?;
+        }
+        let mut outcomes = Vec::new();
+        for ring in &changes.rings {
+            let before =
+                self.rings.get(&ring.key).map_or_else(Ring::default, |ring| Ring::from_bytes(ring.bytes.clone()));
+            let known: HashSet<_> = before.iter().map(|entry| (entry.id.to_owned(), entry.at)).collect();
+            for entry in Ring::from_bytes(ring.bytes.clone()).iter() {
+                if !known.contains(&(entry.id.to_owned(), entry.at)) {
+                    outcomes.push(Outcome::of(&ring.key, &entry));
+                }
+            }
+            let written = RingRow { version: ring.version + 1, ..ring.clone() };
+            self.rings.insert(ring.key.clone(), written);
+        }
+        for letter in &changes.dead_letters {
+            match outcomes.iter_mut().find(|outcome| outcome.event_id == letter.event_id) {
+                Some(outcome) => outcome.code.clone_from(&letter.code),
+                None => outcomes.push(Outcome::nameless(letter)),
+            }
+            self.dead_letters.insert(letter.dlq_id.clone(), letter.clone());
+        }
+        Ok(outcomes)
+    }
+}
+
+/// A ring that has forgotten which events were dead-lettered, so that they run again.
+fn without_dead_letters(bytes: Vec<u8>) -> Vec<u8> {
+    let ring = Ring::from_bytes(bytes);
+    let mut kept = Ring::default();
+    for entry in ring.iter().filter(|entry| entry.fate != Fate::DeadLettered) {
+        kept.push(&entry);
+    }
+    kept.as_bytes().to_vec()
+}
+
+#[async_trait]
+impl Effects for Shadow {
+    async fn load(&self, wanted: Load) -> Result<Loaded, StoreError> {
+        if !self.empty {
+            let missing = self.overlay.lock().missing(&wanted)?;
+            let types: Vec<EntityType> = missing.entities.iter().map(|(entity, _)| *entity).collect();
+            let loaded = self.store.load(missing).await?;
+            self.overlay.lock().absorb(&types, loaded)?;
+        }
+        self.overlay.lock().answer(&wanted)
+    }
+
+    async fn apply(&self, changes: &Changes) -> Result<Committed, StoreError> {
+        let outcomes = {
+            let mut overlay = self.overlay.lock();
+            if !overlay.fits(changes)? {
+                return Ok(Committed::Conflict);
+            }
+            overlay.write(changes)?
+        };
+        let remembered = self
+            .store
+            .load(Load {
+                rings: changes.rings.iter().map(|ring| ring.key.clone()).collect(),
+                dead_letters: changes.dead_letters.iter().map(|letter| letter.dlq_id.clone()).collect(),
+                ..Load::default()
+            })
+            .await?;
+        self.outcomes.compare(&changes.partition, outcomes, &remembered);
+        Ok(Committed::Applied { revision: changes.revision + 1 })
+    }
+}

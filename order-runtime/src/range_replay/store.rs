@@ -1,0 +1,239 @@
+//! A store of two halves: the replay's own positions and waiting events, and the service's effects and identities.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Range;
+use crate::{
+    broker::PartitionId,
+    store::{
+        Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, Load, Loaded, Outbox, Page, Store, StoreError,
+        WaitingRow, memory::MemoryStore,
+    },
+};
+
+/// Positions and waiting events of a replay. They end with it.
+pub(super) struct OwnPositions(MemoryStore);
+
+impl OwnPositions {
+    pub(super) async fn begin(ranges: &[Range]) -> Result<Self, StoreError> {
+        let own = MemoryStore::default();
+        for range in ranges {
+            own.begin(&range.id, range.from).await?;
+        }
+        Ok(Self(own))
+    }
+
+    /// Whether the position is where a batch continues from.
+    async fn is_at(&self, changes: &Changes) -> Result<bool, StoreError> {
+        let stored = self.0.reload(&changes.partition).await?;
+        Ok(stored.is_some_and(|stored| (stored.next_offset, stored.revision) == (changes.from, changes.revision)))
+    }
+
+    /// Commits what is the replay's own of a batch.
+    async fn commit(&self, changes: &Changes) -> Result<Committed, StoreError> {
+        let own = Changes {
+            waiting: changes.waiting.clone(),
+            released: changes.released.clone(),
+            ..Changes::of_position(changes.partition.clone(), changes.revision, changes.from, changes.to)
+        };
+        let answers = self.0.commit(vec![Arc::new(own)]).await?;
+        Ok(answers.into_iter().next().unwrap_or(Committed::Fenced))
+    }
+}
+
+/// Where the effects of a batch go.
+#[async_trait]
+pub(super) trait Effects: Send + Sync + 'static {
+    async fn load(&self, wanted: Load) -> Result<Loaded, StoreError>;
+    /// Applies a batch without its position and its waiting events.
+    async fn apply(&self, changes: &Changes) -> Result<Committed, StoreError>;
+}
+
+/// The engine's store during a replay.
+pub(super) struct Halves<E> {
+    own: OwnPositions,
+    pub(super) effects: E,
+}
+
+impl<E> Halves<E> {
+    pub(super) fn of(own: OwnPositions, effects: E) -> Self {
+        Self { own, effects }
+    }
+}
+
+/// A replay that counts: effects go to the service's store.
+pub(super) type RangeStore = Halves<Real>;
+
+/// The service's store, written to under positions that the service does not have.
+pub(super) struct Real {
+    store: Arc<dyn Store>,
+    /// Offset and revision of each of those positions.
+    places: tokio::sync::Mutex<std::collections::BTreeMap<PartitionId, Assigned>>,
+}
+
+impl RangeStore {
+    pub(super) fn new(store: Arc<dyn Store>, own: OwnPositions) -> Self {
+        Self::of(own, Real { store, places: tokio::sync::Mutex::default() })
+    }
+}
+
+/// A partition that nobody consumes. What a replay writes stands beside its position, which stays at 0; ids of events do not
+/// depend on the name of the topic, so the events are the same.
+fn stand_in(partition: &PartitionId) -> PartitionId {
+    PartitionId { topic: format!("replay of {}", partition.topic).into(), ..partition.clone() }
+}
+
+#[async_trait]
+impl Effects for Real {
+    async fn load(&self, wanted: Load) -> Result<Loaded, StoreError> {
+        self.store.load(wanted).await
+    }
+
+    async fn apply(&self, changes: &Changes) -> Result<Committed, StoreError> {
+        let mut places = self.places.lock().await;
+        let id = stand_in(&changes.partition);
+        let place = match places.get(&id) {
+            Some(place) => place.clone(),
+            None => self.store.begin(&id, 0).await?,
+        };
+        let written = Changes {
+            partition: id.clone(),
+            from: place.next_offset,
+            to: place.next_offset,
+            revision: place.revision,
+            waiting: Vec::new(),
+            released: Vec::new(),
+            ..changes.clone()
+        };
+        // Whatever comes of it, the place is read again but where it is known.
+        places.remove(&id);
+        let answers = self.store.commit(vec![Arc::new(written)]).await?;
+        match answers.into_iter().next() {
+            Some(Committed::Applied { revision }) => {
+                places.insert(id, Assigned { revision, ..place });
+                Ok(Committed::Applied { revision })
+            }
+            // Another replay of the partition: run again.
+            Some(Committed::Fenced) | None => Ok(Committed::Conflict),
+            Some(other) => Ok(other),
+        }
+    }
+}
+
+#[async_trait]
+impl<E: Effects> Store for Halves<E> {
+    fn kind(&self) -> &'static str {
+        "replay"
+    }
+
+    fn durable(&self) -> bool {
+        // There is no committed offset that would have to wait.
+        true
+    }
+
+    async fn claim(&self, _group: &str) -> Result<Uuid, StoreError> {
+        Ok(Uuid::nil())
+    }
+
+    async fn assigned(&self, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError> {
+        self.own.0.assigned(partitions).await
+    }
+
+    async fn reload(&self, partition: &PartitionId) -> Result<Option<Assigned>, StoreError> {
+        self.own.0.reload(partition).await
+    }
+
+    async fn begin(&self, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError> {
+        self.own.0.begin(partition, next_offset).await
+    }
+
+    async fn knows_topic(&self, _partition: &PartitionId) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn load(&self, wanted: Load) -> Result<Loaded, StoreError> {
+        self.effects.load(wanted).await
+    }
+
+    async fn commit(&self, changes: Vec<Arc<Changes>>) -> Result<Vec<Committed>, StoreError> {
+        let mut answers = Vec::with_capacity(changes.len());
+        for each in changes {
+            // Compared first: the effects of a batch that lost its place must not be written.
+            let answer = if self.own.is_at(&each).await? {
+                match self.effects.apply(&each).await? {
+                    Committed::Applied { .. } => self.own.commit(&each).await?,
+                    other => other,
+                }
+            } else {
+                Committed::Fenced
+            };
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+
+    async fn committable(&self, _partition: &PartitionId, position: i64) -> Result<i64, StoreError> {
+        Ok(position)
+    }
+
+    async fn outbox(&self, _after: i64, _limit: usize) -> Result<Outbox, StoreError> {
+        // The service's relay has them.
+        Ok(Outbox::Rows(Vec::new()))
+    }
+
+    async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
+        self.own.0.suspect(partition, offset).await
+    }
+
+    async fn forget(&self, _until: Timestamp, _from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        // That is for the service to do.
+        Ok(None)
+    }
+
+    async fn published(&self, _rows: Vec<i64>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn view(&self, _entity: EntityType, _id: &str) -> Result<Option<Value>, StoreError> {
+        Ok(None)
+    }
+
+    async fn page(&self, _entity: EntityType, _page: Page) -> Result<Vec<Value>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn ring(&self, _key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
+    async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
+        self.own.0.waiting(limit).await
+    }
+
+    async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
+        self.own.0.positions().await
+    }
+
+    async fn mark(&self, _entry: AuditRow, _marks: Vec<LetterMark>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn marks(&self, _ids: Vec<String>) -> Result<Vec<LetterMark>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn audit(&self, _limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn close(&self) {}
+}
