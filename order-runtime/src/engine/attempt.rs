@@ -15,6 +15,7 @@ use std::{
 use futures_util::{FutureExt as _, future::BoxFuture};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::waiting::{Lane, Waiter};
 use crate::{
@@ -91,6 +92,8 @@ pub(crate) struct Ended {
     pub(crate) processor: usize,
     pub(crate) delivery: Delivery,
     pub(crate) end: End,
+    /// How long it took, where it did not end on the spot.
+    pub(crate) elapsed: Option<Duration>,
 }
 
 /// What a processor returns when it is called.
@@ -127,6 +130,7 @@ pub(crate) fn drive(
     processor: usize,
     delivery: Delivery,
 ) -> BoxFuture<'static, Finished> {
+    let begun = Instant::now();
     Box::pin(async move {
         let mut future = AssertUnwindSafe(future).catch_unwind();
         let mut left = timeout;
@@ -142,7 +146,7 @@ pub(crate) fn drive(
                 break End::TimedOut(timeout);
             }
         };
-        Finished { lane, ended: Ended { item, processor, delivery, end } }
+        Finished { lane, ended: Ended { item, processor, delivery, end, elapsed: Some(begun.elapsed()) } }
     })
 }
 

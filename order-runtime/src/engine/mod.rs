@@ -19,6 +19,7 @@
 //! | `gone` | what of events whose topic is gone? |
 //! | `retention` | what is forgotten, and when? |
 //! | `status`, `observe` | what is shown of all this? |
+//! | `timing` | how long do attempts take? |
 //! | `told` | what does the log say of single events? |
 
 mod attempt;
@@ -46,6 +47,7 @@ mod start;
 mod status;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod told;
 pub mod unit_of_work;
 mod waiting;
@@ -62,6 +64,7 @@ use crate::{
     config::{OffsetReset, OnTruncation},
     registry::Registry,
     store::{EntityType, Store},
+    telemetry::metrics::Metrics,
 };
 
 /// What the engine is told by configuration.
@@ -104,4 +107,5 @@ pub(crate) struct Engine {
     pub(crate) remembers: bool,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
 }

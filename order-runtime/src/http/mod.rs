@@ -24,8 +24,14 @@ use axum::Router;
 
 pub(crate) use self::accept::serve;
 use crate::{
-    Dispatcher, broker::Publisher, config::Config, engine::observe::Operations, intake::Intake, registry::Registry,
+    Dispatcher,
+    broker::Publisher,
+    config::Config,
+    engine::observe::Operations,
+    intake::Intake,
+    registry::Registry,
     store::Store,
+    telemetry::metrics::{Metrics, Sources},
 };
 
 /// What HTTP is made of.
@@ -36,6 +42,7 @@ pub(crate) struct HttpParts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) operations: Arc<dyn Operations>,
     pub(crate) publisher: Arc<dyn Publisher>,
+    pub(crate) metrics: Arc<Metrics>,
     /// The broker is the embedded one, which the page says.
     pub(crate) embedded_broker: bool,
 }
@@ -48,6 +55,20 @@ struct Shared {
     parts: HttpParts,
     /// `None` where `KAFKA_TOPIC` has patterns only, so that nobody knows where events go.
     intake: Option<Intake>,
+}
+
+impl App {
+    /// Where metrics are read from.
+    fn sources(&self) -> Sources {
+        Sources {
+            name: self.dispatcher.name,
+            version: self.dispatcher.version,
+            group: self.config.kafka.group_id.clone(),
+            registry: Arc::clone(&self.registry),
+            metrics: Arc::clone(&self.metrics),
+            operations: Arc::clone(&self.operations),
+        }
+    }
 }
 
 impl std::ops::Deref for App {

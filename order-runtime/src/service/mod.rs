@@ -30,6 +30,7 @@ use crate::{
         postgres::PostgresStore,
         sqlite::{Mode, SqliteStore},
     },
+    telemetry::{ObservedPublisher, metrics::Metrics},
 };
 
 /// How long dead letters may take to leave when the service ends; the store keeps the rest.
@@ -94,6 +95,8 @@ pub(crate) async fn serve(
         .await
         .map_err(|error| ServeError::Store { url: config.store.to_string(), error })?;
     let publisher = KafkaPublisher::new(&config.kafka)?;
+    let metrics = Metrics::new(registry.processors().len());
+    let observed = ObservedPublisher::new(publisher.clone(), Arc::clone(&metrics));
     let (consumer, events) = KafkaConsumer::start(&config.kafka)?;
     let engine = engine::start(Parts {
         registry: Arc::clone(&registry),
@@ -101,7 +104,7 @@ pub(crate) async fn serve(
         store_id,
         consumer: Arc::clone(&consumer) as Arc<dyn Consumer>,
         events,
-        publisher: publisher.clone(),
+        publisher: Arc::clone(&observed) as _,
         entities: dispatcher.entities.clone(),
         settings: Settings {
             group: config.kafka.group_id.clone(),
@@ -115,6 +118,7 @@ pub(crate) async fn serve(
             retention: config.store_retention,
         },
         clock: Arc::new(SystemClock),
+        metrics: Arc::clone(&metrics),
     });
 
     let address = listener.local_addr().map_err(|error| refused("the address of HTTP", error))?;
@@ -126,7 +130,8 @@ pub(crate) async fn serve(
             registry: Arc::clone(&registry),
             store: Arc::clone(&store),
             operations: engine.operations(),
-            publisher: publisher.clone(),
+            publisher: observed,
+            metrics,
             embedded_broker: broker.is_some(),
         },
     )?;

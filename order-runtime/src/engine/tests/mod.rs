@@ -6,6 +6,7 @@ mod deaths;
 mod delivery;
 mod emitted;
 mod failures;
+mod measured;
 mod outages;
 mod releases;
 mod replays;

@@ -18,6 +18,7 @@ use crate::{
     engine::{EngineHandle, Parts, Settings, SystemClock, observe::StatsView, start, unit_of_work::WorkingSet},
     registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
     store::{EntityType, Store, conformance::fixture::Counter, memory::MemoryStore},
+    telemetry::metrics::Metrics,
 };
 
 const PLACE: Place = Place { file: "rig.rs", line: 1, module: "rig" };
@@ -130,6 +131,8 @@ pub(super) struct Rig {
     pub(super) broker: Arc<MemoryBroker>,
     pub(super) store: Arc<dyn Store>,
     pub(super) engine: EngineHandle,
+    pub(super) registry: Arc<Registry>,
+    pub(super) metrics: Arc<Metrics>,
     next_id: std::cell::Cell<u32>,
 }
 
@@ -152,9 +155,11 @@ impl Rig {
             &BTreeMap::new(),
         )
         .expect("the rig's processors do not conflict");
+        let registry = Arc::new(registry);
+        let metrics = Metrics::new(registry.processors().len());
         let store_id = store.claim("group").await.expect("a new store has no group");
         let engine = start(Parts {
-            registry: Arc::new(registry),
+            registry: Arc::clone(&registry),
             store: Arc::clone(&store),
             store_id,
             consumer: Arc::clone(&broker) as _,
@@ -173,8 +178,9 @@ impl Rig {
                 retention: Duration::from_hours(24),
             },
             clock: Arc::new(SystemClock),
+            metrics: Arc::clone(&metrics),
         });
-        Self { broker, store, engine, next_id: std::cell::Cell::new(1) }
+        Self { broker, store, engine, registry, metrics, next_id: std::cell::Cell::new(1) }
     }
 
     /// Appends an event to partition 0 under the key `key`, which is also the counter's id.

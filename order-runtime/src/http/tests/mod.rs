@@ -33,7 +33,7 @@ use crate::{
     broker::memory::MemoryBroker,
     config::{Config, EnvFile, Flags},
     dispatch::Outcome,
-    engine::observe::{Health, Operations, PartitionState, PartitionView, ProcessorStats, StatsView},
+    engine::observe::{Health, Operations, OutboxView, PartitionState, PartitionView, ProcessorStats, StatsView},
     engine::release::{Release, Selection},
     registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
     store::{
@@ -41,6 +41,7 @@ use crate::{
         conformance::fixture::{self, begun, commit, counter_change, step},
         memory::MemoryStore,
     },
+    telemetry::metrics::Metrics,
 };
 
 const PEER: &str = "127.0.0.1:50000";
@@ -95,7 +96,15 @@ impl Operations for Shown {
     }
 
     fn processors(&self) -> Vec<ProcessorStats> {
-        vec![ProcessorStats { ok: 2, dead_lettered: 0, retried: 1 }]
+        vec![ProcessorStats { ok: 2, dead_lettered: 0, retried: 1, skipped: 0 }]
+    }
+
+    fn breakers(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn outbox(&self) -> OutboxView {
+        OutboxView { records: 4, bytes: 400 }
     }
 
     fn health(&self) -> Health {
@@ -162,6 +171,7 @@ impl Served {
             store: Arc::new(store) as Arc<dyn Store>,
             operations: Arc::clone(&shown) as Arc<dyn Operations>,
             publisher: Arc::clone(&broker) as _,
+            metrics: Metrics::new(1),
             embedded_broker: true,
         });
         Self { router, broker, shown }
