@@ -11,6 +11,7 @@ pub mod accounting;
 mod binary;
 mod broker;
 pub mod chaos;
+mod collector;
 mod deployment;
 pub mod events;
 mod kafka;
@@ -24,6 +25,7 @@ mod wait;
 
 pub use binary::{order_chaos, order_service};
 pub use broker::Broker;
+pub use collector::{Collector, attribute};
 pub use deployment::{Deployment, Finished};
 pub use kafka::Kafka;
 pub use postgres::Postgres;

@@ -3,9 +3,12 @@
 mod broker;
 mod check;
 mod config;
+mod dashboards;
 mod dlq;
+mod documents;
 mod output;
 mod processors;
+mod progress;
 mod publish;
 mod run;
 mod waiting;
@@ -19,6 +22,7 @@ use crate::{
     Dispatcher,
     broker::BrokerError,
     config::{Config, ConfigErrors, EnvFile, Flags},
+    documents::Kind,
     registry::{Registry, RegistryErrors},
     store::StoreError,
 };
@@ -81,6 +85,17 @@ enum Command {
     /// Look at keys that wait and release them.
     #[command(subcommand)]
     Waiting(waiting::Command),
+    /// Describe topics and messages as AsyncAPI; works offline.
+    #[command(name = "asyncapi")]
+    AsyncApi(documents::Arguments),
+    /// Describe the HTTP routes as OpenAPI; works offline.
+    #[command(name = "openapi")]
+    OpenApi(documents::Arguments),
+    /// Describe the events as JSON Schema; works offline.
+    Schema(documents::Arguments),
+    /// Write a dashboard for Grafana or alert rules for Prometheus, made from what is declared; works offline.
+    #[command(subcommand)]
+    Dashboards(dashboards::Command),
     /// Run the embedded development broker alone, at `KAFKA_BROKER_URL`.
     Broker,
 }
@@ -215,6 +230,10 @@ fn execute(dispatcher: Dispatcher, command: Command, common: Common) -> Result<E
         Command::Publish(arguments) => publish::run(&context, arguments),
         Command::Dlq(command) => dlq::run(&context, command),
         Command::Waiting(command) => waiting::run(&context, command),
+        Command::AsyncApi(arguments) => documents::run(&context, Kind::AsyncApi, &arguments),
+        Command::OpenApi(arguments) => documents::run(&context, Kind::OpenApi, &arguments),
+        Command::Schema(arguments) => documents::run(&context, Kind::Schema, &arguments),
+        Command::Dashboards(command) => dashboards::run(&context, &command),
         Command::Broker => broker::run(&context),
     }
 }

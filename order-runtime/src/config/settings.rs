@@ -2,7 +2,7 @@
 //!
 //! Reading, `config`, `.env.example` and the hints for misspelt names all follow from it.
 
-use super::{Config, Embedded, OffsetReset, OnTruncation, Secret, parse, parse::Expected};
+use super::{Config, Embedded, OffsetReset, OnTruncation, Secret, otlp::OTLP, parse, parse::Expected};
 
 /// One setting.
 pub(super) struct Setting {
@@ -41,6 +41,7 @@ pub(super) const SECTIONS: &[(&str, &[Setting])] = &[
     ("Store", STORE),
     ("HTTP", HTTP),
     ("Logs", LOGS),
+    ("Traces and metrics by OTLP", OTLP),
     ("Later versions", LATER),
 ];
 
@@ -49,7 +50,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
 }
 
 /// A setting of a plain kind, for struct update.
-const SETTING: Setting = Setting {
+pub(super) const SETTING: Setting = Setting {
     name: "",
     alias: None,
     default: DefaultValue::None,
@@ -317,24 +318,14 @@ const LOGS: &[Setting] = &[
 ];
 
 /// Settings with a fixed name whose effect is not built yet: a value is refused, so that nobody relies on it.
-const LATER: &[Setting] = &[
-    Setting {
-        name: "OTEL_EXPORTER_OTLP_ENDPOINT",
-        help: "Traces and metrics by OTLP; not in this version, which refuses a value.",
-        apply: |_, _| later("OTLP is not built into this version; GET /metrics has the metrics"),
-        ..SETTING
-    },
-    Setting {
-        name: "KAFKA_DLQ_HEADERS",
-        help: "Header families for dead letters beside the own ones; not in this version, which refuses a value.",
-        apply: |_, _| {
-            later("further header families are not built into this version; dead letters carry dlq-* headers")
-        },
-        ..SETTING
-    },
-];
+const LATER: &[Setting] = &[Setting {
+    name: "KAFKA_DLQ_HEADERS",
+    help: "Header families for dead letters beside the own ones; not in this version, which refuses a value.",
+    apply: |_, _| later("further header families are not built into this version; dead letters carry dlq-* headers"),
+    ..SETTING
+}];
 
-fn set<T>(place: &mut T, parsed: Result<T, Expected>) -> Result<(), Expected> {
+pub(super) fn set<T>(place: &mut T, parsed: Result<T, Expected>) -> Result<(), Expected> {
     *place = parsed?;
     Ok(())
 }

@@ -23,6 +23,7 @@ use crate::{
     dispatch::{Delivery, Outcome},
     registry::ProcessorEntry,
     store::WaitingRow,
+    telemetry::logs,
 };
 
 /// An event to be handled: its record, and what is known from before if it has waited.
@@ -108,16 +109,17 @@ pub(crate) enum Attempt {
 }
 
 /// Calls the processor and polls it once.
-pub(crate) fn begin(entry: &ProcessorEntry, delivery: Delivery) -> Attempt {
+pub(crate) fn begin(entry: &ProcessorEntry, delivery: &Delivery) -> Attempt {
     // Whoever drives the future further polls it again first, with a waker of its own.
     let mut context = Context::from_waker(Waker::noop());
-    let begun = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        let mut future = (entry.handler)(delivery);
+    let begin = || {
+        let mut future = (entry.handler)(delivery.clone());
         match future.as_mut().poll(&mut context) {
             Poll::Ready(outcome) => Attempt::Ended(End::Returned(outcome)),
             Poll::Pending => Attempt::Pending(future),
         }
-    }));
+    };
+    let begun = std::panic::catch_unwind(AssertUnwindSafe(|| logs::during(delivery, begin)));
     begun.unwrap_or_else(|panic| Attempt::Ended(End::Panicked(message(&*panic))))
 }
 
@@ -132,6 +134,9 @@ pub(crate) fn drive(
 ) -> BoxFuture<'static, Finished> {
     let begun = Instant::now();
     Box::pin(async move {
+        let (mut processor_future, told) = (future, delivery.clone());
+        let future =
+            std::future::poll_fn(move |context| logs::during(&told, || processor_future.as_mut().poll(context)));
         let mut future = AssertUnwindSafe(future).catch_unwind();
         let mut left = timeout;
         let end = loop {

@@ -226,7 +226,7 @@ impl<'a> Batch<'a> {
                 Ok(prepared) => prepared,
                 Err(flow) => return Ok(flow),
             };
-            let attempt = attempt::begin(prepared.entry, prepared.delivery.clone());
+            let attempt = attempt::begin(prepared.entry, &prepared.delivery);
             if matches!(attempt, Attempt::Ended(End::Returned(Outcome::Unread))) {
                 how = Reading::Whole;
                 continue;

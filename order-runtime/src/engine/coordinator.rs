@@ -32,7 +32,7 @@ use crate::{
     broker::{Consumer, ConsumerEvent, PartitionId, PartitionOffer, Publisher, Start},
     registry::Registry,
     store::{Assigned, EntityType, Store, StoreError},
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, trace::Tracer},
 };
 
 /// What the engine is made of.
@@ -56,6 +56,8 @@ pub struct Parts {
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Only where traces are exported.
+    pub(crate) tracer: Option<Arc<Tracer>>,
 }
 
 /// How the engine ended.
@@ -86,7 +88,8 @@ enum OwnersRequest {
 
 /// Starts the engine on the current tokio runtime.
 pub fn start(parts: Parts) -> EngineHandle {
-    let Parts { registry, store, store_id, consumer, events, publisher, entities, settings, clock, metrics } = parts;
+    let Parts { registry, store, store_id, consumer, events, publisher, entities, settings, clock, metrics, tracer } =
+        parts;
     let outbox = Arc::new(OutboxState::default());
     let status = Arc::new(Status::new(registry.processors().len(), Arc::clone(&outbox)));
     let relay = tokio::spawn(relay::relay(Arc::clone(&store), publisher, Arc::clone(&outbox)));
@@ -106,6 +109,7 @@ pub fn start(parts: Parts) -> EngineHandle {
         settings,
         clock,
         metrics,
+        tracer,
     });
     let (owners, requests) = mpsc::unbounded_channel();
     let coordinator = Coordinator { engine: Arc::clone(&engine), store_id, owners: HashMap::new() };

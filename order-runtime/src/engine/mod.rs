@@ -19,7 +19,7 @@
 //! | `gone` | what of events whose topic is gone? |
 //! | `retention` | what is forgotten, and when? |
 //! | `status`, `observe` | what is shown of all this? |
-//! | `timing` | how long do attempts take? |
+//! | `timing`, `trace` | how long do attempts take, and which spans do they leave? |
 //! | `told` | what does the log say of single events? |
 
 mod attempt;
@@ -39,16 +39,17 @@ mod prepare;
 mod relay;
 pub mod release;
 mod retention;
-mod retry;
+pub(crate) mod retry;
 mod settle;
 #[cfg(test)]
 mod simulation;
 mod start;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timing;
 mod told;
+mod trace;
 pub mod unit_of_work;
 mod waiting;
 
@@ -64,7 +65,7 @@ use crate::{
     config::{OffsetReset, OnTruncation},
     registry::Registry,
     store::{EntityType, Store},
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, trace::Tracer},
 };
 
 /// What the engine is told by configuration.
@@ -108,4 +109,6 @@ pub(crate) struct Engine {
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Only where traces are exported.
+    pub(crate) tracer: Option<Arc<Tracer>>,
 }

@@ -254,7 +254,7 @@ impl Batch<'_> {
             fallback_id = self.place_of(&record);
             &fallback_id
         };
-        let letter = dead_letter::record(
+        let mut letter = dead_letter::record(
             &engine.settings.dlq_topic,
             &engine.settings.group,
             engine.settings.service_version,
@@ -273,6 +273,8 @@ impl Batch<'_> {
                 replays,
             },
         );
+        let told = (who.event_name, event_id, who.processor.is_some());
+        self.trace_dead_letter(&mut letter, item, told, (failure.code, failure.message));
         self.effects.dead_letters.push(DeadLetterRow {
             dlq_id: id,
             event_id: event_id.to_owned(),

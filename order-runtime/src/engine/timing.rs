@@ -25,6 +25,11 @@ impl Batch<'_> {
     /// Settles an ended attempt; `Err` gives the event back when it has to run again without a failure of its own.
     pub(super) async fn settle(&mut self, lane: &[u8], ended: Ended) -> Result<Result<Flow, Item>, StoreError> {
         self.effects.timing.ended(ended.processor, ended.end.is_failure(), ended.elapsed);
-        self.decide(lane, ended).await
+        let span = self.open_span(&ended);
+        let settled = self.decide(lane, ended).await?;
+        if let (Some(span), Ok(flow)) = (span, &settled) {
+            self.close_span(&span, *flow);
+        }
+        Ok(settled)
     }
 }

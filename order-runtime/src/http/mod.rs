@@ -24,14 +24,8 @@ use axum::Router;
 
 pub(crate) use self::accept::serve;
 use crate::{
-    Dispatcher,
-    broker::Publisher,
-    config::Config,
-    engine::observe::Operations,
-    intake::Intake,
-    registry::Registry,
-    store::Store,
-    telemetry::metrics::{Metrics, Sources},
+    Dispatcher, broker::Publisher, config::Config, engine::observe::Operations, intake::Intake, registry::Registry,
+    store::Store, telemetry::metrics::Sources,
 };
 
 /// What HTTP is made of.
@@ -42,7 +36,8 @@ pub(crate) struct HttpParts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) operations: Arc<dyn Operations>,
     pub(crate) publisher: Arc<dyn Publisher>,
-    pub(crate) metrics: Arc<Metrics>,
+    /// Where metrics are read from.
+    pub(crate) sources: Sources,
     /// The broker is the embedded one, which the page says.
     pub(crate) embedded_broker: bool,
 }
@@ -55,20 +50,6 @@ struct Shared {
     parts: HttpParts,
     /// `None` where `KAFKA_TOPIC` has patterns only, so that nobody knows where events go.
     intake: Option<Intake>,
-}
-
-impl App {
-    /// Where metrics are read from.
-    fn sources(&self) -> Sources {
-        Sources {
-            name: self.dispatcher.name,
-            version: self.dispatcher.version,
-            group: self.config.kafka.group_id.clone(),
-            registry: Arc::clone(&self.registry),
-            metrics: Arc::clone(&self.metrics),
-            operations: Arc::clone(&self.operations),
-        }
-    }
 }
 
 impl std::ops::Deref for App {

@@ -4,11 +4,17 @@
 //! |---|---|
 //! | `logs` | how are log lines written, and what stands in those of a processor? |
 //! | `metrics` | what is counted and measured, and how is it told? |
-//! | `publisher` | what is counted of records that leave? |
+//! | `trace` | how is the way of one event shown? |
+//! | `otlp` | how do traces and metrics come to a collector? |
+//! | `dashboards` | which graphs and alerts fit what is declared? |
+//! | `publisher` | what is seen of records that leave? |
 
+pub(crate) mod dashboards;
 pub(crate) mod logs;
 pub(crate) mod metrics;
+pub(crate) mod otlp;
 mod publisher;
+pub(crate) mod trace;
 
 pub(crate) use logs::{colours, init};
 pub(crate) use publisher::ObservedPublisher;

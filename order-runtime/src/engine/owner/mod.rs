@@ -339,6 +339,9 @@ impl Owner {
         self.told.of(&self.partition.id, &effects.notables);
         self.topic.batch(effects.tally.consumed, &effects.timing, now.as_millisecond(), &taken.written);
         self.partition.engine.metrics.dead_lettered(effects.dead_letters.iter().map(|row| row.reason.as_str()));
+        if let Some(tracer) = &self.partition.engine.tracer {
+            tracer.export(effects.spans);
+        }
         // First what is to be published: who sees all events counted may take an empty outbox for the end of the work.
         self.partition.engine.outbox.added(&effects.outbox);
         self.partition.engine.status.add(&effects.tally);

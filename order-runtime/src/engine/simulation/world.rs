@@ -224,6 +224,7 @@ impl World {
             },
             clock: Arc::clone(&self.clock) as _,
             metrics: Metrics::new(self.registry.processors().len()),
+            tracer: None,
         });
         self.processes.push(Process { member, gate, engine, partitions: Vec::new() });
         self.share(0).await;

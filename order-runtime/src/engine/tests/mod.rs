@@ -10,4 +10,6 @@ mod measured;
 mod outages;
 mod releases;
 mod replays;
-mod rig;
+pub(crate) mod rig;
+mod told;
+mod traced;

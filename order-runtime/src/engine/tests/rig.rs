@@ -12,13 +12,14 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
+    Dispatcher,
     broker::{OutgoingRecord, PartitionId, memory::MemoryBroker},
     config::{OffsetReset, OnTruncation},
     dispatch::{Class, Delivery, Emitter, Event, Failed, FailedAttempt, Injectable, Outcome},
     engine::{EngineHandle, Parts, Settings, SystemClock, observe::StatsView, start, unit_of_work::WorkingSet},
     registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
     store::{EntityType, Store, conformance::fixture::Counter, memory::MemoryStore},
-    telemetry::metrics::Metrics,
+    telemetry::{ObservedPublisher, metrics::Metrics, trace::Tracer},
 };
 
 const PLACE: Place = Place { file: "rig.rs", line: 1, module: "rig" };
@@ -46,12 +47,12 @@ const fn processor(event: &'static str, policy: RetryPolicy) -> ProcessorEntry {
 }
 
 /// How often an event `Deadly` has begun to run.
-pub(super) static DEADLY_RUNS: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static DEADLY_RUNS: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether what the event `Dependent` needs is away.
-pub(super) static AWAY: AtomicBool = AtomicBool::new(false);
+pub(crate) static AWAY: AtomicBool = AtomicBool::new(false);
 
-static PROCESSORS: [ProcessorEntry; 7] = [
+static PROCESSORS: [ProcessorEntry; 8] = [
     ProcessorEntry {
         handler: |delivery| {
             Box::pin(async {
@@ -84,6 +85,7 @@ static PROCESSORS: [ProcessorEntry; 7] = [
         handler: |delivery| Box::pin(async move { super::bad_input::measure(&delivery) }),
         ..processor("Measured", POLICY)
     },
+    processor("Twice", RetryPolicy { retries: 2, ..POLICY }),
 ];
 
 /// Adds `add` to the counter `id` and does, before it returns, what `then` says.
@@ -121,31 +123,37 @@ async fn act(delivery: Delivery) -> Outcome {
         "hang" => std::future::pending().await,
         "dawdle" => {
             tokio::time::sleep(Duration::from_millis(150)).await;
+            tracing::info!(offset = "the processor's own", "dawdled");
             Outcome::Done
         }
         _ => Outcome::Done,
     }
 }
 
-pub(super) struct Rig {
-    pub(super) broker: Arc<MemoryBroker>,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) engine: EngineHandle,
-    pub(super) registry: Arc<Registry>,
-    pub(super) metrics: Arc<Metrics>,
+pub(crate) struct Rig {
+    pub(crate) broker: Arc<MemoryBroker>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) engine: EngineHandle,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: Arc<Metrics>,
     next_id: std::cell::Cell<u32>,
 }
 
 impl Rig {
     /// An engine with partition 0 assigned.
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let rig = Self::start_on(Arc::new(MemoryStore::default())).await;
         rig.broker.assign(&[MemoryBroker::partition(0)]).await;
         rig
     }
 
     /// An engine without any partition, on a store that may have a past.
-    pub(super) async fn start_on(store: Arc<dyn Store>) -> Self {
+    pub(crate) async fn start_on(store: Arc<dyn Store>) -> Self {
+        Self::start_traced(store, None).await
+    }
+
+    /// The same with traces.
+    pub(crate) async fn start_traced(store: Arc<dyn Store>, tracer: Option<Arc<Tracer>>) -> Self {
         let (broker, events) = MemoryBroker::new();
         let registry = Registry::from_entries(
             PROCESSORS.iter(),
@@ -164,7 +172,7 @@ impl Rig {
             store_id,
             consumer: Arc::clone(&broker) as _,
             events,
-            publisher: Arc::clone(&broker) as _,
+            publisher: ObservedPublisher::new(Arc::clone(&broker) as _, Arc::clone(&metrics), tracer.clone()),
             entities: vec![EntityType::of::<Counter>()],
             settings: Settings {
                 group: "group".to_owned(),
@@ -179,35 +187,36 @@ impl Rig {
             },
             clock: Arc::new(SystemClock),
             metrics: Arc::clone(&metrics),
+            tracer: tracer.clone(),
         });
         Self { broker, store, engine, registry, metrics, next_id: std::cell::Cell::new(1) }
     }
 
     /// Appends an event to partition 0 under the key `key`, which is also the counter's id.
-    pub(super) fn send(&self, name: &str, key: &str, add: i64, then: &str) -> String {
+    pub(crate) fn send(&self, name: &str, key: &str, add: i64, then: &str) -> String {
         let id = format!("event-{}", self.next_id.replace(self.next_id.get() + 1));
         self.send_as(&id, name, key, add, then);
         id
     }
 
     /// The same with an id of one's own.
-    pub(super) fn send_as(&self, id: &str, name: &str, key: &str, add: i64, then: &str) {
+    pub(crate) fn send_as(&self, id: &str, name: &str, key: &str, add: i64, then: &str) {
         let payload = json!({ "eventId": id, "eventName": name, "data": { "id": key, "add": add, "then": then } });
         self.broker.append(&MemoryBroker::partition(0), Some(key), &payload.to_string(), &[]);
     }
 
-    pub(super) fn stats(&self) -> StatsView {
+    pub(crate) fn stats(&self) -> StatsView {
         self.engine.operations().stats()
     }
 
     /// The counter's digits: which events were applied, in order.
-    pub(super) async fn counter(&self, id: &str) -> Option<(i64, u64)> {
+    pub(crate) async fn counter(&self, id: &str) -> Option<(i64, u64)> {
         let view = self.store.view(EntityType::of::<Counter>(), id).await.expect("memory answers")?;
         Some((view["n"].as_i64().expect("a number"), view["version"].as_u64().expect("a number")))
     }
 
     /// Waits until `condition` holds.
-    pub(super) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let waited = async {
             while !condition(self) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -219,7 +228,7 @@ impl Rig {
     }
 
     /// Waits until every record has been taken and nothing waits.
-    pub(super) async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         self.until("everything settled", |rig| {
             let partitions = rig.engine.operations().partitions();
             !partitions.is_empty()
@@ -229,7 +238,7 @@ impl Rig {
     }
 
     /// The dead letters once there are `count` of them.
-    pub(super) async fn dead_letters(&self, count: usize) -> Vec<OutgoingRecord> {
+    pub(crate) async fn dead_letters(&self, count: usize) -> Vec<OutgoingRecord> {
         self.until("the dead letters", |rig| rig.broker.published().len() >= count).await;
         let letters = self.broker.published();
         assert_eq!(letters.len(), count);
@@ -237,12 +246,25 @@ impl Rig {
     }
 }
 
+/// A domain without entities.
+pub(crate) fn dispatcher() -> Dispatcher {
+    Dispatcher {
+        name: "things",
+        version: "1.2.3",
+        package: "thing-service",
+        manifest_dir: "",
+        entities: Vec::new(),
+        sample: None,
+        on_start: None,
+    }
+}
+
 /// A header of a dead letter as text.
-pub(super) fn header(letter: &OutgoingRecord, name: &str) -> String {
+pub(crate) fn header(letter: &OutgoingRecord, name: &str) -> String {
     let (_, value) = letter.headers.iter().find(|(known, _)| known == name.as_bytes()).expect("the header is there");
     String::from_utf8(value.clone().expect("a value")).expect("text")
 }
 
-pub(super) fn partition() -> PartitionId {
+pub(crate) fn partition() -> PartitionId {
     MemoryBroker::partition(0)
 }

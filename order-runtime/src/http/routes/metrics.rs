@@ -11,6 +11,6 @@ use crate::{http::App, telemetry::metrics::text};
 /// `GET /metrics`: OpenMetrics for whoever accepts it, else the text format 0.0.4 of Prometheus.
 pub(in crate::http) async fn prometheus(State(app): State<App>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let (media_type, text) = text::negotiated(app.sources().read(), accept);
+    let (media_type, text) = text::negotiated(app.sources.read(), accept);
     ([(header::CONTENT_TYPE, media_type)], text).into_response()
 }

@@ -1,6 +1,7 @@
 //! What is answered.
 
 mod consumer;
+mod documents;
 mod entities;
 mod events;
 mod health;
@@ -34,6 +35,9 @@ pub(super) fn all(app: &App) -> Router {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics::prometheus))
+        .route("/openapi.json", get(documents::openapi))
+        .route("/asyncapi.json", get(documents::asyncapi))
+        .route("/docs", get(documents::page))
         .route("/stats", get(stats::stats))
         .route("/processors", get(stats::processors))
         .route("/partitions", get(stats::partitions));

@@ -41,7 +41,7 @@ use crate::{
         conformance::fixture::{self, begun, commit, counter_change, step},
         memory::MemoryStore,
     },
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Metrics, Sources},
 };
 
 const PEER: &str = "127.0.0.1:50000";
@@ -156,6 +156,7 @@ impl Served {
         commit(&store, step(&partition, 0, 0).writing(counters)).await;
         let (broker, _) = MemoryBroker::new();
         let shown = Arc::new(shown);
+        let registry = Arc::new(registry.expect("one processor does not conflict"));
         let router = super::router(HttpParts {
             config,
             dispatcher: Dispatcher {
@@ -167,11 +168,18 @@ impl Served {
                 sample: None,
                 on_start: None,
             },
-            registry: Arc::new(registry.expect("one processor does not conflict")),
+            registry: Arc::clone(&registry),
             store: Arc::new(store) as Arc<dyn Store>,
             operations: Arc::clone(&shown) as Arc<dyn Operations>,
             publisher: Arc::clone(&broker) as _,
-            metrics: Metrics::new(1),
+            sources: Sources {
+                name: "counters",
+                version: "1.2.3",
+                group: "group".to_owned(),
+                registry,
+                metrics: Metrics::new(1),
+                operations: Arc::clone(&shown) as Arc<dyn Operations>,
+            },
             embedded_broker: true,
         });
         Self { router, broker, shown }
