@@ -14,7 +14,7 @@
 //! | [`broker`] | how do records come from Kafka, and go to it? |
 //! | [`config`] | what is set, by whom, and is it right? |
 //!
-//! Private are the rooms that nobody else needs: `cli`, `http`, `service` (start and end), `intake` (events from the
+//! Private are the rooms that nobody else needs: `cli`, `http`, `service` (start and end), `documents`, `intake` (events from the
 //! command line and HTTP), `dead_letters` (what operators do with them), `range_replay`, `reload` and `telemetry`.
 
 /// An event costs some dozen small allocations, on one thread made and on another freed; see ARCHITECTURE.md for the measurement.
@@ -28,6 +28,7 @@ pub mod config;
 mod dead_letters;
 pub mod dispatch;
 mod dispatcher;
+mod documents;
 pub mod engine;
 pub mod envelope;
 mod http;

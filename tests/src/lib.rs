@@ -12,6 +12,7 @@ pub mod bench;
 mod binary;
 mod broker;
 pub mod chaos;
+mod collector;
 mod deployment;
 pub mod events;
 mod kafka;
@@ -25,6 +26,7 @@ mod wait;
 
 pub use binary::{order_chaos, order_service};
 pub use broker::Broker;
+pub use collector::{Collector, attribute};
 pub use deployment::{Deployment, Finished, Spawned};
 pub use kafka::Kafka;
 pub use postgres::Postgres;

@@ -103,7 +103,13 @@ impl Service {
 
     /// Sends JSON to a route.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        answer(self.client.post(format!("{}{path}", self.base)).json(body)).await
+        self.post_with(path, body, &[]).await
+    }
+
+    /// The same with headers.
+    pub async fn post_with(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Answer {
+        let request = self.client.post(format!("{}{path}", self.base)).json(body);
+        answer(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
     /// A number of `/stats`.

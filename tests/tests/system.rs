@@ -9,4 +9,7 @@ async fn broker() -> Option<Broker> {
 }
 
 scenarios::every_scenario!(broker);
-scenarios::tests!(broker: crashes::a_second_instance_is_refused);
+scenarios::tests!(broker:
+    crashes::a_second_instance_is_refused,
+    traces::one_trace_covers_a_dead_letter_and_its_replay,
+);

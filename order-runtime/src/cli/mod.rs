@@ -3,9 +3,12 @@
 mod broker;
 mod check;
 mod config;
+mod dashboards;
 mod dlq;
+mod documents;
 mod output;
 mod processors;
+mod progress;
 mod publish;
 mod replay;
 mod run;
@@ -22,6 +25,7 @@ use crate::{
     broker::BrokerError,
     config::{Config, ConfigErrors, EnvFile, Flags},
     dead_letters::DeskError,
+    documents::Kind,
     registry::{Registry, RegistryErrors},
     store::StoreError,
 };
@@ -86,6 +90,17 @@ enum Command {
     Waiting(waiting::Command),
     /// Run a range of a topic through this build again, without touching the group.
     Replay(replay::Arguments),
+    /// Describe topics and messages as AsyncAPI; works offline.
+    #[command(name = "asyncapi")]
+    AsyncApi(documents::Arguments),
+    /// Describe the HTTP routes as OpenAPI; works offline.
+    #[command(name = "openapi")]
+    OpenApi(documents::Arguments),
+    /// Describe the events as JSON Schema; works offline.
+    Schema(documents::Arguments),
+    /// Write a dashboard for Grafana or alert rules for Prometheus, made from what is declared; works offline.
+    #[command(subcommand)]
+    Dashboards(dashboards::Command),
     /// Run the embedded development broker alone, at `KAFKA_BROKER_URL`.
     Broker,
 }
@@ -236,6 +251,10 @@ fn execute(dispatcher: Dispatcher, command: Command, common: Common) -> Result<E
         Command::Dlq(command) => dlq::run(&context, command),
         Command::Waiting(command) => waiting::run(&context, command),
         Command::Replay(arguments) => replay::run(&context, &arguments),
+        Command::AsyncApi(arguments) => documents::run(&context, Kind::AsyncApi, &arguments),
+        Command::OpenApi(arguments) => documents::run(&context, Kind::OpenApi, &arguments),
+        Command::Schema(arguments) => documents::run(&context, Kind::Schema, &arguments),
+        Command::Dashboards(command) => dashboards::run(&context, &command),
         Command::Broker => broker::run(&context),
     }
 }

@@ -60,6 +60,16 @@ impl Output {
         }
     }
 
+    /// Writes a document that has one form only.
+    pub(super) fn document(text: &str) {
+        write(&mut io::stdout(), text);
+    }
+
+    /// Whether nothing but results is to be written.
+    pub(super) fn is_quiet(self) -> bool {
+        self.quiet
+    }
+
     /// Says something beside the result.
     pub(super) fn hint(self, text: impl Display) {
         if !self.quiet {

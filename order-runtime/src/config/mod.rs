@@ -1,6 +1,7 @@
 //! Settings: what they are, where they come from, what is wrong with them.
 
 mod librdkafka;
+mod otlp;
 mod parse;
 mod properties;
 mod report;
@@ -10,6 +11,7 @@ mod source;
 
 use std::{collections::BTreeMap, fmt, thread::available_parallelism, time::Duration};
 
+pub use otlp::{OtlpConfig, TraceSampler};
 pub use report::{ConfigErrors, Problem, SettingInForce, Warning, env_example};
 pub(crate) use rules::is_loopback;
 pub use source::{EnvFile, Flags, Origin};
@@ -36,6 +38,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Traces and metrics by OTLP.
+    pub otlp: OtlpConfig,
     /// Every setting as it is in force, and where its value comes from.
     pub in_force: Vec<SettingInForce>,
 }
@@ -130,6 +134,7 @@ impl Config {
                 https_redirect: false,
             },
             log: LogConfig { level: String::new(), filter: String::new(), json: false },
+            otlp: OtlpConfig::unset(),
             in_force: Vec::new(),
         };
         for setting in settings::all() {

@@ -2,7 +2,7 @@
 //!
 //! Reading, `config`, `.env.example` and the hints for misspelt names all follow from it.
 
-use super::{Config, Embedded, OffsetReset, OnTruncation, Secret, parse, parse::Expected};
+use super::{Config, Embedded, OffsetReset, OnTruncation, Secret, otlp::OTLP, parse, parse::Expected};
 
 /// One setting.
 pub(super) struct Setting {
@@ -41,7 +41,7 @@ pub(super) const SECTIONS: &[(&str, &[Setting])] = &[
     ("Store", STORE),
     ("HTTP", HTTP),
     ("Logs", LOGS),
-    ("Later versions", LATER),
+    ("Traces and metrics by OTLP", OTLP),
 ];
 
 pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
@@ -49,7 +49,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
 }
 
 /// A setting of a plain kind, for struct update.
-const SETTING: Setting = Setting {
+pub(super) const SETTING: Setting = Setting {
     name: "",
     alias: None,
     default: DefaultValue::None,
@@ -326,21 +326,9 @@ const LOGS: &[Setting] = &[
     },
 ];
 
-/// Settings with a fixed name whose effect is not built yet: a value is refused, so that nobody relies on it.
-const LATER: &[Setting] = &[Setting {
-    name: "OTEL_EXPORTER_OTLP_ENDPOINT",
-    help: "Traces and metrics by OTLP; not in this version, which refuses a value.",
-    apply: |_, _| later("OTLP is not built into this version; GET /metrics has the metrics"),
-    ..SETTING
-}];
-
-fn set<T>(place: &mut T, parsed: Result<T, Expected>) -> Result<(), Expected> {
+pub(super) fn set<T>(place: &mut T, parsed: Result<T, Expected>) -> Result<(), Expected> {
     *place = parsed?;
     Ok(())
-}
-
-fn later(why: &str) -> Result<(), Expected> {
-    Err(Expected(format!("no value: {why}")))
 }
 
 fn show_bool(value: bool) -> String {

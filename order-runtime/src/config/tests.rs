@@ -106,11 +106,32 @@ fn all_wrong_values_are_told_together() {
 }
 
 #[test]
-fn what_a_later_version_brings_is_refused() {
-    let errors = errors(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317")]);
-    assert_eq!(errors.len(), 1);
-    assert!(errors.iter().all(|error| error.contains("not built into this version")), "{errors:?}");
-    assert!(load(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]).is_ok(), "no value is no wish");
+fn otlp_is_set_by_the_names_of_open_telemetry() {
+    let config = config(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer t0ken, x-tenant = a"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=staging"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+    ]);
+    let otlp = &config.otlp;
+    assert_eq!(otlp.endpoint.as_deref(), Some("http://collector:4318"));
+    assert_eq!(otlp.headers[0].1.expose(), "Bearer t0ken");
+    assert_eq!(otlp.resource_attributes, [("deployment.environment.name".to_owned(), "staging".to_owned())]);
+    assert_eq!(otlp.sampler, TraceSampler::ParentBasedRatio(0.25));
+    assert!(!format!("{:?}", config.in_force).contains("t0ken"), "headers are secrets");
+}
+
+#[test]
+fn otlp_that_cannot_work_is_refused() {
+    let errors = errors(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "no value"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+        ("OTEL_TRACES_SAMPLER_ARG", "2"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "0"),
+    ]);
+    assert_eq!(errors.len(), 5, "{errors:?}");
 }
 
 #[test]

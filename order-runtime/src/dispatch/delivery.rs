@@ -8,6 +8,7 @@ use crate::{
     engine::unit_of_work::{EventChanges, Unit},
     envelope::{self, Envelope},
     registry::Registry,
+    telemetry::trace::{self, Attempt, Traced},
 };
 
 /// A handle to one event's delivery: its record, its unit of work and the wiring of the program.
@@ -35,6 +36,8 @@ pub(crate) struct DeliveryParts {
     pub(crate) given_id: Option<Box<str>>,
     pub(crate) attempt: u32,
     pub(crate) changes: EventChanges,
+    /// Only where traces are exported.
+    pub(crate) traced: Option<Traced>,
 }
 
 impl Delivery {
@@ -82,6 +85,25 @@ impl Delivery {
 
     pub(crate) fn changes(&self) -> &EventChanges {
         &self.0.changes
+    }
+
+    pub(crate) fn traced(&self) -> Option<&Traced> {
+        self.0.traced.as_ref()
+    }
+
+    /// Where this attempt is in its trace; `None` where no traces are exported.
+    pub(crate) fn in_trace(&self) -> Option<Attempt> {
+        Some(self.0.traced.as_ref()?.attempt(self.partition(), &self.record()))
+    }
+
+    /// The headers of what this event gives rise to: of the attempt, or, where no traces are exported, those that the event
+    /// came with, so that a trace goes on behind a service that takes no part in it.
+    pub(crate) fn trace_headers(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let context = match self.in_trace() {
+            Some(attempt) => Some(attempt.own),
+            None => trace::of_record(&self.record()),
+        };
+        context.as_ref().map(trace::headers_of).unwrap_or_default()
     }
 
     /// Decodes and validates the event's data.

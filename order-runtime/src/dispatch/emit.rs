@@ -121,7 +121,7 @@ impl Emitter {
                 partition: None,
                 key: Some(key.as_bytes().to_vec()),
                 payload: Some(payload),
-                headers: Vec::new(),
+                headers: self.delivery.trace_headers(),
                 timestamp: None,
             })
         })

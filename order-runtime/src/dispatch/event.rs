@@ -48,6 +48,13 @@ impl<T> Event<T> {
         self.delivery.record().header(name)
     }
 
+    /// The context of this attempt's trace for calls of other services, as the value of the header `traceparent` of W3C
+    /// Trace Context; `None` where the event has no trace.
+    pub fn traceparent(&self) -> Option<String> {
+        let headers = self.delivery.trace_headers();
+        headers.into_iter().next().and_then(|(_, value)| String::from_utf8(value?).ok())
+    }
+
     /// Which attempt this is, from 1.
     pub fn attempt(&self) -> u32 {
         self.delivery.attempt()

@@ -15,6 +15,7 @@ use std::{
 use futures_util::{FutureExt as _, future::BoxFuture};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::waiting::{Lane, Waiter};
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
     dispatch::{Delivery, Outcome},
     registry::ProcessorEntry,
     store::WaitingRow,
+    telemetry::logs,
 };
 
 /// An event to be handled: its record, and what is known from before if it has waited.
@@ -91,6 +93,8 @@ pub(crate) struct Ended {
     pub(crate) processor: usize,
     pub(crate) delivery: Delivery,
     pub(crate) end: End,
+    /// How long it took, where it did not end on the spot.
+    pub(crate) elapsed: Option<Duration>,
 }
 
 /// What a processor returns when it is called.
@@ -105,16 +109,17 @@ pub(crate) enum Attempt {
 }
 
 /// Calls the processor and polls it once.
-pub(crate) fn begin(entry: &ProcessorEntry, delivery: Delivery) -> Attempt {
+pub(crate) fn begin(entry: &ProcessorEntry, delivery: &Delivery) -> Attempt {
     // Whoever drives the future further polls it again first, with a waker of its own.
     let mut context = Context::from_waker(Waker::noop());
-    let begun = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        let mut future = (entry.handler)(delivery);
+    let begin = || {
+        let mut future = (entry.handler)(delivery.clone());
         match future.as_mut().poll(&mut context) {
             Poll::Ready(outcome) => Attempt::Ended(End::Returned(outcome)),
             Poll::Pending => Attempt::Pending(future),
         }
-    }));
+    };
+    let begun = std::panic::catch_unwind(AssertUnwindSafe(|| logs::during(delivery, begin)));
     begun.unwrap_or_else(|panic| Attempt::Ended(End::Panicked(message(&*panic))))
 }
 
@@ -127,7 +132,11 @@ pub(crate) fn drive(
     processor: usize,
     delivery: Delivery,
 ) -> BoxFuture<'static, Finished> {
+    let begun = Instant::now();
     Box::pin(async move {
+        let (mut processor_future, told) = (future, delivery.clone());
+        let future =
+            std::future::poll_fn(move |context| logs::during(&told, || processor_future.as_mut().poll(context)));
         let mut future = AssertUnwindSafe(future).catch_unwind();
         let mut left = timeout;
         let end = loop {
@@ -142,7 +151,7 @@ pub(crate) fn drive(
                 break End::TimedOut(timeout);
             }
         };
-        Finished { lane, ended: Ended { item, processor, delivery, end } }
+        Finished { lane, ended: Ended { item, processor, delivery, end, elapsed: Some(begun.elapsed()) } }
     })
 }
 

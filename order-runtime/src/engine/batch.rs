@@ -147,6 +147,7 @@ impl<'a> Batch<'a> {
     /// The store could not load what the events need; nothing has changed.
     pub(crate) async fn run(mut self, plan: Plan, single: bool) -> Result<Effects, StoreError> {
         self.load(&plan).await?;
+        let begun = Instant::now();
         for finished in plan.finished {
             self.conclude(finished).await?;
         }
@@ -163,6 +164,7 @@ impl<'a> Batch<'a> {
             }
             self.arrive(Item::new(records, index), &mut lane).await?;
         }
+        self.effects.timing.handling = begun.elapsed();
         self.finish_what_runs().await?;
         self.leave_what_runs_on();
         Ok(self.effects)
@@ -224,7 +226,7 @@ impl<'a> Batch<'a> {
                 Ok(prepared) => prepared,
                 Err(flow) => return Ok(flow),
             };
-            let attempt = attempt::begin(prepared.entry, prepared.delivery.clone());
+            let attempt = attempt::begin(prepared.entry, &prepared.delivery);
             if matches!(attempt, Attempt::Ended(End::Returned(Outcome::Unread))) {
                 how = Reading::Whole;
                 continue;
@@ -245,7 +247,8 @@ impl<'a> Batch<'a> {
                     return Ok(Flow::Running);
                 }
                 Attempt::Ended(end) => {
-                    let ended = Ended { item, processor: prepared.processor, delivery: prepared.delivery, end };
+                    let ended =
+                        Ended { item, processor: prepared.processor, delivery: prepared.delivery, end, elapsed: None };
                     match self.settle(lane, ended).await? {
                         Ok(flow) => return Ok(flow),
                         Err(again) => item = again,

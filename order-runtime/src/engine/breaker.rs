@@ -149,6 +149,11 @@ impl Breakers {
         self.open.store(processors.iter().filter(|breaker| breaker.open.is_some()).count(), Ordering::Relaxed);
     }
 
+    /// Whether each is open, in the order of the processors.
+    pub(crate) fn open(&self) -> Vec<bool> {
+        self.processors.lock().iter().map(|breaker| breaker.open.is_some()).collect()
+    }
+
     /// What is open, for people.
     pub(crate) fn reasons(&self) -> Vec<String> {
         let processors = self.processors.lock();

@@ -5,9 +5,15 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
-use crate::store::{Changes, Committed, Store, StoreError};
+use crate::{
+    store::{Changes, Committed, Store, StoreError},
+    telemetry::metrics::Metrics,
+};
 
 /// The most that one transaction takes, in bytes of events and rows together.
 const TRANSACTION_BYTES: usize = 8 * 1024 * 1024;
@@ -31,9 +37,9 @@ impl std::fmt::Debug for Request {
 
 impl Committer {
     /// Starts the task; it ends when the last handle is dropped.
-    pub(crate) fn start(store: Arc<dyn Store>) -> Self {
+    pub(crate) fn start(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
         let (requests, queue) = mpsc::channel(1024);
-        tokio::spawn(commit_all(store, queue));
+        tokio::spawn(commit_all(store, metrics, queue));
         Self { requests }
     }
 
@@ -51,7 +57,7 @@ impl Committer {
     }
 }
 
-async fn commit_all(store: Arc<dyn Store>, mut queue: mpsc::Receiver<Request>) {
+async fn commit_all(store: Arc<dyn Store>, metrics: Arc<Metrics>, mut queue: mpsc::Receiver<Request>) {
     let mut left_over = None;
     loop {
         let first = match left_over.take() {
@@ -71,8 +77,12 @@ async fn commit_all(store: Arc<dyn Store>, mut queue: mpsc::Receiver<Request>) {
             }
             group.push(request);
         }
-        let changes = group.iter().map(|request| Arc::clone(&request.changes)).collect();
-        match store.commit(changes).await {
+        let changes: Vec<_> = group.iter().map(|request| Arc::clone(&request.changes)).collect();
+        let events = changes.iter().map(|changes| changes.to.abs_diff(changes.from)).sum();
+        let begun = Instant::now();
+        let result = store.commit(changes).await;
+        metrics.committed(events, result.is_ok(), begun.elapsed());
+        match result {
             Ok(results) => {
                 for (request, result) in group.into_iter().zip(results) {
                     // An owner that has gone no longer needs the answer.

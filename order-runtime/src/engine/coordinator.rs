@@ -21,7 +21,7 @@ use super::{
     breaker::Breakers,
     committer::Committer,
     gone, health,
-    observe::{Health, Operations, PartitionState, PartitionView, ProcessorStats, StatsView},
+    observe::{Health, Operations, OutboxView, PartitionState, PartitionView, ProcessorStats, StatsView},
     owner::{Control, Owner},
     relay::{self, OutboxState},
     release::{Release, Selection},
@@ -33,6 +33,7 @@ use crate::{
     broker::{Consumer, ConsumerEvent, PartitionId, PartitionOffer, Publisher, Start},
     registry::Registry,
     store::{Assigned, EntityType, Store, StoreError},
+    telemetry::{metrics::Metrics, trace::Tracer},
 };
 
 /// What the engine is made of.
@@ -55,6 +56,9 @@ pub struct Parts {
     pub settings: Settings,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Only where traces are exported.
+    pub(crate) tracer: Option<Arc<Tracer>>,
 }
 
 /// How the engine ended.
@@ -85,7 +89,8 @@ enum OwnersRequest {
 
 /// Starts the engine on the current tokio runtime.
 pub fn start(parts: Parts) -> EngineHandle {
-    let Parts { registry, store, store_id, consumer, events, publisher, entities, settings, clock } = parts;
+    let Parts { registry, store, store_id, consumer, events, publisher, entities, settings, clock, metrics, tracer } =
+        parts;
     let outbox = Arc::new(OutboxState::default());
     let status = Arc::new(Status::new(registry.processors().len(), Arc::clone(&outbox)));
     let relay = tokio::spawn(relay::relay(Arc::clone(&store), publisher, Arc::clone(&outbox)));
@@ -94,7 +99,7 @@ pub fn start(parts: Parts) -> EngineHandle {
     let engine = Arc::new(Engine {
         breakers: Breakers::new(registry.processors()),
         registry,
-        committer: Committer::start(Arc::clone(&store)),
+        committer: Committer::start(Arc::clone(&store), Arc::clone(&metrics)),
         store,
         store_id: store_id.to_string(),
         consumer,
@@ -104,6 +109,8 @@ pub fn start(parts: Parts) -> EngineHandle {
         entities,
         settings,
         clock,
+        metrics,
+        tracer,
     });
     let (owners, requests) = mpsc::unbounded_channel();
     let coordinator = Coordinator { engine: Arc::clone(&engine), store_id, owners: HashMap::new() };
@@ -212,6 +219,7 @@ impl Coordinator {
     }
 
     async fn assign(&mut self, partitions: Vec<PartitionOffer>) -> Vec<Start> {
+        self.engine.metrics.assigned(partitions.len());
         let ids: Vec<_> = partitions.iter().map(|offer| offer.id.clone()).collect();
         tokio::spawn(gone::dead_letter_orphans(Arc::clone(&self.engine), ids.clone()));
         let known = loop {
@@ -264,6 +272,7 @@ impl Coordinator {
             }
             Decision::Begin { at, skipped } => {
                 if skipped > 0 {
+                    self.engine.metrics.dropped(skipped);
                     error!(partition = %id, skipped, at, "the log has dropped records before they were handled; they are lost");
                 }
                 let assigned = match stored {
@@ -306,6 +315,7 @@ impl Coordinator {
 
     /// Takes partitions back: all at once, each finishing the batch it is at.
     async fn revoke(&mut self, partitions: &[PartitionId], lost: bool) {
+        self.engine.metrics.revoked(partitions.len(), lost);
         let mut leaving = Vec::new();
         for id in partitions {
             self.engine.status.remove_partition(id);
@@ -381,6 +391,14 @@ impl Operations for View {
 
     fn processors(&self) -> Vec<ProcessorStats> {
         self.engine.status.processors()
+    }
+
+    fn breakers(&self) -> Vec<bool> {
+        self.engine.breakers.open()
+    }
+
+    fn outbox(&self) -> OutboxView {
+        self.engine.outbox.view()
     }
 
     fn health(&self) -> Health {

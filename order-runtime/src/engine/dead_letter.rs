@@ -27,6 +27,18 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 8] = [
+        Self::Undecodable,
+        Self::UnknownEvent,
+        Self::Invalid,
+        Self::Rejected,
+        Self::Exhausted,
+        Self::Timeout,
+        Self::Panic,
+        Self::TooLarge,
+    ];
+
     /// The value of `dlq-reason`.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -6,9 +6,13 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
+use opentelemetry_sdk::trace::SpanData;
 
 use super::{breaker::Trials, identity::Ring, status::Tally, told::Notables, waiting::Lane};
-use crate::store::{DeadLetterRow, OutboxRecord, RingRow, WaitingRow};
+use crate::{
+    store::{DeadLetterRow, OutboxRecord, RingRow, WaitingRow},
+    telemetry::metrics::Timing,
+};
 
 /// The effects of a batch, collected while its events are handled.
 #[derive(Debug, Default)]
@@ -24,6 +28,10 @@ pub(crate) struct Effects {
     /// Dead letters that were loaded because a record says that it is a replay of one.
     pub(crate) known_dead_letters: HashMap<String, DeadLetterRow, RandomState>,
     pub(crate) tally: Tally,
+    /// Spans that are exported once it is committed; none where no traces are.
+    pub(crate) spans: Vec<SpanData>,
+    /// How long its attempts took.
+    pub(crate) timing: Timing,
     /// What the circuit breakers are told.
     pub(crate) trials: Trials,
     /// Lanes that are due and may not be tried yet, and for how long.

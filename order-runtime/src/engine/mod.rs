@@ -20,6 +20,7 @@
 //! | `retention` | what is forgotten, and when? |
 //! | `status`, `observe` | what is shown of all this? |
 //! | `progress`, `health` | does it move, and if not, why? |
+//! | `timing`, `trace` | how long do attempts take, and which spans do they leave? |
 //! | `told` | what does the log say of single events? |
 
 mod attempt;
@@ -42,7 +43,7 @@ mod progress;
 mod relay;
 pub mod release;
 mod retention;
-mod retry;
+pub(crate) mod retry;
 mod settle;
 #[cfg(test)]
 mod simulation;
@@ -50,7 +51,9 @@ mod start;
 mod status;
 #[cfg(test)]
 pub(crate) mod tests;
+mod timing;
 mod told;
+mod trace;
 pub mod unit_of_work;
 mod waiting;
 
@@ -66,6 +69,7 @@ use crate::{
     config::{OffsetReset, OnTruncation},
     registry::Registry,
     store::{EntityType, Store},
+    telemetry::{metrics::Metrics, trace::Tracer},
 };
 
 /// What the engine is told by configuration.
@@ -110,4 +114,7 @@ pub(crate) struct Engine {
     pub(crate) remembers: bool,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Only where traces are exported.
+    pub(crate) tracer: Option<Arc<Tracer>>,
 }

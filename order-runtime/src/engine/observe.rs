@@ -74,6 +74,17 @@ pub enum PartitionState {
     Stuck,
 }
 
+impl PartitionState {
+    /// All states, with their names in JSON.
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::Running, "running"),
+        (Self::Paused, "paused"),
+        (Self::Stopped, "stopped"),
+        (Self::StoreAway, "store_away"),
+        (Self::Full, "full"),
+    ];
+}
+
 /// One processor's counters; part of an element of `GET /processors`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -84,6 +95,17 @@ pub struct ProcessorStats {
     pub dead_lettered: u64,
     /// Attempts after a first one.
     pub retried: u64,
+    /// Events that the processor wanted skipped.
+    pub skipped: u64,
+}
+
+/// Dead letters and emitted events that are not published yet; rows that other instances have written may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutboxView {
+    /// Their number.
+    pub records: u64,
+    /// Their size in bytes: keys, payloads and headers.
+    pub bytes: u64,
 }
 
 /// Whether the service moves and whether it is fit for work.
@@ -106,6 +128,12 @@ pub trait Operations: Send + Sync + 'static {
 
     /// The counters of each processor, in the order of [`Registry::processors`](crate::registry::Registry::processors).
     fn processors(&self) -> Vec<ProcessorStats>;
+
+    /// Whether the circuit breaker of each processor is open, in the same order.
+    fn breakers(&self) -> Vec<bool>;
+
+    /// What waits to be published.
+    fn outbox(&self) -> OutboxView;
 
     /// Whether it is live and ready; answers from what is known, without asking anybody.
     fn health(&self) -> Health;

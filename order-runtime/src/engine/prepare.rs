@@ -15,6 +15,7 @@ use crate::{
     dispatch::{Delivery, DeliveryParts},
     envelope::{self, Envelope},
     registry::{Lookup, ProcessorEntry},
+    telemetry::trace::Traced,
 };
 
 /// A record larger than this, key and headers included, is not decoded: the largest that a broker takes by default.
@@ -119,6 +120,7 @@ impl Batch<'_> {
                     envelope,
                     attempt: item.attempts + 1,
                     changes: EventChanges::default(),
+                    traced: engine.tracer.as_ref().map(|tracer| Traced::begin(tracer, item.first_failed_at.is_none())),
                 });
                 return Placed::Prepared(Prepared { entry, processor, delivery });
             }

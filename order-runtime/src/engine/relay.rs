@@ -15,7 +15,11 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 use tracing::{error, info, warn};
 
-use super::{dead_letter, observe::Health, progress::STORE_ANSWERS};
+use super::{
+    dead_letter,
+    observe::{Health, OutboxView},
+    progress::STORE_ANSWERS,
+};
 use crate::{
     broker::{PublishError, Publisher},
     store::{Outbox, OutboxRecord, OutboxRow, Store, StoreError},
@@ -91,6 +95,11 @@ impl OutboxState {
         if rows == 0 {
             self.bytes.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// What waits to be published.
+    pub(crate) fn view(&self) -> OutboxView {
+        OutboxView { records: self.backlog.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
     }
 
     /// Whether so much waits to be published that no more should come.

@@ -59,9 +59,9 @@ impl Batch<'_> {
         self.effects.known_dead_letters.get(id)
     }
 
-    /// Settles an ended attempt; `Err` gives the event back when it has to run again without a failure of its own.
-    pub(super) async fn settle(&mut self, lane: &[u8], ended: Ended) -> Result<Result<Flow, Item>, StoreError> {
-        let Ended { mut item, processor, delivery, end } = ended;
+    /// Decides what follows from an ended attempt, for [`Batch::settle`].
+    pub(super) async fn decide(&mut self, lane: &[u8], ended: Ended) -> Result<Result<Flow, Item>, StoreError> {
+        let Ended { mut item, processor, delivery, end, elapsed: _ } = ended;
         let entry = self.partition.engine.registry.processors()[processor];
         // Only failures ask for it.
         let who = || who(&delivery, processor, entry);
@@ -95,6 +95,7 @@ impl Batch<'_> {
                 match failed.class {
                     Class::Skip => {
                         self.effects.tally.skipped += 1;
+                        self.effects.tally.processor(processor)[3] += 1;
                         self.done(&item, lane, &delivery, Fate::Skipped)
                     }
                     Class::DeadLetter => self.dead_letter(&item, lane, &who(), &failure(Reason::Rejected)),
@@ -253,7 +254,7 @@ impl Batch<'_> {
             fallback_id = self.place_of(&record);
             &fallback_id
         };
-        let letter = dead_letter::record(
+        let mut letter = dead_letter::record(
             &engine.settings,
             &self.partition.id,
             &record,
@@ -270,6 +271,8 @@ impl Batch<'_> {
                 replays,
             },
         );
+        let told = (who.event_name, event_id, who.processor.is_some());
+        self.trace_dead_letter(&mut letter, item, told, (failure.code, failure.message));
         self.effects.dead_letters.push(DeadLetterRow {
             dlq_id: id,
             event_id: event_id.to_owned(),

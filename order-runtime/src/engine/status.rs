@@ -28,14 +28,14 @@ pub(crate) struct Tally {
     pub(crate) skipped: u64,
     pub(crate) dead_lettered: u64,
     pub(crate) retried: u64,
-    /// By processor: handled, dead-lettered, retried. Empty until one of them is counted.
-    pub(crate) processors: Vec<[u64; 3]>,
+    /// By processor: handled, dead-lettered, retried, skipped. Empty until one of them is counted.
+    pub(crate) processors: Vec<[u64; 4]>,
 }
 
 impl Tally {
-    pub(crate) fn processor(&mut self, index: usize) -> &mut [u64; 3] {
+    pub(crate) fn processor(&mut self, index: usize) -> &mut [u64; 4] {
         if self.processors.len() <= index {
-            self.processors.resize(index + 1, [0; 3]);
+            self.processors.resize(index + 1, [0; 4]);
         }
         &mut self.processors[index]
     }
@@ -52,7 +52,7 @@ pub(crate) struct Status {
     skipped: AtomicU64,
     dead_lettered: AtomicU64,
     retried: AtomicU64,
-    processors: Vec<[AtomicU64; 3]>,
+    processors: Vec<[AtomicU64; 4]>,
     rate: Mutex<Rate>,
     partitions: Mutex<Partitions>,
     /// Set by the first assignment, also by an empty one.
@@ -108,10 +108,11 @@ impl Status {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         self.processors
             .iter()
-            .map(|[ok, dead_lettered, retried]| ProcessorStats {
+            .map(|[ok, dead_lettered, retried, skipped]| ProcessorStats {
                 ok: read(ok),
                 dead_lettered: read(dead_lettered),
                 retried: read(retried),
+                skipped: read(skipped),
             })
             .collect()
     }

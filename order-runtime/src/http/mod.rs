@@ -35,6 +35,7 @@ use crate::{
     intake::Intake,
     registry::Registry,
     store::Store,
+    telemetry::metrics::Sources,
 };
 
 /// What HTTP is made of.
@@ -47,6 +48,8 @@ pub(crate) struct HttpParts {
     pub(crate) publisher: Arc<dyn Publisher>,
     /// The dead letters.
     pub(crate) letters: Arc<dyn Source>,
+    /// Where metrics are read from.
+    pub(crate) sources: Sources,
     /// The broker is the embedded one, which the page says.
     pub(crate) embedded_broker: bool,
 }

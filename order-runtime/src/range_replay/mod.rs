@@ -43,6 +43,7 @@ use crate::{
     engine::{self, Parts, Settings, SystemClock},
     registry::Registry,
     store::{EntityType, Store, StoreError, WaitingState},
+    telemetry::metrics::Metrics,
 };
 
 /// How often it is looked whether everything has come to its end.
@@ -104,6 +105,8 @@ impl Replay {
         let (events, receiver) = mpsc::unbounded_channel();
         let consumer = RangeConsumer::new(&ranges, events.clone());
         let mut engine = engine::start(Parts {
+            metrics: Metrics::new(registry.processors().len()),
+            tracer: None,
             registry,
             store: Arc::clone(&view),
             store_id: uuid::Uuid::nil(),

@@ -32,6 +32,11 @@ use crate::{
         postgres::PostgresStore,
         sqlite::{Mode, SqliteStore},
     },
+    telemetry::{
+        ObservedPublisher,
+        metrics::{Metrics, Sources},
+        otlp::Otlp,
+    },
 };
 
 /// How long dead letters may take to leave when the service ends; the store keeps the rest.
@@ -72,6 +77,9 @@ pub(crate) enum ServeError {
         /// The system's word.
         reason: String,
     },
+    /// The exporter of traces.
+    #[error("{0}; look at OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS")]
+    Export(String),
     /// The engine gave up.
     #[error("{0}")]
     Ended(String),
@@ -96,6 +104,10 @@ pub(crate) async fn serve(
         .await
         .map_err(|error| ServeError::Store { url: config.store.to_string(), error })?;
     let publisher = KafkaPublisher::new(&config.kafka)?;
+    let metrics = Metrics::new(registry.processors().len());
+    let mut otlp = Otlp::start(&config.otlp, &dispatcher, &config.kafka.group_id).map_err(ServeError::Export)?;
+    let tracer = otlp.as_ref().map(|otlp| Arc::clone(&otlp.tracer));
+    let observed = ObservedPublisher::new(publisher.clone(), Arc::clone(&metrics), tracer.clone());
     let (consumer, events) = KafkaConsumer::start(&config.kafka)?;
     let engine = engine::start(Parts {
         registry: Arc::clone(&registry),
@@ -103,11 +115,24 @@ pub(crate) async fn serve(
         store_id,
         consumer: Arc::clone(&consumer) as Arc<dyn Consumer>,
         events,
-        publisher: publisher.clone(),
+        publisher: Arc::clone(&observed) as _,
         entities: dispatcher.entities.clone(),
         settings: settings(&config, &dispatcher),
         clock: Arc::new(SystemClock),
+        metrics: Arc::clone(&metrics),
+        tracer,
     });
+    let sources = Sources {
+        name: dispatcher.name,
+        version: dispatcher.version,
+        group: config.kafka.group_id.clone(),
+        registry: Arc::clone(&registry),
+        metrics,
+        operations: engine.operations(),
+    };
+    if let Some(otlp) = &mut otlp {
+        otlp.export_metrics(sources.clone());
+    }
 
     let address = listener.local_addr().map_err(|error| refused("the address of HTTP", error))?;
     let http = HttpThread::start(
@@ -118,8 +143,9 @@ pub(crate) async fn serve(
             registry: Arc::clone(&registry),
             store: Arc::clone(&store),
             operations: engine.operations(),
-            publisher: publisher.clone(),
+            publisher: observed,
             letters: KafkaSource::new(&config.kafka),
+            sources,
             embedded_broker: broker.is_some(),
         },
     )?;
@@ -133,6 +159,9 @@ pub(crate) async fn serve(
 
     let result = run(engine, &consumer, &publisher, stop, drain_limit(&config.kafka)).await;
     http.end();
+    if let Some(otlp) = otlp {
+        otlp.end().await;
+    }
     store.close().await;
     if result.is_ok() {
         info!("stopped; everything under way is done");

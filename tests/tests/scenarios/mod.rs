@@ -6,6 +6,7 @@ pub(crate) mod commands;
 pub(crate) mod crashes;
 pub(crate) mod delivery;
 pub(crate) mod http;
+pub(crate) mod traces;
 pub(crate) mod waiting;
 
 /// One test for each scenario that any store is for. `$broker` is an async function that gives a broker, or `None` to

@@ -7,15 +7,17 @@ use std::{
     fs,
     io::{self, BufRead, BufReader},
     process::ExitCode,
+    sync::Arc,
 };
 
 use self::sample::{Mix, Sample};
 pub(super) use self::sender::Sender;
-use super::{Context, Failure};
+use super::{Context, Failure, progress::Progress};
 use crate::{
     broker::kafka::{Inquirer, KafkaPublisher},
     dispatch::Violation,
     intake::{Accepted, Intake},
+    telemetry::{ObservedPublisher, metrics::Metrics, otlp::Otlp},
 };
 
 #[derive(Debug, clap::Args)]
@@ -79,8 +81,9 @@ fn publish_one(context: &Context, Accepted { id, record }: Accepted) -> Result<E
     let key = record.key.as_deref().map(|key| String::from_utf8_lossy(key).into_owned());
     let topic = record.topic.clone();
     super::block_on(async {
-        let mut sender = open(context, None).await?;
-        let place = sender.send_one(record).await.map_err(Failure::failed)?;
+        let mut outlet = Outlet::open(context, None).await?;
+        let place = outlet.sender.send_one(record).await.map_err(Failure::failed)?;
+        outlet.finish().await?;
         let result = serde_json::json!({
             "eventId": id, "key": key, "topic": topic, "partition": place.partition, "offset": place.offset,
         });
@@ -95,8 +98,9 @@ fn publish_one(context: &Context, Accepted { id, record }: Accepted) -> Result<E
 /// Publishes what is right of standard input, and says of each other line what is wrong with it.
 fn publish_lines(context: &Context, intake: &Intake, arguments: &Arguments, event: &str) -> Result<ExitCode, Failure> {
     super::block_on(async {
-        let mut sender = open(context, arguments.rate).await?;
+        let mut outlet = Outlet::open(context, arguments.rate).await?;
         let mut wrong = 0_u64;
+        let progress = Progress::new(context.output, "events", None);
         for (number, line) in (1_u64..).zip(BufReader::new(io::stdin()).split(b'\n')) {
             let line = line.map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
             let text = String::from_utf8_lossy(&line);
@@ -104,14 +108,19 @@ fn publish_lines(context: &Context, intake: &Intake, arguments: &Arguments, even
                 continue;
             }
             match intake.data(event, &text, arguments.key.as_deref()) {
-                Ok(accepted) => sender.send(accepted.record).await.map_err(Failure::failed)?,
+                Ok(accepted) => {
+                    outlet.sender.send(accepted.record).await.map_err(Failure::failed)?;
+                    progress.add(1);
+                }
                 Err(violations) => {
                     wrong += 1;
-                    context.output.hint(format!("line {number} is not published:\n{}", listed(&violations)));
+                    let told = format!("line {number} is not published:\n{}", listed(&violations));
+                    progress.aside(|| context.output.hint(told));
                 }
             }
         }
-        let sent = sender.finish().await.map_err(Failure::failed)?;
+        let sent = outlet.finish().await?;
+        drop(progress);
         context.output.one(&serde_json::json!({"published": sent, "refused": wrong}), || {
             format!("published {sent} events, refused {wrong}")
         });
@@ -128,17 +137,19 @@ fn publish_sample(context: &Context, intake: &Intake, arguments: &Arguments, cou
     let mix = Mix { bad: arguments.bad_rate, duplicates: arguments.duplicate_rate };
     let mut sample = Sample::new(intake, life, seed, count, mix);
     super::block_on(async {
-        let mut sender = open(context, arguments.rate).await?;
+        let mut outlet = Outlet::open(context, arguments.rate).await?;
+        let progress = Progress::new(context.output, "lives", Some(count));
         let mut sent = 0_u64;
         while let Some(record) = sample.next().map_err(Failure::failed)? {
-            sender.send(record).await.map_err(Failure::failed)?;
+            outlet.sender.send(record).await.map_err(Failure::failed)?;
             sent += 1;
             if sent.is_multiple_of(1_000) {
-                context.output.progress(format!("{sent} events"));
+                progress.reach(sample.begun());
+                progress.say(format!("{sent} events"));
             }
         }
-        context.output.progress_done();
-        sender.finish().await.map_err(Failure::failed)?;
+        outlet.finish().await?;
+        drop(progress);
         let made = sample.made();
         context.output.one(&made, || {
             format!(
@@ -150,12 +161,34 @@ fn publish_sample(context: &Context, intake: &Intake, arguments: &Arguments, cou
     })
 }
 
-/// Connects first: a broker that is not there is told at once, not when the first event has waited for it.
-async fn open(context: &Context, rate: Option<f64>) -> Result<Sender, Failure> {
-    let kafka = context.config.kafka.clone();
-    let asked = tokio::task::spawn_blocking(move || Inquirer::new(&kafka)?.identity()).await;
-    asked.map_err(Failure::failed)??;
-    Ok(Sender::new(KafkaPublisher::new(&context.config.kafka)?, rate))
+/// Sends events, and begins their traces where those are exported.
+struct Outlet {
+    sender: Sender,
+    otlp: Option<Otlp>,
+}
+
+impl Outlet {
+    /// Connects first: a broker that is not there is told at once, not when the first event has waited for it.
+    async fn open(context: &Context, rate: Option<f64>) -> Result<Self, Failure> {
+        let kafka = context.config.kafka.clone();
+        let asked = tokio::task::spawn_blocking(move || Inquirer::new(&kafka)?.identity()).await;
+        asked.map_err(Failure::failed)??;
+        let publisher = KafkaPublisher::new(&context.config.kafka)?;
+        let group = &context.config.kafka.group_id;
+        let otlp = Otlp::start(&context.config.otlp, &context.dispatcher, group).map_err(Failure::wrong_use)?;
+        let tracer = otlp.as_ref().map(|otlp| Arc::clone(&otlp.tracer));
+        let sender = Sender::new(ObservedPublisher::new(publisher, Metrics::new(0), tracer), rate);
+        Ok(Self { sender, otlp })
+    }
+
+    /// Sends what waits; answers how many were sent in all.
+    async fn finish(self) -> Result<u64, Failure> {
+        let sent = self.sender.finish().await;
+        if let Some(otlp) = self.otlp {
+            otlp.end().await;
+        }
+        sent.map_err(Failure::failed)
+    }
 }
 
 fn listed(violations: &[Violation]) -> String {

@@ -71,6 +71,11 @@ impl<'i> Sample<'i> {
         self.made
     }
 
+    /// Lives that have begun.
+    pub(super) fn begun(&self) -> u64 {
+        self.entities.start.saturating_sub(self.made.seed.wrapping_mul(ENTITIES))
+    }
+
     /// The next record; `None` behind the last. An error names what the domain's own sample has wrong.
     pub(super) fn next(&mut self) -> Result<Option<OutgoingRecord>, String> {
         if let Some(record) = self.extra.pop() {

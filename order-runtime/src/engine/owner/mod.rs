@@ -29,6 +29,7 @@ use super::{
 use crate::{
     broker::RecordBatch,
     store::{Assigned, Changes, Committed, Load},
+    telemetry::metrics::TopicMetrics,
 };
 
 /// The most records of one batch.
@@ -91,6 +92,7 @@ pub(crate) struct Owner {
     /// Conflicts since the last commit.
     conflicts: u32,
     told: Told,
+    topic: Arc<TopicMetrics>,
     /// The partition's topic is gone: nothing is to be told to Kafka.
     gone: bool,
 }
@@ -99,6 +101,8 @@ pub(crate) struct Owner {
 struct Taken {
     records: usize,
     to: i64,
+    /// When those above the position were written, in milliseconds of the Unix epoch.
+    written: Vec<i64>,
 }
 
 impl Owner {
@@ -110,6 +114,7 @@ impl Owner {
     ) -> Self {
         let single = Single::after(&partition.id, &assigned);
         let waiting = partition.waiting(assigned.waiting);
+        let topic = partition.engine.metrics.topic(&partition.id.topic);
         Self {
             partition,
             waiting,
@@ -128,6 +133,7 @@ impl Owner {
             failures: 0,
             conflicts: 0,
             told: Told::default(),
+            topic,
             gone: false,
         }
     }
@@ -249,7 +255,7 @@ impl Owner {
         if self.single.is_some() {
             limit -= plan.due.len();
         }
-        let mut taken = Taken { records: 0, to: self.position };
+        let mut taken = Taken { records: 0, to: self.position, written: Vec::new() };
         if self.takes_records() {
             for (batch, next) in &self.backlog {
                 for index in *next..batch.len() {
@@ -261,6 +267,7 @@ impl Owner {
                     // A record below the position has its outcome; this one came again after a seek.
                     if record.offset >= self.position {
                         taken.to = record.offset + 1;
+                        taken.written.extend(record.timestamp);
                         plan.records.push((Arc::clone(batch), index));
                     }
                 }
@@ -337,6 +344,11 @@ impl Owner {
         let successes = effects.tally.processors.iter().map(|[ok, ..]| *ok);
         self.partition.engine.breakers.observe(&effects.trials, successes);
         self.told.of(&self.partition.id, &effects.notables);
+        self.topic.batch(effects.tally.consumed, &effects.timing, now.as_millisecond(), &taken.written);
+        self.partition.engine.metrics.dead_lettered(effects.dead_letters.iter().map(|row| row.reason.as_str()));
+        if let Some(tracer) = &self.partition.engine.tracer {
+            tracer.export(effects.spans);
+        }
         // First what is to be published: who sees all events counted may take an empty outbox for the end of the work.
         self.partition.engine.outbox.added(&effects.outbox);
         self.partition.engine.status.add(&effects.tally);

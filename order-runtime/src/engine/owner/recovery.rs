@@ -96,6 +96,7 @@ impl Owner {
         match start::within_log(self.position, log_start, log_end, policy) {
             Decision::Begin { at, skipped } => {
                 if skipped > 0 {
+                    self.partition.engine.metrics.dropped(skipped);
                     error!(partition = %self.partition.id, position = self.position, log_start, skipped, "the log has dropped records before they were handled; they are lost");
                 }
                 self.backlog.clear();

@@ -122,7 +122,7 @@ impl Owner {
         let Some(row) = self.waiting.lane(&lane).next().map(|waiter| Arc::clone(&waiter.row)) else { return };
         let blame = blame(&row);
         let plan = Plan { due: vec![lane], ..Plan::default() };
-        let taken = Taken { records: 0, to: self.position };
+        let taken = Taken { records: 0, to: self.position, written: Vec::new() };
         match Batch::new(&self.partition, &self.waiting, &mut self.running, &self.ready).refuse(plan, &blame).await {
             Ok(effects) => self.commit(effects, taken, 1).await,
             Err(error) => self.store_failed(&error).await,

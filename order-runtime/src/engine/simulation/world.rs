@@ -19,6 +19,7 @@ use crate::{
     engine::{EngineHandle, Parts, Settings, start},
     registry::Registry,
     store::{Load, Outbox, Row, Store, memory::MemoryStore},
+    telemetry::metrics::Metrics,
 };
 
 /// How long a member may take to give its partitions back before the group goes on without it.
@@ -240,6 +241,8 @@ impl World {
                 retention: Duration::from_hours(24 * 365),
             },
             clock: Arc::clone(&self.clock) as _,
+            metrics: Metrics::new(self.registry.processors().len()),
+            tracer: None,
         });
         self.processes.push(Process { member, gate, engine, partitions: Vec::new() });
         self.share(0).await;

@@ -13,12 +13,14 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
+    Dispatcher,
     broker::{OutgoingRecord, PartitionId, memory::MemoryBroker},
     config::{OffsetReset, OnTruncation},
     dispatch::{Class, Delivery, Emitter, Event, Failed, FailedAttempt, Injectable, Outcome},
     engine::{EngineHandle, Parts, Settings, SystemClock, observe::StatsView, start, unit_of_work::WorkingSet},
     registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
     store::{EntityType, Store, conformance::fixture::Counter, memory::MemoryStore},
+    telemetry::{ObservedPublisher, metrics::Metrics, trace::Tracer},
 };
 
 const PLACE: Place = Place { file: "rig.rs", line: 1, module: "rig" };
@@ -46,15 +48,15 @@ const fn processor(event: &'static str, policy: RetryPolicy) -> ProcessorEntry {
 }
 
 /// How often an event `Deadly` has begun to run.
-pub(super) static DEADLY_RUNS: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static DEADLY_RUNS: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether what the event `Dependent` needs is away.
-pub(super) static AWAY: AtomicBool = AtomicBool::new(false);
+pub(crate) static AWAY: AtomicBool = AtomicBool::new(false);
 
 /// What events `Calling` do, by the id in their data, while their thread does nothing else.
 pub(super) static CALLS: Mutex<BTreeMap<String, Box<dyn FnOnce() + Send>>> = Mutex::new(BTreeMap::new());
 
-static PROCESSORS: [ProcessorEntry; 8] = [
+static PROCESSORS: [ProcessorEntry; 9] = [
     ProcessorEntry {
         name: "EventProcessor_Calling",
         handler: |delivery| {
@@ -101,6 +103,7 @@ static PROCESSORS: [ProcessorEntry; 8] = [
         handler: |delivery| Box::pin(async move { super::bad_input::measure(&delivery) }),
         ..processor("Measured", POLICY)
     },
+    processor("Twice", RetryPolicy { retries: 2, ..POLICY }),
 ];
 
 /// Adds `add` to the counter `id` and does, before it returns, what `then` says.
@@ -138,6 +141,7 @@ async fn act(delivery: Delivery) -> Outcome {
         "hang" => std::future::pending().await,
         "dawdle" => {
             tokio::time::sleep(Duration::from_millis(150)).await;
+            tracing::info!(offset = "the processor's own", "dawdled");
             Outcome::Done
         }
         _ => Outcome::Done,
@@ -174,7 +178,9 @@ pub(crate) fn settings() -> Settings {
 pub(crate) struct Rig {
     pub(crate) broker: Arc<MemoryBroker>,
     pub(crate) store: Arc<dyn Store>,
-    pub(super) engine: EngineHandle,
+    pub(crate) engine: EngineHandle,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: Arc<Metrics>,
     next_id: std::cell::Cell<u32>,
 }
 
@@ -187,26 +193,39 @@ impl Rig {
     }
 
     /// An engine without any partition, on a store that may have a past.
-    pub(super) async fn start_on(store: Arc<dyn Store>) -> Self {
-        Self::start_with(store, settings()).await
+    pub(crate) async fn start_on(store: Arc<dyn Store>) -> Self {
+        Self::start_as(store, settings(), None).await
     }
 
     /// The same with settings of the test's choice.
     pub(super) async fn start_with(store: Arc<dyn Store>, settings: Settings) -> Self {
+        Self::start_as(store, settings, None).await
+    }
+
+    /// The same with traces.
+    pub(crate) async fn start_traced(store: Arc<dyn Store>, tracer: Option<Arc<Tracer>>) -> Self {
+        Self::start_as(store, settings(), tracer).await
+    }
+
+    async fn start_as(store: Arc<dyn Store>, settings: Settings, tracer: Option<Arc<Tracer>>) -> Self {
         let (broker, events) = MemoryBroker::new();
+        let registry = registry(&[]);
+        let metrics = Metrics::new(registry.processors().len());
         let store_id = store.claim("group").await.expect("a new store has no group");
         let engine = start(Parts {
-            registry: registry(&[]),
+            registry: Arc::clone(&registry),
             store: Arc::clone(&store),
             store_id,
             consumer: Arc::clone(&broker) as _,
             events,
-            publisher: Arc::clone(&broker) as _,
+            publisher: ObservedPublisher::new(Arc::clone(&broker) as _, Arc::clone(&metrics), tracer.clone()),
             entities: vec![EntityType::of::<Counter>()],
             settings,
             clock: Arc::new(SystemClock),
+            metrics: Arc::clone(&metrics),
+            tracer: tracer.clone(),
         });
-        Self { broker, store, engine, next_id: std::cell::Cell::new(1) }
+        Self { broker, store, engine, registry, metrics, next_id: std::cell::Cell::new(1) }
     }
 
     /// Appends an event to partition 0 under the key `key`, which is also the counter's id.
@@ -217,7 +236,7 @@ impl Rig {
     }
 
     /// The same with an id of one's own.
-    pub(super) fn send_as(&self, id: &str, name: &str, key: &str, add: i64, then: &str) {
+    pub(crate) fn send_as(&self, id: &str, name: &str, key: &str, add: i64, then: &str) {
         let payload = json!({ "eventId": id, "eventName": name, "data": { "id": key, "add": add, "then": then } });
         self.broker.append(&MemoryBroker::partition(0), Some(key), &payload.to_string(), &[]);
     }
@@ -233,7 +252,7 @@ impl Rig {
     }
 
     /// Waits until `condition` holds.
-    pub(super) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let waited = async {
             while !condition(self) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -260,6 +279,19 @@ impl Rig {
         let letters = self.broker.published();
         assert_eq!(letters.len(), count);
         letters
+    }
+}
+
+/// A domain without entities.
+pub(crate) fn dispatcher() -> Dispatcher {
+    Dispatcher {
+        name: "things",
+        version: "1.2.3",
+        package: "thing-service",
+        manifest_dir: "",
+        entities: Vec::new(),
+        sample: None,
+        on_start: None,
     }
 }
 

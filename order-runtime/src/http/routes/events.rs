@@ -16,6 +16,7 @@ use crate::{
         problem::{Pointed, Problem},
     },
     intake::{self, Accepted},
+    telemetry::trace,
 };
 
 /// Events of one request at most.
@@ -67,6 +68,12 @@ pub(in crate::http) async fn publish(
     if !errors.is_empty() {
         let detail = "nothing is published; `errors` names everything that is wrong";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_errors(errors));
+    }
+    if let Some(context) = trace::of_http(&headers) {
+        // Whoever sent the request is the beginning of these events' traces.
+        for event in &mut accepted {
+            trace::replace(&mut event.record, &context);
+        }
     }
     let (ids, records): (Vec<_>, Vec<_>) = accepted.into_iter().map(|Accepted { id, record }| (id, record)).unzip();
     for result in app.publisher.publish(records).await {

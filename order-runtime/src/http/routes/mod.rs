@@ -2,6 +2,7 @@
 
 mod consumer;
 mod dlq;
+mod documents;
 mod entities;
 mod events;
 mod health;
@@ -43,6 +44,9 @@ pub(super) fn all(app: &App) -> Router {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics::prometheus))
+        .route("/openapi.json", get(documents::openapi))
+        .route("/asyncapi.json", get(documents::asyncapi))
+        .route("/docs", get(documents::page))
         .route("/stats", get(stats::stats))
         .route("/processors", get(stats::processors))
         .route("/partitions", get(stats::partitions));

@@ -35,7 +35,7 @@ use crate::{
     config::{Config, EnvFile, Flags},
     dead_letters::tests::MemorySource,
     dispatch::Outcome,
-    engine::observe::{Health, Operations, PartitionState, PartitionView, ProcessorStats, StatsView},
+    engine::observe::{Health, Operations, OutboxView, PartitionState, PartitionView, ProcessorStats, StatsView},
     engine::release::{Release, Selection},
     registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
     store::{
@@ -43,6 +43,7 @@ use crate::{
         conformance::fixture::{self, begun, commit, counter_change, step},
         memory::MemoryStore,
     },
+    telemetry::metrics::{Metrics, Sources},
 };
 
 const PEER: &str = "127.0.0.1:50000";
@@ -97,7 +98,15 @@ impl Operations for Shown {
     }
 
     fn processors(&self) -> Vec<ProcessorStats> {
-        vec![ProcessorStats { ok: 2, dead_lettered: 0, retried: 1 }]
+        vec![ProcessorStats { ok: 2, dead_lettered: 0, retried: 1, skipped: 0 }]
+    }
+
+    fn breakers(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn outbox(&self) -> OutboxView {
+        OutboxView { records: 4, bytes: 400 }
     }
 
     fn health(&self) -> Health {
@@ -149,6 +158,7 @@ impl Served {
         commit(&store, step(&partition, 0, 0).writing(counters)).await;
         let (broker, _) = MemoryBroker::new();
         let shown = Arc::new(shown);
+        let registry = Arc::new(registry.expect("one processor does not conflict"));
         let router = super::router(HttpParts {
             config,
             dispatcher: Dispatcher {
@@ -160,11 +170,19 @@ impl Served {
                 sample: None,
                 on_start: None,
             },
-            registry: Arc::new(registry.expect("one processor does not conflict")),
+            registry: Arc::clone(&registry),
             store: Arc::new(store) as Arc<dyn Store>,
             operations: Arc::clone(&shown) as Arc<dyn Operations>,
             publisher: Arc::clone(&broker) as _,
             letters: Arc::new(MemorySource(Box::new(letters))),
+            sources: Sources {
+                name: "counters",
+                version: "1.2.3",
+                group: "group".to_owned(),
+                registry,
+                metrics: Metrics::new(1),
+                operations: Arc::clone(&shown) as Arc<dyn Operations>,
+            },
             embedded_broker: true,
         });
         Self { router, broker, shown }

@@ -1,0 +1,27 @@
+//! `dashboards`.
+
+use std::process::ExitCode;
+
+use super::{Context, Failure, output::Output};
+use crate::telemetry::dashboards;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// A dashboard for Grafana, as JSON to import.
+    Grafana,
+    /// Alert rules for Prometheus, as YAML for `rule_files`.
+    Alerts,
+}
+
+pub(super) fn run(context: &Context, command: &Command) -> Result<ExitCode, Failure> {
+    let registry = context.registry()?;
+    let name = context.dispatcher.name;
+    match command {
+        Command::Grafana => {
+            let dashboard = dashboards::grafana(name, &context.config.app.name, &registry);
+            Output::document(&format!("{dashboard:#}"));
+        }
+        Command::Alerts => Output::document(dashboards::alerts(name, &registry).trim_end()),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,207 @@
+//! Settings of traces and metrics by OTLP, by the names that OpenTelemetry gives them
+//! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>).
+
+use std::time::Duration;
+
+use super::{
+    Secret,
+    parse::{self, Expected},
+    settings::{DefaultValue, SETTING, Setting, set},
+};
+
+/// Settings of OTLP.
+#[derive(Debug, Clone)]
+pub struct OtlpConfig {
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, without a slash at its end; nothing is exported without one.
+    pub endpoint: Option<String>,
+    /// `OTEL_EXPORTER_OTLP_HEADERS`: names and values.
+    pub headers: Vec<(String, Secret)>,
+    /// `OTEL_EXPORTER_OTLP_TIMEOUT`.
+    pub timeout: Duration,
+    /// `OTEL_SERVICE_NAME`.
+    pub service_name: Option<String>,
+    /// `OTEL_RESOURCE_ATTRIBUTES`: names and values.
+    pub resource_attributes: Vec<(String, String)>,
+    /// `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`.
+    pub sampler: TraceSampler,
+    /// `OTEL_TRACES_SAMPLER_ARG`: the share that the samplers with a ratio take, from 0 to 1.
+    pub sampler_ratio: f64,
+    /// `OTEL_METRIC_EXPORT_INTERVAL`.
+    pub metric_interval: Duration,
+}
+
+/// Which traces are exported.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum TraceSampler {
+    /// All.
+    AlwaysOn,
+    /// None.
+    AlwaysOff,
+    /// This share of all.
+    Ratio(f64),
+    /// As whoever began the trace has decided; all that begin here.
+    ParentBasedAlwaysOn,
+    /// As whoever began the trace has decided; none that begin here.
+    ParentBasedAlwaysOff,
+    /// As whoever began the trace has decided; this share of those that begin here.
+    ParentBasedRatio(f64),
+}
+
+impl TraceSampler {
+    const NAMES: [(&'static str, Self); 6] = [
+        ("always_on", Self::AlwaysOn),
+        ("always_off", Self::AlwaysOff),
+        ("traceidratio", Self::Ratio(1.0)),
+        ("parentbased_always_on", Self::ParentBasedAlwaysOn),
+        ("parentbased_always_off", Self::ParentBasedAlwaysOff),
+        ("parentbased_traceidratio", Self::ParentBasedRatio(1.0)),
+    ];
+
+    fn parse(text: &str) -> Result<Self, Expected> {
+        let named = Self::NAMES.into_iter().find(|(name, _)| *name == text.trim());
+        let names: Vec<&str> = Self::NAMES.iter().map(|(name, _)| *name).collect();
+        named.map(|(_, sampler)| sampler).ok_or_else(|| Expected(format!("one of {}", names.join(", "))))
+    }
+
+    fn name(self) -> &'static str {
+        let same = |other: &Self| std::mem::discriminant(other) == std::mem::discriminant(&self);
+        Self::NAMES.iter().find(|(_, sampler)| same(sampler)).map_or("", |(name, _)| name)
+    }
+
+    /// The same with this share.
+    fn with_ratio(self, ratio: f64) -> Self {
+        match self {
+            Self::Ratio(_) => Self::Ratio(ratio),
+            Self::ParentBasedRatio(_) => Self::ParentBasedRatio(ratio),
+            other => other,
+        }
+    }
+}
+
+impl OtlpConfig {
+    /// Before anything is set.
+    pub(super) fn unset() -> Self {
+        Self {
+            endpoint: None,
+            headers: Vec::new(),
+            timeout: Duration::ZERO,
+            service_name: None,
+            resource_attributes: Vec::new(),
+            sampler: TraceSampler::ParentBasedAlwaysOn,
+            sampler_ratio: 1.0,
+            metric_interval: Duration::ZERO,
+        }
+    }
+}
+
+pub(super) const OTLP: &[Setting] = &[
+    Setting {
+        name: "OTEL_EXPORTER_OTLP_ENDPOINT",
+        help: "Where traces and metrics are sent by OTLP, such as http://localhost:4318: protobuf over plain HTTP, to a collector beside the service. Nothing is sent without it.",
+        apply: |config, text| set(&mut config.otlp.endpoint, endpoint(text).map(Some)),
+        show: |config| config.otlp.endpoint.clone().unwrap_or_default(),
+        ..SETTING
+    },
+    Setting {
+        name: "OTEL_EXPORTER_OTLP_HEADERS",
+        help: "Headers of what is sent: name=value, several with commas.",
+        secret: true,
+        from_file: true,
+        apply: |config, text| {
+            let headers = pairs(text, |name| axum::http::HeaderName::try_from(name).is_ok());
+            let secret = |(name, value)| (name, Secret::new(value));
+            set(&mut config.otlp.headers, headers.map(|headers| headers.into_iter().map(secret).collect()))
+        },
+        show: |config| if config.otlp.headers.is_empty() { String::new() } else { "***".to_owned() },
+        ..SETTING
+    },
+    Setting {
+        name: "OTEL_EXPORTER_OTLP_TIMEOUT",
+        default: DefaultValue::Text("10000"),
+        help: "In milliseconds: how long the collector may take to answer.",
+        apply: |config, text| set(&mut config.otlp.timeout, milliseconds(text)),
+        show: |config| config.otlp.timeout.as_millis().to_string(),
+        ..SETTING
+    },
+    Setting {
+        name: "OTEL_SERVICE_NAME",
+        default: DefaultValue::Derived("the name of the program"),
+        help: "The name under which traces and metrics are sent.",
+        apply: |config, text| set(&mut config.otlp.service_name, parse::line(text).map(Some)),
+        show: |config| config.otlp.service_name.clone().unwrap_or_default(),
+        ..SETTING
+    },
+    Setting {
+        name: "OTEL_RESOURCE_ATTRIBUTES",
+        help: "What else is said of their origin: name=value, several with commas, such as deployment.environment.name=staging.",
+        apply: |config, text| set(&mut config.otlp.resource_attributes, pairs(text, |name| !name.is_empty())),
+        show: |config| {
+            let pairs: Vec<String> =
+                config.otlp.resource_attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            pairs.join(",")
+        },
+        ..SETTING
+    },
+    Setting {
+        name: "OTEL_TRACES_SAMPLER",
+        default: DefaultValue::Text("parentbased_always_on"),
+        help: "Which traces are sent: always_on, always_off, traceidratio, or one of these behind parentbased_, which keeps to what the beginning of the trace has decided.",
+        apply: |config, text| {
+            let ratio = config.otlp.sampler_ratio;
+            set(&mut config.otlp.sampler, TraceSampler::parse(text).map(|sampler| sampler.with_ratio(ratio)))
+        },
+        show: |config| config.otlp.sampler.name().to_owned(),
+        ..SETTING
+    },
+    Setting {
+        name: "OTEL_TRACES_SAMPLER_ARG",
+        default: DefaultValue::Text("1.0"),
+        help: "The share that traceidratio takes, from 0 to 1.",
+        apply: |config, text| {
+            let ratio = text.trim().parse().ok().filter(|share: &f64| (0.0..=1.0).contains(share));
+            let ratio = ratio.ok_or_else(|| Expected("a number from 0 to 1".to_owned()))?;
+            config.otlp.sampler_ratio = ratio;
+            config.otlp.sampler = config.otlp.sampler.with_ratio(ratio);
+            Ok(())
+        },
+        show: |config| format!("{:?}", config.otlp.sampler_ratio),
+        ..SETTING
+    },
+    Setting {
+        name: "OTEL_METRIC_EXPORT_INTERVAL",
+        default: DefaultValue::Text("60000"),
+        help: "In milliseconds: how often metrics are sent.",
+        apply: |config, text| set(&mut config.otlp.metric_interval, milliseconds(text)),
+        show: |config| config.otlp.metric_interval.as_millis().to_string(),
+        ..SETTING
+    },
+];
+
+fn endpoint(text: &str) -> Result<String, Expected> {
+    let text = text.trim().trim_end_matches('/');
+    let uri: Option<axum::http::Uri> = text.parse().ok();
+    match uri {
+        Some(uri) if uri.scheme_str() == Some("http") && uri.authority().is_some() && uri.query().is_none() => {
+            Ok(text.to_owned())
+        }
+        _ => Err(Expected(
+            "a URL such as http://localhost:4318; for https run a collector beside the service, which sends on"
+                .to_owned(),
+        )),
+    }
+}
+
+fn milliseconds(text: &str) -> Result<Duration, Expected> {
+    parse::number(text.trim(), 1, 86_400_000_u64).map(Duration::from_millis)
+}
+
+/// `name=value,name=value`.
+fn pairs(text: &str, is_name: fn(&str) -> bool) -> Result<Vec<(String, String)>, Expected> {
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        let (name, value) = (name.trim(), value.trim());
+        (is_name(name) && value.chars().all(|letter| !letter.is_control())).then(|| (name.to_owned(), value.to_owned()))
+    };
+    let pairs: Option<Vec<_>> = text.split(',').filter(|part| !part.trim().is_empty()).map(pair).collect();
+    pairs.ok_or_else(|| Expected("name=value, several with commas".to_owned()))
+}

@@ -1,0 +1,46 @@
+//! Documents made from what is declared, for people and programs outside: they need neither a broker nor a store.
+//!
+//! | module | the question it answers |
+//! |---|---|
+//! | `events` | what does an event look like? (JSON Schema) |
+//! | `asyncapi` | which topics are read and written? |
+//! | `openapi` | which HTTP routes are there? |
+//! | `compatible` | does a document still promise what an earlier one did? |
+
+mod asyncapi;
+mod compatible;
+mod events;
+mod openapi;
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+
+use crate::{Dispatcher, config::Config, registry::Registry};
+
+pub(crate) use compatible::broken;
+
+/// What documents are made from.
+pub(crate) struct Declared<'a> {
+    pub(crate) dispatcher: &'a Dispatcher,
+    pub(crate) config: &'a Config,
+    pub(crate) registry: &'a Registry,
+}
+
+/// Which document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// JSON Schema of every event.
+    Schema,
+    AsyncApi,
+    OpenApi,
+}
+
+/// Makes a document.
+pub(crate) fn document(kind: Kind, declared: &Declared<'_>) -> Value {
+    match kind {
+        Kind::Schema => events::schema(declared),
+        Kind::AsyncApi => asyncapi::document(declared),
+        Kind::OpenApi => openapi::document(declared),
+    }
+}

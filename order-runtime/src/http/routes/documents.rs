@@ -1,0 +1,62 @@
+//! `GET /openapi.json`, `/asyncapi.json`, and `/docs`, which shows both to people.
+
+use std::fmt::Write as _;
+
+use axum::{Json, extract::State, response::Html};
+use serde_json::Value;
+
+use crate::{
+    documents::{self, Declared, Kind},
+    http::App,
+};
+
+fn document(app: &App, kind: Kind) -> Value {
+    documents::document(kind, &Declared { dispatcher: &app.dispatcher, config: &app.config, registry: &app.registry })
+}
+
+/// `GET /openapi.json`.
+pub(in crate::http) async fn openapi(State(app): State<App>) -> Json<Value> {
+    Json(document(&app, Kind::OpenApi))
+}
+
+/// `GET /asyncapi.json`.
+pub(in crate::http) async fn asyncapi(State(app): State<App>) -> Json<Value> {
+    Json(document(&app, Kind::AsyncApi))
+}
+
+/// `GET /docs`.
+pub(in crate::http) async fn page(State(app): State<App>) -> Html<String> {
+    let name = escaped(&app.config.app.name);
+    let mut body = String::new();
+    // Writing to a text does not fail.
+    let mut say = |line: String| {
+        let _ = writeln!(body, "{line}");
+    };
+    say(format!("<h1>{name} {}</h1>", escaped(app.dispatcher.version)));
+    say("<p>For programs: <a href=\"/openapi.json\">OpenAPI</a>, <a href=\"/asyncapi.json\">AsyncAPI</a>.</p>"
+        .to_owned());
+    say("<h2>Routes</h2><table><thead><tr><th>Route<th>What it does</tr></thead><tbody>".to_owned());
+    let openapi = document(&app, Kind::OpenApi);
+    for (path, methods) in openapi["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in methods.as_object().into_iter().flatten() {
+            let guarded = if operation.get("security").is_some() { " For administrators." } else { "" };
+            let summary = escaped(operation["summary"].as_str().unwrap_or_default());
+            say(format!("<tr><td><code>{} {}</code><td>{summary}{guarded}</tr>", method.to_uppercase(), escaped(path)));
+        }
+    }
+    say("</tbody></table><h2>Events</h2>".to_owned());
+    let asyncapi = document(&app, Kind::AsyncApi);
+    for entry in app.registry.processors() {
+        say(format!("<h3>{}, version {}</h3><p>{}</p>", entry.event, entry.version, escaped(entry.summary)));
+        if let Some(schema) = entry.input.and_then(|input| asyncapi["components"]["schemas"].get(input)) {
+            say(format!("<pre>{}</pre>", escaped(&format!("{schema:#}"))));
+        }
+    }
+    Html(format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{name}</title></head><body>\n{body}</body></html>"
+    ))
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

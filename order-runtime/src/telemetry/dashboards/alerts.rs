@@ -1,0 +1,190 @@
+//! Alert rules, as a file for `rule_files` of Prometheus.
+
+use std::{fmt::Write, time::Duration};
+
+use crate::{engine::retry, registry::Registry};
+
+/// One rule; `NAME` stands for the domain's name, `EVENT` for that of an event.
+struct Rule {
+    /// Stands behind the domain's name.
+    name: &'static str,
+    expression: &'static str,
+    /// For how many minutes it must hold.
+    minutes: u64,
+    severity: &'static str,
+    summary: &'static str,
+    description: &'static str,
+}
+
+const WARNING: Rule = Rule { name: "", expression: "", minutes: 0, severity: "warning", summary: "", description: "" };
+const CRITICAL: Rule = Rule { severity: "critical", ..WARNING };
+
+/// Rules of the service as a whole.
+const GENERAL: [Rule; 11] = [
+    Rule {
+        name: "Absent",
+        expression: "absent(NAME_build_info)",
+        minutes: 5,
+        summary: "no instance is scraped",
+        description: "No instance answers to GET /metrics.",
+        ..CRITICAL
+    },
+    Rule {
+        name: "NotLive",
+        expression: "NAME_live == 0",
+        minutes: 1,
+        summary: "{{ $labels.instance }} does not move",
+        description: "GET /health/live names the reason; a restart is due.",
+        ..CRITICAL
+    },
+    Rule {
+        name: "NotReady",
+        expression: "NAME_ready == 0",
+        minutes: 5,
+        summary: "{{ $labels.instance }} is not ready",
+        description: "GET /health/ready names the reason: store, broker, a stopped partition, an open circuit breaker.",
+        ..WARNING
+    },
+    Rule {
+        name: "PartitionStopped",
+        expression: r#"NAME_partitions{state="stopped"} > 0"#,
+        minutes: 1,
+        summary: "{{ $labels.instance }}: {{ $value }} partitions are stopped",
+        description: "GET /partitions says why; they go on when somebody acts.",
+        ..CRITICAL
+    },
+    Rule {
+        name: "StoreAway",
+        expression: r#"NAME_partitions{state="store_away"} > 0"#,
+        minutes: 2,
+        summary: "{{ $labels.instance }}: the store does not answer",
+        description: "Events wait in Kafka; nothing is lost. Look at the store.",
+        ..CRITICAL
+    },
+    Rule {
+        name: "StoreCommitsFail",
+        expression: "rate(NAME_store_commit_failures_total[5m]) > 0",
+        minutes: 5,
+        summary: "{{ $labels.instance }}: transactions of the store fail",
+        description: "The log names the store's error.",
+        ..WARNING
+    },
+    Rule {
+        name: "LagGrows",
+        expression: "sum(NAME_consumer_lag) > 1000 and deriv(sum(NAME_consumer_lag)[15m:1m]) > 0",
+        minutes: 15,
+        summary: "{{ $value }} records are not taken yet, and more every minute",
+        description: "More comes than is handled: look at the duration of processors and of the store's commits.",
+        ..WARNING
+    },
+    Rule {
+        name: "RecordsLost",
+        expression: "increase(NAME_dropped_offsets_total[1h]) > 0",
+        summary: "{{ $labels.instance }}: the log has dropped records before they were handled",
+        description: "The topic's retention is shorter than the service was behind. The log says which offsets.",
+        ..CRITICAL
+    },
+    Rule {
+        name: "OutboxStuck",
+        expression: "min_over_time(NAME_outbox_records[10m]) > 0",
+        minutes: 5,
+        summary: "{{ $labels.instance }}: {{ $value }} dead letters and emitted events do not leave",
+        description: "The broker refuses them or does not answer; at 10,000 records partitions pause.",
+        ..WARNING
+    },
+    Rule {
+        name: "PartitionsLost",
+        expression: r#"increase(NAME_rebalances_total{kind="lost"}[15m]) > 3"#,
+        summary: "{{ $labels.instance }} loses its partitions again and again",
+        description: "It does not poll in time, or the group's members do not reach their broker.",
+        ..WARNING
+    },
+    Rule {
+        name: "UnknownEvents",
+        expression: r#"sum(increase(NAME_dead_letters_total{reason="unknown_event"}[10m])) > 0"#,
+        summary: "events come that no processor is declared for",
+        description: "They are dead-lettered; dlq list --reason unknown_event names them.",
+        ..WARNING
+    },
+];
+
+/// Holds for as long as the most patient retry policy, and that again.
+const KEYS_WAIT: Rule = Rule {
+    name: "KeysWait",
+    expression: "sum(NAME_waiting_keys) > 0",
+    summary: "{{ $value }} keys wait for longer than any retry policy",
+    description: "They are held, or wait behind what is; waiting list says why.",
+    ..WARNING
+};
+
+/// Rules of each event.
+const OF_EVENT: [Rule; 2] = [
+    Rule {
+        name: "DeadLetters",
+        expression: r#"sum(increase(NAME_events_total{event="EVENT",outcome="dead_lettered"}[10m])) > 0.01 * sum(increase(NAME_events_total{event="EVENT",outcome=~"ok|dead_lettered"}[10m])) > 0"#,
+        summary: "more than 1 % of EVENT became dead letters within ten minutes",
+        description: "dlq list says why; they can be replayed when the cause is gone.",
+        ..WARNING
+    },
+    Rule {
+        name: "BreakerOpen",
+        expression: r#"max(NAME_breaker_open{event="EVENT"}) == 1"#,
+        minutes: 5,
+        summary: "most events of EVENT fail alike",
+        description: "What its processor needs is away; its events wait without losing attempts.",
+        ..WARNING
+    },
+];
+
+/// The rules as YAML.
+pub(crate) fn alerts(name: &str, registry: &Registry) -> String {
+    let mut out = format!("groups:\n  - name: {name}\n    rules:\n");
+    for rule in &GENERAL {
+        write(&mut out, name, rule, "", Duration::from_mins(rule.minutes));
+    }
+    let longest = registry.processors().iter().map(|entry| retry::span(&entry.policy)).max().unwrap_or_default();
+    write(&mut out, name, &KEYS_WAIT, "", longest * 2);
+    let mut events: Vec<&str> = registry.processors().iter().map(|entry| entry.event).collect();
+    events.dedup();
+    for event in events {
+        for rule in &OF_EVENT {
+            write(&mut out, name, rule, event, Duration::from_mins(rule.minutes));
+        }
+    }
+    out
+}
+
+fn write(out: &mut String, name: &str, rule: &Rule, event: &str, lasts: Duration) {
+    let filled = |text: &str| serde_json::Value::from(text.replace("NAME", name).replace("EVENT", event)).to_string();
+    // A text of JSON is one of YAML. Writing to a text does not fail.
+    let _ = write!(
+        out,
+        "      - alert: {}{}{event}
+        expr: {}
+        for: {}
+        labels:
+          severity: {}
+        annotations:
+          summary: {}
+          description: {}
+",
+        upper_camel(name),
+        rule.name,
+        filled(rule.expression),
+        prometheus_duration(lasts),
+        rule.severity,
+        filled(rule.summary),
+        filled(rule.description),
+    );
+}
+
+/// Whole seconds, by the largest unit that holds them without a rest.
+fn prometheus_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    if seconds.is_multiple_of(60) { format!("{}m", seconds / 60) } else { format!("{seconds}s") }
+}
+
+fn upper_camel(name: &str) -> String {
+    let words = name.split(['_', '-']);
+    words.map(|word| word.get(..1).unwrap_or_default().to_uppercase() + word.get(1..).unwrap_or_default()).collect()
+}

@@ -1,0 +1,101 @@
+//! Holds what is generated to what the service tells.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex_lite::Regex;
+use serde_json::Value;
+use yaml_rust2::{Yaml, YamlLoader};
+
+use super::{alerts, grafana};
+use crate::{engine::tests::rig::Rig, telemetry::metrics::Sources};
+
+/// Every series and label of a running engine.
+async fn told() -> (BTreeSet<String>, BTreeSet<String>, Rig) {
+    let rig = Rig::start().await;
+    rig.send("Added", "a", 1, "reject");
+    rig.settled().await;
+    rig.dead_letters(1).await;
+    let sources = Sources {
+        name: "things",
+        version: "1.2.3",
+        group: "group".to_owned(),
+        registry: std::sync::Arc::clone(&rig.registry),
+        metrics: std::sync::Arc::clone(&rig.metrics),
+        operations: rig.engine.operations(),
+    };
+    let (mut names, mut labels) =
+        (BTreeSet::new(), BTreeSet::from(["le", "instance", "error_type"].map(str::to_owned)));
+    for family in sources.read() {
+        let full = family.full_name();
+        names.extend([format!("{full}_bucket"), full]);
+        labels.extend(family.samples.iter().flat_map(|sample| &sample.labels).map(|(label, _)| (*label).to_owned()));
+    }
+    (names, labels, rig)
+}
+
+/// The names of series in an expression that belong to nothing that is told.
+fn unknown(expression: &str, names: &BTreeSet<String>, labels: &BTreeSet<String>) -> Vec<String> {
+    let word = Regex::new(r"\b(things|messaging|process)_[a-z_]+").expect("a right pattern");
+    let found = word.find_iter(expression).map(|found| found.as_str().to_owned());
+    found.filter(|word| !names.contains(word) && !labels.contains(word)).collect()
+}
+
+fn expressions(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            into.extend(fields.get("expr").and_then(Value::as_str).map(str::to_owned));
+            fields.values().for_each(|value| expressions(value, into));
+        }
+        Value::Array(values) => values.iter().for_each(|value| expressions(value, into)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_dashboard_shows_only_what_is_told() {
+    let (names, labels, rig) = told().await;
+    let dashboard = grafana("things", "Thing Service", &rig.registry);
+    let mut found = Vec::new();
+    expressions(&dashboard, &mut found);
+    assert!(found.len() > 20, "{found:?}");
+    for expression in &found {
+        assert_eq!(unknown(expression, &names, &labels), [""; 0], "{expression}");
+        let depth = |open, close| expression.matches(open).count() == expression.matches(close).count();
+        assert!(depth('(', ')') && depth('{', '}') && depth('[', ']'), "{expression}");
+    }
+    let events = dashboard["templating"]["list"][2]["query"].as_str().expect("the events");
+    assert!(events.split(',').any(|event| event == "Added"), "{events}");
+    let ids: BTreeSet<u64> =
+        dashboard["panels"].as_array().expect("panels").iter().filter_map(|panel| panel["id"].as_u64()).collect();
+    assert_eq!(ids.len(), dashboard["panels"].as_array().map_or(0, Vec::len), "each panel has an id of its own");
+}
+
+#[tokio::test]
+async fn alerts_are_about_what_is_told() {
+    let (names, labels, rig) = told().await;
+    let text = alerts("things", &rig.registry);
+    let rules = rules(&text);
+    for (name, rule) in &rules {
+        let expression = rule["expr"].as_str().expect("an expression");
+        assert_eq!(unknown(expression, &names, &labels), [""; 0], "{name}: {expression}");
+        let lasts = rule["for"].as_str().expect("a duration");
+        assert!(Regex::new("^[0-9]+[sm]$").is_ok_and(|form| form.is_match(lasts)), "{name}: {lasts}");
+        assert!(rule["annotations"]["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{name}");
+    }
+    for name in ["ThingsNotLive", "ThingsRecordsLost", "ThingsDeadLettersAdded", "ThingsBreakerOpenAdded"] {
+        assert!(rules.contains_key(name), "{name} in {:?}", rules.keys());
+    }
+    let waits = rules["ThingsKeysWait"]["for"].as_str().expect("a duration");
+    assert_eq!(
+        waits, "436s",
+        "twice what the most patient processor takes: three delays of a minute and a fifth, four attempts"
+    );
+}
+
+/// The rules of a file by their names.
+fn rules(text: &str) -> BTreeMap<String, Yaml> {
+    let documents = YamlLoader::load_from_str(text).unwrap_or_else(|error| panic!("{error}:\n{text}"));
+    let rules = documents[0]["groups"][0]["rules"].as_vec().expect("a list of rules");
+    let named = |rule: &Yaml| (rule["alert"].as_str().expect("a name").to_owned(), rule.clone());
+    rules.iter().map(named).collect()
+}

@@ -1,0 +1,226 @@
+//! What is measured while events are handled, batches committed and records published.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use super::histogram::{AGES, COUNTS, Histogram, SECONDS};
+use crate::engine::dead_letter::Reason;
+
+/// All that is measured. Locks are taken when a partition is assigned, a batch of records published, or metrics are read.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    processors: usize,
+    topics: Mutex<BTreeMap<Arc<str>, Arc<TopicMetrics>>>,
+    sends: Mutex<BTreeMap<(String, Option<&'static str>), Sends>>,
+    /// By reason, in the order of [`Reason::ALL`].
+    dead_letters: [AtomicU64; Reason::ALL.len()],
+    /// Partitions that were assigned, given back, and lost.
+    pub(super) assigned: AtomicU64,
+    pub(super) revoked: AtomicU64,
+    pub(super) lost: AtomicU64,
+    /// Offsets that the log had dropped before they were handled.
+    pub(super) dropped_offsets: AtomicU64,
+    pub(super) commit_duration: Histogram,
+    pub(super) commit_events: Histogram,
+    pub(super) failed_commits: AtomicU64,
+}
+
+/// What is measured of one topic that is consumed.
+#[derive(Debug)]
+pub(crate) struct TopicMetrics {
+    pub(super) consumed: AtomicU64,
+    /// Records that have a timestamp, by their age when their batch was committed.
+    pub(super) age: Histogram,
+    /// By processor: attempts that succeeded, attempts that failed.
+    pub(super) attempts: Vec<[Histogram; 2]>,
+}
+
+/// Records that were sent to a topic, with one result.
+#[derive(Debug, Clone)]
+pub(super) struct Sends {
+    pub(super) records: u64,
+    /// One value for each call, however many records it took.
+    pub(super) duration: Arc<Histogram>,
+}
+
+/// How long the attempts of a batch took.
+#[derive(Debug, Default)]
+pub(crate) struct Timing {
+    /// The time in which all events were begun, and those finished that did not wait for anything.
+    pub(crate) handling: Duration,
+    /// Attempts that ended in it, by processor: succeeded, failed. Each counts with its share of `handling`, so that no clock
+    /// is read for an event.
+    pub(crate) on_the_spot: Vec<[u64; 2]>,
+    /// Attempts that waited for something: processor, whether it failed, and its own time.
+    pub(crate) waited: Vec<(usize, bool, Duration)>,
+}
+
+impl Timing {
+    /// An attempt ended; `elapsed` is its own time where it has waited.
+    pub(crate) fn ended(&mut self, processor: usize, failed: bool, elapsed: Option<Duration>) {
+        if let Some(elapsed) = elapsed {
+            self.waited.push((processor, failed, elapsed));
+            return;
+        }
+        if self.on_the_spot.len() <= processor {
+            self.on_the_spot.resize(processor + 1, [0; 2]);
+        }
+        self.on_the_spot[processor][usize::from(failed)] += 1;
+    }
+}
+
+impl Metrics {
+    /// For so many processors.
+    pub(crate) fn new(processors: usize) -> Arc<Self> {
+        Arc::new(Self {
+            processors,
+            topics: Mutex::default(),
+            sends: Mutex::default(),
+            dead_letters: Default::default(),
+            assigned: AtomicU64::default(),
+            revoked: AtomicU64::default(),
+            lost: AtomicU64::default(),
+            dropped_offsets: AtomicU64::default(),
+            commit_duration: Histogram::new(SECONDS),
+            commit_events: Histogram::new(COUNTS),
+            failed_commits: AtomicU64::default(),
+        })
+    }
+
+    /// Where the owner of a partition counts.
+    pub(crate) fn topic(&self, topic: &Arc<str>) -> Arc<TopicMetrics> {
+        let mut topics = self.topics.lock();
+        Arc::clone(topics.entry(Arc::clone(topic)).or_insert_with(|| {
+            Arc::new(TopicMetrics {
+                consumed: AtomicU64::default(),
+                age: Histogram::new(AGES),
+                attempts: (0..self.processors).map(|_| [Histogram::new(SECONDS), Histogram::new(SECONDS)]).collect(),
+            })
+        }))
+    }
+
+    pub(super) fn topics(&self) -> Vec<(Arc<str>, Arc<TopicMetrics>)> {
+        self.topics.lock().iter().map(|(name, topic)| (Arc::clone(name), Arc::clone(topic))).collect()
+    }
+
+    /// Dead letters were committed, with these values of `dlq-reason`.
+    pub(crate) fn dead_lettered<'r>(&self, reasons: impl Iterator<Item = &'r str>) {
+        for reason in reasons {
+            let index = Reason::ALL.iter().position(|known| known.as_str() == reason);
+            if let Some(counter) = index.and_then(|index| self.dead_letters.get(index)) {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(super) fn dead_letters(&self) -> impl Iterator<Item = (Reason, u64)> {
+        Reason::ALL.into_iter().zip(self.dead_letters.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// Records of one call were sent to a topic, `count` of them with this result.
+    pub(crate) fn sent(&self, topic: &str, error: Option<&'static str>, count: u64, elapsed: Duration) {
+        let mut sends = self.sends.lock();
+        let sends = sends
+            .entry((topic.to_owned(), error))
+            .or_insert_with(|| Sends { records: 0, duration: Arc::new(Histogram::new(SECONDS)) });
+        sends.records += count;
+        sends.duration.observe(elapsed.as_secs_f64());
+    }
+
+    pub(super) fn sends(&self) -> Vec<((String, Option<&'static str>), Sends)> {
+        self.sends.lock().iter().map(|(name, sends)| (name.clone(), sends.clone())).collect()
+    }
+
+    /// The store has answered to a transaction of so many events.
+    #[expect(clippy::cast_precision_loss, reason = "no transaction has 2^52 events")]
+    pub(crate) fn committed(&self, events: u64, succeeded: bool, elapsed: Duration) {
+        self.commit_duration.observe(elapsed.as_secs_f64());
+        if succeeded {
+            self.commit_events.observe(events as f64);
+        } else {
+            self.failed_commits.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Partitions have come.
+    pub(crate) fn assigned(&self, partitions: usize) {
+        self.assigned.fetch_add(partitions as u64, Ordering::Relaxed);
+    }
+
+    /// Partitions have gone; `lost` where somebody else had them already.
+    pub(crate) fn revoked(&self, partitions: usize, lost: bool) {
+        let counter = if lost { &self.lost } else { &self.revoked };
+        counter.fetch_add(partitions as u64, Ordering::Relaxed);
+    }
+
+    /// Records were lost because the log had dropped them.
+    pub(crate) fn dropped(&self, offsets: u64) {
+        self.dropped_offsets.fetch_add(offsets, Ordering::Relaxed);
+    }
+}
+
+impl TopicMetrics {
+    /// A batch was committed at `now`. `written` has the timestamps of its records; both in milliseconds of the Unix epoch.
+    pub(crate) fn batch(&self, consumed: u64, timing: &Timing, now: i64, written: &[i64]) {
+        self.consumed.fetch_add(consumed, Ordering::Relaxed);
+        self.ages(now, written);
+        let finished: u64 = timing.on_the_spot.iter().flatten().sum();
+        #[expect(clippy::cast_precision_loss, reason = "a batch has some thousand events")]
+        let share = timing.handling.as_secs_f64() / finished.max(1) as f64;
+        for (histograms, counts) in self.attempts.iter().zip(&timing.on_the_spot) {
+            for (histogram, count) in histograms.iter().zip(counts) {
+                histogram.observe_many(share, *count);
+            }
+        }
+        for (processor, failed, elapsed) in &timing.waited {
+            if let Some(histograms) = self.attempts.get(*processor) {
+                histograms[usize::from(*failed)].observe(elapsed.as_secs_f64());
+            }
+        }
+    }
+
+    /// Records of one batch were mostly written in the same milliseconds: equal ages are counted together.
+    fn ages(&self, now: i64, written: &[i64]) {
+        for equal in written.chunk_by(|a, b| a == b) {
+            // A producer's clock may be ahead, and a timestamp may be anything.
+            let age = Duration::from_millis(u64::try_from(now.saturating_sub(equal[0])).unwrap_or_default());
+            self.age.observe_many(age.as_secs_f64(), equal.len() as u64);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_finishes_on_the_spot_shares_the_time_of_its_batch() {
+        let topic = Metrics::new(2).topic(&Arc::from("things"));
+        let mut timing = Timing { handling: Duration::from_millis(30), ..Timing::default() };
+        for failed in [false, false, true] {
+            timing.ended(1, failed, None);
+        }
+        timing.ended(0, false, Some(Duration::from_secs(2)));
+        topic.batch(4, &timing, 0, &[]);
+        let read = |processor: usize, failed: bool| topic.attempts[processor][usize::from(failed)].read();
+        assert_eq!((read(1, false).count(), read(1, true).count(), read(0, false).count()), (2, 1, 1));
+        assert!((read(1, false).sum - 0.020).abs() < 1e-9, "two of three thirds: {:?}", read(1, false));
+        assert!((read(0, false).sum - 2.0).abs() < 1e-9, "its own time: {:?}", read(0, false));
+    }
+
+    #[test]
+    fn timestamps_of_any_kind_have_an_age() {
+        let topic = Metrics::new(0).topic(&Arc::from("things"));
+        topic.ages(10_000, &[9_000, 9_000, 20_000, i64::MIN, i64::MAX]);
+        let read = topic.age.read();
+        assert_eq!((read.count(), read.counts[0]), (5, 2), "the future is new: {read:?}");
+    }
+}

@@ -1,0 +1,75 @@
+//! A publisher that is observed: every record that leaves the service passes here.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{
+    metrics::Metrics,
+    trace::{self, Tracer},
+};
+use crate::broker::{Acknowledged, OutgoingRecord, PublishError, Publisher};
+
+/// Publishes by another publisher, counts what it sends, and lets traces go on with it.
+pub(crate) struct ObservedPublisher {
+    inner: Arc<dyn Publisher>,
+    metrics: Arc<Metrics>,
+    tracer: Option<Arc<Tracer>>,
+}
+
+impl ObservedPublisher {
+    pub(crate) fn new(inner: Arc<dyn Publisher>, metrics: Arc<Metrics>, tracer: Option<Arc<Tracer>>) -> Arc<Self> {
+        Arc::new(Self { inner, metrics, tracer })
+    }
+
+    /// Begins the span of each record. A record is created in its span's context; a dead letter and its replay were created
+    /// long ago, and their headers stay as they are.
+    fn begin(&self, records: &mut [OutgoingRecord]) -> Vec<trace::Send> {
+        let Some(tracer) = &self.tracer else { return Vec::new() };
+        let begin = |record: &mut OutgoingRecord| {
+            let send = tracer.send(&record.topic, trace::of_outgoing(record));
+            if !record.headers.iter().any(|(name, _)| name == b"dlq-id") {
+                trace::replace(record, &send.own);
+            }
+            send
+        };
+        records.iter_mut().map(begin).collect()
+    }
+
+    fn end(&self, sends: Vec<trace::Send>, results: &[Result<Acknowledged, PublishError>]) {
+        let Some(tracer) = &self.tracer else { return };
+        let spans = sends.into_iter().zip(results);
+        let ended = spans.filter_map(|(send, result)| tracer.sent(send, result, result.as_ref().err().map(error_type)));
+        tracer.export(ended.collect());
+    }
+}
+
+#[async_trait]
+impl Publisher for ObservedPublisher {
+    async fn publish(&self, mut records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>> {
+        let topics: Vec<String> = records.iter().map(|record| record.topic.clone()).collect();
+        let sends = self.begin(&mut records);
+        let begun = Instant::now();
+        let results = self.inner.publish(records).await;
+        let elapsed = begun.elapsed();
+        let mut counts: BTreeMap<_, u64> = BTreeMap::new();
+        for (topic, result) in topics.iter().zip(&results) {
+            *counts.entry((topic, result.as_ref().err().map(error_type))).or_default() += 1;
+        }
+        for ((topic, error), count) in counts {
+            self.metrics.sent(topic, error, count, elapsed);
+        }
+        self.end(sends, &results);
+        results
+    }
+}
+
+/// What went wrong, by a word of a fixed list.
+fn error_type(error: &PublishError) -> &'static str {
+    match error {
+        PublishError::TooLarge { .. } => "too_large",
+        PublishError::Transient { .. } => "transient",
+        PublishError::Refused { .. } => "refused",
+    }
+}
