@@ -18,7 +18,9 @@ fn cluster() -> (MockCluster<'static, DefaultProducerContext>, KafkaConfig) {
     let mut config = Config::default().kafka;
     config.brokers = cluster.bootstrap_servers();
     config.topics = vec!["things".to_owned()];
-    for (name, value) in [("group.protocol", "classic"), ("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")] {
+    for (name, value) in
+        [("group.protocol", "classic"), ("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")]
+    {
         config.consumer_properties.insert(name.to_owned(), crate::config::Secret::new(value));
     }
     (cluster, config)
@@ -51,7 +53,10 @@ async fn errors_of_single_requests_pass() {
     for api in [Api::FindCoordinator, Api::JoinGroup, Api::SyncGroup, Api::OffsetFetch] {
         cluster.request_errors(api, &not_yet);
     }
-    cluster.request_errors(Api::ListOffsets, &[RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR]);
+    cluster.request_errors(
+        Api::ListOffsets,
+        &[RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR],
+    );
     cluster.request_errors(
         Api::Fetch,
         &[
