@@ -146,7 +146,6 @@ impl Batch<'_> {
             self.effects.tally.retried += 1;
             self.effects.tally.processor(processor)[2] += 1;
         }
-        self.partition.status.progress.calls(processor);
     }
 
     pub(super) fn event_id(&self, envelope: &Envelope, item: &Item) -> String {
