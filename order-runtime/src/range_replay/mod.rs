@@ -120,9 +120,10 @@ impl Replay {
         let operations = engine.operations();
         let (answer, assigned) = tokio::sync::oneshot::channel();
         let partitions = ranges.iter().map(offer).collect();
-        // The engine listens as long as it is held here.
+        // The engine listens until its consumer closes.
         let _ = events.send(ConsumerEvent::Assigned { partitions, answer });
         let _ = assigned.await;
+        drop(events);
         consumer.fill(records);
         let result = loop {
             progress(operations.stats().consumed, all);
@@ -148,10 +149,9 @@ impl Replay {
             tokio::time::sleep(LOOK).await;
         };
         let stats = operations.stats();
+        consumer.revoke().await;
         engine.leave();
-        drop(events);
-        consumer.end();
-        let _ = tokio::time::timeout(Duration::from_secs(10), engine.ended()).await;
+        engine.ended().await;
         engine.publish_rest(Duration::ZERO).await;
         Ok(outcomes.report(shadow, &stats, result?))
     }
