@@ -75,6 +75,9 @@ pub(crate) enum ReplayError {
     /// The records do not come.
     #[error("the range cannot be read: {0}")]
     Records(String),
+    /// Whether an event counts already is not known. What came before it has had its effect.
+    #[error("{0}")]
+    Doubtful(String),
     /// A partition does not go on.
     #[error("{partition} does not go on: {reason}")]
     Stopped {
@@ -100,7 +103,7 @@ impl Replay {
         let view: Arc<dyn Store> = if shadow {
             Arc::new(ShadowStore::new(store, own, Arc::clone(&outcomes), &ranges))
         } else {
-            Arc::new(RangeStore::new(store, own))
+            Arc::new(RangeStore::new(store, own, Arc::clone(&outcomes)))
         };
         let (events, receiver) = mpsc::unbounded_channel();
         let consumer = RangeConsumer::new(&ranges, events.clone());
@@ -129,6 +132,9 @@ impl Replay {
             progress(operations.stats().consumed, all);
             if let Some(why) = consumer.failed() {
                 break Err(ReplayError::Records(why));
+            }
+            if let Some(why) = outcomes.doubted() {
+                break Err(ReplayError::Doubtful(why));
             }
             let stopped = operations
                 .partitions()
