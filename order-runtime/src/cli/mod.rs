@@ -185,10 +185,10 @@ impl Context {
     }
 }
 
-/// Who acts, for the audit.
+/// Who acts, for the audit: by name, or where the system tells none by number.
 fn actor() -> String {
     let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
-    format!("cli:{}", name.as_deref().unwrap_or("unknown"))
+    name.map_or_else(|| format!("cli:uid {}", rustix::process::getuid().as_raw()), |name| format!("cli:{name}"))
 }
 
 /// Runs what a command waits for; it needs little of a runtime.

@@ -67,8 +67,8 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
             found.iter().map(|range| (range.id.partition, range.from, range.to)),
         )?;
         let asked = serde_json::json!({"topic": topic, "ranges": found.iter().map(told_one).collect::<Vec<_>>()});
-        let entry = begun(&actor(), "replay_range", &asked);
-        if !arguments.shadow {
+        let entry = (!arguments.shadow).then(|| begun(&actor(), "replay_range", &asked));
+        if let Some(entry) = &entry {
             store.mark(entry.clone(), Vec::new()).await?;
         }
         let replay = Replay {
@@ -82,7 +82,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         let progress = |taken, all| context.output.progress(format!("{taken} of at most {all} records"));
         let report = replay.run(reader, progress).await;
         context.output.progress_done();
-        if let (Ok(report), false) = (&report, arguments.shadow) {
+        if let (Ok(report), Some(entry)) = (&report, entry) {
             store.mark(AuditRow { letters: report.handled + report.dead_lettered, ..entry }, Vec::new()).await?;
         }
         store.close().await;

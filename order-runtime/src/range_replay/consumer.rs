@@ -6,7 +6,7 @@ use std::{
 };
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Range, RecordSource};
 use crate::{
@@ -22,7 +22,6 @@ pub(super) struct RangeConsumer {
     state: Mutex<State>,
     /// There is room again.
     room: Condvar,
-    events: mpsc::UnboundedSender<ConsumerEvent>,
 }
 
 #[derive(Default)]
@@ -32,7 +31,17 @@ struct State {
     /// Every record was read.
     read: bool,
     failed: Option<String>,
-    ended: bool,
+    /// The way to the engine, until it is asked to end.
+    events: Option<mpsc::UnboundedSender<ConsumerEvent>>,
+}
+
+impl State {
+    fn tell(&self, event: ConsumerEvent) {
+        if let Some(events) = &self.events {
+            // An engine that does not listen has ended.
+            let _ = events.send(event);
+        }
+    }
 }
 
 struct Part {
@@ -53,7 +62,8 @@ impl RangeConsumer {
     pub(super) fn new(ranges: &[Range], events: mpsc::UnboundedSender<ConsumerEvent>) -> Arc<Self> {
         let part = |range: &Range| Part { records: VecDeque::new(), taken: 0, end: range.from, paused: false };
         let partitions = ranges.iter().map(|range| (range.id.clone(), part(range))).collect();
-        Arc::new(Self { state: Mutex::new(State { partitions, ..State::default() }), room: Condvar::new(), events })
+        let state = State { partitions, events: Some(events), ..State::default() };
+        Arc::new(Self { state: Mutex::new(state), room: Condvar::new() })
     }
 
     /// Reads the records on a thread of its own, as far as there is room.
@@ -84,7 +94,7 @@ impl RangeConsumer {
     fn add(&self, partition: i32, record: RecordBatch) -> bool {
         let mut state = self.state.lock();
         loop {
-            if state.ended {
+            if state.events.is_none() {
                 return false;
             }
             let starved =
@@ -101,8 +111,8 @@ impl RangeConsumer {
         part.end = offset(&record) + 1;
         part.records.push_back(record);
         if part.taken + 1 == part.records.len() && !part.paused {
-            // The engine that does not listen has ended.
-            let _ = self.events.send(ConsumerEvent::Ready(id.clone()));
+            let id = id.clone();
+            state.tell(ConsumerEvent::Ready(id));
         }
         true
     }
@@ -117,10 +127,16 @@ impl RangeConsumer {
         self.state.lock().failed.clone()
     }
 
-    /// Lets the reading thread end.
-    pub(super) fn end(&self) {
-        self.state.lock().ended = true;
-        self.room.notify_all();
+    /// Takes the partitions back from the engine, which ends the batches under way.
+    pub(super) async fn revoke(&self) {
+        let (answer, drained) = oneshot::channel();
+        {
+            let state = self.state.lock();
+            let partitions = state.partitions.keys().cloned().collect();
+            state.tell(ConsumerEvent::Revoked { partitions, lost: false, answer });
+        }
+        // No answer comes from an engine that has ended.
+        let _ = drained.await;
     }
 
     fn change(&self, partition: &PartitionId, change: impl FnOnce(&mut Part)) {
@@ -128,7 +144,7 @@ impl RangeConsumer {
         if let Some(part) = state.partitions.get_mut(partition) {
             change(part);
             if !part.paused && part.taken < part.records.len() {
-                let _ = self.events.send(ConsumerEvent::Ready(partition.clone()));
+                state.tell(ConsumerEvent::Ready(partition.clone()));
             }
         }
     }
@@ -187,5 +203,9 @@ impl Consumer for RangeConsumer {
         Health::default()
     }
 
-    fn close(&self) {}
+    /// Lets the reading thread end, and the engine, which then hears of nothing any more.
+    fn close(&self) {
+        self.state.lock().events = None;
+        self.room.notify_all();
+    }
 }

@@ -75,6 +75,9 @@ pub(crate) enum ReplayError {
     /// The records do not come.
     #[error("the range cannot be read: {0}")]
     Records(String),
+    /// Whether an event counts already is not known. What came before it has had its effect.
+    #[error("{0}")]
+    Doubtful(String),
     /// A partition does not go on.
     #[error("{partition} does not go on: {reason}")]
     Stopped {
@@ -100,7 +103,7 @@ impl Replay {
         let view: Arc<dyn Store> = if shadow {
             Arc::new(ShadowStore::new(store, own, Arc::clone(&outcomes), &ranges))
         } else {
-            Arc::new(RangeStore::new(store, own))
+            Arc::new(RangeStore::new(store, own, Arc::clone(&outcomes)))
         };
         let (events, receiver) = mpsc::unbounded_channel();
         let consumer = RangeConsumer::new(&ranges, events.clone());
@@ -120,14 +123,18 @@ impl Replay {
         let operations = engine.operations();
         let (answer, assigned) = tokio::sync::oneshot::channel();
         let partitions = ranges.iter().map(offer).collect();
-        // The engine listens as long as it is held here.
+        // The engine listens until its consumer closes.
         let _ = events.send(ConsumerEvent::Assigned { partitions, answer });
         let _ = assigned.await;
+        drop(events);
         consumer.fill(records);
         let result = loop {
             progress(operations.stats().consumed, all);
             if let Some(why) = consumer.failed() {
                 break Err(ReplayError::Records(why));
+            }
+            if let Some(why) = outcomes.doubted() {
+                break Err(ReplayError::Doubtful(why));
             }
             let stopped = operations
                 .partitions()
@@ -148,10 +155,9 @@ impl Replay {
             tokio::time::sleep(LOOK).await;
         };
         let stats = operations.stats();
+        consumer.revoke().await;
         engine.leave();
-        drop(events);
-        consumer.end();
-        let _ = tokio::time::timeout(Duration::from_secs(10), engine.ended()).await;
+        engine.ended().await;
         engine.publish_rest(Duration::ZERO).await;
         Ok(outcomes.report(shadow, &stats, result?))
     }

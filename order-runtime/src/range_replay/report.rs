@@ -102,9 +102,20 @@ struct Compared {
     unknown: u64,
     different: BTreeMap<String, u64>,
     examples: Vec<Difference>,
+    doubt: Option<String>,
 }
 
 impl Outcomes {
+    /// It is not known whether an event counts already: the replay is to end.
+    pub(super) fn doubt(&self, why: String) {
+        self.0.lock().doubt.get_or_insert(why);
+    }
+
+    /// Why the replay is to end.
+    pub(super) fn doubted(&self) -> Option<String> {
+        self.0.lock().doubt.clone()
+    }
+
     /// Compares outcomes with what the store remembers.
     pub(super) fn compare(&self, partition: &PartitionId, outcomes: Vec<Outcome>, remembered: &Loaded) {
         let rings: HashMap<&[u8], Ring> =

@@ -1,15 +1,20 @@
 //! A store of two halves: the replay's own positions and waiting events, and the service's effects and identities.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Range;
+use super::{Range, report::Outcomes};
 use crate::{
     broker::PartitionId,
+    engine::identity::Ring,
     store::{
         Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, Load, Loaded, Outbox, Page, Store, StoreError,
         WaitingRow, memory::MemoryStore,
@@ -72,13 +77,17 @@ pub(super) type RangeStore = Halves<Real>;
 /// The service's store, written to under positions that the service does not have.
 pub(super) struct Real {
     store: Arc<dyn Store>,
+    outcomes: Arc<Outcomes>,
+    /// Rings, as they were loaded, that have forgotten events to make room for later ones.
+    full: Mutex<HashMap<Vec<u8>, Ring>>,
     /// Offset and revision of each of those positions.
-    places: tokio::sync::Mutex<std::collections::BTreeMap<PartitionId, Assigned>>,
+    places: tokio::sync::Mutex<BTreeMap<PartitionId, Assigned>>,
 }
 
 impl RangeStore {
-    pub(super) fn new(store: Arc<dyn Store>, own: OwnPositions) -> Self {
-        Self::of(own, Real { store, places: tokio::sync::Mutex::default() })
+    pub(super) fn new(store: Arc<dyn Store>, own: OwnPositions, outcomes: Arc<Outcomes>) -> Self {
+        let places = tokio::sync::Mutex::default();
+        Self::of(own, Real { store, outcomes, full: Mutex::default(), places })
     }
 }
 
@@ -88,13 +97,45 @@ fn stand_in(partition: &PartitionId) -> PartitionId {
     PartitionId { topic: format!("replay of {}", partition.topic).into(), ..partition.clone() }
 }
 
+impl Real {
+    /// An event that a full ring does not know may be one that it has forgotten, and would count again. Why the replay must not
+    /// go on, where there is one.
+    fn doubt(&self, changes: &Changes) -> Option<String> {
+        let full = self.full.lock();
+        changes.rings.iter().find_map(|written| {
+            let known = full.get(&written.key)?;
+            let ring = Ring::from_bytes(written.bytes.clone());
+            let event = ring.iter().find(|entry| known.find(entry.id).is_none())?;
+            Some(format!(
+                "{}: a key has had more than {} events, so whether the store has had the event {} before is not known; \
+                 begin later, or look with --shadow",
+                changes.partition,
+                Ring::CAPACITY,
+                event.id
+            ))
+        })
+    }
+}
+
 #[async_trait]
 impl Effects for Real {
     async fn load(&self, wanted: Load) -> Result<Loaded, StoreError> {
-        self.store.load(wanted).await
+        let loaded = self.store.load(wanted).await?;
+        let mut full = self.full.lock();
+        for row in &loaded.rings {
+            let ring = Ring::from_bytes(row.bytes.clone());
+            if ring.iter().count() == Ring::CAPACITY {
+                full.insert(row.key.clone(), ring);
+            }
+        }
+        Ok(loaded)
     }
 
     async fn apply(&self, changes: &Changes) -> Result<Committed, StoreError> {
+        if let Some(why) = self.doubt(changes) {
+            self.outcomes.doubt(why.clone());
+            return Err(StoreError::Unusable(why));
+        }
         let mut places = self.places.lock().await;
         let id = stand_in(&changes.partition);
         let place = match places.get(&id) {

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     broker::{Consumer as _, memory::MemoryBroker},
     engine::{
-        identity::Fate,
+        identity::{Fate, Ring},
         tests::rig::{Rig, partition, registry, settings},
     },
     store::{EntityType, conformance::fixture::Counter},
@@ -87,6 +87,20 @@ async fn what_the_store_knows_is_a_repeat_and_the_rest_counts_once() {
     assert_eq!((rig.counter("a").await, rig.counter("c").await), (Some((13, 2)), Some((4, 1))), "each counts once");
     let again = replay(&rig, &events, 0, false, &[]).await.expect("it comes to its end");
     assert_eq!((again.handled, again.skipped), (0, 4));
+}
+
+/// A key remembers its last 512 events. Of an older one nobody can tell whether it counts already.
+#[tokio::test]
+async fn what_may_have_been_forgotten_does_not_count_again() {
+    let events = vec![("Added", "a", 0, ""); Ring::CAPACITY + 8];
+    let rig = Rig::start().await;
+    produced(&rig, &events).await;
+    let before = rig.counter("a").await;
+    let error = replay(&rig, &events, 0, false, &[]).await.expect_err("the first eight are forgotten");
+    assert!(error.to_string().contains("whether the store has had the event e-0 before is not known"), "{error}");
+    let known = replay(&rig, &events, 8, false, &[]).await.expect("the others are known");
+    assert_eq!((known.handled, known.skipped), (0, Ring::CAPACITY as u64));
+    assert_eq!(rig.counter("a").await, before);
 }
 
 #[tokio::test]

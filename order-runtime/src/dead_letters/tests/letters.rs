@@ -79,7 +79,7 @@ async fn a_letter_is_shown_with_what_would_become_of_it() {
     let desk = desk(vec![letter(1, "rejected", 0), wrong, text, letter(1, "timeout", 1)]);
 
     let shown = desk.show(&id(1)).await.expect("it is there");
-    assert_eq!(shown.trial, Trial::Handled { processor: "EventProcessor_Added" });
+    assert_eq!(shown.trial, Trial::Handled { processor: "EventProcessor_Rig" });
     assert_eq!((&*shown.judged.letter.reason, shown.judged.letter.replays), ("timeout", 1), "the latest writing");
     assert_eq!(shown.earlier.len(), 1);
     assert_eq!(shown.payload.expect("JSON")["data"]["n"], 1);

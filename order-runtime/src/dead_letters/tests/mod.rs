@@ -4,7 +4,7 @@ mod edits;
 mod letters;
 mod replays;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -16,8 +16,7 @@ use super::{
 };
 use crate::{
     broker::{Acknowledged, OutgoingRecord, PublishError, Publisher, RecordBatch},
-    dispatch::Outcome,
-    registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
+    engine::tests::rig::registry,
     store::{Store, memory::MemoryStore},
 };
 
@@ -70,36 +69,6 @@ impl Publisher for Topic {
     }
 }
 
-static ADDED: ProcessorEntry = ProcessorEntry {
-    event: "Added",
-    version: 1,
-    name: "EventProcessor_Added",
-    summary: "",
-    input: None,
-    arguments: &[],
-    policy: RetryPolicy {
-        retries: 0,
-        backoff: std::time::Duration::ZERO,
-        backoff_max: std::time::Duration::ZERO,
-        timeout: std::time::Duration::from_secs(1),
-        on_exhausted: OnExhausted::DeadLetter,
-    },
-    place: Place { file: "desk.rs", line: 1, module: "desk" },
-    handler: |_| Box::pin(async { Outcome::Done }),
-};
-
-fn registry() -> Arc<Registry> {
-    let none = BTreeMap::new();
-    let registry = Registry::from_entries(
-        std::iter::once(&ADDED),
-        std::iter::empty(),
-        std::iter::empty(),
-        std::iter::empty(),
-        &none,
-    );
-    Arc::new(registry.expect("one processor does not conflict"))
-}
-
 /// A record with these headers under the key `key`.
 fn record(payload: &str, headers: &[(&str, &str)]) -> OutgoingRecord {
     OutgoingRecord {
@@ -146,7 +115,7 @@ fn desk(letters: Vec<OutgoingRecord>) -> Desk {
     Desk {
         source: Arc::new(MemorySource(Box::new(move || letters.clone()))),
         store: Some(Arc::new(MemoryStore::default()) as Arc<dyn Store>),
-        registry: registry(),
+        registry: registry(&[]),
         topics: vec!["things".to_owned(), "^more-.*".to_owned()],
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
+    broker::BrokerError,
     dead_letters::{Aside, DeskError, EditError, Edited, Filter, Listing, Replay, Selection, Shown, time},
     http::{
         App,
@@ -196,6 +197,10 @@ fn failed(error: DeskError) -> Problem {
         DeskError::Store(error) => Problem::store_away(&error),
         DeskError::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, "there is no dead letter of this id"),
         DeskError::Refused { why, .. } => Problem::new(StatusCode::CONFLICT, why),
+        DeskError::Broker(BrokerError::UnknownTopic(_)) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the dead-letter topic does not exist; create KAFKA_DLQ_TOPIC",
+        ),
         DeskError::Broker(error) => {
             tracing::warn!(%error, "the dead-letter topic is not read");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the dead-letter topic cannot be read; the log says why")

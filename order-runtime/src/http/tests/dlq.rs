@@ -45,6 +45,8 @@ async fn letters_are_replayed_once() {
     };
     assert_eq!((&ended["state"], &ended["summary"]["replayed"]), (&json!("done"), &json!(1)));
     assert_eq!(served.broker.published().len(), 1);
+    let stopped = served.send(empty(get("/dlq/replay").method(Method::DELETE))).await;
+    assert_eq!(stopped.json()["state"], "done", "there was nothing left to stop");
     let left = served.post("/dlq/replay", r#"{"dryRun": true}"#).await.json();
     assert_eq!((&left["replayed"], &left["leftOut"]), (&json!(1), &json!({"replayed": 1})));
     for body in [r#"{"reasons": "x"}"#, r#"{"rate": 0}"#, r#"{"ids": 1}"#, "[", r#"{"since": "x"}"#] {
