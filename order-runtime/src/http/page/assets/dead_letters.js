@@ -1,0 +1,3 @@
+export function showLetterCount() {}
+export function startLetters() {}
+export function searchLetters() {}
