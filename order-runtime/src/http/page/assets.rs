@@ -27,7 +27,7 @@ macro_rules! asset {
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-static ASSETS: [Asset; 16] = [
+static ASSETS: [Asset; 17] = [
     asset!("app.js", SCRIPT),
     asset!("api.js", SCRIPT),
     asset!("charts.js", SCRIPT),
@@ -37,6 +37,7 @@ static ASSETS: [Asset; 16] = [
     asset!("format.js", SCRIPT),
     asset!("letter.js", SCRIPT),
     asset!("overview.js", SCRIPT),
+    asset!("replay.js", SCRIPT),
     asset!("tables.js", SCRIPT),
     asset!("waiting.js", SCRIPT),
     asset!("style.css", STYLE),

@@ -27,7 +27,19 @@ export const get = (path, parameters = {}) => {
   return ask("GET", query === "" ? path : `${path}?${query}`);
 };
 
-export const post = (path, body) => ask("POST", path, body);
+export const post = (path, body) => ask("POST", path, body === undefined ? undefined : JSON.stringify(body));
+
+/** Sends JSON as it is written: numbers keep their digits. */
+export const postText = (path, json) => ask("POST", path, json);
+
+export const remove = (path) => ask("DELETE", path);
+
+/** Numbers keep the digits that they are written with, where the browser can do that. */
+function parse(text) {
+  if (typeof JSON.rawJSON !== "function") return JSON.parse(text);
+  return JSON.parse(text, (_, value, { source } = {}) =>
+    typeof value === "number" && source !== undefined && String(value) !== source ? JSON.rawJSON(source) : value);
+}
 
 async function ask(method, target, body) {
   const headers = {};
@@ -36,13 +48,13 @@ async function ask(method, target, body) {
   let response;
   try {
     response = await fetch(target, {
-      method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store",
+      method, headers, body, cache: "no-store",
     });
   } catch {
     throw new Refused(0, "The service cannot be reached.");
   }
   const kind = response.headers.get("content-type") ?? "";
-  const answer = kind.includes("json") ? await response.json() : null;
+  const answer = kind.includes("json") ? parse(await response.text()) : null;
   if (response.ok) return answer;
   const detail = answer?.detail ?? `${response.status} ${response.statusText}`;
   throw new Refused(response.status, detail, answer?.errors ?? []);

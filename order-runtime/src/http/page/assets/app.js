@@ -2,7 +2,7 @@
 
 import { get, hasToken, setToken, Refused } from "./api.js";
 import { Charts } from "./charts.js";
-import { showLetterCount, startLetters, searchLetters } from "./dead_letters.js";
+import { offerEvents, searchLetters, showLetterCount, startLetters } from "./dead_letters.js";
 import { askToken, say } from "./dialogs.js";
 import { byId, setText } from "./dom.js";
 import { time } from "./format.js";
@@ -61,7 +61,7 @@ function listen() {
     setText(byId("version"), told.version);
     byId("embedded").hidden = !told.embeddedBroker;
     connected(true);
-    startLetters(told.declared);
+    offerEvents(told.declared);
     show();
   });
   stream.addEventListener("tick", ({ data }) => {
@@ -172,5 +172,6 @@ startTheme();
 startFreeze();
 startConsumption(() => state, whenAllowed);
 startWaiting(whenAllowed);
+startLetters(whenAllowed);
 startAccess();
 listen();

@@ -2,11 +2,11 @@
 
 import uPlot from "./vendor/uPlot.esm.js";
 import { byId, element, setText } from "./dom.js";
-import { count, duration, rate, time } from "./format.js";
+import { count, duration, minute, rate, time } from "./format.js";
 
 /** Seconds that the curves show. */
 const SPAN = 300;
-const HEIGHT = 180;
+const HEIGHT = 170;
 
 // Curves are told apart by dashes as well as by colour.
 const CHARTS = [
@@ -19,14 +19,14 @@ const CHARTS = [
     ],
   },
   {
-    title: "Age at commit", unit: "from the record's timestamp to its commit", show: duration,
+    title: "Age at commit", unit: "since the record was written", show: duration,
     curves: [
       { name: "p50", field: "p50", colour: "--curve-1", fill: true },
       { name: "p99", field: "p99", colour: "--curve-2", dash: [7, 4] },
     ],
   },
   {
-    title: "Backlog", unit: "records not taken, events waiting", show: count,
+    title: "Backlog", unit: "records and events", show: count,
     curves: [
       { name: "lag", field: "lag", colour: "--curve-1", fill: true },
       { name: "waiting", field: "waiting", colour: "--curve-2", dash: [7, 4] },
@@ -76,12 +76,12 @@ class Chart {
       grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false },
     };
     this.#chart = new uPlot({
-      width: Math.max(200, this.#plot.clientWidth), height: HEIGHT, legend: { show: false }, padding: [10, 8, 0, 0],
+      width: Math.max(200, this.#plot.clientWidth), height: HEIGHT, legend: { show: false }, padding: [8, 4, 0, 0],
       cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
       scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(1, (high ?? 1) * 1.1)] } },
       axes: [
-        { ...axis, grid: { show: false }, space: 70, values: (_, ticks) => ticks.map((tick) => time(tick * 1000)) },
-        { ...axis, size: 62, space: 34, values: (_, ticks) => ticks.map((tick) => show(tick)) },
+        { ...axis, grid: { show: false }, size: 26, gap: 6, incrs: [60, 120], space: 45, values: (_, ticks) => ticks.map((tick) => minute(tick * 1000)) },
+        { ...axis, size: 58, gap: 6, space: 34, values: (_, ticks) => ticks.map((tick) => show(tick)) },
       ],
       series: [{}, ...curves.map((curve) => ({
         stroke: colour(curve.colour), width: 2, dash: curve.dash, spanGaps: false, points: { show: false },

@@ -48,12 +48,15 @@ export class Rows {
   }
 }
 
-/** A row of cells that are filled by functions of the item; the first cell names the row. */
-export function textRow(columns) {
-  const cells = columns.map(({ kind = "", name = false }) =>
-    element(name ? "th" : "td", { class: kind || null, scope: name ? "row" : null }));
+/** A row of cells that are filled by functions of the item. On a narrow screen each is shown with its column's name. */
+export function textRow(body, columns) {
+  const labels = [...body.parentElement.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
+  // With roles of their own, rows and cells stay what they are when a style lays them out as cards.
+  const cells = columns.map(({ kind = "", name = false }, index) => element(name ? "th" : "td", {
+    class: kind || null, scope: name ? "row" : null, role: name ? "rowheader" : "cell", "data-label": labels[index],
+  }));
   return {
-    node: element("tr", {}, ...cells),
+    node: element("tr", { role: "row" }, ...cells),
     show(item) {
       columns.forEach(({ fill }, index) => fill(cells[index], item));
     },

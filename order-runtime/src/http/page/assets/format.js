@@ -3,6 +3,7 @@
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const minutes = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const moment = new Intl.DateTimeFormat("en-GB", {
   day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit",
 });
@@ -28,6 +29,11 @@ export function duration(milliseconds) {
   if (milliseconds < 7_200_000) return `${whole.format(milliseconds / 60_000)} min`;
   if (milliseconds < 172_800_000) return `${whole.format(milliseconds / 3_600_000)} h`;
   return `${whole.format(milliseconds / 86_400_000)} days`;
+}
+
+/** Hour and minute. */
+export function minute(date) {
+  return minutes.format(date);
 }
 
 /** The time of day. */

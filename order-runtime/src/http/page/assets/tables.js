@@ -1,7 +1,7 @@
 // Partitions and processors.
 
 import { Rows, byId, element, setText, textRow } from "./dom.js";
-import { ago, count } from "./format.js";
+import { ago, count, plural } from "./format.js";
 
 const STATES = {
   running: ["ok", "Running"],
@@ -28,7 +28,7 @@ function showLag(cell, { lag, share }) {
 
 const text = (of) => (cell, item) => setText(cell, of(item));
 
-const partitions = new Rows(byId("partition-rows"), () => textRow([
+const partitions = new Rows(byId("partition-rows"), () => textRow(byId("partition-rows"), [
   { name: true, kind: "place", fill: text(({ topic, partition }) => `${topic}/${partition}`) },
   { fill: (cell, { state }) => showState(cell, ...(STATES[state] ?? ["warn", state])) },
   { kind: "number lag", fill: showLag },
@@ -36,7 +36,7 @@ const partitions = new Rows(byId("partition-rows"), () => textRow([
   {
     kind: "number",
     fill: text(({ waitingKeys, waitingEvents }) =>
-      waitingKeys === 0 ? "0" : `${count(waitingEvents)} in ${count(waitingKeys)}`),
+      waitingKeys === 0 ? "0" : `${count(waitingEvents)} of ${plural(waitingKeys, "key")}`),
   },
   { kind: "why", fill: text(waitsFor) },
 ]));
@@ -56,7 +56,7 @@ export function showPartitions(list) {
   byId("partition-rows").closest(".scroll").hidden = list.length === 0;
 }
 
-const processors = new Rows(byId("processor-rows"), () => textRow([
+const processors = new Rows(byId("processor-rows"), () => textRow(byId("processor-rows"), [
   {
     name: true,
     fill: (cell, { event, version, processor, at }) => {

@@ -28,7 +28,7 @@ const rows = new Rows(byId("waiting-rows"), () => {
   let item = null;
   const retry = element("button", { type: "button", class: "small", click: () => release(item, "retry") }, "Retry now");
   const condemn = element("button", { type: "button", class: "small", click: () => release(item, "dead-letter") }, "Dead-letter");
-  const row = textRow([
+  const row = textRow(byId("waiting-rows"), [
     { name: true, kind: "key", fill: (cell, key) => setText(cell, keyText(key)) },
     { kind: "why", fill: showCause },
     { kind: "until", fill: (cell, { due, state }) => setText(cell, nextAttempt(due, state)) },
