@@ -69,6 +69,8 @@ impl Browser {
             wanted.add_arg(argument).expect("an argument");
         }
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await.expect("a browser starts");
+        // Its own way to end it asks the driver, and waits for the answer of one that was killed.
+        driver.clone().leak().expect("it has not ended");
         let browser = Self { driver, group, _process: process, _profile: profile };
         browser.command("Page.addScriptToEvaluateOnNewDocument", json!({"source": WATCH})).await;
         Some(browser)

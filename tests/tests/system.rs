@@ -11,6 +11,7 @@ async fn broker() -> Option<Broker> {
 scenarios::every_scenario!(broker);
 scenarios::tests!(broker:
     crashes::a_second_instance_is_refused,
+    page::an_operator_deals_with_dead_letters,
     page::an_operator_sees_what_happens_and_steers,
     traces::one_trace_covers_a_dead_letter_and_its_replay,
 );

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use order_tests::{Broker, Browser, Deployment, NewRecord, PATIENCE, Service, events, eventually, until};
 use serde_json::json;
 
+const ENTER: &str = "\u{e007}";
+const ESCAPE: &str = "\u{e00c}";
+
 /// What the page is open at.
 fn address(service: &Service) -> String {
     format!("{}/", service.address())
@@ -146,4 +149,125 @@ async fn a_screen_reader_finds_its_way(browser: &Browser) {
     assert!(roles.contains("columnheader") && roles.contains("rowheader"), "{roles:?}");
     let skip = browser.run("return document.querySelector('a').hash;").await;
     assert_eq!(skip, json!("#main"), "the first link skips to the content");
+}
+
+/// The token of the service in this test.
+const TOKEN: &str = "a-token-of-the-tests";
+
+pub(crate) async fn an_operator_deals_with_dead_letters(broker: &Broker) {
+    let Some(browser) = Browser::start().await else { return };
+    let deployment = Deployment::new(broker).await.with("APP_ADMIN_TOKEN", TOKEN);
+    let service = deployment.start_ready().await;
+    if service.ask("/dlq").await.status == 404 {
+        browser.open(&address(&service)).await;
+        an_administrator_signs_in_by_keyboard(&browser).await;
+        return browser.reads("#letters-empty", "the command “dlq list” shows them").await;
+    }
+    let mut invalid = events::created("order-1");
+    invalid["data"]["items"][0]["quantity"] = json!(0);
+    // One whose correction is handled, one that fails again, and one to set aside.
+    let failing = [("order-1", invalid), ("order-2", events::event("OrderInvented", json!({"orderId": "order-2"})))];
+    let history = [events::created("order-3"), events::cancelled("order-3"), events::paid("order-3")];
+    let records = failing.iter().map(|(key, event)| NewRecord::json(key, event));
+    deployment.events().produce(records.chain(history.iter().map(|event| NewRecord::json("order-3", event)))).await;
+    eventually("there are three dead letters", PATIENCE, async || deployment.dead_letters().read().len() == 3).await;
+    browser.open(&address(&service)).await;
+
+    an_administrator_signs_in_by_keyboard(&browser).await;
+    browser.sees("all three are listed", "document.querySelectorAll('#letter-rows tr').length === 3").await;
+    browser.reads("#letters-groups", "OrderCreated · invalid").await;
+
+    a_letter_is_corrected(&browser, &service).await;
+    a_letter_is_parked_and_taken_back(&browser).await;
+    a_letter_is_replayed_and_fails_again(&browser, &deployment).await;
+
+    browser.click("Sign out").await;
+    browser.reads("#letters-empty", "Sign in to see dead letters.").await;
+    browser.expect_no_trouble().await;
+    assert!(!service.log().contains(TOKEN), "the token is not logged");
+}
+
+async fn an_administrator_signs_in_by_keyboard(browser: &Browser) {
+    browser.tab_to("Sign in").await;
+    browser.press(ENTER).await;
+    browser.press("not-the-token").await;
+    browser.press(ENTER).await;
+    browser.reads("#token-error", "This is not the token.").await;
+    browser.fill("#token", TOKEN).await;
+    browser.press(ENTER).await;
+    browser.sees("the dialog is closed", "!document.querySelector('#token-dialog').open").await;
+    browser.reads("#access", "Sign out").await;
+    let focus = browser.run("return document.activeElement.id;").await;
+    assert_eq!(focus, "access", "the focus is back where it came from");
+}
+
+async fn a_letter_is_corrected(browser: &Browser, service: &Service) {
+    browser.choose("#letters-filter [name=reason]", "invalid").await;
+    browser.click("Search").await;
+    browser.sees("one is found", "document.querySelectorAll('#letter-rows tr').length === 1").await;
+    browser.tab_to("OrderCreated").await;
+    browser.press(ENTER).await;
+    browser.reads(".verdict", "$.data.items[0].quantity").await;
+    browser.click("Edit").await;
+    browser.click("Check and send").await;
+    browser.reads("#edit-errors", "$.data.items[0].quantity").await;
+    let correct = "const field = document.querySelector('#confirm-fields textarea');
+        field.value = field.value.replace('\"quantity\": 0', '\"quantity\": 2');
+        field.dispatchEvent(new Event('input'));";
+    browser.run(correct).await;
+    browser.click("Check and send").await;
+    browser.reads("#confirm-fields pre", "+        \"quantity\": 2").await;
+    browser.click("Check and send").await;
+    browser.reads(".verdict", "It was replayed.").await;
+    browser.press(ESCAPE).await;
+    browser.sees("the letter is closed", "!document.querySelector('#letter-dialog').open").await;
+    until("the corrected order is there", PATIENCE, async || {
+        let answer = service.ask("/orders/order-1").await;
+        if answer.status == 200 { Ok(()) } else { Err(answer.body.to_string()) }
+    })
+    .await;
+}
+
+async fn a_letter_is_parked_and_taken_back(browser: &Browser) {
+    browser.choose("#letters-filter [name=reason]", "unknown_event").await;
+    browser.click("Search").await;
+    browser.click("OrderInvented").await;
+    browser.click("Park").await;
+    browser.fill("#confirm-fields input", "ask the producer").await;
+    browser.click("Park").await;
+    browser.reads(".verdict", "It is parked: “ask the producer”.").await;
+    browser.click("Close").await;
+    browser.reads("#letters-empty", "No dead letter matches.").await;
+    browser.choose("#letters-filter [name=state]", "parked").await;
+    browser.click("Search").await;
+    browser.click("OrderInvented").await;
+    browser.click("Take back").await;
+    browser
+        .sees("it can be parked again", "document.querySelector('.drawer .controls').innerText.includes('Park')")
+        .await;
+    browser.click("Purge").await;
+    let focus = browser.run("return document.activeElement.textContent;").await;
+    assert_eq!(focus, "Cancel", "what cannot be undone is not one key away");
+    browser.click("Purge").await;
+    browser.reads(".verdict", "It is purged.").await;
+    browser.click("Close").await;
+    browser.choose("#letters-filter [name=state]", "open").await;
+}
+
+async fn a_letter_is_replayed_and_fails_again(browser: &Browser, deployment: &Deployment) {
+    browser.choose("#letters-filter [name=reason]", "rejected").await;
+    browser.click("Search").await;
+    browser.sees("one is found", "document.querySelectorAll('#letter-rows tr').length === 1").await;
+    browser.click("Select all that are shown").await;
+    browser.reads("#letters-selected", "1 dead letter selected").await;
+    browser.click("Replay").await;
+    browser.reads("#confirm-dialog", "Replay 1 dead letter?").await;
+    browser.reads("#confirm-dialog", "OrderPaid · rejected").await;
+    browser.click("Replay").await;
+    browser.reads("#announcer", "1 dead letter replayed.").await;
+    eventually("it has failed again", PATIENCE, async || {
+        let letters = deployment.dead_letters().read();
+        letters.iter().filter_map(|letter| letter.header("dlq-replays")).any(|replays| replays == "1")
+    })
+    .await;
 }

@@ -2,9 +2,27 @@
 
 import { byId, element } from "./dom.js";
 
+/** What is outside of an open dialog is neither shown nor read out: words to the operator go where they are. */
+function follow() {
+  const place = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+  if (byId("announcer").parentElement !== place) place.append(byId("announcer"), byId("toasts"));
+}
+
+// The event does not bubble.
+document.addEventListener("close", follow, true);
+
+/** Says it to a screen reader. */
+export function announce(text) {
+  follow();
+  const words = element("p", {}, text);
+  // A region that was put somewhere is listened to from the next moment on; what is added to it is read after what came before.
+  setTimeout(() => byId("announcer").append(words), 50);
+  setTimeout(() => words.remove(), 6000);
+}
+
 /** Says it to a screen reader, and shows it for a while. */
 export function say(text, level = "ok") {
-  byId("announcer").textContent = text;
+  announce(text);
   const toast = element("p", { class: "toast", "data-level": level }, text);
   byId("toasts").append(toast);
   setTimeout(() => toast.remove(), 6000);

@@ -11,12 +11,18 @@ const route = (id, action = "") => `/dlq/${encodeURIComponent(id)}${action}`;
 /** Opens the letter. `changed` is called after something was done with it. */
 export async function openLetter(id, allowed, changed) {
   const dialog = byId("letter-dialog");
+  const opener = document.activeElement;
   await show();
   dialog.showModal();
+  dialog.querySelector("h2").focus();
+  dialog.addEventListener("close", () => {
+    // The row that was clicked may be gone.
+    if (!opener.isConnected) byId("letters-refresh").focus();
+  }, { once: true });
 
   async function show() {
     const letter = await get(route(id));
-    dialog.replaceChildren(detail(letter));
+    byId("letter").replaceChildren(detail(letter));
     dialog.querySelector("h2").focus();
   }
 
@@ -128,9 +134,10 @@ function checked(text) {
 function verdict({ state, trial, flaw, mark }) {
   const settled = {
     replayed: "It was replayed.", purged: "It is purged.", superseded: "Its event has failed again since.",
-    parked: `It is parked${mark?.note ? `: ${mark.note}` : "."}`,
+    parked: `It is parked${mark?.note ? `: “${mark.note}”` : ""}.`,
   }[state];
-  const by = mark ? ` (${mark.by}, ${dateTime(mark.at)})` : "";
+  const by = mark ? ` By ${mark.by}, ${dateTime(mark.at)}.` : "";
+  if (settled && state !== "parked") return element("p", { class: "verdict" }, settled + by);
   const now = flaw ? `It cannot be replayed as it is: ${FLAWS[flaw] ?? flaw}.` : prospect(trial);
   return element("p", { class: "verdict" }, [settled ? settled + by : "", now].filter((text) => text !== "").join(" "));
 }

@@ -1,7 +1,7 @@
 // The numbers at the top, whether all is well, and pausing.
 
 import { post } from "./api.js";
-import { confirm, say } from "./dialogs.js";
+import { announce, confirm, say } from "./dialogs.js";
 import { byId, element, setText } from "./dom.js";
 import { count, duration, plural, rate } from "./format.js";
 
@@ -71,7 +71,7 @@ function setLevel(now) {
   byId("health").dataset.level = now;
   setText(byId("health-text"), LEVELS[now]);
   // The state at the beginning is on the page; only a change is news.
-  if (!first || now !== "ok") byId("announcer").textContent = LEVELS[now];
+  if (!first || now !== "ok") announce(LEVELS[now]);
 }
 
 /** The button that pauses and resumes. `allowed` runs an action once the operator may. */
