@@ -158,11 +158,6 @@ pub(crate) async fn an_operator_deals_with_dead_letters(broker: &Broker) {
     let Some(browser) = Browser::start().await else { return };
     let deployment = Deployment::new(broker).await.with("APP_ADMIN_TOKEN", TOKEN);
     let service = deployment.start_ready().await;
-    if service.ask("/dlq").await.status == 404 {
-        browser.open(&address(&service)).await;
-        an_administrator_signs_in_by_keyboard(&browser).await;
-        return browser.reads("#letters-empty", "the command “dlq list” shows them").await;
-    }
     let mut invalid = events::created("order-1");
     invalid["data"]["items"][0]["quantity"] = json!(0);
     // One whose correction is handled, one that fails again, and one to set aside.

@@ -76,7 +76,7 @@ class Chart {
       grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false },
     };
     this.#chart = new uPlot({
-      width: Math.max(200, this.#plot.clientWidth), height: HEIGHT, legend: { show: false }, padding: [8, 4, 0, 0],
+      width: Math.max(200, this.#plot.clientWidth), height: HEIGHT, legend: { show: false }, padding: [8, 18, 0, 0],
       cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false } },
       scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(1, (high ?? 1) * 1.1)] } },
       axes: [
