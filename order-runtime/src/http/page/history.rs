@@ -108,7 +108,11 @@ mod tests {
 
     fn reading(second: i64, consumed: u64) -> Reading {
         let at = Timestamp::UNIX_EPOCH + second.seconds();
-        Reading { at, stats: StatsView { consumed, lag: Some(7), ..StatsView::default() }, ages: Distribution::default() }
+        Reading {
+            at,
+            stats: StatsView { consumed, lag: Some(7), ..StatsView::default() },
+            ages: Distribution::default(),
+        }
     }
 
     #[test]
