@@ -29,6 +29,11 @@ use crate::{
 /// The suites that must run, separated by commas: a missing requirement then fails the test instead of skipping it.
 pub(crate) const REQUIRE: &str = "ORDER_TESTS_REQUIRE";
 
+/// Whether the suite of this name must run.
+pub(crate) fn is_required(suite: &str) -> bool {
+    env::var(REQUIRE).unwrap_or_default().split(',').any(|required| required.trim() == suite)
+}
+
 /// A broker that lives as long as somebody holds a clone of it, and the store that deployments on it use.
 #[derive(Clone)]
 pub struct Broker {

@@ -1,7 +1,6 @@
 //! A real Apache Kafka, by the script in `tests/kafka`.
 
 use std::{
-    env,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -11,7 +10,11 @@ use std::{
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{broker::REQUIRE, process::free_port, proxy::Proxy};
+use crate::{
+    broker::{REQUIRE, is_required},
+    process::{free_port, runs},
+    proxy::Proxy,
+};
 
 /// A running broker; it ends and is wiped with its owner.
 pub struct Kafka {
@@ -90,24 +93,10 @@ impl Kafka {
 fn available() -> bool {
     let available = runs("java", "-version") && runs("mvn", "-version");
     if !available {
-        let required = env::var(REQUIRE).unwrap_or_default();
-        assert!(
-            !required.split(',').any(|suite| suite.trim() == "kafka"),
-            "java (17+) and mvn are needed, since {REQUIRE} names kafka"
-        );
+        assert!(!is_required("kafka"), "java (17+) and mvn are needed, since {REQUIRE} names kafka");
         eprintln!("skipped: java (17+) and mvn are needed");
     }
     available
-}
-
-fn runs(program: &str, argument: &str) -> bool {
-    Command::new(program)
-        .arg(argument)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
 }
 
 fn script(way_in: Option<&WayIn>) -> Command {

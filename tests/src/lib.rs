@@ -11,6 +11,7 @@ pub mod accounting;
 pub mod bench;
 mod binary;
 mod broker;
+mod browser;
 pub mod chaos;
 mod collector;
 mod deployment;
@@ -26,6 +27,7 @@ mod wait;
 
 pub use binary::{order_chaos, order_service};
 pub use broker::Broker;
+pub use browser::Browser;
 pub use collector::{Collector, attribute};
 pub use deployment::{Deployment, Finished, Spawned};
 pub use kafka::Kafka;

@@ -1,7 +1,6 @@
 //! One PostgreSQL for all tests of a program, with a database for each deployment.
 
 use std::{
-    env,
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
@@ -11,7 +10,7 @@ use std::{
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
-    broker::{REQUIRE, unique},
+    broker::{REQUIRE, is_required, unique},
     proxy::Proxy,
 };
 
@@ -62,9 +61,7 @@ impl Postgres {
 
     fn required(server: Option<&'static Self>) -> Option<&'static Self> {
         if server.is_none() {
-            let required = env::var(REQUIRE).unwrap_or_default();
-            let required = required.split(',').any(|suite| suite.trim() == "postgres");
-            assert!(!required, "PostgreSQL is needed, since {REQUIRE} names postgres");
+            assert!(!is_required("postgres"), "PostgreSQL is needed, since {REQUIRE} names postgres");
             eprintln!("skipped: PostgreSQL is needed");
         }
         server

@@ -106,6 +106,17 @@ fn keep(stream: Option<impl Read + Send + 'static>, log: &Arc<Mutex<Vec<String>>
     })
 }
 
+/// Whether a program is there and ends well.
+pub(crate) fn runs(program: &str, argument: &str) -> bool {
+    Command::new(program)
+        .arg(argument)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
 /// A port of 127.0.0.1 that nothing listened at a moment ago.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()

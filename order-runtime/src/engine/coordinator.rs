@@ -405,6 +405,10 @@ impl Operations for View {
         health::of(&self.engine)
     }
 
+    fn paused(&self) -> bool {
+        self.engine.status.paused.load(Ordering::Relaxed)
+    }
+
     fn pause(&self) {
         self.engine.status.paused.store(true, Ordering::Relaxed);
         for partition in self.engine.status.partitions() {

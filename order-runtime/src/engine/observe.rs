@@ -138,6 +138,9 @@ pub trait Operations: Send + Sync + 'static {
     /// Whether it is live and ready; answers from what is known, without asking anybody.
     fn health(&self) -> Health;
 
+    /// Whether an operator has paused consumption.
+    fn paused(&self) -> bool;
+
     /// Stops taking records until [`resume`](Operations::resume).
     fn pause(&self);
 

@@ -33,6 +33,10 @@ const SHUTDOWN: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
+/// Told when the service ends: an answer without an end of its own, as a stream of events is, ends then.
+#[derive(Debug, Clone)]
+pub(super) struct Ending(pub(super) CancellationToken);
+
 /// Answers requests until `ended`; then waits, for at most three seconds, for those under way.
 pub(crate) async fn serve(listener: TcpListener, router: Router, ended: CancellationToken) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
@@ -74,9 +78,11 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, ended: 
     }
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE));
+    let ending = Ending(ended.clone());
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(ending.clone());
         router.clone().oneshot(request)
     });
     let connection = http1::Builder::new()

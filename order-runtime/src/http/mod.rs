@@ -7,6 +7,7 @@
 //! | `admin` | who may change something? |
 //! | `layers` | in which order is a request looked at? |
 //! | `problem` | what does an error look like? |
+//! | `page` | what does an operator's browser show? |
 //! | `routes` | what is answered? |
 //! | `replays` | how far is a replay of dead letters that goes on after the answer? |
 
@@ -14,6 +15,7 @@ mod accept;
 mod admin;
 mod host;
 mod layers;
+mod page;
 mod problem;
 mod replays;
 mod routes;
@@ -62,6 +64,7 @@ struct Shared {
     parts: HttpParts,
     /// `None` where `KAFKA_TOPIC` has patterns only, so that nobody knows where events go.
     intake: Option<Intake>,
+    hub: page::Hub,
     desk: Desk,
     replays: Arc<Replays>,
 }
@@ -85,7 +88,7 @@ impl std::ops::Deref for App {
     }
 }
 
-/// All routes behind all layers.
+/// All routes behind all layers. Called on the runtime that serves them, where the page's clock then ticks.
 pub(crate) fn router(parts: HttpParts) -> Router {
     let mut names = parts.config.kafka.topics.iter().filter(|topic| !topic.starts_with('^'));
     let intake = names.next().map(|topic| Intake::new(Arc::clone(&parts.registry), &parts.dispatcher, topic));
@@ -95,6 +98,7 @@ pub(crate) fn router(parts: HttpParts) -> Router {
         registry: Arc::clone(&parts.registry),
         topics: parts.config.kafka.topics.clone(),
     };
-    let app = App(Arc::new(Shared { parts, intake, desk, replays: Arc::default() }));
+    let app = App(Arc::new(Shared { parts, intake, desk, replays: Arc::default(), hub: page::Hub::default() }));
+    tokio::spawn(page::Hub::watch(Arc::downgrade(&app.0)));
     layers::around(routes::all(&app), &app)
 }

@@ -10,7 +10,7 @@ pub(crate) async fn check_names_what_is_wrong(broker: &Broker) {
     deployment.run(["check"]).await.expect_code(0);
     let nobody = format!("127.0.0.1:{}", free_port());
     let failed = deployment.with("KAFKA_BROKER_URL", &nobody).run(["check"]).await.expect_code(1);
-    let said = failed.stdout + &failed.stderr;
+    let said = format!("{}{}", failed.stdout, failed.stderr);
     assert!(said.contains(&nobody), "it names the broker that does not answer: {said}");
 }
 
@@ -18,7 +18,7 @@ pub(crate) async fn wrong_settings_are_all_named(broker: &Broker) {
     let deployment = Deployment::new(broker).await.with("APP_PORT", "eighty").with("APP_WORKERS", "-1");
     for command in ["check", "config"] {
         let failed = deployment.run([command]).await.expect_code(2);
-        let said = failed.stdout + &failed.stderr;
+        let said = format!("{}{}", failed.stdout, failed.stderr);
         for name in ["APP_PORT", "eighty", "APP_WORKERS"] {
             assert!(said.contains(name), "{command} names {name}: {said}");
         }

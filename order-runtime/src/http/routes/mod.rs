@@ -7,7 +7,6 @@ mod entities;
 mod events;
 mod health;
 mod metrics;
-mod page;
 mod stats;
 mod waiting;
 
@@ -16,7 +15,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{App, admin};
+use super::{App, admin, page};
 
 /// All routes, without layers.
 pub(super) fn all(app: &App) -> Router {
@@ -38,8 +37,9 @@ pub(super) fn all(app: &App) -> Router {
         .route("/dlq/audit", get(dlq::audit))
         .route_layer(middleware::from_fn_with_state(app.clone(), admin::only));
     let mut router = Router::new()
-        .route("/", get(page::status))
-        .route("/style.css", get(page::style))
+        .route("/", get(page::index))
+        .route("/page/live", get(page::live))
+        .route("/page/assets/{version}/{*name}", get(page::asset))
         .route("/health", get(health::all))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))

@@ -2,9 +2,13 @@
 
 use axum::{
     Json,
-    extract::{State, rejection::JsonRejection},
+    extract::{
+        Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
     http::StatusCode,
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -15,9 +19,25 @@ use crate::{
 /// Waiting events that are read for a list.
 const MOST: usize = 10_000;
 
-/// `GET /waiting`: the keys that wait in the store, of all instances.
-pub(in crate::http) async fn list(State(app): State<App>) -> Result<Json<Vec<WaitingKey>>, Problem> {
-    let rows = app.store.waiting(MOST).await.map_err(|error| Problem::store_away(&error))?;
+/// The parameters of the list.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Parameters {
+    /// Waiting events that are read, in the order of their partitions and offsets.
+    limit: Option<usize>,
+}
+
+/// `GET /waiting?limit=`: the keys that wait in the store, of all instances.
+pub(in crate::http) async fn list(
+    State(app): State<App>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Json<Vec<WaitingKey>>, Problem> {
+    let limit = parameters.ok().map(|Query(parameters)| parameters.limit.unwrap_or(MOST));
+    let limit = limit.filter(|limit| (1..=MOST).contains(limit)).ok_or_else(|| {
+        let detail = format!("the only parameter is `limit`, a number of events from 1 to {MOST}");
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })?;
+    let rows = app.store.waiting(limit).await.map_err(|error| Problem::store_away(&error))?;
     Ok(Json(WaitingKey::of(rows)))
 }
 

@@ -90,3 +90,13 @@ async fn pages_of_others_may_not() {
         assert_eq!(pause(&served, with_token().header(name, value)).await.status, StatusCode::OK, "{name}: {value}");
     }
 }
+
+#[tokio::test]
+async fn the_list_of_waiting_keys_is_bounded() {
+    let served = Served::with(&[]).await;
+    assert_eq!(served.get("/waiting?limit=1").await.body, "[]");
+    for target in ["/waiting?limit=0", "/waiting?limit=10001", "/waiting?limit=x", "/waiting?most=1"] {
+        let problem = served.get(target).await.problem(400);
+        assert!(problem.contains("a number of events from 1 to 10000"), "{target}: {problem}");
+    }
+}

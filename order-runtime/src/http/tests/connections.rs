@@ -159,3 +159,18 @@ async fn the_end_waits_for_no_idle_connection() {
     rest(&mut idle).await;
     assert!(TcpStream::connect(served.address).await.is_err(), "nobody listens any more");
 }
+
+#[tokio::test]
+async fn the_end_ends_open_pages() {
+    let served = Loop::start().await;
+    let mut page = served.connect().await;
+    page.write_all(b"GET /page/live HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("an open connection");
+    let mut first = [0; 12];
+    page.read_exact(&mut first).await.expect("an answer");
+    let began = Instant::now();
+    served.ended.cancel();
+    served.task.await.expect("the loop ends");
+    assert!(began.elapsed() < Duration::from_secs(2), "nothing waits for a stream to be cut off");
+    let rest = rest(&mut page).await;
+    assert!(rest.contains("event: hello") && rest.ends_with("0\r\n\r\n"), "the stream ends as it should: {rest}");
+}

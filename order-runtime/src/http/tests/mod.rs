@@ -6,6 +6,7 @@ mod connections;
 mod dlq;
 mod hosts;
 mod limits;
+mod page;
 mod routes;
 
 use std::{
@@ -111,6 +112,10 @@ impl Operations for Shown {
 
     fn health(&self) -> Health {
         self.health.clone()
+    }
+
+    fn paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
     }
 
     fn pause(&self) {

@@ -25,7 +25,7 @@ pub(crate) struct Histogram {
 }
 
 /// A histogram as it was read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Distribution {
     pub(crate) bounds: &'static [f64],
     pub(crate) counts: Vec<u64>,
@@ -68,6 +68,50 @@ impl Distribution {
     pub(crate) fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
+
+    /// What two histograms of the same classes have together; one without classes has nothing.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        if self.bounds.is_empty() {
+            return other;
+        }
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+        self.sum += other.sum;
+        self
+    }
+
+    /// What has come since an earlier reading.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let mut since = self.clone();
+        for (count, before) in since.counts.iter_mut().zip(&earlier.counts) {
+            *count = count.saturating_sub(*before);
+        }
+        since.sum -= earlier.sum;
+        since
+    }
+
+    /// The value that this share of all, from 0 to 1, does not exceed; `None` where there is none.
+    ///
+    /// Within a class, values are taken to be spread evenly. Beyond the last bound the answer is that bound.
+    #[expect(clippy::cast_precision_loss, reason = "a quantile of classes is an estimate")]
+    pub(crate) fn quantile(&self, share: f64) -> Option<f64> {
+        let total = self.count();
+        if total == 0 {
+            return None;
+        }
+        let wanted = share * total as f64;
+        let (mut below, mut lower) = (0.0, 0.0);
+        for (count, upper) in self.counts.iter().zip(self.bounds) {
+            let count = *count as f64;
+            if count > 0.0 && below + count >= wanted {
+                return Some(lower + (wanted - below).max(0.0) / count * (upper - lower));
+            }
+            below += count;
+            lower = *upper;
+        }
+        Some(lower)
+    }
 }
 
 #[cfg(test)]
@@ -83,5 +127,19 @@ mod tests {
         let read = histogram.read();
         assert_eq!((read.counts.as_slice(), read.count()), (&[1, 3, 1][..], 5));
         assert!((read.sum - 14.5).abs() < 1e-9, "{read:?}");
+    }
+
+    #[test]
+    fn quantiles_lie_within_the_class_of_the_value() {
+        let histogram = Histogram::new(&[1.0, 2.0, 4.0]);
+        assert_eq!(histogram.read().quantile(0.5), None);
+        histogram.observe_many(0.5, 8);
+        histogram.observe_many(3.0, 2);
+        let read = histogram.read();
+        assert_eq!((read.quantile(0.4), read.quantile(0.9), read.quantile(1.0)), (Some(0.5), Some(3.0), Some(4.0)));
+        histogram.observe(9.0);
+        assert_eq!(histogram.read().since(&read).quantile(0.5), Some(4.0), "beyond the last bound it is that bound");
+        let twice = Distribution::default().and(read.clone()).and(read.clone());
+        assert_eq!((twice.count(), twice.quantile(0.9)), (20, read.quantile(0.9)));
     }
 }

@@ -20,4 +20,5 @@ mod recorded;
 pub(crate) mod text;
 
 pub(crate) use families::Sources;
+pub(crate) use histogram::Distribution;
 pub(crate) use recorded::{Metrics, Timing, TopicMetrics};

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::histogram::{AGES, COUNTS, Histogram, SECONDS};
+use super::histogram::{AGES, COUNTS, Distribution, Histogram, SECONDS};
 use crate::engine::dead_letter::Reason;
 
 /// All that is measured. Locks are taken when a partition is assigned, a batch of records published, or metrics are read.
@@ -109,6 +109,11 @@ impl Metrics {
 
     pub(super) fn topics(&self) -> Vec<(Arc<str>, Arc<TopicMetrics>)> {
         self.topics.lock().iter().map(|(name, topic)| (Arc::clone(name), Arc::clone(topic))).collect()
+    }
+
+    /// Ages of the records of all topics, when their batches were committed.
+    pub(crate) fn ages(&self) -> Distribution {
+        self.topics().into_iter().fold(Distribution::default(), |ages, (_, topic)| ages.and(topic.age.read()))
     }
 
     /// Dead letters were committed, with these values of `dlq-reason`.

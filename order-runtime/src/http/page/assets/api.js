@@ -1,0 +1,61 @@
+// Requests to this service, with the administrator's token where there is one.
+
+const KEY = "admin-token";
+let token = sessionStorage.getItem(KEY);
+
+/** An answer that is an error, in its own words. */
+export class Refused extends Error {
+  constructor(status, detail, errors = []) {
+    super(detail);
+    this.status = status;
+    this.errors = errors;
+  }
+}
+
+export const hasToken = () => token !== null;
+
+/** Keeps the token in this tab; `null` forgets it. */
+export function setToken(text) {
+  token = text;
+  if (text === null) sessionStorage.removeItem(KEY);
+  else sessionStorage.setItem(KEY, text);
+}
+
+export const get = (path, parameters = {}) => {
+  const given = Object.entries(parameters).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const query = new URLSearchParams(given).toString();
+  return ask("GET", query === "" ? path : `${path}?${query}`);
+};
+
+export const post = (path, body) => ask("POST", path, body === undefined ? undefined : JSON.stringify(body));
+
+/** Sends JSON as it is written: numbers keep their digits. */
+export const postText = (path, json) => ask("POST", path, json);
+
+export const remove = (path) => ask("DELETE", path);
+
+/** Numbers keep the digits that they are written with, where the browser can do that. */
+function parse(text) {
+  if (typeof JSON.rawJSON !== "function") return JSON.parse(text);
+  return JSON.parse(text, (_, value, { source } = {}) =>
+    typeof value === "number" && source !== undefined && String(value) !== source ? JSON.rawJSON(source) : value);
+}
+
+async function ask(method, target, body) {
+  const headers = {};
+  if (token !== null) headers.authorization = `Bearer ${token}`;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(target, {
+      method, headers, body, cache: "no-store",
+    });
+  } catch {
+    throw new Refused(0, "The service cannot be reached.");
+  }
+  const kind = response.headers.get("content-type") ?? "";
+  const answer = kind.includes("json") ? parse(await response.text()) : null;
+  if (response.ok) return answer;
+  const detail = answer?.detail ?? `${response.status} ${response.statusText}`;
+  throw new Refused(response.status, detail, answer?.errors ?? []);
+}

@@ -1,0 +1,177 @@
+// The page: listens to the service, keeps what it was told, and shows it.
+
+import { get, hasToken, setToken, Refused } from "./api.js";
+import { Charts } from "./charts.js";
+import { offerEvents, searchLetters, showLetterCount, startLetters } from "./dead_letters.js";
+import { askToken, say } from "./dialogs.js";
+import { byId, setText } from "./dom.js";
+import { time } from "./format.js";
+import { showDisconnected, showOverview, startConsumption } from "./overview.js";
+import { showPartitions, showProcessors } from "./tables.js";
+import { refreshWaiting, showWaiting, startWaiting } from "./waiting.js";
+
+/** Seconds of history that are kept. */
+const POINTS = 300;
+/** How long to wait after the service has refused to be listened to, in milliseconds. */
+const LATER = 10_000;
+
+const state = {
+  points: [], point: null, stats: null, paused: false, notLive: [], notReady: [], partitions: [], counters: [], declared: [],
+};
+let frozen = false;
+let heard = null;
+
+const charts = new Charts();
+
+function apply(told) {
+  state.stats = told.stats;
+  state.paused = told.paused;
+  state.notLive = told.notLive;
+  state.notReady = told.notReady;
+  state.partitions = changed(state.partitions, told.partitions);
+  state.counters = changed(state.counters, told.processors);
+  heard = new Date();
+}
+
+/** Rows by their place; a whole table replaces the former one. */
+function changed(rows, { whole, rows: news }) {
+  const now = whole ? [] : rows;
+  for (const [place, row] of news) now[place] = row;
+  return now;
+}
+
+function show() {
+  if (frozen || state.stats === null) return;
+  showOverview(state);
+  charts.draw(state.points);
+  showPartitions(state.partitions);
+  showProcessors(state.declared, state.counters);
+  showWaiting(state.partitions);
+  showLetterCount(state.stats.deadLettered);
+}
+
+function listen() {
+  const stream = new EventSource("/page/live");
+  stream.addEventListener("hello", ({ data }) => {
+    const told = JSON.parse(data);
+    state.declared = told.declared;
+    state.points = told.history;
+    state.point = told.history.at(-1) ?? null;
+    apply(told);
+    setText(byId("version"), told.version);
+    byId("embedded").hidden = !told.embeddedBroker;
+    connected(true);
+    offerEvents(told.declared);
+    show();
+  });
+  stream.addEventListener("tick", ({ data }) => {
+    const told = JSON.parse(data);
+    state.point = told.point;
+    state.points.push(told.point);
+    if (state.points.length > POINTS) state.points.shift();
+    apply(told);
+    show();
+  });
+  stream.addEventListener("error", () => {
+    connected(false);
+    // The browser connects again by itself, unless it was refused.
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, LATER);
+  });
+}
+
+function connected(is) {
+  const notice = byId("connection");
+  document.body.classList.toggle("stale", !is);
+  notice.hidden = is;
+  if (is) return;
+  showDisconnected();
+  const since = heard === null ? "" : ` What is shown is of ${time(heard)}.`;
+  setText(notice, `The service cannot be heard; trying again.${since}`);
+}
+
+// --- the administrator's token
+
+/** Runs an action; asks for the token where the service wants one. */
+async function whenAllowed(action) {
+  try {
+    await action();
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (error.status !== 401) return say(error.message, "bad");
+    setToken(null);
+    showAccess();
+    if (await signIn()) await whenAllowed(action);
+  }
+}
+
+/** The cheapest question that only an administrator is answered. */
+const tryToken = () => get("/waiting", { limit: 1 });
+
+async function signIn() {
+  const done = await askToken(async (token) => {
+    setToken(token);
+    try {
+      await tryToken();
+    } catch (error) {
+      setToken(null);
+      throw error.status === 401 ? new Error("This is not the token.") : error;
+    }
+  });
+  showAccess();
+  if (done) {
+    refreshWaiting();
+    searchLetters();
+  }
+  return done;
+}
+
+function showAccess() {
+  setText(byId("access"), hasToken() ? "Sign out" : "Sign in");
+}
+
+async function startAccess() {
+  byId("access").addEventListener("click", async () => {
+    if (!hasToken()) return signIn();
+    setToken(null);
+    showAccess();
+    say("Signed out.");
+    refreshWaiting();
+    searchLetters();
+  });
+  showAccess();
+  // Where no token is asked for, there is nothing to sign in to.
+  const open = await tryToken().then(() => !hasToken(), (error) => error.status !== 401 && error.status !== 0);
+  byId("access").hidden = open;
+  searchLetters();
+}
+
+// --- how the page looks
+
+function startTheme() {
+  const choice = byId("theme");
+  choice.value = localStorage.getItem("theme") ?? "auto";
+  const set = () => {
+    document.documentElement.dataset.theme = choice.value;
+    localStorage.setItem("theme", choice.value);
+    charts.recolour();
+  };
+  choice.addEventListener("change", set);
+  set();
+}
+
+function startFreeze() {
+  byId("freeze").addEventListener("click", () => {
+    frozen = !frozen;
+    byId("freeze").setAttribute("aria-pressed", String(frozen));
+    document.body.classList.toggle("frozen", frozen);
+    show();
+  });
+}
+
+startTheme();
+startFreeze();
+startConsumption(() => state, whenAllowed);
+startWaiting(whenAllowed);
+startLetters(whenAllowed);
+startAccess();
+listen();

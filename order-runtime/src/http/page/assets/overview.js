@@ -1,0 +1,95 @@
+// The numbers at the top, whether all is well, and pausing.
+
+import { post } from "./api.js";
+import { announce, confirm, say } from "./dialogs.js";
+import { byId, element, setText } from "./dom.js";
+import { count, duration, plural, rate } from "./format.js";
+
+const LEVELS = {
+  ok: "Live and ready",
+  paused: "Paused by an operator",
+  warn: "Not ready",
+  bad: "Not live",
+  unknown: "Not connected",
+};
+
+let level = "unknown";
+
+/** Everything above the tables. */
+export function showOverview(state) {
+  showHealth(state);
+  const { stats, point } = state;
+  setText(byId("tile-rate"), rate(point?.ok));
+  setText(byId("tile-consumed"), `${rate(point?.consumed)} taken per second`);
+  setText(byId("tile-p99"), duration(point?.p99));
+  setText(byId("tile-p50"), `p50 ${duration(point?.p50)}`);
+  setText(byId("tile-lag"), count(stats.lag));
+  setText(byId("tile-partitions"), `records, ${plural(state.partitions.length, "partition")}`);
+  setText(byId("tile-waiting"), count(stats.waiting));
+  const keys = state.partitions.reduce((sum, partition) => sum + partition.waitingKeys, 0);
+  setText(byId("tile-keys"), `events of ${plural(keys, "key")}`);
+  setText(byId("tile-dead"), count(stats.deadLettered));
+  setText(byId("tile-retried"), count(stats.retried));
+  setText(byId("tile-skipped"), `${count(stats.skipped)} skipped`);
+  showCount("waiting-count", keys, "waiting");
+  showCount("letters-count", stats.deadLettered, "since the start");
+  setText(byId("consumption"), state.paused ? "Resume consumption" : "Pause consumption");
+  byId("consumption").classList.toggle("primary", state.paused);
+}
+
+/** The connection is lost: what was well a moment ago may not be. */
+export function showDisconnected() {
+  setLevel("unknown");
+}
+
+function showCount(id, number, meaning) {
+  const node = byId(id);
+  node.hidden = number === 0;
+  if (number > 0 && node.firstChild?.textContent !== count(number)) {
+    node.replaceChildren(count(number), element("span", { class: "hidden" }, ` ${meaning}`));
+  }
+}
+
+function showHealth({ notLive, notReady, paused }) {
+  const reasons = [...notLive, ...notReady];
+  if (notLive.length > 0) setLevel("bad");
+  else if (paused && notReady.length === 1) setLevel("paused");
+  else setLevel(notReady.length > 0 ? "warn" : "ok");
+  const list = byId("reasons");
+  const shown = [...list.children].map((item) => item.textContent);
+  if (shown.length !== reasons.length || shown.some((text, index) => text !== reasons[index])) {
+    list.replaceChildren(...reasons.map((reason) => element("li", {}, reason)));
+    list.hidden = reasons.length === 0;
+    list.dataset.level = notLive.length > 0 ? "bad" : "warn";
+  }
+}
+
+function setLevel(now) {
+  if (now === level) return;
+  const first = level === "unknown";
+  level = now;
+  byId("health").dataset.level = now;
+  setText(byId("health-text"), LEVELS[now]);
+  // The state at the beginning is on the page; only a change is news.
+  if (!first || now !== "ok") announce(LEVELS[now]);
+}
+
+/** The button that pauses and resumes. `allowed` runs an action once the operator may. */
+export function startConsumption(state, allowed) {
+  byId("consumption").addEventListener("click", () => allowed(async () => {
+    if (state().paused) {
+      await post("/consumer/resume");
+      say("Consumption is resumed.");
+      return;
+    }
+    await confirm({
+      title: "Pause consumption?",
+      text: "No instance setting changes: this instance stops taking records until it is resumed or started again. It is then not ready, and lag grows.",
+      yes: "Pause",
+      act: async () => {
+        await post("/consumer/pause");
+        say("Consumption is paused.");
+      },
+    });
+  }));
+}

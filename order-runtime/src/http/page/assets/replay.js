@@ -1,0 +1,104 @@
+// Replays: what would go back, asked before it goes, and how far it is.
+
+import { get, post, remove } from "./api.js";
+import { confirm, say } from "./dialogs.js";
+import { byId, element, setText } from "./dom.js";
+import { count, plural } from "./format.js";
+
+/** How often the service is asked how far a replay is, in milliseconds. */
+const PERIOD = 500;
+
+const REASONS = {
+  loop_guard: "replayed too often already",
+  settled_since: "settled since",
+  had_before: "handled before, without an event id",
+  superseded: "failed again since",
+  replayed: "replayed before",
+  parked: "parked or not, unlike what is asked for",
+  purged: "purged",
+  too_large: "larger than their topic takes",
+};
+
+const word = (reason) => REASONS[reason] ?? reason.replaceAll("_", " ");
+
+function histogram({ counts, leftOut }) {
+  const line = (text, number) => element("tr", {},
+    element("th", { scope: "row" }, text), element("td", { class: "number" }, count(number)));
+  const replayed = counts.map(({ reason, event, errorCode, letters }) =>
+    line([event, reason, errorCode].filter((part) => part !== "").join(" · "), letters));
+  const left = Object.entries(leftOut).map(([reason, letters]) => line(`Left out: ${word(reason)}`, letters));
+  return element("table", {}, element("caption", { class: "hidden" }, "What would be replayed"),
+    element("tbody", {}, ...replayed, ...left));
+}
+
+/** Shows what a replay of `selection` would send, and sends it where that is wanted. */
+export async function askReplay(selection, then) {
+  const planned = await post("/dlq/replay", { ...selection, dryRun: true });
+  if (planned.replayed === 0) {
+    const why = Object.entries(planned.leftOut).map(([reason, letters]) => `${count(letters)} ${word(reason)}`);
+    say(`Nothing would be replayed${why.length > 0 ? `: ${why.join(", ")}` : ""}.`, "bad");
+    return;
+  }
+  const max = element("input", { type: "number", min: "1", value: String(planned.replayed), required: true });
+  const rate = element("input", { type: "number", min: "1", placeholder: "no limit" });
+  const several = planned.replayed > 1;
+  await confirm({
+    title: `Replay ${plural(planned.replayed, "dead letter")}?`,
+    text: "Each goes back to its topic under its key. Its event counts once, however often it is sent.",
+    yes: "Replay",
+    fields: [
+      histogram(planned),
+      ...several ? [element("label", {}, "At most", max), element("label", {}, "Per second", rate)] : [],
+    ],
+    act: async () => {
+      const body = { ...selection, max: max.valueAsNumber };
+      if (rate.value !== "") body.rate = rate.valueAsNumber;
+      await post("/dlq/replay", body);
+      follow(then);
+    },
+  });
+}
+
+let following = false;
+
+/** Shows how far the replay of this instance is, until it ends. */
+export async function follow(then) {
+  if (following) return;
+  following = true;
+  try {
+    const line = byId("replay-progress");
+    let view = await get("/dlq/replay");
+    while (view.state === "running") {
+      line.hidden = false;
+      setText(byId("replay-text"), `Replaying: ${count(view.summary.replayed)} sent, ${count(view.read)} of ${count(view.of)} records read.`);
+      await new Promise((resolve) => setTimeout(resolve, PERIOD));
+      view = await get("/dlq/replay");
+    }
+    line.hidden = true;
+    tell(view);
+    await then();
+  } catch (error) {
+    byId("replay-progress").hidden = true;
+    say(`How far the replay is cannot be told: ${error.message}`, "bad");
+  } finally {
+    following = false;
+  }
+}
+
+function tell({ state, summary, error }) {
+  const sent = `${plural(summary.replayed, "dead letter")} replayed`;
+  if (state === "failed") say(`The replay has failed after ${sent}: ${error}`, "bad");
+  else if (state === "stopped") say(`The replay is stopped: ${sent}. Ask again to go on from there.`);
+  else say(`${sent}.`);
+}
+
+/** Shows a replay that somebody has begun before this page was opened. */
+export async function followRunning(then) {
+  const view = await get("/dlq/replay").catch(() => null);
+  if (view?.state === "running") await follow(then);
+}
+
+/** `whenAllowed` runs an action once the operator may act. */
+export function startReplay(whenAllowed) {
+  byId("replay-stop").addEventListener("click", () => whenAllowed(() => remove("/dlq/replay")));
+}

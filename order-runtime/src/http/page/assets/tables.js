@@ -1,0 +1,83 @@
+// Partitions and processors.
+
+import { Rows, byId, element, setText, textRow } from "./dom.js";
+import { ago, count, plural } from "./format.js";
+
+const STATES = {
+  running: ["ok", "Running"],
+  paused: ["warn", "Paused"],
+  stopped: ["bad", "Stopped"],
+  store_away: ["bad", "Store away"],
+  full: ["warn", "Full"],
+};
+
+/** A sign and a word: the meaning is not in the colour alone. */
+export function showState(cell, level, word) {
+  const state = cell.firstElementChild ?? cell.appendChild(element("span", { class: "state" }));
+  if (state.dataset.level !== level) state.dataset.level = level;
+  setText(state, word);
+}
+
+function showLag(cell, { lag, share }) {
+  if (cell.firstChild === null) {
+    cell.append(element("span", { class: "value" }), element("span", { class: "track", "aria-hidden": "true" }, element("span")));
+  }
+  setText(cell.firstElementChild, count(lag));
+  cell.querySelector(".track > span").style.width = `${share * 100}%`;
+}
+
+const text = (of) => (cell, item) => setText(cell, of(item));
+
+const partitions = new Rows(byId("partition-rows"), () => textRow(byId("partition-rows"), [
+  { name: true, kind: "place", fill: text(({ topic, partition }) => `${topic}/${partition}`) },
+  { fill: (cell, { state }) => showState(cell, ...(STATES[state] ?? ["warn", state])) },
+  { kind: "number lag", fill: showLag },
+  { kind: "number wide", fill: text(({ position }) => count(position)) },
+  {
+    kind: "number",
+    fill: text(({ waitingKeys, waitingEvents }) =>
+      waitingKeys === 0 ? "0" : `${count(waitingEvents)} of ${plural(waitingKeys, "key")}`),
+  },
+  { kind: "why", fill: text(waitsFor) },
+]));
+
+/** What a partition waits for, and since when. */
+function waitsFor({ state, reason, since, lag, waitingKeys }) {
+  if (state !== "running") return `${reason ?? "an operator"}, for ${ago(since)}`;
+  if (lag > 0) return "its next batch";
+  return waitingKeys > 0 ? "the next attempt of a key" : "new records";
+}
+
+export function showPartitions(list) {
+  const most = Math.max(1, ...list.map(({ lag }) => lag ?? 0));
+  partitions.update(list.map((partition) => ({ ...partition, share: (partition.lag ?? 0) / most })),
+    ({ topic, partition }) => `${topic}/${partition}`);
+  byId("partitions-empty").hidden = list.length > 0;
+  byId("partition-rows").closest(".scroll").hidden = list.length === 0;
+}
+
+const processors = new Rows(byId("processor-rows"), () => textRow(byId("processor-rows"), [
+  {
+    name: true,
+    fill: (cell, { event, version, processor, at }) => {
+      if (cell.firstChild !== null) return;
+      cell.append(event, element("small", { title: `${processor}, ${at}` }, ` v${version}`));
+    },
+  },
+  { kind: "number", fill: text(({ ok }) => count(ok)) },
+  { kind: "number", fill: text(({ retried }) => count(retried)) },
+  { kind: "number", fill: text(({ deadLettered }) => count(deadLettered)) },
+  {
+    kind: "wide",
+    fill: text(({ retry }) => retry.retries === 0
+      ? "no retry"
+      : `${retry.retries} retries, ${retry.backoff} to ${retry.backoffMax}, then ${retry.onExhausted.replaceAll("_", " ")}`),
+  },
+  { kind: "why", fill: text(({ summary, processor }) => summary === "" ? processor : summary) },
+]));
+
+/** `declared` and `counters` have the same order. */
+export function showProcessors(declared, counters) {
+  processors.update(declared.map((processor, index) => ({ ...processor, ...counters[index] })),
+    ({ event, version }) => `${event} ${version}`);
+}

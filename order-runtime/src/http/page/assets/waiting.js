@@ -1,0 +1,150 @@
+// The keys that wait: which, for what, until when, and their release.
+
+import { get, post } from "./api.js";
+import { confirm, say } from "./dialogs.js";
+import { Rows, byId, element, setText, textRow, throttled } from "./dom.js";
+import { count, dateTime, plural, until } from "./format.js";
+import { showState } from "./tables.js";
+
+/** Waiting events that are read for the list. */
+const LIMIT = 500;
+/** The shortest time between two readings, in milliseconds. */
+const PAUSE = 3000;
+
+const STATES = {
+  retry: ["warn", "Retry"],
+  running: ["ok", "Running"],
+  held: ["bad", "Held"],
+};
+
+const keyText = ({ key }) => key ?? "(no key)";
+const selectionOf = ({ key, topic, partition }) => ({ key, topic, partition });
+
+let keys = [];
+let expected = 0;
+let allowed = null;
+
+const rows = new Rows(byId("waiting-rows"), () => {
+  let item = null;
+  const retry = element("button", { type: "button", class: "small", click: () => release(item, "retry") }, "Retry now");
+  const condemn = element("button", { type: "button", class: "small", click: () => release(item, "dead-letter") }, "Dead-letter");
+  const row = textRow(byId("waiting-rows"), [
+    { name: true, kind: "key", fill: (cell, key) => setText(cell, keyText(key)) },
+    { kind: "why", fill: showCause },
+    { kind: "until", fill: (cell, { due, state }) => setText(cell, nextAttempt(due, state)) },
+    { kind: "number", fill: (cell, { attempts }) => setText(cell, count(attempts)) },
+    { kind: "number", fill: (cell, { events }) => setText(cell, count(events)) },
+    { kind: "wide place", fill: (cell, { topic, partition, offset }) => setText(cell, `${topic}/${partition}@${offset}`) },
+    {
+      kind: "actions",
+      fill: (cell, key) => {
+        if (cell.firstChild === null) cell.append(retry, condemn);
+        retry.setAttribute("aria-label", `Retry ${keyText(key)} now`);
+        condemn.setAttribute("aria-label", `Dead-letter the first event of ${keyText(key)}`);
+        // An event without a key cannot be named.
+        retry.hidden = condemn.hidden = key.key === null;
+      },
+    },
+  ]);
+  return {
+    node: row.node,
+    show(key) {
+      item = key;
+      row.show(key);
+    },
+  };
+});
+
+function showCause(cell, { state, errorCode, errorMessage, since }) {
+  if (cell.firstChild === null) cell.append(element("div"), element("div", { class: "message" }));
+  const [head, message] = cell.children;
+  showState(head, ...(STATES[state] ?? ["warn", state]));
+  const code = head.children[1] ?? head.appendChild(element("code"));
+  code.hidden = errorCode === "";
+  setText(code, errorCode);
+  setText(message, errorMessage);
+  cell.title = `since ${dateTime(since)}`;
+}
+
+function nextAttempt(due, state) {
+  if (state === "held") return "when it is released";
+  return due === null ? "under way" : until(due);
+}
+
+function draw() {
+  const wanted = byId("waiting-filter").elements.text.value.toLowerCase();
+  const matches = keys.filter((key) => [keyText(key), key.errorCode, key.errorMessage].some((text) => text.toLowerCase().includes(wanted)));
+  rows.update(matches, ({ topic, partition, key, offset }) => JSON.stringify([topic, partition, key ?? offset]));
+  const any = keys.length > 0;
+  byId("waiting-table").hidden = matches.length === 0;
+  byId("waiting-filter").hidden = keys.length < 2 && wanted === "";
+  byId("waiting-retry-all").hidden = !any;
+  const empty = byId("waiting-empty");
+  empty.hidden = matches.length > 0 && expected <= keys.length;
+  if (!any) setText(empty, "No key waits.");
+  else if (matches.length === 0) setText(empty, "No waiting key matches.");
+  else setText(empty, `The first ${plural(keys.length, "key")} of ${count(expected)}; the command “waiting list” has all.`);
+}
+
+const refresh = throttled(PAUSE, read);
+
+async function read() {
+  try {
+    keys = await get("/waiting", { limit: LIMIT });
+    draw();
+  } catch (error) {
+    keys = [];
+    draw();
+    byId("waiting-empty").hidden = false;
+    setText(byId("waiting-empty"), cannotSee(error, expected));
+  }
+}
+
+function cannotSee(error, number) {
+  const waits = number === 1 ? "1 key waits." : `${count(number)} keys wait.`;
+  return error.status === 401 ? `${waits} Sign in to see which, and why.` : `${waits} ${error.message}`;
+}
+
+function release(item, how) {
+  allowed(async () => {
+    const name = keyText(item);
+    if (how === "retry") {
+      const { released } = await post("/waiting/retry", selectionOf(item));
+      say(released > 0 ? `${name} is tried again.` : `${name} does not wait any more, or waits at another instance.`);
+      refresh();
+      return;
+    }
+    await confirm({
+      title: "Give this event up?",
+      text: `The first waiting event of ${name} becomes a dead letter. The ${plural(item.events - 1, "event")} behind it will follow in order.`,
+      yes: "Dead-letter", danger: true,
+      act: async () => {
+        const { released } = await post("/waiting/dead-letter", selectionOf(item));
+        say(released > 0 ? `The first event of ${name} becomes a dead letter.` : `${name} does not wait any more.`);
+        refresh();
+      },
+    });
+  });
+}
+
+/** `whenAllowed` runs an action once the operator may act. */
+export function startWaiting(whenAllowed) {
+  allowed = whenAllowed;
+  byId("waiting-filter").addEventListener("input", draw);
+  byId("waiting-filter").addEventListener("submit", (event) => event.preventDefault());
+  byId("waiting-retry-all").addEventListener("click", () => allowed(async () => {
+    const { released } = await post("/waiting/retry", { all: true });
+    say(`${plural(released, "key")} tried again.`);
+    refresh();
+  }));
+}
+
+/** After each second: reads the list where something may have moved, and counts down. */
+export function showWaiting(partitions) {
+  expected = partitions.reduce((sum, { waitingKeys }) => sum + waitingKeys, 0);
+  if (document.hidden) return;
+  if (expected > 0 || keys.length > 0) refresh();
+  if (keys.length > 0) draw();
+}
+
+export const refreshWaiting = refresh;

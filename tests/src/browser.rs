@@ -1,0 +1,207 @@
+//! A real browser, Chromium, steered over WebDriver as a person would.
+
+use std::{env, os::unix::process::CommandExt as _, process::Command};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use thirtyfour::{By, ChromiumLikeCapabilities as _, DesiredCapabilities, WebDriver};
+
+use crate::{
+    broker::{REQUIRE, is_required},
+    process::{Process, runs},
+    wait::{PATIENCE, until},
+};
+
+/// What a browser in a test must not do: look outside, ask for a display, ask its user.
+const ARGUMENTS: [&str; 9] = [
+    "--headless",
+    "--force-prefers-reduced-motion",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+
+/// Notes what goes wrong in a page: errors, and what its policy forbids.
+const WATCH: &str = "window.troubles = [];
+    const note = (text) => window.troubles.push(String(text));
+    addEventListener('error', (event) => note(event.message));
+    addEventListener('unhandledrejection', (event) => note(event.reason));
+    addEventListener('securitypolicyviolation', (event) => note(`${event.violatedDirective}: ${event.blockedURI}`));";
+
+/// One window of a browser of its own; all its processes end with it.
+pub struct Browser {
+    driver: WebDriver,
+    group: Pid,
+    _process: Process,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// A browser with a desktop's window.
+    ///
+    /// `None`, with a word on standard error, where chromium or its driver is missing, unless `ORDER_TESTS_REQUIRE`
+    /// names `browser`.
+    pub async fn start() -> Option<Self> {
+        if !(runs("chromium", "--version") && runs("chromedriver", "--version")) {
+            assert!(!is_required("browser"), "chromium and chromedriver are needed, since {REQUIRE} names browser");
+            eprintln!("skipped: chromium and chromedriver are needed");
+            return None;
+        }
+        let profile = tempfile::tempdir().expect("a temporary folder");
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").current_dir(env::temp_dir()).process_group(0);
+        let process = Process::spawn("chromedriver", &mut command);
+        let port = until("chromedriver listens", PATIENCE, async || {
+            let log = process.log();
+            let port = log.lines().find_map(|line| line.split("successfully on port ").nth(1)?.strip_suffix('.'));
+            port.map(ToOwned::to_owned).ok_or(log)
+        })
+        .await;
+        let group = i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        let mut wanted = DesiredCapabilities::chrome();
+        let folder = format!("--user-data-dir={}", profile.path().display());
+        for argument in ARGUMENTS.into_iter().chain([&*folder, "--window-size=1440,900"]) {
+            wanted.add_arg(argument).expect("an argument");
+        }
+        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await.expect("a browser starts");
+        // Its own way to end it asks the driver, and waits for the answer of one that was killed.
+        driver.clone().leak().expect("it has not ended");
+        let browser = Self { driver, group, _process: process, _profile: profile };
+        browser.command("Page.addScriptToEvaluateOnNewDocument", json!({"source": WATCH})).await;
+        Some(browser)
+    }
+
+    /// Opens an address.
+    pub async fn open(&self, url: &str) {
+        self.driver.goto(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
+    }
+
+    /// What a script returns.
+    pub async fn run(&self, script: &str) -> Value {
+        let result = self.driver.execute(script, Vec::new()).await;
+        result.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
+    }
+
+    /// Waits until an expression of the page is true.
+    pub async fn sees(&self, what: &str, expression: &str) {
+        until(what, PATIENCE, async || {
+            if self.run(&format!("return Boolean({expression});")).await == true {
+                return Ok(());
+            }
+            Err(format!("the page shows:\n{}", self.run("return document.body.innerText;").await))
+        })
+        .await;
+    }
+
+    /// Waits until the element, by its CSS selector, shows a text.
+    pub async fn reads(&self, selector: &str, text: &str) {
+        let (selector, text) = (json!(selector), json!(text));
+        let shown = format!("document.querySelector({selector})?.innerText.includes({text})");
+        self.sees(&format!("{selector} reads {text}"), &shown).await;
+    }
+
+    /// Clicks the button, link or field of this name where it can be seen, as a screen reader would name it.
+    pub async fn click(&self, name: &str) {
+        let find = format!(
+            "const wanted = {};
+             const scope = [...document.querySelectorAll('dialog[open]')].at(-1) ?? document;
+             const named = [...scope.querySelectorAll('button, a, input, summary')].filter((it) => it.checkVisibility());
+             return named.find((it) => (it.ariaLabel ?? it.textContent).trim() === wanted);",
+            json!(name)
+        );
+        // What has just been shown may still move, or go and come back.
+        until(&format!("{name:?} can be clicked"), PATIENCE, async || {
+            let found = self.driver.execute(&find, Vec::new()).await.map_err(|error| error.to_string())?;
+            let element = found.element().map_err(|_| "the page has no such control".to_owned())?;
+            element.click().await.map_err(|error| error.to_string())
+        })
+        .await;
+    }
+
+    /// Types into a field, by its CSS selector, over what is there.
+    pub async fn fill(&self, selector: &str, text: &str) {
+        let field = self.driver.find(By::Css(selector)).await.unwrap_or_else(|error| panic!("{selector}: {error}"));
+        field.clear().await.expect("a field can be cleared");
+        field.send_keys(text).await.unwrap_or_else(|error| panic!("{selector}: {error}"));
+    }
+
+    /// Chooses a value of a list, by its CSS selector.
+    pub async fn choose(&self, selector: &str, value: &str) {
+        let option = format!("{selector} > option[value=\"{value}\"]");
+        let option = self.driver.find(By::Css(option)).await.unwrap_or_else(|error| panic!("{value}: {error}"));
+        option.click().await.unwrap_or_else(|error| panic!("{value}: {error}"));
+    }
+
+    /// Presses keys at whatever has the focus.
+    pub async fn press(&self, keys: &str) {
+        self.driver.action_chain().send_keys(keys).perform().await.expect("keys can be pressed");
+    }
+
+    /// Presses Tab until the element of this name has the focus: a person without a mouse.
+    pub async fn tab_to(&self, name: &str) {
+        const MOST: usize = 120;
+        let mut passed = Vec::new();
+        for _ in 0..MOST {
+            self.press("\u{e004}").await;
+            let focused = self
+                .run(
+                    "const it = document.activeElement;
+                     return (it.ariaLabel ?? it.labels?.[0]?.textContent ?? it.textContent).trim();",
+                )
+                .await;
+            let focused = focused.as_str().unwrap_or_default().to_owned();
+            if focused == name {
+                return;
+            }
+            passed.push(focused);
+        }
+        panic!("Tab does not come to {name:?}; it comes to {passed:?}");
+    }
+
+    /// A command of the DevTools protocol (<https://chromedevtools.github.io/devtools-protocol/>).
+    pub async fn command(&self, name: &str, parameters: Value) -> Value {
+        let answer = self.driver.cdp().send_raw(name, parameters).await;
+        answer.unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// The width of the window, in CSS pixels; a phone's where it is small.
+    pub async fn resize(&self, width: u32, height: u32) {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
+        self.command("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// What the system's user prefers: `light` or `dark`.
+    pub async fn prefer(&self, scheme: &str) {
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.command("Emulation.setEmulatedMedia", features).await;
+    }
+
+    /// What a screen reader is given: role and name of each node, in order.
+    pub async fn accessibility_tree(&self) -> Vec<(String, String)> {
+        let tree = self.command("Accessibility.getFullAXTree", json!({})).await;
+        let nodes = tree["nodes"].as_array().expect("a tree has nodes");
+        let text = |node: &Value, part: &str| node[part]["value"].as_str().unwrap_or_default().to_owned();
+        nodes
+            .iter()
+            .filter(|node| node["ignored"] != true)
+            .map(|node| (text(node, "role"), text(node, "name")))
+            .collect()
+    }
+
+    /// Asserts that no script has failed, and that the page has tried nothing that its policy forbids.
+    pub async fn expect_no_trouble(&self) {
+        assert_eq!(self.run("return window.troubles;").await, json!([]));
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The driver's browser is a process of its own, which would outlive it.
+        let _ = kill_process_group(self.group, Signal::KILL);
+    }
+}
