@@ -3,9 +3,12 @@
 use std::{str::FromStr, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
-use tokio_postgres::{Config, NoTls, config::Host};
+use tokio_postgres::{Config, NoTls};
 
-use super::{Client, error};
+use super::{
+    Client, error,
+    tls::{self, Tls},
+};
 use crate::store::StoreError;
 
 /// How long a connection may take to be made.
@@ -23,11 +26,22 @@ pub(super) struct Link {
 impl Link {
     /// Up to `connections` of them; they are made when they are needed.
     pub(super) fn new(url: &str, connections: usize) -> Result<Self, StoreError> {
-        let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let pool = Pool::builder(Manager::from_config(settings(url)?, NoTls, manager))
+        Self::patient(url, connections, ANSWER)
+    }
+
+    /// The same where nobody waits for a free one for longer than `patience`.
+    pub(super) fn patient(url: &str, connections: usize, patience: Duration) -> Result<Self, StoreError> {
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let (config, tls) = settings(url)?;
+        let manager = match tls {
+            Tls::Plain => Manager::from_config(config, NoTls, recycling),
+            #[cfg(feature = "tls-postgres")]
+            Tls::Rustls(connector) => Manager::from_config(config, connector, recycling),
+        };
+        let pool = Pool::builder(manager)
             .max_size(connections)
             .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(ANSWER))
+            .wait_timeout(Some(patience))
             .create_timeout(Some(CONNECT))
             .build();
         pool.map(|pool| Self { pool }).map_err(|error| StoreError::Unusable(error.to_string()))
@@ -60,6 +74,9 @@ impl Link {
             PoolError::Timeout(TimeoutType::Create) => {
                 StoreError::Unavailable(format!("no connection within {} s", CONNECT.as_secs()))
             }
+            PoolError::Timeout(TimeoutType::Wait) => StoreError::Unavailable(
+                "every connection to the server is in use, and none became free in time".to_owned(),
+            ),
             other => StoreError::Unavailable(other.to_string()),
         })
     }
@@ -70,23 +87,13 @@ impl Link {
 }
 
 /// Reads the URL and adds what every connection has.
-pub(super) fn settings(url: &str) -> Result<Config, StoreError> {
+pub(super) fn settings(url: &str) -> Result<(Config, Tls), StoreError> {
+    let (url, wanted) = tls::take(url)?;
     // The parser's own words may hold parts of the URL, and with it the password.
-    let mut config = Config::from_str(url).map_err(|_| StoreError::Unusable("it cannot be read".to_owned()))?;
+    let mut config = Config::from_str(&url).map_err(|_| StoreError::Unusable("it cannot be read".to_owned()))?;
     let options = config.get_options().map_or_else(|| LIMITS.to_owned(), |own| format!("{LIMITS} {own}"));
     config.options(options).application_name("order-runtime").connect_timeout(CONNECT);
     config.keepalives_idle(Duration::from_secs(10)).tcp_user_timeout(ANSWER);
-    let remote = config.get_hosts().iter().any(|host| match host {
-        Host::Tcp(name) => !crate::config::is_loopback(name),
-        #[cfg(unix)]
-        Host::Unix(_) => false,
-    });
-    if remote && config.get_ssl_mode() != tokio_postgres::config::SslMode::Disable {
-        return Err(StoreError::Unusable(
-            "the server is on another machine, and this build has no TLS to PostgreSQL; add `?sslmode=disable` where the \
-             network between is trusted"
-                .to_owned(),
-        ));
-    }
-    Ok(config)
+    let tls = tls::prepare(&mut config, &wanted)?;
+    Ok((config, tls))
 }

@@ -15,6 +15,7 @@ mod sets;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tls;
 
 use std::{fmt, sync::Arc};
 
@@ -23,6 +24,7 @@ pub use deadpool_postgres::ClientWrapper as Client;
 use jiff::Timestamp;
 use serde_json::Value;
 pub use tokio_postgres::{self, Error};
+use tracing::warn;
 use uuid::Uuid;
 
 pub(crate) use self::table::{PostgresTable, Table};
@@ -106,6 +108,9 @@ impl PostgresStore {
     /// [`StoreError::Unusable`] when the URL, the server's version or the schema do not fit, or access is refused;
     /// [`StoreError::Unavailable`] when the server does not answer.
     pub async fn open(url: &str, entities: &[EntityType]) -> Result<Self, StoreError> {
+        if matches!(tls::take(url), Ok((_, tls::Wanted::Require))) {
+            warn!("sslmode=require encrypts without asking whose server it is; sslmode=verify-full does");
+        }
         schema::migrate(url, entities).await?;
         Self::links(url)
     }

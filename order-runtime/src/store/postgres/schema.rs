@@ -1,8 +1,6 @@
 //! The schema: the runtime's own tables and those of the entities, each brought to its last version.
 
-use tokio_postgres::NoTls;
-
-use super::{Client, link, link::Link};
+use super::{Client, link, link::Link, tls};
 use crate::store::{EntityType, StoreError};
 
 /// The lock of a migration: of several instances that start at once, one migrates. "ordr", then a number.
@@ -116,10 +114,9 @@ const MIGRATIONS: &[&str] = &[
 
 /// Brings the database to the schema that this program knows, in one transaction that may take its time.
 pub(super) async fn migrate(url: &str, entities: &[EntityType]) -> Result<(), StoreError> {
-    let mut settings = link::settings(url)?;
+    let (mut settings, encryption) = link::settings(url)?;
     settings.options("-c statement_timeout=0 -c lock_timeout=0");
-    let (mut db, connection) = settings.connect(NoTls).await?;
-    let driver = tokio::spawn(connection);
+    let (mut db, driver) = tls::connect(&settings, encryption).await?;
     let result = migrate_over(&mut db, entities).await;
     drop(db);
     // The connection ends when its client is dropped.

@@ -27,6 +27,8 @@ macro_rules! or_skip {
 }
 
 mod faults;
+#[cfg(feature = "tls-postgres")]
+mod tls;
 
 /// The suites that must run, separated by commas: a missing requirement then fails the test instead of skipping it.
 const REQUIRE: &str = "ORDER_TESTS_REQUIRE";

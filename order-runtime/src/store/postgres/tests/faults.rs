@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_postgres::{Client, NoTls};
 
-use super::{PostgresStore, database, open};
+use super::{super::link::Link, PostgresStore, database, open};
 use crate::store::{
     Committed, RingRow, Store, StoreError,
     conformance::fixture::{begun, commit, counter_change, entity, noise, numbers, place, step},
@@ -12,7 +12,7 @@ use crate::store::{
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-async fn session(url: &str) -> Client {
+pub(super) async fn session(url: &str) -> Client {
     let (db, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
     tokio::spawn(connection);
     db
@@ -236,4 +236,15 @@ async fn a_migration_whose_connection_ends_runs_again() {
     let store = open(&url).await;
     let known = begun(&store, 0).await;
     assert_eq!(commit(&store, step(&known, 0, 0)).await, Committed::Applied { revision: 1 });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_finds_no_free_connection_gives_up_in_time() {
+    let url = or_skip!(database().await);
+    let link = Link::patient(&url, 1, Duration::from_millis(200)).expect("a right URL");
+    let held = link.connection().await.expect("the first one");
+    let error = link.run(async |_| Ok(())).await.expect_err("there is one only");
+    assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("in use")), "{error}");
+    drop(held);
+    link.run(async |_| Ok(())).await.expect("it is free again");
 }
