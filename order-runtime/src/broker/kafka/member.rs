@@ -353,7 +353,7 @@ impl ClientContext for Member {
             let (answer, _) = oneshot::channel();
             let _ = self.events.send(ConsumerEvent::Assigned { partitions: Vec::new(), answer });
         }
-        self.shared.group_is(statistics.cgrp.as_ref().is_some_and(|group| group.is_steady()));
+        self.shared.group_is(statistics.cgrp.as_ref().is_some_and(Group::is_steady));
         let connected = statistics.is_connected();
         if connected && !self.shared.connected.swap(true, Ordering::Relaxed) {
             tracing::info!("a broker is connected again");

@@ -176,7 +176,9 @@ impl World {
             }
             Step::Away(events) => {
                 AWAY.set(true);
-                events.iter().for_each(|event| self.produce(*event));
+                for event in events {
+                    self.produce(*event);
+                }
             }
             Step::Back => AWAY.set(false),
             Step::Resume(any) => {
