@@ -45,14 +45,15 @@ impl Collector {
         &self.endpoint
     }
 
-    /// All spans of this trace so far, by the time when they began.
+    /// All spans of the trace with this id, in hexadecimal digits, so far, by the time when they began.
     pub fn spans(&self, trace: &str) -> Vec<Span> {
         let decode = |body: &Bytes| ExportTraceServiceRequest::decode(body.clone()).expect("spans by OTLP");
         let requests: Vec<_> = held(&self.bodies).0.iter().map(decode).collect();
         let of_resources = requests.into_iter().flat_map(|request| request.resource_spans);
         let mut spans: Vec<Span> =
             of_resources.flat_map(|of_resource| of_resource.scope_spans).flat_map(|scope| scope.spans).collect();
-        spans.retain(|span| hex(&span.trace_id) == trace);
+        let trace = u128::from_str_radix(trace, 16).expect("32 hexadecimal digits").to_be_bytes();
+        spans.retain(|span| span.trace_id == trace);
         spans.sort_by_key(|span| span.start_time_unix_nano);
         spans
     }
@@ -77,8 +78,4 @@ pub fn attribute(span: &Span, name: &str) -> Option<String> {
 
 fn held(bodies: &Bodies) -> std::sync::MutexGuard<'_, (Vec<Bytes>, Vec<Bytes>)> {
     bodies.lock().expect("nobody panics while holding it")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -76,22 +76,6 @@ impl Output {
             write(&mut io::stderr(), &text.to_string());
         }
     }
-
-    /// Shows how far a long command is; on a terminal only, in place of what it showed before.
-    pub(super) fn progress(self, text: impl Display) {
-        let mut stream = io::stderr();
-        if !self.quiet && stream.is_terminal() {
-            let _ = write!(stream, "\r{text}\x1b[K").and_then(|()| stream.flush());
-        }
-    }
-
-    /// Takes the progress away.
-    pub(super) fn progress_done(self) {
-        let mut stream = io::stderr();
-        if !self.quiet && stream.is_terminal() {
-            let _ = write!(stream, "\r\x1b[K").and_then(|()| stream.flush());
-        }
-    }
 }
 
 /// Says what went wrong.

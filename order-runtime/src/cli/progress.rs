@@ -43,6 +43,12 @@ impl Progress {
         self.0.set_position(count);
     }
 
+    /// So many are done in all, of a total that may have become another one.
+    pub(super) fn reach_of(&self, count: u64, total: u64) {
+        self.0.set_length(total);
+        self.0.set_position(count);
+    }
+
     /// Says something beside the numbers.
     pub(super) fn say(&self, text: impl Into<Cow<'static, str>>) {
         self.0.set_message(text);
@@ -78,6 +84,8 @@ mod tests {
             let mut written = false;
             progress.aside(|| written = true);
             assert!(written);
+            progress.reach_of(7, 9);
+            assert_eq!((progress.0.position(), progress.0.length()), (7, Some(9)));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
-use super::{Context, Failure, actor, block_on, output, store};
+use super::{Context, Failure, actor, block_on, output, progress::Progress, store};
 use crate::{
     broker::{
         RecordBatch,
@@ -79,9 +79,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
             ranges: found,
             shadow: arguments.shadow,
         };
-        let progress = |taken, all| context.output.progress(format!("{taken} of at most {all} records"));
-        let report = replay.run(reader, progress).await;
-        context.output.progress_done();
+        let progress = Progress::new(context.output, "records", Some(0));
+        let report = replay.run(reader, |taken, all| progress.reach_of(taken, all)).await;
+        drop(progress);
         if let (Ok(report), Some(entry)) = (&report, entry) {
             store.mark(AuditRow { letters: report.handled + report.dead_lettered, ..entry }, Vec::new()).await?;
         }

@@ -76,12 +76,13 @@ pub enum PartitionState {
 
 impl PartitionState {
     /// All states, with their names in JSON.
-    pub const ALL: [(Self, &'static str); 5] = [
+    pub const ALL: [(Self, &'static str); 6] = [
         (Self::Running, "running"),
         (Self::Paused, "paused"),
         (Self::Stopped, "stopped"),
         (Self::StoreAway, "store_away"),
         (Self::Full, "full"),
+        (Self::Stuck, "stuck"),
     ];
 }
 

@@ -122,6 +122,8 @@ impl Batch<'_> {
                     changes: EventChanges::default(),
                     traced: engine.tracer.as_ref().map(|tracer| Traced::begin(tracer, item.first_failed_at.is_none())),
                 });
+                // Before the call: a processor that blocks its thread is to be named.
+                self.partition.status.progress.calls(processor);
                 return Placed::Prepared(Prepared { entry, processor, delivery });
             }
             _ if is_open => return Placed::Verdict,

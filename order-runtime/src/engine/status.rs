@@ -39,6 +39,12 @@ impl Tally {
         }
         &mut self.processors[index]
     }
+
+    /// What came to no processor: repeats, and dead letters of events that none was called for.
+    pub(crate) fn unplaced(&self) -> [u64; 2] {
+        let of = |count: usize| self.processors.iter().map(|counts| counts[count]).sum::<u64>();
+        [self.skipped.saturating_sub(of(3)), self.dead_lettered.saturating_sub(of(1))]
+    }
 }
 
 /// By topic and number, so that a list of them is in order.

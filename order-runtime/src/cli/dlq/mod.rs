@@ -9,7 +9,7 @@ mod show;
 
 use std::{process::ExitCode, sync::Arc};
 
-use super::{Context, Failure, actor, block_on, store};
+use super::{Context, Failure, actor, block_on, progress::Progress, store};
 use crate::{
     broker::kafka::KafkaPublisher,
     dead_letters::{Aside, Desk, KafkaSource},
@@ -87,7 +87,6 @@ async fn at_desk<T>(
         topics: context.config.kafka.topics.clone(),
     };
     let result = work(&desk).await;
-    context.output.progress_done();
     if let Some(store) = store {
         store.close().await;
     }
@@ -96,6 +95,6 @@ async fn at_desk<T>(
 
 /// How far a pass over the topic is.
 fn reading(context: &Context) -> impl FnMut(u64, u64) {
-    let output = context.output;
-    move |read, of| output.progress(format!("{read} of at most {of} records"))
+    let progress = Progress::new(context.output, "records", Some(0));
+    move |read, of| progress.reach_of(read, of)
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Failure, acting, actor, looking};
+use super::{Context, Failure, Progress, acting, actor, looking};
 use crate::{
     cli::output::{self, printable},
     dead_letters::{Replay, Selection, Summary},
@@ -43,9 +43,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     }
     let summary = acting(context, async |desk, publisher| {
         let stop = CancellationToken::new();
+        let bar = Progress::new(context.output, "records", Some(0));
         let progress = |summary: &Summary, read, of| {
-            let text = format!("{} replayed, {read} of at most {of} records read", summary.replayed);
-            context.output.progress(text);
+            bar.reach_of(read, of);
+            bar.say(format!("{} replayed", summary.replayed));
         };
         Ok(desk.replay(publisher, &actor(), selection, &arguments.how, &stop, progress).await?)
     })?;

@@ -345,7 +345,8 @@ impl Owner {
         self.partition.engine.breakers.observe(&effects.trials, successes);
         self.told.of(&self.partition.id, &effects.notables);
         self.topic.batch(effects.tally.consumed, &effects.timing, now.as_millisecond(), &taken.written);
-        self.partition.engine.metrics.dead_lettered(effects.dead_letters.iter().map(|row| row.reason.as_str()));
+        let reasons = effects.dead_letters.iter().map(|row| row.reason.as_str());
+        self.partition.engine.metrics.settled(effects.tally.unplaced(), reasons);
         if let Some(tracer) = &self.partition.engine.tracer {
             tracer.export(effects.spans);
         }

@@ -30,14 +30,14 @@ async fn a_line_of_a_processor_says_which_event_it_is_about() {
     let _guard =
         tracing::subscriber::set_default(tracing_subscriber::registry().with(logs::layer(true, false, || Sink)));
     let rig = Rig::start().await;
-    let id = rig.send("Added", "a", 1, "dawdle");
+    let id = rig.send("Added", "a", 1, "speak");
     rig.settled().await;
     let written = String::from_utf8(WRITTEN.lock().clone()).expect("a log is text");
     let lines: Vec<Value> = written
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect();
-    let line = lines.iter().find(|line| line["message"] == "dawdled").unwrap_or_else(|| panic!("{written}"));
+    let line = lines.iter().find(|line| line["message"] == "spoke").unwrap_or_else(|| panic!("{written}"));
     assert_eq!(line["offset"], "the processor's own");
     let expected = serde_json::json!({
         "partition": "things/0", "offset": 0, "event": "Added", "event_id": id, "attempt": 1,

@@ -8,7 +8,7 @@ use super::{
     process,
 };
 use crate::{
-    engine::observe::{Operations, PartitionState, PartitionView, ProcessorStats},
+    engine::observe::{Operations, PartitionState, PartitionView},
     registry::Registry,
 };
 
@@ -105,7 +105,6 @@ impl Sources {
     }
 
     fn events(&self) -> Vec<Family> {
-        let stats = self.operations.stats();
         let processors = self.operations.processors();
         let mut events = self.own(
             "events",
@@ -125,13 +124,10 @@ impl Sources {
             }
         }
         // What came to no processor: a repeat is known by its id, before anybody looks whose it is.
-        let rest = |all: u64, of: fn(&ProcessorStats) -> u64| {
-            Value::Whole(all.saturating_sub(processors.iter().map(of).sum()))
-        };
-        for (outcome, count) in [
-            ("repeated", rest(stats.skipped, |counts| counts.skipped)),
-            ("dead_lettered", rest(stats.dead_lettered, |counts| counts.dead_lettered)),
-        ] {
+        for (outcome, count) in
+            [("repeated", &self.metrics.repeated), ("dead_lettered", &self.metrics.unplaced_letters)]
+        {
+            let count = Value::Whole(count.load(Ordering::Relaxed));
             events.add(labels([("event", UNKNOWN), ("version", ""), ("outcome", outcome)]), count);
         }
         let mut letters =

@@ -22,6 +22,10 @@ pub(crate) struct Metrics {
     sends: Mutex<BTreeMap<(String, Option<&'static str>), Sends>>,
     /// By reason, in the order of [`Reason::ALL`].
     dead_letters: [AtomicU64; Reason::ALL.len()],
+    /// Events whose id was known, and dead letters that no processor was called for. Counted by themselves: what is left of
+    /// two counters that are read one after the other may fall.
+    pub(super) repeated: AtomicU64,
+    pub(super) unplaced_letters: AtomicU64,
     /// Partitions that were assigned, given back, and lost.
     pub(super) assigned: AtomicU64,
     pub(super) revoked: AtomicU64,
@@ -85,6 +89,8 @@ impl Metrics {
             topics: Mutex::default(),
             sends: Mutex::default(),
             dead_letters: Default::default(),
+            repeated: AtomicU64::default(),
+            unplaced_letters: AtomicU64::default(),
             assigned: AtomicU64::default(),
             revoked: AtomicU64::default(),
             lost: AtomicU64::default(),
@@ -116,8 +122,10 @@ impl Metrics {
         self.topics().into_iter().fold(Distribution::default(), |ages, (_, topic)| ages.and(topic.age.read()))
     }
 
-    /// Dead letters were committed, with these values of `dlq-reason`.
-    pub(crate) fn dead_lettered<'r>(&self, reasons: impl Iterator<Item = &'r str>) {
+    /// A batch was committed: repeats and dead letters that came to no processor, and the values of `dlq-reason` of all.
+    pub(crate) fn settled<'r>(&self, [repeated, letters]: [u64; 2], reasons: impl Iterator<Item = &'r str>) {
+        self.repeated.fetch_add(repeated, Ordering::Relaxed);
+        self.unplaced_letters.fetch_add(letters, Ordering::Relaxed);
         for reason in reasons {
             let index = Reason::ALL.iter().position(|known| known.as_str() == reason);
             if let Some(counter) = index.and_then(|index| self.dead_letters.get(index)) {
