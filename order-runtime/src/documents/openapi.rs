@@ -52,6 +52,7 @@ fn routes(name: &str, has_entities: bool) -> Vec<Route> {
         post("/waiting/retry".to_owned(), "Tries waiting keys now."),
         post("/waiting/dead-letter".to_owned(), "Dead-letters the first event of waiting keys."),
     ];
+    routes.extend(dead_letters());
     if has_entities {
         let unknown: &[_] = &[("404", "There is none of that id.")];
         routes.push(Route {
@@ -65,6 +66,49 @@ fn routes(name: &str, has_entities: bool) -> Vec<Route> {
         });
     }
     routes
+}
+
+fn dead_letters() -> [Route; 10] {
+    let guarded = |path: &str, summary| Route { guarded: true, ..get(path.to_owned(), summary) };
+    let one: &[_] = &[("404", "There is none of that id.")];
+    [
+        Route {
+            query: &[
+                ("event", "Only those of this event."),
+                ("reason", "Only those with this reason."),
+                ("code", "Only those with this error code."),
+                ("key", "Only those under this key."),
+                ("since", "Only those written since then: RFC 3339, or a time ago such as 2h."),
+                ("until", "Only those written before then."),
+                ("parked", "`true` for those that are parked."),
+                ("all", "`true` for all, whatever became of them."),
+                ("max", "How many to list, the latest of them; all are counted."),
+            ],
+            ..guarded("/dlq", "Dead letters, and how many of each kind there are.")
+        },
+        Route { answers: one, ..guarded("/dlq/{id}", "One dead letter, and what this build would do with it.") },
+        guarded("/dlq/audit", "What operators have done with dead letters, the latest first."),
+        guarded("/dlq/replay", "How far the last replay of this instance is."),
+        Route {
+            answers: &[
+                ("202", "It has begun; with `dryRun` it is 200, and counts only."),
+                ("409", "Another is under way."),
+            ],
+            ..post("/dlq/replay".to_owned(), "Sends dead letters to the topics that they came from.")
+        },
+        Route { method: "delete", ..guarded("/dlq/replay", "Ends the replay after the batch under way.") },
+        Route {
+            answers: &[
+                ("404", "There is none of that id."),
+                ("409", "It was dealt with already."),
+                ("422", "It is still wrong; the body says how, by JSON path."),
+            ],
+            ..post("/dlq/{id}/edit".to_owned(), "Checks a corrected event and sends it as a replay.")
+        },
+        post("/dlq/park".to_owned(), "Sets dead letters aside."),
+        post("/dlq/unpark".to_owned(), "Takes parked dead letters back."),
+        post("/dlq/purge".to_owned(), "Forgets dead letters."),
+    ]
 }
 
 pub(super) fn document(declared: &Declared<'_>) -> Value {

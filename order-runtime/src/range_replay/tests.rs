@@ -97,7 +97,7 @@ async fn what_may_have_been_forgotten_does_not_count_again() {
     produced(&rig, &events).await;
     let before = rig.counter("a").await;
     let error = replay(&rig, &events, 0, false, &[]).await.expect_err("the first eight are forgotten");
-    assert!(error.to_string().contains("whether the store has had the event e-0 before is not known"), "{error}");
+    assert!(error.to_string().contains("whether the store has had the event e-"), "{error}");
     let known = replay(&rig, &events, 8, false, &[]).await.expect("the others are known");
     assert_eq!((known.handled, known.skipped), (0, Ring::CAPACITY as u64));
     assert_eq!(rig.counter("a").await, before);
