@@ -6,6 +6,7 @@ pub(crate) mod commands;
 pub(crate) mod crashes;
 pub(crate) mod delivery;
 pub(crate) mod http;
+#[allow(dead_code, reason = "the page is tried on the embedded broker only")]
 pub(crate) mod page;
 pub(crate) mod traces;
 pub(crate) mod waiting;
