@@ -1,4 +1,4 @@
-//! A real browser, Chromium, steered over WebDriver as a person would.
+//! A real browser, Chromium, steered over `WebDriver` as a person would.
 
 use std::{env, os::unix::process::CommandExt as _, process::Command};
 
@@ -163,7 +163,7 @@ impl Browser {
         panic!("Tab does not come to {name:?}; it comes to {passed:?}");
     }
 
-    /// A command of the DevTools protocol (<https://chromedevtools.github.io/devtools-protocol/>).
+    /// A command of the `DevTools` protocol (<https://chromedevtools.github.io/devtools-protocol/>).
     pub async fn command(&self, name: &str, parameters: Value) -> Value {
         let answer = self.driver.cdp().send_raw(name, parameters).await;
         answer.unwrap_or_else(|error| panic!("{name}: {error}"))
