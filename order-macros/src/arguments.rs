@@ -197,7 +197,10 @@ impl Arguments {
         });
         let timeout = self.timeout.as_ref().map(duration).map(|timeout| quote! { timeout: #timeout, });
         let on_exhausted = self.on_exhausted.as_ref().map(|choice| quote! { on_exhausted: __p::OnExhausted::#choice, });
-        quote! { __p::RetryPolicy { #retries #backoff #timeout #on_exhausted ..__p::RetryPolicy::DEFAULT } }
+        let all = retries.is_some() && backoff.is_some() && timeout.is_some() && on_exhausted.is_some();
+        // Clippy would tell the user of a rest that is empty.
+        let rest = (!all).then(|| quote! { ..__p::RetryPolicy::DEFAULT });
+        quote! { __p::RetryPolicy { #retries #backoff #timeout #on_exhausted #rest } }
     }
 }
 

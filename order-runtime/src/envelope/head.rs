@@ -102,8 +102,11 @@ mod tests {
     use super::*;
     use crate::envelope::json;
 
-    /// What both ways say of the same text, with the data as it stands.
-    fn both(text: &str) -> (Option<(Envelope, &str)>, Option<(Envelope, &str)>) {
+    /// An envelope, and its data as it stands.
+    type Read<'t> = Option<(Envelope, &'t str)>;
+
+    /// What the long way and the short way say of the same text.
+    fn both(text: &str) -> (Read<'_>, Read<'_>) {
         let long = json::decode(text).ok().map(|envelope| {
             let data = &text[envelope.data.clone()];
             (Envelope { data: 0..0, ..envelope }, data)

@@ -119,7 +119,7 @@ pub fn report(done: Done, begun: Reading, end: Reading) -> serde_json::Value {
         "dlq": dead_lettered,
         "seconds": seconds,
         "events_per_s": rate,
-        "cpu_s": (end.cpu - begun.cpu).as_secs_f64(),
+        "cpu_s": end.cpu.saturating_sub(begun.cpu).as_secs_f64(),
         "peak_rss_mib": peak_rss_mib(),
         "counts": NAMES.iter().zip(counts.counts).collect::<std::collections::BTreeMap<_, _>>(),
         "total": counts.total,

@@ -194,7 +194,7 @@ pub async fn service(broker: &Broker, orders: u32, in_memory: bool) -> Cost {
     let peak_rss_mib = service.peak_memory() as f64 / 1024.0;
     let cost = Cost {
         events: end.2 - begun.2,
-        cpu_s: (end.1 - begun.1).as_secs_f64(),
+        cpu_s: end.1.saturating_sub(begun.1).as_secs_f64(),
         seconds: (end.0 - begun.0).as_secs_f64(),
         peak_rss_mib,
         latency_ms: None,

@@ -1,7 +1,5 @@
 //! The operator's page, in a real browser.
 
-#![expect(clippy::unwrap_used, reason = "in a test, a panic is the message")]
-
 use std::collections::BTreeSet;
 
 use order_tests::{Broker, Browser, Deployment, NewRecord, PATIENCE, Service, events, eventually, until};

@@ -27,8 +27,7 @@ fn leave_c_libraries_out() {
     let version = Command::new(env!("CARGO")).arg("-vV").output().expect("cargo tells its version");
     let version = String::from_utf8_lossy(&version.stdout).into_owned();
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo knows its host");
-    let settings: String =
-        C_LIBRARIES.iter().map(|library| format!("[target.{host}.{library}]\nrustc-link-lib = []\n")).collect();
+    let settings = C_LIBRARIES.map(|library| format!("[target.{host}.{library}]\nrustc-link-lib = []\n")).concat();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tests").join(".cargo");
     fs::create_dir_all(&folder).expect("the target folder can be written to");
     fs::write(folder.join("config.toml"), settings).expect("the target folder can be written to");
