@@ -140,7 +140,11 @@ fn same_document(before: &[u8], after: &[u8]) -> bool {
 /// JSON with a line for each member, so that a diff names members; other bytes as text.
 fn pretty(payload: &[u8]) -> String {
     let json = serde_json::from_slice::<Value>(payload).ok();
-    let text = json.and_then(|json| serde_json::to_string_pretty(&json).ok());
+    let text = json.and_then(|mut json| {
+        // A document whose members stand in another order says the same.
+        json.sort_all_objects();
+        serde_json::to_string_pretty(&json).ok()
+    });
     text.unwrap_or_else(|| String::from_utf8_lossy(payload).into_owned())
 }
 
