@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::meter;
 
-/// The events, by their place in a [`Shard`].
+/// The events, by their place among the counts.
 #[derive(Debug, Clone, Copy)]
 pub enum Counted {
     /// What was ordered.
