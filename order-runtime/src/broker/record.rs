@@ -19,7 +19,7 @@ pub struct RecordBatch {
 
 /// Memory of batches that are gone, for those to come: else the system would clear pages for each of them.
 #[derive(Debug, Default)]
-pub struct Pool(Mutex<Vec<(Vec<u8>, Vec<Meta>)>>);
+pub(crate) struct Pool(Mutex<Vec<(Vec<u8>, Vec<Meta>)>>);
 
 impl Pool {
     /// The most batches whose memory is kept.
@@ -28,7 +28,7 @@ impl Pool {
     const BYTES: usize = 512 * 1024;
 
     /// An empty batch whose memory comes back here.
-    pub fn batch(self: &Arc<Self>) -> RecordBatch {
+    pub(crate) fn batch(self: &Arc<Self>) -> RecordBatch {
         let (bytes, records) = self.0.lock().pop().unwrap_or_default();
         RecordBatch { bytes, records, home: Some(Arc::clone(self)) }
     }

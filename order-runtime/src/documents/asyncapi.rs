@@ -6,25 +6,7 @@ use super::{
     Declared,
     events::{self, Definitions},
 };
-
-/// The headers that every dead letter has.
-const DEAD_LETTER_HEADERS: [&str; 15] = [
-    "dlq-id",
-    "dlq-topic",
-    "dlq-partition",
-    "dlq-offset",
-    "dlq-consumer-group",
-    "dlq-event-name",
-    "dlq-event-id",
-    "dlq-processor",
-    "dlq-reason",
-    "dlq-error-code",
-    "dlq-error-message",
-    "dlq-attempts",
-    "dlq-first-failed-at",
-    "dlq-replays",
-    "dlq-service-version",
-];
+use crate::engine::dead_letter::HEADERS;
 
 pub(super) fn document(declared: &Declared<'_>) -> Value {
     let kafka = &declared.config.kafka;
@@ -69,12 +51,12 @@ pub(super) fn document(declared: &Declared<'_>) -> Value {
         }),
     );
     let headers: Map<String, Value> =
-        DEAD_LETTER_HEADERS.iter().map(|name| ((*name).to_owned(), json!({"type": "string"}))).collect();
+        HEADERS.iter().map(|name| ((*name).to_owned(), json!({"type": "string"}))).collect();
     messages.insert(
         "deadLetter".to_owned(),
         json!({
             "name": "deadLetter", "title": "Dead letter", "payload": true,
-            "headers": {"type": "object", "required": DEAD_LETTER_HEADERS, "properties": headers},
+            "headers": {"type": "object", "required": HEADERS, "properties": headers},
         }),
     );
     json!({

@@ -5,6 +5,25 @@ use jiff::Timestamp;
 use super::{Settings, dialect, identity::cut};
 use crate::broker::{OutgoingRecord, PartitionId, RecordRef};
 
+/// The headers that every dead letter has; `dlq-timestamp` has one whose record had a time.
+pub(crate) const HEADERS: [&str; 15] = [
+    "dlq-id",
+    "dlq-topic",
+    "dlq-partition",
+    "dlq-offset",
+    "dlq-consumer-group",
+    "dlq-event-name",
+    "dlq-event-id",
+    "dlq-processor",
+    "dlq-reason",
+    "dlq-error-code",
+    "dlq-error-message",
+    "dlq-attempts",
+    "dlq-first-failed-at",
+    "dlq-replays",
+    "dlq-service-version",
+];
+
 /// Why an event is a dead letter; the value of `dlq-reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -196,6 +215,9 @@ mod tests {
         assert_eq!(value("dlq-replays"), "1");
         assert_eq!(value("dlq-error-message").len(), MESSAGE_LIMIT);
         assert_eq!(value("dlq-first-failed-at"), "1970-01-01T00:00:00Z");
+        let ours = letter.headers.iter().filter_map(|(name, _)| std::str::from_utf8(name).ok());
+        let ours: Vec<&str> = ours.filter(|name| name.starts_with("dlq-") && *name != "dlq-timestamp").collect();
+        assert_eq!(ours, HEADERS);
         assert_eq!(letter.headers.len(), 18);
         assert_eq!(shrink(&letter).headers.len(), 7);
         assert_eq!(shrink(&letter).payload, letter.payload);

@@ -5,7 +5,7 @@
 //! repeat, and what it has dead-lettered or does not know runs.
 
 use std::{
-    any::{Any, TypeId},
+    any::Any,
     collections::{HashMap, HashSet},
     sync::Arc,
 };
@@ -20,9 +20,7 @@ use super::{
 };
 use crate::{
     engine::identity::{Fate, Ring},
-    store::{
-        Changes, Committed, DeadLetterRow, EntityType, Load, Loaded, RingRow, Store, StoreError, memory::MemoryTable,
-    },
+    store::{Changes, Committed, DeadLetterRow, EntityType, Load, Loaded, RingRow, Store, StoreError, memory::Tables},
 };
 
 /// A replay that changes nothing.
@@ -39,7 +37,7 @@ pub(super) struct Shadow {
 
 #[derive(Default)]
 struct Overlay {
-    tables: HashMap<TypeId, Box<dyn MemoryTable>>,
+    tables: Tables,
     rings: HashMap<Vec<u8>, RingRow>,
     dead_letters: HashMap<String, DeadLetterRow>,
 }
@@ -52,16 +50,12 @@ impl ShadowStore {
 }
 
 impl Overlay {
-    fn table(&mut self, entity: EntityType) -> &mut dyn MemoryTable {
-        self.tables.entry(entity.type_id).or_insert_with(entity.memory).as_mut()
-    }
-
     /// What of `wanted` is not here.
     fn missing(&mut self, wanted: &Load) -> Result<Load, StoreError> {
         let mut missing = Load::default();
         for (entity, ids) in &wanted.entities {
             let ids: &(dyn Any + Send) = ids.as_ref();
-            missing.entities.push((*entity, self.table(*entity).missing(ids)?));
+            missing.entities.push((*entity, self.tables.of(*entity).missing(ids)?));
         }
         missing.rings = wanted.rings.iter().filter(|key| !self.rings.contains_key(*key)).cloned().collect();
         let letters = wanted.dead_letters.iter().filter(|id| !self.dead_letters.contains_key(*id));
@@ -73,7 +67,7 @@ impl Overlay {
     fn absorb(&mut self, types: &[EntityType], loaded: Loaded) -> Result<(), StoreError> {
         for (entity, rows) in types.iter().zip(&loaded.entities) {
             let rows: &(dyn Any + Send) = rows.as_ref();
-            self.table(*entity).absorb(rows)?;
+            self.tables.of(*entity).absorb(rows)?;
         }
         for ring in loaded.rings {
             let ring = RingRow { bytes: without_dead_letters(ring.bytes), ..ring };
@@ -86,28 +80,15 @@ impl Overlay {
     }
 
     fn answer(&mut self, wanted: &Load) -> Result<Loaded, StoreError> {
-        let mut loaded = Loaded::default();
-        for (entity, ids) in &wanted.entities {
-            let ids: &(dyn Any + Send) = ids.as_ref();
-            loaded.entities.push(self.table(*entity).load(ids)?);
-        }
+        let mut loaded = Loaded { entities: self.tables.load(wanted)?, ..Loaded::default() };
         loaded.rings = wanted.rings.iter().filter_map(|key| self.rings.get(key).cloned()).collect();
         loaded.dead_letters = wanted.dead_letters.iter().filter_map(|id| self.dead_letters.get(id).cloned()).collect();
         Ok(loaded)
     }
 
     fn fits(&mut self, changes: &Changes) -> Result<bool, StoreError> {
-        for (entity, written) in &changes.entities {
-            let written: &(dyn Any + Send + Sync) = written.as_ref();
-            if !self.table(*entity).accepts(written)? {
-                return Ok(false);
-            }
-        }
-        for (entity, read) in &changes.reads {
-            let read: &(dyn Any + Send + Sync) = read.as_ref();
-            if !self.table(*entity).unchanged(read)? {
-                return Ok(false);
-            }
+        if !self.tables.are_as_read(changes)? {
+            return Ok(false);
         }
         let version = |key: &Vec<u8>| self.rings.get(key).map_or(0, |ring| ring.version);
         Ok(changes.rings.iter().all(|ring| version(&ring.key) == ring.version))
@@ -115,10 +96,7 @@ impl Overlay {
 
     /// Writes, and answers what became of which event.
     fn write(&mut self, changes: &Changes) -> Result<Vec<Outcome>, StoreError> {
-        for (entity, written) in &changes.entities {
-            let written: &(dyn Any + Send + Sync) = written.as_ref();
-            self.table(*entity).save(written)?;
-        }
+        self.tables.save(changes)?;
         let mut outcomes = Vec::new();
         for ring in &changes.rings {
             let before =

@@ -4,7 +4,6 @@ mod partition;
 mod table;
 
 use std::{
-    any::{Any, TypeId},
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
@@ -17,7 +16,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use self::partition::Partition;
-pub(crate) use self::table::{MemoryTable, new_table};
+pub(crate) use self::table::{MemoryTable, Tables, new_table};
 use super::{
     Assigned, AuditRow, Changes, Committed, DeadLetterRow, EntityType, LetterMark, Load, Loaded, MarkState, Outbox,
     OutboxRow, Page, RingRow, Store, StoreError, WaitingRow,
@@ -34,7 +33,7 @@ pub struct MemoryStore {
 struct State {
     owner: Option<(Uuid, String)>,
     partitions: BTreeMap<PartitionId, Partition>,
-    tables: HashMap<TypeId, Box<dyn MemoryTable>>,
+    tables: Tables,
     /// Boxed slices: there is one ring for each key, and a vector's spare room would count as often.
     rings: HashMap<Box<[u8]>, Ring, RandomState>,
     outbox: BTreeMap<i64, (PartitionId, i64, OutboxRow)>,
@@ -51,10 +50,6 @@ struct Ring {
 }
 
 impl State {
-    fn table(&mut self, entity: EntityType) -> &mut dyn MemoryTable {
-        self.tables.entry(entity.type_id).or_insert_with(entity.memory).as_mut()
-    }
-
     fn commit(&mut self, changes: &Changes) -> Result<Committed, StoreError> {
         // Everything is compared before anything is changed; nothing needs to be undone then.
         let Some(partition) = self.partitions.get(&changes.partition) else {
@@ -70,27 +65,15 @@ impl State {
     }
 
     fn rows_are_as_read(&mut self, changes: &Changes) -> Result<bool, StoreError> {
-        for (entity, written) in &changes.entities {
-            let written: &(dyn Any + Send + Sync) = written.as_ref();
-            if !self.table(*entity).accepts(written)? {
-                return Ok(false);
-            }
-        }
-        for (entity, read) in &changes.reads {
-            let read: &(dyn Any + Send + Sync) = read.as_ref();
-            if !self.table(*entity).unchanged(read)? {
-                return Ok(false);
-            }
+        if !self.tables.are_as_read(changes)? {
+            return Ok(false);
         }
         let version = |key: &[u8]| self.rings.get(key).map_or(0, |ring| ring.version);
         Ok(changes.rings.iter().all(|ring| version(&ring.key) == ring.version))
     }
 
     fn apply(&mut self, changes: &Changes) -> Result<Committed, StoreError> {
-        for (entity, written) in &changes.entities {
-            let written: &(dyn Any + Send + Sync) = written.as_ref();
-            self.table(*entity).save(written)?;
-        }
+        self.tables.save(changes)?;
         let now = Timestamp::now();
         for RingRow { key, version, bytes } in &changes.rings {
             let written = Ring { version: version + 1, bytes: bytes.as_slice().into(), written: now };
@@ -172,11 +155,7 @@ impl Store for MemoryStore {
 
     async fn load(&self, wanted: Load) -> Result<Loaded, StoreError> {
         let mut state = self.state.lock();
-        let mut loaded = Loaded::default();
-        for (entity, ids) in &wanted.entities {
-            let ids: &(dyn Any + Send) = ids.as_ref();
-            loaded.entities.push(state.table(*entity).load(ids)?);
-        }
+        let mut loaded = Loaded { entities: state.tables.load(&wanted)?, ..Loaded::default() };
         for key in wanted.rings {
             if let Some(ring) = state.rings.get(key.as_slice()) {
                 loaded.rings.push(RingRow { key, version: ring.version, bytes: ring.bytes.to_vec() });
@@ -230,11 +209,11 @@ impl Store for MemoryStore {
     }
 
     async fn view(&self, entity: EntityType, id: &str) -> Result<Option<Value>, StoreError> {
-        Ok(self.state.lock().table(entity).view(id))
+        Ok(self.state.lock().tables.of(entity).view(id))
     }
 
     async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Value>, StoreError> {
-        Ok(self.state.lock().table(entity).page(&page))
+        Ok(self.state.lock().tables.of(entity).page(&page))
     }
 
     async fn ring(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {

@@ -1,11 +1,14 @@
 //! The entities of one type in memory, with the type erased.
 
-use std::{any::Any, collections::HashMap};
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+};
 
 use foldhash::fast::RandomState;
 use serde_json::Value;
 
-use crate::store::{Change, Entity, Page, Row, StoreError, entity::typed};
+use crate::store::{Change, Changes, Entity, EntityType, Load, Page, Row, StoreError, entity::typed};
 
 /// One entity type's rows, with the type erased.
 pub(crate) trait MemoryTable: Send {
@@ -23,6 +26,51 @@ pub(crate) trait MemoryTable: Send {
     fn save(&mut self, changes: &dyn Any) -> Result<(), StoreError>;
     fn view(&self, id: &str) -> Option<Value>;
     fn page(&self, page: &Page) -> Vec<Value>;
+}
+
+/// The tables of all entity types, each made when it is first asked for.
+#[derive(Default)]
+pub(crate) struct Tables(HashMap<TypeId, Box<dyn MemoryTable>>);
+
+impl Tables {
+    pub(crate) fn of(&mut self, entity: EntityType) -> &mut dyn MemoryTable {
+        self.0.entry(entity.type_id).or_insert_with(entity.memory).as_mut()
+    }
+
+    /// The wanted rows that are here, by type.
+    pub(crate) fn load(&mut self, wanted: &Load) -> Result<Vec<Box<dyn Any + Send>>, StoreError> {
+        let load = |(entity, ids): &(EntityType, Box<dyn Any + Send>)| {
+            let ids: &(dyn Any + Send) = ids.as_ref();
+            self.of(*entity).load(ids)
+        };
+        wanted.entities.iter().map(load).collect()
+    }
+
+    /// Whether every row that was read or is to be written still has the version that was read.
+    pub(crate) fn are_as_read(&mut self, changes: &Changes) -> Result<bool, StoreError> {
+        for (entity, written) in &changes.entities {
+            let written: &(dyn Any + Send + Sync) = written.as_ref();
+            if !self.of(*entity).accepts(written)? {
+                return Ok(false);
+            }
+        }
+        for (entity, read) in &changes.reads {
+            let read: &(dyn Any + Send + Sync) = read.as_ref();
+            if !self.of(*entity).unchanged(read)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes rows that are as they were read.
+    pub(crate) fn save(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        for (entity, written) in &changes.entities {
+            let written: &(dyn Any + Send + Sync) = written.as_ref();
+            self.of(*entity).save(written)?;
+        }
+        Ok(())
+    }
 }
 
 struct Table<T: Entity> {
