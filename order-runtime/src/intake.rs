@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Dispatcher,
-    broker::{OutgoingRecord, RecordBatch},
+    broker::{HeaderBlock, OutgoingRecord, RecordBatch},
     dispatch::Violation,
     envelope,
     registry::{Lookup, ProcessorEntry, Registry},
@@ -115,7 +115,7 @@ impl Intake {
             partition: None,
             key: key.map(|key| key.as_bytes().to_vec()),
             payload: Some(payload),
-            headers: Vec::new(),
+            headers: HeaderBlock::default(),
             timestamp: None,
         })
     }

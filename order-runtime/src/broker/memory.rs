@@ -95,7 +95,7 @@ impl MemoryBroker {
             partition: Some(partition.partition),
             key: key.map(bytes),
             payload: Some(bytes(payload)),
-            headers: headers.iter().map(|(name, value)| (bytes(name), Some(bytes(value)))).collect(),
+            headers: headers.iter().map(|(name, value)| (name, Some(value))).collect(),
             timestamp: Some(self.state.lock().logs.get(partition).map_or(0, |log| log.next_offset)),
         };
         self.append_record(partition, &record)
@@ -107,8 +107,7 @@ impl MemoryBroker {
         let log = state.logs.entry(partition.clone()).or_default();
         let offset = log.next_offset;
         log.next_offset += 1;
-        let headers = record.headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref()));
-        log.records.push(offset, record.timestamp, record.key.as_deref(), record.payload.as_deref(), headers);
+        log.records.push(offset, record.timestamp, record.key.as_deref(), record.payload.as_deref(), &record.headers);
         // As the real consumer does: told of the first record, not of each that follows it.
         if log.cursor == Some(offset) {
             log.ready_since = Some(Instant::now());
@@ -298,12 +297,12 @@ impl Consumer for MemoryBroker {
 
 #[async_trait]
 impl Publisher for MemoryBroker {
-    async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
         if self.state.lock().is_mute {
             return std::future::pending().await;
         }
         let mut state = self.state.lock();
-        state.largest = state.largest.max(records.iter().map(OutgoingRecord::size).sum());
+        state.largest = state.largest.max(records.iter().map(|record| record.size()).sum());
         let mut results = Vec::new();
         for record in records {
             match state.outage.clone().or_else(|| state.publish_errors.pop_front()) {
@@ -311,11 +310,11 @@ impl Publisher for MemoryBroker {
                 None if state.lost_answers > 0 => {
                     state.lost_answers -= 1;
                     let (topic, reason) = (record.topic.clone(), "no answer".to_owned());
-                    state.published.push(record);
+                    state.published.push(OutgoingRecord::clone(record));
                     results.push(Err(PublishError::Transient { topic, reason }));
                 }
                 None => {
-                    state.published.push(record);
+                    state.published.push(OutgoingRecord::clone(record));
                     let offset = i64::try_from(state.published.len()).expect("a test publishes few records") - 1;
                     results.push(Ok(Acknowledged { partition: 0, offset }));
                 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::engine::observe::Health;
 
 pub use kafka::BrokerError;
-pub use record::{Headers, RecordBatch, RecordRef};
+pub use record::{HeaderBlock, Headers, RecordBatch, RecordRef};
 
 /// One partition, by what stays true when a topic is made anew: the cluster's and the topic's own identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -161,7 +161,7 @@ pub struct OutgoingRecord {
     /// The payload; `None` is a tombstone.
     pub payload: Option<Vec<u8>>,
     /// Headers in their order; names are any bytes.
-    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub headers: HeaderBlock,
     /// Milliseconds since the epoch; `None` for now.
     pub timestamp: Option<i64>,
 }
@@ -170,8 +170,7 @@ impl OutgoingRecord {
     /// The bytes of key, payload and headers together.
     pub fn size(&self) -> usize {
         let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-        let headers = self.headers.iter().map(|(name, value)| name.len() + length(value)).sum::<usize>();
-        length(&self.key) + length(&self.payload) + headers
+        length(&self.key) + length(&self.payload) + self.headers.size()
     }
 }
 
@@ -215,7 +214,7 @@ pub enum PublishError {
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {
     /// Sends all records in this order and waits for every answer; the results stand in the same order.
-    async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>>;
+    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>>;
 }
 
 #[cfg(test)]

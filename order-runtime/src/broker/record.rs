@@ -73,10 +73,7 @@ impl RecordBatch {
         let payload = payload.map(|payload| self.append(payload));
         let start = self.bytes.len();
         for (name, value) in headers {
-            self.append_length(Some(name.len()));
-            self.append(name);
-            self.append_length(value.map(<[u8]>::len));
-            self.append(value.unwrap_or_default());
+            write_header(&mut self.bytes, name, value);
         }
         let headers = start..self.bytes.len();
         self.records.push(Meta { offset, timestamp, key, payload, headers });
@@ -169,12 +166,6 @@ impl RecordBatch {
         self.bytes.extend_from_slice(bytes);
         start..self.bytes.len()
     }
-
-    fn append_length(&mut self, length: Option<usize>) {
-        // A Kafka header is far below 2 GiB: the broker's own limit on a record is an i32.
-        let length = length.map_or(-1, |length| i32::try_from(length).unwrap_or(i32::MAX));
-        self.bytes.extend_from_slice(&length.to_ne_bytes());
-    }
 }
 
 impl fmt::Debug for RecordBatch {
@@ -210,7 +201,7 @@ impl<'a> RecordRef<'a> {
         if self.headers.is_empty() {
             return None;
         }
-        self.headers().filter(|(known, _)| *known == name.as_bytes()).last().and_then(|(_, value)| value)
+        self.headers().last_of(name)
     }
 
     /// The record's time, where it has one that lies within the range of dates.
@@ -229,6 +220,105 @@ impl<'a> RecordRef<'a> {
     }
 }
 
+/// Appends a header to a block: the length of its name, the name, the length of its value or -1 for null, the value.
+fn write_header(block: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>) {
+    // A Kafka header is far below 2 GiB: the broker's own limit on a record is an i32.
+    let length = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
+    block.extend_from_slice(&length(name.len()).to_ne_bytes());
+    block.extend_from_slice(name);
+    block.extend_from_slice(&value.map_or(-1, |value| length(value.len())).to_ne_bytes());
+    block.extend_from_slice(value.unwrap_or_default());
+}
+
+/// The headers of a record that is to leave, in their order, in one block of bytes: a dead letter has more than fifteen.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct HeaderBlock(Vec<u8>);
+
+impl HeaderBlock {
+    /// A block that [`as_bytes`](Self::as_bytes) or [`RecordRef::encoded_headers`] gave.
+    pub fn from_bytes(block: Vec<u8>) -> Self {
+        Self(block)
+    }
+
+    /// The block, for a store to keep.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Adds a header behind the others. A name is any bytes and may come more than once.
+    pub fn push(&mut self, name: impl AsRef<[u8]>, value: Option<&[u8]>) {
+        write_header(&mut self.0, name.as_ref(), value);
+    }
+
+    /// The headers in their order.
+    pub fn iter(&self) -> Headers<'_> {
+        Headers { rest: &self.0 }
+    }
+
+    /// The value of the last header of that name; `None` where there is none or its value is null.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter().last_of(name)
+    }
+
+    /// The number of headers.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether there is no header.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The bytes of names and values, and of their lengths.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Keeps the headers whose name is wanted.
+    pub fn retain(&mut self, wanted: impl Fn(&[u8]) -> bool) {
+        *self = self.iter().filter(|(name, _)| wanted(name)).collect();
+    }
+}
+
+impl<'a> IntoIterator for &'a HeaderBlock {
+    type Item = (&'a [u8], Option<&'a [u8]>);
+    type IntoIter = Headers<'a>;
+
+    fn into_iter(self) -> Headers<'a> {
+        self.iter()
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Extend<(N, Option<V>)> for HeaderBlock {
+    fn extend<I: IntoIterator<Item = (N, Option<V>)>>(&mut self, headers: I) {
+        for (name, value) in headers {
+            self.push(name, value.as_ref().map(AsRef::as_ref));
+        }
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> From<Vec<(N, Option<V>)>> for HeaderBlock {
+    fn from(headers: Vec<(N, Option<V>)>) -> Self {
+        headers.into_iter().collect()
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, Option<V>)> for HeaderBlock {
+    fn from_iter<I: IntoIterator<Item = (N, Option<V>)>>(headers: I) -> Self {
+        let mut block = Self::default();
+        block.extend(headers);
+        block
+    }
+}
+
+impl fmt::Debug for HeaderBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Values may be personal data, so only the names are printed.
+        f.debug_list().entries(self.iter().map(|(name, _)| String::from_utf8_lossy(name))).finish()
+    }
+}
+
 /// The headers of a record: names and values as bytes, in order.
 #[derive(Clone)]
 pub struct Headers<'a> {
@@ -239,6 +329,10 @@ impl<'a> Headers<'a> {
     /// Reads a block that [`RecordRef::encoded_headers`] gave; what is damaged ends the list.
     pub fn decode(block: &'a [u8]) -> Self {
         Self { rest: block }
+    }
+
+    fn last_of(self, name: &str) -> Option<&'a [u8]> {
+        self.filter(|(known, _)| *known == name.as_bytes()).last().and_then(|(_, value)| value)
     }
 
     fn take_length(&mut self) -> Option<i32> {

@@ -1,5 +1,7 @@
 //! A letter is corrected and sent again, as the same event.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use similar::TextDiff;
@@ -78,7 +80,7 @@ impl Desk {
         let entry = begun(by, "edit", &json!({"ids": [id], "before": hash(&before), "after": hash(&after)}));
         let store = self.store().map_err(DeskError::from)?;
         store.mark(entry.clone(), Vec::new()).await.map_err(DeskError::from)?;
-        let results = publisher.publish(vec![record]).await;
+        let results = publisher.publish(&[Arc::new(record)]).await;
         let no_answer = || Err(PublishError::Transient { topic: String::new(), reason: "no answer".to_owned() });
         results.into_iter().next().unwrap_or_else(no_answer).map_err(DeskError::Publish)?;
         let mark = judged.marked(MarkState::Replayed, by, "edited");

@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        broker::{PartitionId, RecordBatch},
+        broker::{HeaderBlock, PartitionId, RecordBatch},
         engine::dialect::{self, Dialect},
     };
 
@@ -285,10 +285,11 @@ mod tests {
             processor: "EventProcessor_X",
         };
         for (dialect, family) in [(Dialect::Spring, Family::Spring), (Dialect::Connect, Family::Connect)] {
-            let headers = dialect::headers(dialect, &failed);
+            let mut headers = HeaderBlock::default();
+            dialect::add(dialect, &failed, &mut headers);
             assert!(headers.iter().all(|(name, _)| dialect.owns(name)));
             let mut batch = RecordBatch::default();
-            batch.push(1, None, None, None, headers.iter().map(|(name, value)| (&**name, value.as_deref())));
+            batch.push(1, None, None, None, &headers);
             let told = read(&batch.get(0).expect("one record")).expect("a dead letter");
             assert_eq!((told.family, told.partition, told.offset), (family, Some(3), Some(42)));
             assert_eq!((told.error_code.as_str(), told.topic.as_deref()), ("not_allowed", Some("things")));

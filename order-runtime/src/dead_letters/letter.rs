@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::families::{self, Family};
 use crate::{
-    broker::{OutgoingRecord, RecordBatch, RecordRef},
+    broker::{HeaderBlock, OutgoingRecord, RecordBatch, RecordRef},
     engine::identity::payload_hash,
     envelope,
 };
@@ -67,13 +67,13 @@ impl fmt::Display for Origin {
 pub(crate) struct Original {
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) payload: Option<Vec<u8>>,
-    pub(crate) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(crate) headers: HeaderBlock,
 }
 
 impl fmt::Debug for Original {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Payloads may be personal data.
-        f.debug_struct("Original").field("headers", &self.headers.len()).finish_non_exhaustive()
+        f.debug_struct("Original").field("headers", &self.headers).finish_non_exhaustive()
     }
 }
 
@@ -120,7 +120,7 @@ impl Letter {
             record: Original {
                 key: record.key.map(<[u8]>::to_vec),
                 payload: record.payload.map(<[u8]>::to_vec),
-                headers: record.headers().map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec))).collect(),
+                headers: HeaderBlock::from_bytes(record.encoded_headers().to_vec()),
             },
         }
     }
@@ -132,10 +132,8 @@ impl Letter {
 
     /// The bytes of the record.
     pub(super) fn size(&self) -> usize {
-        let headers: usize =
-            self.record.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
         let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-        headers + length(&self.record.key) + length(&self.record.payload)
+        self.record.headers.size() + length(&self.record.key) + length(&self.record.payload)
     }
 
     /// The record that a replay sends: the event as it came, to the topic that it came from, under its key. `None` where the
@@ -143,10 +141,10 @@ impl Letter {
     pub(super) fn outgoing(&self, payload: Option<Vec<u8>>) -> Option<OutgoingRecord> {
         let family = self.family?;
         let mut headers = self.record.headers.clone();
-        headers.retain(|(name, _)| !families::is_of_a_family(family, name));
+        headers.retain(|name| !families::is_of_a_family(family, name));
         if family == Family::Dlq {
             // Its id lets the service know it again.
-            headers.push((b"dlq-id".to_vec(), Some(self.id.clone().into_bytes())));
+            headers.push("dlq-id", Some(self.id.as_bytes()));
         }
         Some(OutgoingRecord {
             topic: self.origin.topic.clone()?,
@@ -163,8 +161,7 @@ impl Letter {
 /// A record in a batch of its own, as decoding wants it.
 pub(super) fn batch_of(record: &OutgoingRecord) -> RecordBatch {
     let mut batch = RecordBatch::default();
-    let headers = record.headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref()));
-    batch.push(0, record.timestamp, record.key.as_deref(), record.payload.as_deref(), headers);
+    batch.push(0, record.timestamp, record.key.as_deref(), record.payload.as_deref(), &record.headers);
     batch
 }
 

@@ -134,7 +134,7 @@ impl LeftOut {
 #[derive(Default)]
 struct Batch {
     letters: Vec<Judged>,
-    records: Vec<OutgoingRecord>,
+    records: Vec<Arc<OutgoingRecord>>,
     bytes: usize,
 }
 
@@ -290,7 +290,7 @@ impl Run<'_> {
         }
         let Some(record) = judged.letter.outgoing(judged.letter.record.payload.clone()) else { return Ok(()) };
         self.batch.bytes += record.size();
-        self.batch.records.push(record);
+        self.batch.records.push(Arc::new(record));
         self.batch.letters.push(judged);
         if self.batch.letters.len() >= self.batch_size || self.batch.bytes >= BYTES {
             self.publish().await
@@ -312,7 +312,7 @@ impl Run<'_> {
         let Some(Way { publisher, store, entry }) = self.way.as_ref().filter(|_| !letters.is_empty()) else {
             return Ok(());
         };
-        let results = publisher.publish(records).await;
+        let results = publisher.publish(&records).await;
         let (mut marks, mut sent, mut failed) = (Vec::new(), Vec::new(), None);
         for (judged, result) in letters.iter().zip(results) {
             match result {

@@ -73,7 +73,7 @@ impl Desk {
         let (judged, earlier) = self.find(id).await?;
         let original = &judged.letter.record;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let headers = original.headers.iter().map(|(name, value)| (text(name), value.as_deref().map(text))).collect();
+        let headers = original.headers.iter().map(|(name, value)| (text(name), value.map(text))).collect();
         let payload = original.payload.as_deref();
         let json = payload.and_then(|payload| serde_json::from_slice(payload).ok());
         let batch = super::letter::batch_of(&crate::broker::OutgoingRecord {

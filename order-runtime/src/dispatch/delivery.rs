@@ -4,7 +4,7 @@ use std::{any::TypeId, fmt, sync::Arc};
 
 use super::{Event, Outcome, Schema};
 use crate::{
-    broker::{PartitionId, RecordBatch, RecordRef},
+    broker::{HeaderBlock, PartitionId, RecordBatch, RecordRef},
     engine::unit_of_work::{EventChanges, Unit},
     envelope::{self, Envelope},
     registry::Registry,
@@ -98,12 +98,16 @@ impl Delivery {
 
     /// The headers of what this event gives rise to: of the attempt, or, where no traces are exported, those that the event
     /// came with, so that a trace goes on behind a service that takes no part in it.
-    pub(crate) fn trace_headers(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    pub(crate) fn trace_headers(&self) -> HeaderBlock {
         let context = match self.in_trace() {
             Some(attempt) => Some(attempt.own),
             None => trace::of_record(&self.record()),
         };
-        context.as_ref().map(trace::headers_of).unwrap_or_default()
+        let mut headers = HeaderBlock::default();
+        if let Some(context) = context {
+            trace::add_context(&context, &mut headers);
+        }
+        headers
     }
 
     /// Decodes and validates the event's data.

@@ -52,7 +52,7 @@ impl<T> Event<T> {
     /// Trace Context; `None` where the event has no trace.
     pub fn traceparent(&self) -> Option<String> {
         let headers = self.delivery.trace_headers();
-        headers.into_iter().next().and_then(|(_, value)| String::from_utf8(value?).ok())
+        headers.iter().next().and_then(|(_, value)| String::from_utf8(value?.to_vec()).ok())
     }
 
     /// Which attempt this is, from 1.

@@ -1,6 +1,6 @@
 //! Headers that dead letters carry beside our own, so that the tools of other frameworks understand them.
 
-use crate::broker::PartitionId;
+use crate::broker::{HeaderBlock, PartitionId};
 
 /// Further headers that a dead letter of ours may carry, so that the tools of another framework understand it: `KAFKA_DLQ_HEADERS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,35 +40,32 @@ pub(crate) struct Failed<'a> {
     pub(crate) processor: &'a str,
 }
 
-/// The headers of a failure in a dialect. There is no Java class to name; the error code stands where one would.
-pub(crate) fn headers(dialect: Dialect, failed: &Failed<'_>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+/// Adds the headers of a failure in a dialect. There is no Java class to name; the error code stands where one would.
+pub(crate) fn add(dialect: Dialect, failed: &Failed<'_>, headers: &mut HeaderBlock) {
     let PartitionId { topic, partition, .. } = failed.partition;
-    let headers: Vec<(&str, Vec<u8>)> = match dialect {
+    let mut add = |name: &str, value: &[u8]| headers.push(name, Some(value));
+    match dialect {
         Dialect::Spring => {
-            let mut headers = vec![
-                ("kafka_dlt-original-topic", topic.as_bytes().to_vec()),
-                ("kafka_dlt-original-partition", partition.to_be_bytes().to_vec()),
-                ("kafka_dlt-original-offset", failed.offset.to_be_bytes().to_vec()),
-                ("kafka_dlt-original-consumer-group", failed.group.as_bytes().to_vec()),
-                ("kafka_dlt-exception-fqcn", failed.code.as_bytes().to_vec()),
-                ("kafka_dlt-exception-message", failed.message.as_bytes().to_vec()),
-            ];
+            add("kafka_dlt-original-topic", topic.as_bytes());
+            add("kafka_dlt-original-partition", &partition.to_be_bytes());
+            add("kafka_dlt-original-offset", &failed.offset.to_be_bytes());
+            add("kafka_dlt-original-consumer-group", failed.group.as_bytes());
+            add("kafka_dlt-exception-fqcn", failed.code.as_bytes());
+            add("kafka_dlt-exception-message", failed.message.as_bytes());
             if let Some(timestamp) = failed.timestamp {
-                headers.push(("kafka_dlt-original-timestamp", timestamp.to_be_bytes().to_vec()));
-                headers.push(("kafka_dlt-original-timestamp-type", b"CreateTime".to_vec()));
+                add("kafka_dlt-original-timestamp", &timestamp.to_be_bytes());
+                add("kafka_dlt-original-timestamp-type", b"CreateTime");
             }
-            headers
         }
-        Dialect::Connect => vec![
-            ("__connect.errors.topic", topic.as_bytes().to_vec()),
-            ("__connect.errors.partition", partition.to_string().into_bytes()),
-            ("__connect.errors.offset", failed.offset.to_string().into_bytes()),
-            ("__connect.errors.connector.name", failed.group.as_bytes().to_vec()),
-            ("__connect.errors.stage", b"TASK_PUT".to_vec()),
-            ("__connect.errors.class.name", failed.processor.as_bytes().to_vec()),
-            ("__connect.errors.exception.class.name", failed.code.as_bytes().to_vec()),
-            ("__connect.errors.exception.message", failed.message.as_bytes().to_vec()),
-        ],
-    };
-    headers.into_iter().map(|(name, value)| (name.as_bytes().to_vec(), Some(value))).collect()
+        Dialect::Connect => {
+            add("__connect.errors.topic", topic.as_bytes());
+            add("__connect.errors.partition", partition.to_string().as_bytes());
+            add("__connect.errors.offset", failed.offset.to_string().as_bytes());
+            add("__connect.errors.connector.name", failed.group.as_bytes());
+            add("__connect.errors.stage", b"TASK_PUT");
+            add("__connect.errors.class.name", failed.processor.as_bytes());
+            add("__connect.errors.exception.class.name", failed.code.as_bytes());
+            add("__connect.errors.exception.message", failed.message.as_bytes());
+        }
+    }
 }

@@ -260,8 +260,8 @@ async fn publish_all(
         };
         let last = last.id;
         rows.retain(|row| !kept.rows.contains(&row.id));
-        let records = rows.iter().map(|row| row.record.clone()).collect();
-        let results = outbox.waiting_for(Whom::Broker, publisher.publish(records)).await;
+        let records: Vec<_> = rows.iter().map(|row| Arc::clone(&row.record)).collect();
+        let results = outbox.waiting_for(Whom::Broker, publisher.publish(&records)).await;
         let mut acknowledged = Vec::with_capacity(rows.len());
         let mut bytes = 0;
         let mut problem = None;
@@ -314,7 +314,7 @@ async fn next_rows(store: &dyn Store, after: i64) -> Result<Outbox, StoreError> 
 }
 
 async fn publish_shrunk(publisher: &dyn Publisher, row: &OutboxRow) -> Result<(), PublishError> {
-    let results = publisher.publish(vec![dead_letter::shrink(&row.record)]).await;
+    let results = publisher.publish(&[Arc::new(dead_letter::shrink(&row.record))]).await;
     results.into_iter().next().map_or(Ok(()), |result| result.map(drop))
 }
 

@@ -1,6 +1,6 @@
 //! What becomes of an event: from the end of an attempt to the effects of its batch.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -73,7 +73,9 @@ impl Batch<'_> {
                         self.effects.tally.processor(processor)[0] += 1;
                         let source_offset = item.record().offset;
                         let emitted = delivery.changes().take_emitted().into_iter();
-                        self.effects.outbox.extend(emitted.map(|record| OutboxRecord { source_offset, record }));
+                        self.effects
+                            .outbox
+                            .extend(emitted.map(|record| OutboxRecord { source_offset, record: Arc::new(record) }));
                         break self.done(&item, lane, &delivery, Fate::Handled);
                     }
                     Merge::Unloaded => self.load_wanted().await?,
@@ -282,7 +284,7 @@ impl Batch<'_> {
             code: failure.code.to_owned(),
             at: now,
         });
-        self.effects.outbox.push(OutboxRecord { source_offset: record.offset, record: letter });
+        self.effects.outbox.push(OutboxRecord { source_offset: record.offset, record: Arc::new(letter) });
         self.effects.tally.dead_lettered += 1;
         self.note("dead-lettered", item, who, failure);
         if let Some((processor, _)) = who.processor {

@@ -97,7 +97,7 @@ impl Batch<'_> {
         let traced = Traced::begin(tracer, item.first_failed_at.is_none());
         let attempt = traced.attempt(&self.partition.id, &item.record());
         if !letter.headers.iter().any(|(name, _)| trace::is_context(name)) {
-            letter.headers.extend(trace::headers_of(attempt.origin()));
+            trace::add_context(attempt.origin(), &mut letter.headers);
         }
         if was_called {
             return;

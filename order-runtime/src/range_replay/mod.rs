@@ -178,10 +178,11 @@ struct Nobody;
 
 #[async_trait]
 impl Publisher for Nobody {
-    async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>> {
-        let refuse = |record: OutgoingRecord| {
-            Err(PublishError::Refused { topic: record.topic, reason: "a replay publishes nothing itself".to_owned() })
+    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
+        let reason = "a replay publishes nothing itself";
+        let refuse = |record: &Arc<OutgoingRecord>| {
+            Err(PublishError::Refused { topic: record.topic.clone(), reason: reason.to_owned() })
         };
-        records.into_iter().map(refuse).collect()
+        records.iter().map(refuse).collect()
     }
 }

@@ -3,13 +3,7 @@
 use jiff::Timestamp;
 
 use super::WaitingState;
-use crate::{
-    broker::{Headers, RecordBatch},
-    registry::OnExhausted,
-};
-
-/// Headers of a record that leaves.
-type OwnedHeaders = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+use crate::registry::OnExhausted;
 
 /// Nanoseconds since the epoch; a time beyond the years 1677 to 2262 becomes the nearest within.
 pub(super) fn nanoseconds(time: Timestamp) -> i64 {
@@ -25,18 +19,6 @@ pub(super) fn time(nanoseconds: i64) -> Result<Timestamp, jiff::Error> {
 /// A number of rows as SQL takes it.
 pub(super) fn row_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-/// Headers in the one form that this crate keeps them in, that of a batch of records.
-pub(super) fn headers_block(headers: &[(Vec<u8>, Option<Vec<u8>>)]) -> Vec<u8> {
-    let mut batch = RecordBatch::default();
-    batch.push(0, None, None, None, headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref())));
-    batch.get(0).map(|record| record.encoded_headers().to_vec()).unwrap_or_default()
-}
-
-/// What [`headers_block`] was made of.
-pub(super) fn headers(block: &[u8]) -> OwnedHeaders {
-    Headers::decode(block).map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec))).collect()
 }
 
 const STATES: [WaitingState; 6] = [

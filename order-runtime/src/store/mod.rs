@@ -287,8 +287,8 @@ pub enum WaitingState {
 pub struct OutboxRecord {
     /// The offset of the event that it comes from.
     pub source_offset: i64,
-    /// The record.
-    pub record: OutgoingRecord,
+    /// The record; shared, since it goes from here to the store and to the producer.
+    pub record: Arc<OutgoingRecord>,
 }
 
 /// What an instance sees of the outbox.
@@ -306,7 +306,7 @@ pub struct OutboxRow {
     /// Its number; rows leave in this order.
     pub id: i64,
     /// The record.
-    pub record: OutgoingRecord,
+    pub record: Arc<OutgoingRecord>,
 }
 
 /// What the store remembers of a dead letter.

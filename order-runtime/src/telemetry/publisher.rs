@@ -23,18 +23,25 @@ impl ObservedPublisher {
         Arc::new(Self { inner, metrics, tracer })
     }
 
-    /// Begins the span of each record. A record is created in its span's context; a dead letter and its replay were created
+    /// Begins the span of a record. A record is created in its span's context; a dead letter and its replay were created
     /// long ago, and their headers stay as they are.
-    fn begin(&self, records: &mut [OutgoingRecord]) -> Vec<trace::Send> {
-        let Some(tracer) = &self.tracer else { return Vec::new() };
-        let begin = |record: &mut OutgoingRecord| {
-            let send = tracer.send(&record.topic, trace::of_outgoing(record));
-            if !record.headers.iter().any(|(name, _)| name == b"dlq-id") {
-                trace::replace(record, &send.own);
-            }
-            send
-        };
-        records.iter_mut().map(begin).collect()
+    fn begin(tracer: &Tracer, record: &Arc<OutgoingRecord>) -> (trace::Send, Arc<OutgoingRecord>) {
+        let send = tracer.send(&record.topic, trace::of_outgoing(record));
+        let mut record = Arc::clone(record);
+        if !record.headers.iter().any(|(name, _)| name == b"dlq-id") {
+            trace::replace(Arc::make_mut(&mut record), &send.own);
+        }
+        (send, record)
+    }
+
+    /// Publishes what may be traced; the spans that have begun, and the results.
+    async fn send(
+        &self,
+        records: &[Arc<OutgoingRecord>],
+    ) -> (Vec<trace::Send>, Vec<Result<Acknowledged, PublishError>>) {
+        let Some(tracer) = &self.tracer else { return (Vec::new(), self.inner.publish(records).await) };
+        let (sends, traced): (Vec<_>, Vec<_>) = records.iter().map(|record| Self::begin(tracer, record)).unzip();
+        (sends, self.inner.publish(&traced).await)
     }
 
     fn end(&self, sends: Vec<trace::Send>, results: &[Result<Acknowledged, PublishError>]) {
@@ -47,15 +54,13 @@ impl ObservedPublisher {
 
 #[async_trait]
 impl Publisher for ObservedPublisher {
-    async fn publish(&self, mut records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>> {
-        let topics: Vec<String> = records.iter().map(|record| record.topic.clone()).collect();
-        let sends = self.begin(&mut records);
+    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
         let begun = Instant::now();
-        let results = self.inner.publish(records).await;
+        let (sends, results) = self.send(records).await;
         let elapsed = begun.elapsed();
         let mut counts: BTreeMap<_, u64> = BTreeMap::new();
-        for (topic, result) in topics.iter().zip(&results) {
-            *counts.entry((topic, result.as_ref().err().map(error_type))).or_default() += 1;
+        for (record, result) in records.iter().zip(&results) {
+            *counts.entry((&*record.topic, result.as_ref().err().map(error_type))).or_default() += 1;
         }
         for ((topic, error), count) in counts {
             self.metrics.sent(topic, error, count, elapsed);

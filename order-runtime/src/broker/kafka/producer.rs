@@ -3,20 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
 use parking_lot::Mutex;
 use rdkafka::{
-    ClientContext,
+    ClientContext, Message as _,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
-    message::OwnedHeaders,
-    producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer},
+    message::{DeliveryResult, OwnedHeaders},
+    producer::{BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, ThreadedProducer},
 };
+use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::{ffi, settings, voice::Voice};
 use crate::{
-    broker::{Acknowledged, BrokerError, OutgoingRecord, PublishError, Publisher},
+    broker::{Acknowledged, BrokerError, HeaderBlock, OutgoingRecord, PublishError, Publisher},
     config::KafkaConfig,
 };
 
@@ -29,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct KafkaPublisher {
     config: KafkaConfig,
     answer: Duration,
-    producer: Mutex<FutureProducer<Talk>>,
+    producer: Mutex<Arc<ThreadedProducer<Talk>>>,
 }
 
 #[derive(Clone, Default)]
@@ -47,6 +47,69 @@ impl ClientContext for Talk {
     fn stats_raw(&self, _: &[u8]) {}
 }
 
+impl ProducerContext<NoCustomPartitioner> for Talk {
+    type DeliveryOpaque = Box<Place>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, place: Box<Place>) {
+        place.answers.set(
+            place.index,
+            match result {
+                Ok(message) => Ok(Acknowledged { partition: message.partition(), offset: message.offset() }),
+                Err((error, _)) => Err(error.clone()),
+            },
+        );
+    }
+}
+
+type Answer = Result<Acknowledged, KafkaError>;
+
+/// The answers for the records of one call, as they come.
+///
+/// One of these wakes the caller once; a future and a timer for each record would cost more than the record does.
+struct Answers {
+    state: Mutex<Gathered>,
+    all: Notify,
+}
+
+struct Gathered {
+    answers: Vec<Option<Answer>>,
+    missing: usize,
+}
+
+/// Which record an answer is for.
+struct Place {
+    answers: Arc<Answers>,
+    index: usize,
+}
+
+impl Answers {
+    fn of(records: usize) -> Arc<Self> {
+        let state = Gathered { answers: vec![None; records], missing: records };
+        Arc::new(Self { state: Mutex::new(state), all: Notify::new() })
+    }
+
+    fn set(&self, index: usize, answer: Answer) {
+        let mut state = self.state.lock();
+        let Some(place @ None) = state.answers.get_mut(index) else { return };
+        *place = Some(answer);
+        state.missing -= 1;
+        if state.missing == 0 {
+            self.all.notify_one();
+        }
+    }
+
+    /// Waits for all of them, at most for `limit`. What is not answered then may have been written.
+    async fn gather(&self, limit: Duration) -> Vec<Answer> {
+        if self.state.lock().missing > 0 {
+            // Whether all have come or not is seen below.
+            let _ = tokio::time::timeout(limit, self.all.notified()).await;
+        }
+        let unanswered = Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
+        let answers = std::mem::take(&mut self.state.lock().answers);
+        answers.into_iter().map(|answer| answer.unwrap_or_else(|| unanswered.clone())).collect()
+    }
+}
+
 impl KafkaPublisher {
     /// Makes the producer; it connects by itself.
     ///
@@ -54,25 +117,25 @@ impl KafkaPublisher {
     /// When librdkafka does not take the properties.
     pub fn new(config: &KafkaConfig) -> Result<Arc<Self>, BrokerError> {
         let answer = settings::delivery_timeout(config) + GRACE;
-        Ok(Arc::new(Self { config: config.clone(), answer, producer: Mutex::new(make(config)?) }))
+        Ok(Arc::new(Self { config: config.clone(), answer, producer: Mutex::new(Arc::new(make(config)?)) }))
     }
 
     /// The producer that is in use; a new one where the last has failed for good.
-    fn producer(&self) -> FutureProducer<Talk> {
+    fn producer(&self) -> Arc<ThreadedProducer<Talk>> {
         let mut producer = self.producer.lock();
         if let Some((code, text)) = producer.client().fatal_error() {
             warn!(%code, text, "the producer has failed and is made anew");
             match make(&self.config) {
-                Ok(new) => *producer = new,
+                Ok(new) => *producer = Arc::new(new),
                 Err(error) => warn!(%error, "the producer cannot be made anew"),
             }
         }
-        producer.clone()
+        Arc::clone(&producer)
     }
 
     /// Waits until what is under way is answered, at most for `limit`.
     pub async fn flush(&self, limit: Duration) {
-        let producer = self.producer.lock().clone();
+        let producer = Arc::clone(&self.producer.lock());
         let flushed = tokio::task::spawn_blocking(move || producer.flush(limit)).await;
         if !matches!(flushed, Ok(Ok(()))) {
             warn!(
@@ -82,7 +145,7 @@ impl KafkaPublisher {
     }
 }
 
-fn make(config: &KafkaConfig) -> Result<FutureProducer<Talk>, BrokerError> {
+fn make(config: &KafkaConfig) -> Result<ThreadedProducer<Talk>, BrokerError> {
     settings::producer(config)
         .create_with_context(Talk::default())
         .map_err(|error| BrokerError::creation(&error, config))
@@ -90,34 +153,23 @@ fn make(config: &KafkaConfig) -> Result<FutureProducer<Talk>, BrokerError> {
 
 #[async_trait]
 impl Publisher for KafkaPublisher {
-    async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
         let producer = self.producer();
+        let answers = Answers::of(records.len());
         // All are queued before the first is awaited, so that they travel together; the queue keeps their order.
-        let mut sent = Vec::with_capacity(records.len());
-        for record in &records {
-            sent.push(queue(&producer, record).await);
+        for (index, record) in records.iter().enumerate() {
+            if let Err(error) = queue(&producer, record, Place { answers: Arc::clone(&answers), index }).await {
+                answers.set(index, Err(error));
+            }
         }
-        let answers = sent.into_iter().zip(&records).map(|(sent, record)| async move {
-            let error = match sent {
-                Ok(delivery) => match tokio::time::timeout(self.answer, delivery).await {
-                    Ok(Ok(Ok(delivery))) => {
-                        return Ok(Acknowledged { partition: delivery.partition, offset: delivery.offset });
-                    }
-                    Ok(Ok(Err((error, _)))) => error,
-                    // The producer was dropped, or does not answer: the record may have been written.
-                    Ok(Err(_)) | Err(_) => KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut),
-                },
-                Err(error) => error,
-            };
-            Err(classify(&error, &record.topic))
-        });
-        join_all(answers).await
+        let answers = answers.gather(self.answer).await.into_iter().zip(records);
+        answers.map(|(answer, record)| answer.map_err(|error| classify(&error, &record.topic))).collect()
     }
 }
 
 /// Hands a record to the client, waiting for space in its queue.
-async fn queue(producer: &FutureProducer<Talk>, record: &OutgoingRecord) -> Result<DeliveryFuture, KafkaError> {
-    let mut outgoing: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&record.topic);
+async fn queue(producer: &ThreadedProducer<Talk>, record: &OutgoingRecord, place: Place) -> Result<(), KafkaError> {
+    let mut outgoing: BaseRecord<'_, [u8], [u8], _> = BaseRecord::with_opaque_to(&record.topic, Box::new(place));
     outgoing.partition = record.partition;
     outgoing.key = record.key.as_deref();
     outgoing.payload = record.payload.as_deref();
@@ -125,8 +177,8 @@ async fn queue(producer: &FutureProducer<Talk>, record: &OutgoingRecord) -> Resu
     outgoing.headers = (!record.headers.is_empty()).then(|| headers(&record.headers));
     let deadline = tokio::time::Instant::now() + QUEUE_FULL;
     loop {
-        match producer.send_result(outgoing) {
-            Ok(delivery) => return Ok(delivery),
+        match producer.send(outgoing) {
+            Ok(()) => return Ok(()),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again))
                 if tokio::time::Instant::now() < deadline =>
             {
@@ -139,10 +191,10 @@ async fn queue(producer: &FutureProducer<Talk>, record: &OutgoingRecord) -> Resu
     }
 }
 
-fn headers(headers: &[(Vec<u8>, Option<Vec<u8>>)]) -> OwnedHeaders {
+fn headers(headers: &HeaderBlock) -> OwnedHeaders {
     let mut owned = OwnedHeaders::new_with_capacity(headers.len());
     for (name, value) in headers {
-        ffi::add_header(&mut owned, name, value.as_deref());
+        ffi::add_header(&mut owned, name, value);
     }
     owned
 }

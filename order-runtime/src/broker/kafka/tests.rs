@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use super::{Inquirer, KafkaConsumer, KafkaPublisher, TopicReader};
 use crate::{
     broker::{
-        BrokerError, Consumer, ConsumerEvent, OutgoingRecord, PartitionId, PartitionOffer, Publisher, RecordBatch,
-        Start, embedded::EmbeddedBroker,
+        BrokerError, Consumer, ConsumerEvent, HeaderBlock, OutgoingRecord, PartitionId, PartitionOffer, Publisher,
+        RecordBatch, Start, embedded::EmbeddedBroker,
     },
     config::{Config, KafkaConfig},
 };
@@ -33,15 +33,15 @@ fn record(partition: i32, payload: &str) -> OutgoingRecord {
         partition: Some(partition),
         key: Some(b"key".to_vec()),
         payload: Some(payload.as_bytes().to_vec()),
-        headers: vec![(b"kind".to_vec(), Some(b"test".to_vec()))],
+        headers: vec![("kind", Some("test"))].into(),
         timestamp: Some(1_700_000_000_000),
     }
 }
 
 async fn publish(config: &KafkaConfig, partition: i32, payloads: &[&str]) {
     let publisher = KafkaPublisher::new(config).expect("properties are right");
-    let records = payloads.iter().map(|payload| record(partition, payload)).collect();
-    for result in publisher.publish(records).await {
+    let records: Vec<_> = payloads.iter().map(|payload| Arc::new(record(partition, payload))).collect();
+    for result in publisher.publish(&records).await {
         result.expect("the broker takes it");
     }
 }

@@ -15,7 +15,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// Sends in the order of calls.
 pub(in crate::cli) struct Sender {
     publisher: Arc<dyn Publisher>,
-    waiting: Vec<OutgoingRecord>,
+    waiting: Vec<Arc<OutgoingRecord>>,
     batch: usize,
     pace: Pace,
 }
@@ -30,14 +30,14 @@ impl Sender {
     /// Sends one record and waits for its acknowledgement.
     pub(in crate::cli) async fn send_one(&mut self, record: OutgoingRecord) -> Result<Acknowledged, PublishError> {
         let topic = record.topic.clone();
-        let results = self.publisher.publish(vec![record]).await;
+        let results = self.publisher.publish(&[Arc::new(record)]).await;
         let nothing = || Err(PublishError::Transient { topic, reason: "no answer".to_owned() });
         results.into_iter().next().unwrap_or_else(nothing)
     }
 
     /// Takes one record more; it leaves with its batch.
     pub(in crate::cli) async fn send(&mut self, record: OutgoingRecord) -> Result<(), PublishError> {
-        self.waiting.push(record);
+        self.waiting.push(Arc::new(record));
         if self.waiting.len() >= self.batch { self.flush().await } else { Ok(()) }
     }
 
@@ -50,7 +50,7 @@ impl Sender {
     async fn flush(&mut self) -> Result<(), PublishError> {
         let records = std::mem::take(&mut self.waiting);
         let count = records.len() as u64;
-        for result in self.publisher.publish(records).await {
+        for result in self.publisher.publish(&records).await {
             result?;
         }
         self.pace.sent(count).await;

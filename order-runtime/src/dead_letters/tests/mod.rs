@@ -30,9 +30,8 @@ impl Source for MemorySource {
         tokio::task::spawn_blocking(move || {
             for (offset, record) in (0..).zip(&records) {
                 let mut batch = RecordBatch::default();
-                let headers = record.headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref()));
                 let time = record.timestamp.or(Some(offset));
-                batch.push(offset, time, record.key.as_deref(), record.payload.as_deref(), headers);
+                batch.push(offset, time, record.key.as_deref(), record.payload.as_deref(), &record.headers);
                 if !batch.iter().all(|record| filling.add("things-dlq", 0, &record)) {
                     return;
                 }
@@ -54,18 +53,18 @@ struct Topic {
 
 #[async_trait]
 impl Publisher for Topic {
-    async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
         self.batches.lock().push(records.len());
         let limit = self.limit.lock().unwrap_or(usize::MAX);
         let mut taken = self.taken.lock();
-        let mut take = |record: OutgoingRecord| {
+        let mut take = |record: &Arc<OutgoingRecord>| {
             if taken.len() >= limit {
-                return Err(PublishError::Transient { topic: record.topic, reason: "no broker".to_owned() });
+                return Err(PublishError::Transient { topic: record.topic.clone(), reason: "no broker".to_owned() });
             }
-            taken.push(record);
+            taken.push(OutgoingRecord::clone(record));
             Ok(Acknowledged { partition: 0, offset: i64::try_from(taken.len()).expect("few") - 1 })
         };
-        records.into_iter().map(&mut take).collect()
+        records.iter().map(&mut take).collect()
     }
 }
 
@@ -76,10 +75,7 @@ fn record(payload: &str, headers: &[(&str, &str)]) -> OutgoingRecord {
         partition: None,
         key: Some(b"key".to_vec()),
         payload: Some(payload.into()),
-        headers: headers
-            .iter()
-            .map(|(name, value)| (name.as_bytes().to_vec(), Some(value.as_bytes().to_vec())))
-            .collect(),
+        headers: headers.iter().map(|(name, value)| (name, Some(value))).collect(),
         timestamp: None,
     }
 }

@@ -18,9 +18,8 @@ use crate::{
 /// The numbers of the letters that were published.
 fn sent(topic: &Topic) -> Vec<u32> {
     let number = |record: &OutgoingRecord| {
-        let (_, id) = record.headers.iter().find(|(name, _)| name == b"dlq-id").expect("its id");
-        let id = String::from_utf8(id.clone().expect("a value")).expect("text");
-        u32::from_str_radix(&id, 16).expect("a number")
+        let id = std::str::from_utf8(record.headers.get("dlq-id").expect("its id")).expect("text");
+        u32::from_str_radix(id, 16).expect("a number")
     };
     topic.taken.lock().iter().map(number).collect()
 }
@@ -141,12 +140,12 @@ async fn what_was_settled_since_is_not_sent() {
 async fn only_what_is_whole_and_ours_to_send_is_sent() {
     let without = |name: &str| {
         let mut broken = letter(1, "rejected", 0);
-        broken.headers.retain(|(known, _)| known != name.as_bytes());
+        broken.headers.retain(|known| known != name.as_bytes());
         broken
     };
     let with = |name: &str, value: &str| {
         let mut changed = without(name);
-        changed.headers.push((name.as_bytes().to_vec(), Some(value.as_bytes().to_vec())));
+        changed.headers.push(name, Some(value.as_bytes()));
         changed
     };
     let flawed = LeftOut::Flawed;
@@ -184,8 +183,8 @@ async fn letters_of_other_frameworks_go_back_too() {
     let event = |id: &str| format!(r#"{{{id}"eventName": "Added", "data": {{}}}}"#);
     let spring = |payload: String| {
         let mut spring = record(&payload, &[("trace", "t"), ("kafka_dlt-original-topic", "things")]);
-        spring.headers.push((b"kafka_dlt-original-partition".to_vec(), Some(0_i32.to_be_bytes().to_vec())));
-        spring.headers.push((b"kafka_dlt-original-offset".to_vec(), Some(5_i64.to_be_bytes().to_vec())));
+        spring.headers.push("kafka_dlt-original-partition", Some(&0_i32.to_be_bytes()));
+        spring.headers.push("kafka_dlt-original-offset", Some(&5_i64.to_be_bytes()));
         spring
     };
     let connect = record(&event(""), &[("__connect.errors.topic", "things"), ("__connect.errors.partition", "1")]);

@@ -179,7 +179,7 @@ impl Consumer for Member {
 
 #[async_trait]
 impl Publisher for Member {
-    async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
         let failed = |record: &OutgoingRecord| PublishError::Transient {
             topic: record.topic.clone(),
             reason: "the simulation says so".to_owned(),
@@ -190,12 +190,12 @@ impl Publisher for Member {
             self.faults.delay_publish().await;
             self.faults.crash(&self.gate).await;
             if self.faults.publish_fails() {
-                answers.push(Err(failed(&record)));
+                answers.push(Err(failed(record)));
                 continue;
             }
-            let unknown = self.faults.publish_unknown().then(|| failed(&record));
+            let unknown = self.faults.publish_unknown().then(|| failed(record));
             if self.faults.bug != Some(Bug::DeadLettersAreDropped) || !self.faults.in_thousand(50) {
-                self.cluster.published.lock().push(record);
+                self.cluster.published.lock().push(OutgoingRecord::clone(record));
             }
             self.gate.open().await;
             answers.push(unknown.map_or(Ok(Acknowledged { partition: 0, offset: 0 }), Err));

@@ -82,10 +82,7 @@ struct Letter {
 fn dead_letters(produced: &Produced, published: &[OutgoingRecord]) -> Result<BTreeMap<(i32, i64), Letter>, String> {
     let mut letters = BTreeMap::<_, Letter>::new();
     for letter in published {
-        let header = |name: &str| {
-            let (_, value) = letter.headers.iter().rev().find(|(known, _)| known == name.as_bytes())?;
-            String::from_utf8(value.clone()?).ok()
-        };
+        let header = |name: &str| String::from_utf8(letter.headers.get(name)?.to_vec()).ok();
         let place = header("dlq-partition").and_then(|text| text.parse().ok());
         let place = place.zip(header("dlq-offset").and_then(|text| text.parse().ok()));
         let (Some(place), Some(id)) = (place, header("dlq-id")) else {

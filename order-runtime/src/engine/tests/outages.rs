@@ -95,7 +95,7 @@ async fn letters_that_are_left_at_the_end_leave_at_the_next_start() {
 
     let second = Rig::start_on(store).await;
     let letters = second.dead_letters(1).await;
-    assert_eq!(letters[0], left[0].record, "it is the same one, with its id");
+    assert_eq!(letters[0], *left[0].record, "it is the same one, with its id");
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! Dead letters that come again.
 
 use super::rig::{Rig, header, partition};
-use crate::broker::OutgoingRecord;
+use crate::broker::{HeaderBlock, OutgoingRecord};
 
 /// The record that a replay of `letter` sends.
 fn replay(letter: &OutgoingRecord) -> OutgoingRecord {
     let mut headers = letter.headers.clone();
-    headers.retain(|(name, _)| !name.starts_with(b"dlq-") || name == b"dlq-id");
+    headers.retain(|name| !name.starts_with(b"dlq-") || name == b"dlq-id");
     OutgoingRecord { headers, ..letter.clone() }
 }
 
@@ -16,7 +16,7 @@ fn record(payload: &str) -> OutgoingRecord {
         partition: None,
         key: Some(b"a".to_vec()),
         payload: Some(payload.into()),
-        headers: Vec::new(),
+        headers: HeaderBlock::default(),
         timestamp: None,
     }
 }

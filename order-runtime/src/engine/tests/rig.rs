@@ -302,8 +302,8 @@ pub(crate) fn dispatcher() -> Dispatcher {
 
 /// A header of a dead letter as text.
 pub(crate) fn header(letter: &OutgoingRecord, name: &str) -> String {
-    let (_, value) = letter.headers.iter().find(|(known, _)| known == name.as_bytes()).expect("the header is there");
-    String::from_utf8(value.clone().expect("a value")).expect("text")
+    let value = letter.headers.get(name).expect("the header is there and has a value");
+    String::from_utf8(value.to_vec()).expect("text")
 }
 
 pub(crate) fn partition() -> PartitionId {

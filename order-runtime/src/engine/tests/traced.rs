@@ -18,7 +18,7 @@ use prost::Message as _;
 
 use super::rig::{Rig, dispatcher, header, partition};
 use crate::{
-    broker::{OutgoingRecord, Publisher as _},
+    broker::{HeaderBlock, OutgoingRecord, Publisher as _},
     config::Config,
     store::memory::MemoryStore,
     telemetry::{ObservedPublisher, metrics::Sources, otlp::Otlp},
@@ -149,10 +149,10 @@ async fn produce(traced: &Traced, id: &str) {
         partition: None,
         key: None,
         payload: None,
-        headers: Vec::new(),
+        headers: HeaderBlock::default(),
         timestamp: None,
     };
-    assert!(publisher.publish(vec![record]).await[0].is_ok());
+    assert!(publisher.publish(&[Arc::new(record)]).await[0].is_ok());
     let created = broker.published().pop().expect("it is published");
     let parent = header(&created, "traceparent");
     traced.send("Twice", id, "retry", &[("traceparent", &parent)]);

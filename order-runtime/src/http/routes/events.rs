@@ -1,5 +1,7 @@
 //! Events that come in over HTTP.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     body::Bytes,
@@ -75,8 +77,9 @@ pub(in crate::http) async fn publish(
             trace::replace(&mut event.record, &context);
         }
     }
-    let (ids, records): (Vec<_>, Vec<_>) = accepted.into_iter().map(|Accepted { id, record }| (id, record)).unzip();
-    for result in app.publisher.publish(records).await {
+    let (ids, records): (Vec<_>, Vec<_>) =
+        accepted.into_iter().map(|Accepted { id, record }| (id, Arc::new(record))).unzip();
+    for result in app.publisher.publish(&records).await {
         if let Err(error) = result {
             tracing::warn!(%error, "an event that came over HTTP is not published");
             return Err(not_published(&error));

@@ -226,7 +226,7 @@ fn letters() -> Vec<OutgoingRecord> {
             partition: None,
             key: Some(b"c-1".to_vec()),
             payload: Some(format!(r#"{{"eventId":"e-{number}","eventName":"Added","data":{{"n":{number}}}}}"#).into()),
-            headers: headers.map(|(name, value)| (name.as_bytes().to_vec(), Some(value.into_bytes()))).to_vec(),
+            headers: headers.map(|(name, value)| (name, Some(value))).into_iter().collect(),
             timestamp: None,
         }
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::fixture::{begun, commit, counter_change, counters, numbers, outbox, partition, place, step, waiting};
 use crate::{
-    broker::OutgoingRecord,
+    broker::{HeaderBlock, OutgoingRecord},
     store::{Committed, DeadLetterRow, Load, OutboxRecord, Store},
 };
 
@@ -59,7 +59,7 @@ pub(super) async fn a_conflict_undoes_all_of_its_partition(store: impl Store) {
     let known = begun(&store, 0).await;
     let mut changes = step(&known, 0, 0).writing(vec![counter_change("a", 1, 0)]).ring("k", 0, b"r");
     changes.waiting = vec![waiting(0)];
-    changes.outbox = vec![OutboxRecord { source_offset: 0, record: record("x") }];
+    changes.outbox = vec![OutboxRecord { source_offset: 0, record: record("x").into() }];
     changes.dead_letters = vec![letter("d", 0)];
     changes.released = vec![77];
     assert_eq!(commit(&store, changes).await, Committed::Conflict);
@@ -170,7 +170,7 @@ fn record(topic: &str) -> OutgoingRecord {
         partition: None,
         key: None,
         payload: None,
-        headers: Vec::new(),
+        headers: HeaderBlock::default(),
         timestamp: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::fixture::{at, begun, commit, outbox, partition, place, step, waiting};
 use crate::{
-    broker::{OutgoingRecord, PartitionId},
+    broker::{HeaderBlock, OutgoingRecord, PartitionId},
     registry::OnExhausted,
     store::{Committed, OutboxRecord, Store, StoreError, WaitingRow, WaitingState},
 };
@@ -139,13 +139,13 @@ pub(super) async fn committable_offset(store: impl Store) {
         partition: None,
         key: None,
         payload: None,
-        headers: Vec::new(),
+        headers: HeaderBlock::default(),
         timestamp: None,
     };
     let mut changes = step(&known, 0, 0);
     changes.to = 10;
     changes.waiting = vec![waiting(4)];
-    changes.outbox = vec![OutboxRecord { source_offset: 2, record }];
+    changes.outbox = vec![OutboxRecord { source_offset: 2, record: record.into() }];
     commit(&store, changes).await;
 
     let expected = |volatile: i64| if store.durable() { 10 } else { volatile };

@@ -2,7 +2,7 @@
 
 use super::fixture::{at, begun, commit, counter_change, counters, entity, noise, outbox, step};
 use crate::{
-    broker::OutgoingRecord,
+    broker::{HeaderBlock, OutgoingRecord},
     engine::identity::ring_key_of,
     store::{Committed, DeadLetterRow, Load, OutboxRecord, Page, RingRow, Store},
 };
@@ -94,26 +94,29 @@ fn record(payload: &str) -> OutgoingRecord {
         partition: Some(3),
         key: Some(b"\xffkey".to_vec()),
         payload: Some(payload.into()),
-        headers: vec![
-            (b"name".to_vec(), Some(b"v\x00".to_vec())),
-            (b"\xfe".to_vec(), None),
-            (b"name".to_vec(), Some(vec![])),
-        ],
+        headers: vec![(&b"name"[..], Some(&b"v\x00"[..])), (b"\xfe", None), (b"name", Some(b""))].into(),
         timestamp: Some(1_700_000_000_000),
     }
 }
 
 pub(super) async fn the_outbox_keeps_order_until_published(store: impl Store) {
     let known = begun(&store, 0).await;
-    let bare =
-        OutgoingRecord { partition: None, key: None, payload: None, headers: vec![], timestamp: None, ..record("") };
+    let bare = OutgoingRecord {
+        partition: None,
+        key: None,
+        payload: None,
+        headers: HeaderBlock::default(),
+        timestamp: None,
+        ..record("")
+    };
     let sent = [record("one"), bare, record("three")];
     let mut changes = step(&known, 0, 0);
-    changes.outbox = sent.iter().map(|record| OutboxRecord { source_offset: 0, record: record.clone() }).collect();
+    changes.outbox =
+        sent.iter().map(|record| OutboxRecord { source_offset: 0, record: record.clone().into() }).collect();
     commit(&store, changes).await;
 
     let rows = outbox(&store, 0, 10).await;
-    assert_eq!(rows.iter().map(|row| row.record.clone()).collect::<Vec<_>>(), sent);
+    assert_eq!(rows.iter().map(|row| OutgoingRecord::clone(&row.record)).collect::<Vec<_>>(), sent);
     assert_eq!(outbox(&store, 0, 2).await, rows[..2]);
     assert_eq!(outbox(&store, rows[0].id, 10).await, rows[1..]);
 
@@ -127,7 +130,7 @@ pub(super) async fn outbox_numbers_are_never_used_again(store: impl Store) {
     let mut last = 0;
     for offset in 0..3 {
         let mut changes = step(&known, offset, offset);
-        changes.outbox = vec![OutboxRecord { source_offset: offset, record: record("x") }];
+        changes.outbox = vec![OutboxRecord { source_offset: offset, record: record("x").into() }];
         commit(&store, changes).await;
         let rows = outbox(&store, last, 10).await;
         assert_eq!(rows.len(), 1, "the new row lies behind those that were published");

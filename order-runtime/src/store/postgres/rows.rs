@@ -1,9 +1,11 @@
 //! Waiting events, outbox records and dead letters as rows.
 
+use std::sync::Arc;
+
 use tokio_postgres::Row;
 
 use crate::{
-    broker::OutgoingRecord,
+    broker::{HeaderBlock, OutgoingRecord},
     store::{
         DeadLetterRow, OutboxRow, StoreError, WaitingRow,
         columns::{self, state_of},
@@ -42,14 +44,14 @@ pub(super) const OUTBOX_COLUMNS: &str = "id, topic, partition, key, payload, hea
 pub(super) fn outbox(row: &Row) -> Result<OutboxRow, StoreError> {
     Ok(OutboxRow {
         id: row.try_get(0)?,
-        record: OutgoingRecord {
+        record: Arc::new(OutgoingRecord {
             topic: row.try_get(1)?,
             partition: row.try_get(2)?,
             key: row.try_get(3)?,
             payload: row.try_get(4)?,
-            headers: columns::headers(row.try_get(5)?),
+            headers: HeaderBlock::from_bytes(row.try_get(5)?),
             timestamp: row.try_get(6)?,
-        },
+        }),
     })
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Client;
 use crate::store::{
     Changes, WaitingRow,
-    columns::{headers_block, nanoseconds, state_name},
+    columns::{nanoseconds, state_name},
 };
 
 type Identity = (String, Uuid, String, i32);
@@ -216,7 +216,7 @@ pub(super) async fn insert_outbox(db: &Client, fitting: &[(i64, &Changes)]) -> R
     let partitions: Vec<Option<i32>> = rows.iter().map(|row| row.record.partition).collect();
     let keys: Vec<Option<&[u8]>> = rows.iter().map(|row| row.record.key.as_deref()).collect();
     let payloads: Vec<Option<&[u8]>> = rows.iter().map(|row| row.record.payload.as_deref()).collect();
-    let headers: Vec<Vec<u8>> = rows.iter().map(|row| headers_block(&row.record.headers)).collect();
+    let headers: Vec<&[u8]> = rows.iter().map(|row| row.record.headers.as_bytes()).collect();
     let timestamps: Vec<Option<i64>> = rows.iter().map(|row| row.record.timestamp).collect();
     let statement = db
         .prepare_cached(

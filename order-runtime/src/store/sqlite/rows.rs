@@ -1,5 +1,7 @@
 //! Waiting events, outbox records and dead letters as rows.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rusqlite::{
     Connection, Row, params,
@@ -7,10 +9,10 @@ use rusqlite::{
 };
 
 use crate::{
-    broker::OutgoingRecord,
+    broker::{HeaderBlock, OutgoingRecord},
     store::{
         DeadLetterRow, OutboxRecord, OutboxRow, WaitingRow,
-        columns::{self, headers_block, nanoseconds, state_name, state_of},
+        columns::{self, nanoseconds, state_name, state_of},
     },
 };
 
@@ -98,7 +100,7 @@ pub(super) fn insert_outbox(db: &Connection, position: i64, records: &[OutboxRec
             record.partition,
             &record.key,
             &record.payload,
-            headers_block(&record.headers),
+            record.headers.as_bytes(),
             record.timestamp,
         ))?;
     }
@@ -110,17 +112,16 @@ pub(super) const OUTBOX_COLUMNS: &str = "id, topic, partition, key, payload, hea
 
 /// Reads a row of the outbox.
 pub(super) fn outbox(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
-    let headers = row.get_ref(5)?.as_blob()?;
     Ok(OutboxRow {
         id: row.get(0)?,
-        record: OutgoingRecord {
+        record: Arc::new(OutgoingRecord {
             topic: row.get(1)?,
             partition: row.get(2)?,
             key: row.get(3)?,
             payload: row.get(4)?,
-            headers: columns::headers(headers),
+            headers: HeaderBlock::from_bytes(row.get(5)?),
             timestamp: row.get(6)?,
-        },
+        }),
     })
 }
 

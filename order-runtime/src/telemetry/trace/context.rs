@@ -8,14 +8,12 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 
-use crate::broker::{OutgoingRecord, RecordRef};
+use crate::broker::{HeaderBlock, OutgoingRecord, RecordRef};
 
 const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
 /// A longer header is not looked at; the recommendation asks for 512 bytes at least.
 const LONGEST: usize = 4096;
-
-type Headers = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// The two headers as text, where they are text.
 #[derive(Default)]
@@ -60,10 +58,7 @@ pub(crate) fn of_record(record: &RecordRef<'_>) -> Option<SpanContext> {
 
 /// The context that a record leaves with.
 pub(crate) fn of_outgoing(record: &OutgoingRecord) -> Option<SpanContext> {
-    let last = |name: &str| {
-        let named = record.headers.iter().rfind(|(known, _)| known == name.as_bytes());
-        named.and_then(|(_, value)| value.as_deref()).and_then(text)
-    };
+    let last = |name: &str| record.headers.get(name).and_then(text);
     Found { parent: last(PARENT), state: last(STATE) }.context()
 }
 
@@ -78,26 +73,25 @@ pub(crate) fn is_context(name: &[u8]) -> bool {
     name == PARENT.as_bytes() || name == STATE.as_bytes()
 }
 
-/// The headers of a record that is created in this context.
-pub(crate) fn headers_of(context: &SpanContext) -> Headers {
-    struct Written(Headers);
-    impl Injector for Written {
+/// Adds the headers of a record that is created in this context.
+pub(crate) fn add(context: &SpanContext, headers: &mut HeaderBlock) {
+    struct Written<'a>(&'a mut HeaderBlock);
+    impl Injector for Written<'_> {
         fn set(&mut self, key: &str, value: String) {
             if !value.is_empty() {
-                self.0.push((key.as_bytes().to_vec(), Some(value.into_bytes())));
+                self.0.push(key, Some(value.as_bytes()));
             }
         }
     }
-    let mut written = Written(Vec::new());
+    let mut written = Written(headers);
     let context = Context::new().with_remote_span_context(context.clone());
     TraceContextPropagator::new().inject_context(&context, &mut written);
-    written.0
 }
 
 /// Lets a record be created in this context.
 pub(crate) fn replace(record: &mut OutgoingRecord, context: &SpanContext) {
-    record.headers.retain(|(name, _)| !is_context(name));
-    record.headers.extend(headers_of(context));
+    record.headers.retain(|name| !is_context(name));
+    add(context, &mut record.headers);
 }
 
 #[cfg(test)]
@@ -116,9 +110,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let context = found(VALID.as_bytes(), b"vendor=1,other=2").expect("it is valid");
-        let headers = headers_of(&context);
-        assert_eq!(headers[0], (PARENT.into(), Some(VALID.into())));
-        assert_eq!(headers[1], (STATE.into(), Some(b"vendor=1,other=2".to_vec())));
+        let mut headers = HeaderBlock::default();
+        add(&context, &mut headers);
+        let both = [(PARENT.as_bytes(), Some(VALID.as_bytes())), (STATE.as_bytes(), Some(b"vendor=1,other=2"))];
+        assert!(headers.iter().eq(both), "{headers:?}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use opentelemetry_sdk::trace::{
 };
 
 pub(crate) use attempt::{Attempt, Traced};
-pub(crate) use context::{headers_of, is_context, of_http, of_outgoing, of_record, replace};
+pub(crate) use context::{add as add_context, is_context, of_http, of_outgoing, of_record, replace};
 pub(crate) use span::{AttemptEnd, Send};
 
 /// Decides what is traced, and hands ended spans to the exporter's queue. A queue that is full drops them.

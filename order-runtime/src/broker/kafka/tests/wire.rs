@@ -1,8 +1,8 @@
 //! What a record may be made of, there and back: nothing that any producer may send is lost or ends the client.
 
 use super::{
-    Consumer as _, Engine, KafkaConfig, KafkaPublisher, OutgoingRecord, Publisher as _, RecordBatch, Start,
-    TopicReader, broker, number,
+    Arc, Consumer as _, Engine, HeaderBlock, KafkaConfig, KafkaPublisher, OutgoingRecord, Publisher as _, RecordBatch,
+    Start, TopicReader, broker, number,
 };
 use crate::config::Secret;
 
@@ -12,14 +12,15 @@ fn plain(payload: impl Into<Vec<u8>>) -> OutgoingRecord {
         partition: Some(0),
         key: Some(b"key".to_vec()),
         payload: Some(payload.into()),
-        headers: Vec::new(),
+        headers: HeaderBlock::default(),
         timestamp: Some(1_700_000_000_000),
     }
 }
 
 async fn publish(config: &KafkaConfig, records: &[OutgoingRecord]) {
+    let records: Vec<_> = records.iter().cloned().map(Arc::new).collect();
     let publisher = KafkaPublisher::new(config).expect("properties are right");
-    for result in publisher.publish(records.to_vec()).await {
+    for result in publisher.publish(&records).await {
         result.expect("the broker takes it");
     }
 }
@@ -50,11 +51,10 @@ async fn seen(config: &KafkaConfig, count: usize) -> Vec<OutgoingRecord> {
     });
     let read = read.await.expect("no panic");
     let all = |batch: &RecordBatch| -> Vec<OutgoingRecord> {
-        let copied = |(name, value): (&[u8], Option<&[u8]>)| (name.to_vec(), value.map(<[u8]>::to_vec));
         let record = |record: crate::broker::RecordRef<'_>| OutgoingRecord {
             key: record.key.map(<[u8]>::to_vec),
             payload: record.payload.map(<[u8]>::to_vec),
-            headers: record.headers().map(copied).collect(),
+            headers: record.headers().collect(),
             timestamp: record.timestamp,
             ..plain("")
         };
@@ -78,9 +78,12 @@ async fn any_bytes_travel_there_and_back() {
     ];
     let many = (0..10_000).map(|number| header(format!("h{number}").as_bytes(), Some(b"v"))).collect();
     let sent = [
-        OutgoingRecord { headers: odd, ..plain("odd headers") },
+        OutgoingRecord { headers: odd.into(), ..plain("odd headers") },
         OutgoingRecord { headers: many, ..plain("many headers") },
-        OutgoingRecord { headers: vec![header(&[b'h'; 30_000], Some(&[7; 900_000]))], ..plain("a large header") },
+        OutgoingRecord {
+            headers: vec![header(&[b'h'; 30_000], Some(&[7; 900_000]))].into(),
+            ..plain("a large header")
+        },
         OutgoingRecord { payload: None, ..plain("") },
         plain(""),
         OutgoingRecord { key: None, ..plain("no key") },

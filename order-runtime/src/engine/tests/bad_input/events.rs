@@ -7,14 +7,11 @@ use crate::{broker::OutgoingRecord, engine::tests::rig::header, envelope::MAX_NA
 async fn names_that_nobody_handles() {
     let named = |name: &str| record(serde_json::json!({ "eventName": name, "data": {} }).to_string());
     let header_only = OutgoingRecord {
-        headers: vec![(b"eventName".to_vec(), Some(b"Added".to_vec()))],
+        headers: vec![("eventName", Some("Added"))].into(),
         ..record(r#"{"data":{"id":"a","add":1}}"#)
     };
     let cloud_event = OutgoingRecord {
-        headers: vec![
-            (b"ce_specversion".to_vec(), Some(b"1.0".to_vec())),
-            (b"ce_type".to_vec(), Some(b"Unheard".to_vec())),
-        ],
+        headers: vec![("ce_specversion", Some("1.0")), ("ce_type", Some("Unheard"))].into(),
         ..record(r#"{"eventName":"Added"}"#)
     };
     let letters = each_is_a_dead_letter(vec![

@@ -14,11 +14,7 @@ async fn records_that_are_too_large() {
         (added(&format!(r#"{{"id":"{text}"}}"#)), "too_large", "too_large"),
         (record(format!(r#"{{"eventName":"{text}"}}"#)), "too_large", "too_large"),
         (OutgoingRecord { key: Some(text.clone().into_bytes()), ..added("{}") }, "too_large", "too_large"),
-        (
-            OutgoingRecord { headers: vec![(b"h".to_vec(), Some(text.into_bytes()))], ..added("{}") },
-            "too_large",
-            "too_large",
-        ),
+        (OutgoingRecord { headers: vec![("h", Some(text))].into(), ..added("{}") }, "too_large", "too_large"),
     ])
     .await;
     assert!(header(&letters[0], "dlq-error-message").contains("10000"), "the size is told");
@@ -38,10 +34,10 @@ async fn bad_events_with_odd_headers_keep_them() {
     let wrong_type = vec![text("ce_specversion", "1.0"), (b"ce_type".to_vec(), Some(b"\xff".to_vec()))];
     let null_type = vec![text("ce_specversion", "1.0"), text("ce_type", "Added"), (b"ce_type".to_vec(), None)];
     each_is_a_dead_letter(vec![
-        (OutgoingRecord { headers: odd, ..record("{") }, "undecodable", "not_json"),
+        (OutgoingRecord { headers: odd.into(), ..record("{") }, "undecodable", "not_json"),
         (OutgoingRecord { headers: many, ..record("{") }, "undecodable", "not_json"),
-        (OutgoingRecord { headers: wrong_type, ..added("{}") }, "undecodable", "bad_header"),
-        (OutgoingRecord { headers: null_type, ..added("{}") }, "undecodable", "no_name"),
+        (OutgoingRecord { headers: wrong_type.into(), ..added("{}") }, "undecodable", "bad_header"),
+        (OutgoingRecord { headers: null_type.into(), ..added("{}") }, "undecodable", "no_name"),
     ])
     .await;
 }
