@@ -10,6 +10,29 @@ use std::{
 
 use tempfile::TempDir;
 
+/// The manifest of such a crate. What is not for its code gives its dependencies the features that they have where the
+/// workspace is tested: else all of them would be compiled a second time.
+const MANIFEST: &str = r#"
+[package]
+name = "{name}"
+version = "0.1.0"
+edition = "2024"
+
+[dependencies]
+garde = { version = "0.23", features = ["derive", "serde"] }
+num-traits = "0.2"
+order-runtime = { path = "{workspace}/order-runtime" }
+order-tests = { path = "{workspace}/tests" }
+thiserror = "2.0"
+tracing = "0.1"
+
+[build-dependencies]
+foldhash = "0.2"
+hashbrown = { version = "0.17", default-features = false, features = ["default-hasher"] }
+
+[workspace]
+"#;
+
 /// A domain crate in a temporary folder, built with the workspace's dependencies; it knows the event `ThingDone`.
 pub(crate) struct Domain {
     folder: TempDir,
@@ -21,11 +44,7 @@ impl Domain {
     pub(crate) fn new(name: &'static str) -> Self {
         let domain = Self { folder: tempfile::tempdir().unwrap(), name };
         let workspace = workspace();
-        let manifest = format!(
-            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\n\
-             order-runtime = {{ path = \"{}\" }}\nthiserror = \"2.0\"\ntracing = \"0.1\"\ngarde = {{ version = \"0.23\", features = [\"derive\", \"serde\"] }}\n\n[workspace]\n",
-            workspace.join("order-runtime").display()
-        );
+        let manifest = MANIFEST.replace("{name}", name).replace("{workspace}", &workspace.display().to_string());
         domain.write("Cargo.toml", &manifest);
         // The same versions: nothing is fetched, and what is compiled already is used.
         fs::copy(workspace.join("Cargo.lock"), domain.root().join("Cargo.lock")).unwrap();
