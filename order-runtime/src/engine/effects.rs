@@ -6,6 +6,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 use opentelemetry_sdk::trace::SpanData;
 
 use super::{breaker::Trials, identity::Ring, status::Tally, told::Notables, waiting::Lane};
@@ -18,7 +19,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     /// The rings that the store was asked for, also those that it does not have.
-    rings: HashMap<Vec<u8>, LoadedRing, RandomState>,
+    rings: IndexMap<Vec<u8>, LoadedRing, RandomState>,
     /// Rows to write, by offset.
     pub(crate) waiting: BTreeMap<i64, WaitingRow>,
     /// Waiting rows that are settled, by offset, with their lanes.
@@ -83,11 +84,9 @@ impl Effects {
 
     /// The ring of a key, to be changed; it was loaded with the batch.
     pub(crate) fn ring_mut(&mut self, key: &[u8]) -> &mut Ring {
-        if !self.rings.contains_key(key) {
-            self.rings.insert(key.to_vec(), LoadedRing::default());
-        }
-        #[expect(clippy::expect_used, reason = "it was inserted where it was not there")]
-        let loaded = self.rings.get_mut(key).expect("the ring is there");
+        let known = self.rings.get_index_of(key);
+        let place = known.unwrap_or_else(|| self.rings.insert_full(key.to_vec(), LoadedRing::default()).0);
+        let loaded = &mut self.rings[place];
         loaded.changed = true;
         &mut loaded.ring
     }

@@ -163,11 +163,18 @@ impl Ring {
 
     /// The entry of that id.
     pub fn find(&self, id: &str) -> Option<RingEntry<'_>> {
-        self.place(id).and_then(|raw| self.entry(&raw))
+        if self.entries == 0 {
+            return None;
+        }
+        self.place(hash_of_id(id)).and_then(|raw| self.entry(&raw))
     }
 
     /// Adds an event; when the ring is full the oldest leaves.
     pub fn push(&mut self, entry: &RingEntry<'_>) {
+        self.append(entry, hash_of_id(entry.id));
+    }
+
+    fn append(&mut self, entry: &RingEntry<'_>, hash_of_id: [u8; 16]) {
         if self.entries == Self::CAPACITY
             && let Some(oldest) = self.raw(1)
         {
@@ -177,7 +184,7 @@ impl Ring {
         // The envelope bounds names and ids to 256 bytes; a name of exactly 256 is cut by one character at most.
         let name = cut(entry.name, usize::from(u8::MAX));
         let id = cut(entry.id, usize::from(u16::MAX));
-        self.bytes.extend_from_slice(&xxh3_128(entry.id.as_bytes()).to_le_bytes());
+        self.bytes.extend_from_slice(&hash_of_id);
         self.bytes.extend_from_slice(&entry.hash.to_le_bytes());
         self.bytes.push(entry.fate.code());
         self.bytes.extend_from_slice(&entry.at.as_microsecond().to_le_bytes());
@@ -190,11 +197,12 @@ impl Ring {
 
     /// Replaces the entry of that id, as a replay does.
     pub fn replace(&mut self, entry: &RingEntry<'_>) {
-        if let Some(raw) = self.place(entry.id) {
+        let hash_of_id = hash_of_id(entry.id);
+        if let Some(raw) = self.place(hash_of_id) {
             self.bytes.drain(raw.start..raw.end);
             self.entries -= 1;
         }
-        self.push(entry);
+        self.append(entry, hash_of_id);
     }
 
     /// The entries, oldest first.
@@ -224,11 +232,7 @@ impl Ring {
         serde_json::to_value(views).unwrap_or_default()
     }
 
-    fn place(&self, id: &str) -> Option<Raw> {
-        if self.entries == 0 {
-            return None;
-        }
-        let wanted = xxh3_128(id.as_bytes()).to_le_bytes();
+    fn place(&self, wanted: [u8; 16]) -> Option<Raw> {
         let mut at = 1;
         while let Some(raw) = self.raw(at) {
             if self.bytes.get(raw.start..raw.start + 16) == Some(&wanted) {
@@ -259,6 +263,10 @@ impl Ring {
             at: Timestamp::from_microsecond(at).unwrap_or(Timestamp::UNIX_EPOCH),
         })
     }
+}
+
+fn hash_of_id(id: &str) -> [u8; 16] {
+    xxh3_128(id.as_bytes()).to_le_bytes()
 }
 
 /// The places of one entry's parts.

@@ -4,25 +4,33 @@
 //! overlay is merged whole into the partition's `Unit`, and when it fails, panics or times out it is dropped. A row
 //! that an event read must still have the version that it read when the overlay is merged, else the event runs again.
 
+mod changed;
+mod set;
+
 use std::{
     any::{Any, TypeId},
-    collections::{HashMap, HashSet, hash_map::Entry},
     fmt,
     future::poll_fn,
-    hash::Hash,
     task::{Poll, Waker},
 };
 
-use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub(crate) use self::{
+    changed::Merge,
+    set::{AnySet, new_set},
+};
+use self::{
+    changed::{AnyChanged, Changed},
+    set::{Set, typed_set},
+};
 use super::lookups::Lookups;
 use crate::{
     broker::OutgoingRecord,
     dispatch::{Delivery, Injectable},
-    store::{Change, Entity, EntityType, Row},
+    store::{Entity, EntityType},
 };
 
 /// The entities of one type, as the event of this working set sees them.
@@ -45,16 +53,16 @@ impl<T: Entity> WorkingSet<T> {
         let mut waited = false;
         poll_fn(|context| {
             let found = self.delivery.unit().with_set(|set: &mut Set<T>| {
-                let slot = set.loaded(id)?;
-                slot.read = true;
-                Some((slot.version(), slot.row.as_ref().map(|row| row.value.clone())))
+                let place = set.place(id, usize::MAX);
+                let (version, value) = set.loaded(place)?.look();
+                Some((place, version, value))
             });
             match found {
-                Some((version, value)) => {
+                Some((place, version, value)) => {
                     if waited {
                         self.delivery.changes().lookups.end();
                     }
-                    self.delivery.changes().with(|changes: &mut Changed<T>| changes.reads.push((id.clone(), version)));
+                    self.delivery.changes().with(|changes: &mut Changed<T>| changes.read(id, place, version));
                     Poll::Ready(value)
                 }
                 None => {
@@ -119,86 +127,6 @@ impl EventChanges {
         let changed: &mut dyn Any = types[place].1.as_mut();
         #[expect(clippy::expect_used, reason = "the entry was found or made under this very type")]
         work(changed.downcast_mut().expect("an overlay is kept under its own type"))
-    }
-}
-
-/// The overlay of one entity type.
-struct Changed<T: Entity> {
-    reads: Vec<(T::Id, u64)>,
-    writes: Vec<T>,
-}
-
-impl<T: Entity> Default for Changed<T> {
-    fn default() -> Self {
-        Self { reads: Vec::new(), writes: Vec::new() }
-    }
-}
-
-impl<T: Entity> Changed<T> {
-    fn find(&self, id: &T::Id) -> Option<T> {
-        self.writes.iter().find(|written| written.id() == id).cloned()
-    }
-
-    fn put(&mut self, entity: T) {
-        match self.writes.iter_mut().find(|written| written.id() == entity.id()) {
-            Some(earlier) => *earlier = entity,
-            None => self.writes.push(entity),
-        }
-    }
-}
-
-/// Whether an event's overlay fits what the unit holds by now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Merge {
-    /// It is part of the unit now.
-    Merged,
-    /// A row that it read has changed since: run the event again.
-    Stale,
-    /// A row that it writes is not loaded yet: load what the unit wants, then merge again.
-    Unloaded,
-}
-
-trait AnyChanged: Any + Send {
-    fn check(&self, set: &mut dyn AnySet) -> Merge;
-    fn merge(&mut self, set: &mut dyn AnySet, now: Timestamp);
-    fn new_set(&self) -> Box<dyn AnySet>;
-}
-
-impl<T: Entity> AnyChanged for Changed<T> {
-    fn check(&self, set: &mut dyn AnySet) -> Merge {
-        let set = typed_set::<T>(set);
-        let mut answer = Merge::Merged;
-        for (id, version) in &self.reads {
-            match set.loaded(id) {
-                Some(slot) if slot.version() == *version => {}
-                Some(_) => return Merge::Stale,
-                None => answer = Merge::Unloaded,
-            }
-        }
-        for entity in &self.writes {
-            if set.loaded(entity.id()).is_none() {
-                answer = Merge::Unloaded;
-            }
-        }
-        answer
-    }
-
-    fn merge(&mut self, set: &mut dyn AnySet, now: Timestamp) {
-        let set = typed_set::<T>(set);
-        for (id, _) in self.reads.drain(..) {
-            if let Some(slot) = set.slots.get_mut(&id) {
-                slot.read = true;
-            }
-        }
-        for value in self.writes.drain(..) {
-            if let Some(slot) = set.slots.get_mut(value.id()) {
-                slot.write(value, now);
-            }
-        }
-    }
-
-    fn new_set(&self) -> Box<dyn AnySet> {
-        Box::new(Set::<T>::default())
     }
 }
 
@@ -285,7 +213,7 @@ impl Unit {
         }
         let mut state = self.state.lock();
         let mut answer = Merge::Merged;
-        for (type_id, changed) in types.iter() {
+        for (type_id, changed) in types.iter_mut() {
             match changed.check(state.set(*type_id, || changed.new_set())) {
                 Merge::Merged => {}
                 Merge::Stale => return Merge::Stale,
@@ -340,160 +268,3 @@ pub(crate) struct UnitChanges {
     pub(crate) read: Vec<(EntityType, Box<dyn Any + Send + Sync>)>,
 }
 
-/// One entity type's rows in a unit, with the type erased.
-pub(crate) trait AnySet: Any + Send {
-    fn want_all(&mut self, ids: Box<dyn Any + Send>);
-    fn take_wanted(&mut self) -> Option<Box<dyn Any + Send>>;
-    fn insert(&mut self, rows: Box<dyn Any + Send>);
-    /// The rows that events have changed; only [`clear`](AnySet::clear) may follow.
-    fn take_written(&mut self) -> Option<Box<dyn Any + Send + Sync>>;
-    fn read(&self) -> Option<Box<dyn Any + Send + Sync>>;
-    fn clear(&mut self);
-}
-
-/// An empty set of `T`.
-pub(crate) fn new_set<T: Entity>() -> Box<dyn AnySet> {
-    Box::new(Set::<T>::default())
-}
-
-fn typed_set<T: Entity>(set: &mut dyn AnySet) -> &mut Set<T> {
-    let set: &mut dyn Any = set;
-    #[expect(clippy::expect_used, reason = "sets are kept under their own type id")]
-    set.downcast_mut().expect("a set is kept under its own type")
-}
-
-struct Set<T: Entity> {
-    slots: HashMap<T::Id, Slot<T>, RandomState>,
-    /// Asked for, and not yet by the store.
-    wanted: Vec<T::Id>,
-}
-
-impl<T: Entity> Default for Set<T> {
-    fn default() -> Self {
-        Self { slots: HashMap::default(), wanted: Vec::new() }
-    }
-}
-
-impl<T: Entity> Set<T>
-where
-    T::Id: Hash,
-{
-    /// The row of that id, where it is loaded; else it is wanted from now on.
-    fn loaded(&mut self, id: &T::Id) -> Option<&mut Slot<T>> {
-        if !self.slots.contains_key(id) {
-            self.want(id.clone());
-        }
-        self.slots.get_mut(id).filter(|slot| slot.is_loaded)
-    }
-
-    fn want(&mut self, id: T::Id) {
-        if let Entry::Vacant(vacant) = self.slots.entry(id) {
-            self.wanted.push(vacant.key().clone());
-            vacant.insert(Slot::default());
-        }
-    }
-}
-
-struct Slot<T> {
-    /// Whether the store has been asked, and has answered.
-    is_loaded: bool,
-    /// The version in the store; 0 for absent.
-    base: u64,
-    row: Option<Row<T>>,
-    read: bool,
-    written: bool,
-}
-
-impl<T> Default for Slot<T> {
-    fn default() -> Self {
-        Self { is_loaded: false, base: 0, row: None, read: false, written: false }
-    }
-}
-
-impl<T> Slot<T> {
-    /// The version as the events of this unit see it.
-    fn version(&self) -> u64 {
-        self.row.as_ref().map_or(0, |row| row.version)
-    }
-
-    fn write(&mut self, value: T, now: Timestamp) {
-        self.written = true;
-        match &mut self.row {
-            Some(row) => {
-                row.value = value;
-                row.version += 1;
-                row.updated_at = now;
-            }
-            None => self.row = Some(Row { value, version: 1, created_at: now, updated_at: now }),
-        }
-    }
-}
-
-impl<T: Entity> AnySet for Set<T> {
-    fn want_all(&mut self, ids: Box<dyn Any + Send>) {
-        if let Ok(ids) = ids.downcast::<Vec<T::Id>>() {
-            ids.into_iter().for_each(|id| self.want(id));
-        }
-    }
-
-    fn take_wanted(&mut self) -> Option<Box<dyn Any + Send>> {
-        if self.wanted.is_empty() {
-            return None;
-        }
-        let mut wanted = std::mem::take(&mut self.wanted);
-        // In the order of ids, neighbours in a store's tree are read one after the other.
-        wanted.sort_unstable();
-        Some(Box::new(wanted))
-    }
-
-    fn insert(&mut self, rows: Box<dyn Any + Send>) {
-        if let Ok(rows) = rows.downcast::<Vec<Row<T>>>() {
-            for row in *rows {
-                // One that is loaded already may have merged changes, and the store's state is older.
-                if let Some(slot) = self.slots.get_mut(row.value.id()).filter(|slot| !slot.is_loaded) {
-                    slot.base = row.version;
-                    slot.row = Some(row);
-                }
-            }
-        }
-        // What was asked for and has not come does not exist. What is wanted since has not been asked for.
-        let wanted: HashSet<&T::Id> = self.wanted.iter().collect();
-        for (id, slot) in &mut self.slots {
-            slot.is_loaded |= !wanted.contains(id);
-        }
-    }
-
-    fn take_written(&mut self) -> Option<Box<dyn Any + Send + Sync>> {
-        let mut changes: Vec<Change<T>> = self
-            .slots
-            .values_mut()
-            .filter(|slot| slot.written)
-            .filter_map(|slot| Some(Change { row: slot.row.take()?, expected: slot.base }))
-            .collect();
-        if changes.is_empty() {
-            return None;
-        }
-        // One order of rows for every writer: two transactions then never wait for each other in a circle.
-        changes.sort_unstable_by(|a, b| a.row.value.id().cmp(b.row.value.id()));
-        Some(Box::new(changes))
-    }
-
-    fn read(&self) -> Option<Box<dyn Any + Send + Sync>> {
-        let mut reads: Vec<(T::Id, u64)> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.read && !slot.written)
-            .map(|(id, slot)| (id.clone(), slot.base))
-            .collect();
-        if reads.is_empty() {
-            return None;
-        }
-        reads.sort_unstable();
-        Some(Box::new(reads))
-    }
-
-    fn clear(&mut self) {
-        self.slots.clear();
-        self.wanted.clear();
-    }
-}

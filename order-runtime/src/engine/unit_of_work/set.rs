@@ -1,0 +1,197 @@
+//! The rows of one entity type that a unit has loaded.
+
+use std::{any::Any, collections::HashSet, hash::Hash};
+
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+use jiff::Timestamp;
+
+use crate::store::{Change, Entity, Row};
+
+/// One entity type's rows in a unit, with the type erased.
+pub(crate) trait AnySet: Any + Send {
+    fn want_all(&mut self, ids: Box<dyn Any + Send>);
+    fn take_wanted(&mut self) -> Option<Box<dyn Any + Send>>;
+    fn insert(&mut self, rows: Box<dyn Any + Send>);
+    /// The rows that events have changed; only [`clear`](AnySet::clear) may follow.
+    fn take_written(&mut self) -> Option<Box<dyn Any + Send + Sync>>;
+    fn read(&self) -> Option<Box<dyn Any + Send + Sync>>;
+    fn clear(&mut self);
+}
+
+/// An empty set of `T`.
+pub(crate) fn new_set<T: Entity>() -> Box<dyn AnySet> {
+    Box::new(Set::<T>::default())
+}
+
+pub(super) fn typed_set<T: Entity>(set: &mut dyn AnySet) -> &mut Set<T> {
+    let set: &mut dyn Any = set;
+    #[expect(clippy::expect_used, reason = "sets are kept under their own type id")]
+    set.downcast_mut().expect("a set is kept under its own type")
+}
+
+pub(super) struct Set<T: Entity> {
+    /// By place, so that who has looked a row up once finds it again without its id's hash.
+    slots: IndexMap<T::Id, Slot<T>, RandomState>,
+    /// Asked for, and not yet by the store.
+    wanted: Vec<T::Id>,
+}
+
+impl<T: Entity> Default for Set<T> {
+    fn default() -> Self {
+        Self { slots: IndexMap::default(), wanted: Vec::new() }
+    }
+}
+
+impl<T: Entity> Set<T>
+where
+    T::Id: Hash,
+{
+    /// The place of the row of that id, which is probably `hint`; a row that is not there is wanted from now on.
+    pub(super) fn place(&mut self, id: &T::Id, hint: usize) -> usize {
+        if self.slots.get_index(hint).is_some_and(|(known, _)| known == id) {
+            return hint;
+        }
+        self.find(id).unwrap_or_else(|| self.want(id.clone()))
+    }
+
+    /// The place of the row of that id, where there is one.
+    fn find(&self, id: &T::Id) -> Option<usize> {
+        self.slots.get_index_of(id)
+    }
+
+    /// The row at that place, where it is loaded.
+    pub(super) fn loaded(&mut self, place: usize) -> Option<&mut Slot<T>> {
+        self.slots.get_index_mut(place).map(|(_, slot)| slot).filter(|slot| slot.is_loaded)
+    }
+
+    fn want(&mut self, id: T::Id) -> usize {
+        self.wanted.push(id.clone());
+        self.slots.insert_full(id, Slot::default()).0
+    }
+}
+
+pub(super) struct Slot<T> {
+    /// Whether the store has been asked, and has answered.
+    is_loaded: bool,
+    /// The version in the store; 0 for absent.
+    base: u64,
+    row: Option<Row<T>>,
+    read: bool,
+    written: bool,
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self { is_loaded: false, base: 0, row: None, read: false, written: false }
+    }
+}
+
+impl<T> Slot<T> {
+    /// The version as the events of this unit see it.
+    pub(super) fn version(&self) -> u64 {
+        self.row.as_ref().map_or(0, |row| row.version)
+    }
+
+    /// The row as the events of this unit see it; what follows from it holds only while the store's is the same.
+    pub(super) fn look(&mut self) -> (u64, Option<T>)
+    where
+        T: Clone,
+    {
+        self.read = true;
+        (self.version(), self.row.as_ref().map(|row| row.value.clone()))
+    }
+
+    /// Notes that an event has read it, and what it has written.
+    pub(super) fn merge(&mut self, read: bool, written: Option<T>, now: Timestamp) {
+        self.read |= read;
+        if let Some(value) = written {
+            self.write(value, now);
+        }
+    }
+
+    fn write(&mut self, value: T, now: Timestamp) {
+        self.written = true;
+        match &mut self.row {
+            Some(row) => {
+                row.value = value;
+                row.version += 1;
+                row.updated_at = now;
+            }
+            None => self.row = Some(Row { value, version: 1, created_at: now, updated_at: now }),
+        }
+    }
+}
+
+impl<T: Entity> AnySet for Set<T> {
+    fn want_all(&mut self, ids: Box<dyn Any + Send>) {
+        if let Ok(ids) = ids.downcast::<Vec<T::Id>>() {
+            for id in *ids {
+                if self.find(&id).is_none() {
+                    self.want(id);
+                }
+            }
+        }
+    }
+
+    fn take_wanted(&mut self) -> Option<Box<dyn Any + Send>> {
+        if self.wanted.is_empty() {
+            return None;
+        }
+        let mut wanted = std::mem::take(&mut self.wanted);
+        // In the order of ids, neighbours in a store's tree are read one after the other.
+        wanted.sort_unstable();
+        Some(Box::new(wanted))
+    }
+
+    fn insert(&mut self, rows: Box<dyn Any + Send>) {
+        if let Ok(rows) = rows.downcast::<Vec<Row<T>>>() {
+            for row in *rows {
+                // One that is loaded already may have merged changes, and the store's state is older.
+                if let Some(slot) = self.slots.get_mut(row.value.id()).filter(|slot| !slot.is_loaded) {
+                    slot.base = row.version;
+                    slot.row = Some(row);
+                }
+            }
+        }
+        // What was asked for and has not come does not exist. What is wanted since has not been asked for.
+        let wanted: HashSet<&T::Id> = self.wanted.iter().collect();
+        for (id, slot) in &mut self.slots {
+            slot.is_loaded |= !wanted.contains(id);
+        }
+    }
+
+    fn take_written(&mut self) -> Option<Box<dyn Any + Send + Sync>> {
+        let mut changes: Vec<Change<T>> = self
+            .slots
+            .values_mut()
+            .filter(|slot| slot.written)
+            .filter_map(|slot| Some(Change { row: slot.row.take()?, expected: slot.base }))
+            .collect();
+        if changes.is_empty() {
+            return None;
+        }
+        // One order of rows for every writer: two transactions then never wait for each other in a circle.
+        changes.sort_unstable_by(|a, b| a.row.value.id().cmp(b.row.value.id()));
+        Some(Box::new(changes))
+    }
+
+    fn read(&self) -> Option<Box<dyn Any + Send + Sync>> {
+        let mut reads: Vec<(T::Id, u64)> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.read && !slot.written)
+            .map(|(id, slot)| (id.clone(), slot.base))
+            .collect();
+        if reads.is_empty() {
+            return None;
+        }
+        reads.sort_unstable();
+        Some(Box::new(reads))
+    }
+
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.wanted.clear();
+    }
+}
