@@ -30,9 +30,12 @@ const CONSUMER: &[(&str, &str)] = &[
     ("auto.offset.reset", "error"),
     ("isolation.level", "read_committed"),
     ("check.crcs", "true"),
-    // Prefetch stays bounded; the default is 64 MB in 100,000 records.
-    ("queued.min.messages", "10000"),
-    ("queued.max.messages.kbytes", "16384"),
+    // What lies ready beside the inboxes stays small; the default is 64 MB in 100,000 records, and 1 MiB of each partition at a
+    // time. Measured on a backlog of a million records: 35 to 55 MiB of memory in all for 110 to 150, at the same speed. A single
+    // partition of a broker that is far away is read faster with a larger fetch.
+    ("queued.min.messages", "1000"),
+    ("queued.max.messages.kbytes", "1024"),
+    ("fetch.message.max.bytes", "262144"),
     // With a small queue the default of 1 s is a pause after each time that it was full.
     ("fetch.queue.backoff.ms", "5"),
     // Whether a broker is connected is read from them.

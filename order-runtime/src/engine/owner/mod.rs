@@ -292,16 +292,17 @@ impl Owner {
             rings: effects.take_changed_rings(),
             waiting: effects.waiting.values().cloned().collect(),
             released: effects.released.keys().copied().collect(),
-            outbox: effects.outbox.clone(),
-            dead_letters: effects.dead_letters.clone(),
+            outbox: std::mem::take(&mut effects.outbox),
+            dead_letters: std::mem::take(&mut effects.dead_letters),
             bytes: effects.bytes,
             ..Changes::of_position((*self.partition.id).clone(), self.revision, self.position, taken.to)
         };
         let waits = self.partition.status.progress.awaits_store();
-        let committed = engine.committer.commit(Arc::new(changes)).await;
+        let changes = Arc::new(changes);
+        let committed = engine.committer.commit(Arc::clone(&changes)).await;
         drop(waits);
         match committed {
-            Ok(Committed::Applied { revision }) => self.applied(effects, &taken, revision).await,
+            Ok(Committed::Applied { revision }) => self.applied(effects, &changes, &taken, revision).await,
             Ok(Committed::Fenced) => {
                 warn!(partition = %self.partition.id, position = self.position, "another owner has moved the position; its work counts");
                 self.reload().await;
@@ -319,7 +320,7 @@ impl Owner {
     }
 
     /// The batch is in the store: what is known of the partition follows.
-    async fn applied(&mut self, effects: Effects, taken: &Taken, revision: i64) {
+    async fn applied(&mut self, effects: Effects, changes: &Changes, taken: &Taken, revision: i64) {
         self.failures = 0;
         self.conflicts = 0;
         self.has_committed = true;
@@ -345,13 +346,13 @@ impl Owner {
         self.partition.engine.breakers.observe(&effects.trials, successes);
         self.told.of(&self.partition.id, &effects.notables);
         self.topic.batch(effects.tally.consumed, &effects.timing, now.as_millisecond(), &taken.written);
-        let reasons = effects.dead_letters.iter().map(|row| row.reason.as_str());
+        let reasons = changes.dead_letters.iter().map(|row| row.reason.as_str());
         self.partition.engine.metrics.settled(effects.tally.unplaced(), reasons);
         if let Some(tracer) = &self.partition.engine.tracer {
             tracer.export(effects.spans);
         }
         // First what is to be published: who sees all events counted may take an empty outbox for the end of the work.
-        self.partition.engine.outbox.added(&effects.outbox);
+        self.partition.engine.outbox.added(&changes.outbox);
         self.partition.engine.status.add(&effects.tally);
         self.after_change();
         self.let_kafka_follow().await;

@@ -267,4 +267,3 @@ pub(crate) struct UnitChanges {
     pub(crate) written: Vec<(EntityType, Box<dyn Any + Send + Sync>)>,
     pub(crate) read: Vec<(EntityType, Box<dyn Any + Send + Sync>)>,
 }
-
