@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// What waits in all inboxes together, in bytes; each partition has its share, and at least [`INBOX_LEAST`].
-const INBOXES: usize = 8 * 1024 * 1024;
+const INBOXES: usize = 16 * 1024 * 1024;
 /// The least share; a record that is larger than it is taken all the same.
 const INBOX_LEAST: usize = 512 * 1024;
 /// Records that are polled before they go to their inboxes, where more are there at once.
