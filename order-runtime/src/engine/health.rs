@@ -50,6 +50,10 @@ pub(super) fn of(engine: &Engine) -> Health {
             health.not_live.push(told);
         }
     }
+    if status.stopping.load(Ordering::Relaxed) {
+        // Each step of a stop has a limit, so its end is known, whatever does not move meanwhile.
+        health.not_ready.append(&mut health.not_live);
+    }
     health
 }
 

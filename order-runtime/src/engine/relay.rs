@@ -159,12 +159,14 @@ impl OutboxState {
     }
 }
 
-/// Notes when the relay ends.
+/// Notes when the relay ends by a panic: it has no other end but to be dropped, and who drops it wants that.
 struct EndIsNoted(Arc<OutboxState>);
 
 impl Drop for EndIsNoted {
     fn drop(&mut self) {
-        self.0.ended.store(true, Ordering::Relaxed);
+        if std::thread::panicking() {
+            self.0.ended.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -329,5 +331,22 @@ impl Pace {
         let delay = Duration::from_millis(100 << self.failures.min(6));
         self.failures += 1;
         delay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{broker::memory::MemoryBroker, store::memory::MemoryStore};
+
+    #[tokio::test]
+    async fn a_relay_that_is_dropped_has_not_ended_by_itself() {
+        let (broker, _) = MemoryBroker::new();
+        let outbox = Arc::new(OutboxState::default());
+        let task = tokio::spawn(relay(Arc::new(MemoryStore::default()), broker, Arc::clone(&outbox)));
+        tokio::task::yield_now().await;
+        task.abort();
+        assert!(task.await.is_err_and(|error| error.is_cancelled()), "it has begun and was dropped");
+        assert_eq!(outbox.standstill(), Health::default());
     }
 }

@@ -157,7 +157,7 @@ pub(crate) async fn serve(
         tokio::spawn(warn_of_retention(config.kafka.clone(), config.store_retention));
     }
 
-    let result = run(engine, &consumer, &publisher, stop, drain_limit(&config.kafka)).await;
+    let result = run(engine, &consumer, &publisher, stop, drain_limit(&config.kafka), &http).await;
     http.end();
     if let Some(otlp) = otlp {
         otlp.end().await;
@@ -192,6 +192,7 @@ async fn run(
     publisher: &KafkaPublisher,
     mut stop: Stop,
     drain: Duration,
+    http: &HttpThread,
 ) -> Result<(), ServeError> {
     let ended = tokio::select! {
         ended = engine.ended() => Some(ended),
@@ -201,6 +202,7 @@ async fn run(
         }
     };
     tokio::spawn(stop.abort_on_next());
+    http.end_watch();
     engine.leave();
     let ended = match ended {
         Some(ended) => unasked(ended),
@@ -272,13 +274,16 @@ async fn open_store(url: &StoreUrl, entities: &[EntityType]) -> Result<Arc<dyn S
 /// HTTP on a thread and a runtime of its own: an answer does not wait behind processors, nor they behind it.
 struct HttpThread {
     ended: CancellationToken,
+    /// The watch over progress ends earlier: what stops neither stands still nor moves again.
+    unwatched: CancellationToken,
     thread: JoinHandle<()>,
 }
 
 impl HttpThread {
     fn start(listener: TcpListener, parts: HttpParts) -> Result<Self, ServeError> {
         let ended = CancellationToken::new();
-        let until = ended.clone();
+        let unwatched = ended.child_token();
+        let (until, watched_until) = (ended.clone(), unwatched.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .thread_name("http-blocking")
@@ -288,7 +293,8 @@ impl HttpThread {
             .name("http".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
-                    tokio::spawn(watch::tell(Arc::clone(&parts.operations)));
+                    let watch = watch::tell(Arc::clone(&parts.operations));
+                    tokio::spawn(watched_until.run_until_cancelled_owned(watch));
                     match tokio::net::TcpListener::from_std(listener) {
                         Ok(listener) => http::serve(listener, http::router(parts), until).await,
                         Err(error) => error!(%error, "HTTP cannot listen"),
@@ -296,7 +302,12 @@ impl HttpThread {
                 });
             })
             .map_err(|error| refused("a thread for HTTP", error))?;
-        Ok(Self { ended, thread })
+        Ok(Self { ended, unwatched, thread })
+    }
+
+    /// From now on the log is told of no standstill.
+    fn end_watch(&self) {
+        self.unwatched.cancel();
     }
 
     fn end(self) {

@@ -150,6 +150,15 @@ async fn what_the_consumer_says_of_itself_is_handed_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_stops_is_not_told_to_stand_still() {
+    let rig = Rig::start().await;
+    rig.broker.set_health(Health { not_live: vec!["the consumer has not polled".to_owned()], ..Health::default() });
+    rig.engine.leave();
+    is_only_not_ready(&rig.health(), "the service is stopping");
+    is_only_not_ready(&rig.health(), "the consumer has not polled");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_does_not_answer_costs_readiness_only() {
     let (rig, gate) = behind_a_gate().await;
     gate.shut();
