@@ -26,8 +26,11 @@ use std::sync::Arc;
 
 use axum::Router;
 
-pub(crate) use self::accept::serve;
 use self::replays::Replays;
+pub(crate) use self::{
+    accept::serve,
+    routes::{Parameter, Route, table as routes},
+};
 use crate::{
     Dispatcher,
     broker::Publisher,

@@ -6,6 +6,7 @@ use axum::{
     extract::{Path, Query, State, rejection::QueryRejection},
     http::StatusCode,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json, value::RawValue};
 
@@ -28,17 +29,26 @@ const MOST: usize = 1_000;
 const RECORDS: usize = 1_000;
 
 /// The parameters of the list.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::http) struct Parameters {
+    /// Only those of this event.
     event: Option<String>,
+    /// Only those with this reason.
     reason: Option<String>,
+    /// Only those with this error code.
     code: Option<String>,
+    /// Only those under this key.
     key: Option<String>,
+    /// Only those written since then: RFC 3339, or a time ago such as 2h.
     since: Option<String>,
+    /// Only those written before then.
     until: Option<String>,
+    /// `true` for those that are parked.
     parked: bool,
+    /// `true` for all, whatever became of them.
     all: bool,
+    /// How many to list, from 0 to 1,000, the latest of them; all are counted.
     max: Option<usize>,
 }
 

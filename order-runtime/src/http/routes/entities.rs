@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     engine::identity::{Ring, ring_key_of},
-    http::{App, problem::Problem},
+    http::{App, problem::Problem, routes::Parameter},
     store::{EntityType, Page},
 };
 
@@ -17,6 +17,23 @@ use crate::{
 const LIMIT: usize = 100;
 /// Entities of a page at most.
 const MOST: usize = 1000;
+
+/// The parameters of the page, for people.
+pub(super) fn parameters(filters: &[&str]) -> Vec<Parameter> {
+    let parameter = |name: &str, kind: &str, about: &str| Parameter {
+        name: name.to_owned(),
+        about: about.to_owned(),
+        kind: kind.to_owned(),
+    };
+    let filters = filters.iter().map(|name| parameter(name, "string", "Only those that have this value."));
+    [
+        parameter("limit", "integer", "How many at most, from 1 to 1,000; 100 where nothing is said."),
+        parameter("after", "string", "The id behind which the page begins."),
+    ]
+    .into_iter()
+    .chain(filters)
+    .collect()
+}
 
 /// `GET /{name}?limit=&after=` and the entity's filters: an array in the order of ids.
 pub(in crate::http) async fn page(

@@ -8,6 +8,7 @@ use axum::{
     extract::{Query, State},
     http::{HeaderMap, StatusCode, header},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,7 +26,7 @@ use crate::{
 const MOST: usize = 1000;
 
 /// The parameters of the route.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Parameters {
     /// The key of all events; else each has the id that its data names.

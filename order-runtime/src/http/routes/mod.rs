@@ -7,54 +7,113 @@ mod entities;
 mod events;
 mod health;
 mod metrics;
+mod route;
 mod stats;
 mod waiting;
 
-use axum::{
-    Router, middleware,
-    routing::{get, post},
-};
+use axum::{Router, middleware, routing};
 
+pub(crate) use self::route::{Parameter, Route};
 use super::{App, admin, page};
+use crate::Dispatcher;
 
 /// All routes, without layers.
 pub(super) fn all(app: &App) -> Router {
-    let name = app.dispatcher.name;
-    let administration = Router::new()
-        .route("/events", post(events::publish))
-        .route("/consumer/pause", post(consumer::pause))
-        .route("/consumer/resume", post(consumer::resume))
-        .route("/waiting", get(waiting::list))
-        .route("/waiting/retry", post(waiting::retry))
-        .route("/waiting/dead-letter", post(waiting::dead_letter))
-        .route("/dlq", get(dlq::list))
-        .route("/dlq/{id}", get(dlq::show))
-        .route("/dlq/{id}/edit", post(dlq::edit))
-        .route("/dlq/replay", get(dlq::replay_state).post(dlq::replay).delete(dlq::stop_replay))
-        .route("/dlq/park", post(dlq::park))
-        .route("/dlq/unpark", post(dlq::unpark))
-        .route("/dlq/purge", post(dlq::purge))
-        .route("/dlq/audit", get(dlq::audit))
+    let (guarded, open): (Vec<_>, Vec<_>) = table(&app.dispatcher).into_iter().partition(|route| route.guarded);
+    let onto = |router, route: Route| route.onto(router);
+    let administration = guarded
+        .into_iter()
+        .fold(Router::new(), onto)
         .route_layer(middleware::from_fn_with_state(app.clone(), admin::only));
-    let mut router = Router::new()
-        .route("/", get(page::index))
-        .route("/page/live", get(page::live))
-        .route("/page/assets/{version}/{*name}", get(page::asset))
-        .route("/health", get(health::all))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/metrics", get(metrics::prometheus))
-        .route("/openapi.json", get(documents::openapi))
-        .route("/asyncapi.json", get(documents::asyncapi))
-        .route("/docs", get(documents::page))
-        .route("/stats", get(stats::stats))
-        .route("/processors", get(stats::processors))
-        .route("/partitions", get(stats::partitions));
-    if !app.dispatcher.entities.is_empty() {
-        router = router
-            .route(&format!("/{name}"), get(entities::page))
-            .route(&format!("/{name}/{{id}}"), get(entities::one))
-            .route(&format!("/{name}/{{id}}/events"), get(entities::history));
+    open.into_iter()
+        .fold(Router::new(), onto)
+        // Parts of the page, and nobody else's: no document has them.
+        .route("/page/assets/{version}/{*name}", routing::get(page::asset))
+        .merge(administration)
+        .with_state(app.clone())
+}
+
+/// All routes that somebody outside may rely on: what is served, and what the OpenAPI document says of it.
+pub(crate) fn table(dispatcher: &Dispatcher) -> Vec<Route> {
+    let mut routes = operation();
+    routes.extend(administration().into_iter().chain(dead_letters()).map(Route::guarded));
+    if let Some(entity) = dispatcher.entities.first() {
+        routes.extend(read_model(dispatcher.name, entity.filters));
     }
-    router.merge(administration).with_state(app.clone())
+    routes
+}
+
+/// What the service says of itself.
+fn operation() -> Vec<Route> {
+    let unfit: &[_] = &[("503", "It is not; the body says why.")];
+    vec![
+        Route::get("/", "The operator's page.", page::index),
+        Route::get("/page/live", "What the page listens to: server-sent events, one a second.", page::live)
+            .answers(&[("503", "As many pages are open as may be.")]),
+        Route::get("/health", "Whether the service moves and is fit for work.", health::all).answers(unfit),
+        Route::get("/health/live", "Whether the service moves.", health::live).answers(unfit),
+        Route::get("/health/ready", "Whether the service is fit for work.", health::ready).answers(unfit),
+        Route::get("/metrics", "Metrics for Prometheus, in its text format or in OpenMetrics.", metrics::prometheus),
+        Route::get("/stats", "Counters since the start.", stats::stats),
+        Route::get("/processors", "The declared processors and their counters.", stats::processors),
+        Route::get("/partitions", "The assigned partitions, and why one does not move.", stats::partitions),
+        Route::get("/openapi.json", "This document.", documents::openapi),
+        Route::get("/asyncapi.json", "The topics and their messages.", documents::asyncapi),
+        Route::get("/docs", "Routes and events, for people.", documents::page),
+    ]
+}
+
+/// What changes something, or shows keys.
+fn administration() -> Vec<Route> {
+    vec![
+        Route::post("/events", "Checks and publishes one event or an array of at most 1,000.", events::publish)
+            .query::<events::Parameters>()
+            .answers(&[
+                ("202", "All are published; the body has their ids."),
+                ("422", "Nothing is published; the body names everything that is wrong, by JSON path."),
+            ]),
+        Route::post("/consumer/pause", "Stops taking records.", consumer::pause),
+        Route::post("/consumer/resume", "Takes records again; a stopped partition tries again, too.", consumer::resume),
+        Route::get("/waiting", "Keys that wait: why, until when.", waiting::list).query::<waiting::Parameters>(),
+        Route::post("/waiting/retry", "Tries waiting keys now.", waiting::retry),
+        Route::post("/waiting/dead-letter", "Dead-letters the first event of waiting keys.", waiting::dead_letter),
+    ]
+}
+
+fn dead_letters() -> Vec<Route> {
+    let one: &[_] = &[("404", "There is none of that id.")];
+    vec![
+        Route::get("/dlq", "Dead letters, and how many of each kind there are.", dlq::list).query::<dlq::Parameters>(),
+        Route::get("/dlq/{id}", "One dead letter, and what this build would do with it.", dlq::show).answers(one),
+        Route::get("/dlq/audit", "What operators have done with dead letters, the latest first.", dlq::audit),
+        Route::get("/dlq/replay", "How far the last replay of this instance is.", dlq::replay_state)
+            .answers(&[("404", "Nothing was replayed yet.")]),
+        Route::post("/dlq/replay", "Sends dead letters to the topics that they came from.", dlq::replay).answers(&[
+            ("202", "It has begun; with `dryRun` it is 200, and counts only."),
+            ("409", "Another is under way."),
+        ]),
+        Route::delete("/dlq/replay", "Ends the replay after the batch under way.", dlq::stop_replay)
+            .answers(&[("404", "Nothing was replayed yet.")]),
+        Route::post("/dlq/{id}/edit", "Checks a corrected event and sends it as a replay.", dlq::edit).answers(&[
+            ("404", "There is none of that id."),
+            ("409", "It was dealt with already."),
+            ("422", "It is still wrong; the body says how, by JSON path."),
+        ]),
+        Route::post("/dlq/park", "Sets dead letters aside.", dlq::park),
+        Route::post("/dlq/unpark", "Takes parked dead letters back.", dlq::unpark),
+        Route::post("/dlq/purge", "Forgets dead letters.", dlq::purge),
+    ]
+}
+
+/// The first entity of the domain.
+fn read_model(name: &str, filters: &[&str]) -> [Route; 3] {
+    let unknown: &[_] = &[("404", "There is none of that id.")];
+    let mut page = Route::get(&format!("/{name}"), "A page of entities as they are now, by id.", entities::page);
+    page.query = entities::parameters(filters);
+    [
+        page,
+        Route::get(&format!("/{name}/{{id}}"), "One entity as it is now.", entities::one).answers(unknown),
+        Route::get(&format!("/{name}/{{id}}/events"), "Its last events, and what became of each.", entities::history)
+            .answers(unknown),
+    ]
 }

@@ -8,6 +8,7 @@ use axum::{
     },
     http::StatusCode,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -20,10 +21,11 @@ use crate::{
 const MOST: usize = 10_000;
 
 /// The parameters of the list.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Parameters {
-    /// Waiting events that are read, in the order of their partitions and offsets.
+    /// Waiting events that are read, in the order of their partitions and offsets: from 1 to 10,000, which is also what it is
+    /// where nothing is said.
     limit: Option<usize>,
 }
 

@@ -4,6 +4,7 @@ mod administration;
 mod browsers;
 mod connections;
 mod dlq;
+mod documented;
 mod hosts;
 mod limits;
 mod page;
