@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::{
-    Desk, DeskError, Judged, begun,
+    Desk, DeskError, Judged, Place, begun,
+    json::Json,
     letter::batch_of,
     trial::{Trial, told, trial},
 };
@@ -45,21 +46,23 @@ pub(crate) struct Edited {
 impl Desk {
     /// The payload of a letter for an editor: JSON over several lines, where it is JSON.
     pub(crate) async fn document(&self, id: &str) -> Result<String, DeskError> {
-        let (judged, _) = self.find(id).await?;
+        let (judged, _) = self.find(id, None).await?;
         Ok(pretty(judged.letter.record.payload.as_deref().unwrap_or_default()))
     }
 
     /// Checks a new payload for a letter as its processor would see it, and sends it as a replay. The event keeps its id, which
-    /// is put in where the new payload names none: of a letter and its corrections one counts.
+    /// is put in where the new payload names none: of a letter and its corrections one counts. As to `before`, see
+    /// [`find`](Self::find).
     pub(crate) async fn edit(
         &self,
         publisher: &dyn Publisher,
         by: &str,
         id: &str,
+        before: Option<Place>,
         payload: &str,
         dry_run: bool,
     ) -> Result<Edited, EditError> {
-        let (judged, _) = self.find(id).await?;
+        let (judged, _) = self.find(id, before).await?;
         judged.still_there()?;
         let refused = |why: &str| DeskError::Refused { id: id.to_owned(), why: why.to_owned() };
         if let Some(flaw) = judged.flaw(self) {
@@ -69,7 +72,8 @@ impl Desk {
         let event_id = judged.event_id();
         let (record, trial) = self.corrected(&judged, payload, &event_id)?;
         let after = record.payload.clone().unwrap_or_default();
-        if same_document(&before, &after) {
+        // An id that was put in is no change of the operator's.
+        if same_document(&before, payload.trim().as_bytes()) || same_document(&before, &after) {
             return Err(refused("nothing has changed; `dlq replay` sends it as it is").into());
         }
         let edited = Edited { dry_run, id: id.to_owned(), event_id, diff: diff(&before, &after), trial };
@@ -135,19 +139,19 @@ fn with_id(object: &str, id: &str) -> String {
 }
 
 fn same_document(before: &[u8], after: &[u8]) -> bool {
-    let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
-    before == after || json(before).is_some_and(|before| json(after) == Some(before))
+    before == after || sorted(before).is_some_and(|before| sorted(after) == Some(before))
+}
+
+/// JSON whose members are in order: a document that has them in another one says the same.
+fn sorted(payload: &[u8]) -> Option<Json> {
+    let mut json = Json::read(payload)?;
+    json.sort();
+    Some(json)
 }
 
 /// JSON with a line for each member, so that a diff names members; other bytes as text.
 fn pretty(payload: &[u8]) -> String {
-    let json = serde_json::from_slice::<Value>(payload).ok();
-    let text = json.and_then(|mut json| {
-        // A document whose members stand in another order says the same.
-        json.sort_all_objects();
-        serde_json::to_string_pretty(&json).ok()
-    });
-    text.unwrap_or_else(|| String::from_utf8_lossy(payload).into_owned())
+    sorted(payload).map_or_else(|| String::from_utf8_lossy(payload).into_owned(), |json| json.pretty())
 }
 
 fn diff(before: &[u8], after: &[u8]) -> String {
@@ -175,5 +179,9 @@ mod tests {
         assert!(diff.contains("-  \"a\": 2,") && diff.contains("+  \"a\": 3,") && !diff.contains("-  \"b\""), "{diff}");
         assert!(same_document(br#"{"b":1,"a":2}"#, br#"{"a": 2, "b": 1}"#));
         assert!(!same_document(b"{", b"{}"));
+        assert!(
+            !same_document(b"[100000000000000000001]", b"[100000000000000000002]"),
+            "no float holds the difference"
+        );
     }
 }

@@ -5,9 +5,10 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Desk, DeskError, Judged, Letter, Selection, source::Window, state::State};
+use super::{Desk, DeskError, Judged, Letter, Place, Selection, source::Window, state::State};
 
 /// Groups that are counted apart; further ones are counted together.
 const GROUPS: usize = 1_000;
@@ -54,12 +55,12 @@ fn as_rows<S: serde::Serializer>(
 }
 
 /// Letters that were asked for.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Listing {
     /// The latest of them, in the order of their writing; without payloads.
     pub(crate) letters: Vec<Judged>,
-    /// How many there are in all.
+    /// How many there are in all, as far as the topic was read.
     pub(crate) matching: u64,
     /// The same by reason, event and error code.
     pub(crate) counts: Counts,
@@ -67,45 +68,111 @@ pub(crate) struct Listing {
     pub(crate) others: BTreeMap<State, u64>,
     /// Records that are no dead letters of a known kind, or are damaged; they are listed too.
     pub(crate) unusable: u64,
+    /// Whether there are records that were not read, so that all numbers are of a part of the topic.
+    pub(crate) partial: bool,
+    /// Records that were read: the latest ones, or those before the place that was asked for.
+    pub(crate) read: u64,
+    /// Records there were to read, at most.
+    pub(crate) of: u64,
+    /// Where older records are that were not read: asked for with it, the list goes on from there.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub(crate) next: Option<Place>,
+}
+
+fn as_text<S: serde::Serializer>(place: &Option<Place>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(place.as_ref().map_or(&"" as &dyn std::fmt::Display, |place| place))
+}
+
+/// Which letters are listed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked {
+    pub(crate) selection: Selection,
+    /// Whatever became of them; else the open ones, or those that are parked where the selection says so.
+    pub(crate) any: bool,
+    /// The most that are listed.
+    pub(crate) max: usize,
+    /// Only those before it; where a budget bounds the list.
+    pub(crate) before: Option<Place>,
 }
 
 impl Desk {
-    /// Lists the latest `max` letters of a selection: the open ones, or those that are parked, or with `any` all.
-    /// `progress` hears how many records have been read, and how many there are at most.
-    pub(crate) async fn list(
-        &self,
-        selection: Selection,
-        any: bool,
-        max: usize,
-        mut progress: impl FnMut(u64, u64),
-    ) -> Result<Listing, DeskError> {
-        let wanted = if selection.filter.parked { State::Parked } else { State::Open };
-        let mut listing = Listing::default();
-        let mut latest = BTreeMap::new();
-        let mut seen = HashSet::new();
-        let mut windows = self.source.read(Arc::new(move |letter| selection.takes(letter)));
-        while let Some(window) = windows.recv().await {
-            let Window { mut letters, read, of } = window?;
-            progress(read, of);
-            // A crash may have repeated a record; it is one letter.
-            letters.retain(|letter| seen.insert(letter.occurrence()));
-            for mut judged in self.judge(letters, false).await? {
-                if !any && judged.state != wanted {
-                    *listing.others.entry(judged.state).or_default() += 1;
-                    continue;
-                }
-                listing.matching += 1;
-                listing.unusable += u64::from(judged.flaw(self).is_some());
-                listing.counts.add(&judged.letter);
-                judged.letter.record = super::letter::Original::default();
-                let at = &judged.letter.at;
-                latest.insert((judged.letter.time, at.partition, at.offset), judged);
-                if latest.len() > max {
-                    latest.pop_first();
+    /// Lists the latest letters. `progress` hears how many records have been read, and how many there are at most.
+    pub(crate) async fn list(&self, asked: Asked, mut progress: impl FnMut(u64, u64)) -> Result<Listing, DeskError> {
+        let Asked { selection, any, max, before } = asked;
+        let from_place = before.is_some();
+        let mut gathering = Gathering::new(&selection, any, max);
+        let direction = self.direction(before);
+        let mut windows = self.source.read(Arc::new(move |letter| selection.takes(letter)), direction);
+        // What whole steps have said: where time runs out in the middle of one, its latest letters are not read yet.
+        let mut listing = None;
+        let reading = async {
+            while let Some(window) = windows.recv().await {
+                let Window { letters, read, of, rest } = window?;
+                progress(read, of);
+                gathering.add(self, letters).await?;
+                let Some(rest) = rest else { continue };
+                let next = (rest.records() > 0).then(|| rest.place());
+                listing =
+                    Some(Listing { read, of, partial: from_place || next.is_some(), next, ..gathering.listing() });
+                if self.budget.is_some_and(|budget| read >= budget.records) {
+                    break;
                 }
             }
+            Ok(())
+        };
+        self.in_time(reading).await?;
+        match (listing, self.budget) {
+            (None, Some(budget)) => Err(DeskError::TooSlow(budget.time)),
+            (listing, _) => Ok(listing.unwrap_or_default()),
         }
-        listing.letters = latest.into_values().collect();
-        Ok(listing)
+    }
+}
+
+/// A list that grows.
+struct Gathering {
+    wanted: Option<State>,
+    max: usize,
+    /// A crash may have repeated a record; it is one letter.
+    seen: HashSet<u128>,
+    latest: BTreeMap<(Option<Timestamp>, Option<i32>, Option<i64>), Judged>,
+    listing: Listing,
+}
+
+impl Gathering {
+    fn new(selection: &Selection, any: bool, max: usize) -> Self {
+        let wanted = if selection.filter.parked { State::Parked } else { State::Open };
+        Self {
+            wanted: (!any).then_some(wanted),
+            max,
+            seen: HashSet::new(),
+            latest: BTreeMap::new(),
+            listing: Listing::default(),
+        }
+    }
+
+    async fn add(&mut self, desk: &Desk, mut letters: Vec<Letter>) -> Result<(), DeskError> {
+        letters.retain(|letter| self.seen.insert(letter.occurrence()));
+        let listing = &mut self.listing;
+        for mut judged in desk.judge(letters, false).await? {
+            if self.wanted.is_some_and(|wanted| judged.state != wanted) {
+                *listing.others.entry(judged.state).or_default() += 1;
+                continue;
+            }
+            listing.matching += 1;
+            listing.unusable += u64::from(judged.flaw(desk).is_some());
+            listing.counts.add(&judged.letter);
+            judged.letter.record = super::letter::Original::default();
+            let at = &judged.letter.at;
+            self.latest.insert((judged.letter.time, at.partition, at.offset), judged);
+            if self.latest.len() > self.max {
+                self.latest.pop_first();
+            }
+        }
+        Ok(())
+    }
+
+    /// The list so far.
+    fn listing(&self) -> Listing {
+        Listing { letters: self.latest.values().cloned().collect(), ..self.listing.clone() }
     }
 }

@@ -9,8 +9,9 @@
 //! |---|---|
 //! | `families` | which headers do dead letters have, ours and those of other frameworks? |
 //! | `letter` | what does a record of the dead-letter topic say? |
+//! | `json` | how is a payload shown, with its numbers as they were written? |
 //! | `selection` | which letters are meant? |
-//! | `source` | how is the topic read? |
+//! | `source`, `backwards` | how is the topic read, from either end? |
 //! | `state` | what became of a letter since? |
 //! | `trial` | what would this build do with it? |
 //! | `list`, `show` | what is there? |
@@ -18,8 +19,10 @@
 //! | `edit` | how is a letter corrected? |
 //! | `set_aside` | how are letters parked and purged? |
 
+mod backwards;
 mod edit;
 mod families;
+mod json;
 mod letter;
 mod list;
 mod pace;
@@ -33,16 +36,17 @@ mod state;
 pub(crate) mod tests;
 mod trial;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
 pub(crate) use self::{
+    backwards::{Direction, Place},
     edit::{EditError, Edited},
     letter::Letter,
-    list::{Counts, Listing},
+    list::{Asked, Counts, Listing},
     pace::{Pace, rate},
     replay::{Replay, Summary},
     selection::{Filter, Selection, time},
@@ -66,6 +70,18 @@ pub(crate) struct Desk {
     pub(crate) registry: Arc<Registry>,
     /// The topics that the service reads: names, or patterns that start with `^`.
     pub(crate) topics: Vec<String>,
+    /// How much of the topic is read for a question; `None` where it may take as long as it takes.
+    pub(crate) budget: Option<Budget>,
+}
+
+/// How much of the topic is read at most for one question, from its end: what was asked for is then found or not, and the answer
+/// says how far it goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    /// What the answer may take.
+    pub(crate) time: Duration,
+    /// Records after which no more are read.
+    pub(crate) records: u64,
 }
 
 /// Why something is not done, or only in part.
@@ -83,6 +99,21 @@ pub(crate) enum DeskError {
     /// There is no such letter.
     #[error("there is no dead letter {0}; `dlq list` shows those there are")]
     Unknown(String),
+    /// There is none as far as the topic was read.
+    #[error("there is no dead letter {id} among the {read} records read of {of}; `dlq show` reads all")]
+    NotAmong {
+        /// Which letter.
+        id: String,
+        /// Records that were read, from the end or from the place that was asked for.
+        read: u64,
+        /// Records there are from there on.
+        of: u64,
+    },
+    /// Nothing could be read in time.
+    #[error(
+        "no dead letters could be read within {0:?}; look at the broker and the store, or use `dlq list`, which waits"
+    )]
+    TooSlow(Duration),
     /// The letter may not be dealt with so.
     #[error("the dead letter {id} is left alone: {why}")]
     Refused {
@@ -96,6 +127,19 @@ pub(crate) enum DeskError {
 impl Desk {
     fn store(&self) -> Result<&Arc<dyn Store>, StoreError> {
         self.store.as_ref().ok_or_else(|| StoreError::Unusable("it is not open".to_owned()))
+    }
+
+    /// How the topic is read for a question.
+    fn direction(&self, before: Option<Place>) -> Direction {
+        if self.budget.is_some() { Direction::Back(before) } else { Direction::Forwards }
+    }
+
+    /// Reads until the end, or until the budget's time is over.
+    async fn in_time(&self, reading: impl Future<Output = Result<(), DeskError>>) -> Result<(), DeskError> {
+        match self.budget {
+            None => reading.await,
+            Some(budget) => tokio::time::timeout(budget.time, reading).await.unwrap_or(Ok(())),
+        }
     }
 }
 

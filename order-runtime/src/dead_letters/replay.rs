@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Counts, Desk, DeskError, Judged, Pace, Selection, begun,
+    Counts, Desk, DeskError, Direction, Judged, Pace, Selection, begun,
     families::Family,
     pace,
     source::Window,
@@ -220,9 +220,9 @@ impl Desk {
             positions,
         };
         let mut seen = HashSet::new();
-        let mut windows = self.source.read(Arc::new(move |letter| selection.takes(letter)));
+        let mut windows = self.source.read(Arc::new(move |letter| selection.takes(letter)), Direction::Forwards);
         'windows: while let Some(window) = windows.recv().await {
-            let Window { mut letters, read, of } = window?;
+            let Window { mut letters, read, of, .. } = window?;
             // A crash may have repeated a record; it is one letter.
             letters.retain(|letter| seen.insert(letter.occurrence()));
             for judged in self.judge(letters, true).await? {

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Desk, DeskError, Selection, begun, state::State};
+use super::{Desk, DeskError, Direction, Selection, begun, state::State};
 use crate::store::{AuditRow, MarkState};
 
 /// What is done with letters that stay where they are.
@@ -73,7 +73,7 @@ impl Desk {
         let entry = (!dry_run).then(|| begun(by, how.as_str(), &Asked { selection: &selection, note }));
         let mut done = 0;
         let mut seen = HashSet::new();
-        let mut windows = self.source.read(Arc::new(move |letter| selection.takes(letter)));
+        let mut windows = self.source.read(Arc::new(move |letter| selection.takes(letter)), Direction::Forwards);
         while let Some(window) = windows.recv().await {
             let mut window = window?;
             progress(window.read, window.of);

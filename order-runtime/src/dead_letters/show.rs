@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{
-    Desk, DeskError, Judged, Letter,
+    Desk, DeskError, Judged, Letter, Place,
+    json::Json,
     state::{Flaw, State},
     trial::{Trial, trial},
 };
@@ -25,8 +25,9 @@ pub(crate) struct Shown {
     pub(crate) headers: Vec<(String, Option<String>)>,
     /// The payload where it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) payload: Option<Value>,
-    /// The payload as text where it is not.
+    pub(crate) payload: Option<Json>,
+    /// The payload as text: over several lines where it is JSON. Its numbers are as they were written, which few readers of JSON
+    /// leave them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) payload_text: Option<String>,
     /// What this build would do with it.
@@ -41,41 +42,43 @@ pub(crate) struct Shown {
 }
 
 impl Desk {
-    /// Finds the latest writing of a letter, and the ones before it without payloads.
-    pub(super) async fn find(&self, id: &str) -> Result<(Judged, Vec<Judged>), DeskError> {
+    /// Finds the latest writing of a letter, and the ones before it without payloads. A desk with a budget looks from the end, or
+    /// from `before` on, as far as the budget goes.
+    pub(super) async fn find(&self, id: &str, before: Option<Place>) -> Result<(Judged, Vec<Judged>), DeskError> {
         let wanted = id.to_owned();
-        let mut windows = self.source.read(Arc::new(move |letter: &Letter| letter.id == wanted));
+        let mut windows =
+            self.source.read(Arc::new(move |letter: &Letter| letter.id == wanted), self.direction(before));
         let mut found: Vec<Letter> = Vec::new();
-        while let Some(window) = windows.recv().await {
-            for letter in window?.letters {
-                if found.iter().any(|known| known.replays == letter.replays) {
-                    continue;
-                }
-                for known in &mut found {
-                    if known.replays < letter.replays {
-                        known.record = super::letter::Original::default();
-                    }
-                }
-                found.push(letter);
-                found.sort_by_key(|letter| letter.replays);
-                if found.len() > EARLIER {
-                    found.remove(0);
+        let (mut read, mut of, mut left) = (0, 0, true);
+        let reading = async {
+            while let Some(window) = windows.recv().await {
+                let window = window?;
+                (read, of) = (window.read, window.of);
+                window.letters.into_iter().for_each(|letter| add_writing(&mut found, letter));
+                let Some(rest) = window.rest else { continue };
+                left = rest.records() > 0;
+                if self.budget.is_some_and(|budget| is_whole(&found) || read >= budget.records) {
+                    break;
                 }
             }
-        }
+            Ok(())
+        };
+        self.in_time(reading).await?;
         let mut judged = self.judge(found, true).await?;
-        let latest = judged.pop().ok_or_else(|| DeskError::Unknown(id.to_owned()))?;
+        let id = id.to_owned();
+        let latest =
+            judged.pop().ok_or(if left { DeskError::NotAmong { id, read, of } } else { DeskError::Unknown(id) })?;
         Ok((latest, judged))
     }
 
-    /// Shows a letter.
-    pub(crate) async fn show(&self, id: &str) -> Result<Shown, DeskError> {
-        let (judged, earlier) = self.find(id).await?;
+    /// Shows a letter; as to `before`, see [`find`](Self::find).
+    pub(crate) async fn show(&self, id: &str, before: Option<Place>) -> Result<Shown, DeskError> {
+        let (judged, earlier) = self.find(id, before).await?;
         let original = &judged.letter.record;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let headers = original.headers.iter().map(|(name, value)| (text(name), value.map(text))).collect();
         let payload = original.payload.as_deref();
-        let json = payload.and_then(|payload| serde_json::from_slice(payload).ok());
+        let json = payload.and_then(Json::read);
         let batch = super::letter::batch_of(&crate::broker::OutgoingRecord {
             topic: String::new(),
             partition: None,
@@ -87,7 +90,7 @@ impl Desk {
         let trial = batch.get(0).map(|record| trial(&self.registry, &record).1);
         Ok(Shown {
             headers,
-            payload_text: if json.is_none() { payload.map(text) } else { None },
+            payload_text: json.as_ref().map(Json::pretty).or_else(|| payload.map(text)),
             payload: json,
             trial: trial.unwrap_or(Trial::Invalid { errors: Vec::new() }),
             event_fate: judged.fate,
@@ -96,6 +99,26 @@ impl Desk {
             judged,
         })
     }
+}
+
+/// Adds a writing of a letter to those known, in the order of its replays; only the last one keeps its payload.
+fn add_writing(found: &mut Vec<Letter>, letter: Letter) {
+    if found.iter().any(|known| known.replays == letter.replays) {
+        return;
+    }
+    found.push(letter);
+    found.sort_by_key(|letter| letter.replays);
+    if found.len() > EARLIER {
+        found.remove(0);
+    }
+    if let Some((_, earlier)) = found.split_last_mut() {
+        earlier.iter_mut().for_each(|letter| letter.record = super::letter::Original::default());
+    }
+}
+
+/// Whether every writing of a letter is known, as its last one counts them.
+fn is_whole(found: &[Letter]) -> bool {
+    found.last().is_some_and(|last| found.len() as u64 > u64::from(last.replays) || found.len() >= EARLIER)
 }
 
 impl Judged {

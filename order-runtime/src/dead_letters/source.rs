@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::Letter;
+use super::{
+    Letter,
+    backwards::{Direction, Steps, Unread},
+};
 use crate::{
     broker::{BrokerError, RecordRef, kafka::TopicReader},
     config::KafkaConfig,
@@ -25,6 +28,8 @@ pub(crate) struct Window {
     pub(super) read: u64,
     /// Records there are, at most.
     pub(super) of: u64,
+    /// Only in the last window of a step: everything that is not here has been handed out.
+    pub(super) rest: Option<Unread>,
 }
 
 /// Which letters are kept in the windows.
@@ -36,7 +41,7 @@ pub(super) type Windows = mpsc::Receiver<Result<Window, BrokerError>>;
 /// The letters of a dead-letter topic.
 pub(crate) trait Source: Send + Sync {
     /// Begins a pass over what the topic holds now. It ends when the receiver is dropped.
-    fn read(&self, takes: Takes) -> Windows;
+    fn read(&self, takes: Takes, direction: Direction) -> Windows;
 }
 
 /// A pass that fills windows.
@@ -49,11 +54,10 @@ pub(super) struct Filling {
 }
 
 impl Filling {
-    pub(super) fn new(takes: Takes, of: u64) -> (Self, Windows) {
+    pub(super) fn new(takes: Takes) -> (Self, Windows) {
         // One that is looked at, and one that is filled.
         let (out, windows) = mpsc::channel(1);
-        let window = Window { of, ..Window::default() };
-        (Self { takes, window, bytes: 0, since_last: 0, out }, windows)
+        (Self { takes, window: Window::default(), bytes: 0, since_last: 0, out }, windows)
     }
 
     /// Adds a record; false when nobody wants more.
@@ -69,8 +73,32 @@ impl Filling {
         !full || self.hand_out()
     }
 
-    pub(super) fn hand_out(&mut self) -> bool {
-        let next = Window { read: self.window.read, of: self.window.of, letters: Vec::new() };
+    /// Fills windows step by step. `read` adds the records of ranges, each of a partition from an offset to the one before another,
+    /// and answers false when nobody wants more.
+    pub(super) fn fill(
+        mut self,
+        log: Vec<(i32, i64, i64)>,
+        direction: &Direction,
+        mut read: impl FnMut(&mut Self, Vec<(i32, i64, i64)>) -> Result<bool, BrokerError>,
+    ) {
+        let mut unread = Unread::of(log, direction);
+        let mut steps = Steps::of(direction);
+        self.window.of = unread.records();
+        loop {
+            let ranges = unread.take_latest(steps.next());
+            match read(&mut self, ranges) {
+                Ok(true) => self.window.rest = Some(unread.clone()),
+                Ok(false) => return,
+                Err(error) => return self.fail(error),
+            }
+            if !self.hand_out() || unread.records() == 0 {
+                return;
+            }
+        }
+    }
+
+    fn hand_out(&mut self) -> bool {
+        let next = Window { read: self.window.read, of: self.window.of, ..Window::default() };
         self.bytes = 0;
         self.since_last = 0;
         self.out.blocking_send(Ok(std::mem::replace(&mut self.window, next))).is_ok()
@@ -95,34 +123,29 @@ impl KafkaSource {
 }
 
 impl Source for KafkaSource {
-    fn read(&self, takes: Takes) -> Windows {
+    fn read(&self, takes: Takes, direction: Direction) -> Windows {
         let config = self.config.clone();
-        let (mut filling, windows) = Filling::new(takes, 0);
+        let (filling, windows) = Filling::new(takes);
         // The client blocks its caller.
         tokio::task::spawn_blocking(move || {
             let topic = &config.dlq_topic;
-            let mut reader = match TopicReader::open(&config, topic) {
-                Ok(reader) => {
-                    let out = filling.out.clone();
-                    reader.while_wanted(move || !out.is_closed())
-                }
+            let opened = TopicReader::log(&config, topic)
+                .and_then(|log| Ok((log, TopicReader::open_ranges(&config, topic, [])?)));
+            let (log, reader) = match opened {
+                Ok(opened) => opened,
                 Err(error) => return filling.fail(error),
             };
-            filling.window.of = reader.at_most();
-            loop {
-                match reader.next_record() {
-                    Ok(Some((partition, batch))) => {
-                        if !batch.iter().all(|record| filling.add(topic, partition, &record)) {
-                            return;
-                        }
+            let out = filling.out.clone();
+            let mut reader = reader.while_wanted(move || !out.is_closed());
+            filling.fill(log, &direction, |filling, ranges| {
+                reader.go_on_with(topic, ranges)?;
+                while let Some((partition, batch)) = reader.next_record()? {
+                    if !batch.iter().all(|record| filling.add(topic, partition, &record)) {
+                        return Ok(false);
                     }
-                    Ok(None) => {
-                        filling.hand_out();
-                        return;
-                    }
-                    Err(error) => return filling.fail(error),
                 }
-            }
+                Ok(true)
+            });
         });
         windows
     }

@@ -22,7 +22,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 
@@ -35,13 +35,16 @@ use crate::{
     Dispatcher,
     broker::Publisher,
     config::Config,
-    dead_letters::{Desk, Source},
+    dead_letters::{Budget, Desk, Source},
     engine::observe::Operations,
     intake::Intake,
     registry::Registry,
     store::Store,
     telemetry::metrics::Sources,
 };
+
+/// What is read of the dead-letter topic for one answer: well within the time that an answer has.
+const LETTERS: Budget = Budget { time: Duration::from_secs(8), records: 250_000 };
 
 /// What HTTP is made of.
 pub(crate) struct HttpParts {
@@ -100,6 +103,7 @@ pub(crate) fn router(parts: HttpParts) -> Router {
         store: Some(Arc::clone(&parts.store)),
         registry: Arc::clone(&parts.registry),
         topics: parts.config.kafka.topics.clone(),
+        budget: Some(LETTERS),
     };
     let app = App(Arc::new(Shared { parts, intake, desk, replays: Arc::default(), hub: page::Hub::default() }));
     tokio::spawn(page::Hub::watch(Arc::downgrade(&app.0)));

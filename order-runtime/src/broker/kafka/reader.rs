@@ -40,14 +40,18 @@ impl TopicReader {
     /// # Errors
     /// When no broker answers, or there is no such topic.
     pub fn open(config: &KafkaConfig, topic: &str) -> Result<Self, BrokerError> {
+        Self::open_ranges(config, topic, Self::log(config, topic)?)
+    }
+
+    /// The partitions of `topic`, each with its first offset and the one behind its last.
+    ///
+    /// # Errors
+    /// When no broker answers, or there is no such topic.
+    pub fn log(config: &KafkaConfig, topic: &str) -> Result<Vec<(i32, i64, i64)>, BrokerError> {
         let inquirer = Inquirer::new(config)?;
         let count = inquirer.partitions(topic)?.ok_or_else(|| BrokerError::UnknownTopic(topic.to_owned()))?;
-        let mut ranges = Vec::with_capacity(count);
-        for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
-            let (start, end) = inquirer.log(topic, partition)?;
-            ranges.push((partition, start, end));
-        }
-        Self::open_ranges(config, topic, ranges)
+        let log = |partition| inquirer.log(topic, partition).map(|(start, end)| (partition, start, end));
+        (0..i32::try_from(count).unwrap_or(i32::MAX)).map(log).collect()
     }
 
     /// Begins to read partitions of `topic`, each from an offset to the one before another.
@@ -62,19 +66,31 @@ impl TopicReader {
         let consumer: BaseConsumer<Quiet> = settings::reader(config)
             .create_with_context(Quiet::default())
             .map_err(|error| BrokerError::creation(&error, config))?;
+        let mut reader = Self { consumer, ends: HashMap::new(), records: 0, wanted: Box::new(|| true) };
+        reader.go_on_with(topic, ranges)?;
+        Ok(reader)
+    }
+
+    /// Leaves what was not read yet, and begins to read other ranges.
+    ///
+    /// # Errors
+    /// When librdkafka does not take them.
+    pub fn go_on_with(
+        &mut self,
+        topic: &str,
+        ranges: impl IntoIterator<Item = (i32, i64, i64)>,
+    ) -> Result<(), BrokerError> {
         let mut list = TopicPartitionList::new();
-        let mut ends = HashMap::new();
-        let mut records = 0;
+        (self.ends, self.records) = (HashMap::new(), 0);
         for (partition, start, end) in ranges {
             if start < end {
-                ends.insert(partition, end);
-                records += start.abs_diff(end);
+                self.ends.insert(partition, end);
+                self.records += start.abs_diff(end);
                 list.add_partition_offset(topic, partition, Offset::Offset(start))
                     .map_err(|error| BrokerError::request("for a range", error))?;
             }
         }
-        consumer.assign(&list).map_err(|error| BrokerError::request("for a range", error))?;
-        Ok(Self { consumer, ends, records, wanted: Box::new(|| true) })
+        self.consumer.assign(&list).map_err(|error| BrokerError::request("for a range", error))
     }
 
     /// Ends as soon as nobody wants more, also where nothing arrives.

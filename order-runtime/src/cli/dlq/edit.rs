@@ -3,8 +3,8 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, IsTerminal, Write},
-    path::PathBuf,
-    process::{self, ExitCode},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
 };
 
 use uuid::Uuid;
@@ -36,45 +36,65 @@ struct Written {
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let written = match arguments.event.as_deref() {
-        Some(event) => Written { payload: given(event)?, file: None },
+        Some(event) => Some(Written { payload: given(event)?, file: None }),
         None => in_editor(context, &arguments.id)?,
     };
-    let result = correct(context, arguments, &written.payload);
+    let Some(written) = written else {
+        context.output.hint("nothing has changed, so nothing is sent; `dlq replay` sends it as it is");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let by = actor();
+    let correction = Correction { by: &by, id: &arguments.id, payload: &written.payload, dry_run: arguments.dry_run };
+    let agrees = |edited: &Edited| {
+        context.yes || {
+            context.output.hint(human(edited));
+            output::agrees("send this?")
+        }
+    };
+    let edited = acting(context, async |desk, publisher| correction.send(desk, publisher, agrees).await);
     if let Some(file) = &written.file {
-        match &result {
+        match &edited {
             Ok(_) => drop(fs::remove_file(file)),
             // Nobody types it twice.
             Err(_) => context.output.hint(format!("what you have written is in {0}; go on with @{0}", file.display())),
         }
     }
-    result
-}
-
-fn correct(context: &Context, arguments: &Arguments, payload: &str) -> Result<ExitCode, Failure> {
-    let by = actor();
-    let attempt = async |desk: &Desk, publisher: &dyn Publisher, dry_run| {
-        desk.edit(publisher, &by, &arguments.id, payload, dry_run).await.map_err(|error| match error {
-            EditError::Desk(error) => Failure::from(error),
-            invalid @ EditError::Invalid(_) => Failure::failed(invalid),
-        })
-    };
-    let edited = acting(context, async |desk, publisher| {
-        let edited = attempt(desk, publisher, true).await?;
-        if arguments.dry_run {
-            return Ok(edited);
-        }
-        if !context.yes {
-            context.output.hint(human(&edited));
-            if !output::agrees("send this?") {
-                return Err(Failure::wrong_use(
-                    "nothing is sent without a yes; give --yes, or look first with --dry-run",
-                ));
-            }
-        }
-        attempt(desk, publisher, false).await
-    })?;
+    let edited = edited?;
     context.output.one(&edited, || human(&edited));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A corrected letter.
+struct Correction<'a> {
+    by: &'a str,
+    id: &'a str,
+    payload: &'a str,
+    dry_run: bool,
+}
+
+impl Correction<'_> {
+    /// Checks it and, where somebody `agrees` to what would be sent, sends it.
+    async fn send(
+        &self,
+        desk: &Desk,
+        publisher: &dyn Publisher,
+        agrees: impl Fn(&Edited) -> bool,
+    ) -> Result<Edited, Failure> {
+        let attempt = async |dry_run| {
+            desk.edit(publisher, self.by, self.id, None, self.payload, dry_run).await.map_err(|error| match error {
+                EditError::Desk(error) => Failure::from(error),
+                invalid @ EditError::Invalid(_) => Failure::failed(invalid),
+            })
+        };
+        let edited = attempt(true).await?;
+        if self.dry_run {
+            return Ok(edited);
+        }
+        if !agrees(&edited) {
+            return Err(Failure::wrong_use("nothing is sent without a yes; give --yes, or look first with --dry-run"));
+        }
+        attempt(false).await
+    }
 }
 
 fn human(edited: &Edited) -> String {
@@ -91,31 +111,117 @@ fn given(event: &str) -> Result<String, Failure> {
     }
 }
 
-/// Opens the payload in the operator's editor. The file is readable for nobody else.
-fn in_editor(context: &Context, id: &str) -> Result<Written, Failure> {
-    let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok()).filter(|text| !text.is_empty());
-    let (Some(editor), true) = (editor, io::stdin().is_terminal()) else {
+/// Opens the payload in the operator's editor; `None` where it is left as it was.
+fn in_editor(context: &Context, id: &str) -> Result<Option<Written>, Failure> {
+    let named = |name| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
+    let (Some(editor), true) = (named("VISUAL").or_else(|| named("EDITOR")), io::stdin().is_terminal()) else {
         return Err(Failure::wrong_use(
             "say what the event should have been: as JSON, as @FILE, or on a terminal in the editor that EDITOR names",
         ));
     };
     let document = looking(context, async |desk| Ok(desk.document(id).await?))?;
-    let path = std::env::temp_dir().join(format!("dead-letter-{}.json", Uuid::new_v4()));
+    written_by(&editor, &document, &std::env::temp_dir())
+}
+
+/// What an editor makes of a document, in a file that is readable for nobody else. The file stays only where it has something new.
+fn written_by(editor: &str, document: &str, directory: &Path) -> Result<Option<Written>, Failure> {
+    let path = directory.join(format!("dead-letter-{}.json", Uuid::new_v4()));
     let failed = |error: io::Error| Failure::failed(format!("{} cannot be used: {error}", path.display()));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(&path).and_then(|mut file| file.write_all(document.as_bytes())).map_err(failed)?;
-    // `EDITOR` may have arguments, `code --wait` say.
-    let mut words = editor.split_whitespace();
-    let program = words.next().unwrap_or(&editor);
-    let status = process::Command::new(program).args(words).arg(&path).status();
-    match status {
-        Ok(status) if status.success() => {}
-        Ok(status) => return Err(Failure::failed(format!("the editor {editor} has ended with {status}"))),
-        Err(error) => return Err(Failure::failed(format!("the editor {editor} does not start: {error}"))),
+    // By the shell, as git does it: `EDITOR` may have arguments and quotes.
+    let status = Command::new("sh").arg("-c").arg(format!("{editor} \"$@\"")).arg(editor).arg(&path).status();
+    let payload = match status {
+        Ok(status) if status.success() => fs::read_to_string(&path).map_err(failed),
+        Ok(status) => Err(Failure::failed(format!("the editor {editor} has ended with {status}, so nothing is sent"))),
+        Err(error) => Err(Failure::failed(format!("the editor {editor} does not start: {error}"))),
+    };
+    match payload {
+        Ok(payload) if payload.trim() != document.trim() => Ok(Some(Written { payload, file: Some(path) })),
+        nothing_new => {
+            // It may hold personal data.
+            drop(fs::remove_file(&path));
+            nothing_new.map(|_| None)
+        }
     }
-    let payload = fs::read_to_string(&path).map_err(failed)?;
-    Ok(Written { payload, file: Some(path) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead_letters::tests::{Topic, desk, id, letter};
+
+    /// A directory with an editor, whose name has a space, that does this with the file `$FILE`.
+    fn editor(does: &str) -> (tempfile::TempDir, String) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let script = directory.path().join("the editor.sh");
+        // The file comes behind the arguments that `EDITOR` has.
+        fs::write(&script, format!("for FILE; do :; done\n{does}\n")).expect("a script");
+        let editor = format!("sh '{}'", script.display());
+        (directory, editor)
+    }
+
+    fn left(directory: &tempfile::TempDir) -> usize {
+        let files = fs::read_dir(directory.path()).expect("a directory").filter_map(Result::ok);
+        files.filter(|file| file.path().extension().is_some_and(|end| end == "json")).count()
+    }
+
+    async fn document() -> (Desk, String) {
+        let desk = desk(vec![letter(1, "rejected", 0)]);
+        let document = desk.document(&id(1)).await.expect("it is there");
+        (desk, document)
+    }
+
+    #[tokio::test]
+    async fn what_an_editor_leaves_as_it_was_is_not_sent() {
+        let (_, document) = document().await;
+        let (directory, editor) = editor(r#"test -s "$FILE""#);
+        assert!(written_by(&editor, &document, directory.path()).expect("it ends well").is_none());
+        assert_eq!(left(&directory), 0);
+    }
+
+    #[tokio::test]
+    async fn what_an_editor_has_corrected_is_shown_and_sent() {
+        let (desk, document) = document().await;
+        let (directory, editor) = editor(r#"test "$1" = --wait && sed -i 's/"n": 1/"n": 1.50/' "$FILE""#);
+        let written = written_by(&format!("{editor} --wait"), &document, directory.path()).expect("it ends well");
+        let written = written.expect("it is another");
+        assert!(written.file.is_some_and(|file| file.is_file()), "it stays until it is sent");
+        let topic = Topic::default();
+        let correction = Correction { by: "somebody", id: &id(1), payload: &written.payload, dry_run: false };
+        let refused = correction.send(&desk, &topic, |_| false).await.expect_err("nobody agrees");
+        assert!(refused.to_string().contains("nothing is sent without a yes"), "{refused}");
+        assert!(topic.taken().is_empty());
+        let edited = correction.send(&desk, &topic, |_| true).await.expect("it is right");
+        let told = human(&edited);
+        assert!(told.contains("-    \"n\": 1\n+    \"n\": 1.50\n") && told.contains("sent it again"), "{told}");
+        let sent = topic.taken().remove(0).payload.expect("a payload");
+        assert_eq!(String::from_utf8(sent).expect("text"), written.payload.trim());
+    }
+
+    #[tokio::test]
+    async fn what_an_editor_has_made_worse_is_told_and_not_sent() {
+        let (desk, document) = document().await;
+        let (directory, editor) = editor(r#"sed -i 's/"Added"/"Addde"/' "$FILE""#);
+        let written = written_by(&editor, &document, directory.path()).expect("it ends well").expect("it is another");
+        let topic = Topic::default();
+        let correction = Correction { by: "somebody", id: &id(1), payload: &written.payload, dry_run: false };
+        let error = correction.send(&desk, &topic, |_| true).await.expect_err("no processor handles it");
+        assert!(error.to_string().contains("did you mean Added?"), "{error}");
+        assert!(topic.taken().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_editor_that_fails_sends_nothing() {
+        let (_, document) = document().await;
+        let (directory, editor) = editor("echo '{}' > \"$FILE\"; exit 3");
+        for (editor, expected) in [(editor.as_str(), "exit status: 3"), ("/no/such/editor", "exit status: 127")] {
+            let error = written_by(editor, &document, directory.path()).err().expect("it fails").to_string();
+            assert!(error.contains(expected) && error.contains("nothing is sent"), "{error}");
+        }
+        assert_eq!(left(&directory), 0, "no payload stays behind");
+    }
 }

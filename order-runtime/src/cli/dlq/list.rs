@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::{Context, Failure, looking, reading};
 use crate::{
     cli::output::printable,
-    dead_letters::{Filter, Listing, Selection},
+    dead_letters::{Asked, Filter, Listing, Selection},
 };
 
 #[derive(Debug, clap::Args)]
@@ -22,8 +22,8 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { filter, all, max } = arguments;
-    let selection = Selection { ids: Vec::new(), filter };
-    let listing = looking(context, async |desk| Ok(desk.list(selection, all, max, reading(context)).await?))?;
+    let asked = Asked { selection: Selection { ids: Vec::new(), filter }, any: all, max, before: None };
+    let listing = looking(context, async |desk| Ok(desk.list(asked, reading(context)).await?))?;
     if context.output.is_json() {
         context.output.one(&listing, String::new);
         return Ok(ExitCode::SUCCESS);

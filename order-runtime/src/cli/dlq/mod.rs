@@ -85,6 +85,7 @@ async fn at_desk<T>(
         store: store.clone(),
         registry: context.registry()?,
         topics: context.config.kafka.topics.clone(),
+        budget: None,
     };
     let result = work(&desk).await;
     if let Some(store) = store {

@@ -12,7 +12,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let shown = looking(context, async |desk| Ok(desk.show(&arguments.id).await?))?;
+    let shown = looking(context, async |desk| Ok(desk.show(&arguments.id, None).await?))?;
     context.output.one(&shown, || human(&shown));
     Ok(ExitCode::SUCCESS)
 }
@@ -50,7 +50,7 @@ fn human(shown: &Shown) -> String {
         line("replay", &format!("refused: {}", flaw.text()));
     }
     let payload = match (&shown.payload, &shown.payload_text) {
-        (Some(json), _) => serde_json::to_string_pretty(json).unwrap_or_default(),
+        (Some(json), _) => json.pretty(),
         (None, Some(text)) => format!("(no JSON) {}", printable(text)),
         (None, None) => "(none)".to_owned(),
     };

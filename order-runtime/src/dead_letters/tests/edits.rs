@@ -33,7 +33,7 @@ fn event(id: &str, add: u32, then: &str) -> String {
 }
 
 async fn edit(rig: &Rig, id: &str, payload: &str, dry_run: bool) -> Result<Edited, EditError> {
-    desk_of(rig).edit(&Back(Arc::clone(&rig.broker)), "somebody", id, payload, dry_run).await
+    desk_of(rig).edit(&Back(Arc::clone(&rig.broker)), "somebody", id, None, payload, dry_run).await
 }
 
 #[tokio::test]
@@ -122,10 +122,12 @@ async fn what_is_still_wrong_is_not_sent() {
 async fn nothing_changed_is_no_correction() {
     let (desk, topic) = (desk(vec![letter(1, "rejected", 0)]), Topic::default());
     let same = r#"{"data": {"n": 1}, "eventId": "e-1", "eventName": "Added"}"#;
-    let error = desk.edit(&topic, "somebody", &id(1), same, false).await.expect_err("it is the same");
+    let error = desk.edit(&topic, "somebody", &id(1), None, same, false).await.expect_err("it is the same");
     assert!(error.to_string().contains("nothing has changed"), "{error}");
-    let edited =
-        desk.edit(&topic, "somebody", &id(1), r#"{"eventName": "Added", "data": {}}"#, false).await.expect("sent");
+    let edited = desk
+        .edit(&topic, "somebody", &id(1), None, r#"{"eventName": "Added", "data": {}}"#, false)
+        .await
+        .expect("sent");
     assert_eq!(edited.event_id, "e-1", "it is put in where it is left out");
     let sent = String::from_utf8(topic.taken.lock()[0].payload.clone().expect("a payload")).expect("text");
     assert_eq!(sent, r#"{"eventId": "e-1", "eventName": "Added", "data": {}}"#);

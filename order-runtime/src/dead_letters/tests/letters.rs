@@ -1,11 +1,11 @@
 //! What is there, and what is set aside.
 
 use super::*;
-use crate::dead_letters::{Aside, Filter, Listing, state::State, trial::Trial};
+use crate::dead_letters::{Aside, Asked, Filter, Listing, state::State, trial::Trial};
 
 async fn listed(desk: &Desk, parked: bool, all: bool, max: usize) -> Listing {
     let selection = Selection { filter: Filter { parked, ..Filter::default() }, ..Selection::default() };
-    desk.list(selection, all, max, |_, _| {}).await.expect("a list")
+    desk.list(Asked { selection, any: all, max, before: None }, |_, _| {}).await.expect("a list")
 }
 
 fn ids(listing: &Listing) -> Vec<u32> {
@@ -78,20 +78,41 @@ async fn a_letter_is_shown_with_what_would_become_of_it() {
     text.payload = Some(b"\xff{".to_vec());
     let desk = desk(vec![letter(1, "rejected", 0), wrong, text, letter(1, "timeout", 1)]);
 
-    let shown = desk.show(&id(1)).await.expect("it is there");
+    let shown = desk.show(&id(1), None).await.expect("it is there");
     assert_eq!(shown.trial, Trial::Handled { processor: "EventProcessor_Rig" });
     assert_eq!((&*shown.judged.letter.reason, shown.judged.letter.replays), ("timeout", 1), "the latest writing");
     assert_eq!(shown.earlier.len(), 1);
-    assert_eq!(shown.payload.expect("JSON")["data"]["n"], 1);
+    assert!(shown.payload_text.is_some_and(|text| text.contains("\n    \"n\": 1\n")));
     assert_eq!(shown.headers[0], ("trace".to_owned(), Some("t".to_owned())));
 
-    let shown = desk.show(&id(2)).await.expect("it is there");
+    let shown = desk.show(&id(2), None).await.expect("it is there");
     assert!(shown.trial.to_string().contains("did you mean Added?"), "{}", shown.trial);
-    let shown = desk.show(&id(3)).await.expect("it is there");
+    let shown = desk.show(&id(3), None).await.expect("it is there");
     assert_eq!(shown.payload_text.as_deref(), Some("\u{fffd}{"));
     assert!(shown.trial.to_string().starts_with("still invalid: $: "), "{}", shown.trial);
-    let error = desk.show(&id(9)).await.expect_err("there is none");
+    let error = desk.show(&id(9), None).await.expect_err("there is none");
     assert!(matches!(error, DeskError::Unknown(_)) && error.to_string().contains("`dlq list`"), "{error}");
+}
+
+#[tokio::test]
+async fn numbers_are_shown_as_they_were_written() {
+    let mut odd = letter(1, "rejected", 0);
+    let payload = r#"{"eventName":"Added","data":{"n":123456789012345678901234567890,"x":[1.0,1e400]}}"#;
+    odd.payload = Some(payload.into());
+    let mut without_id = letter(2, "rejected", 0);
+    without_id.payload = Some(br#"{"eventName": "Added", "data": {"x": 1.0}}"#.to_vec());
+    let desk = desk(vec![odd, without_id]);
+    let shown = desk.show(&id(1), None).await.expect("it is there");
+    let json = serde_json::to_string(&shown).expect("JSON");
+    assert!(json.contains(&format!("\"payload\":{payload}")), "{json}");
+    let document = desk.document(&id(1)).await.expect("it is there");
+    assert!(document.contains("1e400") && document.contains("1.0") && document.contains("7890,"), "{document}");
+    let document = desk.document(&id(2)).await.expect("it is there");
+    let edit = async |event: &str| desk.edit(&Topic::default(), "somebody", &id(2), None, event, true).await;
+    let error = edit(&document).await.expect_err("it is the same, though an id is put in");
+    assert!(error.to_string().contains("nothing has changed"), "{error}");
+    let edited = edit(&document.replace("1.0", "1.00")).await.expect("another spelling is a change");
+    assert!(edited.diff.contains("-    \"x\": 1.0\n+    \"x\": 1.00\n"), "{}", edited.diff);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The desk on letters and a store in memory, alone and beside a running engine.
 
 mod edits;
+mod large;
 mod letters;
 mod replays;
 
@@ -11,7 +12,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Desk, DeskError, Replay, Selection, Source, Summary,
+    Desk, DeskError, Direction, Replay, Selection, Source, Summary,
     source::{Filling, Takes, Windows},
 };
 use crate::{
@@ -24,19 +25,21 @@ use crate::{
 pub(crate) struct MemorySource(pub(crate) Box<dyn Fn() -> Vec<OutgoingRecord> + Send + Sync>);
 
 impl Source for MemorySource {
-    fn read(&self, takes: Takes) -> Windows {
+    fn read(&self, takes: Takes, direction: Direction) -> Windows {
         let records = (self.0)();
-        let (mut filling, windows) = Filling::new(takes, records.len() as u64);
+        let (filling, windows) = Filling::new(takes);
         tokio::task::spawn_blocking(move || {
-            for (offset, record) in (0..).zip(&records) {
-                let mut batch = RecordBatch::default();
-                let time = record.timestamp.or(Some(offset));
-                batch.push(offset, time, record.key.as_deref(), record.payload.as_deref(), &record.headers);
-                if !batch.iter().all(|record| filling.add("things-dlq", 0, &record)) {
-                    return;
-                }
-            }
-            filling.hand_out();
+            let end = i64::try_from(records.len()).expect("few");
+            filling.fill(vec![(0, 0, end)], &direction, |filling, ranges| {
+                let wanted = |offset| ranges.iter().any(|(_, from, to)| (*from..*to).contains(&offset));
+                let taken = (0..).zip(&records).filter(|(offset, _)| wanted(*offset)).all(|(offset, record)| {
+                    let mut batch = RecordBatch::default();
+                    let time = record.timestamp.or(Some(offset));
+                    batch.push(offset, time, record.key.as_deref(), record.payload.as_deref(), &record.headers);
+                    batch.iter().all(|record| filling.add("things-dlq", 0, &record))
+                });
+                Ok(taken)
+            });
         });
         windows
     }
@@ -44,11 +47,17 @@ impl Source for MemorySource {
 
 /// Keeps what is published; refuses what comes after `limit` records.
 #[derive(Default)]
-struct Topic {
+pub(crate) struct Topic {
     taken: Mutex<Vec<OutgoingRecord>>,
     limit: Mutex<Option<usize>>,
     /// How many records came together, each time.
     batches: Mutex<Vec<usize>>,
+}
+
+impl Topic {
+    pub(crate) fn taken(&self) -> Vec<OutgoingRecord> {
+        self.taken.lock().clone()
+    }
 }
 
 #[async_trait]
@@ -81,12 +90,12 @@ fn record(payload: &str, headers: &[(&str, &str)]) -> OutgoingRecord {
 }
 
 /// The id of the dead letter of that number.
-fn id(number: u32) -> String {
+pub(crate) fn id(number: u32) -> String {
     format!("{number:032x}")
 }
 
 /// A dead letter of ours: `number` is its id and its event's.
-fn letter(number: u32, reason: &str, replays: u32) -> OutgoingRecord {
+pub(crate) fn letter(number: u32, reason: &str, replays: u32) -> OutgoingRecord {
     let (id, replays, offset, event) = (id(number), replays.to_string(), number.to_string(), format!("e-{number}"));
     let payload = format!(r#"{{"eventId": "{event}", "eventName": "Added", "data": {{"n": {number}}}}}"#);
     record(
@@ -107,11 +116,12 @@ fn letter(number: u32, reason: &str, replays: u32) -> OutgoingRecord {
 }
 
 /// A desk on these letters and an empty store.
-fn desk(letters: Vec<OutgoingRecord>) -> Desk {
+pub(crate) fn desk(letters: Vec<OutgoingRecord>) -> Desk {
     Desk {
         source: Arc::new(MemorySource(Box::new(move || letters.clone()))),
         store: Some(Arc::new(MemoryStore::default()) as Arc<dyn Store>),
         registry: registry(&[]),
+        budget: None,
         topics: vec!["things".to_owned(), "^more-.*".to_owned()],
     }
 }

@@ -12,7 +12,9 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
     broker::BrokerError,
-    dead_letters::{Aside, DeskError, EditError, Edited, Filter, Listing, Replay, Selection, Shown, time},
+    dead_letters::{
+        Aside, Asked, DeskError, EditError, Edited, Filter, Listing, Place, Replay, Selection, Shown, time,
+    },
     http::{
         App,
         accept::Peer,
@@ -48,16 +50,37 @@ pub(in crate::http) struct Parameters {
     parked: bool,
     /// `true` for all, whatever became of them.
     all: bool,
-    /// How many to list, from 0 to 1,000, the latest of them; all are counted.
+    /// How many to list, from 0 to 1,000, the latest of them; all that are read are counted.
     max: Option<usize>,
+    /// What `next` of an earlier answer says: the list goes on there, with older letters.
+    before: Option<String>,
 }
 
-/// `GET /dlq`: the latest letters that fit, and all of them counted.
+/// Where a letter is looked for.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::http) struct Whereabouts {
+    /// As in the list in which the letter was found; without it, the letter is looked for among the latest ones.
+    before: Option<String>,
+}
+
+impl Whereabouts {
+    fn of(query: Result<Query<Self>, QueryRejection>) -> Result<Option<Place>, Problem> {
+        let Query(asked) = query.map_err(|_| bad("the only parameter is `before`"))?;
+        place(asked.before)
+    }
+}
+
+fn place(text: Option<String>) -> Result<Option<Place>, Problem> {
+    text.map(|text| text.parse().map_err(|expected| bad(format!("`before`: {expected}")))).transpose()
+}
+
+/// `GET /dlq`: the latest letters that fit, and how many there are of each kind, as far as the topic is read for one answer.
 pub(in crate::http) async fn list(
     State(app): State<App>,
     query: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<Listing>, Problem> {
-    let form = "the parameters are event, reason, code, key, since, until, parked, all and max";
+    let form = "the parameters are event, reason, code, key, since, until, parked, all, max and before";
     let Query(asked) = query.map_err(|_| bad(form))?;
     let max = asked.max.unwrap_or(LETTERS);
     if max > MOST {
@@ -68,12 +91,17 @@ pub(in crate::http) async fn list(
     let (since, until) = (at(asked.since)?, at(asked.until)?);
     let filter = Filter { event, reason, code, key, since, until, parked };
     let selection = Selection { ids: Vec::new(), filter };
-    app.desk().list(selection, all, max, |_, _| {}).await.map(Json).map_err(failed)
+    let asked = Asked { selection, any: all, max, before: place(asked.before)? };
+    app.desk().list(asked, |_, _| {}).await.map(Json).map_err(failed)
 }
 
 /// `GET /dlq/{id}`.
-pub(in crate::http) async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Shown>, Problem> {
-    app.desk().show(&id).await.map(Json).map_err(failed)
+pub(in crate::http) async fn show(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    query: Result<Query<Whereabouts>, QueryRejection>,
+) -> Result<Json<Shown>, Problem> {
+    app.desk().show(&id, Whereabouts::of(query)?).await.map(Json).map_err(failed)
 }
 
 /// `GET /dlq/audit`: what operators have done, the latest first.
@@ -126,13 +154,16 @@ struct Correction {
 pub(in crate::http) async fn edit(
     State(app): State<App>,
     Path(id): Path<String>,
+    query: Result<Query<Whereabouts>, QueryRejection>,
     peer: Option<Extension<Peer>>,
     body: Bytes,
 ) -> Result<Json<Edited>, Problem> {
+    let before = Whereabouts::of(query)?;
     let form = "send {\"event\": {…}}, the whole event as it should have been, and \"dryRun\": true to check it only";
     let correction: Correction = serde_json::from_slice(&body).map_err(|_| bad(form))?;
     let by = actor(&app, peer);
-    let edited = app.desk().edit(&*app.publisher, &by, &id, correction.event.get(), correction.dry_run).await;
+    let (event, dry_run) = (correction.event.get(), correction.dry_run);
+    let edited = app.desk().edit(&*app.publisher, &by, &id, before, event, dry_run).await;
     edited.map(Json).map_err(|error| match error {
         EditError::Desk(error) => failed(error),
         EditError::Invalid(violations) => {
@@ -206,6 +237,13 @@ fn failed(error: DeskError) -> Problem {
     match error {
         DeskError::Store(error) => Problem::store_away(&error),
         DeskError::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, "there is no dead letter of this id"),
+        DeskError::NotAmong { read, of, .. } => Problem::new(
+            StatusCode::NOT_FOUND,
+            format!(
+                "there is no dead letter of this id among the {read} records read of {of}; give the `before` of its list, or use `dlq show`"
+            ),
+        ),
+        error @ DeskError::TooSlow(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         DeskError::Refused { why, .. } => Problem::new(StatusCode::CONFLICT, why),
         DeskError::Broker(BrokerError::UnknownTopic(_)) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -84,7 +84,9 @@ fn dead_letters() -> Vec<Route> {
     let one: &[_] = &[("404", "There is none of that id.")];
     vec![
         Route::get("/dlq", "Dead letters, and how many of each kind there are.", dlq::list).query::<dlq::Parameters>(),
-        Route::get("/dlq/{id}", "One dead letter, and what this build would do with it.", dlq::show).answers(one),
+        Route::get("/dlq/{id}", "One dead letter, and what this build would do with it.", dlq::show)
+            .query::<dlq::Whereabouts>()
+            .answers(one),
         Route::get("/dlq/audit", "What operators have done with dead letters, the latest first.", dlq::audit),
         Route::get("/dlq/replay", "How far the last replay of this instance is.", dlq::replay_state)
             .answers(&[("404", "Nothing was replayed yet.")]),
@@ -94,11 +96,13 @@ fn dead_letters() -> Vec<Route> {
         ]),
         Route::delete("/dlq/replay", "Ends the replay after the batch under way.", dlq::stop_replay)
             .answers(&[("404", "Nothing was replayed yet.")]),
-        Route::post("/dlq/{id}/edit", "Checks a corrected event and sends it as a replay.", dlq::edit).answers(&[
-            ("404", "There is none of that id."),
-            ("409", "It was dealt with already."),
-            ("422", "It is still wrong; the body says how, by JSON path."),
-        ]),
+        Route::post("/dlq/{id}/edit", "Checks a corrected event and sends it as a replay.", dlq::edit)
+            .query::<dlq::Whereabouts>()
+            .answers(&[
+                ("404", "There is none of that id."),
+                ("409", "It was dealt with already."),
+                ("422", "It is still wrong; the body says how, by JSON path."),
+            ]),
         Route::post("/dlq/park", "Sets dead letters aside.", dlq::park),
         Route::post("/dlq/unpark", "Takes parked dead letters back.", dlq::unpark),
         Route::post("/dlq/purge", "Forgets dead letters.", dlq::purge),

@@ -25,7 +25,29 @@ async fn letters_are_listed_and_shown() {
     let shown = served.get(&format!("/dlq/{}", id(1))).await.json();
     assert_eq!(shown["payload"]["data"], json!({"n": 1}));
     assert_eq!(shown["trial"], json!({"outcome": "handled", "processor": "EventProcessor_Added"}));
+    assert!(shown["payloadText"].as_str().is_some_and(|text| text.contains("    \"n\": 1\n")), "{shown}");
     served.get(&format!("/dlq/{}", id(9))).await.problem(404);
+}
+
+#[tokio::test]
+async fn a_list_goes_on_where_another_has_ended() {
+    let served = Served::with(&[THINGS]).await;
+    let whole = served.get("/dlq").await.json();
+    assert_eq!((&whole["partial"], &whole["read"], &whole["of"]), (&json!(false), &json!(2), &json!(2)));
+    assert_eq!(whole.get("next"), None);
+    let older = served.get("/dlq?before=1").await.json();
+    assert_eq!(
+        (&older["partial"], &older["matching"], &older["letters"][0]["id"]),
+        (&json!(true), &json!(1), &json!(id(1)))
+    );
+    for target in ["/dlq?before=last", "/dlq/1?before=-1", "/dlq/1?after=1"] {
+        served.get(target).await.problem(400);
+    }
+    assert_eq!(served.get(&format!("/dlq/{}?before=1", id(1))).await.status, StatusCode::OK);
+    served.get(&format!("/dlq/{}?before=1", id(2))).await.problem(404);
+    let correction = r#"{"event": {"eventName": "Added", "data": {"n": 5}}, "dryRun": true}"#;
+    served.post(&format!("/dlq/{}/edit?before=1", id(2)), correction).await.problem(404);
+    assert_eq!(served.post(&format!("/dlq/{}/edit?before=1", id(1)), correction).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -16,6 +16,10 @@ const GROUPS = 8;
 let letters = [];
 let max = FEW;
 let matching = 0;
+/** Where the list begins and where it goes on, in a topic that is too large to be read for one answer. */
+let before = null;
+let next = null;
+let part = null;
 let shown = [];
 let chosen = new Set();
 let counted = 0;
@@ -92,7 +96,13 @@ const conditions = () => {
 };
 
 /** Reads the latest letters that the form means. */
-export async function searchLetters() {
+export function searchLetters() {
+  return searchBefore(null);
+}
+
+/** The same among those before a place. */
+async function searchBefore(place) {
+  before = place;
   max = FEW;
   chosen = new Set();
   await read();
@@ -104,17 +114,20 @@ async function read() {
   byId("letters-table").setAttribute("aria-busy", "true");
   try {
     const all = value("state") === "all" ? true : null;
-    const answer = await get("/dlq", { ...conditions(), all, max });
+    const answer = await get("/dlq", { ...conditions(), all, max, before });
     // An answer to an earlier question does not overtake.
     if (turn !== searching) return;
     letters = answer.letters.toReversed();
     matching = answer.matching;
+    next = answer.next ?? null;
+    part = answer.partial ? answer : null;
     offerGroups(answer.counts);
     draw();
   } catch (error) {
     if (turn !== searching) return;
     letters = [];
     matching = 0;
+    [next, part] = [null, null];
     offerGroups([]);
     draw(cannotSee(error));
   } finally {
@@ -160,7 +173,18 @@ function draw(problem = "") {
   byId("letters-more").hidden = letters.length >= matching || max >= MOST;
   byId("letters-replay-all").hidden = matching === 0 || value("state") === "all";
   setText(byId("letters-found"), matching === 0 ? "" : `${count(found.length)} shown of ${count(matching)}`);
+  showPart();
   showChosen();
+}
+
+/** Says where a list is not of the whole topic, and offers the rest. */
+function showPart() {
+  byId("letters-partial").hidden = part === null;
+  byId("letters-older").hidden = next === null;
+  byId("letters-latest").hidden = before === null;
+  if (part === null) return;
+  const which = before === null ? `the latest ${count(part.read)} of ${count(part.of)} records` : `${count(part.read)} records, of ${count(part.of)} from there on`;
+  setText(byId("letters-read"), `This is not all: the list is of ${which}.`);
 }
 
 function showChosen() {
@@ -173,7 +197,7 @@ function showChosen() {
 }
 
 function open(id) {
-  allowed(() => openLetter(id, allowed, searchLetters));
+  allowed(() => openLetter({ id, before }, allowed, () => searchBefore(before)));
 }
 
 /** How many there are since the start: more than at the last search means that there are new ones. */
@@ -229,6 +253,8 @@ export function startLetters(whenAllowed) {
     max = Math.min(max * 4, MOST);
     allowed(read);
   });
+  byId("letters-older").addEventListener("click", () => allowed(() => searchBefore(next)));
+  byId("letters-latest").addEventListener("click", () => allowed(searchLetters));
   byId("letters-all").addEventListener("change", ({ target }) => {
     chosen = new Set(target.checked ? shown : []);
     draw();

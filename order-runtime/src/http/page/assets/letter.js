@@ -8,8 +8,8 @@ import { askReplay } from "./replay.js";
 
 const route = (id, action = "") => `/dlq/${encodeURIComponent(id)}${action}`;
 
-/** Opens the letter. `changed` is called after something was done with it. */
-export async function openLetter(id, allowed, changed) {
+/** Opens the letter that was found before a place. `changed` is called after something was done with it. */
+export async function openLetter({ id, before }, allowed, changed) {
   const dialog = byId("letter-dialog");
   const opener = document.activeElement;
   await show();
@@ -21,7 +21,7 @@ export async function openLetter(id, allowed, changed) {
   }, { once: true });
 
   async function show() {
-    const letter = await get(route(id));
+    const letter = await get(route(id), { before });
     byId("letter").replaceChildren(detail(letter));
     dialog.querySelector("h2").focus();
   }
@@ -64,7 +64,7 @@ export async function openLetter(id, allowed, changed) {
     const send = async (dryRun) => {
       errors.replaceChildren();
       try {
-        return await postText(route(id, "/edit"), `{"event": ${checked(field.value)}, "dryRun": ${dryRun}}`);
+        return await postText(route(id, "/edit") + (before === null ? "" : `?before=${before}`), `{"event": ${checked(field.value)}, "dryRun": ${dryRun}}`);
       } catch (error) {
         errors.replaceChildren(...(error.errors ?? []).map(({ path, message }) => element("li", {}, `${path}: ${message}`)));
         throw error;
@@ -177,8 +177,9 @@ function facts(letter) {
     .flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))]));
 }
 
-function payloadText({ payload, payloadText: text }) {
-  return payload === undefined || payload === null ? text ?? "" : JSON.stringify(payload, null, 2);
+/** The service's text: numbers that were read here and written again would be others. */
+function payloadText({ payloadText: text }) {
+  return text ?? "";
 }
 
 function headers(letter) {

@@ -1,0 +1,139 @@
+//! The topic from its end: the latest records first, step by step, and a word for where a reader has come to.
+
+use std::{fmt, str::FromStr};
+
+/// Records of the first step; each step is twice as large as the one before, so that little is read for nothing where time
+/// runs out in the middle of one.
+const FIRST: u64 = 256;
+/// Records of a step at most.
+const LARGEST: u64 = 16 * 1024;
+
+/// In which direction a pass goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// From the first record to the last, whatever it takes.
+    Forwards,
+    /// In steps from the last record, or from a place on, to the first. Within a step letters are in their order.
+    Back(Option<Place>),
+}
+
+/// How many records the steps of a pass have.
+#[derive(Debug)]
+pub(super) struct Steps(u64);
+
+impl Steps {
+    pub(super) fn of(direction: &Direction) -> Self {
+        Self(if *direction == Direction::Forwards { u64::MAX } else { FIRST })
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        let records = self.0;
+        if records != u64::MAX {
+            self.0 = (records * 2).min(LARGEST);
+        }
+        records
+    }
+}
+
+/// Where in the topic a reader has come to on its way back: the offset in each partition before which nothing was read.
+///
+/// Its text are the offsets in the order of the partitions, with points between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place(Vec<i64>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (partition, offset) in self.0.iter().enumerate() {
+            write!(f, "{}{offset}", if partition == 0 { "" } else { "." })?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Place {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let offsets = text.split('.').map(|offset| offset.parse().ok().filter(|offset| *offset >= 0));
+        offsets.collect::<Option<_>>().map(Self).ok_or("what `next` of an earlier answer says is expected")
+    }
+}
+
+/// What of each partition has not been read: its number, the first offset, and the one behind the last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Unread(Vec<(i32, i64, i64)>);
+
+impl Unread {
+    /// The part of a log that a pass is to read.
+    pub(super) fn of(mut log: Vec<(i32, i64, i64)>, direction: &Direction) -> Self {
+        log.sort_unstable();
+        if let Direction::Back(Some(Place(offsets))) = direction {
+            for (number, (_, start, end)) in log.iter_mut().enumerate() {
+                // A partition that has come since holds only later records.
+                let before = offsets.get(number).copied().unwrap_or_default();
+                *end = before.clamp(*start, (*end).max(*start));
+            }
+        }
+        Self(log)
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.0.iter().map(|(_, start, end)| u64::try_from(end - start).unwrap_or_default()).sum()
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place(self.0.iter().map(|(_, _, end)| *end).collect())
+    }
+
+    /// Takes the last records of all partitions, about so many together.
+    pub(super) fn take_latest(&mut self, records: u64) -> Vec<(i32, i64, i64)> {
+        let partitions = self.0.iter().filter(|(_, start, end)| start < end).count() as u64;
+        let each = i64::try_from(records.div_ceil(partitions.max(1))).unwrap_or(i64::MAX);
+        let mut taken = Vec::new();
+        for (partition, start, end) in &mut self.0 {
+            let from = end.saturating_sub(each).max(*start);
+            if from < *end {
+                taken.push((*partition, from, *end));
+                *end = from;
+            }
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_read_from_its_end_once() {
+        let mut unread = Unread::of(vec![(1, 0, 10), (0, 100, 1_000), (2, 5, 5)], &Direction::Back(None));
+        assert_eq!(unread.records(), 910);
+        assert_eq!(unread.take_latest(256), [(0, 872, 1_000), (1, 0, 10)]);
+        assert_eq!((unread.records(), unread.place().to_string()), (772, "872.0.5".to_owned()));
+        assert_eq!(unread.take_latest(512), [(0, 360, 872)]);
+        assert_eq!(unread.take_latest(512), [(0, 100, 360)]);
+        assert_eq!((unread.take_latest(512), unread.records()), (vec![], 0));
+    }
+
+    #[test]
+    fn a_pass_goes_on_where_another_has_ended() {
+        let place: Place = "872.0.5".parse().expect("a place");
+        let back = Direction::Back(Some(place));
+        let log = vec![(0, 100, 1_100), (1, 0, 20), (2, 9, 12), (3, 0, 7)];
+        let unread = Unread::of(log, &back);
+        assert_eq!(unread.place().to_string(), "872.0.9.0", "records that are gone, and later ones, are left out");
+        assert_eq!(unread.records(), 772);
+        for wrong in ["", ".", "1..2", "-1", "1.x", "99999999999999999999"] {
+            assert!(wrong.parse::<Place>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn forwards_everything_is_one_step() {
+        let mut unread = Unread::of(vec![(0, 3, 1_000_000), (1, 0, i64::MAX)], &Direction::Forwards);
+        assert_eq!(unread.take_latest(Steps::of(&Direction::Forwards).next()), [(0, 3, 1_000_000), (1, 0, i64::MAX)]);
+        let mut steps = Steps::of(&Direction::Back(None));
+        assert_eq!([steps.next(), steps.next(), steps.next()], [256, 512, 1_024]);
+    }
+}

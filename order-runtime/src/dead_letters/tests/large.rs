@@ -1,0 +1,117 @@
+//! Topics that are too large to be read for one answer.
+
+use std::time::Duration;
+
+use super::*;
+use crate::dead_letters::{Asked, Budget, Listing, Place};
+
+const TIME: Duration = Duration::from_secs(8);
+
+/// A desk that reads so many records at most, or some more: to the end of a step.
+fn hasty(letters: Vec<OutgoingRecord>, records: u64) -> Desk {
+    Desk { budget: Some(Budget { time: TIME, records }), ..desk(letters) }
+}
+
+fn letters(count: u32) -> Vec<OutgoingRecord> {
+    (0..count).map(|number| letter(number, "rejected", 0)).collect()
+}
+
+async fn list(desk: &Desk, before: Option<Place>) -> Listing {
+    desk.list(Asked { max: usize::MAX, before, ..Asked::default() }, |_, _| {}).await.expect("a list")
+}
+
+fn numbers(listing: &Listing) -> Vec<i64> {
+    listing.letters.iter().map(|judged| judged.letter.at.offset.expect("an offset")).collect()
+}
+
+#[tokio::test]
+async fn a_list_reads_the_latest_and_says_where_it_goes_on() {
+    let desk = hasty(letters(2_000), 300);
+    let first = list(&desk, None).await;
+    // Two steps: 256 and 512 records.
+    assert_eq!((first.partial, first.read, first.of, first.matching), (true, 768, 2_000, 768));
+    assert_eq!(numbers(&first), (1_232..2_000).collect::<Vec<_>>());
+    assert_eq!(first.counts.rows().map(|(.., count)| count).sum::<u64>(), 768);
+
+    let mut all = numbers(&first);
+    let mut next = first.next;
+    while let Some(place) = next {
+        let text = place.to_string();
+        let older = list(&desk, Some(text.parse().expect("its own text"))).await;
+        assert!(older.partial, "the latest are not in it");
+        all.splice(0..0, numbers(&older));
+        next = older.next;
+    }
+    assert_eq!(all, (0..2_000).collect::<Vec<_>>(), "each letter once, none left out");
+}
+
+#[tokio::test]
+async fn a_list_of_all_says_so() {
+    let whole = list(&hasty(letters(700), 100_000), None).await;
+    assert_eq!((whole.partial, whole.read, whole.of, whole.next), (false, 700, 700, None));
+    let nothing = list(&hasty(Vec::new(), 100), None).await;
+    assert_eq!((nothing.partial, nothing.matching), (false, 0));
+    // Without a budget, as commands read it.
+    let all = list(&desk(letters(2_000)), None).await;
+    assert_eq!((all.partial, all.matching, all.read, all.of), (false, 2_000, 2_000, 2_000));
+}
+
+#[tokio::test]
+async fn one_letter_is_looked_for_as_far_as_the_budget_goes() {
+    let mut letters = letters(1_000);
+    letters.push(letter(999, "timeout", 1));
+    let desk = hasty(letters, 300);
+    let shown = desk.show(&id(999), None).await.expect("it is among the latest");
+    assert_eq!((shown.judged.letter.replays, shown.earlier.len()), (1, 1));
+    let error = desk.show(&id(100), None).await.expect_err("it is older");
+    let text = "among the 768 records read of 1001";
+    assert!(matches!(error, DeskError::NotAmong { .. }) && error.to_string().contains(text), "{error}");
+    let place = list(&desk, None).await.next;
+    assert!(place.is_some());
+    assert_eq!(desk.show(&id(100), place).await.expect("it is found from there on").judged.letter.at.offset, Some(100));
+    let error = desk.show(&id(5_000), Some("300".parse().expect("a place"))).await.expect_err("there is none");
+    assert!(matches!(error, DeskError::Unknown(_)), "{error}");
+}
+
+/// Hands out one step of a topic, and then nothing more for ever.
+struct Stalling {
+    topic: MemorySource,
+    windows: usize,
+}
+
+impl Source for Stalling {
+    fn read(&self, takes: Takes, direction: Direction) -> Windows {
+        let mut all = self.topic.read(takes, direction);
+        let (out, windows) = tokio::sync::mpsc::channel(1);
+        let limit = self.windows;
+        tokio::spawn(async move {
+            for _ in 0..limit {
+                if let Some(window) = all.recv().await {
+                    let _ = out.send(window).await;
+                }
+            }
+            // A thread that is blocked would keep the clock of the test from moving.
+            drop(all);
+            out.closed().await;
+        });
+        windows
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_comes_in_time_and_has_whole_steps_only() {
+    let stalling = |windows| {
+        let topic = MemorySource(Box::new(|| letters(2_000)));
+        Desk { source: Arc::new(Stalling { topic, windows }), ..hasty(Vec::new(), u64::MAX) }
+    };
+    // A window has 256 letters: the first step is one, the second one is two, of which the later one does not come.
+    let begun = tokio::time::Instant::now();
+    let listing = list(&stalling(2), None).await;
+    assert!(begun.elapsed() < TIME + Duration::from_secs(1));
+    assert_eq!((listing.partial, listing.read, listing.matching), (true, 256, 256));
+    assert_eq!(listing.next.map(|place| place.to_string()).as_deref(), Some("1744"));
+
+    let asked = Asked { max: 10, ..Asked::default() };
+    let error = stalling(0).list(asked, |_, _| {}).await.expect_err("nothing was read");
+    assert!(error.to_string().contains("within 8s"), "no empty list is told: {error}");
+}
