@@ -95,6 +95,8 @@ pub struct Settings {
     pub drain: Duration,
     /// How long identities are kept after the last event of their key.
     pub retention: Duration,
+    /// Whether nothing really happens, so that the log does not tell of dead letters that there will not be.
+    pub shadow: bool,
 }
 
 /// What all partitions share.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::identity::cut;
 use crate::broker::PartitionId;
@@ -37,6 +37,14 @@ impl Notables {
     pub(crate) fn add(&mut self, notable: impl FnOnce() -> Notable) {
         self.count += 1;
         self.first.get_or_insert_with(notable);
+    }
+}
+
+/// Tells of a batch that nothing came of but a report.
+pub(crate) fn in_shadow(partition: &PartitionId, notables: &Notables) {
+    if let Some(first) = &notables.first {
+        let more = notables.count - 1;
+        debug!(%partition, offset = first.offset, code = first.code, more, "in shadow only: {}", first.fate);
     }
 }
 

@@ -117,7 +117,7 @@ impl Replay {
             events: receiver,
             publisher: Arc::new(Nobody),
             entities,
-            settings,
+            settings: Settings { shadow, ..settings },
             clock: Arc::new(SystemClock),
         });
         let operations = engine.operations();

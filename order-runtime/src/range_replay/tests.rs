@@ -3,15 +3,20 @@
 use std::collections::VecDeque;
 
 use serde_json::json;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
 use crate::{
     broker::{Consumer as _, memory::MemoryBroker},
     engine::{
         identity::{Fate, Ring},
-        tests::rig::{Rig, partition, registry, settings},
+        tests::{
+            rig::{Rig, partition, registry, settings},
+            told::Sink,
+        },
     },
     store::{EntityType, conformance::fixture::Counter},
+    telemetry::logs,
 };
 
 /// Records of partition 0 from an offset on.
@@ -139,6 +144,21 @@ async fn a_shadow_of_everything_runs_as_for_the_first_time_and_changes_nothing()
     assert_eq!(rig.counter("a").await, Some((1, 1)));
     assert_eq!(rig.store.positions().await.expect("memory answers"), [(partition(), 4)]);
     assert_eq!(rig.broker.published().len(), 1, "what a shadow dead-letters goes nowhere");
+}
+
+#[tokio::test]
+async fn a_shadow_does_not_warn_of_what_has_not_happened() {
+    let events = [("Added", "quiet-1", 1, "reject"), ("Added", "quiet-2", 2, "panic")];
+    let rig = Rig::start().await;
+    produced(&rig, &events).await;
+    let _guard =
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(logs::layer(true, false, || Sink)));
+    let report = replay(&rig, &events, 0, true, &[]).await.expect("it comes to its end");
+    assert_eq!(report.dead_lettered, 2, "the report tells");
+    let lines = Sink::lines();
+    assert!(lines.iter().any(|line| line["message"] == "partition assigned"), "{lines:?}");
+    let warned: Vec<_> = lines.iter().filter(|line| line["level"] == "WARN").collect();
+    assert!(warned.is_empty(), "{warned:?}");
 }
 
 #[tokio::test]

@@ -182,6 +182,7 @@ pub(crate) fn settings(config: &Config, dispatcher: &Dispatcher) -> Settings {
         retry_max_elapsed: config.app.retry_max_elapsed,
         drain: drain_limit(&config.kafka),
         retention: config.store_retention,
+        shadow: false,
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
     progress::{Activity, Progress},
     release::{Release, Selection},
     status::PartitionStatus,
-    told::Told,
+    told::{self, Told},
     waiting::{Lane, Waiting},
 };
 use crate::{
@@ -344,7 +344,11 @@ impl Owner {
         self.postpone(&effects.postponed);
         let successes = effects.tally.processors.iter().map(|[ok, ..]| *ok);
         self.partition.engine.breakers.observe(&effects.trials, successes);
-        self.told.of(&self.partition.id, &effects.notables);
+        if self.partition.engine.settings.shadow {
+            told::in_shadow(&self.partition.id, &effects.notables);
+        } else {
+            self.told.of(&self.partition.id, &effects.notables);
+        }
         self.topic.batch(effects.tally.consumed, &effects.timing, now.as_millisecond(), &taken.written);
         let reasons = changes.dead_letters.iter().map(|row| row.reason.as_str());
         self.partition.engine.metrics.settled(effects.tally.unplaced(), reasons);

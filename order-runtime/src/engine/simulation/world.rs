@@ -241,6 +241,7 @@ impl World {
                 retry_max_elapsed: None,
                 drain: Duration::from_secs(3),
                 retention: Duration::from_hours(24 * 365),
+                shadow: false,
             },
             clock: Arc::clone(&self.clock) as _,
             metrics: Metrics::new(self.registry.processors().len()),

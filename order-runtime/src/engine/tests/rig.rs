@@ -17,7 +17,13 @@ use crate::{
     broker::{OutgoingRecord, PartitionId, memory::MemoryBroker},
     config::{OffsetReset, OnTruncation},
     dispatch::{Class, Delivery, Emitter, Event, Failed, FailedAttempt, Injectable, Outcome},
-    engine::{EngineHandle, Parts, Settings, SystemClock, observe::StatsView, start, unit_of_work::WorkingSet},
+    engine::{
+        EngineHandle, Parts, Settings, SystemClock,
+        observe::StatsView,
+        simulation::{Gate, SimulatedStore},
+        start,
+        unit_of_work::WorkingSet,
+    },
     registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
     store::{EntityType, Store, conformance::fixture::Counter, memory::MemoryStore},
     telemetry::{ObservedPublisher, metrics::Metrics, trace::Tracer},
@@ -177,6 +183,7 @@ pub(crate) fn settings() -> Settings {
         retry_max_elapsed: None,
         drain: Duration::from_secs(5),
         retention: Duration::from_hours(24),
+        shadow: false,
     }
 }
 
@@ -195,6 +202,14 @@ impl Rig {
         let rig = Self::start_on(Arc::new(MemoryStore::default())).await;
         rig.broker.assign(&[MemoryBroker::partition(0)]).await;
         rig
+    }
+
+    /// An engine whose store does what the gate says, with partition 0 assigned.
+    pub(super) async fn behind_a_gate() -> (Self, Arc<Gate>) {
+        let gate = Arc::new(Gate::default());
+        let rig = Self::start_on(SimulatedStore::behind(&gate)).await;
+        rig.broker.assign(&[partition()]).await;
+        (rig, gate)
     }
 
     /// An engine without any partition, on a store that may have a past.

@@ -1,28 +1,14 @@
 //! Each way in which a consumer can stop is seen and named; `docs/health.md` has the table. Time is virtual.
 
-use std::{
-    sync::{Arc, mpsc},
-    time::Duration,
-};
+use std::{sync::mpsc, time::Duration};
 
 use futures_util::FutureExt as _;
 
 use super::rig::{CALLS, Rig, partition};
 use crate::{
     broker::{Consumer as _, PublishError},
-    engine::{
-        observe::{Health, PartitionState},
-        simulation::{Gate, SimulatedStore},
-    },
+    engine::observe::{Health, PartitionState},
 };
-
-/// An engine whose store does what the gate says, with partition 0 assigned.
-async fn behind_a_gate() -> (Rig, Arc<Gate>) {
-    let gate = Arc::new(Gate::default());
-    let rig = Rig::start_on(SimulatedStore::behind(&gate)).await;
-    rig.broker.assign(&[partition()]).await;
-    (rig, gate)
-}
 
 impl Rig {
     fn health(&self) -> Health {
@@ -109,7 +95,7 @@ async fn an_owner_that_has_panicked_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_committer_and_a_relay_that_have_panicked_are_told() {
-    let (rig, gate) = behind_a_gate().await;
+    let (rig, gate) = Rig::behind_a_gate().await;
     CALLS.lock().insert("panics".to_owned(), Box::new(move || gate.let_visitors_panic()));
     rig.send("Calling", "panics", 1, "");
     rig.until("it is told", |rig| rig.health().not_live.len() >= 2).await;
@@ -119,7 +105,7 @@ async fn a_committer_and_a_relay_that_have_panicked_are_told() {
 
 #[tokio::test(start_paused = true)]
 async fn records_that_nobody_takes_are_told() {
-    let (rig, _gate) = behind_a_gate().await;
+    let (rig, _gate) = Rig::behind_a_gate().await;
     rig.send("Added", "a", 1, "");
     rig.settled().await;
     rig.broker.lose_words(&partition());
@@ -160,7 +146,7 @@ async fn a_service_that_stops_is_not_told_to_stand_still() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_does_not_answer_costs_readiness_only() {
-    let (rig, gate) = behind_a_gate().await;
+    let (rig, gate) = Rig::behind_a_gate().await;
     gate.shut();
     rig.send("Added", "a", 1, "");
     assert_eq!(rig.after(Duration::from_secs(25)).await, Health::default());
@@ -174,7 +160,7 @@ async fn a_store_that_does_not_answer_costs_readiness_only() {
 
 #[tokio::test(start_paused = true)]
 async fn partitions_that_cannot_begin_are_told() {
-    let (rig, gate) = behind_a_gate().await;
+    let (rig, gate) = Rig::behind_a_gate().await;
     gate.shut();
     let more = crate::broker::memory::MemoryBroker::partition(1);
     let assigned = async {

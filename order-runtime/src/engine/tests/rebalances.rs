@@ -1,0 +1,56 @@
+//! Partitions that go, or come back, while something is under way. Time is virtual.
+
+use std::time::Duration;
+
+use super::rig::{Rig, partition};
+
+/// A slow event takes 150 ms; the drain, 5 s.
+#[tokio::test(start_paused = true)]
+async fn a_slow_event_counts_once_when_its_partition_goes_meanwhile() {
+    let rig = Rig::start().await;
+    rig.send("Added", "a", 1, "dawdle");
+    rig.send("Added", "a", 2, "");
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    rig.broker.revoke(&[partition()], false).await;
+    rig.broker.assign(&[partition()]).await;
+    rig.settled().await;
+    assert_eq!(rig.counter("a").await, Some((12, 2)), "in order, and each once");
+    assert_eq!(rig.stats().consumed, 2, "no record was taken twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_outlasts_the_drain_counts_once() {
+    let (rig, gate) = Rig::behind_a_gate().await;
+    gate.shut();
+    rig.send("Added", "a", 1, "");
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let begun = tokio::time::Instant::now();
+    rig.broker.revoke(&[partition()], false).await;
+    let drained = begun.elapsed();
+    assert!((Duration::from_secs(5)..Duration::from_secs(6)).contains(&drained), "{drained:?}");
+    gate.reopen();
+    rig.broker.assign(&[partition()]).await;
+    rig.send("Added", "a", 2, "");
+    rig.settled().await;
+    assert_eq!(rig.counter("a").await, Some((12, 2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_comes_back_while_it_drains_goes_on_where_it_was() {
+    for lost in [false, true] {
+        let (rig, gate) = Rig::behind_a_gate().await;
+        rig.send("Added", "a", 1, "");
+        rig.settled().await;
+        gate.shut();
+        rig.send("Added", "a", 2, "");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let partitions = [partition()];
+        tokio::join!(rig.broker.revoke(&partitions, lost), rig.broker.assign(&partitions), async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            gate.reopen();
+        });
+        rig.send("Added", "a", 3, "");
+        rig.settled().await;
+        assert_eq!(rig.counter("a").await, Some((123, 3)), "lost: {lost}");
+    }
+}
