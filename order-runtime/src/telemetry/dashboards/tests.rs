@@ -40,6 +40,63 @@ fn unknown(expression: &str, names: &BTreeSet<String>, labels: &BTreeSet<String>
     found.filter(|word| !names.contains(word) && !labels.contains(word)).collect()
 }
 
+/// What is left of an expression of PromQL, as far as alerts use it, when everything that fits together is taken for one value:
+/// `x` where the whole does. A parser of the whole language would be the largest dependency of these tests.
+fn reduced(expression: &str) -> String {
+    const STEPS: [(&str, &str); 5] = [
+        (r#"\{[a-z_]+(=|!=|=~|!~)"[^"]*"(,[a-z_]+(=|!=|=~|!~)"[^"]*")*\}"#, ""),
+        // A series over a time is no value, and only such functions take it.
+        (r"\b[a-z_]+\[[0-9]+[smhd]\]", "range"),
+        (r"\b(rate|increase|deriv|[a-z]+_over_time)\(range\)", "x"),
+        (r"\b(things_[a-z_]+|[0-9.]+)\b", "x"),
+        (r"\bx\[[0-9]+[smhd]:[0-9]+[smhd]\]", "range"),
+    ];
+    const TOGETHER: [(&str, &str); 3] = [
+        (r"\b(rate|increase|deriv|[a-z]+_over_time)\(range\)", "x"),
+        (r"\b(sum|max|min|avg|absent)?\(x\)(\[[0-9]+[smhd]:[0-9]+[smhd]\])?", "x$2"),
+        (r"\bx (\*|/|\+|-|==|!=|>|<|>=|<=|and|or|unless) x\b", "x"),
+    ];
+    let step = |text: String, (pattern, with): (&str, &str)| {
+        Regex::new(pattern).expect("a right pattern").replace_all(&text, with).into_owned()
+    };
+    let mut text = STEPS.into_iter().fold(expression.to_owned(), step);
+    loop {
+        let next = TOGETHER.into_iter().chain([STEPS[4]]).fold(text.clone(), step);
+        if next == text {
+            return text;
+        }
+        text = next;
+    }
+}
+
+#[test]
+fn a_broken_expression_does_not_fit_together() {
+    for right in [
+        "things_live == 0",
+        r#"sum(increase(things_dead_letters_total{reason="a",event=~"b|c"}[10m])) > 0.01 * max(things_live)"#,
+        "sum(things_lag) > 1000 and deriv(sum(things_lag)[15m:1m]) > 0",
+    ] {
+        assert_eq!(reduced(right), "x", "{right}");
+    }
+    for broken in [
+        "things_live ==",
+        "== things_live",
+        "things_live things_ready",
+        "sum(things_live",
+        "sum(things_live))",
+        "rate(things_total) > 0",
+        "sum(things_total[5m]) > 0",
+        "rate(things_total[5]) > 0",
+        "rate(things_total[5m) > 0",
+        r#"things_partitions{state="stopped} > 0"#,
+        r#"things_partitions{"stopped"} > 0"#,
+        "sums(things_live) > 0",
+        "deriv(sum(things_lag)[15m]) > 0",
+    ] {
+        assert_ne!(reduced(broken), "x", "{broken}");
+    }
+}
+
 fn expressions(value: &Value, into: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -78,6 +135,7 @@ async fn alerts_are_about_what_is_told() {
     for (name, rule) in &rules {
         let expression = rule["expr"].as_str().expect("an expression");
         assert_eq!(unknown(expression, &names, &labels), [""; 0], "{name}: {expression}");
+        assert_eq!(reduced(expression), "x", "{name}: {expression}");
         let lasts = rule["for"].as_str().expect("a duration");
         assert!(Regex::new("^[0-9]+[sm]$").is_ok_and(|form| form.is_match(lasts)), "{name}: {lasts}");
         assert!(rule["annotations"]["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{name}");
