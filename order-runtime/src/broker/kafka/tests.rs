@@ -227,6 +227,30 @@ async fn a_reader_sees_what_was_there_when_it_began() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_leaves_a_range_and_goes_on_with_an_earlier_one() {
+    let (_broker, config) = broker().await;
+    publish(&config, 0, &["a", "b", "c", "d", "e", "f"]).await;
+    publish(&config, 3, &["g"]).await;
+    let read = tokio::task::spawn_blocking(move || {
+        let mut reader = TopicReader::open_ranges(&config, "things", []).expect("right properties");
+        assert!(reader.next_record().expect("there is nothing to ask for").is_none());
+        let mut read = |ranges: &[(i32, i64, i64)]| {
+            reader.go_on_with("things", ranges.iter().copied()).expect("right ranges");
+            let mut found = Vec::new();
+            while let Some((partition, batch)) = reader.next_record().expect("the broker answers") {
+                found.push((partition, batch.get(0).expect("one record").offset));
+            }
+            found.sort_unstable();
+            found
+        };
+        // What is fetched beyond a range must not be taken for the next one's.
+        [read(&[(0, 3, 5), (3, 0, 1)]), read(&[(0, 1, 3)]), read(&[(0, 0, 1)])]
+    });
+    let steps = read.await.expect("no panic");
+    assert_eq!(steps, [vec![(0, 3), (0, 4), (3, 0)], vec![(0, 1), (0, 2)], vec![(0, 0)]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_not_there_is_named() {
     let (_broker, config) = broker().await;
     let error = tokio::task::spawn_blocking(move || {

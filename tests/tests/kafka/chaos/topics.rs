@@ -165,6 +165,32 @@ async fn a_topic_may_come_later() {
     assert!(service.terminate().await.success());
 }
 
+/// A topic that is deleted and made again is another topic, whose offsets begin anew.
+#[tokio::test]
+async fn a_topic_that_is_made_anew_is_read_from_its_first_record() {
+    let Some(broker) = super::kafka().await else { return };
+    let deployment = Deployment::of_scripts(&broker, 2).await;
+    let service = three(&deployment).await;
+    let name = deployment.events().name().to_owned();
+    let deleted = admin().delete_topics(&[&name], &AdminOptions::new()).await.expect("the broker answers");
+    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    eventually("it says that the topic is gone", PATIENCE, async || {
+        service.log().contains(&format!("there is no topic {name}"))
+    })
+    .await;
+    assert_eq!(service.ask("/health/live").await.status, 200);
+    until("the topic is made again", PATIENCE, async || {
+        let topic = NewTopic::new(&name, 2, TopicReplication::Fixed(1));
+        let made = admin().create_topics([&topic], &AdminOptions::new()).await.expect("the broker answers");
+        if made.iter().all(Result::is_ok) { Ok(()) } else { Err(format!("{made:?}")) }
+    })
+    .await;
+    deployment.events().produce([entry("another", 1, json!("apply")).to_partition(0)]).await;
+    holds(&service, "another", &[1]).await;
+    holds(&service, "ledger", &[1, 2, 3]).await;
+    assert!(service.terminate().await.success());
+}
+
 /// Transactions of a producer: what was aborted is never seen, and the marks between records hold nothing up.
 #[tokio::test]
 async fn aborted_transactions_are_not_seen() {
