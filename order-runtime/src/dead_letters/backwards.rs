@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Serialize, Serializer};
+
 /// Records of the first step; each step is twice as large as the one before, so that little is read for nothing where time
 /// runs out in the middle of one.
 const FIRST: u64 = 256;
@@ -47,6 +49,12 @@ impl fmt::Display for Place {
             write!(f, "{}{offset}", if partition == 0 { "" } else { "." })?;
         }
         Ok(())
+    }
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

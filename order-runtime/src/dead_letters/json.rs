@@ -31,7 +31,9 @@ impl Json {
         match self {
             Self::Object(members) => {
                 members.sort_by(|(one, _), (other, _)| one.cmp(other));
-                members.iter_mut().for_each(|(_, value)| value.sort());
+                for (_, value) in members {
+                    value.sort();
+                }
             }
             Self::Array(values) => values.iter_mut().for_each(Self::sort),
             Self::Text(_) | Self::Word(_) => {}

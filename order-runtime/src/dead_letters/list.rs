@@ -75,12 +75,8 @@ pub(crate) struct Listing {
     /// Records there were to read, at most.
     pub(crate) of: u64,
     /// Where older records are that were not read: asked for with it, the list goes on from there.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<Place>,
-}
-
-fn as_text<S: serde::Serializer>(place: &Option<Place>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(place.as_ref().map_or(&"" as &dyn std::fmt::Display, |place| place))
 }
 
 /// Which letters are listed.
@@ -128,13 +124,16 @@ impl Desk {
     }
 }
 
+/// What letters are ordered by: when they were written, and where they lie.
+type Written = (Option<Timestamp>, Option<i32>, Option<i64>);
+
 /// A list that grows.
 struct Gathering {
     wanted: Option<State>,
     max: usize,
     /// A crash may have repeated a record; it is one letter.
     seen: HashSet<u128>,
-    latest: BTreeMap<(Option<Timestamp>, Option<i32>, Option<i64>), Judged>,
+    latest: BTreeMap<Written, Judged>,
     listing: Listing,
 }
 

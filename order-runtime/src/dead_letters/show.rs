@@ -112,7 +112,9 @@ fn add_writing(found: &mut Vec<Letter>, letter: Letter) {
         found.remove(0);
     }
     if let Some((_, earlier)) = found.split_last_mut() {
-        earlier.iter_mut().for_each(|letter| letter.record = super::letter::Original::default());
+        for letter in earlier {
+            letter.record = super::letter::Original::default();
+        }
     }
 }
 

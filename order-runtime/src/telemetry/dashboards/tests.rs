@@ -40,7 +40,7 @@ fn unknown(expression: &str, names: &BTreeSet<String>, labels: &BTreeSet<String>
     found.filter(|word| !names.contains(word) && !labels.contains(word)).collect()
 }
 
-/// What is left of an expression of PromQL, as far as alerts use it, when everything that fits together is taken for one value:
+/// What is left of an expression, as far as alerts use it, when everything that fits together is taken for one value:
 /// `x` where the whole does. A parser of the whole language would be the largest dependency of these tests.
 fn reduced(expression: &str) -> String {
     const STEPS: [(&str, &str); 5] = [
