@@ -1,5 +1,8 @@
 //! What the expansions of `order-macros` name. Not part of the interface.
 
+#[path = "private/bench.rs"]
+pub mod bench;
+
 pub use async_trait;
 pub use garde;
 pub use linkme;

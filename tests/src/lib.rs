@@ -15,6 +15,7 @@ mod browser;
 pub mod chaos;
 mod collector;
 mod deployment;
+pub mod domain;
 pub mod events;
 mod kafka;
 pub mod oracle;

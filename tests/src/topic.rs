@@ -19,6 +19,8 @@ use crate::wait::PATIENCE;
 
 /// Records that are sent before the first of them is acknowledged.
 const UNDER_WAY: usize = 2_000;
+/// The same in bytes: what a client keeps for the broker is bounded.
+const BYTES_UNDER_WAY: usize = 64 << 20;
 const ANSWER: Duration = Duration::from_secs(20);
 
 /// One topic.
@@ -144,17 +146,22 @@ impl Topic {
     /// Writes many records, as fast as the broker takes them.
     pub async fn produce_all(&self, records: impl IntoIterator<Item = NewRecord>) {
         let producer: FutureProducer = self.client().create().expect("a producer");
-        let mut sent = std::collections::VecDeque::new();
+        let (mut sent, mut bytes) = (std::collections::VecDeque::new(), 0);
         for new in records {
-            sent.push_back(
-                producer.send_result(self.outgoing(&new)).unwrap_or_else(|(error, _)| panic!("not queued: {error}")),
-            );
-            if sent.len() >= UNDER_WAY {
-                let delivery = sent.pop_front().expect("it is not empty").await.expect("the producer lives");
+            let delivery =
+                producer.send_result(self.outgoing(&new)).unwrap_or_else(|(error, _)| panic!("not queued: {error}"));
+            let size = new.payload.as_ref().map_or(0, Vec::len);
+            sent.push_back((delivery, size));
+            bytes += size;
+            while (sent.len() >= UNDER_WAY || bytes >= BYTES_UNDER_WAY)
+                && let Some((delivery, size)) = sent.pop_front()
+            {
+                let delivery = delivery.await.expect("the producer lives");
                 delivery.unwrap_or_else(|(error, _)| panic!("{} takes no record: {error}", self.name));
+                bytes -= size;
             }
         }
-        for delivery in sent {
+        for (delivery, _) in sent {
             let delivery = delivery.await.expect("the producer lives");
             delivery.unwrap_or_else(|(error, _)| panic!("{} takes no record: {error}", self.name));
         }

@@ -1,6 +1,9 @@
 //! The long chaos run.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// Builds the services and the program that torments them as they are released, and runs it with these arguments.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
@@ -16,8 +19,13 @@ pub(crate) fn built(root: &Path, programs: &[&str]) -> Result<Command, String> {
     build.args(["build", "--release", "--workspace"]).args(programs.iter().flat_map(|name| ["--bin", name]));
     build.current_dir(root);
     finished(build, "the build")?;
+    Ok(Command::new(program(root, programs.last().copied().unwrap_or_default())))
+}
+
+/// Where cargo puts a program as it is released.
+pub(crate) fn program(root: &Path, name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
-    Ok(Command::new(target.join("release").join(programs.last().copied().unwrap_or_default())))
+    target.join("release").join(name)
 }
 
 pub(crate) fn finished(mut command: Command, what: &str) -> Result<(), String> {

@@ -5,6 +5,7 @@
 mod bench;
 mod chaos;
 mod fmt;
+mod instructions;
 mod names;
 mod new;
 
@@ -27,8 +28,12 @@ cargo xtask chaos [--minutes N] [--events N] [--kills N] [--store sqlite|postgre
     Kills, cuts and starves the released service on a real Kafka and PostgreSQL, and accounts for every event.
     `cargo xtask chaos --help` says more.
 
-cargo xtask bench [--rounds N] [--events N] [--latency SECONDS] [--output FILE]
-    Measures the released service beside loops written by hand, on a real Kafka, and writes docs/performance.md.";
+cargo xtask bench [--only PART,...] [--rounds N] [--events N] [--latency SECONDS] [--output FILE]
+    Measures the released service beside loops written by hand, on a real Kafka, and writes docs/performance.md.
+    `cargo xtask bench --help` names the parts, which can be measured one by one; compile-time only is when it is asked for.
+
+cargo xtask instructions [--bless]
+    Counts the instructions of the runtime's parts by valgrind, and compares them with tests/microbench/instructions.txt, or writes it.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -43,6 +48,8 @@ fn main() -> ExitCode {
         }
         ["bench", ref arguments @ ..] => bench::run(&root, arguments),
         ["chaos", ref arguments @ ..] => chaos::run(&root, arguments),
+        ["instructions"] => instructions::run(&root, false),
+        ["instructions", "--bless"] => instructions::run(&root, true),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())
@@ -68,6 +75,9 @@ fn report(files: &[PathBuf]) {
     println!("next: give the entity its new step, call it in usecase.rs, then `cargo test -p order-service`");
 }
 
+/// The folder of the workspace. Cargo says at run time too where the package lies: a copy of the tree that shares the target folder
+/// shares this program with it.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    let package = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    package.parent().map(Path::to_path_buf).unwrap_or_default()
 }

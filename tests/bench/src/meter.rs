@@ -4,7 +4,7 @@ use std::{
     io::Write as _,
     process::ExitCode,
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use order_runtime::engine::observe::Operations;
@@ -124,6 +124,9 @@ pub fn report(done: Done, begun: Reading, end: Reading) -> serde_json::Value {
         "counts": NAMES.iter().zip(counts.counts).collect::<std::collections::BTreeMap<_, _>>(),
         "total": counts.total,
     });
+    if let Some(started) = number("STARTED_AT_US") {
+        line["start_ms"] = serde_json::json!(since(started, begun));
+    }
     // Threads note their latencies apart, so the first ones are left out by number and not one by one.
     let mut latencies: Vec<i64> = counts.latencies.into_iter().skip(latency_skip().unwrap_or_default()).collect();
     if !latencies.is_empty() {
@@ -136,6 +139,12 @@ pub fn report(done: Done, begun: Reading, end: Reading) -> serde_json::Value {
         });
     }
     line
+}
+
+/// Milliseconds from a time of day, in microseconds since the epoch, to a reading.
+fn since(started: u64, reading: Reading) -> Option<f64> {
+    let begun = SystemTime::now().checked_sub(reading.at.elapsed())?.duration_since(UNIX_EPOCH).ok()?;
+    Some(begun.checked_sub(Duration::from_micros(started))?.as_secs_f64() * 1_000.0)
 }
 
 /// The smallest of so many percent of sorted microseconds, in milliseconds.

@@ -1,17 +1,26 @@
 //! What the service costs beside loops written by hand: runs of both on one topic, turn by turn.
 
+mod compile_time;
+mod document;
+mod instances;
+mod parts;
 mod table;
 mod workload;
 
 use std::{
     path::PathBuf,
     process::Command,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde::Deserialize;
 
-pub use self::{table::Table, workload::Workload};
+pub use self::{
+    document::Document,
+    parts::{Extent, Part},
+    table::{Column, Table},
+    workload::Workload,
+};
 use crate::{
     broker::{Broker, unique},
     deployment::Deployment,
@@ -76,6 +85,8 @@ pub struct Cost {
     pub peak_rss_mib: f64,
     /// Where latency was asked for.
     pub latency_ms: Option<Latency>,
+    /// From the program's start to its first event, in milliseconds, where the program says it.
+    pub start_ms: Option<f64>,
 }
 
 /// From an event's production to its processor, in milliseconds.
@@ -120,8 +131,13 @@ impl Bench {
     /// A topic with these events.
     pub async fn filled(broker: &Broker, workload: Workload) -> Self {
         let bench = Self::new(broker).await;
-        bench.deployment.events().produce_all(workload.records()).await;
+        bench.fill(workload).await;
         bench
+    }
+
+    /// Adds events to the topic.
+    async fn fill(&self, workload: Workload) {
+        self.deployment.events().produce_all(workload.records()).await;
     }
 
     /// Lets a program consume `events` events in a group of its own. Panics unless it ends by itself and has an outcome for each.
@@ -139,18 +155,25 @@ impl Bench {
         command.env("LATENCY_SKIP", of(warm_up).to_string());
         let running = std::thread::spawn(move || command.output().expect("the program starts"));
         // Whoever has not joined its group yet finds a backlog, which the warm-up covers.
-        let records = Workload { events, bad: 0 }.records();
+        let records = Workload { events, ..Workload::default() }.records();
         self.deployment.events().produce_paced(records, rate).await;
         let output = running.join().expect("the program is waited for");
         cost(program, events, &output)
     }
 
     fn command(&self, program: Program, events: u64) -> Command {
+        let mut command = self.program(program, &format!("bench-{}-{}", std::process::id(), unique()));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_micros();
+        // Whoever makes a command starts it at once.
+        command.env("EXPECT_EVENTS", events.to_string()).env("STARTED_AT_US", now.to_string());
+        command
+    }
+
+    /// A program as a member of a group.
+    fn program(&self, program: Program, group: &str) -> Command {
         let mut command = program.command();
         self.deployment.name_places(&mut command);
-        command
-            .env("KAFKA_GROUP_ID", format!("bench-{}-{}", std::process::id(), unique()))
-            .env("EXPECT_EVENTS", events.to_string());
+        command.env("KAFKA_GROUP_ID", group);
         command
     }
 }
@@ -198,6 +221,7 @@ pub async fn service(broker: &Broker, orders: u32, in_memory: bool) -> Cost {
         seconds: (end.0 - begun.0).as_secs_f64(),
         peak_rss_mib,
         latency_ms: None,
+        start_ms: None,
     };
     assert!(service.terminate().await.success(), "a clean stop");
     cost

@@ -1,65 +1,112 @@
-//! The figures as a table in Markdown: medians, with the least and the most beside them.
+//! Figures as a table in Markdown: medians, with the least and the most beside them.
 
 use std::fmt;
 
 use super::Cost;
 
-/// Rows of one benchmark, each of some runs; the first row is what the others are compared with.
-#[derive(Debug, Default)]
+/// What one column shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// Its title, with the unit.
+    pub title: &'static str,
+    /// Digits behind the decimal point.
+    pub digits: usize,
+}
+
+/// Rows of one benchmark, each of some runs.
+#[derive(Debug)]
 pub struct Table {
-    rows: Vec<(String, Vec<Cost>)>,
+    columns: &'static [Column],
+    /// Whether the first column is shown as a ratio to that of the first row, too.
+    is_compared: bool,
+    rows: Vec<(String, Vec<Vec<f64>>)>,
 }
 
 impl Table {
-    /// Adds a run to the row of that name.
-    pub fn add(&mut self, name: &str, cost: Cost) {
+    /// A table with these columns.
+    pub fn new(columns: &'static [Column]) -> Self {
+        Self { columns, is_compared: false, rows: Vec::new() }
+    }
+
+    /// For [`Cost::figures`]; the first row is what the others are compared with.
+    pub fn of_costs() -> Self {
+        const COLUMNS: [Column; 3] = [
+            Column { title: "CPU s per million", digits: 2 },
+            Column { title: "events/s", digits: 0 },
+            Column { title: "MiB", digits: 0 },
+        ];
+        Self { is_compared: true, ..Self::new(&COLUMNS) }
+    }
+
+    /// For [`Cost::latencies`].
+    pub fn of_latencies() -> Self {
+        const COLUMNS: [Column; 4] = [
+            Column { title: "p50 ms", digits: 2 },
+            Column { title: "p99 ms", digits: 2 },
+            Column { title: "longest ms", digits: 2 },
+            Column { title: "CPU s per million", digits: 2 },
+        ];
+        Self::new(&COLUMNS)
+    }
+
+    /// Adds a run to the row of that name: a figure for each column.
+    pub fn add(&mut self, name: &str, figures: Vec<f64>) {
+        assert_eq!(figures.len(), self.columns.len(), "{name}: a figure for each column");
         match self.rows.iter_mut().find(|(known, _)| known == name) {
-            Some((_, costs)) => costs.push(cost),
-            None => self.rows.push((name.to_owned(), vec![cost])),
+            Some((_, runs)) => runs.push(figures),
+            None => self.rows.push((name.to_owned(), vec![figures])),
         }
     }
 
-    /// How often a row costs what the first row costs in CPU time; the median of the rounds.
+    /// How often a row's first figure is that of the first row; the median of the rounds.
     pub fn ratio(&self, name: &str) -> Option<f64> {
         let (_, base) = self.rows.first()?;
-        let (_, costs) = self.rows.iter().find(|(known, _)| known == name)?;
-        let ratios = costs.iter().zip(base).map(|(cost, base)| cost.cpu_per_million() / base.cpu_per_million());
-        Some(median(ratios.collect()))
+        let (_, runs) = self.rows.iter().find(|(known, _)| known == name)?;
+        Some(median(runs.iter().zip(base).map(|(run, base)| run[0] / base[0]).collect()))
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let latency = self.rows.iter().flat_map(|(_, costs)| costs).any(|cost| cost.latency_ms.is_some());
-        if latency {
-            writeln!(f, "| | p50 ms | p99 ms | longest ms | CPU s per million |\n|---|---|---|---|---|")?;
-        } else {
-            writeln!(f, "| | CPU s per million | of the first row | events/s | MiB |\n|---|---|---|---|---|")?;
+        let mut titles: Vec<&str> = self.columns.iter().map(|column| column.title).collect();
+        if self.is_compared {
+            titles.insert(1, "of the first row");
         }
-        for (name, costs) in &self.rows {
-            let of = |figure: fn(&Cost) -> f64| costs.iter().map(figure).collect::<Vec<_>>();
-            let cpu = spread(of(|cost| cost.cpu_per_million()), 2);
-            if latency {
-                let of = |figure: fn(&super::Latency) -> f64| {
-                    spread(costs.iter().filter_map(|cost| cost.latency_ms.as_ref().map(figure)).collect(), 2)
-                };
-                let (p50, p99, max) = (of(|latency| latency.p50), of(|latency| latency.p99), of(|latency| latency.max));
-                writeln!(f, "| {name} | {p50} | {p99} | {max} | {cpu} |")?;
-            } else {
-                let ratio = self.ratio(name).unwrap_or(1.0);
-                let (rate, memory) = (spread(of(|cost| cost.per_second()), 0), spread(of(|cost| cost.peak_rss_mib), 0));
-                writeln!(f, "| {name} | {cpu} | {ratio:.2} | {rate} | {memory} |")?;
+        writeln!(f, "| | {} |\n|{}", titles.join(" | "), "---|".repeat(titles.len() + 1))?;
+        for (name, runs) in &self.rows {
+            let of = |place: usize| runs.iter().map(|run| run[place]).collect();
+            let mut figures: Vec<String> =
+                self.columns.iter().enumerate().map(|(place, column)| spread(of(place), column.digits)).collect();
+            if self.is_compared {
+                figures.insert(1, format!("{:.2}", self.ratio(name).unwrap_or(1.0)));
             }
+            writeln!(f, "| {name} | {} |", figures.join(" | "))?;
         }
         Ok(())
     }
 }
 
-/// The median, and what it lies between.
+impl Cost {
+    /// What [`Table::of_costs`] shows.
+    pub fn figures(self) -> Vec<f64> {
+        vec![self.cpu_per_million(), self.per_second(), self.peak_rss_mib]
+    }
+
+    /// What [`Table::of_latencies`] shows. Panics where no latency was measured.
+    pub fn latencies(self) -> Vec<f64> {
+        let latency = self.latency_ms.expect("latency was asked for");
+        vec![latency.p50, latency.p99, latency.max, self.cpu_per_million()]
+    }
+}
+
+/// The median, and what it lies between; the figure alone where there is one.
 fn spread(mut figures: Vec<f64>, digits: usize) -> String {
     figures.sort_unstable_by(f64::total_cmp);
-    let (Some(least), Some(most)) = (figures.first().copied(), figures.last().copied()) else { return "-".to_owned() };
-    format!("**{:.digits$}** ({least:.digits$} to {most:.digits$})", median(figures))
+    match figures[..] {
+        [] => "-".to_owned(),
+        [only] => format!("**{only:.digits$}**"),
+        [least, .., most] => format!("**{:.digits$}** ({least:.digits$} to {most:.digits$})", median(figures)),
+    }
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {
@@ -76,19 +123,28 @@ fn median(mut figures: Vec<f64>) -> f64 {
 mod tests {
     use super::*;
 
-    fn cost(cpu_s: f64) -> Cost {
-        Cost { events: 2_000_000, cpu_s, seconds: 4.0, peak_rss_mib: 50.0, latency_ms: None }
+    fn figures(cpu_s: f64) -> Vec<f64> {
+        let (latency_ms, start_ms) = (None, None);
+        Cost { events: 2_000_000, cpu_s, seconds: 4.0, peak_rss_mib: 50.0, latency_ms, start_ms }.figures()
     }
 
     #[test]
     fn rows_show_medians_and_are_compared_with_the_first() {
-        let mut table = Table::default();
+        let mut table = Table::of_costs();
         for (name, cpu) in [("loop", 4.0), ("ours", 6.0), ("loop", 2.0), ("ours", 2.0), ("loop", 3.0), ("ours", 3.0)] {
-            table.add(name, cost(cpu));
+            table.add(name, figures(cpu));
         }
         assert_eq!(table.ratio("ours"), Some(1.0), "the median of 1.5, 1 and 1");
         let text = table.to_string();
         assert!(text.contains("| ours | **1.50** (1.00 to 3.00) | 1.00 | **500000** (500000 to 500000) |"), "{text}");
+    }
+
+    #[test]
+    fn a_table_has_as_many_columns_as_its_figures() {
+        const COLUMNS: [Column; 2] = [Column { title: "ms", digits: 1 }, Column { title: "MiB", digits: 0 }];
+        let mut table = Table::new(&COLUMNS);
+        table.add("once", vec![1.25, 30.0]);
+        assert_eq!(table.to_string(), "| | ms | MiB |\n|---|---|---|\n| once | **1.2** | **30** |\n");
     }
 
     #[test]

@@ -9,12 +9,14 @@ use uuid::Builder;
 use crate::topic::NewRecord;
 
 /// The events of one topic.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Workload {
     /// How many.
     pub events: u64,
     /// How many of a thousand are bad.
     pub bad: u32,
+    /// By how many bytes each is longer than it need be.
+    pub padding: usize,
 }
 
 /// Keys, and so orders.
@@ -24,11 +26,11 @@ impl Workload {
     /// The records, one after the other.
     pub fn records(self) -> impl Iterator<Item = NewRecord> {
         let mut random = StdRng::seed_from_u64(1);
-        (0..self.events).map(move |_| record(&mut random, self.bad))
+        (0..self.events).map(move |_| record(&mut random, self.bad, self.padding))
     }
 }
 
-fn record(random: &mut StdRng, bad: u32) -> NewRecord {
+fn record(random: &mut StdRng, bad: u32, padding: usize) -> NewRecord {
     let key = format!("ord-{:08}", random.random_range(0..KEYS));
     let mut name = match random.random_range(0..10) {
         0..4 => "OrderCreated",
@@ -51,9 +53,10 @@ fn record(random: &mut StdRng, bad: u32) -> NewRecord {
     let mut uuid = [0; 16];
     random.fill_bytes(&mut uuid);
     let mut payload = format!(
-        r#"{{"eventId":"{}","eventName":"{name}","occurredAt":"2026-01-01T00:00:00.000Z","data":{{{id}"customerId":"cus-{:07}","currency":"EUR","items":[{}],"total":{}.{:02}}}}}"#,
+        r#"{{"eventId":"{}","eventName":"{name}","occurredAt":"2026-01-01T00:00:00.000Z","data":{{{id}"customerId":"cus-{:07}{}","currency":"EUR","items":[{}],"total":{}.{:02}}}}}"#,
         Builder::from_random_bytes(uuid).into_uuid(),
         random.random_range(0..10_000_000),
+        "x".repeat(padding),
         items.join(","),
         random.random_range(1..1_000),
         random.random_range(0..100),
@@ -70,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_tenth_is_bad_where_a_hundred_of_a_thousand_are() {
-        let workload = Workload { events: 4_000, bad: 100 };
+        let workload = Workload { events: 4_000, bad: 100, padding: 0 };
         let payloads: Vec<Vec<u8>> = workload.records().filter_map(|record| record.payload).collect();
         let teleported = |payload: &&Vec<u8>| payload.windows(15).any(|part| part == b"OrderTeleported");
         let bad = payloads.iter().filter(|payload| !payload.ends_with(b"}")).count()
@@ -78,6 +81,12 @@ mod tests {
         assert!((150..250).contains(&bad), "half of the bad ones are of these two kinds: {bad}");
         let size = payloads.iter().map(Vec::len).sum::<usize>() / payloads.len();
         assert!((300..400).contains(&size), "{size}");
-        assert!(workload.records().filter_map(|record| record.payload).eq(payloads), "the same each time");
+        assert!(workload.records().filter_map(|record| record.payload).eq(payloads.clone()), "the same each time");
+        let padded = Workload { padding: 1_000, ..workload }.records().filter_map(|record| record.payload);
+        let whole = padded.zip(payloads).filter(|(padded, plain)| padded.ends_with(b"}") && plain.ends_with(b"}"));
+        assert!(
+            whole.into_iter().all(|(padded, plain)| padded.len() == plain.len() + 1_000),
+            "and longer where it is padded"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! What is found by being there, and what is told of a file in the wrong place.
 
-use crate::domain::{Domain, processor};
+use order_tests::domain::{Domain, processor};
 
 /// The whole file that the README shows.
 fn readme_file() -> &'static str {

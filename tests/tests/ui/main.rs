@@ -6,7 +6,6 @@
 //! `TRYBUILD=overwrite cargo test -p order-tests --test ui` writes them anew.
 
 mod discovery;
-mod domain;
 mod reload;
 
 use std::{fs, path::Path, process::Command};

@@ -2,7 +2,7 @@
 
 use order_tests::{PATIENCE, Service, eventually, free_port};
 
-use crate::domain::{Domain, processor};
+use order_tests::domain::{Domain, processor};
 
 async fn handles(service: &Service, event: &str) -> bool {
     let Some(processors) = service.try_get("/processors").await else { return false };

@@ -1,6 +1,6 @@
 //! A domain in a crate of its own, whose files come and go.
 
-#![expect(clippy::unwrap_used, reason = "a test; what fails is told by the panic")]
+#![allow(clippy::unwrap_used, reason = "as in a test, what fails is told by the panic")]
 
 use std::{
     env, fs,
@@ -34,14 +34,14 @@ hashbrown = { version = "0.17", default-features = false, features = ["default-h
 "#;
 
 /// A domain crate in a temporary folder, built with the workspace's dependencies; it knows the event `ThingDone`.
-pub(crate) struct Domain {
+pub struct Domain {
     folder: TempDir,
     name: &'static str,
 }
 
 impl Domain {
     /// The name is the crate's: two that are built at the same time share the folder that programs go to.
-    pub(crate) fn new(name: &'static str) -> Self {
+    pub fn new(name: &'static str) -> Self {
         let domain = Self { folder: tempfile::tempdir().unwrap(), name };
         let workspace = workspace();
         let manifest = MANIFEST.replace("{name}", name).replace("{workspace}", &workspace.display().to_string());
@@ -59,32 +59,27 @@ impl Domain {
     }
 
     /// The crate's folder is called like the crate, as messages name it.
-    pub(crate) fn root(&self) -> PathBuf {
+    pub fn root(&self) -> PathBuf {
         self.folder.path().join(self.name)
     }
 
     /// Writes a file below the root, and its folders.
-    pub(crate) fn write(&self, file: &str, text: &str) {
+    pub fn write(&self, file: &str, text: &str) {
         let path = self.root().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
     /// Removes a file below the root.
-    pub(crate) fn remove(&self, file: &str) {
+    pub fn remove(&self, file: &str) {
         fs::remove_file(self.root().join(file)).unwrap();
     }
 
     /// A command of cargo's on the crate.
-    pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command
-            .args(arguments)
-            .current_dir(self.root())
-            .env("CARGO_TARGET_DIR", target())
-            // As in the workspace's profile, so that the same products serve both.
-            .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only")
-            .env("CARGO_TERM_COLOR", "never");
+    pub fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut command = cargo(&self.root());
+        // As in the workspace's profile, so that the same products serve both.
+        command.args(arguments).env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
         command
     }
 
@@ -93,7 +88,7 @@ impl Domain {
     }
 
     /// What the compiler says of a crate that it refuses.
-    pub(crate) fn refused(&self) -> String {
+    pub fn refused(&self) -> String {
         let output = self.run(&["check", "--offline", "--quiet"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "it compiles: {said}");
@@ -101,7 +96,7 @@ impl Domain {
     }
 
     /// The events that the built program has processors for.
-    pub(crate) fn events(&self) -> Vec<String> {
+    pub fn events(&self) -> Vec<String> {
         let output = self.run(&["run", "--offline", "--quiet", "--", "processors", "--output", "json"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -109,17 +104,28 @@ impl Domain {
     }
 }
 
-fn workspace() -> PathBuf {
+/// Cargo in a folder; what it has compiled for the workspace is used.
+pub(crate) fn cargo(folder: &Path) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(folder).env("CARGO_TARGET_DIR", target()).env("CARGO_TERM_COLOR", "never");
+    command
+}
+
+/// The folder of the workspace's sources.
+pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn target() -> PathBuf {
-    // target/<profile>/deps/<test>
-    env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned()
+/// Cargo's folder, in which the running program was built.
+pub(crate) fn target() -> PathBuf {
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
+    let program = env::current_exe().unwrap();
+    let depth = if program.parent().is_some_and(|folder| folder.ends_with("deps")) { 3 } else { 2 };
+    program.ancestors().nth(depth).unwrap().to_owned()
 }
 
 /// The file of a processor that does nothing.
-pub(crate) fn processor(event: &str) -> String {
+pub fn processor(event: &str) -> String {
     format!(
         "use order_runtime::prelude::*;\n\n/// Sees it.\n#[event_processor(\"{event}\")]\n\
          pub async fn EventProcessor_{event}(event: Event<Value>) -> Result<(), Failed> {{\n    \

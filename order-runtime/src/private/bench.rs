@@ -1,0 +1,134 @@
+//! The engine and single parts of it outside a service, for benchmarks to drive. Not part of the interface.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::{
+    broker::{
+        Acknowledged, Consumer, ConsumerEvent, OutgoingRecord, PartitionId, PublishError, Publisher, RecordBatch,
+    },
+    config::{OffsetReset, OnTruncation},
+    dispatch::{Delivery, DeliveryParts, Shared},
+    engine::{
+        self, EngineHandle, Parts, Settings, SystemClock,
+        unit_of_work::{EventChanges, Merge, Unit},
+    },
+    envelope,
+    registry::{ProcessorEntry, Registry, RegistryErrors},
+    store::{Entity, EntityType, Row, Store, StoreError, memory::MemoryStore},
+    telemetry::metrics::Metrics,
+};
+
+/// A registry of these processors, whatever is linked into the program.
+///
+/// # Errors
+/// Two of them handle the same event, or there are none.
+pub fn registry(processors: &'static [ProcessorEntry]) -> Result<Registry, RegistryErrors> {
+    let nothing = BTreeMap::new();
+    Registry::from_entries(processors.iter(), std::iter::empty(), std::iter::empty(), std::iter::empty(), &nothing)
+}
+
+/// Starts an engine that keeps its positions in memory and knows no entity, on the current tokio runtime.
+///
+/// # Errors
+/// The store in memory refuses; it does not.
+pub async fn engine(
+    registry: Registry,
+    consumer: Arc<dyn Consumer>,
+    events: mpsc::UnboundedReceiver<ConsumerEvent>,
+) -> Result<EngineHandle, StoreError> {
+    let store = Arc::new(MemoryStore::default());
+    let settings = Settings {
+        group: "bench".to_owned(),
+        topics: Vec::new(),
+        dlq_topic: "bench-dlq".to_owned(),
+        dlq_headers: Vec::new(),
+        service_version: "0.0.0",
+        reset: OffsetReset::Earliest,
+        on_truncation: OnTruncation::Stop,
+        retry_max_elapsed: None,
+        drain: Duration::from_secs(1),
+        retention: Duration::from_hours(1),
+    };
+    Ok(engine::start(Parts {
+        store_id: store.claim(&settings.group).await?,
+        metrics: Metrics::new(registry.processors().len()),
+        registry: Arc::new(registry),
+        store,
+        consumer,
+        events,
+        publisher: Arc::new(Nowhere),
+        entities: Vec::new(),
+        settings,
+        clock: Arc::new(SystemClock),
+        tracer: None,
+    }))
+}
+
+/// Takes dead letters and keeps none: a benchmark's events are good.
+struct Nowhere;
+
+#[async_trait]
+impl Publisher for Nowhere {
+    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
+        records.iter().map(|_| Ok(Acknowledged { partition: 0, offset: 0 })).collect()
+    }
+}
+
+/// One partition's records and unit of work, without an engine.
+pub struct Partition {
+    shared: Arc<Shared>,
+    entity: EntityType,
+}
+
+impl Partition {
+    /// A partition whose events change entities of one type.
+    pub fn new(registry: Registry, id: PartitionId, entity: EntityType) -> Self {
+        let shared = Shared { registry: Arc::new(registry), partition: Arc::new(id), unit: Arc::default() };
+        Self { shared: Arc::new(shared), entity }
+    }
+
+    /// The delivery of a record, read as the engine reads it first; `None` where that is no event.
+    pub fn deliver(&self, records: &Arc<RecordBatch>, index: usize) -> Option<Delivery> {
+        let record = records.get(index)?;
+        let head = envelope::decode_head(&record);
+        let is_open = head.is_some();
+        Some(Delivery::new(DeliveryParts {
+            shared: Arc::clone(&self.shared),
+            records: Arc::clone(records),
+            index,
+            envelope: head.or_else(|| envelope::decode(&record).ok())?,
+            is_open,
+            given_id: None,
+            attempt: 1,
+            changes: EventChanges::default(),
+            traced: None,
+        }))
+    }
+
+    /// Gives the unit of work the rows that events will ask for, as if the store had sent them.
+    pub fn load<T: Entity>(&self, rows: Vec<Row<T>>) {
+        let ids: Vec<T::Id> = rows.iter().map(|row| row.value.id().clone()).collect();
+        let keys: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        self.unit().prefetch(self.entity, &mut keys.iter().map(String::as_bytes));
+        drop(self.unit().take_wanted(&[self.entity]));
+        self.unit().loaded(vec![(self.entity, Box::new(rows))]);
+    }
+
+    /// Merges what the event has changed; false where a row has changed under it.
+    pub fn merge(&self, delivery: &Delivery, now: Timestamp) -> bool {
+        self.unit().merge(delivery.changes(), now) == Merge::Merged
+    }
+
+    /// Takes what all merged events have changed, as a commit does, and drops it.
+    pub fn take_changes(&self) {
+        drop(self.unit().take_changes(&[self.entity]));
+    }
+
+    fn unit(&self) -> &Unit {
+        &self.shared.unit
+    }
+}

@@ -1,0 +1,91 @@
+//! A batch of events through the whole engine: decoded, looked up, called lane by lane, committed in memory.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use order_runtime::{
+    __private::bench,
+    dispatch::{Delivery, Handler, Outcome},
+    registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
+};
+use order_service::orders::features::pay_order::schemas::INPUT_PayOrder;
+use tokio::task::yield_now;
+
+use crate::{EVENTS, Run, events, feed::Feed};
+
+/// A processor that is done when it is called.
+pub(crate) const AT_ONCE: Handler = |delivery| Box::pin(async move { handle(&delivery) });
+
+/// A processor that waits once: its lane is blocked meanwhile, and the others go on.
+pub(crate) const LATER: Handler = later;
+
+fn later(delivery: Delivery) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+    Box::pin(async move {
+        yield_now().await;
+        handle(&delivery)
+    })
+}
+
+fn handle(delivery: &Delivery) -> Outcome {
+    match delivery.event::<INPUT_PayOrder>() {
+        Ok(_) => Outcome::Done,
+        Err(outcome) => outcome,
+    }
+}
+
+/// Events for all of so many processors, each with a key of its own.
+pub(crate) fn dispatch(processors: usize) -> Run {
+    run(registry(processors, AT_ONCE), EVENTS, move |index| events::plain(&name(index % processors), index))
+}
+
+/// Events of so many keys for one processor.
+pub(crate) fn lanes(keys: usize, handler: Handler) -> Run {
+    run(registry(1, handler), keys, |index| events::plain(&name(0), index))
+}
+
+fn run(registry: Registry, keys: usize, payload: impl Fn(usize) -> String) -> Run {
+    let records = events::records(keys, payload);
+    // One thread, so that what is counted does not depend on who is quicker.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (feed, events) = Feed::new();
+    let engine = runtime.block_on(async {
+        let engine = bench::engine(registry, Arc::clone(&feed) as _, events).await.expect("memory refuses nothing");
+        feed.assign().await;
+        engine
+    });
+    Box::new(move || {
+        runtime.block_on(feed.handle(&records));
+        let stats = engine.operations().stats();
+        assert_eq!(stats.ok, stats.consumed, "every event is handled");
+    })
+}
+
+/// So many processors, for events that are called alike but for a number.
+pub(crate) fn registry(processors: usize, handler: Handler) -> Registry {
+    let policy = RetryPolicy {
+        retries: 3,
+        backoff: Duration::from_millis(100),
+        backoff_max: Duration::from_secs(1),
+        // Longer than a run takes under valgrind.
+        timeout: Duration::from_mins(1),
+        on_exhausted: OnExhausted::DeadLetter,
+    };
+    let entries: Vec<ProcessorEntry> = (0..processors)
+        .map(|number| ProcessorEntry {
+            event: name(number).leak(),
+            version: 1,
+            name: "EventProcessor_Bench",
+            summary: "",
+            input: None,
+            arguments: &[],
+            policy,
+            place: Place { file: file!(), line: line!(), module: module_path!() },
+            handler,
+        })
+        .collect();
+    // A registry holds what is linked into the program, so its entries live as long.
+    bench::registry(entries.leak()).expect("each event has one processor")
+}
+
+fn name(number: usize) -> String {
+    format!("OrderPaid{number:04}")
+}

@@ -1,0 +1,47 @@
+//! The events that every case handles: payments, about 190 bytes each, the same in every run.
+
+use order_runtime::broker::{PartitionId, RecordBatch};
+use uuid::Uuid;
+
+use crate::EVENTS;
+
+/// The data of an `OrderPaid`.
+fn data(order: &str) -> String {
+    format!(r#"{{"orderId":"{order}","amount":"129.90"}}"#)
+}
+
+/// The id of an order.
+pub(crate) fn order(index: usize) -> String {
+    format!("ord-{index:08}")
+}
+
+/// An event as most senders write it.
+pub(crate) fn plain(name: &str, index: usize) -> String {
+    let (id, data) = (Uuid::from_u128(index as u128), data(&order(index)));
+    format!(
+        r#"{{"eventId":"{id}","eventName":"{name}","version":1,"occurredAt":"2026-01-01T00:00:00.000Z","data":{data}}}"#
+    )
+}
+
+/// The same with its data first, which is read by the way that takes whatever is JSON.
+pub(crate) fn unusual(name: &str, index: usize) -> String {
+    let (id, data) = (Uuid::from_u128(index as u128), data(&order(index)));
+    format!(
+        r#"{{"data":{data},"time":"2026-01-01T00:00:00.000Z","version":1,"type":"{name}","source":"shop","id":"{id}"}}"#
+    )
+}
+
+/// So many records as a run handles, by the payload of each; `keys` of their keys differ.
+pub(crate) fn records(keys: usize, payload: impl Fn(usize) -> String) -> RecordBatch {
+    let mut records = RecordBatch::default();
+    for (index, offset) in (0..EVENTS).zip(0..) {
+        let key = order(index % keys);
+        records.push(offset, Some(1_767_225_600_000), Some(key.as_bytes()), Some(payload(index).as_bytes()), []);
+    }
+    records
+}
+
+/// The one partition.
+pub(crate) fn partition() -> PartitionId {
+    PartitionId { cluster: "bench".into(), topic_id: Uuid::from_u128(1), topic: "events".into(), partition: 0 }
+}

@@ -1,0 +1,107 @@
+//! A consumer of one partition that hands out what a benchmark gives it.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use order_runtime::{
+    broker::{Consumer, ConsumerEvent, Intake, PartitionId, PartitionOffer, RecordBatch},
+    engine::observe::Health,
+};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::events;
+
+/// A consumer whose records come from the process itself.
+pub(crate) struct Feed {
+    partition: PartitionId,
+    told: mpsc::UnboundedSender<ConsumerEvent>,
+    state: Mutex<State>,
+    committed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    records: RecordBatch,
+    log_end: i64,
+    committed: i64,
+}
+
+impl Feed {
+    /// An empty feed, and what it tells the engine.
+    pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<ConsumerEvent>) {
+        let (told, events) = mpsc::unbounded_channel();
+        let feed = Self { partition: events::partition(), told, state: Mutex::default(), committed: Notify::new() };
+        (Arc::new(feed), events)
+    }
+
+    /// Gives the engine its partition.
+    pub(crate) async fn assign(&self) {
+        let offer = PartitionOffer {
+            id: self.partition.clone(),
+            log_start: 0,
+            log_end: 0,
+            committed: None,
+            committed_metadata: String::new(),
+        };
+        let (answer, started) = oneshot::channel();
+        self.told.send(ConsumerEvent::Assigned { partitions: vec![offer], answer }).expect("the engine listens");
+        started.await.expect("the engine answers");
+    }
+
+    /// Lets these records follow those of before, and returns when the engine has committed them.
+    pub(crate) async fn handle(&self, records: &RecordBatch) {
+        let end = {
+            let mut state = self.state.lock();
+            for record in records.iter() {
+                let offset = state.log_end;
+                state.records.push(offset, record.timestamp, record.key, record.payload, []);
+                state.log_end += 1;
+            }
+            state.log_end
+        };
+        self.told.send(ConsumerEvent::Ready(self.partition.clone())).expect("the engine listens");
+        while self.state.lock().committed < end {
+            self.committed.notified().await;
+        }
+    }
+}
+
+impl Consumer for Feed {
+    fn take(&self, _partition: &PartitionId, max_records: usize, _max_bytes: usize) -> RecordBatch {
+        self.state.lock().records.split_front(max_records)
+    }
+
+    fn store_offset(&self, _partition: &PartitionId, offset: i64, _metadata: &str) {
+        self.state.lock().committed = offset;
+        self.committed.notify_one();
+    }
+
+    fn intake(&self, _partition: &PartitionId) -> Option<Intake> {
+        let State { log_end, ref records, .. } = *self.state.lock();
+        let taken = records.get(0).map_or(log_end, |record| record.offset);
+        Some(Intake { log_end, taken, next: taken, ready_since: None, silent_since: None })
+    }
+
+    fn health(&self) -> Health {
+        Health::default()
+    }
+
+    // A partition that is never taken away, and whose events are all good, is neither held up nor read again.
+    fn pause(&self, _partition: &PartitionId) {}
+    fn resume(&self, _partition: &PartitionId) {}
+    fn seek(&self, _partition: &PartitionId, _offset: i64) {}
+    fn close(&self) {}
+}
+
+/// What a future answers that is ready when it is asked.
+pub(crate) fn now_or_never<T>(future: impl Future<Output = Option<T>>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => None,
+    }
+}

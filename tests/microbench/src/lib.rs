@@ -1,0 +1,56 @@
+//! Single parts of the runtime by themselves, each as a [`Case`] that handles a batch of events: how an event is decoded, how it finds its
+//! processor, how keys keep their order, and the unit of work.
+//!
+//! `cargo bench -p order-microbench --features criterion` times them. `cargo xtask instructions` counts their instructions, which other work on the machine
+//! does not change, and compares them with `instructions.txt`.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::expect_used, reason = "a benchmark; whatever fails ends it")]
+
+mod events;
+mod feed;
+
+mod decode;
+mod engine;
+mod unit_of_work;
+
+/// How many events one run of a case handles: enough that what a batch costs once hardly counts.
+pub const EVENTS: usize = 1_000;
+
+/// One part, made to work.
+pub struct Case {
+    /// What is measured, `part/circumstances`.
+    pub name: &'static str,
+    make: fn() -> Run,
+}
+
+/// Handles [`EVENTS`] events.
+pub type Run = Box<dyn FnMut()>;
+
+impl Case {
+    /// Makes everything that the case needs, once; what it answers can be called any number of times.
+    pub fn prepare(&self) -> Run {
+        (self.make)()
+    }
+
+    /// The case of that name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        CASES.iter().find(|case| case.name == name)
+    }
+}
+
+/// All cases.
+pub static CASES: [Case; 12] = [
+    Case { name: "decode/typed", make: || decode::typed(events::plain) },
+    Case { name: "decode/typed, unusual envelope", make: || decode::typed(events::unusual) },
+    Case { name: "decode/any shape", make: || decode::any_shape(events::plain) },
+    Case { name: "dispatch/1 processor", make: || engine::dispatch(1) },
+    Case { name: "dispatch/10 processors", make: || engine::dispatch(10) },
+    Case { name: "dispatch/100 processors", make: || engine::dispatch(100) },
+    Case { name: "dispatch/1000 processors", make: || engine::dispatch(1_000) },
+    Case { name: "lanes/one key", make: || engine::lanes(1, engine::AT_ONCE) },
+    Case { name: "lanes/10 keys that wait", make: || engine::lanes(10, engine::LATER) },
+    Case { name: "lanes/a key an event that waits", make: || engine::lanes(EVENTS, engine::LATER) },
+    Case { name: "unit of work/get", make: || unit_of_work::handle(unit_of_work::get) },
+    Case { name: "unit of work/get and put", make: || unit_of_work::handle(unit_of_work::get_and_put) },
+];

@@ -1,0 +1,197 @@
+//! The parts of `docs/performance.md`: what is measured, and how it is told.
+
+use std::{fmt::Write as _, time::Duration};
+
+use clap::ValueEnum;
+
+use super::{Bench, Column, Program, Table, Workload, compile_time, instances, service};
+use crate::{broker::Broker, postgres::Postgres};
+
+/// A part of the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Events without a store: good ones, some bad ones, bad ones only.
+    Cost,
+    /// The whole service with each store.
+    Stores,
+    /// From production to the processor, of an idle service and of a busy one.
+    Latency,
+    /// From a program's start to its first event.
+    Start,
+    /// 1, 2 and 4 instances of one group.
+    Instances,
+    /// A long backlog, and large payloads.
+    Memory,
+    /// What processors cost their developer. It takes minutes, needs no Kafka, and is not among the parts that are measured unless it is asked for.
+    CompileTime,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone)]
+pub struct Extent {
+    /// Rounds; each runs every program once.
+    pub rounds: u32,
+    /// Events of a topic.
+    pub events: u64,
+    /// Seconds of events that are produced one by one for the latency.
+    pub latency: u64,
+    /// Events of the long backlog.
+    pub backlog: u64,
+    /// Events with large payloads.
+    pub large: u64,
+    /// Processors of the large crate.
+    pub processors: u32,
+}
+
+/// Events a second for the latency of a service that is idle but for one event at a time, and of a busy one.
+const RATES: [u32; 2] = [20, 2_000];
+/// What whoever begins finds as a backlog, and does not count for the latency.
+const WARM_UP: Duration = Duration::from_secs(8);
+/// Bytes of a large payload: as much as a producer sends with its defaults.
+const LARGE: usize = 990_000;
+
+impl Part {
+    /// Its name on the command line and in the document.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Whether it runs on a broker.
+    pub fn needs_broker(self) -> bool {
+        self != Self::CompileTime
+    }
+
+    /// Measures it. Panics where a part that needs a broker has none.
+    pub async fn measure(self, broker: Option<&Broker>, extent: &Extent) -> String {
+        let broker = || broker.expect("a part that needs a broker is given one");
+        let sections = match self {
+            Self::Cost => costs(broker(), extent).await,
+            Self::Stores => vec![stores(broker(), extent).await],
+            Self::Latency => latencies(broker(), extent).await,
+            Self::Start => vec![start(broker(), extent).await],
+            Self::Instances => vec![several(broker(), extent).await],
+            Self::Memory => memory(broker(), extent).await,
+            Self::CompileTime => compile_times(extent),
+        };
+        let mut text = String::new();
+        for (title, table) in sections {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "## {title}\n\n{table}\n");
+        }
+        if self == Self::Instances {
+            text.push_str("Where all cores of the machine are busy, with the broker's work among it, they are what bounds the rate.\n\n");
+        }
+        let _ = writeln!(text, "Rounds: {}; the machine: {}.", extent.rounds, machine());
+        text
+    }
+}
+
+type Section = (String, Table);
+
+async fn costs(broker: &Broker, extent: &Extent) -> Vec<Section> {
+    let mut sections = Vec::new();
+    for (bad, title) in [(0, "No bad events"), (10, "1 % bad events"), (1_000, "Only bad events")] {
+        let events = if bad == 1_000 { extent.events.div_ceil(5) } else { extent.events };
+        let table = compared(broker, Workload { events, bad, ..Workload::default() }, &Program::ALL, extent).await;
+        sections.push((format!("{title}, no store ({events} events)"), table));
+    }
+    sections
+}
+
+/// Programs on one topic, turn by turn.
+async fn compared(broker: &Broker, workload: Workload, programs: &[Program], extent: &Extent) -> Table {
+    let bench = Bench::filled(broker, workload).await;
+    let mut table = Table::of_costs();
+    for _ in 0..extent.rounds {
+        for program in programs {
+            table.add(program.name(), bench.count(*program, workload.events).figures());
+        }
+    }
+    table
+}
+
+async fn stores(broker: &Broker, extent: &Extent) -> Section {
+    let mut table = Table::of_costs();
+    let orders = u32::try_from(extent.events / 5).unwrap_or(u32::MAX);
+    for _ in 0..extent.rounds {
+        table.add("order-service, memory", service(broker, orders, true).await.figures());
+        table.add("order-service, SQLite", service(broker, orders, false).await.figures());
+        if let Some(server) = Postgres::server() {
+            let broker = broker.clone().with_postgres(server);
+            let cost = service(&broker, orders, false).await;
+            table.add("order-service, PostgreSQL (without the server's own)", cost.figures());
+        }
+    }
+    (format!("With a store: the lives of {orders} orders, every rule on"), table)
+}
+
+async fn latencies(broker: &Broker, extent: &Extent) -> Vec<Section> {
+    let mut sections = Vec::new();
+    for rate in RATES {
+        let mut table = Table::of_latencies();
+        for _ in 0..extent.rounds {
+            for program in [Program::Loop, Program::Bench] {
+                let time = Duration::from_secs(extent.latency);
+                let cost = Bench::new(broker).await.latency(program, rate, WARM_UP, time).await;
+                table.add(program.name(), cost.latencies());
+            }
+        }
+        sections.push((format!("Latency at {rate} events a second, from production to processor"), table));
+    }
+    sections
+}
+
+async fn start(broker: &Broker, extent: &Extent) -> Section {
+    const COLUMNS: [Column; 1] = [Column { title: "ms", digits: 0 }];
+    let events = 10_000;
+    let bench = Bench::filled(broker, Workload { events, ..Workload::default() }).await;
+    let mut table = Table::new(&COLUMNS);
+    for _ in 0..extent.rounds {
+        for program in [Program::Loop, Program::Bench] {
+            let cost = bench.count(program, events);
+            table.add(program.name(), vec![cost.start_ms.expect("the program says when it began")]);
+        }
+    }
+    ("From the start of the program to its first event, which is there already".to_owned(), table)
+}
+
+async fn several(broker: &Broker, extent: &Extent) -> Section {
+    let mut table = Table::new(&instances::COLUMNS);
+    for _ in 0..extent.rounds {
+        for count in [1, 2, 4] {
+            table.add(&count.to_string(), instances::group(broker, count, extent.events).await);
+        }
+    }
+    let events = extent.events;
+    (format!("Instances of order-bench in one group on 8 partitions ({events} events)"), table)
+}
+
+async fn memory(broker: &Broker, extent: &Extent) -> Vec<Section> {
+    let programs = [Program::Loop, Program::Bench];
+    let (backlog, large) = (extent.backlog, extent.large);
+    let of_backlog = Workload { events: backlog, ..Workload::default() };
+    let of_large = Workload { events: large, padding: LARGE, ..Workload::default() };
+    vec![
+        (format!("Memory with a backlog of {backlog} events"), compared(broker, of_backlog, &programs, extent).await),
+        (format!("Memory with payloads of 1 MB ({large} events)"), compared(broker, of_large, &programs, extent).await),
+    ]
+}
+
+fn compile_times(extent: &Extent) -> Vec<Section> {
+    let Extent { rounds, processors, .. } = *extent;
+    vec![
+        ("Compile time of order-service".to_owned(), compile_time::of_the_service(rounds)),
+        (
+            format!("Compile time of a crate with {processors} processors of `Event<Value>`"),
+            compile_time::of_a_crowd(rounds, processors),
+        ),
+    ]
+}
+
+/// What the machine is, as far as Linux tells.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processor.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    format!("{cores} cores, {}", model.map_or("an unknown processor", |(_, model)| model))
+}

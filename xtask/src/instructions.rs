@@ -1,0 +1,188 @@
+//! Counts the instructions of the runtime's parts and compares them with what is committed: times differ from run to run on a busy
+//! machine, instructions do not.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::Command};
+
+use crate::chaos::{finished, program};
+
+/// Where the baseline stands.
+const BASELINE: &str = "tests/microbench/instructions.txt";
+
+const HEAD: &str = "\
+# Instructions an event, by case; `cargo xtask instructions` compares with it, `cargo xtask instructions --bless` writes it.
+";
+
+/// How far a count may be from the baseline, in percent: a new version of a dependency or of the compiler moves it by less as a rule.
+const TOLERANCE: f64 = 5.0;
+
+/// Instructions an event, by case.
+type Counts = BTreeMap<String, u64>;
+
+/// Counts each case, and compares with the baseline or, with `bless`, writes it.
+pub(crate) fn run(root: &Path, bless: bool) -> Result<(), String> {
+    let mut build = Command::new("cargo");
+    // As CI builds what is released, so that nothing is compiled a second time for this.
+    build.args(["build", "--locked", "--release", "--package", "order-microbench"]).current_dir(root);
+    // What `cargo run` tells this program of its own package: a build script that looks at it (ring's does) would run again, and all
+    // that stands on it be compiled again.
+    let of_own_package = std::env::vars_os().map(|(name, _)| name);
+    let is_told = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for name in of_own_package.filter(|name| is_told(&name.to_string_lossy())) {
+        build.env_remove(name);
+    }
+    finished(build, "the build")?;
+    let program = program(root, "order-microbench");
+    let cases = said(&mut Command::new(&program))?.stdout;
+    let mut counts = Counts::new();
+    for case in cases.lines() {
+        let count = count(&program, case)?;
+        println!("{count:>8} {case}");
+        counts.insert(case.to_owned(), count);
+    }
+    let path = root.join(BASELINE);
+    if bless {
+        return fs::write(&path, text(&counts)).map_err(|error| format!("{BASELINE} cannot be written: {error}"));
+    }
+    let baseline = fs::read_to_string(&path).map_err(|error| format!("{BASELINE} cannot be read: {error}"))?;
+    let differences = differences(&parse(&baseline)?, &counts);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "instructions differ from {BASELINE}:\n  {}\nwhere that is meant, renew it with `cargo xtask instructions --bless` and commit it, \
+         with the reason",
+        differences.join("\n  ")
+    ))
+}
+
+/// The instructions of a case, for one event.
+fn count(program: &Path, case: &str) -> Result<u64, String> {
+    let mut valgrind = Command::new("valgrind");
+    valgrind
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=order_microbench::counted*"])
+        .arg(program)
+        .arg(case);
+    let said = said(&mut valgrind)?;
+    let per_event = || {
+        let events: u64 = said.stdout.trim().parse().ok()?;
+        collected(&said.stderr)?.checked_div(events).filter(|count| *count > 0)
+    };
+    per_event().ok_or_else(|| format!("valgrind has counted nothing for {case}:\n{}", said.stderr))
+}
+
+/// What a program has written.
+struct Said {
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs a program that must succeed.
+fn said(command: &mut Command) -> Result<Said, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("{name} does not start: {error}; is it installed?"))?;
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let said = Said { stdout: text(&output.stdout), stderr: text(&output.stderr) };
+    if output.status.success() {
+        return Ok(said);
+    }
+    Err(format!("{name} has failed, {}: {}{}", output.status, said.stdout, said.stderr))
+}
+
+/// The instructions that callgrind has counted, by its last words: `==4711== Collected : 123456`.
+fn collected(stderr: &str) -> Option<u64> {
+    let figure = stderr.lines().rev().find_map(|line| line.split_once("Collected :"))?.1;
+    figure.split_whitespace().next()?.parse().ok()
+}
+
+fn text(counts: &Counts) -> String {
+    counts.iter().fold(HEAD.to_owned(), |mut text, (case, count)| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{count:>8} {case}");
+        text
+    })
+}
+
+fn parse(baseline: &str) -> Result<Counts, String> {
+    let lines = baseline.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let entry = |line: &str| {
+        let (count, case) = line.split_once(' ')?;
+        Some((case.to_owned(), count.parse().ok().filter(|count| *count > 0)?))
+    };
+    lines
+        .map(|line| {
+            entry(line)
+                .ok_or_else(|| format!("{BASELINE} has a line that is no number and case: {line}; write it anew"))
+        })
+        .collect()
+}
+
+/// What is not as the baseline has it, one line each.
+fn differences(baseline: &Counts, counts: &Counts) -> Vec<String> {
+    let mut differences = Vec::new();
+    for (case, &count) in counts {
+        match baseline.get(case) {
+            None => differences.push(format!("{case}: {count} an event, and the baseline does not know it")),
+            Some(&known) => {
+                let percent = percent(known, count);
+                if percent.abs() > TOLERANCE {
+                    let direction = if percent > 0.0 { "more" } else { "less" };
+                    let percent = percent.abs();
+                    differences.push(format!(
+                        "{case}: {count} an event, {percent:.1} % {direction} than {known}; {TOLERANCE} % are allowed"
+                    ));
+                }
+            }
+        }
+    }
+    let gone = baseline.keys().filter(|case| !counts.contains_key(*case));
+    differences.extend(gone.map(|case| format!("{case}: the baseline knows it, and there is no such case")));
+    differences
+}
+
+/// By how many percent of the first number the second one is larger.
+#[expect(clippy::cast_precision_loss, reason = "instructions of an event are far below 2^52")]
+fn percent(from: u64, to: u64) -> f64 {
+    (to as f64 - from as f64) * 100.0 / from as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(cases: &[(&str, u64)]) -> Counts {
+        cases.iter().map(|(case, count)| ((*case).to_owned(), *count)).collect()
+    }
+
+    #[test]
+    fn callgrinds_figure_is_the_last_one_it_says() {
+        let stderr = "==12== Command: order-microbench decode/typed\n==12== \n==12== Events    : Ir\n\
+                      ==12== Collected : 5346372\n==12== \n==12== I   refs:      5,346,372\n";
+        assert_eq!(collected(stderr), Some(5_346_372));
+        assert_eq!(collected("==12== Collected : \n"), None);
+        assert_eq!(collected("valgrind: fatal error\n"), None);
+    }
+
+    #[test]
+    fn a_baseline_is_read_as_it_is_written() {
+        let counted = counts(&[("decode/typed", 1_200), ("lanes/10 keys that wait", 90_000)]);
+        assert_eq!(parse(&text(&counted)), Ok(counted));
+        for wrong in ["decode/typed", "many decode/typed", "0 decode/typed"] {
+            assert!(parse(wrong).is_err_and(|error| error.contains(wrong)), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_differs_by_more_than_the_tolerance_is_named_with_both_figures() {
+        let baseline = counts(&[("faster", 1_000), ("gone", 1), ("same", 1_000), ("slower", 1_000)]);
+        let counted = counts(&[("faster", 949), ("new", 7), ("same", 1_050), ("slower", 1_051)]);
+        assert_eq!(
+            differences(&baseline, &counted),
+            [
+                "faster: 949 an event, 5.1 % less than 1000; 5 % are allowed",
+                "new: 7 an event, and the baseline does not know it",
+                "slower: 1051 an event, 5.1 % more than 1000; 5 % are allowed",
+                "gone: the baseline knows it, and there is no such case",
+            ]
+        );
+    }
+}
