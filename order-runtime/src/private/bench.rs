@@ -52,6 +52,7 @@ pub async fn engine(
         retry_max_elapsed: None,
         drain: Duration::from_secs(1),
         retention: Duration::from_hours(1),
+        shadow: false,
     };
     Ok(engine::start(Parts {
         store_id: store.claim(&settings.group).await?,

@@ -14,6 +14,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use tempfile::TempDir;
 
 pub use self::{
     document::Document,
@@ -39,10 +40,12 @@ pub enum Program {
     LoopBatches,
     /// `order-bench` on this framework, without a store.
     Bench,
+    /// The same on SQLite, where it keeps positions and the last events of each key, and nothing else.
+    Rings,
 }
 
 impl Program {
-    /// All of them, in the order of a round.
+    /// Those that keep nothing, in the order of a round.
     pub const ALL: [Self; 3] = [Self::Loop, Self::LoopBatches, Self::Bench];
 
     /// Its name in the table.
@@ -51,12 +54,13 @@ impl Program {
             Self::Loop => "hand-written loop",
             Self::LoopBatches => "hand-written loop, batches of 500",
             Self::Bench => "order-bench",
+            Self::Rings => "order-bench on SQLite",
         }
     }
 
     fn command(self) -> Command {
         let mut command = Command::new(beside(match self {
-            Self::Bench => "order-bench",
+            Self::Bench | Self::Rings => "order-bench",
             Self::Loop | Self::LoopBatches => "order-bench-loop",
         }));
         if self == Self::LoopBatches {
@@ -120,12 +124,15 @@ impl Cost {
 /// A topic that is full of events, or is to be.
 pub struct Bench {
     deployment: Deployment,
+    /// Where programs have their stores.
+    stores: TempDir,
 }
 
 impl Bench {
     /// An empty topic of eight partitions.
     pub async fn new(broker: &Broker) -> Self {
-        Self { deployment: Deployment::with_partitions(broker, 8).await }
+        let stores = tempfile::tempdir().expect("a folder");
+        Self { deployment: Deployment::with_partitions(broker, 8).await, stores }
     }
 
     /// A topic with these events.
@@ -174,6 +181,10 @@ impl Bench {
         let mut command = program.command();
         self.deployment.name_places(&mut command);
         command.env("KAFKA_GROUP_ID", group);
+        if program == Program::Rings {
+            // A store belongs to one group.
+            command.env("STORE_URL", format!("sqlite://{}", self.stores.path().join(group).display()));
+        }
         command
     }
 }

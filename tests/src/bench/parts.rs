@@ -66,7 +66,7 @@ impl Part {
         let broker = || broker.expect("a part that needs a broker is given one");
         let sections = match self {
             Self::Cost => costs(broker(), extent).await,
-            Self::Stores => vec![stores(broker(), extent).await],
+            Self::Stores => vec![rings(broker(), extent).await, stores(broker(), extent).await],
             Self::Latency => latencies(broker(), extent).await,
             Self::Start => vec![start(broker(), extent).await],
             Self::Instances => vec![several(broker(), extent).await],
@@ -108,6 +108,14 @@ async fn compared(broker: &Broker, workload: Workload, programs: &[Program], ext
         }
     }
     table
+}
+
+/// What it costs to keep the last events of each key, without anything else that a store does.
+async fn rings(broker: &Broker, extent: &Extent) -> Section {
+    let events = extent.events;
+    let workload = Workload { events, ..Workload::default() };
+    let table = compared(broker, workload, &[Program::Bench, Program::Rings], extent).await;
+    (format!("Positions and the ring of each key's last events ({events} events under 100000 keys in random order)"), table)
 }
 
 async fn stores(broker: &Broker, extent: &Extent) -> Section {
