@@ -115,7 +115,10 @@ async fn rings(broker: &Broker, extent: &Extent) -> Section {
     let events = extent.events;
     let workload = Workload { events, ..Workload::default() };
     let table = compared(broker, workload, &[Program::Bench, Program::Rings], extent).await;
-    (format!("Positions and the ring of each key's last events ({events} events under 100000 keys in random order)"), table)
+    (
+        format!("Positions and the ring of each key's last events ({events} events under 100000 keys in random order)"),
+        table,
+    )
 }
 
 async fn stores(broker: &Broker, extent: &Extent) -> Section {

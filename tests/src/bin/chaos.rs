@@ -194,7 +194,9 @@ async fn measure(kafka: &Broker, rate: u32) {
     const TROUBLES: [Trouble; 3] = [Trouble::None, Trouble::Errs, Trouble::Hangs];
     let mut seen = [const { Vec::new() }; TROUBLES.len()];
     // Does not count: a broker that has just started takes its time.
-    rounds::neighbours(kafka, Trouble::None, rate, Duration::from_secs(10)).await;
+    for _ in 0..3 {
+        rounds::neighbours(kafka, Trouble::None, rate, Duration::from_secs(10)).await;
+    }
     for _ in 0..3 {
         for (trouble, seen) in TROUBLES.into_iter().zip(&mut seen) {
             let Latency { p50, p99, max } = rounds::neighbours(kafka, trouble, rate, Duration::from_secs(10)).await;

@@ -48,7 +48,8 @@ pub async fn neighbours(broker: &Broker, trouble: Trouble, rate: u32, duration: 
     let service = deployment.start_ready().await;
     let producer: FutureProducer = ClientConfig::new()
         .set("bootstrap.servers", broker.address())
-        .set("linger.ms", "0")
+        // A request for each event would be the broker's load, not the service's.
+        .set("linger.ms", "1")
         .create()
         .expect("a producer");
     let topic = deployment.events();
