@@ -133,11 +133,22 @@ async fn build(package: &str, root: &Path) -> std::io::Result<bool> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--package", package]).current_dir(root).stdin(Stdio::null());
+    // What `cargo run` tells this process of its package: build scripts that look at it would run again, and all that stands on
+    // their crates be compiled again, before the one file that has changed.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_package(name)) {
+        command.env_remove(name);
+    }
     let release = executable()?.parent().and_then(Path::file_name) == Some(OsStr::new("release"));
     if release {
         command.arg("--release");
     }
     Ok(command.status().await?.success())
+}
+
+/// Whether a variable is one that cargo sets for the package whose program it runs.
+fn is_of_package(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
 /// Asks the child to stop and waits for it.

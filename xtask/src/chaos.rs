@@ -15,11 +15,22 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
 /// Builds programs as they are released, and answers a call of the last one.
 pub(crate) fn built(root: &Path, programs: &[&str]) -> Result<Command, String> {
     // All of it in one build, so that the features of its dependencies are worked out once.
-    let mut build = Command::new("cargo");
+    let mut build = cargo(root);
     build.args(["build", "--release", "--workspace"]).args(programs.iter().flat_map(|name| ["--bin", name]));
-    build.current_dir(root);
     finished(build, "the build")?;
     Ok(Command::new(program(root, programs.last().copied().unwrap_or_default())))
+}
+
+/// Cargo in the workspace, without what `cargo run` tells this program of its own package: a build script that looks at it (ring's does)
+/// would run again, and all that stands on its crate be compiled again.
+pub(crate) fn cargo(root: &Path) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(root);
+    let is_told = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_told(&name.to_string_lossy())) {
+        cargo.env_remove(name);
+    }
+    cargo
 }
 
 /// Where cargo puts a program as it is released.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::Command};
 
-use crate::chaos::{finished, program};
+use crate::chaos::{cargo, finished, program};
 
 /// Where the baseline stands.
 const BASELINE: &str = "tests/microbench/instructions.txt";
@@ -20,16 +20,9 @@ type Counts = BTreeMap<String, u64>;
 
 /// Counts each case, and compares with the baseline or, with `bless`, writes it.
 pub(crate) fn run(root: &Path, bless: bool) -> Result<(), String> {
-    let mut build = Command::new("cargo");
+    let mut build = cargo(root);
     // As CI builds what is released, so that nothing is compiled a second time for this.
-    build.args(["build", "--locked", "--release", "--package", "order-microbench"]).current_dir(root);
-    // What `cargo run` tells this program of its own package: a build script that looks at it (ring's does) would run again, and all
-    // that stands on it be compiled again.
-    let of_own_package = std::env::vars_os().map(|(name, _)| name);
-    let is_told = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    for name in of_own_package.filter(|name| is_told(&name.to_string_lossy())) {
-        build.env_remove(name);
-    }
+    build.args(["build", "--locked", "--release", "--package", "order-microbench"]);
     finished(build, "the build")?;
     let program = program(root, "order-microbench");
     let cases = said(&mut Command::new(&program))?.stdout;
