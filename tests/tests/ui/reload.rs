@@ -1,8 +1,13 @@
 //! `APP_RELOAD` under `cargo run`: what a developer sees who writes a file while the service runs.
 
+use std::time::Duration;
+
 use order_tests::{PATIENCE, Service, eventually, free_port};
 
 use order_tests::domain::{Domain, processor};
+
+/// How long a build may take: it waits while another test's cargo holds the folder that both build in.
+const BUILT: Duration = Duration::from_mins(5);
 
 async fn handles(service: &Service, event: &str) -> bool {
     let Some(processors) = service.try_get("/processors").await else { return false };
@@ -28,12 +33,12 @@ async fn a_file_that_comes_runs_and_a_broken_one_changes_nothing() {
     assert!(handles(&service, "ThingDone").await);
 
     domain.write("src/events/thing_seen.rs", &processor("ThingSeen"));
-    eventually("the new processor runs", PATIENCE, async || handles(&service, "ThingSeen").await).await;
+    eventually("the new processor runs", BUILT, async || handles(&service, "ThingSeen").await).await;
 
     domain.write("src/events/thing_lost.rs", &processor("thing_lost"));
     // The two are written to different streams, so either may be read first.
     let told = ["the build has failed", "the event `thing_lost` must be named in UpperCamelCase"];
-    eventually("the mistake is told in the compiler's words", PATIENCE, async || {
+    eventually("the mistake is told in the compiler's words", BUILT, async || {
         let log = service.log();
         told.iter().all(|words| log.contains(words))
     })
@@ -42,7 +47,7 @@ async fn a_file_that_comes_runs_and_a_broken_one_changes_nothing() {
 
     domain.remove("src/events/thing_lost.rs");
     domain.write(".env", "APP_NAME=Renamed\n");
-    eventually("the new setting holds", PATIENCE, async || service.try_text("/").await.contains("Renamed")).await;
+    eventually("the new setting holds", BUILT, async || service.try_text("/").await.contains("Renamed")).await;
 
     let status = service.terminate().await;
     assert_eq!(status.code(), Some(0), "both end cleanly");
