@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use order_tests::{PATIENCE, Service, eventually, free_port};
-
-use order_tests::domain::{Domain, processor};
+use order_tests::{
+    PATIENCE, Service,
+    domain::{Domain, processor},
+    eventually, free_port,
+};
 
 /// How long a build may take: it waits while another test's cargo holds the folder that both build in.
 const BUILT: Duration = Duration::from_mins(5);
