@@ -89,6 +89,9 @@ pub(crate) struct Owner {
     controls: mpsc::UnboundedReceiver<Control>,
     ready: Arc<Notify>,
     failures: u32,
+    /// When position and waiting events are read again, since they could not be. What is known of them may be wrong until then,
+    /// and nothing is done.
+    read_again: Option<Instant>,
     /// Conflicts since the last commit.
     conflicts: u32,
     told: Told,
@@ -131,6 +134,7 @@ impl Owner {
             controls,
             ready,
             failures: 0,
+            read_again: None,
             conflicts: 0,
             told: Told::default(),
             topic,
@@ -159,6 +163,7 @@ impl Owner {
         progress.is_at(Activity::Resting);
         let takes = self.takes_records();
         let due = self.time_to_next_due();
+        let read_again = self.read_again.map(|at| at.saturating_duration_since(Instant::now()));
         let unit = Arc::clone(&self.partition.unit);
         tokio::select! {
             biased;
@@ -173,7 +178,8 @@ impl Owner {
                 Some(Control::OutOfRange { log_start, log_end }) => self.out_of_range(log_start, log_end).await,
             },
             Some(finished) = next_ended(&mut self.running, progress), if !self.running.is_empty() => self.finished.push(finished),
-            () = std::future::ready(()), if !self.condemned.is_empty() => {}
+            () = sleep(read_again), if read_again.is_some() => self.reload().await,
+            () = std::future::ready(()), if read_again.is_none() && !self.condemned.is_empty() => {}
             () = unit.asked() => self.load_for_running().await,
             () = self.ready.notified(), if takes && self.backlog.is_empty() => {}
             () = std::future::ready(()), if takes && !self.backlog.is_empty() => {}
@@ -193,6 +199,9 @@ impl Owner {
 
     /// Runs one batch of what is there, and commits it.
     async fn work(&mut self) {
+        if self.read_again.is_some() {
+            return;
+        }
         if let Some(lane) = self.condemned.pop() {
             return self.condemn(lane, Blame::as_it_failed).await;
         }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::{Blame, Owner};
@@ -18,18 +19,26 @@ use crate::{
 impl Owner {
     /// The store does not answer, or not in time: what it has done is unknown, so ask it before going on.
     pub(super) async fn store_failed(&mut self, error: &StoreError) {
-        let now = self.partition.engine.clock.now();
         if self.failures == 0 {
             warn!(partition = %self.partition.id, %error, "the store did not do what it was asked; trying again");
         }
-        self.failures += 1;
-        self.partition.status.set(PartitionState::StoreAway, Some(error.to_string()), now);
-        tokio::time::sleep(Duration::from_millis(100 << self.failures.min(6))).await;
+        let delay = self.store_is_away(error);
+        tokio::time::sleep(delay).await;
         self.reload().await;
     }
 
-    /// Reads position, revision and waiting events again, and drops whatever was under way.
+    /// Notes a failure. Answers how long to wait before the store is asked again.
+    fn store_is_away(&mut self, error: &StoreError) -> Duration {
+        let now = self.partition.engine.clock.now();
+        self.failures += 1;
+        self.partition.status.set(PartitionState::StoreAway, Some(error.to_string()), now);
+        Duration::from_millis(100 << self.failures.min(6))
+    }
+
+    /// Reads position, revision and waiting events again, and drops whatever was under way. Where that fails too, it is done again
+    /// before anything else: no attempt runs any more of what is known to run.
     pub(super) async fn reload(&mut self) {
+        self.read_again = None;
         self.running = Running::new();
         self.finished.clear();
         self.partition.unit.clear();
@@ -39,6 +48,10 @@ impl Owner {
         drop(waits);
         match stored {
             Ok(Some(stored)) => {
+                if stored.revision != self.revision {
+                    // Something was committed, be it that only the answer was lost; there may be nothing more to commit.
+                    self.failures = 0;
+                }
                 self.waiting = self.partition.waiting(stored.waiting);
                 self.revision = stored.revision;
                 if stored.next_offset < self.position {
@@ -52,8 +65,10 @@ impl Owner {
             Ok(None) => self.stop(
                 "the partition's position has vanished from the store; restore the store, or restart to begin anew",
             ),
-            // The next batch finds out: its compare-and-set fails or its load does.
-            Err(error) => warn!(partition = %self.partition.id, %error, "the position could not be read again"),
+            Err(error) => {
+                warn!(partition = %self.partition.id, %error, "the position could not be read again");
+                self.read_again = Some(Instant::now() + self.store_is_away(&error));
+            }
         }
     }
 

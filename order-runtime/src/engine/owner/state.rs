@@ -13,13 +13,14 @@ impl Owner {
     pub(super) fn takes_records(&self) -> bool {
         let engine = &self.partition.engine;
         self.stopped.is_none()
+            && self.read_again.is_none()
             && !engine.status.paused.load(Ordering::Relaxed)
             && !engine.outbox.full()
             && self.waiting.full().is_none()
     }
 
     pub(super) fn time_to_next_due(&self) -> Option<Duration> {
-        if self.stopped.is_some() {
+        if self.stopped.is_some() || self.read_again.is_some() {
             return None;
         }
         Some(self.waiting.next_due()?.saturating_duration_since(Instant::now()))

@@ -71,7 +71,7 @@ pub(super) fn play(scenario: &Scenario) -> Result<Report, String> {
             world.step(step).await;
             world.note_outages();
         }
-        world.settle().await?;
+        world.settle(scenario.seed % 2 == 1).await?;
         let ledgers = world.ledgers().await;
         oracle::check(scenario, &world.produced, &ledgers, &world.cluster.published.lock())?;
         Ok(world.report())
@@ -304,25 +304,36 @@ impl World {
         }
     }
 
-    /// Heals everything and lets one last member work off the rest.
-    async fn settle(&mut self) -> Result<(), String> {
+    /// Heals everything and lets the rest be worked off: by one last member, or by those that are there, so that what has come
+    /// to a standstill in a process shows.
+    async fn settle(&mut self, by_those_there: bool) -> Result<(), String> {
         self.faults.heal();
         AWAY.set(false);
         for (process, _) in self.frozen.drain(..) {
             process.gate.crash();
             self.gone.push(process);
         }
-        for process in std::mem::take(&mut self.processes) {
-            give_back(&process, &process.partitions).await;
-            process.gate.crash();
-            self.gone.push(process);
+        if by_those_there {
+            self.bury_the_crashed().await;
+            for process in &self.processes {
+                process.engine.operations().resume();
+            }
+        } else {
+            for process in std::mem::take(&mut self.processes) {
+                give_back(&process, &process.partitions).await;
+                process.gate.crash();
+                self.gone.push(process);
+            }
         }
-        self.join().await;
+        if self.processes.is_empty() {
+            self.join().await;
+        }
         let until = tokio::time::Instant::now() + SETTLED;
         while let Some(left) = self.left().await {
             if tokio::time::Instant::now() > until {
-                let shown = self.processes[0].engine.operations();
-                return Err(format!("it does not come to an end: {left}; {:?}", shown.partitions()));
+                let shown: Vec<_> =
+                    self.processes.iter().flat_map(|process| process.engine.operations().partitions()).collect();
+                return Err(format!("it does not come to an end: {left}; {shown:?}"));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -340,9 +351,11 @@ impl World {
             }
         }
         match self.store.outbox(0, 1).await.expect("memory answers") {
-            Outbox::Rows(rows) if rows.is_empty() => {
-                has_open_breaker(&self.processes[0].engine).then(|| "a circuit breaker is open".to_owned())
-            }
+            Outbox::Rows(rows) if rows.is_empty() => self
+                .processes
+                .iter()
+                .any(|process| has_open_breaker(&process.engine))
+                .then(|| "a circuit breaker is open".to_owned()),
             other => Some(format!("the outbox holds {other:?}")),
         }
     }
