@@ -79,12 +79,13 @@ fn only_the_broker_modules_name_the_kafka_client() {
 }
 
 #[test]
-fn unsafe_code_stays_in_two_files() {
-    const ALLOWED: [&str; 2] = ["order-runtime/src/broker/kafka/ffi.rs", "order-runtime/src/broker/embedded.rs"];
+fn unsafe_code_stays_in_two_places() {
+    const ALLOWED: [&str; 2] = ["order-runtime/src/broker/kafka/ffi/", "order-runtime/src/broker/embedded.rs"];
     for file in sources(&EVERYTHING) {
         let allows_it = ["allow", "expect"].iter().any(|how| file.text.contains(&format!("{how}(unsafe_code")));
         let lifts_it = allows_it || file.idents().contains("unsafe");
-        assert!(!lifts_it || ALLOWED.contains(&file.name.as_str()), "{} has unsafe code or allows it", file.name);
+        let may = ALLOWED.iter().any(|place| file.name.starts_with(place));
+        assert!(may || !lifts_it, "{} has unsafe code or allows it", file.name);
     }
 }
 

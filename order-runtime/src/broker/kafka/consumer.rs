@@ -114,9 +114,8 @@ impl Consumer for KafkaConsumer {
 
     fn resume(&self, partition: &PartitionId) {
         if let Some(inbox) = self.inbox(partition) {
-            if inbox.set_paused(false) {
-                self.send(Command::Resume(partition.clone()));
-            }
+            inbox.set_paused(false);
+            self.send(Command::Resume(partition.clone()));
             self.send(Command::Remind(inbox));
         }
     }

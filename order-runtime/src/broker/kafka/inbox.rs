@@ -47,7 +47,7 @@ struct State {
     closed: bool,
     /// The engine has paused it.
     paused: bool,
-    /// The poll thread has paused it, because too much waits.
+    /// The poll thread leaves its records to librdkafka, because too much waits.
     held: bool,
     reach: Reach,
     /// When records came last.
@@ -70,13 +70,17 @@ impl State {
     }
 }
 
-/// What the poll thread has to do after adding records.
+/// Whether more may come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Added {
-    /// The inbox was empty: its owner is told.
-    pub(super) tell: bool,
-    /// Too much waits: stop fetching.
-    pub(super) hold: bool,
+pub(super) enum Room {
+    /// It may.
+    Free,
+    /// Too much waits.
+    Full,
+    /// The records that follow are left to librdkafka.
+    Held,
+    /// They were, and there is room again.
+    Freed,
 }
 
 impl Inbox {
@@ -96,11 +100,11 @@ impl Inbox {
         Arc::new(Self { id, start, state: Mutex::new(state), log_end: AtomicI64::new(log_end) })
     }
 
-    /// Adds what was polled; more than `limit` bytes hold the partition.
-    pub(super) fn add(&self, mut records: RecordBatch, limit: usize) -> Added {
+    /// Adds what was polled. Answers whether the inbox was empty: its owner is to be told then.
+    pub(super) fn add(&self, mut records: RecordBatch) -> bool {
         let mut state = self.state.lock();
         if state.closed || state.seeking > 0 {
-            return Added { tell: false, hold: false };
+            return false;
         }
         let tell = state.batches.is_empty();
         if let Some(last) = records.get(records.len().saturating_sub(1)) {
@@ -112,12 +116,7 @@ impl Inbox {
             Some(last) => last.append_batch(&mut records),
             None => state.batches.push_back(records),
         }
-        let hold = !state.held && state.bytes > limit;
-        state.held |= hold;
-        if hold {
-            state.reach.pauses();
-        }
-        Added { tell, hold }
+        tell
     }
 
     /// Takes the first batch of records, or as many of it as fit; one at least.
@@ -148,17 +147,28 @@ impl Inbox {
         first
     }
 
-    /// Whether the poll thread holds the partition although little waits now; it holds it no longer then.
-    pub(super) fn release(&self, limit: usize) -> bool {
+    /// Whether there is room for more, where no more than `limit` bytes are to wait.
+    pub(super) fn room(&self, limit: usize) -> Room {
         let mut state = self.state.lock();
-        let release = state.held && state.bytes <= limit / 2;
-        if release {
-            state.held = false;
+        match state.held {
+            true if state.bytes <= limit / 2 => {
+                state.held = false;
+                Room::Freed
+            }
+            true => Room::Held,
+            false if state.bytes > limit => Room::Full,
+            false => Room::Free,
         }
-        release && !state.paused && !state.closed
     }
 
-    /// Whether the poll thread holds the partition.
+    /// Leaves the records that follow to librdkafka, until [`room`](Self::room) tells of some.
+    pub(super) fn hold(&self) {
+        let mut state = self.state.lock();
+        state.held = true;
+        state.reach.pauses();
+    }
+
+    /// Whether they are left to librdkafka.
     pub(super) fn held(&self) -> bool {
         self.state.lock().held
     }
@@ -236,12 +246,11 @@ impl Inbox {
         !state.paused
     }
 
-    /// Notes that the engine pauses or resumes. Answers whether the partition is to be fetched now.
-    pub(super) fn set_paused(&self, paused: bool) -> bool {
+    /// Notes that the engine pauses or resumes.
+    pub(super) fn set_paused(&self, paused: bool) {
         let mut state = self.state.lock();
         state.paused = paused;
         state.reach.pauses();
-        !paused && !state.held
     }
 
     /// Whether something waits to be taken.
@@ -291,49 +300,57 @@ mod tests {
     #[test]
     fn owner_is_told_once_until_it_has_taken() {
         let inbox = inbox();
-        assert!(inbox.add(records(0..2), 1_000).tell);
-        assert!(!inbox.add(records(2..4), 1_000).tell);
+        assert!(inbox.add(records(0..2)));
+        assert!(!inbox.add(records(2..4)));
         assert_eq!(offsets(&inbox.take(3, 1_000)), [0, 1, 2]);
         assert_eq!(offsets(&inbox.take(3, 1_000)), [3]);
-        assert!(inbox.add(records(4..5), 1_000).tell);
+        assert!(inbox.add(records(4..5)));
     }
 
     #[test]
     fn a_record_larger_than_the_limit_is_taken_alone() {
         let inbox = inbox();
-        inbox.add(records(0..3), 1_000);
+        inbox.add(records(0..3));
         assert_eq!(offsets(&inbox.take(10, 1)), [0]);
         assert_eq!(offsets(&inbox.take(10, 20)), [1, 2]);
     }
 
     #[test]
-    fn too_much_holds_until_half_is_taken() {
+    fn what_is_held_has_room_when_half_is_taken() {
         let inbox = inbox();
-        assert!(inbox.add(records(0..10), 50).hold);
-        assert!(!inbox.add(records(10..11), 50).hold, "it is held already");
-        assert!(!inbox.release(50));
-        inbox.take(9, 1_000);
-        assert!(inbox.release(50));
-        assert!(!inbox.release(50), "only once");
+        inbox.add(records(0..5));
+        assert_eq!(inbox.room(50), Room::Free);
+        inbox.add(records(5..10));
+        assert_eq!(inbox.room(50), Room::Full);
+        inbox.hold();
+        inbox.take(4, 1_000);
+        assert_eq!(inbox.room(50), Room::Held, "it is not taken up again for a few");
+        inbox.take(4, 1_000);
+        assert_eq!(inbox.room(50), Room::Freed);
+        assert_eq!(inbox.room(50), Room::Free);
     }
 
     #[test]
-    fn what_the_engine_paused_is_not_resumed_by_space() {
+    fn what_the_engine_paused_is_not_expected_because_of_room() {
         let inbox = inbox();
-        inbox.add(records(0..10), 50);
-        assert!(!inbox.set_paused(true));
+        inbox.ends(20);
+        inbox.add(records(0..10));
+        inbox.hold();
+        inbox.set_paused(true);
         inbox.take(10, 1_000);
-        assert!(!inbox.release(50));
-        assert!(inbox.set_paused(false));
+        assert_eq!(inbox.room(50), Room::Freed);
+        assert!(!inbox.expects_records());
+        inbox.set_paused(false);
+        assert!(inbox.expects_records());
     }
 
     #[test]
     fn fetching_again_begins_with_what_was_not_taken() {
         let inbox = inbox();
-        inbox.add(records(0..5), 1_000);
+        inbox.add(records(0..5));
         inbox.take(2, 1_000);
         assert_eq!(inbox.begin_refetch(5), 2);
-        inbox.add(records(7..8), 1_000);
+        inbox.add(records(7..8));
         inbox.set_paused(true);
         assert!(!inbox.sought(false), "the engine's pause goes on");
         assert!(inbox.take(10, 1_000).is_empty(), "what lay behind a gap is gone");
@@ -344,24 +361,24 @@ mod tests {
     #[test]
     fn nothing_from_before_a_seek_is_seen() {
         let inbox = inbox();
-        inbox.add(records(0..5), 1_000);
+        inbox.add(records(0..5));
         inbox.begin_seek(2);
         inbox.begin_seek(2);
-        inbox.add(records(5..6), 1_000);
+        inbox.add(records(5..6));
         inbox.sought(true);
-        inbox.add(records(6..7), 1_000);
+        inbox.add(records(6..7));
         assert!(inbox.take(10, 1_000).is_empty(), "a second seek is under way");
         inbox.sought(true);
-        inbox.add(records(2..3), 1_000);
+        inbox.add(records(2..3));
         assert_eq!(offsets(&inbox.take(10, 1_000)), [2]);
     }
 
     #[test]
     fn a_closed_inbox_is_empty() {
         let inbox = inbox();
-        inbox.add(records(0..5), 1_000);
+        inbox.add(records(0..5));
         inbox.close();
-        assert!(!inbox.add(records(5..6), 1_000).tell);
+        assert!(!inbox.add(records(5..6)));
         assert!(inbox.take(10, 1_000).is_empty());
     }
 }

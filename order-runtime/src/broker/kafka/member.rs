@@ -29,6 +29,7 @@ use tokio::{
 use tracing::{debug, error, warn};
 
 use super::{
+    ffi,
     inbox::Inbox,
     inquirer::Inquirer,
     statistics::{Group, Statistics},
@@ -204,6 +205,7 @@ impl Member {
                     (None, Offset::End)
                 }
             };
+            ffi::set_apart(consumer.client(), &id.topic, id.partition);
             // A real offset and a name that came from librdkafka are always taken.
             let _ = assignment.add_partition_offset(&id.topic, id.partition, offset);
             inboxes.insert(id.clone(), Inbox::new(id, end, start));

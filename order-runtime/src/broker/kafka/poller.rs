@@ -1,7 +1,8 @@
 //! The thread that polls.
 //!
-//! It never waits for the engine outside of a rebalance. Records lie in an inbox for each partition; an inbox that is
-//! too full pauses its partition, the thread goes on polling, and so the member stays in its group whatever the engine does.
+//! It never waits for the engine outside of a rebalance. Records lie in an inbox for each partition; where one is too full, the
+//! next records of its partition wait in librdkafka. The thread goes on polling, and so the member stays in its group whatever
+//! the engine does.
 
 use std::{
     collections::HashMap,
@@ -10,18 +11,17 @@ use std::{
 };
 
 use rdkafka::{
-    Message, TopicPartitionList,
+    TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode},
-    message::BorrowedMessage,
 };
 use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 use tracing::{info, warn};
 
 use super::{
     consumer::Command,
-    ffi,
-    inbox::Inbox,
+    ffi::{self, FetchQueue, Fetched},
+    inbox::{Inbox, Room},
     inquirer::{Identity, Inquirer},
     member::{Member, Shared, UNREADABLE},
     refetch::Flow,
@@ -33,16 +33,19 @@ use crate::{
 };
 
 /// What waits in all inboxes together, in bytes; each partition has its share, and at least [`INBOX_LEAST`].
-const INBOXES: usize = 16 * 1024 * 1024;
+const INBOXES: usize = 8 * 1024 * 1024;
 /// The least share; a record that is larger than it is taken all the same.
-const INBOX_LEAST: usize = 512 * 1024;
+const INBOX_LEAST: usize = 256 * 1024;
+/// For how long nothing is taken of any partition because one has no room. Where all are equally slow, this is what keeps the
+/// memory small; one that is slow for longer than this is left alone by the others.
+const ROOM_SOON: Duration = Duration::from_millis(250);
 /// Records that are polled before they go to their inboxes, where more are there at once.
 const FLUSH_RECORDS: usize = 500;
 /// The same in bytes, for large records.
 const FLUSH_BYTES: usize = 1024 * 1024;
 /// How long a poll waits for records: the time in which a command is heard while nothing arrives.
 const POLL: Duration = Duration::from_millis(20);
-/// The same while a partition is held for space, which comes soon.
+/// The same while a partition waits for room, which comes soon.
 const POLL_HELD: Duration = Duration::from_millis(2);
 /// How long the thread lets a seek take.
 pub(super) const SEEK: Duration = Duration::from_secs(2);
@@ -90,6 +93,7 @@ impl Poller {
         info!(cluster = %identity.cluster, group = %self.config.group_id, ?topics, "joining the group");
         let mut polled = Polled {
             consumer: &consumer,
+            fetched: FetchQueue::new(&consumer),
             poller: &self,
             known: Known::default(),
             topics_asked: None,
@@ -102,6 +106,7 @@ impl Poller {
             polled.round();
         }
         polled.leave(settings::shows_leaving(&self.config, identity.embedded));
+        drop(polled);
         // librdkafka may wait for its broker here; whoever waits for this thread has a limit.
         drop(consumer);
     }
@@ -133,6 +138,8 @@ impl Poller {
 /// The state of the loop.
 pub(super) struct Polled<'p> {
     pub(super) consumer: &'p BaseConsumer<Member>,
+    /// Where records come; everything else comes from the consumer itself.
+    pub(super) fetched: FetchQueue<'p>,
     pub(super) poller: &'p Poller,
     pub(super) known: Known,
     /// When the broker was last asked which topics there are.
@@ -174,6 +181,8 @@ pub(super) struct Lane {
     /// The offset after the last record that was polled; at first the one that the engine has named.
     pub(super) next: Option<i64>,
     pub(super) flow: Flow,
+    /// Since when its inbox has had no room.
+    full_since: Option<Instant>,
 }
 
 impl Polled<'_> {
@@ -181,32 +190,55 @@ impl Polled<'_> {
     fn round(&mut self) {
         self.obey();
         self.poller.shared.flush_stored(self.consumer);
-        self.release();
         self.look_for_stalls();
         if self.poller.shared.missing.lock().is_some() {
             self.find_missing();
         }
-        let wait = if self.known.lanes.iter().any(|lane| lane.inbox.held()) { POLL_HELD } else { POLL };
-        let mut polled = self.consumer.poll(wait);
-        while let Some(result) = polled {
-            match result {
-                Ok(message) => self.keep(&message),
-                Err(error) => self.failed(&error),
+        let room = self.look_for_room();
+        let wait = if room == Room::Free { POLL } else { POLL_HELD };
+        // Where nothing is taken, there is nothing to wait for but an assignment, or for room.
+        let takes = room != Room::Full && !self.known.lanes.is_empty();
+        self.listen(if takes { Duration::ZERO } else { wait });
+        self.refresh();
+        if !takes {
+            return;
+        }
+        let fetch = self.fetched.fetch(FLUSH_RECORDS, wait);
+        let mut errors = Vec::new();
+        for record in fetch.iter() {
+            match record {
+                Ok(record) => self.keep(&record),
+                Err(error) => errors.push(error),
             }
-            if self.known.records >= FLUSH_RECORDS || self.known.bytes >= FLUSH_BYTES {
-                break;
+            if self.known.bytes >= FLUSH_BYTES {
+                self.flush();
             }
-            polled = self.consumer.poll(Duration::ZERO);
         }
         self.flush();
+        // Last, since an error may set a partition back, and what was taken with it is from before that.
+        for error in errors {
+            self.failed(&error);
+        }
     }
 
-    fn keep(&mut self, message: &BorrowedMessage<'_>) {
-        self.refresh();
-        let handle = (message.topic_ptr() as usize, message.partition());
+    /// Serves what librdkafka has to tell beside records: rebalances, errors, statistics.
+    fn listen(&mut self, mut wait: Duration) {
+        // One at least: this is how librdkafka learns that the member is alive.
+        for _ in 0..=ffi::waiting_events(self.consumer.client()) {
+            match self.consumer.poll(wait) {
+                // Of a partition that has gone: all others were set apart before they were assigned.
+                Some(Ok(_)) | None => {}
+                Some(Err(error)) => self.failed(&error),
+            }
+            wait = Duration::ZERO;
+        }
+    }
+
+    fn keep(&mut self, record: &Fetched<'_>) {
+        let handle = record.handle();
         let place = match self.known.last {
             Some((last, place)) if last == handle => place,
-            _ => match self.place(handle, message) {
+            _ => match self.place(handle, record) {
                 Some(place) => place,
                 // Of a partition that has just gone; its next owner handles the record.
                 None => return,
@@ -214,13 +246,10 @@ impl Polled<'_> {
         };
         self.known.last = Some((handle, place));
         let lane = &mut self.known.lanes[place];
-        lane.next = Some(message.offset() + 1);
-        lane.flow = Flow::new();
-        let timestamp = message.timestamp().to_millis();
-        let headers = ffi::MessageHeaders::of(message);
-        lane.records.push(message.offset(), timestamp, message.key(), message.payload(), headers);
+        lane.next = Some(record.offset() + 1);
+        lane.records.push(record.offset(), record.timestamp(), record.key(), record.payload(), record.headers());
         self.known.records += 1;
-        self.known.bytes += message.payload().map_or(0, <[u8]>::len);
+        self.known.bytes += record.payload().map_or(0, <[u8]>::len);
     }
 
     /// Forgets what was known before the last change of the assignment.
@@ -243,26 +272,30 @@ impl Polled<'_> {
                         records: self.pool.batch(),
                         next: inbox.start,
                         flow: Flow::new(),
+                        full_since: None,
                     },
                     |place| former.swap_remove(place),
                 )
             })
             .collect();
+        for lane in lanes.iter().filter(|lane| !lane.inbox.held()) {
+            self.lead_here(&lane.inbox.id);
+        }
         let records = lanes.iter().map(|lane| lane.records.len()).sum();
         let bytes = lanes.iter().map(|lane| lane.records.size()).sum();
         self.known = Known { assignments, lanes, records, bytes, limit, ..Known::default() };
     }
 
-    fn place(&mut self, handle: (usize, i32), message: &BorrowedMessage<'_>) -> Option<usize> {
+    fn place(&mut self, handle: (usize, i32), record: &Fetched<'_>) -> Option<usize> {
         if let Some(place) = self.known.places.get(&handle) {
             return Some(*place);
         }
-        let (topic, partition) = (message.topic(), message.partition());
+        let (topic, partition) = (record.topic().to_bytes(), record.partition());
         let place = self
             .known
             .lanes
             .iter()
-            .position(|lane| lane.inbox.id.partition == partition && &*lane.inbox.id.topic == topic)?;
+            .position(|lane| lane.inbox.id.partition == partition && lane.inbox.id.topic.as_bytes() == topic)?;
         self.known.places.insert(handle, place);
         Some(place)
     }
@@ -277,39 +310,52 @@ impl Polled<'_> {
         // Told once by librdkafka, and taken back by nobody but the records.
         *self.poller.shared.forbidden.lock() = None;
         let events = &self.consumer.context().events;
-        let mut full = TopicPartitionList::new();
         for lane in &mut self.known.lanes {
             if lane.records.is_empty() {
                 continue;
             }
+            lane.flow = Flow::new();
             let id = &lane.inbox.id;
             if let Some(end) = ffi::known_log_end(self.consumer.client(), &id.topic, id.partition) {
                 lane.inbox.log_end(Some(end));
             }
             let records = std::mem::replace(&mut lane.records, self.pool.batch());
-            let added = lane.inbox.add(records, self.known.limit);
-            if added.tell {
+            if lane.inbox.add(records) {
                 // An engine that has ended needs no word.
                 let _ = events.send(ConsumerEvent::Ready(id.clone()));
             }
-            if added.hold {
-                full.add_partition(&id.topic, id.partition);
-            }
-        }
-        if full.count() > 0
-            && let Err(error) = self.consumer.pause(&full)
-        {
-            warn!(%error, "full partitions are not paused; their records wait in memory");
         }
     }
 
-    /// Fetches partitions again whose inboxes have space.
-    fn release(&self) {
-        for lane in &self.known.lanes {
-            if lane.inbox.release(self.known.limit) {
-                self.resume(&lane.inbox.id);
+    /// Whether records may be taken: not while a partition has no room, unless that lasts.
+    fn look_for_room(&mut self) -> Room {
+        let mut room = Room::Free;
+        for lane in &mut self.known.lanes {
+            let of_lane = lane.inbox.room(self.known.limit);
+            if of_lane == Room::Full {
+                let since = *lane.full_since.get_or_insert_with(Instant::now);
+                if since.elapsed() < ROOM_SOON {
+                    room = Room::Full;
+                    continue;
+                }
+                // The records that follow wait in librdkafka, which soon fetches no more of them. A pause would drop what is
+                // fetched already; and where all partitions pause, librdkafka looks after them once a second only.
+                lane.inbox.hold();
+                ffi::set_apart(self.consumer.client(), &lane.inbox.id.topic, lane.inbox.id.partition);
+            }
+            lane.full_since = None;
+            match of_lane {
+                Room::Freed => self.fetched.lead_here(&lane.inbox.id.topic, lane.inbox.id.partition),
+                Room::Free => {}
+                Room::Full | Room::Held if room == Room::Free => room = Room::Held,
+                Room::Full | Room::Held => {}
             }
         }
+        room
+    }
+
+    fn lead_here(&self, id: &PartitionId) {
+        self.fetched.lead_here(&id.topic, id.partition);
     }
 
     fn obey(&mut self) {
@@ -350,6 +396,8 @@ impl Polled<'_> {
         let id = &inbox.id;
         match self.set_back(id, *offset) {
             Ok(()) => {
+                // Whatever has held it is gone.
+                self.lead_here(id);
                 if inbox.sought(*by_engine) {
                     self.resume(id);
                 } else {

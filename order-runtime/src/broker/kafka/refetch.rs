@@ -86,9 +86,13 @@ impl Polled<'_> {
             let id = &lane.inbox.id;
             let end = lane.inbox.log_end(ffi::known_log_end(self.consumer.client(), &id.topic, id.partition));
             let expects = lane.inbox.expects_records() && self.poller.shared.connected();
-            if !expects {
+            if expects {
+                // Where librdkafka has stopped and started it since, its records wait apart.
+                self.fetched.lead_here(&id.topic, id.partition);
+            } else {
                 lane.flow = lane.flow.waiting();
-            } else if lane.flow.has_stalled() {
+            }
+            if expects && lane.flow.has_stalled() {
                 if self.poller.shared.voice.due("stalled") {
                     warn!(partition = %id, next = lane.next, log_end = end, "nothing arrives though there is more; fetching again");
                 }

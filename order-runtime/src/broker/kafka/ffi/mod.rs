@@ -16,6 +16,10 @@ use rdkafka::{
 };
 use uuid::Uuid;
 
+mod fetch_queue;
+
+pub(super) use fetch_queue::{FetchQueue, Fetched, set_apart};
+
 const NO_ERROR: sys::rd_kafka_resp_err_t = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
 
 /// The headers of a message, names as bytes: `rdkafka` panics on a name that is not UTF-8, and any producer may send one.
@@ -27,9 +31,14 @@ pub(super) struct MessageHeaders<'m> {
 
 impl<'m> MessageHeaders<'m> {
     pub(super) fn of(message: &'m BorrowedMessage<'_>) -> Self {
+        // SAFETY: the message is alive for 'm.
+        Self::of_message(unsafe { &*message.ptr() })
+    }
+
+    fn of_message(message: &'m sys::rd_kafka_message_t) -> Self {
         let mut list = ptr::null_mut();
         // SAFETY: the message is alive for 'm and owns the list; a message without headers leaves it null.
-        let error = unsafe { sys::rd_kafka_message_headers(message.ptr(), &raw mut list) };
+        let error = unsafe { sys::rd_kafka_message_headers(message, &raw mut list) };
         if error != NO_ERROR {
             list = ptr::null_mut();
         }
@@ -122,6 +131,20 @@ pub(super) fn known_log_end<C: ClientContext>(client: &Client<C>, topic: &str, p
         sys::rd_kafka_get_watermark_offsets(client.native_ptr(), topic.as_ptr(), partition, &raw mut low, &raw mut high)
     };
     (error == NO_ERROR && high >= 0).then_some(high)
+}
+
+/// How many events wait to be polled.
+pub(super) fn waiting_events<C: ClientContext>(client: &Client<C>) -> usize {
+    // SAFETY: the client is alive; the reference to its queue is given back. A client without a group has none.
+    unsafe {
+        let queue = sys::rd_kafka_queue_get_consumer(client.native_ptr());
+        if queue.is_null() {
+            return 0;
+        }
+        let events = sys::rd_kafka_queue_length(queue);
+        sys::rd_kafka_queue_destroy(queue);
+        events
+    }
 }
 
 /// Whether the client has an id in its group. In the classic protocol it loses it when it asks to leave.
