@@ -147,6 +147,11 @@ impl Inbox {
         first
     }
 
+    /// How many bytes wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.state.lock().bytes
+    }
+
     /// Whether there is room for more, where no more than `limit` bytes are to wait.
     pub(super) fn room(&self, limit: usize) -> Room {
         let mut state = self.state.lock();

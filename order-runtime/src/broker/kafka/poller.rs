@@ -36,9 +36,11 @@ use crate::{
 const INBOXES: usize = 8 * 1024 * 1024;
 /// The least share; a record that is larger than it is taken all the same.
 const INBOX_LEAST: usize = 256 * 1024;
-/// For how long nothing is taken of any partition because one has no room. Where all are equally slow, this is what keeps the
-/// memory small; one that is slow for longer than this is left alone by the others.
-const ROOM_SOON: Duration = Duration::from_millis(250);
+/// For how long nothing is taken of any partition because one has no room. An owner takes all that waits when its last batch is
+/// done, which is soon; a partition that is slower than the others does not hold them up.
+const ROOM_SOON: Duration = Duration::from_millis(20);
+/// The same where most partitions have little room: all wait for the store then, and this is what keeps the memory small.
+const ROOM_FOR_ALL_SOON: Duration = Duration::from_millis(250);
 /// Records that are polled before they go to their inboxes, where more are there at once.
 const FLUSH_RECORDS: usize = 500;
 /// The same in bytes, for large records.
@@ -329,12 +331,15 @@ impl Polled<'_> {
 
     /// Whether records may be taken: not while a partition has no room, unless that lasts.
     fn look_for_room(&mut self) -> Room {
+        let Known { lanes, limit, .. } = &mut self.known;
+        let filled = lanes.iter().filter(|lane| lane.inbox.bytes() > *limit / 2).count();
+        let soon = if filled * 2 > lanes.len() { ROOM_FOR_ALL_SOON } else { ROOM_SOON };
         let mut room = Room::Free;
-        for lane in &mut self.known.lanes {
-            let of_lane = lane.inbox.room(self.known.limit);
+        for lane in lanes {
+            let of_lane = lane.inbox.room(*limit);
             if of_lane == Room::Full {
                 let since = *lane.full_since.get_or_insert_with(Instant::now);
-                if since.elapsed() < ROOM_SOON {
+                if since.elapsed() < soon {
                     room = Room::Full;
                     continue;
                 }
