@@ -351,9 +351,8 @@ impl Polled<'_> {
             lane.full_since = None;
             match of_lane {
                 Room::Freed => self.fetched.lead_here(&lane.inbox.id.topic, lane.inbox.id.partition),
-                Room::Free => {}
                 Room::Full | Room::Held if room == Room::Free => room = Room::Held,
-                Room::Full | Room::Held => {}
+                Room::Free | Room::Full | Room::Held => {}
             }
         }
         room
