@@ -8,6 +8,7 @@
 //! | `poller` | what does the thread do that polls? |
 //! | `member` | what happens when partitions come and go? |
 //! | `inbox` | where do records wait for their owner? |
+//! | `room` | what if owners take less than arrives? |
 //! | `reach`, `ends` | how far is a partition, and where does its log end? |
 //! | `refetch` | what if fetching goes astray? |
 //! | `inquirer` | what does the cluster say of itself and of a partition? |
@@ -31,6 +32,7 @@ mod reach;
 mod reader;
 mod refetch;
 mod retention;
+mod room;
 mod settings;
 mod statistics;
 #[cfg(test)]

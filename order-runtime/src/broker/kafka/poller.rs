@@ -25,22 +25,13 @@ use super::{
     inquirer::{Identity, Inquirer},
     member::{Member, Shared, UNREADABLE},
     refetch::Flow,
-    settings,
+    room, settings,
 };
 use crate::{
     broker::{BrokerError, ConsumerEvent, PartitionId, RecordBatch, record::Pool},
     config::KafkaConfig,
 };
 
-/// What waits in all inboxes together, in bytes; each partition has its share, and at least [`INBOX_LEAST`].
-const INBOXES: usize = 8 * 1024 * 1024;
-/// The least share; a record that is larger than it is taken all the same.
-const INBOX_LEAST: usize = 256 * 1024;
-/// For how long nothing is taken of any partition because one has no room. An owner takes all that waits when its last batch is
-/// done, which is soon; a partition that is slower than the others does not hold them up.
-const ROOM_SOON: Duration = Duration::from_millis(20);
-/// The same where most partitions have little room: all wait for the store then, and this is what keeps the memory small.
-const ROOM_FOR_ALL_SOON: Duration = Duration::from_millis(250);
 /// Records that are polled before they go to their inboxes, where more are there at once.
 const FLUSH_RECORDS: usize = 500;
 /// The same in bytes, for large records.
@@ -173,7 +164,8 @@ pub(super) struct Known {
     /// Records in all lanes, and their bytes.
     records: usize,
     bytes: usize,
-    limit: usize,
+    /// How many bytes may wait in an inbox.
+    pub(super) limit: usize,
 }
 
 /// Records of one partition on their way to its inbox.
@@ -184,7 +176,7 @@ pub(super) struct Lane {
     pub(super) next: Option<i64>,
     pub(super) flow: Flow,
     /// Since when its inbox has had no room.
-    full_since: Option<Instant>,
+    pub(super) full_since: Option<Instant>,
 }
 
 impl Polled<'_> {
@@ -261,7 +253,7 @@ impl Polled<'_> {
             return;
         }
         let inboxes = self.poller.shared.inboxes.lock();
-        let limit = (INBOXES / inboxes.len().max(1)).max(INBOX_LEAST);
+        let limit = room::share(inboxes.len());
         let mut former = std::mem::take(&mut self.known.lanes);
         let lanes: Vec<Lane> = inboxes
             .values()
@@ -327,39 +319,6 @@ impl Polled<'_> {
                 let _ = events.send(ConsumerEvent::Ready(id.clone()));
             }
         }
-    }
-
-    /// Whether records may be taken: not while a partition has no room, unless that lasts.
-    fn look_for_room(&mut self) -> Room {
-        let Known { lanes, limit, .. } = &mut self.known;
-        let filled = lanes.iter().filter(|lane| lane.inbox.bytes() > *limit / 2).count();
-        let soon = if filled * 2 > lanes.len() { ROOM_FOR_ALL_SOON } else { ROOM_SOON };
-        let mut room = Room::Free;
-        for lane in lanes {
-            let of_lane = lane.inbox.room(*limit);
-            if of_lane == Room::Full {
-                let since = *lane.full_since.get_or_insert_with(Instant::now);
-                if since.elapsed() < soon {
-                    room = Room::Full;
-                    continue;
-                }
-                // The records that follow wait in librdkafka, which soon fetches no more of them. A pause would drop what is
-                // fetched already; and where all partitions pause, librdkafka looks after them once a second only.
-                lane.inbox.hold();
-                ffi::set_apart(self.consumer.client(), &lane.inbox.id.topic, lane.inbox.id.partition);
-            }
-            lane.full_since = None;
-            match of_lane {
-                Room::Freed => self.fetched.lead_here(&lane.inbox.id.topic, lane.inbox.id.partition),
-                Room::Full | Room::Held if room == Room::Free => room = Room::Held,
-                Room::Free | Room::Full | Room::Held => {}
-            }
-        }
-        room
-    }
-
-    fn lead_here(&self, id: &PartitionId) {
-        self.fetched.lead_here(&id.topic, id.partition);
     }
 
     fn obey(&mut self) {

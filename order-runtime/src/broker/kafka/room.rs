@@ -1,0 +1,65 @@
+//! Making room: what happens where owners take less than arrives.
+//!
+//! A pause is no way to do it: it drops what is fetched already, and where all partitions pause, librdkafka looks after them once
+//! a second only.
+
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer as _;
+use tokio::time::Instant;
+
+use super::{
+    super::PartitionId,
+    ffi,
+    inbox::Room,
+    poller::{Known, Polled},
+};
+
+/// What waits in all inboxes together, in bytes; each partition has its share, and at least [`INBOX_LEAST`].
+const INBOXES: usize = 8 * 1024 * 1024;
+/// The least share; a record that is larger than it is taken all the same.
+const INBOX_LEAST: usize = 256 * 1024;
+/// For how long nothing is taken of any partition because one has no room. An owner takes all that waits when its last batch is
+/// done, which is soon; a partition that is slower than the others does not hold them up.
+const ROOM_SOON: Duration = Duration::from_millis(20);
+/// The same where most partitions have little room: all wait for the store then, and this is what keeps the memory small.
+const ROOM_FOR_ALL_SOON: Duration = Duration::from_millis(250);
+
+/// How many bytes may wait in the inbox of one of so many partitions.
+pub(super) fn share(partitions: usize) -> usize {
+    (INBOXES / partitions.max(1)).max(INBOX_LEAST)
+}
+
+impl Polled<'_> {
+    /// Whether records may be taken: not while a partition has no room, unless that lasts.
+    pub(super) fn look_for_room(&mut self) -> Room {
+        let Known { lanes, limit, .. } = &mut self.known;
+        let filled = lanes.iter().filter(|lane| lane.inbox.bytes() > *limit / 2).count();
+        let soon = if filled * 2 > lanes.len() { ROOM_FOR_ALL_SOON } else { ROOM_SOON };
+        let mut room = Room::Free;
+        for lane in lanes {
+            let of_lane = lane.inbox.room(*limit);
+            if of_lane == Room::Full {
+                let since = *lane.full_since.get_or_insert_with(Instant::now);
+                if since.elapsed() < soon {
+                    room = Room::Full;
+                    continue;
+                }
+                // The records that follow wait in librdkafka, which soon fetches no more of them.
+                lane.inbox.hold();
+                ffi::set_apart(self.consumer.client(), &lane.inbox.id.topic, lane.inbox.id.partition);
+            }
+            lane.full_since = None;
+            match of_lane {
+                Room::Freed => self.fetched.lead_here(&lane.inbox.id.topic, lane.inbox.id.partition),
+                Room::Full | Room::Held if room == Room::Free => room = Room::Held,
+                Room::Free | Room::Full | Room::Held => {}
+            }
+        }
+        room
+    }
+
+    pub(super) fn lead_here(&self, id: &PartitionId) {
+        self.fetched.lead_here(&id.topic, id.partition);
+    }
+}
