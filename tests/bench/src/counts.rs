@@ -36,7 +36,7 @@ struct Shard {
     counts: [AtomicU64; 4],
     /// The bits of floating-point numbers.
     sums: [AtomicU64; 4],
-    latencies: Mutex<Vec<i64>>,
+    latencies: Mutex<Vec<Latency>>,
 }
 
 static SHARDS: Mutex<Vec<Arc<Shard>>> = Mutex::new(Vec::new());
@@ -76,11 +76,20 @@ pub fn add<T>(what: Counted, event: &Event<T>, total: f64) -> Result<(), Failed>
 /// The header that says when an event was produced, in microseconds since the epoch.
 pub const PRODUCED_AT: &str = "produced-at-us";
 
-/// Microseconds since an event was produced, by the value of its header.
-pub fn latency(produced_at: &[u8]) -> Option<i64> {
+/// How long an event took, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Latency {
+    /// When it was produced, since the epoch. It comes first: threads note latencies apart, and this puts them in order.
+    pub produced: i64,
+    /// From then until it was handled.
+    pub took: i64,
+}
+
+/// The latency of an event that is handled now, by the value of its header.
+pub fn latency(produced_at: &[u8]) -> Option<Latency> {
     let produced: i64 = std::str::from_utf8(produced_at).ok()?.parse().ok()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    Some(i64::try_from(now.as_micros()).ok()? - produced)
+    Some(Latency { produced, took: i64::try_from(now.as_micros()).ok()? - produced })
 }
 
 /// What all threads have counted.
@@ -90,8 +99,8 @@ pub struct Counts {
     pub counts: [u64; 4],
     /// The sum of all totals.
     pub total: f64,
-    /// Microseconds, in no order.
-    pub latencies: Vec<i64>,
+    /// In the order in which the events were produced.
+    pub latencies: Vec<Latency>,
 }
 
 /// Adds up what all threads have counted.
@@ -104,5 +113,6 @@ pub fn all() -> Counts {
         all.total += shard.sums.iter().map(|sum| f64::from_bits(sum.load(Ordering::Relaxed))).sum::<f64>();
         all.latencies.append(&mut shard.latencies.lock().unwrap_or_else(PoisonError::into_inner));
     }
+    all.latencies.sort_unstable();
     all
 }

@@ -127,8 +127,8 @@ pub fn report(done: Done, begun: Reading, end: Reading) -> serde_json::Value {
     if let Some(started) = number("STARTED_AT_US") {
         line["start_ms"] = serde_json::json!(since(started, begun));
     }
-    // Threads note their latencies apart, so the first ones are left out by number and not one by one.
-    let mut latencies: Vec<i64> = counts.latencies.into_iter().skip(latency_skip().unwrap_or_default()).collect();
+    let counted = counts.latencies.into_iter().skip(latency_skip().unwrap_or_default());
+    let mut latencies: Vec<i64> = counted.map(|latency| latency.took).collect();
     if !latencies.is_empty() {
         latencies.sort_unstable();
         line["latency_ms"] = serde_json::json!({
