@@ -11,7 +11,7 @@ use std::{
 };
 
 use rdkafka::{
-    TopicPartitionList,
+    Message as _, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode},
 };
@@ -220,8 +220,8 @@ impl Polled<'_> {
         // One at least: this is how librdkafka learns that the member is alive.
         for _ in 0..=ffi::waiting_events(self.consumer.client()) {
             match self.consumer.poll(wait) {
-                // Of a partition that has gone: all others were set apart before they were assigned.
-                Some(Ok(_)) | None => {}
+                None => {}
+                Some(Ok(record)) => self.astray(record.topic(), record.partition()),
                 Some(Err(error)) => self.failed(&error),
             }
             wait = Duration::ZERO;

@@ -145,6 +145,17 @@ impl Polled<'_> {
         }
     }
 
+    /// A record has come among the events and not where records come. As a rule its partition has gone; the others were set apart
+    /// before they were assigned. Where it has not, nothing says what else came there, so it is fetched again.
+    pub(super) fn astray(&mut self, topic: &str, partition: i32) {
+        self.refresh();
+        let of_it = |inbox: &&Arc<Inbox>| inbox.id.partition == partition && &*inbox.id.topic == topic;
+        let inbox = self.known.lanes.iter().map(|lane| &lane.inbox).find(of_it).cloned();
+        if let Some(inbox) = inbox {
+            self.fetch_again(&[inbox]);
+        }
+    }
+
     /// Sets partitions back to what the engine has not taken yet.
     fn fetch_again(&mut self, inboxes: &[Arc<Inbox>]) {
         self.flush();
