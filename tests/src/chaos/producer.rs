@@ -1,18 +1,23 @@
 //! Produces a plan, as fast as it is let, and keeps what the broker acknowledged.
 
 use std::{
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, ClientContext,
     error::{KafkaError, RDKafkaErrorCode},
     producer::{FutureProducer, FutureRecord},
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{JoinSet, spawn_blocking},
+};
 
 use super::{plan::Plan, snapshot::Place};
+use crate::{topic::Topic, wait::PATIENCE};
 
 /// How often records are handed over.
 const TICK: Duration = Duration::from_millis(10);
@@ -38,13 +43,22 @@ pub struct Producer {
 
 impl Producer {
     /// Starts with nothing released; `rate` is in records per second.
-    pub fn start(broker: &str, topic: &str, plan: Arc<Plan>, rate: u32) -> Self {
+    pub fn start(broker: &str, topic: Topic, plan: Arc<Plan>, rate: u32) -> Self {
         let (released, allowed) = watch::channel(0);
         let acknowledged = Arc::default();
         let all = plan.order.len();
-        let task =
-            tokio::spawn(produce(broker.to_owned(), topic.to_owned(), plan, rate, allowed, Arc::clone(&acknowledged)));
-        Self { released, acknowledged, task, all }
+        let work = Work {
+            broker: broker.to_owned(),
+            topic,
+            each: (rate as usize / 100).max(1),
+            allowed,
+            acknowledged: Arc::clone(&acknowledged),
+            seen: vec![false; plan.events.len()],
+            plan,
+            sent: 0,
+            again: VecDeque::new(),
+        };
+        Self { released, acknowledged, task: tokio::spawn(work.produce()), all }
     }
 
     /// Lets go of so many more records.
@@ -75,63 +89,161 @@ impl Drop for Producer {
     }
 }
 
-async fn produce(
+/// What is produced, and how far it is.
+struct Work {
     broker: String,
-    topic: String,
+    topic: Topic,
     plan: Arc<Plan>,
-    rate: u32,
-    mut allowed: watch::Receiver<usize>,
+    /// How many records a tick may have.
+    each: usize,
+    allowed: watch::Receiver<usize>,
     acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
-) {
-    let producer: FutureProducer = ClientConfig::new()
-        .set("bootstrap.servers", &broker)
-        // A retry neither doubles a record nor changes the order, so a broker that dies costs the test no certainty.
-        .set("enable.idempotence", "true")
-        .set("message.timeout.ms", "180000")
-        .set("linger.ms", "2")
-        .create()
-        .expect("a producer");
-    let mut deliveries = JoinSet::new();
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let each = (rate as usize / 100).max(1);
-    let mut sent = 0;
-    let mut seen = vec![false; plan.events.len()];
-    while sent < plan.order.len() {
-        let Ok(released) = allowed.wait_for(|released| *released > sent).await.map(|released| *released) else {
-            return;
-        };
-        ticks.tick().await;
-        let until = released.min(sent + each);
-        while sent < until {
-            let event = plan.order[sent];
-            let planned = &plan.events[event];
-            match producer.send_result(FutureRecord::to(&topic).key(&planned.key).payload(&planned.payload)) {
-                Ok(delivery) => {
-                    let is_first = !std::mem::replace(&mut seen[event], true);
-                    let acknowledged = Arc::clone(&acknowledged);
-                    deliveries.spawn(async move {
-                        let delivery = delivery.await.expect("the producer lives");
-                        let at = delivery.unwrap_or_else(|(error, _)| panic!("a record is not acknowledged: {error}"));
-                        let place = Place { partition: at.partition, offset: at.offset };
-                        acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(Acknowledged {
-                            place,
-                            event,
-                            is_first,
-                        });
-                    });
-                    sent += 1;
-                }
-                // The queue has room again when a delivery has come, or with the next tick.
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => break,
-                Err((error, _)) => panic!("{topic} takes no record: {error}"),
-            }
-        }
-        while let Some(done) = deliveries.try_join_next() {
-            done.expect("a delivery ends");
+    /// Events of which a record was sent.
+    seen: Vec<bool>,
+    /// How many records of the plan were sent.
+    sent: usize,
+    /// Events whose records went down with a client that was given up.
+    again: VecDeque<usize>,
+}
+
+type Deliveries = JoinSet<Result<Acknowledged, KafkaError>>;
+
+/// The client brings its records to no broker, though one is there or soon is.
+struct Stuck(RDKafkaErrorCode);
+
+impl Work {
+    async fn produce(mut self) {
+        loop {
+            let context = Told::default();
+            let client = self.client(context.clone());
+            let mut deliveries = Deliveries::new();
+            let ended = self.through(&client, &mut deliveries).await;
+            deliveries.shutdown().await;
+            // It takes what it has not sent yet down with it, and may take a moment for that.
+            spawn_blocking(move || drop(client)).await.expect("a client ends");
+            let Err(Stuck(code)) = ended else { return };
+            let last_words = context.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            eprintln!(
+                "{}: a producer is replaced ({code}); what it said of itself last: {last_words}",
+                self.topic.name()
+            );
+            self.take_stock().await;
         }
     }
-    while let Some(done) = deliveries.join_next().await {
-        done.expect("a delivery ends");
+
+    fn client(&self, context: Told) -> FutureProducer<Told> {
+        ClientConfig::new()
+            .set("bootstrap.servers", &self.broker)
+            // A retry neither doubles a record nor changes the order, so a broker that dies costs the test no certainty.
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", PATIENCE.as_millis().to_string())
+            .set("linger.ms", "2")
+            .set("statistics.interval.ms", "10000")
+            .create_with_context(context)
+            .expect("a producer")
+    }
+
+    /// Produces what is left with this client.
+    async fn through(&mut self, client: &FutureProducer<Told>, deliveries: &mut Deliveries) -> Result<(), Stuck> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !self.again.is_empty() || self.sent < self.plan.order.len() {
+            let ended = tokio::select! {
+                more = self.allowed.wait_for(|released| !self.again.is_empty() || *released > self.sent) => match more {
+                    Ok(_) => None,
+                    Err(_) => return Ok(()),
+                },
+                Some(done) = deliveries.join_next() => Some(done),
+            };
+            if let Some(done) = ended {
+                self.note(done.expect("a delivery ends"))?;
+                continue;
+            }
+            ticks.tick().await;
+            self.send_some(client, deliveries);
+            while let Some(done) = deliveries.try_join_next() {
+                self.note(done.expect("a delivery ends"))?;
+            }
+        }
+        while let Some(done) = deliveries.join_next().await {
+            self.note(done.expect("a delivery ends"))?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what a tick may have, as long as the client's queue has room.
+    fn send_some(&mut self, client: &FutureProducer<Told>, deliveries: &mut Deliveries) {
+        let released = *self.allowed.borrow();
+        for _ in 0..self.each {
+            let next = self.again.front().or_else(|| self.plan.order[..released].get(self.sent));
+            let Some(&event) = next else { return };
+            let planned = &self.plan.events[event];
+            let record = FutureRecord::to(self.topic.name()).key(&planned.key).payload(&planned.payload);
+            let delivery = match client.send_result(record) {
+                Ok(delivery) => delivery,
+                // It has room again when a delivery has come, or with the next tick.
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => return,
+                Err((error, _)) => panic!("{} takes no record: {error}", self.topic.name()),
+            };
+            if self.again.pop_front().is_none() {
+                self.sent += 1;
+            }
+            let is_first = !std::mem::replace(&mut self.seen[event], true);
+            deliveries.spawn(async move {
+                let at = delivery.await.expect("the producer lives").map_err(|(error, _)| error)?;
+                let place = Place { partition: at.partition, offset: at.offset };
+                Ok(Acknowledged { place, event, is_first })
+            });
+        }
+    }
+
+    fn note(&self, delivery: Result<Acknowledged, KafkaError>) -> Result<(), Stuck> {
+        match delivery {
+            Ok(record) => {
+                self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+                Ok(())
+            }
+            Err(KafkaError::MessageProduction(code @ RDKafkaErrorCode::MessageTimedOut)) => Err(Stuck(code)),
+            Err(error) => panic!("{} has not got a record: {error}", self.topic.name()),
+        }
+    }
+
+    /// Learns from the topic itself, which nobody else writes to, what of all that was sent has come there.
+    async fn take_stock(&mut self) {
+        let topic = self.topic.clone();
+        let records = spawn_blocking(move || topic.read()).await.expect("the topic is read");
+        self.seen.fill(false);
+        let mut there: HashMap<usize, usize> = HashMap::new();
+        let mut acknowledged = Vec::new();
+        for record in records {
+            let event = self.plan.of_payload(record.payload.as_deref().unwrap_or_default());
+            let event = event.expect("only this plan is in the topic");
+            let is_first = !std::mem::replace(&mut self.seen[event], true);
+            *there.entry(event).or_default() += 1;
+            let place = Place { partition: record.partition, offset: record.offset };
+            acknowledged.push(Acknowledged { place, event, is_first });
+        }
+        *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner) = acknowledged;
+        self.again = self.plan.order[..self.sent]
+            .iter()
+            .copied()
+            .filter(|event| match there.get_mut(event) {
+                Some(left @ 1..) => {
+                    *left -= 1;
+                    false
+                }
+                _ => true,
+            })
+            .collect();
+    }
+}
+
+/// What the client said of itself last: its statistics.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<String>>);
+
+impl ClientContext for Told {
+    fn stats_raw(&self, statistics: &[u8]) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = String::from_utf8_lossy(statistics).into_owned();
     }
 }

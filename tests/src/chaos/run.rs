@@ -61,7 +61,7 @@ impl Run {
             }
         };
         let plan = Arc::new(Plan::new(recipe));
-        let producer = Producer::start(broker.address(), deployment.events().name(), Arc::clone(&plan), rate);
+        let producer = Producer::start(broker.address(), deployment.events(), Arc::clone(&plan), rate);
         Self { deployment, plan, producer, store, witness, kills: Vec::new(), snapshots: 0, misplaced: Vec::new() }
     }
 

@@ -25,9 +25,11 @@ const QUEUE_FULL: Duration = Duration::from_secs(30);
 /// How much longer than the client's own limit an answer is waited for: that limit is not exact.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Publishes with an idempotent producer, which is made anew when it has failed for good.
+/// Publishes with an idempotent producer, which is made anew when it has failed for good or brings nothing to the brokers.
 pub struct KafkaPublisher {
     config: KafkaConfig,
+    /// One for all producers, so that an outage that outlasts several is told once.
+    talk: Talk,
     answer: Duration,
     producer: Mutex<Arc<ThreadedProducer<Talk>>>,
 }
@@ -117,7 +119,9 @@ impl KafkaPublisher {
     /// When librdkafka does not take the properties.
     pub fn new(config: &KafkaConfig) -> Result<Arc<Self>, BrokerError> {
         let answer = settings::delivery_timeout(config) + GRACE;
-        Ok(Arc::new(Self { config: config.clone(), answer, producer: Mutex::new(Arc::new(make(config)?)) }))
+        let talk = Talk::default();
+        let producer = Mutex::new(Arc::new(make(config, &talk)?));
+        Ok(Arc::new(Self { config: config.clone(), talk, answer, producer }))
     }
 
     /// The producer that is in use; a new one where the last has failed for good.
@@ -125,12 +129,28 @@ impl KafkaPublisher {
         let mut producer = self.producer.lock();
         if let Some((code, text)) = producer.client().fatal_error() {
             warn!(%code, text, "the producer has failed and is made anew");
-            match make(&self.config) {
-                Ok(new) => *producer = Arc::new(new),
-                Err(error) => warn!(%error, "the producer cannot be made anew"),
-            }
+            self.make_anew(&mut producer);
         }
         Arc::clone(&producer)
+    }
+
+    /// Takes another producer instead of this one, unless that was done already.
+    fn replace(&self, stuck: Arc<ThreadedProducer<Talk>>) {
+        let mut producer = self.producer.lock();
+        if Arc::ptr_eq(&producer, &stuck) {
+            debug!("records were not acknowledged in time; the producer is made anew");
+            self.make_anew(&mut producer);
+        }
+        drop(producer);
+        // Its end may take a moment, in which it gives up what it has not sent.
+        tokio::task::spawn_blocking(move || drop(stuck));
+    }
+
+    fn make_anew(&self, producer: &mut Arc<ThreadedProducer<Talk>>) {
+        match make(&self.config, &self.talk) {
+            Ok(new) => *producer = Arc::new(new),
+            Err(error) => warn!(%error, "the producer cannot be made anew"),
+        }
     }
 
     /// Waits until what is under way is answered, at most for `limit`.
@@ -145,10 +165,8 @@ impl KafkaPublisher {
     }
 }
 
-fn make(config: &KafkaConfig) -> Result<ThreadedProducer<Talk>, BrokerError> {
-    settings::producer(config)
-        .create_with_context(Talk::default())
-        .map_err(|error| BrokerError::creation(&error, config))
+fn make(config: &KafkaConfig, talk: &Talk) -> Result<ThreadedProducer<Talk>, BrokerError> {
+    settings::producer(config).create_with_context(talk.clone()).map_err(|error| BrokerError::creation(&error, config))
 }
 
 #[async_trait]
@@ -162,9 +180,18 @@ impl Publisher for KafkaPublisher {
                 answers.set(index, Err(error));
             }
         }
-        let answers = answers.gather(self.answer).await.into_iter().zip(records);
+        let answers = answers.gather(self.answer).await;
+        if answers.iter().any(is_timed_out) {
+            // An outage, as a rule. But a client was seen that stayed so beside brokers that had been back for minutes.
+            self.replace(producer);
+        }
+        let answers = answers.into_iter().zip(records);
         answers.map(|(answer, record)| answer.map_err(|error| classify(&error, &record.topic))).collect()
     }
+}
+
+fn is_timed_out(answer: &Answer) -> bool {
+    matches!(answer, Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut)))
 }
 
 /// Hands a record to the client, waiting for space in its queue.
@@ -223,6 +250,27 @@ fn classify(error: &KafkaError, topic: &str) -> PublishError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Secret};
+
+    #[tokio::test]
+    async fn a_producer_that_brings_nothing_is_made_anew() {
+        let mut config = Config::default().kafka;
+        config.brokers = "127.0.0.1:1".to_owned();
+        config.producer_properties.insert("delivery.timeout.ms".to_owned(), Secret::new("100"));
+        let publisher = KafkaPublisher::new(&config).unwrap();
+        let first = publisher.producer();
+        let record = OutgoingRecord {
+            topic: "things".to_owned(),
+            partition: None,
+            key: None,
+            payload: Some(b"{}".to_vec()),
+            headers: HeaderBlock::default(),
+            timestamp: None,
+        };
+        let answers = publisher.publish(&[Arc::new(record)]).await;
+        assert!(matches!(answers[..], [Err(PublishError::Transient { .. })]), "{answers:?}");
+        assert!(!Arc::ptr_eq(&first, &publisher.producer()));
+    }
 
     #[test]
     fn errors_say_whether_to_try_again() {
