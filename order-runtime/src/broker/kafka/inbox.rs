@@ -34,6 +34,8 @@ pub(super) struct Inbox {
 const SMALL: usize = 64 * 1024;
 /// When nothing has come for so long, somebody asks where the log ends.
 const QUIET: Duration = Duration::from_secs(5);
+/// A partition is busy for so long after records have come.
+const BUSY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct State {
@@ -47,8 +49,7 @@ struct State {
     closed: bool,
     /// The engine has paused it.
     paused: bool,
-    /// The poll thread leaves its records to librdkafka, because too much waits.
-    held: bool,
+    hold: Hold,
     reach: Reach,
     /// When records came last.
     came: Instant,
@@ -62,12 +63,22 @@ impl State {
 
     /// Whether records may come: neither the engine nor the poll thread stops them.
     fn is_fetched(&self) -> bool {
-        !(self.paused || self.held || self.closed || self.seeking > 0)
+        !(self.paused || self.hold != Hold::None || self.closed || self.seeking > 0)
     }
 
     fn first_offset(&self) -> Option<i64> {
         self.batches.front().and_then(|first| first.get(0)).map(|record| record.offset)
     }
+}
+
+/// Why the poll thread takes no records of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    None,
+    /// Too much waits: those that follow are left to librdkafka.
+    Full,
+    /// It is paused, so that others have their turn.
+    Resting,
 }
 
 /// Whether more may come.
@@ -93,7 +104,7 @@ impl Inbox {
             seeking: 0,
             closed: false,
             paused: start.is_none(),
-            held: false,
+            hold: Hold::None,
             reach,
             came: Instant::now(),
         };
@@ -155,33 +166,70 @@ impl Inbox {
     /// Whether there is room for more, where no more than `limit` bytes are to wait.
     pub(super) fn room(&self, limit: usize) -> Room {
         let mut state = self.state.lock();
-        match state.held {
-            true if state.bytes <= limit / 2 => {
-                state.held = false;
+        match state.hold {
+            Hold::Full if state.bytes <= limit / 2 => {
+                state.hold = Hold::None;
                 Room::Freed
             }
-            true => Room::Held,
-            false if state.bytes > limit => Room::Full,
-            false => Room::Free,
+            Hold::Full => Room::Held,
+            Hold::None if state.bytes > limit => Room::Full,
+            Hold::None | Hold::Resting => Room::Free,
         }
     }
 
     /// Leaves the records that follow to librdkafka, until [`room`](Self::room) tells of some.
     pub(super) fn hold(&self) {
         let mut state = self.state.lock();
-        state.held = true;
+        state.hold = Hold::Full;
         state.reach.pauses();
     }
 
     /// Whether they are left to librdkafka.
     pub(super) fn held(&self) -> bool {
-        self.state.lock().held
+        self.state.lock().hold == Hold::Full
     }
 
     /// Whether records are to come: the log has more, and nobody stops them.
     pub(super) fn expects_records(&self) -> bool {
         let state = self.state.lock();
         state.is_fetched() && state.reach.has_more()
+    }
+
+    /// Whether its owner has nothing although the log has more, and nobody stops it.
+    pub(super) fn is_hungry(&self) -> bool {
+        let state = self.state.lock();
+        state.is_fetched() && state.batches.is_empty() && state.reach.has_more()
+    }
+
+    /// Whether records have come just now.
+    pub(super) fn is_busy(&self) -> bool {
+        self.state.lock().came.elapsed() < BUSY
+    }
+
+    /// Notes that the poll thread pauses it for the sake of others. Answers whether it is to do so.
+    pub(super) fn rest(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.is_fetched() {
+            return false;
+        }
+        state.hold = Hold::Resting;
+        state.reach.pauses();
+        true
+    }
+
+    /// Whether it rests.
+    pub(super) fn rests(&self) -> bool {
+        self.state.lock().hold == Hold::Resting
+    }
+
+    /// Notes that it rests no longer. Answers whether it is to be fetched now.
+    pub(super) fn end_rest(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.hold != Hold::Resting {
+            return false;
+        }
+        state.hold = Hold::None;
+        !state.paused && state.seeking == 0
     }
 
     /// Whether no fetch tells where the log ends.
@@ -247,7 +295,7 @@ impl Inbox {
         let mut state = self.state.lock();
         state.seeking = state.seeking.saturating_sub(1);
         state.paused &= !by_engine;
-        state.held = false;
+        state.hold = Hold::None;
         !state.paused
     }
 
@@ -255,6 +303,9 @@ impl Inbox {
     pub(super) fn set_paused(&self, paused: bool) {
         let mut state = self.state.lock();
         state.paused = paused;
+        if state.hold == Hold::Resting {
+            state.hold = Hold::None;
+        }
         state.reach.pauses();
     }
 

@@ -37,6 +37,7 @@ mod settings;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod voice;
 
 pub use consumer::KafkaConsumer;

@@ -26,6 +26,7 @@ use super::{
     member::{Member, Shared, UNREADABLE},
     refetch::Flow,
     room, settings,
+    turns::Turn,
 };
 use crate::{
     broker::{BrokerError, ConsumerEvent, PartitionId, RecordBatch, record::Pool},
@@ -92,6 +93,7 @@ impl Poller {
             topics_asked: None,
             seeks: Vec::new(),
             looked: Instant::now(),
+            turned: Instant::now(),
             pool: Arc::default(),
         };
         while !self.shared.closing.load(Ordering::Relaxed) {
@@ -141,6 +143,8 @@ pub(super) struct Polled<'p> {
     pub(super) seeks: Vec<(Seek, Instant)>,
     /// When partitions were last looked at that may stand still.
     pub(super) looked: Instant,
+    /// When it was last looked who has had a turn.
+    pub(super) turned: Instant,
     /// The memory of batches.
     pool: Arc<Pool>,
 }
@@ -177,6 +181,7 @@ pub(super) struct Lane {
     pub(super) flow: Flow,
     /// Since when its inbox has had no room.
     pub(super) full_since: Option<Instant>,
+    pub(super) turn: Turn,
 }
 
 impl Polled<'_> {
@@ -185,6 +190,7 @@ impl Polled<'_> {
         self.obey();
         self.poller.shared.flush_stored(self.consumer);
         self.look_for_stalls();
+        self.take_turns();
         if self.poller.shared.missing.lock().is_some() {
             self.find_missing();
         }
@@ -267,6 +273,7 @@ impl Polled<'_> {
                         next: inbox.start,
                         flow: Flow::new(),
                         full_since: None,
+                        turn: Turn::default(),
                     },
                     |place| former.swap_remove(place),
                 )
@@ -309,6 +316,7 @@ impl Polled<'_> {
                 continue;
             }
             lane.flow = Flow::new();
+            lane.turn.served = true;
             let id = &lane.inbox.id;
             if let Some(end) = ffi::known_log_end(self.consumer.client(), &id.topic, id.partition) {
                 lane.inbox.log_end(Some(end));
@@ -377,13 +385,13 @@ impl Polled<'_> {
         }
     }
 
-    fn pause(&self, id: &PartitionId) {
+    pub(super) fn pause(&self, id: &PartitionId) {
         if let Err(error) = self.consumer.pause(&one(id)) {
             warn!(partition = %id, %error, "the partition is not paused; its records wait in memory");
         }
     }
 
-    fn resume(&self, id: &PartitionId) {
+    pub(super) fn resume(&self, id: &PartitionId) {
         if let Err(error) = self.consumer.resume(&one(id)) {
             warn!(partition = %id, %error, "the partition is not resumed");
         }

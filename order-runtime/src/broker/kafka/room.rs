@@ -22,6 +22,9 @@ const INBOX_LEAST: usize = 256 * 1024;
 /// For how long nothing is taken of any partition because one has no room. An owner takes all that waits when its last batch is
 /// done, which is soon; a partition that is slower than the others does not hold them up.
 const ROOM_SOON: Duration = Duration::from_millis(20);
+/// The same where no other partition is busy: nobody is held up. Were its records left to librdkafka, they would wait for an
+/// answer to the others, which a broker keeps back while they have none: a hot partition went at a third of its speed.
+const ROOM_ALONE_SOON: Duration = Duration::from_millis(100);
 /// The same where most partitions have little room: all wait for the store then, and this is what keeps the memory small.
 const ROOM_FOR_ALL_SOON: Duration = Duration::from_millis(250);
 
@@ -35,7 +38,13 @@ impl Polled<'_> {
     pub(super) fn look_for_room(&mut self) -> Room {
         let Known { lanes, limit, .. } = &mut self.known;
         let filled = lanes.iter().filter(|lane| lane.inbox.bytes() > *limit / 2).count();
-        let soon = if filled * 2 > lanes.len() { ROOM_FOR_ALL_SOON } else { ROOM_SOON };
+        let soon = if filled * 2 > lanes.len() {
+            ROOM_FOR_ALL_SOON
+        } else if filled > 0 && lanes.iter().filter(|lane| lane.inbox.is_busy()).count() <= 1 {
+            ROOM_ALONE_SOON
+        } else {
+            ROOM_SOON
+        };
         let mut room = Room::Free;
         for lane in lanes {
             let of_lane = lane.inbox.room(*limit);
