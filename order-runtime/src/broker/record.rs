@@ -240,6 +240,11 @@ impl HeaderBlock {
         Self(block)
     }
 
+    /// No headers yet, and room for so many bytes of them.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     /// The block, for a store to keep.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -91,6 +91,9 @@ pub(crate) struct Verdict<'a> {
 /// The longest error message in a header, in bytes.
 const MESSAGE_LIMIT: usize = 1024;
 
+/// About what our own headers take, in bytes, but for a long message.
+const OWN_BYTES: usize = 768;
+
 /// Builds the dead letter of `record`.
 pub(crate) fn record(
     settings: &Settings,
@@ -100,10 +103,10 @@ pub(crate) fn record(
 ) -> OutgoingRecord {
     let (group, dialects) = (&settings.group, &settings.dlq_headers);
     // A `dlq-` header that came in says nothing that we know to be true; what is true of it is in the verdict.
-    let mut headers: HeaderBlock = record
-        .headers()
-        .filter(|(name, _)| !is_own_header(name) && !dialects.iter().any(|dialect| dialect.owns(name)))
-        .collect();
+    let message = cut(verdict.message, MESSAGE_LIMIT);
+    let mut headers = HeaderBlock::with_capacity(record.encoded_headers().len() + OWN_BYTES + message.len());
+    let theirs = |name: &[u8]| !is_own_header(name) && !dialects.iter().any(|dialect| dialect.owns(name));
+    headers.extend(record.headers().filter(|(name, _)| theirs(name)));
     let mut text = |name: &str, value: &str| headers.push(name, Some(value.as_bytes()));
     text("dlq-id", verdict.id);
     text("dlq-topic", &partition.topic);
@@ -118,7 +121,7 @@ pub(crate) fn record(
     text("dlq-processor", verdict.processor);
     text("dlq-reason", verdict.reason.as_str());
     text("dlq-error-code", verdict.code);
-    text("dlq-error-message", cut(verdict.message, MESSAGE_LIMIT));
+    text("dlq-error-message", message);
     text("dlq-attempts", &verdict.attempts.to_string());
     text("dlq-first-failed-at", &verdict.first_failed_at.to_string());
     text("dlq-replays", &verdict.replays.to_string());
@@ -129,7 +132,7 @@ pub(crate) fn record(
         timestamp: record.timestamp,
         group,
         code: verdict.code,
-        message: cut(verdict.message, MESSAGE_LIMIT),
+        message,
         processor: verdict.processor,
     };
     for dialect in dialects {

@@ -38,6 +38,8 @@ pub enum Program {
     Loop,
     /// The same, which polls 500 records before it handles them.
     LoopBatches,
+    /// The loop with dead letters that have all headers of the service's.
+    LoopLetters,
     /// `order-bench` on this framework, without a store.
     Bench,
     /// The same on SQLite, where it keeps positions and the last events of each key, and nothing else.
@@ -48,11 +50,15 @@ impl Program {
     /// Those that keep nothing, in the order of a round.
     pub const ALL: [Self; 3] = [Self::Loop, Self::LoopBatches, Self::Bench];
 
+    /// The same where all events are bad.
+    pub const ALL_BAD: [Self; 4] = [Self::Loop, Self::LoopBatches, Self::LoopLetters, Self::Bench];
+
     /// Its name in the table.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Loop => "hand-written loop",
             Self::LoopBatches => "hand-written loop, batches of 500",
+            Self::LoopLetters => "hand-written loop, dead letters with all headers",
             Self::Bench => "order-bench",
             Self::Rings => "order-bench on SQLite",
         }
@@ -61,11 +67,13 @@ impl Program {
     fn command(self) -> Command {
         let mut command = Command::new(beside(match self {
             Self::Bench | Self::Rings => "order-bench",
-            Self::Loop | Self::LoopBatches => "order-bench-loop",
+            Self::Loop | Self::LoopBatches | Self::LoopLetters => "order-bench-loop",
         }));
-        if self == Self::LoopBatches {
-            command.env("BATCH", "500");
-        }
+        match self {
+            Self::LoopBatches => command.env("BATCH", "500"),
+            Self::LoopLetters => command.env("LETTERS", "whole"),
+            Self::Loop | Self::Bench | Self::Rings => &mut command,
+        };
         command
     }
 }

@@ -161,6 +161,9 @@ impl Owner {
     async fn wait_for_work(&mut self) -> Option<()> {
         let progress = &self.partition.status.progress;
         progress.is_at(Activity::Resting);
+        let outbox = Arc::clone(&self.partition.engine.outbox);
+        // Before it is looked at, so that no word is missed.
+        let room = outbox.room();
         let takes = self.takes_records();
         let due = self.time_to_next_due();
         let read_again = self.read_again.map(|at| at.saturating_duration_since(Instant::now()));
@@ -184,7 +187,8 @@ impl Owner {
             () = self.ready.notified(), if takes && self.backlog.is_empty() => {}
             () = std::future::ready(()), if takes && !self.backlog.is_empty() => {}
             () = sleep(due), if due.is_some() => {}
-            // What keeps the partition from going on may pass without a word to this task; and a store that forgets
+            () = room, if !takes => {}
+            // What keeps the partition from going on may pass without a word to this task, the full outbox aside; and a store that forgets
             // lets Kafka follow only when the outbox is published.
             () = tokio::time::sleep(LOOK_AGAIN), if !takes || !self.partition.engine.store.durable() => {
                 self.show_state();

@@ -2,6 +2,7 @@
 //!
 //! One thread polls, decodes, matches on the name, validates, counts; what is bad goes to the dead-letter topic. Once a second
 //! it waits until every dead letter is acknowledged and commits. `BATCH=500`, say, polls so many records before it works on them.
+//! `LETTERS=whole` writes dead letters with all headers of the service's, packed as those are.
 //! It does no more than that: no retries, no key order beyond the partition's, no repeats, no metrics, no drain.
 
 #![forbid(unsafe_code)]
@@ -126,19 +127,22 @@ struct DeadLetters {
     topic: String,
     producer: ThreadedProducer<Refused>,
     refused: Refused,
+    whole: bool,
 }
 
 impl DeadLetters {
     fn new(brokers: &str) -> Self {
         let refused = Refused::default();
+        let whole = std::env::var("LETTERS").is_ok_and(|letters| letters == "whole");
         let producer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("linger.ms", "5")
+            .set("compression.type", if whole { "lz4" } else { "none" })
             .create_with_context(refused.clone())
             .expect("a producer");
-        Self { topic: variable("KAFKA_DLQ_TOPIC"), producer, refused }
+        Self { topic: variable("KAFKA_DLQ_TOPIC"), producer, refused, whole }
     }
 
     fn send(&self, message: &BorrowedMessage<'_>, error: &str) {
@@ -151,6 +155,27 @@ impl DeadLetters {
             ("dlq-offset", &place.1),
         ] {
             headers = headers.insert(Header { key, value: Some(value) });
+        }
+        if self.whole {
+            let id = Uuid::from_u64_pair(message.partition().unsigned_abs().into(), message.offset().unsigned_abs());
+            let id = id.simple().to_string();
+            let now = Timestamp::now().to_string();
+            for (key, value) in [
+                ("dlq-id", id.as_str()),
+                ("dlq-timestamp", &message.timestamp().to_millis().unwrap_or_default().to_string()),
+                ("dlq-consumer-group", "order-service"),
+                ("dlq-event-name", "OrderCreated"),
+                ("dlq-event-id", &id),
+                ("dlq-processor", "EventProcessor_OrderCreated"),
+                ("dlq-reason", "invalid"),
+                ("dlq-error-code", "invalid_data"),
+                ("dlq-attempts", "1"),
+                ("dlq-first-failed-at", &now),
+                ("dlq-replays", "0"),
+                ("dlq-service-version", env!("CARGO_PKG_VERSION")),
+            ] {
+                headers = headers.insert(Header { key, value: Some(value) });
+            }
         }
         let mut record =
             BaseRecord::<[u8], [u8]>::to(&self.topic).payload(message.payload().unwrap_or_default()).headers(headers);
