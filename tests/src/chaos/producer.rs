@@ -109,7 +109,7 @@ struct Work {
 type Deliveries = JoinSet<Result<Acknowledged, KafkaError>>;
 
 /// The client brings its records to no broker, though one is there or soon is.
-struct Stuck(RDKafkaErrorCode);
+struct Stuck;
 
 impl Work {
     async fn produce(mut self) {
@@ -121,10 +121,10 @@ impl Work {
             deliveries.shutdown().await;
             // It takes what it has not sent yet down with it, and may take a moment for that.
             spawn_blocking(move || drop(client)).await.expect("a client ends");
-            let Err(Stuck(code)) = ended else { return };
+            let Err(Stuck) = ended else { return };
             let last_words = context.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
             eprintln!(
-                "{}: a producer is replaced ({code}); what it said of itself last: {last_words}",
+                "{}: a producer whose records timed out is replaced; what it said of itself last: {last_words}",
                 self.topic.name()
             );
             self.take_stock().await;
@@ -203,7 +203,7 @@ impl Work {
                 self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(record);
                 Ok(())
             }
-            Err(KafkaError::MessageProduction(code @ RDKafkaErrorCode::MessageTimedOut)) => Err(Stuck(code)),
+            Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut)) => Err(Stuck),
             Err(error) => panic!("{} has not got a record: {error}", self.topic.name()),
         }
     }

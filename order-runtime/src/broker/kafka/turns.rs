@@ -14,7 +14,7 @@ use super::poller::Polled;
 const TURN: Duration = Duration::from_secs(3);
 
 /// What a partition has had of the turns so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Turn {
     /// Whether records of it have come since the last look.
     pub(super) served: bool,
