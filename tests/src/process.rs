@@ -2,9 +2,14 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
+    iter,
     net::TcpListener,
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    ops::Range,
+    process::{self, Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -117,9 +122,19 @@ pub(crate) fn runs(program: &str, argument: &str) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// A port of 127.0.0.1 that nothing listened at a moment ago.
+/// The ports that [`free_port`] hands out: below those that systems give to outgoing connections (from 32768 on Linux,
+/// from 49152 elsewhere), one of which would else take the port before, or between two lives of, the process that it
+/// is for; and above those that `tests/kafka/kafka` and `tests/postgres/postgres` pick.
+const PORTS: Range<u16> = 30_000..32_700;
+
+/// A port of 127.0.0.1 that nothing listens at, and that this program is not given again before all others were.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    // Test programs may run side by side, so each begins at a place of its own.
+    let start = process::id() as usize * 97;
+    let next = || PORTS.clone().nth((start + CALLS.fetch_add(1, Ordering::Relaxed)) % PORTS.len());
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    iter::repeat_with(next).take(PORTS.len()).flatten().find(free).expect("a free port")
 }
 
 #[cfg(test)]
