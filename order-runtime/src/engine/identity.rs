@@ -4,10 +4,11 @@
 //! is what would cost. It excludes repeats and replays of an id among the key's last [`Ring::CAPACITY`] events; that a record
 //! is delivered twice is excluded by the partition's position.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::broker::PartitionId;
@@ -98,10 +99,10 @@ impl Fate {
 }
 
 /// One event in a ring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RingEntry<'a> {
     /// Its id.
-    pub id: &'a str,
+    pub id: Cow<'a, str>,
     /// The hash of its payload.
     pub hash: u128,
     /// What became of it.
@@ -114,17 +115,18 @@ pub struct RingEntry<'a> {
 
 /// The last events of one key, as the bytes that a store keeps.
 ///
-/// Layout: a version byte, then the entries, oldest first: hash of the id (16), hash of the payload (16), fate (1),
-/// microseconds since the epoch (8), length of the name (1), length of the id (2), name, id; numbers little-endian. It is searched in
-/// place, by the hash of the id, so a look-up allocates nothing.
+/// Layout: a version byte, then the entries, oldest first: form of the id and fate (1), length of the name (1), hash of the payload
+/// (16), microseconds since the epoch (8), id, name; numbers little-endian. An id that is a UUID is its 16 bytes, any other its length
+/// (2) and its text: rings are half of what the store writes for an event. It is searched in place, so a look-up allocates nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ring {
     bytes: Vec<u8>,
     entries: usize,
 }
 
-const VERSION: u8 = 1;
-const FIXED: usize = 16 + 16 + 1 + 8 + 1 + 2;
+const VERSION: u8 = 2;
+/// The bytes of an entry before its id.
+const FIXED: usize = 1 + 1 + 16 + 8;
 
 impl Default for Ring {
     fn default() -> Self {
@@ -144,7 +146,7 @@ impl Ring {
         let mut ring = Self { bytes, entries: 0 };
         let mut end = 1;
         while let Some(raw) = ring.raw(end) {
-            end = raw.end;
+            end += raw.bytes.len();
             ring.entries += 1;
         }
         ring.bytes.truncate(end);
@@ -166,53 +168,50 @@ impl Ring {
         if self.entries == 0 {
             return None;
         }
-        self.place(hash_of_id(id)).and_then(|raw| self.entry(&raw))
+        self.place(&Id::of(id)).map(|raw| raw.entry())
     }
 
     /// Adds an event; when the ring is full the oldest leaves.
     pub fn push(&mut self, entry: &RingEntry<'_>) {
-        self.append(entry, hash_of_id(entry.id));
+        self.append(entry, &Id::of(&entry.id));
     }
 
-    fn append(&mut self, entry: &RingEntry<'_>, hash_of_id: [u8; 16]) {
+    fn append(&mut self, entry: &RingEntry<'_>, id: &Id<'_>) {
         if self.entries == Self::CAPACITY
             && let Some(oldest) = self.raw(1)
         {
-            self.bytes.drain(1..oldest.end);
+            let end = 1 + oldest.bytes.len();
+            self.bytes.drain(1..end);
             self.entries -= 1;
         }
-        // The envelope bounds names and ids to 256 bytes; a name of exactly 256 is cut by one character at most.
+        // The envelope bounds names to 256 bytes; a name of exactly 256 is cut by one character at most.
         let name = cut(entry.name, usize::from(u8::MAX));
-        let id = cut(entry.id, usize::from(u16::MAX));
-        self.bytes.extend_from_slice(&hash_of_id);
-        self.bytes.extend_from_slice(&entry.hash.to_le_bytes());
-        self.bytes.push(entry.fate.code());
-        self.bytes.extend_from_slice(&entry.at.as_microsecond().to_le_bytes());
+        self.bytes.push(id.form() << 4 | entry.fate.code());
         self.bytes.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
-        self.bytes.extend_from_slice(&u16::try_from(id.len()).unwrap_or(u16::MAX).to_le_bytes());
-        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(&entry.hash.to_le_bytes());
+        self.bytes.extend_from_slice(&entry.at.as_microsecond().to_le_bytes());
+        if let Id::Text(text) = id {
+            self.bytes.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
+        }
         self.bytes.extend_from_slice(id.as_bytes());
+        self.bytes.extend_from_slice(name.as_bytes());
         self.entries += 1;
     }
 
     /// Replaces the entry of that id, as a replay does.
     pub fn replace(&mut self, entry: &RingEntry<'_>) {
-        let hash_of_id = hash_of_id(entry.id);
-        if let Some(raw) = self.place(hash_of_id) {
-            self.bytes.drain(raw.start..raw.end);
+        let id = Id::of(&entry.id);
+        if let Some(raw) = self.place(&id) {
+            let (start, end) = (raw.start, raw.start + raw.bytes.len());
+            self.bytes.drain(start..end);
             self.entries -= 1;
         }
-        self.append(entry, hash_of_id);
+        self.append(entry, &id);
     }
 
     /// The entries, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = RingEntry<'_>> {
-        let mut at = 1;
-        std::iter::from_fn(move || {
-            let raw = self.raw(at)?;
-            at = raw.end;
-            self.entry(&raw)
-        })
+        self.raws().map(|raw| raw.entry())
     }
 
     /// The entries as JSON, oldest first: the body of `GET /{name}/{id}/events`.
@@ -220,7 +219,7 @@ impl Ring {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
         struct View<'a> {
-            event_id: &'a str,
+            event_id: Cow<'a, str>,
             event_name: &'a str,
             outcome: Fate,
             at: Timestamp,
@@ -232,49 +231,113 @@ impl Ring {
         serde_json::to_value(views).unwrap_or_default()
     }
 
-    fn place(&self, wanted: [u8; 16]) -> Option<Raw> {
+    fn place(&self, wanted: &Id<'_>) -> Option<Raw<'_>> {
+        self.raws().find(|raw| raw.id == *wanted)
+    }
+
+    fn raws(&self) -> impl Iterator<Item = Raw<'_>> {
         let mut at = 1;
-        while let Some(raw) = self.raw(at) {
-            if self.bytes.get(raw.start..raw.start + 16) == Some(&wanted) {
-                return Some(raw);
-            }
-            at = raw.end;
-        }
-        None
-    }
-
-    fn raw(&self, start: usize) -> Option<Raw> {
-        let fixed = self.bytes.get(start..start + FIXED)?;
-        let name = usize::from(fixed[41]);
-        let id = usize::from(u16::from_le_bytes([fixed[42], fixed[43]]));
-        let end = start + FIXED + name + id;
-        (end <= self.bytes.len()).then_some(Raw { start, name: start + FIXED, id: start + FIXED + name, end })
-    }
-
-    fn entry(&self, raw: &Raw) -> Option<RingEntry<'_>> {
-        let fixed = self.bytes.get(raw.start..raw.name)?;
-        let hash = u128::from_le_bytes(fixed.get(16..32)?.try_into().ok()?);
-        let at = i64::from_le_bytes(fixed.get(33..41)?.try_into().ok()?);
-        Some(RingEntry {
-            id: std::str::from_utf8(self.bytes.get(raw.id..raw.end)?).unwrap_or_default(),
-            hash,
-            fate: Fate::of(*fixed.get(32)?),
-            name: std::str::from_utf8(self.bytes.get(raw.name..raw.id)?).unwrap_or_default(),
-            at: Timestamp::from_microsecond(at).unwrap_or(Timestamp::UNIX_EPOCH),
+        std::iter::from_fn(move || {
+            let raw = self.raw(at)?;
+            at += raw.bytes.len();
+            Some(raw)
         })
     }
+
+    fn raw(&self, start: usize) -> Option<Raw<'_>> {
+        let bytes = self.bytes.get(start..)?;
+        let (fixed, rest) = bytes.split_first_chunk::<FIXED>()?;
+        let (id, rest) = Id::read(fixed[0] >> 4, rest)?;
+        let name = rest.get(..usize::from(fixed[1]))?;
+        let length = bytes.len() - rest.len() + name.len();
+        Some(Raw { start, bytes: &bytes[..length], fixed, id, name })
+    }
 }
 
-fn hash_of_id(id: &str) -> [u8; 16] {
-    xxh3_128(id.as_bytes()).to_le_bytes()
+/// An id as it lies in a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Id<'a> {
+    Text(&'a [u8]),
+    /// With hyphens, in lower case.
+    Hyphenated(Uuid),
+    /// Of 32 digits, in lower case.
+    Simple(Uuid),
 }
 
-/// The places of one entry's parts.
-struct Raw {
+impl<'a> Id<'a> {
+    fn of(id: &'a str) -> Self {
+        // Only what is written the one usual way can be written again as it was.
+        let uuid = || Uuid::try_parse(id).ok().filter(|_| !id.bytes().any(|byte| byte.is_ascii_uppercase()));
+        match id.len() {
+            36 => uuid().map(Self::Hyphenated),
+            32 => uuid().map(Self::Simple),
+            _ => None,
+        }
+        // The envelope bounds ids to 256 bytes.
+        .unwrap_or_else(|| Self::Text(cut(id, usize::from(u16::MAX)).as_bytes()))
+    }
+
+    /// The id at the beginning of `bytes`, and what comes after it.
+    fn read(form: u8, bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        if form == Self::TEXT {
+            let (length, rest) = bytes.split_first_chunk()?;
+            let (text, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+            return Some((Self::Text(text), rest));
+        }
+        let (uuid, rest) = bytes.split_first_chunk()?;
+        let uuid = Uuid::from_bytes(*uuid);
+        Some((if form == Self::SIMPLE { Self::Simple(uuid) } else { Self::Hyphenated(uuid) }, rest))
+    }
+
+    const TEXT: u8 = 0;
+    const HYPHENATED: u8 = 1;
+    const SIMPLE: u8 = 2;
+
+    const fn form(&self) -> u8 {
+        match self {
+            Self::Text(_) => Self::TEXT,
+            Self::Hyphenated(_) => Self::HYPHENATED,
+            Self::Simple(_) => Self::SIMPLE,
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text,
+            Self::Hyphenated(uuid) | Self::Simple(uuid) => uuid.as_bytes(),
+        }
+    }
+
+    fn to_text(self) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) => String::from_utf8_lossy(text),
+            Self::Hyphenated(uuid) => uuid.hyphenated().to_string().into(),
+            Self::Simple(uuid) => uuid.simple().to_string().into(),
+        }
+    }
+}
+
+/// One entry in its place.
+struct Raw<'a> {
     start: usize,
-    name: usize,
-    id: usize,
-    end: usize,
+    bytes: &'a [u8],
+    fixed: &'a [u8; FIXED],
+    id: Id<'a>,
+    name: &'a [u8],
+}
+
+impl<'a> Raw<'a> {
+    fn entry(&self) -> RingEntry<'a> {
+        let [tag, _, hash @ .., a, b, c, d, e, f, g, h] = *self.fixed;
+        let at = i64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        RingEntry {
+            id: self.id.to_text(),
+            hash: u128::from_le_bytes(hash),
+            fate: Fate::of(tag & 0xf),
+            name: std::str::from_utf8(self.name).unwrap_or_default(),
+            at: Timestamp::from_microsecond(at).unwrap_or(Timestamp::UNIX_EPOCH),
+        }
+    }
 }
 
 /// The first `limit` bytes of a text at most, never half a character.
@@ -291,7 +354,7 @@ mod tests {
     use super::*;
 
     fn entry(id: &str, fate: Fate) -> RingEntry<'_> {
-        RingEntry { id, hash: 7, fate, name: "ThingHappened", at: Timestamp::UNIX_EPOCH }
+        RingEntry { id: id.into(), hash: 7, fate, name: "ThingHappened", at: Timestamp::UNIX_EPOCH }
     }
 
     #[test]
@@ -303,6 +366,31 @@ mod tests {
         assert_eq!(ring.find("b"), Some(entry("b", Fate::DeadLettered)));
         assert_eq!(ring.find("c"), None);
         assert_eq!(ring.iter().map(|entry| entry.id).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn each_id_is_read_as_it_was_written() {
+        let uuid = "0192b1f0-5d5a-7c3e-8f43-0a1b2c3d4e5f";
+        let ids = [
+            uuid.to_owned(),
+            uuid.replace('-', ""),
+            uuid.to_uppercase(),
+            uuid.replace('-', "").to_uppercase(),
+            uuid.replace('-', "_"),
+            "é".repeat(18),
+            "x".repeat(256),
+            String::new(),
+        ];
+        let mut ring = Ring::default();
+        for (number, id) in ids.iter().enumerate() {
+            assert_eq!(ring.find(id), None, "{id}");
+            ring.push(&RingEntry { hash: number as u128, ..entry(id, Fate::Skipped) });
+        }
+        let ring = Ring::from_bytes(ring.into_bytes());
+        assert!(ring.iter().map(|entry| entry.id).eq(ids.iter().map(String::as_str)));
+        for (number, id) in ids.iter().enumerate() {
+            assert_eq!(ring.find(id).map(|entry| entry.hash), Some(number as u128), "{id}");
+        }
     }
 
     #[test]

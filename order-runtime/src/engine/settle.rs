@@ -327,7 +327,13 @@ impl Batch<'_> {
     fn remember(&mut self, item: &Item, lane: &[u8], id: &str, name: &str, fate: Fate) {
         let hash = identity::payload_hash(item.record().payload);
         let at = self.now;
-        self.effects.ring_mut(&self.partition.ring_key(lane)).replace(&RingEntry { id, hash, fate, name, at });
+        self.effects.ring_mut(&self.partition.ring_key(lane)).replace(&RingEntry {
+            id: id.into(),
+            hash,
+            fate,
+            name,
+            at,
+        });
     }
 
     /// An event that has waited no longer does.

@@ -71,7 +71,7 @@ impl Outcome {
     pub(super) fn of(ring: &[u8], entry: &RingEntry<'_>) -> Self {
         Self {
             ring: ring.to_vec(),
-            event_id: entry.id.to_owned(),
+            event_id: entry.id.to_string(),
             event_name: entry.name.to_owned(),
             fate: entry.fate,
             code: String::new(),

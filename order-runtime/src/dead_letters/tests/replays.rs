@@ -225,7 +225,7 @@ async fn remember(desk: &Desk, row: DeadLetterRow, fate: Fate) {
     let partition = partition(0);
     store.begin(&partition, 0).await.expect("a position");
     let mut ring = Ring::default();
-    ring.push(&RingEntry { id: &row.event_id, hash: row.hash, fate, name: "Added", at: row.at });
+    ring.push(&RingEntry { id: row.event_id.as_str().into(), hash: row.hash, fate, name: "Added", at: row.at });
     let mut changes = step(&partition, 0, 0);
     changes.rings.push(RingRow { key: ring_key_of(b"key"), version: 0, bytes: ring.as_bytes().to_vec() });
     changes.dead_letters.push(row.clone());

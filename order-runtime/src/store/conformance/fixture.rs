@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use crate::{
         Change, Changes, Committed, Entity, EntityType, Load, Outbox, OutboxRow, Page, RingRow, Row, Store, WaitingRow,
         WaitingState,
         postgres::{Client, PostgresEntity, PostgresError},
-        sqlite::{Mode, SqliteEntity, SqliteStore},
+        sqlite::{Mode, SqliteEntity, SqliteStore, keys},
     },
 };
 
@@ -52,24 +52,29 @@ impl SqliteEntity for Counter {
     ];
 
     fn load(db: &Connection, ids: &[String]) -> rusqlite::Result<Vec<Row<Self>>> {
-        let mut statement = db.prepare_cached("SELECT * FROM counters WHERE id = ?1")?;
-        let rows = ids.iter().filter_map(|id| statement.query_row([id], counter).optional().transpose());
-        rows.collect()
+        let mut statement =
+            db.prepare_cached("SELECT counters.* FROM rarray(?1) AS wanted CROSS JOIN counters ON id = wanted.value")?;
+        statement.query_map([keys(ids.iter().cloned())], counter)?.collect()
     }
 
-    fn save(db: &Connection, change: &Change<Self>) -> rusqlite::Result<usize> {
-        let Row { value, version, created_at, updated_at } = &change.row;
-        let (created_at, updated_at) = (created_at.as_microsecond(), updated_at.as_microsecond());
-        match change.expected {
-            0 => db
-                .prepare_cached("INSERT INTO counters VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING")?
-                .execute((&value.id, &value.status, value.n, version, created_at, updated_at)),
-            expected => db
-                .prepare_cached(
-                    "UPDATE counters SET status = ?2, n = ?3, version = ?4, updated_at = ?5 WHERE id = ?1 AND version = ?6",
-                )?
-                .execute((&value.id, &value.status, value.n, version, updated_at, expected)),
-        }
+    fn insert(db: &Connection, rows: &[&Row<Self>]) -> rusqlite::Result<usize> {
+        let mut insert =
+            db.prepare_cached("INSERT INTO counters VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING")?;
+        let rows = rows.iter().map(|Row { value, version, created_at, updated_at }| {
+            let (created_at, updated_at) = (created_at.as_microsecond(), updated_at.as_microsecond());
+            insert.execute((&value.id, &value.status, value.n, version, created_at, updated_at))
+        });
+        rows.sum()
+    }
+
+    fn update(db: &Connection, changes: &[&Change<Self>]) -> rusqlite::Result<usize> {
+        let mut update = db.prepare_cached(
+            "UPDATE counters SET status = ?2, n = ?3, version = ?4, updated_at = ?5 WHERE id = ?1 AND version = ?6",
+        )?;
+        let changes = changes.iter().map(|Change { row: Row { value, version, updated_at, .. }, expected }| {
+            update.execute((&value.id, &value.status, value.n, version, updated_at.as_microsecond(), expected))
+        });
+        changes.sum()
     }
 
     fn page(db: &Connection, page: &Page) -> rusqlite::Result<Vec<Row<Self>>> {

@@ -16,13 +16,13 @@ mod table;
 mod tests;
 mod worker;
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path, rc::Rc, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 pub use rusqlite;
-use rusqlite::Connection;
-use serde_json::Value;
+use rusqlite::{Connection, types::Value, vtab::array::Array};
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 pub(crate) use self::table::{SqliteTable, Table};
@@ -36,6 +36,7 @@ use crate::broker::PartitionId;
 /// How a *set* of entities of one type is loaded and saved in SQLite: written once, for all features.
 ///
 /// The statements run on the runtime's connection and within its transaction; use `prepare_cached`, they run for every batch.
+/// [`keys`] makes one parameter of many ids.
 pub trait SqliteEntity: Entity {
     /// Statements that bring the schema from one version to the next, oldest first; never change one that was released.
     const MIGRATIONS: &'static [&'static str];
@@ -43,12 +44,26 @@ pub trait SqliteEntity: Entity {
     /// Loads those of `ids` that exist, in any order.
     fn load(db: &Connection, ids: &[Self::Id]) -> rusqlite::Result<Vec<Row<Self>>>;
 
-    /// Writes one change and answers how many rows it affected. A change with `expected` 0 inserts and must affect nothing
-    /// when the entity exists; any other updates only the row whose version is `expected`.
-    fn save(db: &Connection, change: &Change<Self>) -> rusqlite::Result<usize>;
+    /// Inserts rows, in the order of their ids, and answers how many: what exists already stays as it is.
+    fn insert(db: &Connection, rows: &[&Row<Self>]) -> rusqlite::Result<usize>;
+
+    /// Updates rows, in the order of their ids, and answers how many: only those whose version is the expected one.
+    fn update(db: &Connection, changes: &[&Change<Self>]) -> rusqlite::Result<usize>;
 
     /// A page of entities in the order of their ids.
     fn page(db: &Connection, page: &Page) -> rusqlite::Result<Vec<Row<Self>>>;
+}
+
+/// Keys as one parameter of a statement, which reads them with the table-valued function `rarray`:
+///
+/// ```sql
+/// SELECT things.* FROM rarray(?1) AS wanted CROSS JOIN things ON thing_id = wanted.value
+/// ```
+///
+/// A statement for each key costs twice that. `CROSS JOIN`, because SQLite then looks up the keys in their order, and does not
+/// read the whole table instead.
+pub fn keys<K: Into<Value>>(keys: impl IntoIterator<Item = K>) -> Array {
+    Rc::new(keys.into_iter().map(Into::into).collect())
 }
 
 /// What a store is opened for.
@@ -182,12 +197,12 @@ impl Store for SqliteStore {
         self.write(move |db| queries::published(db, &rows)).await
     }
 
-    async fn view(&self, entity: EntityType, id: &str) -> Result<Option<Value>, StoreError> {
+    async fn view(&self, entity: EntityType, id: &str) -> Result<Option<Json>, StoreError> {
         let id = id.to_owned();
         self.viewer.run(move |db| entity.sqlite.view(db, &id)).await
     }
 
-    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Value>, StoreError> {
+    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Json>, StoreError> {
         self.viewer.run(move |db| entity.sqlite.page(db, &page)).await
     }
 

@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 
 use super::rows::{self, OUTBOX_COLUMNS};
 use crate::store::{
@@ -27,15 +27,11 @@ fn rings(db: &Connection, mut keys: Vec<Vec<u8>>) -> rusqlite::Result<Vec<RingRo
     // In the order of keys, neighbours in the tree are read one after the other.
     keys.sort_unstable();
     keys.dedup();
-    let mut statement = db.prepare_cached("SELECT version, bytes FROM rings WHERE key = ?1")?;
-    let mut found = Vec::with_capacity(keys.len());
-    for key in keys {
-        let ring = statement.query_row([&key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        if let Some((version, bytes)) = ring {
-            found.push(RingRow { key, version, bytes });
-        }
-    }
-    Ok(found)
+    let mut statement = db.prepare_cached(
+        "SELECT key, version, bytes FROM rarray(?1) AS wanted CROSS JOIN rings ON key = wanted.value",
+    )?;
+    let ring = |row: &Row<'_>| Ok(RingRow { key: row.get(0)?, version: row.get(1)?, bytes: row.get(2)? });
+    statement.query_map([super::keys(keys)], ring)?.collect()
 }
 
 fn dead_letters(db: &Connection, ids: &[String]) -> rusqlite::Result<Vec<DeadLetterRow>> {

@@ -13,7 +13,7 @@ pub(crate) trait SqliteTable: Send + Sync {
     fn migrations(&self) -> &'static [&'static str];
     /// `ids` is a `Vec<T::Id>`, the answer a `Vec<Row<T>>`.
     fn load(&self, db: &Connection, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError>;
-    /// Writes a `Vec<Change<T>>`; false at the first one that does not find the version it expects.
+    /// Writes a `Vec<Change<T>>`; false where one does not find the version that it expects.
     fn save(&self, db: &Connection, changes: &dyn Any) -> Result<bool, StoreError>;
     /// Whether every element of a `Vec<(T::Id, u64)>` still has that version, 0 being none.
     fn unchanged(&self, db: &Connection, reads: &dyn Any) -> Result<bool, StoreError>;
@@ -38,12 +38,10 @@ impl<T: SqliteEntity> SqliteTable for Table<T> {
     }
 
     fn save(&self, db: &Connection, changes: &dyn Any) -> Result<bool, StoreError> {
-        for change in typed::<Vec<Change<T>>>(changes)? {
-            if T::save(db, change)? != 1 {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let changes = typed::<Vec<Change<T>>>(changes)?;
+        let (new, known): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.expected == 0);
+        let new: Vec<_> = new.into_iter().map(|change| &change.row).collect();
+        Ok(T::insert(db, &new)? == new.len() && T::update(db, &known)? == known.len())
     }
 
     fn unchanged(&self, db: &Connection, reads: &dyn Any) -> Result<bool, StoreError> {

@@ -309,7 +309,11 @@ mod earlier {
             panic!("the table of an earlier release")
         }
 
-        fn save(_: &Connection, _: &Change<Self>) -> rusqlite::Result<usize> {
+        fn insert(_: &Connection, _: &[&Row<Self>]) -> rusqlite::Result<usize> {
+            panic!("the table of an earlier release")
+        }
+
+        fn update(_: &Connection, _: &[&Change<Self>]) -> rusqlite::Result<usize> {
             panic!("the table of an earlier release")
         }
 

@@ -1,8 +1,11 @@
 //! How sets of orders are kept in SQLite: once, for all features.
 
 use jiff::Timestamp;
-use order_runtime::store::{Change, Page, Row, sqlite::SqliteEntity};
-use rusqlite::{Connection, Error, OptionalExtension, named_params, params, types::Type};
+use order_runtime::store::{
+    Change, Page, Row,
+    sqlite::{SqliteEntity, keys},
+};
+use rusqlite::{Connection, Error, named_params, params, types::Type};
 
 use crate::orders::entities::{order::Order, order_id::OrderId};
 
@@ -24,53 +27,59 @@ impl SqliteEntity for Order {
         ) STRICT, WITHOUT ROWID"];
 
     fn load(db: &Connection, ids: &[OrderId]) -> rusqlite::Result<Vec<Row<Self>>> {
-        let mut statement = db.prepare_cached("SELECT * FROM orders WHERE order_id = ?1")?;
-        ids.iter().filter_map(|id| statement.query_row([id.as_str()], order).optional().transpose()).collect()
+        let mut statement = db
+            .prepare_cached("SELECT orders.* FROM rarray(?1) AS wanted CROSS JOIN orders ON order_id = wanted.value")?;
+        statement.query_map([keys(ids.iter().map(OrderId::to_string))], order)?.collect()
     }
 
-    fn save(db: &Connection, change: &Change<Self>) -> rusqlite::Result<usize> {
-        let Row { value, version, created_at, updated_at } = &change.row;
-        // What was ordered never changes, so only a new order has its items written.
-        if change.expected == 0 {
+    fn insert(db: &Connection, rows: &[&Row<Self>]) -> rusqlite::Result<usize> {
+        let mut insert = db.prepare_cached(
+            "INSERT INTO orders (order_id, customer_id, currency, total, status, items, carrier,
+                tracking_number, cancel_reason, version, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             ON CONFLICT DO NOTHING",
+        )?;
+        let rows = rows.iter().map(|Row { value, version, created_at, updated_at }| {
             let items =
                 serde_json::to_string(&value.items).map_err(|error| Error::ToSqlConversionFailure(error.into()))?;
-            return db
-                .prepare_cached(
-                    "INSERT INTO orders (order_id, customer_id, currency, total, status, items, carrier,
-                        tracking_number, cancel_reason, version, created_at, updated_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-                     ON CONFLICT DO NOTHING",
-                )?
-                .execute(params![
-                    value.order_id.as_str(),
-                    value.customer_id,
-                    value.currency,
-                    value.total.to_string(),
-                    value.status.as_str(),
-                    items,
-                    value.carrier,
-                    value.tracking_number,
-                    value.cancel_reason,
-                    version,
-                    created_at.as_microsecond(),
-                    updated_at.as_microsecond(),
-                ]);
-        }
-        db.prepare_cached(
+            insert.execute(params![
+                value.order_id.as_str(),
+                value.customer_id,
+                value.currency,
+                value.total.to_string(),
+                value.status.as_str(),
+                items,
+                value.carrier,
+                value.tracking_number,
+                value.cancel_reason,
+                version,
+                created_at.as_microsecond(),
+                updated_at.as_microsecond(),
+            ])
+        });
+        rows.sum()
+    }
+
+    // What was ordered never changes.
+    fn update(db: &Connection, changes: &[&Change<Self>]) -> rusqlite::Result<usize> {
+        let mut update = db.prepare_cached(
             "UPDATE orders SET status = ?3, carrier = ?4, tracking_number = ?5, cancel_reason = ?6, version = ?7,
                 updated_at = ?8
              WHERE order_id = ?1 AND version = ?2",
-        )?
-        .execute(params![
-            value.order_id.as_str(),
-            change.expected,
-            value.status.as_str(),
-            value.carrier,
-            value.tracking_number,
-            value.cancel_reason,
-            version,
-            updated_at.as_microsecond(),
-        ])
+        )?;
+        let changes = changes.iter().map(|Change { row: Row { value, version, updated_at, .. }, expected }| {
+            update.execute(params![
+                value.order_id.as_str(),
+                expected,
+                value.status.as_str(),
+                value.carrier,
+                value.tracking_number,
+                value.cancel_reason,
+                version,
+                updated_at.as_microsecond(),
+            ])
+        });
+        changes.sum()
     }
 
     fn page(db: &Connection, page: &Page) -> rusqlite::Result<Vec<Row<Self>>> {
@@ -128,6 +137,7 @@ mod tests {
 
     fn database() -> Connection {
         let db = Connection::open_in_memory().unwrap();
+        rusqlite::vtab::array::load_module(&db).unwrap();
         for migration in Order::MIGRATIONS {
             db.execute_batch(migration).unwrap();
         }
@@ -147,31 +157,33 @@ mod tests {
     #[test]
     fn what_is_saved_is_loaded() {
         let db = database();
-        let new = change(order(Status::Created), 0);
-        assert_eq!(Order::save(&db, &new), Ok(1));
-        let ids = [new.row.value.order_id.clone(), "nobody".parse().unwrap()];
-        assert_eq!(Order::load(&db, &ids).unwrap(), std::slice::from_ref(&new.row));
+        let new = change(order(Status::Created), 0).row;
+        assert_eq!(Order::insert(&db, &[&new]), Ok(1));
+        let ids = [new.value.order_id.clone(), "nobody".parse().unwrap()];
+        assert_eq!(Order::load(&db, &ids).unwrap(), std::slice::from_ref(&new));
 
         let mut shipped = order(Status::Paid);
         shipped.ship(Some("DHL".to_owned()), Some("T-1".to_owned())).unwrap();
         let next = change(shipped, 1);
-        assert_eq!(Order::save(&db, &next), Ok(1));
+        assert_eq!(Order::update(&db, &[&next]), Ok(1));
         assert_eq!(Order::load(&db, &ids).unwrap(), [next.row]);
     }
 
     #[test]
     fn a_version_that_is_not_there_changes_nothing() {
         let db = database();
-        assert_eq!(Order::save(&db, &change(order(Status::Created), 0)), Ok(1));
-        assert_eq!(Order::save(&db, &change(order(Status::Created), 0)), Ok(0), "it exists");
-        assert_eq!(Order::save(&db, &change(order(Status::Paid), 4)), Ok(0), "another version");
+        let new = change(order(Status::Created), 0).row;
+        assert_eq!(Order::insert(&db, &[&new]), Ok(1));
+        assert_eq!(Order::insert(&db, &[&new]), Ok(0), "it exists");
+        assert_eq!(Order::update(&db, &[&change(order(Status::Paid), 4)]), Ok(0), "another version");
+        assert_eq!(Order::load(&db, std::slice::from_ref(&new.value.order_id)).unwrap(), [new]);
     }
 
     #[test]
     fn pages_follow_ids_and_filters() {
         let db = database();
         for (id, status) in [("a", Status::Paid), ("b", Status::Created), ("c", Status::Paid), ("d", Status::Paid)] {
-            assert_eq!(Order::save(&db, &change(with_id(id, status), 0)), Ok(1));
+            assert_eq!(Order::insert(&db, &[&change(with_id(id, status), 0).row]), Ok(1));
         }
         let ids = |page: Page| -> Vec<String> {
             let rows = Order::page(&db, &page).unwrap();

@@ -1,8 +1,11 @@
 //! How sets of ledgers are kept in SQLite.
 
 use jiff::Timestamp;
-use order_runtime::store::{Change, Page, Row, sqlite::SqliteEntity};
-use rusqlite::{Connection, Error, OptionalExtension, named_params, types::Type};
+use order_runtime::store::{
+    Change, Page, Row,
+    sqlite::{SqliteEntity, keys},
+};
+use rusqlite::{Connection, Error, named_params, types::Type};
 
 use crate::ledgers::entities::ledger::Ledger;
 
@@ -16,37 +19,44 @@ impl SqliteEntity for Ledger {
         ) STRICT, WITHOUT ROWID"];
 
     fn load(db: &Connection, ids: &[String]) -> rusqlite::Result<Vec<Row<Self>>> {
-        let mut statement = db.prepare_cached("SELECT * FROM ledgers WHERE ledger_id = ?1")?;
-        ids.iter().filter_map(|id| statement.query_row([id], ledger).optional().transpose()).collect()
+        let mut statement = db.prepare_cached(
+            "SELECT ledgers.* FROM rarray(?1) AS wanted CROSS JOIN ledgers ON ledger_id = wanted.value",
+        )?;
+        statement.query_map([keys(ids.iter().cloned())], ledger)?.collect()
     }
 
-    fn save(db: &Connection, change: &Change<Self>) -> rusqlite::Result<usize> {
-        let Row { value, version, created_at, updated_at } = &change.row;
-        if change.expected == 0 {
-            return db
-                .prepare_cached(
-                    "INSERT INTO ledgers VALUES (:ledger_id, :applied, :version, :created_at, :updated_at)
-                     ON CONFLICT DO NOTHING",
-                )?
-                .execute(named_params! {
-                    ":ledger_id": value.ledger_id,
-                    ":applied": value.text(),
-                    ":version": version,
-                    ":created_at": created_at.as_microsecond(),
-                    ":updated_at": updated_at.as_microsecond(),
-                });
-        }
-        db.prepare_cached(
+    fn insert(db: &Connection, rows: &[&Row<Self>]) -> rusqlite::Result<usize> {
+        let mut insert = db.prepare_cached(
+            "INSERT INTO ledgers VALUES (:ledger_id, :applied, :version, :created_at, :updated_at)
+             ON CONFLICT DO NOTHING",
+        )?;
+        let rows = rows.iter().map(|Row { value, version, created_at, updated_at }| {
+            insert.execute(named_params! {
+                ":ledger_id": value.ledger_id,
+                ":applied": value.text(),
+                ":version": version,
+                ":created_at": created_at.as_microsecond(),
+                ":updated_at": updated_at.as_microsecond(),
+            })
+        });
+        rows.sum()
+    }
+
+    fn update(db: &Connection, changes: &[&Change<Self>]) -> rusqlite::Result<usize> {
+        let mut update = db.prepare_cached(
             "UPDATE ledgers SET applied = :applied, version = :version, updated_at = :updated_at
              WHERE ledger_id = :ledger_id AND version = :expected",
-        )?
-        .execute(named_params! {
-            ":ledger_id": value.ledger_id,
-            ":applied": value.text(),
-            ":version": version,
-            ":updated_at": updated_at.as_microsecond(),
-            ":expected": change.expected,
-        })
+        )?;
+        let changes = changes.iter().map(|Change { row: Row { value, version, updated_at, .. }, expected }| {
+            update.execute(named_params! {
+                ":ledger_id": value.ledger_id,
+                ":applied": value.text(),
+                ":version": version,
+                ":updated_at": updated_at.as_microsecond(),
+                ":expected": expected,
+            })
+        });
+        changes.sum()
     }
 
     fn page(db: &Connection, page: &Page) -> rusqlite::Result<Vec<Row<Self>>> {
