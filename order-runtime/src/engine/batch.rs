@@ -412,20 +412,26 @@ impl<'a> Batch<'a> {
 
         let mut load = Load::default();
         let mut lane = Vec::new();
+        let mut keys = Vec::new();
         for record in records() {
+            let mut is_new = true;
             if self.partition.engine.remembers {
                 waiting::lane_of(&record, &mut lane);
                 let key = self.partition.ring_key(&lane);
-                if self.effects.wants_ring(&key) {
+                is_new = self.effects.wants_ring(&key);
+                if is_new {
                     load.rings.push(key.into_owned());
                 }
+            }
+            if is_new {
+                keys.extend(record.key);
             }
             if let Some(id) = record.header("dlq-id").and_then(|id| std::str::from_utf8(id).ok()) {
                 load.dead_letters.push(id.to_owned());
             }
         }
         if let Some(main) = self.partition.engine.entities.first() {
-            self.partition.unit.prefetch(*main, &mut records().filter_map(|record| record.key));
+            self.partition.unit.prefetch(*main, &mut keys.into_iter());
         }
         self.request(load).await
     }

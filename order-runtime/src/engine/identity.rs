@@ -118,8 +118,9 @@ pub struct RingEntry<'a> {
 /// Layout: a version byte, then the entries, oldest first: form of the id and fate (1), length of the name (1), hash of the payload
 /// (16), microseconds since the epoch (8), id, name; numbers little-endian. An id that is a UUID is its 16 bytes, any other its length
 /// (2) and its text: rings are half of what the store writes for an event. It is searched in place, so a look-up allocates nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ring {
+    /// Empty where there are no entries.
     bytes: Vec<u8>,
     entries: usize,
 }
@@ -127,12 +128,6 @@ pub struct Ring {
 const VERSION: u8 = 2;
 /// The bytes of an entry before its id.
 const FIXED: usize = 1 + 1 + 16 + 8;
-
-impl Default for Ring {
-    fn default() -> Self {
-        Self { bytes: vec![VERSION], entries: 0 }
-    }
-}
 
 impl Ring {
     /// The events that a ring holds; the oldest leaves when one more comes.
@@ -186,6 +181,10 @@ impl Ring {
         }
         // The envelope bounds names to 256 bytes; a name of exactly 256 is cut by one character at most.
         let name = cut(entry.name, usize::from(u8::MAX));
+        self.bytes.reserve(1 + FIXED + 2 + id.as_bytes().len() + name.len());
+        if self.bytes.is_empty() {
+            self.bytes.push(VERSION);
+        }
         self.bytes.push(id.form() << 4 | entry.fate.code());
         self.bytes.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
         self.bytes.extend_from_slice(&entry.hash.to_le_bytes());

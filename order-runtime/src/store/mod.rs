@@ -188,7 +188,8 @@ pub struct Changes {
     pub entities: Vec<(EntityType, Arc<dyn Any + Send + Sync>)>,
     /// Entities read and not written, a `Vec<(T::Id, u64)>` for each type; version 0 means absent. Compared.
     pub reads: Vec<(EntityType, Arc<dyn Any + Send + Sync>)>,
-    /// Rings written; `version` is the one that was read.
+    /// Rings written, in the order of their keys, so that neighbours in a tree are changed one after the other; `version` is
+    /// the one that was read.
     pub rings: Vec<RingRow>,
     /// Events that wait from now on, or wait with a new state.
     pub waiting: Vec<WaitingRow>,

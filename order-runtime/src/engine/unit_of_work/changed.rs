@@ -39,6 +39,14 @@ impl<T: Entity> Default for Changed<T> {
 }
 
 impl<T: Entity> Changed<T> {
+    fn touch(&mut self, touched: Touched<T>) {
+        if self.touched.is_empty() {
+            // As a rule there is one, and four would be reserved.
+            self.touched.reserve_exact(1);
+        }
+        self.touched.push(touched);
+    }
+
     pub(super) fn find(&self, id: &T::Id) -> Option<T> {
         self.touched.iter().find(|touched| touched.id == *id)?.written.clone()
     }
@@ -49,7 +57,7 @@ impl<T: Entity> Changed<T> {
                 touched.place = place;
                 touched.read.get_or_insert(version);
             }
-            None => self.touched.push(Touched { id: id.clone(), place, read: Some(version), written: None }),
+            None => self.touch(Touched { id: id.clone(), place, read: Some(version), written: None }),
         }
     }
 
@@ -58,7 +66,7 @@ impl<T: Entity> Changed<T> {
             Some(touched) => touched.written = Some(entity),
             None => {
                 let id = entity.id().clone();
-                self.touched.push(Touched { id, place: usize::MAX, read: None, written: Some(entity) });
+                self.touch(Touched { id, place: usize::MAX, read: None, written: Some(entity) });
             }
         }
     }

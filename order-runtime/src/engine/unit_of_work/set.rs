@@ -162,18 +162,15 @@ impl<T: Entity> AnySet for Set<T> {
     }
 
     fn take_written(&mut self) -> Option<Box<dyn Any + Send + Sync>> {
-        let mut changes: Vec<Change<T>> = self
-            .slots
-            .values_mut()
-            .filter(|slot| slot.written)
-            .filter_map(|slot| Some(Change { row: slot.row.take()?, expected: slot.base }))
-            .collect();
-        if changes.is_empty() {
+        let mut written: Vec<_> = self.slots.iter_mut().filter(|(_, slot)| slot.written).collect();
+        if written.is_empty() {
             return None;
         }
-        // One order of rows for every writer: two transactions then never wait for each other in a circle.
-        changes.sort_unstable_by(|a, b| a.row.value.id().cmp(b.row.value.id()));
-        Some(Box::new(changes))
+        // One order of rows for every writer: two transactions then never wait for each other in a circle. Sorted where they
+        // are, since a row is large.
+        written.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let changes = written.into_iter().map(|(_, slot)| Some(Change { row: slot.row.take()?, expected: slot.base }));
+        Some(Box::new(changes.flatten().collect::<Vec<Change<T>>>()))
     }
 
     fn read(&self) -> Option<Box<dyn Any + Send + Sync>> {

@@ -124,16 +124,13 @@ fn advance(db: &Connection, changes: &Changes) -> rusqlite::Result<Option<i64>> 
 
 fn write_rings(db: &Connection, rings: &[RingRow]) -> rusqlite::Result<bool> {
     let now = jiff::Timestamp::now().as_second();
-    // In the order of keys, neighbours in the tree are changed one after the other.
-    let mut sorted: Vec<&RingRow> = rings.iter().collect();
-    sorted.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     let mut insert = db.prepare_cached(
         "INSERT INTO rings (key, version, bytes, written) VALUES (?1, 1, ?2, ?3) ON CONFLICT DO NOTHING",
     )?;
     let mut update = db.prepare_cached(
         "UPDATE rings SET version = version + 1, bytes = ?2, written = ?3 WHERE key = ?1 AND version = ?4",
     )?;
-    for ring in sorted {
+    for ring in rings {
         let affected = match ring.version {
             0 => insert.execute((&ring.key, &ring.bytes, now))?,
             version => update.execute((&ring.key, &ring.bytes, now, version))?,
