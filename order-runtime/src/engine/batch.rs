@@ -51,20 +51,31 @@ pub(crate) struct Partition {
     pub(crate) unit: Arc<Unit>,
     pub(crate) status: Arc<PartitionStatus>,
     pub(super) shared: Arc<Shared>,
+    /// What the ids of its records begin with.
+    name: String,
     /// The key of the ring that events without a key share.
     ring_without_key: Vec<u8>,
 }
 
 impl Partition {
     pub(crate) fn new(id: Arc<PartitionId>, engine: Arc<Engine>, status: Arc<PartitionStatus>) -> Self {
-        let ring_without_key = identity::ring_key_without_key(&id);
+        let name = identity::name_of(&id);
+        let ring_without_key = identity::ring_key_without_key(&name);
         let unit = Arc::<Unit>::default();
         let shared = Arc::new(Shared {
             registry: Arc::clone(&engine.registry),
             partition: Arc::clone(&id),
             unit: Arc::clone(&unit),
         });
-        Self { id, engine, unit, status, shared, ring_without_key }
+        Self { id, engine, unit, status, shared, name, ring_without_key }
+    }
+
+    pub(super) fn id_of_place(&self, offset: i64) -> String {
+        identity::id_of_place(&self.name, offset)
+    }
+
+    pub(super) fn dead_letter_id(&self, offset: i64) -> String {
+        identity::dead_letter_id(&self.name, offset)
     }
 
     /// The key of the ring in which the events of a lane are remembered: as a rule, the two have one name.

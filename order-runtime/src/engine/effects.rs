@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,7 +26,7 @@ pub(crate) struct Effects {
     /// Waiting rows that are settled, by offset, with their lanes.
     pub(crate) released: BTreeMap<i64, Lane>,
     pub(crate) outbox: Vec<OutboxRecord>,
-    pub(crate) dead_letters: Vec<DeadLetterRow>,
+    pub(crate) dead_letters: Vec<Arc<DeadLetterRow>>,
     /// Dead letters that were loaded because a record says that it is a replay of one.
     pub(crate) known_dead_letters: HashMap<String, DeadLetterRow, RandomState>,
     pub(crate) tally: Tally,

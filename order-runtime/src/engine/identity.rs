@@ -4,7 +4,7 @@
 //! is what would cost. It excludes repeats and replays of an id among the key's last [`Ring::CAPACITY`] events; that a record
 //! is delivered twice is excluded by the partition's position.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,22 +13,29 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::broker::PartitionId;
 
+/// The name of a partition, which its topic does not share with one that was made anew under its name.
+pub(crate) fn name_of(partition: &PartitionId) -> String {
+    format!("{}/{}/{}", partition.cluster, partition.topic_id, partition.partition)
+}
+
 /// The id of an event whose producer gave it none: where its record lies, which no other record shares.
-pub(crate) fn id_of_place(partition: &PartitionId, offset: i64) -> String {
-    format!("{}/{}/{}/{offset}", partition.cluster, partition.topic_id, partition.partition)
+pub(crate) fn id_of_place(partition_name: &str, offset: i64) -> String {
+    format!("{partition_name}/{offset}")
 }
 
 /// The id of the dead letter of the record that lies there: 32 hexadecimal digits, the same after every repetition.
-pub(crate) fn dead_letter_id(partition: &PartitionId, offset: i64) -> String {
-    let mut id = String::with_capacity(32);
-    // Writing to a string cannot fail.
-    let _ = write!(id, "{:032x}", xxh3_128(id_of_place(partition, offset).as_bytes()));
-    id
+pub(crate) fn dead_letter_id(partition_name: &str, offset: i64) -> String {
+    hash_of(&id_of_place(partition_name, offset))
 }
 
 /// The id of the `index`-th event that the event `cause` has emitted: 32 hexadecimal digits, the same after every repetition.
 pub(crate) fn emitted_id(cause: &str, index: usize) -> String {
-    format!("{:032x}", xxh3_128(format!("{cause}/{index}").as_bytes()))
+    hash_of(&format!("{cause}/{index}"))
+}
+
+fn hash_of(text: &str) -> String {
+    // Not that it were a UUID: 32 digits are what one is written with, and this is quicker than `format!`.
+    Uuid::from_u128(xxh3_128(text.as_bytes())).simple().to_string()
 }
 
 /// The hash that tells a repeat of an event from another event under the same id.
@@ -37,9 +44,9 @@ pub(crate) fn payload_hash(payload: Option<&[u8]>) -> u128 {
 }
 
 /// The key of the ring of a partition's records without a key.
-pub(crate) fn ring_key_without_key(partition: &PartitionId) -> Vec<u8> {
+pub(crate) fn ring_key_without_key(partition_name: &str) -> Vec<u8> {
     let mut name = vec![0];
-    name.extend_from_slice(format!("{}/{}/{}", partition.cluster, partition.topic_id, partition.partition).as_bytes());
+    name.extend_from_slice(partition_name.as_bytes());
     name
 }
 

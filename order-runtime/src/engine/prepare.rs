@@ -161,7 +161,7 @@ impl Batch<'_> {
     /// The id of an event whose producer gave it none: of the place where it lay first, if this is a replay.
     pub(super) fn place_of(&self, record: &RecordRef<'_>) -> String {
         let replayed = self.named(record).filter(|row| row.hash == identity::payload_hash(record.payload));
-        replayed.map_or_else(|| identity::id_of_place(&self.partition.id, record.offset), |row| row.event_id.clone())
+        replayed.map_or_else(|| self.partition.id_of_place(record.offset), |row| row.event_id.clone())
     }
 
     /// Whether the key has seen this event's id before; `None` also for a replay that is due its turn.

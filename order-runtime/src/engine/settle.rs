@@ -244,10 +244,8 @@ impl Batch<'_> {
         let now = self.now;
         let engine = &self.partition.engine;
         let replayed = self.replayed(item, who);
-        let id = replayed.map_or_else(
-            || identity::dead_letter_id(&self.partition.id, record.offset),
-            |earlier| earlier.dlq_id.clone(),
-        );
+        let id =
+            replayed.map_or_else(|| self.partition.dead_letter_id(record.offset), |earlier| earlier.dlq_id.clone());
         let replays = replayed.map_or(0, |earlier| earlier.replays + 1);
         let fallback_id;
         let event_id = if let Some(id) = who.event_id {
@@ -275,7 +273,7 @@ impl Batch<'_> {
         );
         let told = (who.event_name, event_id, who.processor.is_some());
         self.trace_dead_letter(&mut letter, item, told, (failure.code, failure.message));
-        self.effects.dead_letters.push(DeadLetterRow {
+        let remembered = DeadLetterRow {
             dlq_id: id,
             event_id: event_id.to_owned(),
             hash: identity::payload_hash(record.payload),
@@ -283,7 +281,8 @@ impl Batch<'_> {
             reason: failure.reason.as_str().to_owned(),
             code: failure.code.to_owned(),
             at: now,
-        });
+        };
+        self.effects.dead_letters.push(Arc::new(remembered));
         self.effects.outbox.push(OutboxRecord { source_offset: record.offset, record: Arc::new(letter) });
         self.effects.tally.dead_lettered += 1;
         self.note("dead-lettered", item, who, failure);

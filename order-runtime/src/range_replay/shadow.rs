@@ -115,7 +115,7 @@ impl Overlay {
                 Some(outcome) => outcome.code.clone_from(&letter.code),
                 None => outcomes.push(Outcome::nameless(letter)),
             }
-            self.dead_letters.insert(letter.dlq_id.clone(), letter.clone());
+            self.dead_letters.insert(letter.dlq_id.clone(), (**letter).clone());
         }
         Ok(outcomes)
     }

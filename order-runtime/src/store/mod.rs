@@ -197,8 +197,8 @@ pub struct Changes {
     pub released: Vec<i64>,
     /// Records to publish.
     pub outbox: Vec<OutboxRecord>,
-    /// Dead letters to remember.
-    pub dead_letters: Vec<DeadLetterRow>,
+    /// Dead letters to remember; shared, since a store without a disk keeps them.
+    pub dead_letters: Vec<Arc<DeadLetterRow>>,
     /// About how many bytes all this is.
     pub bytes: usize,
 }

@@ -228,6 +228,6 @@ async fn remember(desk: &Desk, row: DeadLetterRow, fate: Fate) {
     ring.push(&RingEntry { id: row.event_id.as_str().into(), hash: row.hash, fate, name: "Added", at: row.at });
     let mut changes = step(&partition, 0, 0);
     changes.rings.push(RingRow { key: ring_key_of(b"key"), version: 0, bytes: ring.as_bytes().to_vec() });
-    changes.dead_letters.push(row.clone());
+    changes.dead_letters.push(row.clone().into());
     store.commit(vec![Arc::new(changes)]).await.expect("a commit");
 }

@@ -60,7 +60,7 @@ pub(super) async fn a_conflict_undoes_all_of_its_partition(store: impl Store) {
     let mut changes = step(&known, 0, 0).writing(vec![counter_change("a", 1, 0)]).ring("k", 0, b"r");
     changes.waiting = vec![waiting(0)];
     changes.outbox = vec![OutboxRecord { source_offset: 0, record: record("x").into() }];
-    changes.dead_letters = vec![letter("d", 0)];
+    changes.dead_letters = vec![letter("d", 0).into()];
     changes.released = vec![77];
     assert_eq!(commit(&store, changes).await, Committed::Conflict);
 

@@ -151,10 +151,10 @@ pub(super) async fn dead_letters_are_remembered(store: impl Store) {
         at: at(1_700_000_000),
     };
     let mut changes = step(&known, 0, 0);
-    changes.dead_letters = vec![letter("a", 0), letter("b", 0)];
+    changes.dead_letters = vec![letter("a", 0).into(), letter("b", 0).into()];
     commit(&store, changes).await;
     let mut changes = step(&known, 1, 1);
-    changes.dead_letters = vec![letter("a", 1)];
+    changes.dead_letters = vec![letter("a", 1).into()];
     commit(&store, changes).await;
 
     let wanted = Load { dead_letters: vec!["a".into(), "absent".into(), "b".into()], ..Load::default() };
@@ -175,7 +175,7 @@ pub(super) async fn what_is_old_is_forgotten(store: impl Store) {
         at: at(second),
     };
     let mut changes = step(&known, 0, 0).ring("k", 0, b"r");
-    changes.dead_letters = vec![letter("old", 1_700_000_000), letter("new", 1_800_000_000)];
+    changes.dead_letters = vec![letter("old", 1_700_000_000).into(), letter("new", 1_800_000_000).into()];
     commit(&store, changes).await;
 
     assert_eq!(store.forget(at(1_750_000_000), Vec::new()).await.expect("an answer"), None);

@@ -38,7 +38,7 @@ struct State {
     rings: HashMap<Box<[u8]>, Ring, RandomState>,
     outbox: BTreeMap<i64, (PartitionId, i64, OutboxRow)>,
     last_outbox_id: i64,
-    dead_letters: HashMap<String, DeadLetterRow>,
+    dead_letters: HashMap<String, Arc<DeadLetterRow>, RandomState>,
     marks: BTreeMap<(String, u32), LetterMark>,
     audit: BTreeMap<Uuid, AuditRow>,
 }
@@ -85,7 +85,7 @@ impl State {
             }
         }
         for letter in &changes.dead_letters {
-            self.dead_letters.insert(letter.dlq_id.clone(), letter.clone());
+            self.dead_letters.insert(letter.dlq_id.clone(), Arc::clone(letter));
         }
         let partition = self.partitions.entry(changes.partition.clone()).or_default();
         for record in &changes.outbox {
@@ -161,7 +161,8 @@ impl Store for MemoryStore {
                 loaded.rings.push(RingRow { key, version: ring.version, bytes: ring.bytes.to_vec() });
             }
         }
-        let letters = wanted.dead_letters.iter().filter_map(|id| state.dead_letters.get(id).cloned());
+        let letters =
+            wanted.dead_letters.iter().filter_map(|id| state.dead_letters.get(id).map(|letter| (**letter).clone()));
         loaded.dead_letters = letters.collect();
         Ok(loaded)
     }

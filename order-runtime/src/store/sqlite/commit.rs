@@ -152,7 +152,7 @@ fn release(db: &Connection, position: i64, offsets: &[i64]) -> rusqlite::Result<
     Ok(true)
 }
 
-fn remember(db: &Connection, dead_letters: &[DeadLetterRow]) -> rusqlite::Result<()> {
+fn remember(db: &Connection, dead_letters: &[Arc<DeadLetterRow>]) -> rusqlite::Result<()> {
     let mut upsert = db.prepare_cached(
         "INSERT OR REPLACE INTO dead_letters (dlq_id, event_id, hash, replays, reason, code, at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",

@@ -5,7 +5,7 @@
 //!    └─────────┴──> cancelled
 //! ```
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use order_runtime::prelude::Entity;
 use serde::Serialize;
@@ -26,8 +26,8 @@ pub struct Order {
     pub total: Money,
     /// Where in its life it is.
     pub status: Status,
-    /// What was ordered.
-    pub items: Vec<Item>,
+    /// What was ordered. It never changes, so copies of the order share it.
+    pub items: Arc<[Item]>,
     /// Who carries it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub carrier: Option<String>,
@@ -184,7 +184,7 @@ pub(crate) mod tests {
             currency: "EUR".to_owned(),
             total: Money::cents(2500),
             status,
-            items: vec![Item { sku: "A-1".to_owned(), quantity: 2, unit_price: Money::cents(1250) }],
+            items: vec![Item { sku: "A-1".to_owned(), quantity: 2, unit_price: Money::cents(1250) }].into(),
             carrier: None,
             tracking_number: None,
             cancel_reason: None,

@@ -16,7 +16,7 @@ pub async fn USECASE_ProcessOrder(
         currency,
         total,
         status: Status::Created,
-        items,
+        items: items.into(),
         carrier: None,
         tracking_number: None,
         cancel_reason: None,
