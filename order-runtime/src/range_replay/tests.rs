@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use serde_json::json;
-use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
 use crate::{
@@ -16,7 +15,6 @@ use crate::{
         },
     },
     store::{EntityType, conformance::fixture::Counter},
-    telemetry::logs,
 };
 
 /// Records of partition 0 from an offset on.
@@ -151,8 +149,7 @@ async fn a_shadow_does_not_warn_of_what_has_not_happened() {
     let events = [("Added", "quiet-1", 1, "reject"), ("Added", "quiet-2", 2, "panic")];
     let rig = Rig::start().await;
     produced(&rig, &events).await;
-    let _guard =
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(logs::layer(true, false, || Sink)));
+    let _guard = Sink::listen();
     let report = replay(&rig, &events, 0, true, &[]).await.expect("it comes to its end");
     assert_eq!(report.dead_lettered, 2, "the report tells");
     let lines = Sink::lines();
