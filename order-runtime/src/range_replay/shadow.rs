@@ -101,9 +101,9 @@ impl Overlay {
         for ring in &changes.rings {
             let before =
                 self.rings.get(&ring.key).map_or_else(Ring::default, |ring| Ring::from_bytes(ring.bytes.clone()));
-            let known: HashSet<_> = before.iter().map(|entry| (entry.id.to_owned(), entry.at)).collect();
+            let known: HashSet<_> = before.iter().map(|entry| (entry.id.clone(), entry.at)).collect();
             for entry in Ring::from_bytes(ring.bytes.clone()).iter() {
-                if !known.contains(&(entry.id.to_owned(), entry.at)) {
+                if !known.contains(&(entry.id.clone(), entry.at)) {
                     outcomes.push(Outcome::of(&ring.key, &entry));
                 }
             }

@@ -63,7 +63,7 @@ fn order(index: usize) -> Order {
         currency: "EUR".to_owned(),
         total: Money::cents(12_990),
         status: Status::Created,
-        items: vec![Item { sku: "SKU-00001".to_owned(), quantity: 1, unit_price: Money::cents(12_990) }],
+        items: vec![Item { sku: "SKU-00001".to_owned(), quantity: 1, unit_price: Money::cents(12_990) }].into(),
         carrier: None,
         tracking_number: None,
         cancel_reason: None,

@@ -168,7 +168,7 @@ impl<T: Entity> AnySet for Set<T> {
         }
         // One order of rows for every writer: two transactions then never wait for each other in a circle. Sorted where they
         // are, since a row is large.
-        written.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        written.sort_unstable_by_key(|(id, _)| *id);
         let changes = written.into_iter().map(|(_, slot)| Some(Change { row: slot.row.take()?, expected: slot.base }));
         Some(Box::new(changes.flatten().collect::<Vec<Change<T>>>()))
     }

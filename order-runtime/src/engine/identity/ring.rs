@@ -1,70 +1,12 @@
-//! Which events of a key were applied already: the ring of the key's last events, and the ids that it compares.
-//!
-//! The ring lies in one row with its key and is loaded and written with the batch, because one global index of random ids
-//! is what would cost. It excludes repeats and replays of an id among the key's last [`Ring::CAPACITY`] events; that a record
-//! is delivered twice is excluded by the partition's position.
+//! The last events of one key, as the bytes that a store keeps.
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_128;
 
-use crate::broker::PartitionId;
-
-/// The name of a partition, which its topic does not share with one that was made anew under its name.
-pub(crate) fn name_of(partition: &PartitionId) -> String {
-    format!("{}/{}/{}", partition.cluster, partition.topic_id, partition.partition)
-}
-
-/// The id of an event whose producer gave it none: where its record lies, which no other record shares.
-pub(crate) fn id_of_place(partition_name: &str, offset: i64) -> String {
-    format!("{partition_name}/{offset}")
-}
-
-/// The id of the dead letter of the record that lies there: 32 hexadecimal digits, the same after every repetition.
-pub(crate) fn dead_letter_id(partition_name: &str, offset: i64) -> String {
-    hash_of(&id_of_place(partition_name, offset))
-}
-
-/// The id of the `index`-th event that the event `cause` has emitted: 32 hexadecimal digits, the same after every repetition.
-pub(crate) fn emitted_id(cause: &str, index: usize) -> String {
-    hash_of(&format!("{cause}/{index}"))
-}
-
-fn hash_of(text: &str) -> String {
-    // Not that it were a UUID: 32 digits are what one is written with, and this is quicker than `format!`.
-    Uuid::from_u128(xxh3_128(text.as_bytes())).simple().to_string()
-}
-
-/// The hash that tells a repeat of an event from another event under the same id.
-pub(crate) fn payload_hash(payload: Option<&[u8]>) -> u128 {
-    xxh3_128(payload.unwrap_or_default())
-}
-
-/// The key of the ring of a partition's records without a key.
-pub(crate) fn ring_key_without_key(partition_name: &str) -> Vec<u8> {
-    let mut name = vec![0];
-    name.extend_from_slice(partition_name.as_bytes());
-    name
-}
-
-/// The longest Kafka key whose ring is named by the key itself; PostgreSQL's index takes no row of more than 2,704 bytes.
-pub(crate) const LONGEST_KEY: usize = 1024;
-
-/// The key of the ring of a Kafka key; unless it is that long, the name of its lane too.
-pub fn ring_key_of(key: &[u8]) -> Vec<u8> {
-    if key.len() > LONGEST_KEY {
-        let mut name = vec![2];
-        name.extend_from_slice(&xxh3_128(key).to_be_bytes());
-        return name;
-    }
-    let mut name = Vec::with_capacity(key.len() + 1);
-    name.push(1);
-    name.extend_from_slice(key);
-    name
-}
+use super::cut;
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -142,8 +84,10 @@ impl Ring {
 
     /// Reads what [`as_bytes`](Self::as_bytes) gave. A damaged tail is dropped.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
-        if bytes.first() != Some(&VERSION) {
-            return Self::default();
+        match bytes.first() {
+            Some(&VERSION) => {}
+            Some(1) => return Self::from_version_1(&bytes[1..]),
+            _ => return Self::default(),
         }
         let mut ring = Self { bytes, entries: 0 };
         let mut end = 1;
@@ -152,6 +96,26 @@ impl Ring {
             ring.entries += 1;
         }
         ring.bytes.truncate(end);
+        ring
+    }
+
+    /// Reads the first layout, which kept each id as text: hash of the id (16), hash of the payload (16), fate (1), microseconds
+    /// (8), length of the name (1), length of the id (2), name, id.
+    fn from_version_1(mut bytes: &[u8]) -> Self {
+        let mut ring = Self::default();
+        while let Some((fixed, rest)) = bytes.split_first_chunk::<44>()
+            && let Some((name, rest)) = rest.split_at_checked(usize::from(fixed[41]))
+            && let Some((id, rest)) = rest.split_at_checked(usize::from(u16::from_le_bytes([fixed[42], fixed[43]])))
+        {
+            ring.push(&RingEntry {
+                id: String::from_utf8_lossy(id),
+                hash: u128::from_le_bytes(part(fixed, 16)),
+                fate: Fate::of(fixed[32]),
+                name: std::str::from_utf8(name).unwrap_or_default(),
+                at: time(part(fixed, 33)),
+            });
+            bytes = rest;
+        }
         ring
     }
 
@@ -323,6 +287,15 @@ impl<'a> Id<'a> {
     }
 }
 
+/// The `N` bytes at `start` of the fixed part of an entry, which has them.
+fn part<const N: usize>(fixed: &[u8], start: usize) -> [u8; N] {
+    fixed.get(start..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
+}
+
+fn time(microseconds: [u8; 8]) -> Timestamp {
+    Timestamp::from_microsecond(i64::from_le_bytes(microseconds)).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 /// One entry in its place.
 struct Raw<'a> {
     start: usize,
@@ -334,25 +307,14 @@ struct Raw<'a> {
 
 impl<'a> Raw<'a> {
     fn entry(&self) -> RingEntry<'a> {
-        let [tag, _, hash @ .., a, b, c, d, e, f, g, h] = *self.fixed;
-        let at = i64::from_le_bytes([a, b, c, d, e, f, g, h]);
         RingEntry {
             id: self.id.to_text(),
-            hash: u128::from_le_bytes(hash),
-            fate: Fate::of(tag & 0xf),
+            hash: u128::from_le_bytes(part(self.fixed, 2)),
+            fate: Fate::of(self.fixed[0] & 0xf),
             name: std::str::from_utf8(self.name).unwrap_or_default(),
-            at: Timestamp::from_microsecond(at).unwrap_or(Timestamp::UNIX_EPOCH),
+            at: time(part(self.fixed, 18)),
         }
     }
-}
-
-/// The first `limit` bytes of a text at most, never half a character.
-pub(crate) fn cut(text: &str, limit: usize) -> &str {
-    if text.len() <= limit {
-        return text;
-    }
-    let end = (0..=limit).rev().find(|&end| text.is_char_boundary(end)).unwrap_or_default();
-    &text[..end]
 }
 
 #[cfg(test)]
@@ -400,6 +362,27 @@ mod tests {
     }
 
     #[test]
+    fn the_first_layout_is_still_read() {
+        let mut bytes = vec![1];
+        for (id, fate) in [("a", 2), ("0192b1f0-5d5a-7c3e-8f43-0a1b2c3d4e5f", 3)] {
+            bytes.extend_from_slice(&[9; 16]);
+            bytes.extend_from_slice(&7_u128.to_le_bytes());
+            bytes.push(fate);
+            bytes.extend_from_slice(&0_i64.to_le_bytes());
+            bytes.push(13);
+            bytes.extend_from_slice(&u16::try_from(id.len()).expect("short").to_le_bytes());
+            bytes.extend_from_slice(b"ThingHappened");
+            bytes.extend_from_slice(id.as_bytes());
+        }
+        let damaged = Ring::from_bytes(bytes[..bytes.len() - 1].to_vec());
+        assert!(damaged.iter().eq([entry("a", Fate::Skipped)]));
+        let ring = Ring::from_bytes(bytes);
+        let dead = entry("0192b1f0-5d5a-7c3e-8f43-0a1b2c3d4e5f", Fate::DeadLettered);
+        assert!(ring.iter().eq([entry("a", Fate::Skipped), dead]));
+        assert_eq!(Ring::from_bytes(ring.as_bytes().to_vec()), ring);
+    }
+
+    #[test]
     fn a_full_ring_forgets_the_oldest() {
         let mut ring = Ring::default();
         for number in 0..=Ring::CAPACITY {
@@ -432,19 +415,5 @@ mod tests {
             assert!(read.iter().count() <= 2);
         }
         assert_eq!(Ring::from_bytes(bytes[..bytes.len() - 1].to_vec()).iter().count(), 1);
-    }
-
-    #[test]
-    fn names_of_rings_are_short_and_never_the_same() {
-        let key = |length: usize| ring_key_of(&vec![b'k'; length]);
-        assert!((0..5_000).all(|length| key(length).len() <= LONGEST_KEY + 1));
-        let names: std::collections::HashSet<_> = (0..5_000).map(key).collect();
-        assert_eq!(names.len(), 5_000);
-    }
-
-    #[test]
-    fn texts_are_cut_between_characters() {
-        assert_eq!(cut("aé", 2), "a");
-        assert_eq!(cut("aé", 3), "aé");
     }
 }

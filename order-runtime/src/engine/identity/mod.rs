@@ -1,0 +1,94 @@
+//! Which events of a key were applied already: the ring of the key's last events, and the ids that it compares.
+//!
+//! The ring lies in one row with its key and is loaded and written with the batch, because one global index of random ids
+//! is what would cost. It excludes repeats and replays of an id among the key's last [`Ring::CAPACITY`] events; that a record
+//! is delivered twice is excluded by the partition's position.
+
+mod ring;
+
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128;
+
+pub use self::ring::{Fate, Ring, RingEntry};
+use crate::broker::PartitionId;
+
+/// The name of a partition, which its topic does not share with one that was made anew under its name.
+pub(crate) fn name_of(partition: &PartitionId) -> String {
+    format!("{}/{}/{}", partition.cluster, partition.topic_id, partition.partition)
+}
+
+/// The id of an event whose producer gave it none: where its record lies, which no other record shares.
+pub(crate) fn id_of_place(partition_name: &str, offset: i64) -> String {
+    format!("{partition_name}/{offset}")
+}
+
+/// The id of the dead letter of the record that lies there: 32 hexadecimal digits, the same after every repetition.
+pub(crate) fn dead_letter_id(partition_name: &str, offset: i64) -> String {
+    hash_of(&id_of_place(partition_name, offset))
+}
+
+/// The id of the `index`-th event that the event `cause` has emitted: 32 hexadecimal digits, the same after every repetition.
+pub(crate) fn emitted_id(cause: &str, index: usize) -> String {
+    hash_of(&format!("{cause}/{index}"))
+}
+
+fn hash_of(text: &str) -> String {
+    // Not that it were a UUID: 32 digits are what one is written with, and this is quicker than `format!`.
+    Uuid::from_u128(xxh3_128(text.as_bytes())).simple().to_string()
+}
+
+/// The hash that tells a repeat of an event from another event under the same id.
+pub(crate) fn payload_hash(payload: Option<&[u8]>) -> u128 {
+    xxh3_128(payload.unwrap_or_default())
+}
+
+/// The key of the ring of a partition's records without a key.
+pub(crate) fn ring_key_without_key(partition_name: &str) -> Vec<u8> {
+    let mut name = vec![0];
+    name.extend_from_slice(partition_name.as_bytes());
+    name
+}
+
+/// The longest Kafka key whose ring is named by the key itself; PostgreSQL's index takes no row of more than 2,704 bytes.
+pub(crate) const LONGEST_KEY: usize = 1024;
+
+/// The key of the ring of a Kafka key; unless it is that long, the name of its lane too.
+pub fn ring_key_of(key: &[u8]) -> Vec<u8> {
+    if key.len() > LONGEST_KEY {
+        let mut name = vec![2];
+        name.extend_from_slice(&xxh3_128(key).to_be_bytes());
+        return name;
+    }
+    let mut name = Vec::with_capacity(key.len() + 1);
+    name.push(1);
+    name.extend_from_slice(key);
+    name
+}
+
+/// The first `limit` bytes of a text at most, never half a character.
+pub(crate) fn cut(text: &str, limit: usize) -> &str {
+    if text.len() <= limit {
+        return text;
+    }
+    let end = (0..=limit).rev().find(|&end| text.is_char_boundary(end)).unwrap_or_default();
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_rings_are_short_and_never_the_same() {
+        let key = |length: usize| ring_key_of(&vec![b'k'; length]);
+        assert!((0..5_000).all(|length| key(length).len() <= LONGEST_KEY + 1));
+        let names: std::collections::HashSet<_> = (0..5_000).map(key).collect();
+        assert_eq!(names.len(), 5_000);
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut("aé", 2), "a");
+        assert_eq!(cut("aé", 3), "aé");
+    }
+}
