@@ -182,7 +182,8 @@ impl Owner {
             },
             Some(finished) = next_ended(&mut self.running, progress), if !self.running.is_empty() => self.finished.push(finished),
             () = sleep(read_again), if read_again.is_some() => self.reload().await,
-            () = std::future::ready(()), if read_again.is_none() && !self.condemned.is_empty() => {}
+            // Attempts that ended together are settled one by one where events run alone, and after what an operator condemned.
+            () = std::future::ready(()), if read_again.is_none() && !(self.condemned.is_empty() && self.finished.is_empty()) => {}
             () = unit.asked() => self.load_for_running().await,
             () = self.ready.notified(), if takes && self.backlog.is_empty() => {}
             () = std::future::ready(()), if takes && !self.backlog.is_empty() => {}
