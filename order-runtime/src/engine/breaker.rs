@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -144,25 +144,42 @@ impl Breakers {
             }
         }
         for (breaker, entry) in processors.iter_mut().zip(&self.entries) {
-            breaker.decide(entry, now);
+            breaker.close_if_over(entry, now);
+            breaker.open_if_most_fail(entry, now);
         }
-        self.open.store(processors.iter().filter(|breaker| breaker.open.is_some()).count(), Ordering::Relaxed);
+        self.count_open(&processors);
     }
 
     /// Whether each is open, in the order of the processors.
     pub(crate) fn open(&self) -> Vec<bool> {
-        self.processors.lock().iter().map(|breaker| breaker.open.is_some()).collect()
+        self.as_of_now().iter().map(|breaker| breaker.open.is_some()).collect()
     }
 
     /// What is open, for people.
     pub(crate) fn reasons(&self) -> Vec<String> {
-        let processors = self.processors.lock();
+        let processors = self.as_of_now();
         let open = processors.iter().zip(&self.entries);
         open.filter_map(|(breaker, entry)| {
             let code = &breaker.open.as_ref()?.code;
             Some(format!("most events of {} fail with `{code}`; a few are tried, the others wait", entry.name))
         })
         .collect()
+    }
+
+    /// All of them, without those that closed by themselves: where the partition whose events failed has another owner by now,
+    /// no batch may ever say so.
+    fn as_of_now(&self) -> MutexGuard<'_, Vec<Breaker>> {
+        let now = Instant::now();
+        let mut processors = self.processors.lock();
+        for (breaker, entry) in processors.iter_mut().zip(&self.entries) {
+            breaker.close_if_over(entry, now);
+        }
+        self.count_open(&processors);
+        processors
+    }
+
+    fn count_open(&self, processors: &[Breaker]) {
+        self.open.store(processors.iter().filter(|breaker| breaker.open.is_some()).count(), Ordering::Relaxed);
     }
 }
 
@@ -195,41 +212,42 @@ impl Breaker {
         }
     }
 
-    fn decide(&mut self, entry: &ProcessorEntry, now: Instant) {
-        match &self.open {
-            Some(open) => {
-                if open.successes >= SUCCESSES || now.duration_since(open.last_first_failure) >= QUIET {
-                    info!(processor = entry.name, code = open.code, "the circuit breaker closes");
-                    *self = Self::default();
-                }
-            }
-            None => {
-                let attempts = self.now.attempts + self.before.attempts;
-                let count = |code: &String| {
-                    self.now.failures.get(code).unwrap_or(&0) + self.before.failures.get(code).unwrap_or(&0)
-                };
-                let worst = self.now.failures.keys().map(|code| (count(code), code)).max();
-                if let Some((failures, code)) = worst
-                    && failures >= FAILURES
-                    && failures * 100 >= attempts * SHARE
-                {
-                    warn!(
-                        processor = entry.name,
-                        code,
-                        failures,
-                        attempts,
-                        "the circuit breaker opens: a few events are tried, the others wait without losing attempts"
-                    );
-                    self.open = Some(Open {
-                        code: code.clone(),
-                        round: 0,
-                        next_round: now,
-                        left: 0,
-                        successes: 0,
-                        last_first_failure: now,
-                    });
-                }
-            }
+    fn close_if_over(&mut self, entry: &ProcessorEntry, now: Instant) {
+        if let Some(open) = &self.open
+            && (open.successes >= SUCCESSES || now.duration_since(open.last_first_failure) >= QUIET)
+        {
+            info!(processor = entry.name, code = open.code, "the circuit breaker closes");
+            *self = Self::default();
+        }
+    }
+
+    fn open_if_most_fail(&mut self, entry: &ProcessorEntry, now: Instant) {
+        if self.open.is_some() {
+            return;
+        }
+        let attempts = self.now.attempts + self.before.attempts;
+        let count =
+            |code: &String| self.now.failures.get(code).unwrap_or(&0) + self.before.failures.get(code).unwrap_or(&0);
+        let worst = self.now.failures.keys().map(|code| (count(code), code)).max();
+        if let Some((failures, code)) = worst
+            && failures >= FAILURES
+            && failures * 100 >= attempts * SHARE
+        {
+            warn!(
+                processor = entry.name,
+                code,
+                failures,
+                attempts,
+                "the circuit breaker opens: a few events are tried, the others wait without losing attempts"
+            );
+            self.open = Some(Open {
+                code: code.clone(),
+                round: 0,
+                next_round: now,
+                left: 0,
+                successes: 0,
+                last_first_failure: now,
+            });
         }
     }
 }
@@ -327,5 +345,12 @@ mod tests {
         tokio::time::advance(QUIET).await;
         batch(&breakers, 0, 0, "away");
         assert!(breakers.reasons().is_empty(), "only events that have failed before are left; their budgets decide");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn it_closes_where_nothing_comes_any_more() {
+        let breakers = Breakers::new(&[&ENTRY]);
+        batch(&breakers, 100, 100, "away");
+        tokio::time::advance(QUIET).await;
+        assert_eq!((breakers.open(), breakers.freezes(0, "away")), (vec![false], false), "its partition is another's");
     }
 }

@@ -179,12 +179,17 @@ impl Batch<'_> {
         self.wait_with(item, lane, state, Duration::ZERO, None, self.since(item));
     }
 
-    /// An event whose processor's circuit breaker is open waits untried. One that has a row keeps it as it is.
+    /// An event whose processor's circuit breaker is open waits untried. One that waited keeps its row, but one whose attempt
+    /// has ended just now is under way no longer, and says so.
     pub(super) fn defer(&mut self, item: &Item, lane: &[u8], delay: Duration) -> Flow {
-        if item.row.is_some() {
+        let is_as_it_was = |row: &WaitingRow| {
+            row.state != WaitingState::Running
+                && (row.attempts, row.first_failed_at) == (item.attempts, item.first_failed_at)
+        };
+        if item.row.as_deref().is_some_and(is_as_it_was) {
             self.effects.postponed.push((lane.into(), delay));
         } else {
-            self.wait_with(item, lane, WaitingState::Retry, delay, None, self.now);
+            self.wait_with(item, lane, WaitingState::Retry, delay, None, self.since(item));
         }
         Flow::Waits
     }

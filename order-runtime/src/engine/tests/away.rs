@@ -1,6 +1,6 @@
 //! What everybody waits for is away: a service that a processor calls, or the topic that events came from.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -14,15 +14,18 @@ use crate::{
     },
 };
 
+fn is_open(rig: &Rig) -> bool {
+    rig.engine.operations().health().not_ready.iter().any(|why| why.contains("`away`"))
+}
+
 #[tokio::test]
 async fn an_outage_costs_no_event_its_attempts() {
     const EVENTS: i64 = 120;
     let rig = Rig::start().await;
-    AWAY.store(true, Ordering::Relaxed);
+    AWAY.set(true);
     for number in 0..EVENTS / 2 {
         rig.send("Dependent", &format!("key-{number}"), 1, "");
     }
-    let is_open = |rig: &Rig| rig.engine.operations().health().not_ready.iter().any(|why| why.contains("`away`"));
     rig.until("the breaker opens", is_open).await;
     for number in EVENTS / 2..EVENTS {
         rig.send("Dependent", &format!("key-{number}"), 1, "");
@@ -35,11 +38,33 @@ async fn an_outage_costs_no_event_its_attempts() {
     let health = rig.engine.operations().health();
     assert!(is_open(&rig) && health.not_live.is_empty(), "{health:?}");
 
-    AWAY.store(false, Ordering::Relaxed);
+    AWAY.set(false);
     rig.settled().await;
     assert_eq!(rig.stats().ok, 121);
     assert_eq!(rig.broker.published(), [], "no good event became a dead letter");
     assert!(rig.engine.operations().health().not_ready.is_empty());
+}
+
+/// They fail for another reason than the one that the breaker is open for, and would be tried again at once.
+#[tokio::test(start_paused = true)]
+async fn attempts_that_were_under_way_when_the_breaker_opened_get_their_turn() {
+    let rig = Rig::start().await;
+    for number in 0..20 {
+        rig.send("Dependent", &format!("early-{number}"), 1, "dawdle_and_fail_once");
+    }
+    rig.until("all run on", |rig| rig.engine.operations().partitions()[0].waiting_events == 20).await;
+    AWAY.set(true);
+    for number in 0..60 {
+        rig.send("Dependent", &format!("late-{number}"), 1, "");
+    }
+    rig.until("the breaker opens", is_open).await;
+    rig.until("what was under way has failed", |rig| rig.stats().retried > 20).await;
+    tokio::time::advance(std::time::Duration::from_secs(1)).await;
+    assert_eq!(rig.stats().ok, 0);
+
+    AWAY.set(false);
+    rig.settled().await;
+    assert_eq!((rig.stats().ok, rig.stats().dead_lettered), (80, 0));
 }
 
 #[tokio::test]

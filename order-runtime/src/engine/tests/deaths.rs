@@ -5,8 +5,11 @@ use std::{
     time::Duration,
 };
 
-use super::rig::{DEADLY_RUNS, Rig, header};
-use crate::{broker::memory::MemoryBroker, store::memory::MemoryStore};
+use super::rig::{DEADLY_RUNS, Rig, header, partition};
+use crate::{
+    engine::simulation::{Gate, SimulatedStore},
+    store::{Store as _, memory::MemoryStore},
+};
 
 /// Runs one life of a process on `store`: it ends when the deadly event runs, or with the answer of `work`.
 fn life<T>(store: &Arc<MemoryStore>, work: impl AsyncFn(&Rig) -> T) -> Option<T> {
@@ -19,7 +22,7 @@ fn life<T>(store: &Arc<MemoryStore>, work: impl AsyncFn(&Rig) -> T) -> Option<T>
         rig.send_as("e-2", "Deadly", "bad", 1, "");
         rig.send_as("e-3", "Added", "good", 2, "");
         DEADLY_RUNS.store(0, Ordering::Relaxed);
-        rig.broker.assign(&[MemoryBroker::partition(0)]).await;
+        rig.broker.assign(&[partition()]).await;
         let died = async {
             while DEADLY_RUNS.load(Ordering::Relaxed) == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -58,10 +61,29 @@ fn an_event_that_kills_the_process_is_found_and_dead_lettered() {
     assert_eq!(deaths, 5, "two until it is suspected, and three while it ran alone");
 }
 
+/// Each is settled in a batch of its own, and nothing else comes that would bring up the second.
+#[tokio::test(start_paused = true)]
+async fn attempts_that_end_together_after_deaths_are_all_settled() {
+    let store = SimulatedStore::behind(&Arc::new(Gate::default()));
+    store.begin(&partition(), 0).await.expect("a first position");
+    for _ in 0..2 {
+        store.assigned(&[partition()]).await.expect("memory answers");
+    }
+    let rig = Rig::start_on(store).await;
+    rig.send("Added", "a", 1, "dawdle");
+    rig.send("Added", "b", 2, "dawdle");
+    rig.broker.assign(&[partition()]).await;
+    rig.until("both run on", |rig| rig.engine.operations().partitions()[0].waiting_events == 2).await;
+    assert_eq!(rig.stats().ok, 0);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    rig.settled().await;
+    assert_eq!((rig.counter("a").await, rig.counter("b").await), (Some((1, 1)), Some((2, 1))));
+}
+
 #[tokio::test]
 async fn members_that_come_and_go_are_no_deaths() {
     let store = Arc::new(MemoryStore::default());
-    let partition = MemoryBroker::partition(0);
+    let partition = partition();
     for _ in 0..5 {
         let rig = Rig::start_on(Arc::clone(&store) as _).await;
         rig.broker.assign(std::slice::from_ref(&partition)).await;

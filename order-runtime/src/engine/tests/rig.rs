@@ -1,10 +1,11 @@
 //! A running engine with processors that do what their events say.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -56,8 +57,10 @@ const fn processor(event: &'static str, policy: RetryPolicy) -> ProcessorEntry {
 /// How often an event `Deadly` has begun to run.
 pub(crate) static DEADLY_RUNS: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether what the event `Dependent` needs is away.
-pub(crate) static AWAY: AtomicBool = AtomicBool::new(false);
+thread_local! {
+    /// Whether what the event `Dependent` needs is away; a rig lives on one thread.
+    pub(super) static AWAY: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What events `Calling` do, by the id in their data, while their thread does nothing else.
 pub(super) static CALLS: Mutex<BTreeMap<String, Box<dyn FnOnce() + Send>>> = Mutex::new(BTreeMap::new());
@@ -80,14 +83,14 @@ static PROCESSORS: [ProcessorEntry; 9] = [
     ProcessorEntry {
         handler: |delivery| {
             Box::pin(async {
-                if AWAY.load(Ordering::Relaxed) {
+                if AWAY.get() {
                     let failed = Failed::retry("away", "what it needs is away");
                     return Outcome::Failed(failed.into());
                 }
                 act(delivery).await
             })
         },
-        ..processor("Dependent", POLICY)
+        ..processor("Dependent", RetryPolicy { backoff: Duration::from_millis(5), ..POLICY })
     },
     processor("Added", POLICY),
     processor(
@@ -151,9 +154,9 @@ async fn act(delivery: Delivery) -> Outcome {
             tracing::info!(offset = "the processor's own", "spoke");
             Outcome::Done
         }
-        "dawdle" => {
+        "dawdle" | "dawdle_and_fail_once" => {
             tokio::time::sleep(Duration::from_millis(150)).await;
-            Outcome::Done
+            if then == "dawdle" || event.attempt() > 1 { Outcome::Done } else { failed(Class::Retry) }
         }
         _ => Outcome::Done,
     }
@@ -193,7 +196,7 @@ pub(crate) struct Rig {
     pub(crate) engine: EngineHandle,
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Arc<Metrics>,
-    next_id: std::cell::Cell<u32>,
+    next_id: Cell<u32>,
 }
 
 impl Rig {
@@ -245,7 +248,7 @@ impl Rig {
             metrics: Arc::clone(&metrics),
             tracer: tracer.clone(),
         });
-        Self { broker, store, engine, registry, metrics, next_id: std::cell::Cell::new(1) }
+        Self { broker, store, engine, registry, metrics, next_id: Cell::new(1) }
     }
 
     /// Appends an event to partition 0 under the key `key`, which is also the counter's id.
