@@ -237,8 +237,6 @@ impl<'a> Batch<'a> {
                 Ok(prepared) => prepared,
                 Err(flow) => return Ok(flow),
             };
-            // Said before: who asks why the partition stands still may ask while the processor blocks its thread.
-            self.partition.status.progress.calls(prepared.processor);
             let attempt = attempt::begin(prepared.entry, &prepared.delivery);
             if matches!(attempt, Attempt::Ended(End::Returned(Outcome::Unread))) {
                 how = Reading::Whole;

@@ -122,7 +122,7 @@ impl Batch<'_> {
                     changes: EventChanges::default(),
                     traced: engine.tracer.as_ref().map(|tracer| Traced::begin(tracer, item.first_failed_at.is_none())),
                 });
-                // Before the call: a processor that blocks its thread is to be named.
+                // Before the call: who asks why the partition stands still may ask while the processor blocks its thread.
                 self.partition.status.progress.calls(processor);
                 return Placed::Prepared(Prepared { entry, processor, delivery });
             }

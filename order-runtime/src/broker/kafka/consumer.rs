@@ -15,7 +15,7 @@ use super::{
     inbox::Inbox,
     inquirer::Inquirer,
     member::{Shared, UNREADABLE},
-    poller::Poller,
+    membership::{Membership, PATIENCE},
     settings,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
 
 /// A member of the consumer group.
 pub struct KafkaConsumer {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     commands: commands::Sender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Dropped with the consumer, which ends the thread that asks where logs end.
@@ -49,6 +49,14 @@ impl KafkaConsumer {
     /// # Errors
     /// When librdkafka does not take the properties; nothing has been started then.
     pub fn start(config: &KafkaConfig) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<ConsumerEvent>), BrokerError> {
+        Self::start_with(config, PATIENCE)
+    }
+
+    /// The same with another patience towards a client that connects to no broker.
+    pub(super) fn start_with(
+        config: &KafkaConfig,
+        patience: Duration,
+    ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<ConsumerEvent>), BrokerError> {
         let inquirer = Arc::new(Inquirer::new(config)?);
         settings::check(config).map_err(|mut errors| errors.swap_remove(0))?;
         let (events, receiver) = mpsc::unbounded_channel();
@@ -56,16 +64,17 @@ impl KafkaConsumer {
         let shared = Shared::new();
         let no_thread = |error| BrokerError::Client(format!("no thread can be started: {error}"));
         let ends = ends::start(&shared, &inquirer).map_err(no_thread)?;
-        let poller = Poller {
+        let membership = Membership {
             config: config.clone(),
             shared: Arc::clone(&shared),
             inquirer,
             commands,
             runtime: Handle::current(),
+            patience,
         };
         let thread = std::thread::Builder::new()
             .name("kafka-poll".to_owned())
-            .spawn(move || poller.run(events))
+            .spawn(move || membership.run(events))
             .map_err(no_thread)?;
         let consumer = Self { shared, commands: sender, thread: Mutex::new(Some(thread)), _ends: ends };
         Ok((Arc::new(consumer), receiver))

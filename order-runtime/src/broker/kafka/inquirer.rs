@@ -27,6 +27,9 @@ use crate::{
 /// How long one question may take.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// The same where the answer is only whether there is one.
+const ALIVE: Duration = Duration::from_secs(1);
+
 /// Which cluster this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -114,6 +117,11 @@ impl Inquirer {
         });
         // All of them, so that none is taken for the answer to a later question.
         refusals.count() > 0
+    }
+
+    /// Whether brokers answer at all, within a second.
+    pub(super) fn answers(&self, topics: &[String]) -> bool {
+        self.client.fetch_metadata(topics.first().map(String::as_str), ALIVE).is_ok()
     }
 
     /// The number of partitions of a topic; `None` where it does not exist.

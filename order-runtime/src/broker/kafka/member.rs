@@ -26,7 +26,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     ffi,
@@ -62,8 +62,8 @@ pub(super) struct Shared {
     /// Moves with every assignment, so that the poll thread drops what it knows of partitions.
     pub(super) assignments: AtomicU64,
     pub(super) closing: AtomicBool,
-    /// Whether a broker is connected, as far as heard; with the time of the first doubt.
-    connected: AtomicBool,
+    /// Since when no broker is connected, as far as heard.
+    away: Mutex<Option<Instant>>,
     /// Milliseconds since `started` until which the poll thread is expected to show itself.
     expected: AtomicU64,
     started: Instant,
@@ -90,7 +90,7 @@ impl Shared {
             has_stored: AtomicBool::new(false),
             assignments: AtomicU64::new(0),
             closing: AtomicBool::new(false),
-            connected: AtomicBool::new(true),
+            away: Mutex::default(),
             expected: AtomicU64::new(0),
             started: Instant::now(),
             unsteady: Mutex::default(),
@@ -132,7 +132,23 @@ impl Shared {
     }
 
     pub(super) fn connected(&self) -> bool {
-        self.connected.load(Ordering::Relaxed)
+        self.away.lock().is_none()
+    }
+
+    /// For how long no broker has been connected.
+    pub(super) fn away(&self) -> Option<Duration> {
+        self.away.lock().map(|since| since.elapsed())
+    }
+
+    /// Notes whether a broker is connected; answers whether that is new.
+    pub(super) fn note_connected(&self, connected: bool) -> bool {
+        let since = (!connected).then(Instant::now);
+        let mut away = self.away.lock();
+        let is_new = away.is_none() != connected;
+        if is_new {
+            *away = since;
+        }
+        is_new
     }
 
     fn group_is(&self, steady: bool) {
@@ -177,14 +193,64 @@ impl Shared {
 
 /// The context of the group member.
 pub(super) struct Member {
-    pub(super) shared: Arc<Shared>,
-    pub(super) inquirer: Arc<Inquirer>,
-    pub(super) cluster: Arc<str>,
-    pub(super) events: mpsc::UnboundedSender<ConsumerEvent>,
-    pub(super) runtime: Handle,
+    shared: Arc<Shared>,
+    inquirer: Arc<Inquirer>,
+    cluster: Arc<str>,
+    /// The poll thread holds them open; a client that was given up may outlive it.
+    events: mpsc::WeakUnboundedSender<ConsumerEvent>,
+    runtime: Handle,
+    /// Another client is in its place: what it has to say counts no more.
+    given_up: AtomicBool,
 }
 
 impl Member {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        inquirer: Arc<Inquirer>,
+        cluster: Arc<str>,
+        events: mpsc::WeakUnboundedSender<ConsumerEvent>,
+        runtime: Handle,
+    ) -> Self {
+        Self { shared, inquirer, cluster, events, runtime, given_up: AtomicBool::new(false) }
+    }
+
+    /// Tells the engine, if there still is one.
+    pub(super) fn tell(&self, event: ConsumerEvent) {
+        if let Some(events) = self.events.upgrade() {
+            let _ = events.send(event);
+        }
+    }
+
+    /// Another client takes the place of this one. Its partitions are lost: others may own them.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        let partitions = self.close(|_| true);
+        if !partitions.is_empty() {
+            let _ = self.ask(|answer| ConsumerEvent::Revoked { partitions, lost: true, answer });
+        }
+        // As with the first one: the next counts as connected until it says otherwise.
+        self.shared.note_connected(true);
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Closes the inboxes of partitions that leave.
+    fn close(&self, leaves: impl Fn(&PartitionId) -> bool) -> Vec<PartitionId> {
+        let mut closed = Vec::new();
+        self.shared.inboxes.lock().retain(|id, inbox| {
+            let leaves = leaves(id);
+            if leaves {
+                inbox.close();
+                closed.push(id.clone());
+            }
+            !leaves
+        });
+        self.shared.assignments.fetch_add(1, Ordering::Release);
+        closed
+    }
+
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
         let names = names(list);
         let Some(offers) = self.offers(&names) else { return Self::refuse(consumer) };
@@ -273,17 +339,8 @@ impl Member {
     fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
         let lost = consumer.assignment_lost();
         let leaving: HashSet<_> = names(list).into_iter().collect();
-        let mut partitions = Vec::with_capacity(leaving.len());
         // Names are compared: a topic that was made anew has another id than the one that was assigned.
-        self.shared.inboxes.lock().retain(|id, inbox| {
-            let leaves = leaving.contains(&(id.topic.to_string(), id.partition));
-            if leaves {
-                inbox.close();
-                partitions.push(id.clone());
-            }
-            !leaves
-        });
-        self.shared.assignments.fetch_add(1, Ordering::Release);
+        let partitions = self.close(|id| leaving.contains(&(id.topic.to_string(), id.partition)));
         if lost {
             warn!(partitions = partitions.len(), "the session has ended; others may own the partitions already");
         }
@@ -294,6 +351,10 @@ impl Member {
         if !lost {
             self.shared.flush_stored(consumer);
         }
+        Self::give_back(consumer, list);
+    }
+
+    fn give_back(consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
         let unassigned = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
             RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
@@ -307,7 +368,7 @@ impl Member {
     /// Sends the engine an event and waits for its answer; `None` where the engine has ended.
     fn ask<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> ConsumerEvent) -> Option<T> {
         let (answer, answered) = oneshot::channel();
-        self.events.send(event(answer)).ok()?;
+        self.events.upgrade()?.send(event(answer)).ok()?;
         self.shared.expect_within(ENGINE_ANSWERS + ROUND);
         let answer = self.runtime.block_on(async { tokio::time::timeout(ENGINE_ANSWERS, answered).await });
         self.shared.beat();
@@ -322,8 +383,7 @@ impl Member {
 
     pub(super) fn fatal(&self, reason: String) {
         error!(reason, "the consumer cannot go on");
-        // An engine that has ended needs no word.
-        let _ = self.events.send(ConsumerEvent::Fatal(reason));
+        self.tell(ConsumerEvent::Fatal(reason));
     }
 }
 
@@ -338,8 +398,8 @@ impl ClientContext for Member {
 
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AllBrokersDown) => {
-                if self.shared.connected.swap(false, Ordering::Relaxed) {
+            Some(RDKafkaErrorCode::AllBrokersDown) if !self.is_given_up() => {
+                if self.shared.note_connected(false) {
                     warn!(reason, "no broker is connected; trying again");
                 }
             }
@@ -348,19 +408,22 @@ impl ClientContext for Member {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
+        if self.is_given_up() {
+            return;
+        }
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else { return };
         if statistics.cgrp.as_ref().is_some_and(Group::has_nothing)
             && !self.shared.told_of_nothing.swap(true, Ordering::Relaxed)
         {
             let (answer, _) = oneshot::channel();
-            let _ = self.events.send(ConsumerEvent::Assigned { partitions: Vec::new(), answer });
+            self.tell(ConsumerEvent::Assigned { partitions: Vec::new(), answer });
         }
         self.shared.group_is(statistics.cgrp.as_ref().is_some_and(Group::is_steady));
         let connected = statistics.is_connected();
-        if connected && !self.shared.connected.swap(true, Ordering::Relaxed) {
-            tracing::info!("a broker is connected again");
-        } else if !connected && self.shared.connected.swap(false, Ordering::Relaxed) {
-            warn!("no broker is connected; trying again");
+        match (self.shared.note_connected(connected), connected) {
+            (true, true) => info!("a broker is connected again"),
+            (true, false) => warn!("no broker is connected; trying again"),
+            (false, _) => {}
         }
         for inbox in self.shared.inboxes.lock().values() {
             if let Some((position, stable_end)) = statistics.fetched(&inbox.id.topic, inbox.id.partition) {
@@ -373,7 +436,9 @@ impl ClientContext for Member {
 impl ConsumerContext for Member {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
         match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS if self.is_given_up() => Self::refuse(consumer),
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
+            _ if self.is_given_up() => Self::give_back(consumer, list),
             _ => self.revoke(consumer, list),
         }
         self.shared.beat();

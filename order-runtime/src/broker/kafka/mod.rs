@@ -5,6 +5,7 @@
 //! | `error` | what can be wrong before any record has moved? |
 //! | `settings` | which properties does each client have? |
 //! | `consumer` | how does the engine speak to the group member? |
+//! | `membership` | when is a client made, given up, and made anew? |
 //! | `poller` | what does the thread do that polls? |
 //! | `member` | what happens when partitions come and go? |
 //! | `inbox` | where do records wait for their owner? |
@@ -26,6 +27,7 @@ mod ffi;
 mod inbox;
 mod inquirer;
 mod member;
+mod membership;
 mod poller;
 mod producer;
 mod reach;

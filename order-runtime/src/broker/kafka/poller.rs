@@ -1,4 +1,4 @@
-//! The thread that polls.
+//! What the thread does that polls.
 //!
 //! It never waits for the engine outside of a rebalance. Records lie in an inbox for each partition; where one is too full, the
 //! next records of its partition wait in librdkafka. The thread goes on polling, and so the member stays in its group whatever
@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering, mpsc as commands},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -15,23 +15,20 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode},
 };
-use tokio::{runtime::Handle, sync::mpsc, time::Instant};
-use tracing::{info, warn};
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::{
     consumer::Command,
     ffi::{self, FetchQueue, Fetched},
     inbox::{Inbox, Room},
-    inquirer::{Identity, Inquirer},
-    member::{Member, Shared, UNREADABLE},
+    member::{Member, UNREADABLE},
+    membership::Membership,
     refetch::Flow,
-    room, settings,
+    room,
     turns::Turn,
 };
-use crate::{
-    broker::{BrokerError, ConsumerEvent, PartitionId, RecordBatch, record::Pool},
-    config::KafkaConfig,
-};
+use crate::broker::{ConsumerEvent, PartitionId, RecordBatch, record::Pool};
 
 /// Records that are polled before they go to their inboxes, where more are there at once.
 const FLUSH_RECORDS: usize = 500;
@@ -50,92 +47,12 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How often a topic is looked for that is subscribed and not there.
 const MISSING_AGAIN: Duration = Duration::from_secs(2);
 
-/// What the thread is given.
-pub(super) struct Poller {
-    pub(super) config: KafkaConfig,
-    pub(super) shared: Arc<Shared>,
-    pub(super) inquirer: Arc<Inquirer>,
-    pub(super) commands: commands::Receiver<Command>,
-    pub(super) runtime: Handle,
-}
-
-impl Poller {
-    /// Joins the group and polls until the member is closed.
-    pub(super) fn run(self, events: mpsc::UnboundedSender<ConsumerEvent>) {
-        let Some(identity) = self.connect() else { return };
-        let member = Member {
-            shared: Arc::clone(&self.shared),
-            inquirer: Arc::clone(&self.inquirer),
-            cluster: Arc::clone(&identity.cluster),
-            events: events.clone(),
-            runtime: self.runtime.clone(),
-        };
-        let topics: Vec<&str> = self.config.topics.iter().map(String::as_str).collect();
-        let consumer = settings::member(&self.config, identity.embedded)
-            .create_with_context::<_, BaseConsumer<Member>>(member)
-            .and_then(|consumer| consumer.subscribe(&topics).map(|()| consumer));
-        let consumer = match consumer {
-            Ok(consumer) => consumer,
-            Err(error) => {
-                let reason = BrokerError::creation(&error, &self.config).to_string();
-                let _ = events.send(ConsumerEvent::Fatal(reason));
-                return;
-            }
-        };
-        // From here on only the member holds a sender: when librdkafka is done with it, the engine sees the end.
-        drop(events);
-        info!(cluster = %identity.cluster, group = %self.config.group_id, ?topics, "joining the group");
-        let mut polled = Polled {
-            consumer: &consumer,
-            fetched: FetchQueue::new(&consumer),
-            poller: &self,
-            known: Known::default(),
-            topics_asked: None,
-            seeks: Vec::new(),
-            looked: Instant::now(),
-            turned: Instant::now(),
-            pool: Arc::default(),
-        };
-        while !self.shared.closing.load(Ordering::Relaxed) {
-            self.shared.beat();
-            polled.round();
-        }
-        polled.leave(settings::shows_leaving(&self.config, identity.embedded));
-        drop(polled);
-        // librdkafka may wait for its broker here; whoever waits for this thread has a limit.
-        drop(consumer);
-    }
-
-    /// Waits for a cluster; `None` when the service stops first.
-    fn connect(&self) -> Option<Identity> {
-        loop {
-            self.shared.beat();
-            match self.inquirer.identity() {
-                Ok(identity) => {
-                    *self.shared.trouble.lock() = None;
-                    return Some(identity);
-                }
-                Err(error) => {
-                    if self.shared.voice.due("connect") {
-                        warn!(%error, "waiting for Kafka");
-                    }
-                    *self.shared.trouble.lock() = Some(error.to_string());
-                }
-            }
-            if self.shared.closing.load(Ordering::Relaxed) {
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-}
-
 /// The state of the loop.
 pub(super) struct Polled<'p> {
     pub(super) consumer: &'p BaseConsumer<Member>,
     /// Where records come; everything else comes from the consumer itself.
     pub(super) fetched: FetchQueue<'p>,
-    pub(super) poller: &'p Poller,
+    pub(super) poller: &'p Membership,
     pub(super) known: Known,
     /// When the broker was last asked which topics there are.
     topics_asked: Option<Instant>,
@@ -184,9 +101,23 @@ pub(super) struct Lane {
     pub(super) turn: Turn,
 }
 
-impl Polled<'_> {
+impl<'p> Polled<'p> {
+    pub(super) fn new(consumer: &'p BaseConsumer<Member>, poller: &'p Membership) -> Self {
+        Self {
+            consumer,
+            fetched: FetchQueue::new(consumer),
+            poller,
+            known: Known::default(),
+            topics_asked: None,
+            seeks: Vec::new(),
+            looked: Instant::now(),
+            turned: Instant::now(),
+            pool: Arc::default(),
+        }
+    }
+
     /// One round: commands, offsets, then whatever has arrived.
-    fn round(&mut self) {
+    pub(super) fn round(&mut self) {
         self.obey();
         self.poller.shared.flush_stored(self.consumer);
         self.look_for_stalls();
@@ -310,7 +241,7 @@ impl Polled<'_> {
         self.known.bytes = 0;
         // Told once by librdkafka, and taken back by nobody but the records.
         *self.poller.shared.forbidden.lock() = None;
-        let events = &self.consumer.context().events;
+        let member = self.consumer.context();
         for lane in &mut self.known.lanes {
             if lane.records.is_empty() {
                 continue;
@@ -323,8 +254,7 @@ impl Polled<'_> {
             }
             let records = std::mem::replace(&mut lane.records, self.pool.batch());
             if lane.inbox.add(records) {
-                // An engine that has ended needs no word.
-                let _ = events.send(ConsumerEvent::Ready(id.clone()));
+                member.tell(ConsumerEvent::Ready(id.clone()));
             }
         }
     }
@@ -341,7 +271,7 @@ impl Polled<'_> {
                 Command::Resume(id) => self.resume(&id),
                 Command::Remind(inbox) => {
                     if inbox.is_ready() {
-                        let _ = self.consumer.context().events.send(ConsumerEvent::Ready(inbox.id.clone()));
+                        self.consumer.context().tell(ConsumerEvent::Ready(inbox.id.clone()));
                     }
                 }
                 Command::Seek(inbox, offset) => self.seek(Seek { inbox, offset, by_engine: true }),
@@ -472,7 +402,7 @@ impl Polled<'_> {
     ///
     /// A client that is closed while its last offsets are on their way ends without a word to the group, whose other members
     /// then wait for a whole session. So `shows_leaving` waits until it has asked to leave.
-    fn leave(&mut self, shows_leaving: bool) {
+    pub(super) fn leave(&mut self, shows_leaving: bool) {
         self.consumer.unsubscribe();
         let deadline = Instant::now() + Duration::from_mins(1);
         let mut farewell = None;

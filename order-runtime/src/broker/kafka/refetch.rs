@@ -118,7 +118,7 @@ impl Polled<'_> {
             if next < log_start || next > log_end {
                 warn!(partition = %id, next, log_start, log_end, "the wanted offset is not in the partition's log");
                 let out = ConsumerEvent::OutOfRange { partition: id.clone(), log_start, log_end };
-                let _ = self.consumer.context().events.send(out);
+                self.consumer.context().tell(out);
             } else {
                 within.push(Arc::clone(&lane.inbox));
             }

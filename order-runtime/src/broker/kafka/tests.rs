@@ -204,6 +204,33 @@ async fn a_member_waits_for_its_broker_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_stuck_is_given_up_and_another_goes_on() {
+    let (_broker, config) = broker().await;
+    publish(&config, 0, &["a", "b"]).await;
+    let (consumer, events) = KafkaConsumer::start_with(&config, Duration::ZERO).expect("properties are right");
+    let mut engine = Engine { consumer, events };
+    let offers = engine.assigned(|offer| Start::At(offer.log_start)).await;
+    let zero = number(&offers, 0).id.clone();
+    assert_eq!(engine.take(&zero, 2).await.len(), 2);
+
+    // It says itself that it is connected to nobody, while the broker answers others.
+    engine.consumer.shared.note_connected(false);
+    let mut lost = Vec::new();
+    while lost.len() < offers.len() {
+        if let Some(ConsumerEvent::Revoked { partitions, lost: true, answer }) = engine.next().await {
+            lost.extend(partitions);
+            answer.send(()).expect("the poll thread waits");
+        }
+    }
+    assert!(engine.consumer.take(&zero, 10, 1 << 20).is_empty());
+    publish(&config, 0, &["c"]).await;
+    // Its group may think for a moment that the former one is still there.
+    while !engine.assigned(|_| Start::At(1)).await.iter().any(|offer| offer.id == zero) {}
+    assert_eq!(engine.take(&zero, 2).await, [(1, "b".to_owned()), (2, "c".to_owned())]);
+    engine.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_sees_what_was_there_when_it_began() {
     let (_broker, config) = broker().await;
     publish(&config, 0, &["a", "b"]).await;

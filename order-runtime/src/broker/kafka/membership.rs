@@ -1,0 +1,197 @@
+//! The thread's life: it waits for a cluster, joins the group, and polls until the service stops.
+//!
+//! A client of librdkafka was seen that connected to no broker for minutes after the brokers were back, while other clients of the
+//! same process worked with them. Such a one is given up, and another joins the group in its place.
+
+use std::{
+    sync::{Arc, atomic::Ordering, mpsc as commands},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaResult,
+};
+use tokio::{runtime::Handle, sync::mpsc, time::Instant};
+use tracing::{info, warn};
+
+use super::{
+    consumer::Command,
+    inquirer::{Identity, Inquirer},
+    member::{Member, Shared},
+    poller::Polled,
+    settings,
+};
+use crate::{
+    broker::{BrokerError, ConsumerEvent},
+    config::KafkaConfig,
+};
+
+/// For how long brokers may answer another client while the member is connected to none: it tries again every second, and one
+/// attempt at a broker that hangs takes up to ten.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the thread is given.
+pub(super) struct Membership {
+    pub(super) config: KafkaConfig,
+    pub(super) shared: Arc<Shared>,
+    pub(super) inquirer: Arc<Inquirer>,
+    pub(super) commands: commands::Receiver<Command>,
+    pub(super) runtime: Handle,
+    /// [`PATIENCE`], but for tests.
+    pub(super) patience: Duration,
+}
+
+impl Membership {
+    /// Joins the group and polls until the member is closed.
+    pub(super) fn run(self, events: mpsc::UnboundedSender<ConsumerEvent>) {
+        let Some(identity) = self.connect() else { return };
+        let mut given_up: Option<JoinHandle<()>> = None;
+        loop {
+            let consumer = match self.join(&identity, &events) {
+                Ok(consumer) => consumer,
+                Err(error) => {
+                    let reason = BrokerError::creation(&error, &self.config).to_string();
+                    let _ = events.send(ConsumerEvent::Fatal(reason));
+                    return;
+                }
+            };
+            let may_give_up = given_up.as_ref().is_none_or(JoinHandle::is_finished);
+            if self.poll(&consumer, may_give_up, settings::shows_leaving(&self.config, identity.embedded)) {
+                // librdkafka may wait for its broker here; whoever waits for this thread has a limit. Only then does the engine see
+                // the end of the events.
+                drop(consumer);
+                return;
+            }
+            warn!(
+                "the client connects to no broker, though they answer others; it is given up, and another joins the group"
+            );
+            consumer.context().give_up();
+            given_up = std::thread::Builder::new().name("kafka-given-up".to_owned()).spawn(move || drop(consumer)).ok();
+        }
+    }
+
+    /// Waits for a cluster; `None` when the service stops first.
+    fn connect(&self) -> Option<Identity> {
+        loop {
+            self.shared.beat();
+            match self.inquirer.identity() {
+                Ok(identity) => {
+                    *self.shared.trouble.lock() = None;
+                    return Some(identity);
+                }
+                Err(error) => {
+                    if self.shared.voice.due("connect") {
+                        warn!(%error, "waiting for Kafka");
+                    }
+                    *self.shared.trouble.lock() = Some(error.to_string());
+                }
+            }
+            if self.shared.closing.load(Ordering::Relaxed) {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn join(
+        &self,
+        identity: &Identity,
+        events: &mpsc::UnboundedSender<ConsumerEvent>,
+    ) -> KafkaResult<BaseConsumer<Member>> {
+        let member = Member::new(
+            Arc::clone(&self.shared),
+            Arc::clone(&self.inquirer),
+            Arc::clone(&identity.cluster),
+            events.downgrade(),
+            self.runtime.clone(),
+        );
+        let topics: Vec<&str> = self.config.topics.iter().map(String::as_str).collect();
+        let consumer: BaseConsumer<Member> =
+            settings::member(&self.config, identity.embedded).create_with_context(member)?;
+        consumer.subscribe(&topics)?;
+        info!(cluster = %identity.cluster, group = %self.config.group_id, ?topics, "joining the group");
+        Ok(consumer)
+    }
+
+    /// Polls; true when the member was closed and has left its group, false when its client is to be given up.
+    fn poll(&self, consumer: &BaseConsumer<Member>, may_give_up: bool, shows_leaving: bool) -> bool {
+        let mut polled = Polled::new(consumer, self);
+        let mut doubt = Doubt::new(self.patience);
+        while !self.shared.closing.load(Ordering::Relaxed) {
+            self.shared.beat();
+            polled.round();
+            let answers = || self.inquirer.answers(&self.config.topics);
+            if may_give_up && doubt.is_right(self.shared.away(), answers) {
+                return false;
+            }
+        }
+        polled.leave(shows_leaving);
+        true
+    }
+}
+
+/// Whether a client is stuck: it is connected to no broker, while brokers answer another client.
+struct Doubt {
+    patience: Duration,
+    asked: Option<Instant>,
+    /// Since when brokers have answered, asked again and again.
+    answered: Option<Instant>,
+}
+
+impl Doubt {
+    fn new(patience: Duration) -> Self {
+        Self { patience, asked: None, answered: None }
+    }
+
+    /// `away` is for how long the client has been connected to no broker.
+    fn is_right(&mut self, away: Option<Duration>, answers: impl FnOnce() -> bool) -> bool {
+        if away.is_none_or(|away| away < self.patience) {
+            self.answered = None;
+            return false;
+        }
+        if self.asked.is_some_and(|asked| asked.elapsed() < self.patience / 6) {
+            return false;
+        }
+        let answers = answers();
+        let now = Instant::now();
+        self.asked = Some(now);
+        if !answers {
+            self.answered = None;
+            return false;
+        }
+        now.duration_since(*self.answered.get_or_insert(now)) >= self.patience
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// For how many seconds a doubt lasts until it is right, where brokers answer as `answers` says of each second.
+    async fn seconds(doubt: &mut Doubt, answers: impl Fn(u32) -> bool) -> Option<u32> {
+        for second in 0..300 {
+            if doubt.is_right(Some(Duration::from_secs(second.into())), || answers(second)) {
+                return Some(second);
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        None
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_stuck_that_connects_to_no_broker_while_they_answer_others() {
+        let new = || Doubt::new(Duration::from_secs(30));
+        assert_eq!(seconds(&mut new(), |_| true).await, Some(60));
+        assert_eq!(seconds(&mut new(), |_| false).await, None, "an outage is nothing that another client would end");
+        assert_eq!(seconds(&mut new(), |second| second >= 100).await, Some(130), "it has its time once they are back");
+        assert_eq!(seconds(&mut new(), |second| second % 20 < 10).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_connected_is_not_stuck() {
+        let mut doubt = Doubt::new(Duration::ZERO);
+        assert!(!doubt.is_right(None, || panic!("nobody is asked")));
+    }
+}
