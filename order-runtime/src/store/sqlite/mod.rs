@@ -1,7 +1,8 @@
 //! The embedded store: one SQLite file.
 //!
-//! Three threads own a connection each. The writer's is the only one that changes anything; the loader reads what batches
-//! need, and the viewer what people ask for, so that a slow page never stands before a batch.
+//! Two threads own a connection each. The engine's is the only one that changes anything, and reads what batches need: its cache
+//! knows the pages that it has just written, while any other connection would read them back after each commit. The viewer
+//! reads what people ask for, so that a slow page never stands before a batch.
 
 mod commit;
 mod error;
@@ -81,8 +82,8 @@ pub enum Mode {
 
 /// A store in one SQLite file, made durable by each commit: write-ahead log, `synchronous=FULL`.
 pub struct SqliteStore {
-    writer: Option<Worker>,
-    loader: Worker,
+    /// `None` where nothing is to be changed.
+    engine: Option<Worker>,
     viewer: Worker,
 }
 
@@ -95,9 +96,9 @@ impl SqliteStore {
     pub fn open(path: &Path, entities: &[EntityType], mode: Mode) -> Result<Self, StoreError> {
         let started = |error: io::Error| StoreError::Unavailable(format!("a thread does not start: {error}"));
         schema::check_names(entities)?;
-        let writer = match mode {
+        let engine = match mode {
             Mode::ReadOnly => None,
-            Mode::Beside => Some(Worker::start("store-writer", open::guest(path, entities)?, drop).map_err(started)?),
+            Mode::Beside => Some(Worker::start("store-engine", open::guest(path, entities)?, drop).map_err(started)?),
             Mode::Run => {
                 let lock = open::lock(path)?;
                 let connection = open::writer(path, entities)?;
@@ -105,21 +106,29 @@ impl SqliteStore {
                     end_writing(connection);
                     drop(lock);
                 };
-                Some(Worker::start("store-writer", connection, end).map_err(started)?)
+                Some(Worker::start("store-engine", connection, end).map_err(started)?)
             }
         };
-        let reader = |name| Worker::start(name, open::reader(path, entities)?, drop).map_err(started);
-        Ok(Self { writer, loader: reader("store-loader")?, viewer: reader("store-viewer")? })
+        let viewer = Worker::start("store-viewer", open::reader(path, entities)?, drop).map_err(started)?;
+        Ok(Self { engine, viewer })
     }
 
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match &self.writer {
-            Some(writer) => writer.run(work).await,
+        match &self.engine {
+            Some(engine) => engine.run(work).await,
             None => Err(StoreError::Unusable("it was opened for reading only".to_owned())),
         }
+    }
+
+    /// Reads what the engine works on.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.engine.as_ref().unwrap_or(&self.viewer).run(work).await
     }
 }
 
@@ -155,7 +164,7 @@ impl Store for SqliteStore {
 
     async fn reload(&self, partition: &PartitionId) -> Result<Option<Assigned>, StoreError> {
         let partition = partition.clone();
-        self.loader.run(move |db| partitions::reload(db, &partition)).await
+        self.read(move |db| partitions::reload(db, &partition)).await
     }
 
     async fn begin(&self, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError> {
@@ -165,11 +174,11 @@ impl Store for SqliteStore {
 
     async fn knows_topic(&self, partition: &PartitionId) -> Result<bool, StoreError> {
         let partition = partition.clone();
-        self.loader.run(move |db| partitions::knows_topic(db, &partition)).await
+        self.read(move |db| partitions::knows_topic(db, &partition)).await
     }
 
     async fn load(&self, wanted: Load) -> Result<Loaded, StoreError> {
-        self.loader.run(move |db| queries::load(db, wanted)).await
+        self.read(move |db| queries::load(db, wanted)).await
     }
 
     async fn commit(&self, changes: Vec<Arc<Changes>>) -> Result<Vec<Committed>, StoreError> {
@@ -181,7 +190,7 @@ impl Store for SqliteStore {
     }
 
     async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError> {
-        self.loader.run(move |db| queries::outbox(db, after, limit)).await.map(Outbox::Rows)
+        self.read(move |db| queries::outbox(db, after, limit)).await.map(Outbox::Rows)
     }
 
     async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
@@ -235,11 +244,10 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        // The readers first: the writer's connection is then the last one, and takes the write-ahead log along.
-        self.loader.close().await;
+        // The viewer first: the engine's connection is then the last one, and takes the write-ahead log along.
         self.viewer.close().await;
-        if let Some(writer) = &self.writer {
-            writer.close().await;
+        if let Some(engine) = &self.engine {
+            engine.close().await;
         }
     }
 }
