@@ -367,13 +367,15 @@ impl<'a> Batch<'a> {
 
     /// Waits for the attempts of this batch, but not longer than a batch may take.
     async fn finish_what_runs(&mut self) -> Result<(), StoreError> {
-        let mut deadline = Instant::now() + PATIENCE;
+        let begun = Instant::now();
+        let mut deadline = begun + PATIENCE;
         let partition = self.partition;
         let (mut have_come, mut others_wait) = (false, false);
         while self.in_flight > 0 {
             if !others_wait && (have_come || !self.effects.is_empty()) {
                 others_wait = true;
-                deadline = deadline.min(Instant::now() + NEIGHBOURLY_PATIENCE);
+                let since = if have_come { begun } else { Instant::now() };
+                deadline = deadline.min(since + NEIGHBOURLY_PATIENCE);
             }
             tokio::select! {
                 biased;

@@ -15,8 +15,10 @@ use rustix::{
 
 use crate::counts::{self, Counts, NAMES};
 
-/// How often the watcher looks: what it adds to the measured time at most.
+/// How often the watcher looks for the first event.
 const LOOK: Duration = Duration::from_millis(1);
+/// How often it looks for the last one: what it adds to the measured time at most.
+const LOOK_ON: Duration = Duration::from_millis(5);
 
 static BEGUN: OnceLock<Reading> = OnceLock::new();
 
@@ -73,7 +75,7 @@ pub fn start(engine: Arc<dyn Operations>) {
 fn watch(engine: &dyn Operations, expected: u64) {
     let mut before = Reading::now();
     let stats = loop {
-        std::thread::sleep(LOOK);
+        std::thread::sleep(if BEGUN.get().is_none() { LOOK } else { LOOK_ON });
         let stats = engine.stats();
         if stats.consumed == 0 {
             before = Reading::now();

@@ -15,8 +15,9 @@ use super::{
     poller::{Known, Polled},
 };
 
-/// What waits in all inboxes together, in bytes; each partition has its share, and at least [`INBOX_LEAST`].
-const INBOXES: usize = 8 * 1024 * 1024;
+/// What waits in all inboxes together, in bytes; each partition has its share, and at least [`INBOX_LEAST`]. With twice as much, all
+/// owners at work at once take 67 MiB in all instead of 47, for a few per cent of speed.
+const INBOXES: usize = 4 * 1024 * 1024;
 /// The least share; a record that is larger than it is taken all the same.
 const INBOX_LEAST: usize = 256 * 1024;
 /// For how long nothing is taken of any partition because one has no room. An owner takes all that waits when its last batch is

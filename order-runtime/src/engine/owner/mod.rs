@@ -245,16 +245,15 @@ impl Owner {
             let consumer = &self.partition.engine.consumer;
             let records = consumer.take(&self.partition.id, BATCH_RECORDS - count, BATCH_BYTES - bytes);
             if records.is_empty() {
-                break;
+                // Of what comes after this somebody tells.
+                return;
             }
             count += records.len();
             bytes += records.size();
             self.backlog.push_back((Arc::new(records), 0));
         }
-        if count > 0 {
-            // There may be more than was taken, of which nobody tells a second time: look again when this is done.
-            self.ready.notify_one();
-        }
+        // There may be more than was taken, of which nobody tells a second time: look again when this is done.
+        self.ready.notify_one();
     }
 
     fn plan(&mut self) -> (Plan, Taken) {

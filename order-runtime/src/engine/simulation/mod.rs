@@ -118,7 +118,7 @@ fn no_outage_of_others_loses_doubles_or_reorders() {
 fn deliberate_bugs_are_found() {
     for bug in Bug::ALL {
         // Without fencing, the versions of rows and rings still stop nearly everything, so this schedule comes first.
-        let found = search(std::iter::once(1262).chain(0..2_000).map(|seed| Scenario::of(seed, Some(bug))));
+        let found = search(std::iter::once(2480).chain(0..2_000).map(|seed| Scenario::of(seed, Some(bug))));
         let (scenario, wrong) = *found.err().unwrap_or_else(|| panic!("{bug:?} is not found by 2,000 schedules"));
         println!("{bug:?} is found by schedule {}: {wrong}", scenario.seed);
     }
