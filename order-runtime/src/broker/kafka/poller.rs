@@ -52,7 +52,7 @@ pub(super) struct Polled<'p> {
     pub(super) consumer: &'p BaseConsumer<Member>,
     /// Where records come; everything else comes from the consumer itself.
     pub(super) fetched: FetchQueue<'p>,
-    pub(super) poller: &'p Membership,
+    pub(super) membership: &'p Membership,
     pub(super) known: Known,
     /// When the broker was last asked which topics there are.
     topics_asked: Option<Instant>,
@@ -102,11 +102,11 @@ pub(super) struct Lane {
 }
 
 impl<'p> Polled<'p> {
-    pub(super) fn new(consumer: &'p BaseConsumer<Member>, poller: &'p Membership) -> Self {
+    pub(super) fn new(consumer: &'p BaseConsumer<Member>, membership: &'p Membership) -> Self {
         Self {
             consumer,
             fetched: FetchQueue::new(consumer),
-            poller,
+            membership,
             known: Known::default(),
             topics_asked: None,
             seeks: Vec::new(),
@@ -119,10 +119,10 @@ impl<'p> Polled<'p> {
     /// One round: commands, offsets, then whatever has arrived.
     pub(super) fn round(&mut self) {
         self.obey();
-        self.poller.shared.flush_stored(self.consumer);
+        self.membership.shared.flush_stored(self.consumer);
         self.look_for_stalls();
         self.take_turns();
-        if self.poller.shared.missing.lock().is_some() {
+        if self.membership.shared.missing.lock().is_some() {
             self.find_missing();
         }
         let room = self.look_for_room();
@@ -185,11 +185,11 @@ impl<'p> Polled<'p> {
 
     /// Forgets what was known before the last change of the assignment.
     pub(super) fn refresh(&mut self) {
-        let assignments = self.poller.shared.assignments.load(Ordering::Acquire);
+        let assignments = self.membership.shared.assignments.load(Ordering::Acquire);
         if self.known.assignments == assignments {
             return;
         }
-        let inboxes = self.poller.shared.inboxes.lock();
+        let inboxes = self.membership.shared.inboxes.lock();
         let limit = room::share(inboxes.len());
         let mut former = std::mem::take(&mut self.known.lanes);
         let lanes: Vec<Lane> = inboxes
@@ -240,7 +240,7 @@ impl<'p> Polled<'p> {
         self.known.records = 0;
         self.known.bytes = 0;
         // Told once by librdkafka, and taken back by nobody but the records.
-        *self.poller.shared.forbidden.lock() = None;
+        *self.membership.shared.forbidden.lock() = None;
         let member = self.consumer.context();
         for lane in &mut self.known.lanes {
             if lane.records.is_empty() {
@@ -265,7 +265,7 @@ impl<'p> Polled<'p> {
             let (seek, _) = self.seeks.swap_remove(place);
             self.seek(seek);
         }
-        while let Ok(command) = self.poller.commands.try_recv() {
+        while let Ok(command) = self.membership.commands.try_recv() {
             match command {
                 Command::Pause(id) => self.pause(&id),
                 Command::Resume(id) => self.resume(&id),
@@ -307,7 +307,7 @@ impl<'p> Polled<'p> {
             }
             Err(error) => {
                 // Until it is done the inbox stays closed, so nothing is handled out of order meanwhile.
-                if self.poller.shared.voice.due("seek") {
+                if self.membership.shared.voice.due("seek") {
                     warn!(partition = %id, offset, %error, "the partition is not set back yet; trying again");
                 }
                 self.seeks.push((seek, Instant::now() + SEEK_AGAIN));
@@ -339,10 +339,10 @@ impl<'p> Polled<'p> {
             ) => self.find_missing(),
             KafkaError::MessageConsumption(RDKafkaErrorCode::TopicAuthorizationFailed) => {
                 let text = "the broker does not let this user read a topic; grant it READ and DESCRIBE";
-                if self.poller.shared.voice.due(text) {
+                if self.membership.shared.voice.due(text) {
                     warn!("{text}");
                 }
-                *self.poller.shared.forbidden.lock() = Some(text.to_owned());
+                *self.membership.shared.forbidden.lock() = Some(text.to_owned());
             }
             KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed) => {
                 self.trouble("the broker does not let this user join the group; grant it READ on the group");
@@ -350,8 +350,8 @@ impl<'p> Polled<'p> {
             KafkaError::MessageConsumption(
                 code @ (RDKafkaErrorCode::BadCompression | RDKafkaErrorCode::BadMessage),
             ) => {
-                self.poller.shared.met_unreadable();
-                if self.poller.shared.voice.due("unreadable") {
+                self.membership.shared.met_unreadable();
+                if self.membership.shared.voice.due("unreadable") {
                     warn!(%error, "{UNREADABLE}");
                 }
                 // What came damaged over the line may come whole the next time; what does not unpack will not.
@@ -363,7 +363,7 @@ impl<'p> Polled<'p> {
                 warn!("the group has given this member up, because it did not poll in time; joining again");
             }
             other => {
-                if self.poller.shared.voice.due("consume") {
+                if self.membership.shared.voice.due("consume") {
                     warn!(error = %other, "librdkafka tells of an error and goes on");
                 }
             }
@@ -371,10 +371,10 @@ impl<'p> Polled<'p> {
     }
 
     fn trouble(&self, text: &str) {
-        if self.poller.shared.voice.due(text) {
+        if self.membership.shared.voice.due(text) {
             warn!("{text}");
         }
-        *self.poller.shared.trouble.lock() = Some(text.to_owned());
+        *self.membership.shared.trouble.lock() = Some(text.to_owned());
     }
 
     fn find_missing(&mut self) {
@@ -382,10 +382,10 @@ impl<'p> Polled<'p> {
             return;
         }
         self.topics_asked = Some(Instant::now());
-        let shared = &self.poller.shared;
-        let named = self.poller.config.topics.iter().filter(|topic| !topic.starts_with('^'));
+        let shared = &self.membership.shared;
+        let named = self.membership.config.topics.iter().filter(|topic| !topic.starts_with('^'));
         let missing: Vec<&str> = named
-            .filter(|topic| matches!(self.poller.inquirer.partitions(topic), Ok(None)))
+            .filter(|topic| matches!(self.membership.inquirer.partitions(topic), Ok(None)))
             .map(String::as_str)
             .collect();
         let text = (!missing.is_empty())
@@ -407,12 +407,12 @@ impl<'p> Polled<'p> {
         let deadline = Instant::now() + Duration::from_mins(1);
         let mut farewell = None;
         while Instant::now() < deadline {
-            self.poller.shared.beat();
-            self.poller.shared.flush_stored(self.consumer);
+            self.membership.shared.beat();
+            self.membership.shared.flush_stored(self.consumer);
             // Records that still come are not kept: their partition goes, and its next owner reads them.
             let _ = self.consumer.poll(Duration::from_millis(10));
             let nothing_left = self.consumer.assignment().is_ok_and(|list| list.count() == 0);
-            if !nothing_left || !self.poller.shared.inboxes.lock().is_empty() {
+            if !nothing_left || !self.membership.shared.inboxes.lock().is_empty() {
                 continue;
             }
             let farewell = *farewell.get_or_insert_with(|| Instant::now() + FAREWELL);

@@ -66,7 +66,7 @@ impl Flow {
 impl Polled<'_> {
     /// A checksum is wrong.
     pub(super) fn damaged(&mut self) {
-        if self.poller.shared.voice.due("checksum") {
+        if self.membership.shared.voice.due("checksum") {
             warn!("a batch of records has arrived damaged; fetching again");
         }
         self.refresh();
@@ -85,7 +85,7 @@ impl Polled<'_> {
         for lane in &mut self.known.lanes {
             let id = &lane.inbox.id;
             let end = lane.inbox.log_end(ffi::known_log_end(self.consumer.client(), &id.topic, id.partition));
-            let expects = lane.inbox.expects_records() && self.poller.shared.connected();
+            let expects = lane.inbox.expects_records() && self.membership.shared.connected();
             if expects {
                 // Where librdkafka has stopped and started it since, its records wait apart.
                 self.fetched.lead_here(&id.topic, id.partition);
@@ -93,7 +93,7 @@ impl Polled<'_> {
                 lane.flow = lane.flow.waiting();
             }
             if expects && lane.flow.has_stalled() {
-                if self.poller.shared.voice.due("stalled") {
+                if self.membership.shared.voice.due("stalled") {
                     warn!(partition = %id, next = lane.next, log_end = end, "nothing arrives though there is more; fetching again");
                 }
                 stalled.push(Arc::clone(&lane.inbox));
@@ -111,7 +111,7 @@ impl Polled<'_> {
             let id = &lane.inbox.id;
             // A partition that does not begin asks for nothing.
             let Some(next) = lane.next else { continue };
-            let Ok((log_start, log_end)) = self.poller.inquirer.log(&id.topic, id.partition) else {
+            let Ok((log_start, log_end)) = self.membership.inquirer.log(&id.topic, id.partition) else {
                 within.push(Arc::clone(&lane.inbox));
                 continue;
             };
