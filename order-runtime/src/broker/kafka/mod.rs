@@ -14,6 +14,7 @@
 //! | `refetch` | what if fetching goes astray? |
 //! | `inquirer` | what does the cluster say of itself and of a partition? |
 //! | `producer` | how do records leave, and which error is which? |
+//! | `sender` | what does the thread do that has the producer? |
 //! | `reader` | how is a range of a topic read outside of any group? |
 //! | `retention` | do topics keep records for longer than ids are known? |
 //! | `voice` | what becomes of librdkafka's own log? |
@@ -35,6 +36,7 @@ mod reader;
 mod refetch;
 mod retention;
 mod room;
+mod sender;
 mod settings;
 mod statistics;
 #[cfg(test)]

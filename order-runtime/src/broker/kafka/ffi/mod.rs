@@ -16,8 +16,10 @@ use rdkafka::{
 };
 use uuid::Uuid;
 
+mod event_queue;
 mod fetch_queue;
 
+pub(super) use event_queue::EventQueue;
 pub(super) use fetch_queue::{FetchQueue, Fetched, set_apart};
 
 const NO_ERROR: sys::rd_kafka_resp_err_t = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;

@@ -1,0 +1,238 @@
+//! A producer and the one thread that works with it: it hands records over, and takes what became of them.
+//!
+//! A dead letter's headers are an allocation each, which librdkafka frees where the answer is taken. Where that was another
+//! thread than the one that had made them, it cost a sixth of all that a dead letter costs.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, TryRecvError},
+    },
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use rdkafka::{
+    ClientContext, Message as _,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{DeliveryResult, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext},
+};
+use tokio::sync::Notify;
+use tracing::debug;
+
+use super::{
+    ffi::{self, EventQueue},
+    settings,
+    voice::Voice,
+};
+use crate::{
+    broker::{Acknowledged, BrokerError, HeaderBlock, OutgoingRecord},
+    config::KafkaConfig,
+};
+
+/// How long a full queue is waited for.
+pub(super) const QUEUE_FULL: Duration = Duration::from_secs(30);
+/// After so many records the thread looks for answers, whose memory the next records take.
+const RECORDS_A_TURN: usize = 64;
+
+/// What the clients of one publisher tell.
+#[derive(Clone, Default)]
+pub(super) struct Talk(Arc<Voice>);
+
+impl ClientContext for Talk {
+    fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
+        self.0.log(level, kind, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!(%error, reason, "librdkafka tells of an error");
+    }
+
+    fn stats_raw(&self, _: &[u8]) {}
+}
+
+impl ProducerContext<NoCustomPartitioner> for Talk {
+    type DeliveryOpaque = Box<Place>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, place: Box<Place>) {
+        place.answers.set(
+            place.index,
+            match result {
+                Ok(message) => Ok(Acknowledged { partition: message.partition(), offset: message.offset() }),
+                Err((error, _)) => Err(error.clone()),
+            },
+        );
+    }
+}
+
+pub(super) type Answer = Result<Acknowledged, KafkaError>;
+
+/// The answers for the records of one call, as they come.
+///
+/// One of these wakes the caller once; a future and a timer for each record would cost more than the record does.
+pub(super) struct Answers {
+    state: Mutex<Gathered>,
+    all: Notify,
+}
+
+struct Gathered {
+    answers: Vec<Option<Answer>>,
+    missing: usize,
+}
+
+/// Which record an answer is for.
+pub(super) struct Place {
+    answers: Arc<Answers>,
+    index: usize,
+}
+
+impl Answers {
+    fn of(records: usize) -> Arc<Self> {
+        let state = Gathered { answers: vec![None; records], missing: records };
+        Arc::new(Self { state: Mutex::new(state), all: Notify::new() })
+    }
+
+    fn set(&self, index: usize, answer: Answer) {
+        let mut state = self.state.lock();
+        let Some(place @ None) = state.answers.get_mut(index) else { return };
+        *place = Some(answer);
+        state.missing -= 1;
+        if state.missing == 0 {
+            self.all.notify_one();
+        }
+    }
+
+    /// Waits for all of them, at most for `limit`. What is not answered then may have been written.
+    pub(super) async fn gather(&self, limit: Duration) -> Vec<Answer> {
+        if self.state.lock().missing > 0 {
+            // Whether all have come or not is seen below.
+            let _ = tokio::time::timeout(limit, self.all.notified()).await;
+        }
+        let unanswered = Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
+        let answers = std::mem::take(&mut self.state.lock().answers);
+        answers.into_iter().map(|answer| answer.unwrap_or_else(|| unanswered.clone())).collect()
+    }
+}
+
+/// Records to be handed over in their order.
+struct Job {
+    records: Vec<Arc<OutgoingRecord>>,
+    answers: Arc<Answers>,
+}
+
+/// A producer that is in use. Once this is gone its thread gives up what was not sent, and ends.
+pub(super) struct Sender {
+    // In this order: the thread has the last of the producer, whose end may take a moment, and is woken to find that no more
+    // jobs will come.
+    producer: Arc<BaseProducer<Talk>>,
+    jobs: mpsc::Sender<Job>,
+    thread: Wake,
+}
+
+struct Wake(Thread);
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        self.0.unpark();
+    }
+}
+
+impl Sender {
+    /// Makes a producer, which connects by itself.
+    pub(super) fn start(config: &KafkaConfig, talk: &Talk) -> Result<Self, BrokerError> {
+        let producer: BaseProducer<Talk> = settings::producer(config)
+            .create_with_context(talk.clone())
+            .map_err(|error| BrokerError::creation(&error, config))?;
+        let producer = Arc::new(producer);
+        let (jobs, to_do) = mpsc::channel();
+        let of_thread = Arc::clone(&producer);
+        let thread = thread::Builder::new()
+            .name("kafka-produce".to_owned())
+            .spawn(move || work(&of_thread, &to_do))
+            .map_err(|error| BrokerError::Client(format!("no thread for the producer: {error}")))?;
+        Ok(Self { producer, jobs, thread: Wake(thread.thread().clone()) })
+    }
+
+    /// Hands records over, which travel together.
+    pub(super) fn send(&self, records: &[Arc<OutgoingRecord>]) -> Arc<Answers> {
+        let answers = Answers::of(records.len());
+        let job = Job { records: records.to_vec(), answers: Arc::clone(&answers) };
+        if self.jobs.send(job).is_ok() {
+            self.thread.0.unpark();
+        }
+        answers
+    }
+
+    /// Why it will never send again, where that is so.
+    pub(super) fn fatal_error(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.producer.client().fatal_error()
+    }
+
+    /// Waits until what is under way is answered, at most for `limit`; blocks.
+    pub(super) fn flush(&self, limit: Duration) -> Result<(), KafkaError> {
+        self.producer.flush(limit)
+    }
+}
+
+fn work(producer: &BaseProducer<Talk>, jobs: &mpsc::Receiver<Job>) {
+    let events = EventQueue::waking(producer.client(), thread::current());
+    loop {
+        take_answers(producer, &events);
+        match jobs.try_recv() {
+            Ok(Job { records, answers }) => {
+                for (index, record) in records.iter().enumerate() {
+                    if index % RECORDS_A_TURN == RECORDS_A_TURN - 1 {
+                        take_answers(producer, &events);
+                    }
+                    if let Err(error) = queue(producer, record, Place { answers: Arc::clone(&answers), index }) {
+                        answers.set(index, Err(error));
+                    }
+                }
+            }
+            Err(TryRecvError::Empty) => thread::park(),
+            Err(TryRecvError::Disconnected) => return,
+        }
+    }
+}
+
+/// Takes all answers that are there: of more that come into a queue that is not empty nobody tells.
+fn take_answers(producer: &BaseProducer<Talk>, events: &EventQueue<'_>) {
+    while !events.is_empty() {
+        producer.poll(Duration::ZERO);
+    }
+}
+
+/// Hands a record to the client, waiting for space in its queue.
+fn queue(producer: &BaseProducer<Talk>, record: &OutgoingRecord, place: Place) -> Result<(), KafkaError> {
+    let mut outgoing: BaseRecord<'_, [u8], [u8], _> = BaseRecord::with_opaque_to(&record.topic, Box::new(place));
+    outgoing.partition = record.partition;
+    outgoing.key = record.key.as_deref();
+    outgoing.payload = record.payload.as_deref();
+    outgoing.timestamp = record.timestamp.filter(|timestamp| *timestamp >= 0);
+    outgoing.headers = (!record.headers.is_empty()).then(|| headers(&record.headers));
+    let mut deadline = None;
+    loop {
+        match producer.send(outgoing) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again))
+                if Instant::now() < *deadline.get_or_insert_with(|| Instant::now() + QUEUE_FULL) =>
+            {
+                outgoing = again;
+                // Answers make space.
+                producer.poll(Duration::from_millis(5));
+            }
+            Err((error, _)) => return Err(error),
+        }
+    }
+}
+
+fn headers(headers: &HeaderBlock) -> OwnedHeaders {
+    let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+    for (name, value) in headers {
+        ffi::add_header(&mut owned, name, value);
+    }
+    owned
+}
