@@ -147,14 +147,15 @@ fn register(item: &DeriveInput, kind: Kind, feature: &str) -> TokenStream {
         (TokenStream::new(), quote! { __p::not_an_input })
     } else {
         let names = renamed_fields(item).into_iter().map(|(rust, json)| quote! { (#rust, #json) });
+        let names = quote! { &[#(#names),*] };
         let schema = quote! {
             impl __p::Schema for #ident {
                 fn decode(json: &str) -> ::core::result::Result<Self, __p::Invalid> {
-                    __p::decode_data(json, &[#(#names),*])
+                    __p::decode_data(json, #names)
                 }
 
-                fn decode_front(text: &str) -> ::core::option::Option<(Self, usize)> {
-                    __p::decode_front(text)
+                fn decode_front(text: &str) -> ::core::option::Option<__p::Front<Self>> {
+                    __p::decode_front(text, #names)
                 }
             }
         };

@@ -3,7 +3,7 @@
 //! A batch crosses threads; a message does not. Key, payload and headers lie one after the other in one buffer and are
 //! borrowed from there, so a record costs no allocation of its own.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, io::Write as _, ops::Range, sync::Arc};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -222,12 +222,15 @@ impl<'a> RecordRef<'a> {
 
 /// Appends a header to a block: the length of its name, the name, the length of its value or -1 for null, the value.
 fn write_header(block: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>) {
-    // A Kafka header is far below 2 GiB: the broker's own limit on a record is an i32.
-    let length = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
-    block.extend_from_slice(&length(name.len()).to_ne_bytes());
+    block.extend_from_slice(&header_length(name.len()));
     block.extend_from_slice(name);
-    block.extend_from_slice(&value.map_or(-1, |value| length(value.len())).to_ne_bytes());
+    block.extend_from_slice(&value.map_or((-1_i32).to_ne_bytes(), |value| header_length(value.len())));
     block.extend_from_slice(value.unwrap_or_default());
+}
+
+fn header_length(length: usize) -> [u8; 4] {
+    // A Kafka header is far below 2 GiB: the broker's own limit on a record is an i32.
+    i32::try_from(length).unwrap_or(i32::MAX).to_ne_bytes()
 }
 
 /// The headers of a record that is to leave, in their order, in one block of bytes: a dead letter has more than fifteen.
@@ -253,6 +256,22 @@ impl HeaderBlock {
     /// Adds a header behind the others. A name is any bytes and may come more than once.
     pub fn push(&mut self, name: impl AsRef<[u8]>, value: Option<&[u8]>) {
         write_header(&mut self.0, name.as_ref(), value);
+    }
+
+    /// Adds a header whose value is a text.
+    pub(crate) fn push_text(&mut self, name: &str, value: &str) {
+        self.push(name, Some(value.as_bytes()));
+    }
+
+    /// Adds a header whose value is how something is displayed, which is written in place.
+    pub(crate) fn push_display(&mut self, name: &str, value: impl fmt::Display) {
+        let Self(block) = self;
+        write_header(block, name.as_bytes(), Some(&[]));
+        let start = block.len();
+        // A vector takes whatever is written.
+        let _ = write!(block, "{value}");
+        let length = header_length(block.len() - start);
+        block[start - length.len()..start].copy_from_slice(&length);
     }
 
     /// The headers in their order.

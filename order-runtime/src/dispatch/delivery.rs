@@ -118,11 +118,11 @@ impl Delivery {
         let data = self.0.envelope.data(self.payload());
         let decoded = if self.0.is_open {
             let front = T::decode_front(data).filter(|(_, length)| data.get(*length..).is_some_and(envelope::is_all));
-            front.map(|(decoded, _)| decoded).ok_or(Outcome::Unread)
+            front.ok_or(Outcome::Unread)?.0
         } else {
-            T::decode(data).map_err(Outcome::Invalid)
+            T::decode(data)
         };
-        Ok(Event::new(decoded?, self.clone()))
+        Ok(Event::new(decoded.map_err(Outcome::Invalid)?, self.clone()))
     }
 
     /// Builds the contract that configuration chose for an interface.

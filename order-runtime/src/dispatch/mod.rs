@@ -13,7 +13,7 @@ pub(crate) use delivery::{DeliveryParts, Shared};
 pub use emit::{EmitError, Emitter};
 pub use event::Event;
 pub use failure::{Class, Failed, Failure};
-pub use schema::{Invalid, Schema, Violation, decode_data, decode_front};
+pub use schema::{Front, Invalid, Schema, Violation, decode_data, decode_front};
 
 /// What `#[event_processor]` generates: decodes the event, injects the arguments and calls the function.
 pub type Handler = fn(Delivery) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;

@@ -42,6 +42,9 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
+/// What a text begins with, decoded and checked, and how many bytes of the text that is.
+pub type Front<T> = (Result<T, Invalid>, usize);
+
 /// The typed data of an event: implemented by `#[schema]`, and by [`Value`](serde_json::Value) for data of any shape.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a schema",
@@ -56,8 +59,8 @@ pub trait Schema: Sized + Send + 'static {
     fn decode(json: &str) -> Result<Self, Invalid>;
 
     /// Decodes the JSON object that `text` begins with and applies every rule, and answers how many bytes it has; `None`
-    /// where it does not fit, or where this is not known to be quicker than looking for its end first.
-    fn decode_front(_text: &str) -> Option<(Self, usize)> {
+    /// where it cannot be decoded, or where this is not known to be quicker than looking for its end first.
+    fn decode_front(_text: &str) -> Option<Front<Self>> {
         None
     }
 }
@@ -69,8 +72,8 @@ impl Schema for serde_json::Value {
         serde_json::from_str::<Strict>(json).map(|Strict(value)| value).map_err(|error| Invalid::at("$", what(&error)))
     }
 
-    fn decode_front(text: &str) -> Option<(Self, usize)> {
-        front::<Strict>(text).map(|(Strict(value), length)| (value, length))
+    fn decode_front(text: &str) -> Option<Front<Self>> {
+        front::<Strict>(text).map(|(Strict(value), length)| (Ok(value), length))
     }
 }
 
@@ -88,19 +91,22 @@ where
     if !json.trim_ascii_start().starts_with('{') {
         return Err(Invalid::at("$", "is not an object"));
     }
-    let value: T = serde_json::from_str(json).map_err(|_| undecodable::<T>(json))?;
+    valid(serde_json::from_str(json).map_err(|_| undecodable::<T>(json))?, names)
+}
+
+/// What the `decode_front` of a `#[schema]` calls. Why something cannot be decoded is told by [`decode_data`].
+pub fn decode_front<T>(text: &str, names: &[(&str, &str)]) -> Option<Front<T>>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    front(text).map(|(value, length)| (valid(value, names), length))
+}
+
+fn valid<T: Validate<Context = ()>>(value: T, names: &[(&str, &str)]) -> Result<T, Invalid> {
     match value.validate() {
         Ok(()) => Ok(value),
         Err(report) => Err(broken_rules(&report, names)),
     }
-}
-
-/// What the `decode_front` of a `#[schema]` calls; what is wrong is told by [`decode_data`].
-pub fn decode_front<T>(text: &str) -> Option<(T, usize)>
-where
-    T: DeserializeOwned + Validate<Context = ()>,
-{
-    front::<T>(text).filter(|(value, _)| value.validate().is_ok())
 }
 
 fn front<T: DeserializeOwned>(text: &str) -> Option<(T, usize)> {

@@ -231,15 +231,15 @@ impl<'a> Batch<'a> {
 
     /// Handles one event until it is settled, waits or runs on.
     pub(super) async fn handle(&mut self, mut item: Item, lane: &[u8]) -> Result<Flow, StoreError> {
-        let mut how = Reading::Quick;
+        let mut how = Reading::default();
         loop {
-            let prepared = match self.prepare(&item, lane, how) {
+            let prepared = match self.prepare(&item, lane, std::mem::take(&mut how)) {
                 Ok(prepared) => prepared,
                 Err(flow) => return Ok(flow),
             };
             let attempt = attempt::begin(prepared.entry, &prepared.delivery);
             if matches!(attempt, Attempt::Ended(End::Returned(Outcome::Unread))) {
-                how = Reading::Whole;
+                how = Reading::Rest(prepared.delivery.envelope().clone());
                 continue;
             }
             self.tried(&item, prepared.processor);

@@ -107,25 +107,24 @@ pub(crate) fn record(
     let mut headers = HeaderBlock::with_capacity(record.encoded_headers().len() + OWN_BYTES + message.len());
     let theirs = |name: &[u8]| !is_own_header(name) && !dialects.iter().any(|dialect| dialect.owns(name));
     headers.extend(record.headers().filter(|(name, _)| theirs(name)));
-    let mut text = |name: &str, value: &str| headers.push(name, Some(value.as_bytes()));
-    text("dlq-id", verdict.id);
-    text("dlq-topic", &partition.topic);
-    text("dlq-partition", &partition.partition.to_string());
-    text("dlq-offset", &record.offset.to_string());
+    headers.push_text("dlq-id", verdict.id);
+    headers.push_text("dlq-topic", &partition.topic);
+    headers.push_display("dlq-partition", partition.partition);
+    headers.push_display("dlq-offset", record.offset);
     if let Some(timestamp) = record.timestamp {
-        text("dlq-timestamp", &timestamp.to_string());
+        headers.push_display("dlq-timestamp", timestamp);
     }
-    text("dlq-consumer-group", group);
-    text("dlq-event-name", verdict.event_name);
-    text("dlq-event-id", verdict.event_id);
-    text("dlq-processor", verdict.processor);
-    text("dlq-reason", verdict.reason.as_str());
-    text("dlq-error-code", verdict.code);
-    text("dlq-error-message", message);
-    text("dlq-attempts", &verdict.attempts.to_string());
-    text("dlq-first-failed-at", &verdict.first_failed_at.to_string());
-    text("dlq-replays", &verdict.replays.to_string());
-    text("dlq-service-version", settings.service_version);
+    headers.push_text("dlq-consumer-group", group);
+    headers.push_text("dlq-event-name", verdict.event_name);
+    headers.push_text("dlq-event-id", verdict.event_id);
+    headers.push_text("dlq-processor", verdict.processor);
+    headers.push_text("dlq-reason", verdict.reason.as_str());
+    headers.push_text("dlq-error-code", verdict.code);
+    headers.push_text("dlq-error-message", message);
+    headers.push_display("dlq-attempts", verdict.attempts);
+    headers.push_display("dlq-first-failed-at", verdict.first_failed_at);
+    headers.push_display("dlq-replays", verdict.replays);
+    headers.push_text("dlq-service-version", settings.service_version);
     let failed = dialect::Failed {
         partition,
         offset: record.offset,

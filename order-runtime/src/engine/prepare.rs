@@ -33,8 +33,8 @@ enum Placed {
     Prepared(Prepared),
     /// There is nothing to call; what follows for its lane.
     Settled(Flow),
-    /// A verdict that wants the whole record read first.
-    Verdict,
+    /// A verdict that wants the record read to its end first; what is known of it so far.
+    Verdict(Envelope),
 }
 
 /// An event whose id its key has seen before.
@@ -46,11 +46,14 @@ enum Repeat {
 }
 
 /// How an event's record is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) enum Reading {
-    /// As far as its data, where that is enough to find its processor; no verdict rests on it.
+    /// As far as its data, where that is enough to find its processor. A verdict wants the rest read, too.
+    #[default]
     Quick,
-    /// To its end.
+    /// From its data on, since what comes before that was read.
+    Rest(Envelope),
+    /// From its beginning to its end.
     Whole,
 }
 
@@ -58,32 +61,35 @@ impl Batch<'_> {
     /// Decodes an event and finds its processor. Where there is nothing to call, the event is settled here.
     pub(super) fn prepare(&mut self, item: &Item, lane: &[u8], how: Reading) -> Result<Prepared, Flow> {
         let record = item.record();
-        if how == Reading::Quick
-            && record.size() <= MAX_EVENT_BYTES
+        if record.size() > MAX_EVENT_BYTES {
+            let message = format!("the record has {} bytes; the service takes {MAX_EVENT_BYTES}", record.size());
+            let failure = Failure { reason: Reason::TooLarge, code: "too_large".into(), message: &message };
+            return Err(self.dead_letter(item, lane, &Who::default(), &failure));
+        }
+        if matches!(how, Reading::Quick)
             && let Some(envelope) = envelope::decode_head(&record)
         {
             return match self.place(item, lane, envelope, true) {
-                Placed::Verdict => self.prepare(item, lane, Reading::Whole),
+                Placed::Verdict(envelope) => self.prepare(item, lane, Reading::Rest(envelope)),
                 Placed::Prepared(prepared) => Ok(prepared),
                 Placed::Settled(flow) => Err(flow),
             };
         }
-        if record.size() > MAX_EVENT_BYTES {
-            let message = format!("the record has {} bytes; the service takes {MAX_EVENT_BYTES}", record.size());
-            let failure = Failure { reason: Reason::TooLarge, code: "too_large", message: &message };
-            return Err(self.dead_letter(item, lane, &Who::default(), &failure));
-        }
-        let envelope = match envelope::decode(&record) {
+        let read = match how {
+            Reading::Rest(head) => envelope::decode_rest(head, &record),
+            Reading::Quick | Reading::Whole => envelope::decode(&record),
+        };
+        let envelope = match read {
             Ok(envelope) => envelope,
             Err(error) => {
-                let failure = Failure { reason: Reason::Undecodable, code: error.code, message: &error.message };
+                let failure = Failure { reason: Reason::Undecodable, code: error.code.into(), message: &error.message };
                 return Err(self.dead_letter(item, lane, &Who::default(), &failure));
             }
         };
         match self.place(item, lane, envelope, false) {
             Placed::Prepared(prepared) => Ok(prepared),
             Placed::Settled(flow) => Err(flow),
-            Placed::Verdict => unreachable!("an event that was read as a whole gets its verdict"),
+            Placed::Verdict(_) => unreachable!("an event that was read to its end gets its verdict"),
         }
     }
 
@@ -102,7 +108,7 @@ impl Batch<'_> {
                 self.release(item, lane);
                 return Placed::Settled(Flow::Free);
             }
-            Some(_) if is_open => return Placed::Verdict,
+            Some(_) if is_open => return Placed::Verdict(envelope),
             Some(Repeat::OtherPayload) => return Placed::Settled(self.reused(item, lane, name)),
         }
         let (code, reason, message) = match self.partition.engine.registry.find(name, envelope.version) {
@@ -126,7 +132,7 @@ impl Batch<'_> {
                 self.partition.status.progress.calls(processor);
                 return Placed::Prepared(Prepared { entry, processor, delivery });
             }
-            _ if is_open => return Placed::Verdict,
+            _ if is_open => return Placed::Verdict(envelope),
             Lookup::UnknownEvent => {
                 let message = format!("no processor handles the event `{}`", cut(name, 100));
                 ("unknown_event", Reason::UnknownEvent, message)
@@ -136,7 +142,7 @@ impl Batch<'_> {
                 ("unknown_version", Reason::Invalid, message)
             }
         };
-        Placed::Settled(self.dead_letter(item, lane, &who, &Failure { reason, code, message: &message }))
+        Placed::Settled(self.dead_letter(item, lane, &who, &Failure { reason, code: code.into(), message: &message }))
     }
 
     /// Counts an attempt that has begun.
@@ -182,7 +188,7 @@ impl Batch<'_> {
     fn reused(&mut self, item: &Item, lane: &[u8], name: &str) -> Flow {
         let failure = Failure {
             reason: Reason::Invalid,
-            code: "event_id_reused",
+            code: "event_id_reused".into(),
             message: "another event with this id but another payload was received before; give each event an id of its own",
         };
         // The ring keeps the first event of the id, so the second is told under no id.

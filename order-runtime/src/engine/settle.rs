@@ -29,7 +29,7 @@ const MESSAGE_LIMIT: usize = 1024;
 pub(super) struct Failure<'a> {
     /// The reason of the dead letter, should it come to that.
     pub(super) reason: Reason,
-    pub(super) code: &'a str,
+    pub(super) code: Cow<'static, str>,
     pub(super) message: &'a str,
 }
 
@@ -85,12 +85,11 @@ impl Batch<'_> {
             End::Returned(Outcome::Invalid(invalid)) => {
                 item.count_failure(self.now, true);
                 let message = invalid.to_string();
-                let failure = Failure { reason: Reason::Invalid, code: "invalid_data", message: &message };
+                let failure = Failure { reason: Reason::Invalid, code: "invalid_data".into(), message: &message };
                 self.dead_letter(&item, lane, &who(), &failure)
             }
             End::Returned(Outcome::Failed(failed)) => {
-                let code: Cow<'_, str> = failed.code;
-                let failure = |reason| Failure { reason, code: &code, message: &failed.message };
+                let failure = |reason| Failure { reason, code: failed.code.clone(), message: &failed.message };
                 if !matches!(failed.class, Class::Skip | Class::Retry) {
                     item.count_failure(self.now, true);
                 }
@@ -108,17 +107,20 @@ impl Batch<'_> {
             }
             // Whoever calls a processor reads such an event as a whole and calls it again.
             End::Returned(Outcome::Unread) => {
-                let failure =
-                    Failure { reason: Reason::Undecodable, code: "not_json", message: "the payload is not JSON" };
+                let failure = Failure {
+                    reason: Reason::Undecodable,
+                    code: "not_json".into(),
+                    message: "the payload is not JSON",
+                };
                 self.dead_letter(&item, lane, &who(), &failure)
             }
             End::Panicked(message) => {
-                let failure = Failure { reason: Reason::Panic, code: "panic", message: &message };
+                let failure = Failure { reason: Reason::Panic, code: "panic".into(), message: &message };
                 self.failed(item, lane, processor, &delivery, &failure)
             }
             End::TimedOut(limit) => {
                 let message = format!("the processor did not return within {}", humantime::format_duration(limit));
-                let failure = Failure { reason: Reason::Timeout, code: "timeout", message: &message };
+                let failure = Failure { reason: Reason::Timeout, code: "timeout".into(), message: &message };
                 self.failed(item, lane, processor, &delivery, &failure)
             }
         }))
@@ -140,9 +142,9 @@ impl Batch<'_> {
         let limit = engine.settings.retry_max_elapsed;
         let is_first = item.first_failed_at.is_none();
         if is_first {
-            self.effects.trials.failures.push((processor, failure.code.to_owned()));
+            self.effects.trials.failures.push((processor, failure.code.clone().into_owned()));
         }
-        let frozen = engine.breakers.freezes(processor, failure.code);
+        let frozen = engine.breakers.freezes(processor, &failure.code);
         item.count_failure(now, !frozen);
         let failing = item.first_failed_at.map(|first| now.duration_since(first).unsigned_abs()).unwrap_or_default();
         if frozen && limit.is_none_or(|limit| failing < limit) {
@@ -212,7 +214,7 @@ impl Batch<'_> {
         let now = self.now;
         let earlier = item.row.as_deref();
         let (error_code, error_message) = match (failure, earlier) {
-            (Some(failure), _) => (failure.code.to_owned(), cut(failure.message, MESSAGE_LIMIT).to_owned()),
+            (Some(failure), _) => (failure.code.clone().into_owned(), cut(failure.message, MESSAGE_LIMIT).to_owned()),
             (None, Some(row)) => (row.error_code.clone(), row.error_message.clone()),
             (None, None) => (String::new(), String::new()),
         };
@@ -266,7 +268,7 @@ impl Batch<'_> {
             &Verdict {
                 id: &id,
                 reason: failure.reason,
-                code: failure.code,
+                code: &failure.code,
                 message: failure.message,
                 event_name: who.event_name,
                 event_id,
@@ -277,14 +279,14 @@ impl Batch<'_> {
             },
         );
         let told = (who.event_name, event_id, who.processor.is_some());
-        self.trace_dead_letter(&mut letter, item, told, (failure.code, failure.message));
+        self.trace_dead_letter(&mut letter, item, told, (&failure.code, failure.message));
         let remembered = DeadLetterRow {
             dlq_id: id,
             event_id: event_id.to_owned(),
             hash: identity::payload_hash(record.payload),
             replays,
-            reason: failure.reason.as_str().to_owned(),
-            code: failure.code.to_owned(),
+            reason: failure.reason.as_str().into(),
+            code: failure.code.clone(),
             at: now,
         };
         self.effects.dead_letters.push(Arc::new(remembered));
@@ -311,7 +313,7 @@ impl Batch<'_> {
             event: who.event_name.to_owned(),
             event_id: who.event_id.unwrap_or_default().to_owned(),
             reason: failure.reason.as_str(),
-            code: failure.code.to_owned(),
+            code: failure.code.clone(),
             message: failure.message.to_owned(),
         });
     }
@@ -323,7 +325,7 @@ impl Batch<'_> {
         let id = envelope.as_ref().map(|envelope| self.event_id(envelope, item));
         let name = envelope.as_ref().map_or("", |envelope| envelope.name.of(record.payload.unwrap_or_default()));
         let who = Who { event_name: name, event_id: id.as_deref(), processor: None };
-        let failure = Failure { reason: blame.reason, code: &blame.code, message: &blame.message };
+        let failure = Failure { reason: blame.reason, code: blame.code.clone(), message: &blame.message };
         self.dead_letter(item, lane, &who, &failure);
     }
 

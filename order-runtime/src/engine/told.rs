@@ -1,6 +1,6 @@
 //! What the log says of single events: one line of a partition a second at most, with the number of those between.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -22,7 +22,7 @@ pub(crate) struct Notable {
     pub(crate) event: String,
     pub(crate) event_id: String,
     pub(crate) reason: &'static str,
-    pub(crate) code: String,
+    pub(crate) code: Cow<'static, str>,
     pub(crate) message: String,
 }
 
@@ -44,7 +44,7 @@ impl Notables {
 pub(crate) fn in_shadow(partition: &PartitionId, notables: &Notables) {
     if let Some(first) = &notables.first {
         let more = notables.count - 1;
-        debug!(%partition, offset = first.offset, code = first.code, more, "in shadow only: {}", first.fate);
+        debug!(%partition, offset = first.offset, code = &*first.code, more, "in shadow only: {}", first.fate);
     }
 }
 
@@ -67,7 +67,7 @@ impl Told {
             event = cut(&first.event, FIELD_LIMIT),
             event_id = cut(&first.event_id, FIELD_LIMIT),
             reason = first.reason,
-            code = first.code,
+            code = &*first.code,
             error = cut(&first.message, FIELD_LIMIT),
             more,
             "{}",
@@ -110,7 +110,7 @@ mod tests {
                 event: String::new(),
                 event_id: String::new(),
                 reason: "rejected",
-                code: String::new(),
+                code: "".into(),
                 message: String::new(),
             });
         }

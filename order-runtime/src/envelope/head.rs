@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use serde::de::IgnoredAny;
+
 use super::{Envelope, Text, check_id, check_name, json::Member, parse_time};
 
 /// Reads the members before the data. What follows the data is not looked at: see [`ends`].
@@ -43,6 +45,18 @@ pub(super) fn read(text: &str) -> Option<Envelope> {
     };
     let version = version.unwrap_or(1);
     Some(Envelope { id: id.map(Text::Place), name: Text::Place(name), version, occurred_at, data })
+}
+
+/// How many bytes of the rest of an envelope, from its data on, are its data; `None` where anything but its end follows.
+///
+/// # Errors
+/// The data is not JSON.
+pub(super) fn length_of_data(rest: &str) -> serde_json::Result<Option<usize>> {
+    let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
+    let Some(data) = values.next() else { return Ok(None) };
+    data?;
+    let length = values.byte_offset();
+    Ok(rest.get(length..).is_some_and(ends).then_some(length))
 }
 
 /// Whether an envelope ends with its data: what follows is its own brace and nothing else.
@@ -113,10 +127,8 @@ mod tests {
         });
         let short = read(text).and_then(|envelope| {
             let open = &text[envelope.data.clone()];
-            let mut values = serde_json::Deserializer::from_str(open).into_iter::<serde::de::IgnoredAny>();
-            values.next()?.ok()?;
-            let (data, rest) = open.split_at(values.byte_offset());
-            ends(rest).then_some((Envelope { data: 0..0, ..envelope }, data))
+            let data = &open[..length_of_data(open).ok()??];
+            Some((Envelope { data: 0..0, ..envelope }, data))
         });
         (long, short)
     }

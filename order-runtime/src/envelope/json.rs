@@ -232,10 +232,18 @@ fn place(payload: &str, part: &str) -> Range<usize> {
 
 /// The parser's complaint without what it quotes of the payload.
 pub(super) fn not_json(error: &serde_json::Error) -> Undecodable {
+    not_json_behind(&[], error)
+}
+
+/// The same of a text that was parsed from behind `before` on.
+pub(super) fn not_json_behind(before: &[u8], error: &serde_json::Error) -> Undecodable {
     use serde_json::error::Category;
+    let lines = memchr::memchr_iter(b'\n', before).count();
+    let last_line = memchr::memrchr(b'\n', before).map_or(before.len(), |end| before.len() - end - 1);
+    let (line, column) = (lines + error.line(), error.column() + if error.line() == 1 { last_line } else { 0 });
     let what = match error.classify() {
         Category::Eof => "the payload ends before its JSON does",
         Category::Syntax | Category::Data | Category::Io => "the payload is not JSON",
     };
-    Undecodable::new("not_json", format!("{what}, at line {} column {}", error.line(), error.column()))
+    Undecodable::new("not_json", format!("{what}, at line {line} column {column}"))
 }

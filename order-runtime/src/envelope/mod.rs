@@ -113,6 +113,19 @@ pub(crate) fn decode_head(record: &RecordRef<'_>) -> Option<Envelope> {
     head::read(scan::check(record.payload?).ok()?)
 }
 
+/// Decodes a record whose beginning [`decode_head`] has decoded, without reading that a second time where only its data follows.
+///
+/// # Errors
+/// As [`decode`] has them.
+pub(crate) fn decode_rest(head: Envelope, record: &RecordRef<'_>) -> Result<Envelope, Undecodable> {
+    let payload = record.payload.unwrap_or_default();
+    match head::length_of_data(head.data(payload)) {
+        Ok(Some(length)) => Ok(Envelope { data: head.data.start..head.data.start + length, ..head }),
+        Ok(None) => decode(record),
+        Err(error) => Err(json::not_json_behind(&payload[..head.data.start], &error)),
+    }
+}
+
 /// Whether nothing of the envelope but its end follows its data.
 pub(crate) fn is_all(rest: &str) -> bool {
     head::ends(rest)

@@ -194,6 +194,28 @@ proptest! {
         }
     }
 
+    /// The two steps say of any text what one says, to the place where it is no JSON.
+    #[test]
+    fn what_is_read_in_two_steps_is_read_alike(
+        members in proptest::collection::vec(0_usize..9, 1..6), cut in 0_usize..300, at in 0_usize..300, byte in any::<u8>()
+    ) {
+        const MEMBERS: [&str; 9] = [
+            r#""eventId":"1""#, "\n\"eventName\" :\n \"A\"", r#""version":3"#, r#""occurredAt":"2026-01-31T12:00:00Z""#,
+            "\"data\"\n:\n\n {\"a\":1,\n\"b\":[0.5,{}]}", r#""data":{"a":"}{","ä":null}"#, r#""more":[{}]"#, r#""name":"B""#, r#""data":[]"#,
+        ];
+        let members: Vec<_> = members.iter().map(|member| MEMBERS[*member]).collect();
+        let mut payload = format!(r#"{{"name":"C",{}}}"#, members.join(",")).into_bytes();
+        payload.truncate(cut.max(12));
+        if let Some(changed) = payload.get_mut(at) {
+            *changed = byte;
+        }
+        let batch = record(Some(&payload), &[]);
+        let record = batch.get(0).expect("one record");
+        if let Some(head) = decode_head(&record) {
+            prop_assert_eq!(decode_rest(head, &record), decode(&record));
+        }
+    }
+
     #[test]
     fn what_serde_writes_is_read_back(id in "\\PC{1,40}", name in "[A-Za-z]{1,40}", version in 1_u32.., text in "\\PC{0,40}") {
         let data = serde_json::json!({ "text": text });

@@ -86,7 +86,7 @@ impl Outcome {
             event_id: letter.event_id.clone(),
             event_name: String::new(),
             fate: Fate::DeadLettered,
-            code: letter.code.clone(),
+            code: letter.code.clone().into_owned(),
             letter: Some(letter.dlq_id.clone()),
         }
     }

@@ -112,7 +112,7 @@ impl Overlay {
         }
         for letter in &changes.dead_letters {
             match outcomes.iter_mut().find(|outcome| outcome.event_id == letter.event_id) {
-                Some(outcome) => outcome.code.clone_from(&letter.code),
+                Some(outcome) => outcome.code = letter.code.clone().into_owned(),
                 None => outcomes.push(Outcome::nameless(letter)),
             }
             self.dead_letters.insert(letter.dlq_id.clone(), (**letter).clone());

@@ -10,7 +10,7 @@ pub mod memory;
 pub mod postgres;
 pub mod sqlite;
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, borrow::Cow, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -322,9 +322,9 @@ pub struct DeadLetterRow {
     /// How often it was replayed before.
     pub replays: u32,
     /// Its reason, `rejected` say.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
     /// Its error code.
-    pub code: String,
+    pub code: Cow<'static, str>,
     /// When it was written.
     pub at: Timestamp,
 }

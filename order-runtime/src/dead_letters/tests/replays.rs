@@ -213,8 +213,8 @@ fn row(number: u32) -> DeadLetterRow {
         event_id: format!("e-{number}"),
         hash: payload_hash(letter.payload.as_deref()),
         replays: 0,
-        reason: "rejected".to_owned(),
-        code: "told_to".to_owned(),
+        reason: "rejected".into(),
+        code: "told_to".into(),
         at: jiff::Timestamp::now(),
     }
 }

@@ -4,7 +4,9 @@ mod partition;
 mod table;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    borrow::Borrow,
+    collections::{BTreeMap, HashMap, HashSet},
+    hash::{Hash, Hasher},
     sync::Arc,
 };
 
@@ -38,10 +40,33 @@ struct State {
     rings: HashMap<Box<[u8]>, Ring, RandomState>,
     outbox: BTreeMap<i64, (PartitionId, i64, OutboxRow)>,
     last_outbox_id: i64,
-    dead_letters: HashMap<String, Arc<DeadLetterRow>, RandomState>,
+    dead_letters: HashSet<ById, RandomState>,
     marks: BTreeMap<(String, u32), LetterMark>,
     audit: BTreeMap<Uuid, AuditRow>,
 }
+
+/// A dead letter, found by its id.
+struct ById(Arc<DeadLetterRow>);
+
+impl Borrow<str> for ById {
+    fn borrow(&self) -> &str {
+        &self.0.dlq_id
+    }
+}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.dlq_id.as_str().hash(state);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.dlq_id == other.0.dlq_id
+    }
+}
+
+impl Eq for ById {}
 
 struct Ring {
     version: u64,
@@ -85,7 +110,7 @@ impl State {
             }
         }
         for letter in &changes.dead_letters {
-            self.dead_letters.insert(letter.dlq_id.clone(), Arc::clone(letter));
+            self.dead_letters.replace(ById(Arc::clone(letter)));
         }
         let partition = self.partitions.entry(changes.partition.clone()).or_default();
         for record in &changes.outbox {
@@ -161,9 +186,8 @@ impl Store for MemoryStore {
                 loaded.rings.push(RingRow { key, version: ring.version, bytes: ring.bytes.to_vec() });
             }
         }
-        let letters =
-            wanted.dead_letters.iter().filter_map(|id| state.dead_letters.get(id).map(|letter| (**letter).clone()));
-        loaded.dead_letters = letters.collect();
+        let letters = wanted.dead_letters.iter().filter_map(|id| state.dead_letters.get(id.as_str()));
+        loaded.dead_letters = letters.map(|ById(letter)| DeadLetterRow::clone(letter)).collect();
         Ok(loaded)
     }
 
@@ -189,7 +213,7 @@ impl Store for MemoryStore {
     async fn forget(&self, until: Timestamp, _from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
         let mut state = self.state.lock();
         state.rings.retain(|_, ring| ring.written >= until);
-        state.dead_letters.retain(|_, letter| letter.at >= until);
+        state.dead_letters.retain(|ById(letter)| letter.at >= until);
         state.marks.retain(|_, mark| mark.at >= until);
         state.audit.retain(|_, entry| entry.at >= until);
         Ok(None)

@@ -64,8 +64,8 @@ pub(super) fn dead_letter(row: &Row) -> Result<DeadLetterRow, StoreError> {
         event_id: text(row, 1)?,
         hash: u128::from_be_bytes(hash),
         replays: number(row, 3)?,
-        reason: row.try_get(4)?,
-        code: text(row, 5)?,
+        reason: row.try_get::<_, String>(4)?.into(),
+        code: text(row, 5)?.into(),
         at: time(row.try_get(6)?)?,
     })
 }

@@ -133,8 +133,8 @@ pub(super) fn dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetterRow> {
         event_id: row.get(1)?,
         hash: u128::from_be_bytes(hash),
         replays: row.get(3)?,
-        reason: row.get(4)?,
-        code: row.get(5)?,
+        reason: row.get::<_, String>(4)?.into(),
+        code: row.get::<_, String>(5)?.into(),
         at: time(row, 6)?,
     })
 }
