@@ -111,7 +111,9 @@ impl KafkaConsumer {
 impl Consumer for KafkaConsumer {
     fn take(&self, partition: &PartitionId, max_records: usize, max_bytes: usize) -> RecordBatch {
         let Some(inbox) = self.inbox(partition) else { return RecordBatch::default() };
-        inbox.take(max_records, max_bytes)
+        let records = inbox.take(max_records, max_bytes);
+        self.shared.taken.tell();
+        records
     }
 
     fn pause(&self, partition: &PartitionId) {

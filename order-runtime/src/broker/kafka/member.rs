@@ -32,6 +32,7 @@ use super::{
     ffi,
     inbox::Inbox,
     inquirer::Inquirer,
+    room::Taken,
     statistics::{Group, Statistics},
     voice::Voice,
 };
@@ -58,6 +59,7 @@ pub(super) struct Shared {
     pub(super) inboxes: Mutex<HashMap<PartitionId, Arc<Inbox>>>,
     /// Offsets to be stored, the last of each partition.
     stored: Mutex<HashMap<PartitionId, (i64, String)>>,
+    pub(super) taken: Taken,
     pub(super) has_stored: AtomicBool,
     /// Moves with every assignment, so that the poll thread drops what it knows of partitions.
     pub(super) assignments: AtomicU64,
@@ -87,6 +89,7 @@ impl Shared {
         let shared = Self {
             inboxes: Mutex::default(),
             stored: Mutex::default(),
+            taken: Taken::default(),
             has_stored: AtomicBool::new(false),
             assignments: AtomicU64::new(0),
             closing: AtomicBool::new(false),

@@ -36,7 +36,7 @@ const FLUSH_RECORDS: usize = 500;
 const FLUSH_BYTES: usize = 1024 * 1024;
 /// How long a poll waits for records: the time in which a command is heard while nothing arrives.
 const POLL: Duration = Duration::from_millis(20);
-/// The same while a partition waits for room, which comes soon.
+/// The same while a partition waits for room.
 const POLL_HELD: Duration = Duration::from_millis(2);
 /// How long the thread lets a seek take.
 pub(super) const SEEK: Duration = Duration::from_secs(2);
@@ -127,11 +127,15 @@ impl<'p> Polled<'p> {
         }
         let room = self.look_for_room();
         let wait = if room == Room::Free { POLL } else { POLL_HELD };
-        // Where nothing is taken, there is nothing to wait for but an assignment, or for room.
-        let takes = room != Room::Full && !self.known.lanes.is_empty();
-        self.listen(if takes { Duration::ZERO } else { wait });
+        let has_none = self.known.lanes.is_empty();
+        // Without a partition there is nothing to wait for but an assignment.
+        self.listen(if has_none { wait } else { Duration::ZERO });
         self.refresh();
-        if !takes {
+        if has_none {
+            return;
+        }
+        if room == Room::Full {
+            self.membership.shared.taken.wait(wait);
             return;
         }
         let fetch = self.fetched.fetch(FLUSH_RECORDS, wait);

@@ -3,8 +3,13 @@
 //! A pause is no way to do it: it drops what is fetched already, and where all partitions pause, librdkafka looks after them once
 //! a second only.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread::{self, Thread},
+    time::Duration,
+};
 
+use parking_lot::Mutex;
 use rdkafka::consumer::Consumer as _;
 use tokio::time::Instant;
 
@@ -32,6 +37,34 @@ const ROOM_FOR_ALL_SOON: Duration = Duration::from_millis(250);
 /// How many bytes may wait in the inbox of one of so many partitions.
 pub(super) fn share(partitions: usize) -> usize {
     (INBOXES / partitions.max(1)).max(INBOX_LEAST)
+}
+
+/// Where the poll thread waits for an owner to take something.
+#[derive(Default)]
+pub(super) struct Taken {
+    waiting: AtomicBool,
+    thread: Mutex<Option<Thread>>,
+}
+
+impl Taken {
+    /// Waits until something is taken, at most for `limit`.
+    pub(super) fn wait(&self, limit: Duration) {
+        self.thread.lock().get_or_insert_with(thread::current);
+        self.waiting.store(true, Ordering::Release);
+        // What was taken just before this is seen when the time is over.
+        thread::park_timeout(limit);
+        self.waiting.store(false, Ordering::Relaxed);
+    }
+
+    /// Something was taken.
+    pub(super) fn tell(&self) {
+        if self.waiting.load(Ordering::Relaxed)
+            && self.waiting.swap(false, Ordering::Acquire)
+            && let Some(thread) = &*self.thread.lock()
+        {
+            thread.unpark();
+        }
+    }
 }
 
 impl Polled<'_> {
