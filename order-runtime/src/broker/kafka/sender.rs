@@ -236,3 +236,42 @@ fn headers(headers: &HeaderBlock) -> OwnedHeaders {
     }
     owned
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Secret};
+
+    fn record() -> Arc<OutgoingRecord> {
+        Arc::new(OutgoingRecord {
+            topic: "things".to_owned(),
+            partition: None,
+            key: None,
+            payload: Some(b"{}".to_vec()),
+            headers: HeaderBlock::default(),
+            timestamp: None,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_producer_that_nobody_has_any_more_ends_and_answers_what_it_has_not_sent() {
+        let mut config = Config::default().kafka;
+        config.brokers = "127.0.0.1:1".to_owned();
+        config.producer_properties.insert("delivery.timeout.ms".to_owned(), Secret::new("300000"));
+        let sender = Sender::start(&config, &Talk::default()).unwrap();
+        let producer = Arc::downgrade(&sender.producer);
+        let answers = sender.send(&[record(), record()]);
+        while producer.upgrade().is_some_and(|producer| producer.in_flight_count() < 2) {
+            tokio::task::yield_now().await;
+        }
+        drop(sender);
+        let answers = answers.gather(Duration::from_secs(60)).await;
+        let purged = |answer: &Answer| matches!(answer, Err(KafkaError::MessageProduction(code)) if *code != RDKafkaErrorCode::MessageTimedOut);
+        assert!(answers.len() == 2 && answers.iter().all(purged), "{answers:?}");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while producer.strong_count() > 0 {
+            assert!(Instant::now() < deadline, "the thread still has the producer");
+            tokio::task::yield_now().await;
+        }
+    }
+}
