@@ -188,7 +188,8 @@ impl Owner {
             () = self.ready.notified(), if takes && self.backlog.is_empty() => {}
             () = std::future::ready(()), if takes && !self.backlog.is_empty() => {}
             () = sleep(due), if due.is_some() => {}
-            () = room, if !takes => {}
+            // There may be nothing to take, and so no batch after which the state would be shown.
+            () = room, if !takes => self.show_state(),
             // What keeps the partition from going on may pass without a word to this task, the full outbox aside; and a store that forgets
             // lets Kafka follow only when the outbox is published.
             () = tokio::time::sleep(LOOK_AGAIN), if !takes || !self.partition.engine.store.durable() => {
@@ -237,7 +238,12 @@ impl Owner {
 
     /// Takes records from the consumer when none are left.
     fn fill_backlog(&mut self) {
-        if !self.backlog.is_empty() || !self.takes_records() {
+        if !self.backlog.is_empty() {
+            return;
+        }
+        if !self.takes_records() {
+            // What keeps it from taking may have come just now, after it was told of the records: somebody tells but once.
+            self.ready.notify_one();
             return;
         }
         let (mut count, mut bytes) = (0, 0);

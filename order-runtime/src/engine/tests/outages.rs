@@ -64,6 +64,21 @@ async fn nothing_but_bad_events_fills_the_outbox_to_its_limit_and_no_further() {
 }
 
 #[tokio::test]
+async fn a_partition_that_was_full_says_so_no_longer_though_nothing_more_comes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rig = Rig::start_on(Arc::new(sqlite(&folder.path().join("store.db")))).await;
+    rig.broker.begin_outage(away());
+    for number in 0..=OUTBOX_LIMIT {
+        rig.broker.append(&partition(), Some(&number.to_string()), "{", &[]);
+    }
+    rig.broker.assign(&[partition()]).await;
+    let state = |rig: &Rig| rig.engine.operations().partitions()[0].state;
+    rig.until("it is full", |rig| state(rig) == PartitionState::Full).await;
+    rig.broker.end_outage();
+    rig.until("it runs again", |rig| state(rig) == PartitionState::Running).await;
+}
+
+#[tokio::test]
 async fn letters_of_any_size_leave_in_bundles_that_fit_in_memory() {
     const MEGABYTE: usize = 1_000_000;
     let rig = Rig::start().await;
