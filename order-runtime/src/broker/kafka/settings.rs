@@ -40,7 +40,7 @@ const CONSUMER: &[(&str, &str)] = &[
     // and with 10,000 it holds 9 MiB more at the same speed.
     ("queued.min.messages", "4000"),
     // A question goes to the partitions that have room at the moment. Where those have no news, the broker keeps it back for so
-    // long, and the others wait: with the default of 500, topics that were nearly worked off stood still for half a second.
+    // long, and the others wait: with the default of 500, a service on SQLite stood still for a fifth of the time.
     ("fetch.wait.max.ms", "100"),
     // With a small queue the default of 1 s is a pause after each time that it was full.
     ("fetch.queue.backoff.ms", "5"),
