@@ -1,11 +1,6 @@
 //! Every attribute in its ordinary shape, with warnings denied.
 #![deny(warnings)]
-#![allow(
-    unreachable_pub,
-    missing_docs,
-    clippy::pedantic,
-    reason = "what the attributes write is tried here, not how a domain is written"
-)]
+#![allow(unreachable_pub, missing_docs, clippy::pedantic, reason = "what the attributes write is tried here, not how a domain is written")]
 #![allow(non_camel_case_types)]
 
 use order_runtime::prelude::*;

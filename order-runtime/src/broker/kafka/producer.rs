@@ -119,28 +119,16 @@ fn classify(error: &KafkaError, topic: &str) -> PublishError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{
-        broker::HeaderBlock,
-        config::{Config, Secret},
+    use super::{
+        super::sender::tests::{record, to_nobody},
+        *,
     };
 
     #[tokio::test]
     async fn a_producer_that_brings_nothing_is_made_anew() {
-        let mut config = Config::default().kafka;
-        config.brokers = "127.0.0.1:1".to_owned();
-        config.producer_properties.insert("delivery.timeout.ms".to_owned(), Secret::new("100"));
-        let publisher = KafkaPublisher::new(&config).unwrap();
+        let publisher = KafkaPublisher::new(&to_nobody("100")).unwrap();
         let first = publisher.sender();
-        let record = OutgoingRecord {
-            topic: "things".to_owned(),
-            partition: None,
-            key: None,
-            payload: Some(b"{}".to_vec()),
-            headers: HeaderBlock::default(),
-            timestamp: None,
-        };
-        let answers = publisher.publish(&[Arc::new(record)]).await;
+        let answers = publisher.publish(&[record()]).await;
         assert!(matches!(answers[..], [Err(PublishError::Transient { .. })]), "{answers:?}");
         assert!(!Arc::ptr_eq(&first, &publisher.sender()));
     }

@@ -238,11 +238,19 @@ fn headers(headers: &HeaderBlock) -> OwnedHeaders {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::{Config, Secret};
 
-    fn record() -> Arc<OutgoingRecord> {
+    /// A producer's settings by which nobody answers, and a record is given up after so many milliseconds.
+    pub(in crate::broker::kafka) fn to_nobody(delivery_timeout: &str) -> KafkaConfig {
+        let mut config = Config::default().kafka;
+        config.brokers = "127.0.0.1:1".to_owned();
+        config.producer_properties.insert("delivery.timeout.ms".to_owned(), Secret::new(delivery_timeout));
+        config
+    }
+
+    pub(in crate::broker::kafka) fn record() -> Arc<OutgoingRecord> {
         Arc::new(OutgoingRecord {
             topic: "things".to_owned(),
             partition: None,
@@ -253,25 +261,25 @@ mod tests {
         })
     }
 
+    async fn until(what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !condition() {
+            assert!(Instant::now() < deadline, "{what}");
+            tokio::task::yield_now().await;
+        }
+    }
+
     #[tokio::test]
     async fn a_producer_that_nobody_has_any_more_ends_and_answers_what_it_has_not_sent() {
-        let mut config = Config::default().kafka;
-        config.brokers = "127.0.0.1:1".to_owned();
-        config.producer_properties.insert("delivery.timeout.ms".to_owned(), Secret::new("300000"));
-        let sender = Sender::start(&config, &Talk::default()).unwrap();
+        let sender = Sender::start(&to_nobody("300000"), &Talk::default()).unwrap();
         let producer = Arc::downgrade(&sender.producer);
         let answers = sender.send(&[record(), record()]);
-        while producer.upgrade().is_some_and(|producer| producer.in_flight_count() < 2) {
-            tokio::task::yield_now().await;
-        }
+        until("both are handed over", || sender.producer.in_flight_count() == 2).await;
         drop(sender);
         let answers = answers.gather(Duration::from_mins(1)).await;
-        let purged = |answer: &Answer| matches!(answer, Err(KafkaError::MessageProduction(code)) if *code != RDKafkaErrorCode::MessageTimedOut);
-        assert!(answers.len() == 2 && answers.iter().all(purged), "{answers:?}");
-        let deadline = Instant::now() + Duration::from_mins(1);
-        while producer.strong_count() > 0 {
-            assert!(Instant::now() < deadline, "the thread still has the producer");
-            tokio::task::yield_now().await;
-        }
+        let timed_out = Some(RDKafkaErrorCode::MessageTimedOut);
+        let given_up = |answer: &Answer| answer.as_ref().is_err_and(|error| error.rdkafka_error_code() != timed_out);
+        assert!(answers.len() == 2 && answers.iter().all(given_up), "{answers:?}");
+        until("the thread has left the producer", || producer.strong_count() == 0).await;
     }
 }
