@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     time::Instant,
 };
 use uuid::Uuid;
@@ -62,6 +62,7 @@ struct Log {
     silent_since: Option<Instant>,
     /// The owner is not told of records.
     words_are_lost: bool,
+    ready: Arc<Notify>,
 }
 
 impl MemoryBroker {
@@ -113,7 +114,7 @@ impl MemoryBroker {
             log.ready_since = Some(Instant::now());
         }
         if log.cursor == Some(offset) && !log.paused && !log.words_are_lost {
-            let _ = self.events.send(ConsumerEvent::Ready(partition.clone()));
+            log.ready.notify_one();
         }
         offset
     }
@@ -137,6 +138,7 @@ impl MemoryBroker {
                         log_end: log.next_offset,
                         committed: log.committed.as_ref().map(|(offset, _)| *offset),
                         committed_metadata: log.committed.as_ref().map(|(_, text)| text.clone()).unwrap_or_default(),
+                        ready: Arc::clone(&log.ready),
                     }
                 })
                 .collect()
@@ -152,7 +154,7 @@ impl MemoryBroker {
                 Start::At(offset) => Some(*offset),
                 Start::Paused => None,
             };
-            let _ = self.events.send(ConsumerEvent::Ready(id.clone()));
+            log.ready.notify_one();
         }
         starts
     }
@@ -255,15 +257,15 @@ impl Consumer for MemoryBroker {
     fn resume(&self, partition: &PartitionId) {
         if let Some(log) = self.state.lock().logs.get_mut(partition) {
             log.paused = false;
+            log.ready.notify_one();
         }
-        let _ = self.events.send(ConsumerEvent::Ready(partition.clone()));
     }
 
     fn seek(&self, partition: &PartitionId, offset: i64) {
         if let Some(log) = self.state.lock().logs.get_mut(partition) {
             log.cursor = Some(offset);
+            log.ready.notify_one();
         }
-        let _ = self.events.send(ConsumerEvent::Ready(partition.clone()));
     }
 
     fn store_offset(&self, partition: &PartitionId, offset: i64, metadata: &str) {

@@ -12,7 +12,10 @@ pub mod record;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 use uuid::Uuid;
 
 use crate::engine::observe::Health;
@@ -52,6 +55,9 @@ pub struct PartitionOffer {
     pub committed: Option<i64>,
     /// The metadata that stands beside the committed offset; empty where there is none.
     pub committed_metadata: String,
+    /// Told when records are ready to be taken that were not before; of those that follow them nobody is told. A word may come
+    /// for nothing.
+    pub ready: Arc<Notify>,
 }
 
 /// Where the engine wants a partition to begin.
@@ -82,8 +88,6 @@ pub enum ConsumerEvent {
         /// Sent when their work has ended.
         answer: oneshot::Sender<()>,
     },
-    /// Records are ready in the partition's inbox, which was empty before; of those that follow nobody is told.
-    Ready(PartitionId),
     /// The consumer asked for an offset that the partition's log does not have; it waits for a [`Consumer::seek`].
     OutOfRange {
         /// The partition.

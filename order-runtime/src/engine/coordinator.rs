@@ -158,7 +158,6 @@ struct Coordinator {
 /// An owner task and how to reach it.
 struct Seat {
     controls: mpsc::UnboundedSender<Control>,
-    ready: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -198,11 +197,6 @@ impl Coordinator {
                 Some(ConsumerEvent::Revoked { partitions, lost, answer }) => {
                     self.revoke(&partitions, lost).await;
                     let _ = answer.send(());
-                }
-                Some(ConsumerEvent::Ready(partition)) => {
-                    if let Some(seat) = self.owners.get(&partition) {
-                        seat.ready.notify_one();
-                    }
                 }
                 Some(ConsumerEvent::OutOfRange { partition, log_start, log_end }) => {
                     if let Some(seat) = self.owners.get(&partition) {
@@ -292,21 +286,20 @@ impl Coordinator {
                 {
                     info!(partition = %id, committed, position = at, "the group's committed offset differs from the position; the position counts");
                 }
-                self.spawn_owner(&id, assigned, at);
+                self.spawn_owner(&id, assigned, at, offer.ready);
                 Start::At(at)
             }
         }
     }
 
-    fn spawn_owner(&mut self, id: &Arc<PartitionId>, assigned: Assigned, at: i64) {
+    fn spawn_owner(&mut self, id: &Arc<PartitionId>, assigned: Assigned, at: i64, ready: Arc<Notify>) {
         let status = Arc::new(PartitionStatus::new(Arc::clone(id), at, self.engine.clock.now()));
         self.engine.status.add_partition(Arc::clone(&status));
         let (controls, receiver) = mpsc::unbounded_channel();
-        let ready = Arc::new(Notify::new());
         let partition = Partition::new(Arc::clone(id), Arc::clone(&self.engine), status);
         info!(partition = %id, position = at, waiting = assigned.waiting.len(), "partition assigned");
-        let owner = Owner::new(partition, assigned, receiver, Arc::clone(&ready));
-        let seat = Seat { controls, ready, task: tokio::spawn(owner.run(at)) };
+        let owner = Owner::new(partition, assigned, receiver, ready);
+        let seat = Seat { controls, task: tokio::spawn(owner.run(at)) };
         if let Some(former) = self.owners.insert((**id).clone(), seat) {
             // The position's compare-and-set fences whatever it still does.
             former.task.abort();

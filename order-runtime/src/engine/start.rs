@@ -127,6 +127,7 @@ mod tests {
             log_end: log.1,
             committed,
             committed_metadata: metadata.to_owned(),
+            ready: Arc::default(),
         }
     }
 

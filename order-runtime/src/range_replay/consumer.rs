@@ -6,11 +6,11 @@ use std::{
 };
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{Range, RecordSource};
 use crate::{
-    broker::{Consumer, ConsumerEvent, Intake, PartitionId, RecordBatch},
+    broker::{Consumer, ConsumerEvent, Intake, PartitionId, PartitionOffer, RecordBatch},
     engine::observe::Health,
 };
 
@@ -45,6 +45,8 @@ impl State {
 }
 
 struct Part {
+    range: Range,
+    ready: Arc<Notify>,
     /// Records that are not committed, one each.
     records: VecDeque<RecordBatch>,
     /// How many of them the engine has taken.
@@ -60,10 +62,31 @@ fn offset(record: &RecordBatch) -> i64 {
 
 impl RangeConsumer {
     pub(super) fn new(ranges: &[Range], events: mpsc::UnboundedSender<ConsumerEvent>) -> Arc<Self> {
-        let part = |range: &Range| Part { records: VecDeque::new(), taken: 0, end: range.from, paused: false };
+        let part = |range: &Range| Part {
+            range: range.clone(),
+            ready: Arc::default(),
+            records: VecDeque::new(),
+            taken: 0,
+            end: range.from,
+            paused: false,
+        };
         let partitions = ranges.iter().map(|range| (range.id.clone(), part(range))).collect();
         let state = State { partitions, events: Some(events), ..State::default() };
         Arc::new(Self { state: Mutex::new(state), room: Condvar::new() })
+    }
+
+    /// What the engine is told of the ranges.
+    pub(super) fn offers(&self) -> Vec<PartitionOffer> {
+        let state = self.state.lock();
+        let offer = |part: &Part| PartitionOffer {
+            id: part.range.id.clone(),
+            log_start: part.range.from,
+            log_end: part.range.to,
+            committed: None,
+            committed_metadata: String::new(),
+            ready: Arc::clone(&part.ready),
+        };
+        state.partitions.values().map(offer).collect()
     }
 
     /// Reads the records on a thread of its own, as far as there is room.
@@ -105,14 +128,13 @@ impl RangeConsumer {
             self.room.wait(&mut state);
         }
         state.bytes += record.size();
-        let Some((id, part)) = state.partitions.iter_mut().find(|(id, _)| id.partition == partition) else {
+        let Some((_, part)) = state.partitions.iter_mut().find(|(id, _)| id.partition == partition) else {
             return true;
         };
         part.end = offset(&record) + 1;
         part.records.push_back(record);
         if part.taken + 1 == part.records.len() && !part.paused {
-            let id = id.clone();
-            state.tell(ConsumerEvent::Ready(id));
+            part.ready.notify_one();
         }
         true
     }
@@ -144,7 +166,7 @@ impl RangeConsumer {
         if let Some(part) = state.partitions.get_mut(partition) {
             change(part);
             if !part.paused && part.taken < part.records.len() {
-                state.tell(ConsumerEvent::Ready(partition.clone()));
+                part.ready.notify_one();
             }
         }
     }

@@ -39,7 +39,7 @@ pub(crate) use self::{
     report::Report,
 };
 use crate::{
-    broker::{Acknowledged, ConsumerEvent, OutgoingRecord, PartitionOffer, PublishError, Publisher, RecordBatch},
+    broker::{Acknowledged, ConsumerEvent, OutgoingRecord, PublishError, Publisher, RecordBatch},
     engine::{self, Parts, Settings, SystemClock},
     registry::Registry,
     store::{EntityType, Store, StoreError, WaitingState},
@@ -122,7 +122,7 @@ impl Replay {
         });
         let operations = engine.operations();
         let (answer, assigned) = tokio::sync::oneshot::channel();
-        let partitions = ranges.iter().map(offer).collect();
+        let partitions = consumer.offers();
         // The engine listens until its consumer closes.
         let _ = events.send(ConsumerEvent::Assigned { partitions, answer });
         let _ = assigned.await;
@@ -160,16 +160,6 @@ impl Replay {
         engine.ended().await;
         engine.publish_rest(Duration::ZERO).await;
         Ok(outcomes.report(shadow, &stats, result?))
-    }
-}
-
-fn offer(range: &Range) -> PartitionOffer {
-    PartitionOffer {
-        id: range.id.clone(),
-        log_start: range.from,
-        log_end: range.to,
-        committed: None,
-        committed_metadata: String::new(),
     }
 }
 

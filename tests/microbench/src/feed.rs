@@ -20,6 +20,7 @@ use crate::events;
 pub(crate) struct Feed {
     partition: PartitionId,
     told: mpsc::UnboundedSender<ConsumerEvent>,
+    ready: Arc<Notify>,
     state: Mutex<State>,
     committed: Notify,
 }
@@ -35,7 +36,13 @@ impl Feed {
     /// An empty feed, and what it tells the engine.
     pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<ConsumerEvent>) {
         let (told, events) = mpsc::unbounded_channel();
-        let feed = Self { partition: events::partition(), told, state: Mutex::default(), committed: Notify::new() };
+        let feed = Self {
+            partition: events::partition(),
+            told,
+            ready: Arc::default(),
+            state: Mutex::default(),
+            committed: Notify::new(),
+        };
         (Arc::new(feed), events)
     }
 
@@ -47,6 +54,7 @@ impl Feed {
             log_end: 0,
             committed: None,
             committed_metadata: String::new(),
+            ready: Arc::clone(&self.ready),
         };
         let (answer, started) = oneshot::channel();
         self.told.send(ConsumerEvent::Assigned { partitions: vec![offer], answer }).expect("the engine listens");
@@ -64,7 +72,7 @@ impl Feed {
             }
             state.log_end
         };
-        self.told.send(ConsumerEvent::Ready(self.partition.clone())).expect("the engine listens");
+        self.ready.notify_one();
         while self.state.lock().committed < end {
             self.committed.notified().await;
         }

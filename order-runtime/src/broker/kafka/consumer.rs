@@ -39,8 +39,6 @@ pub(super) enum Command {
     Resume(PartitionId),
     /// Drop what was fetched, and go on there.
     Seek(Arc<Inbox>, i64),
-    /// Tell the owner of what waits: it did not look while it was paused.
-    Remind(Arc<Inbox>),
 }
 
 impl KafkaConsumer {
@@ -68,13 +66,13 @@ impl KafkaConsumer {
             config: config.clone(),
             shared: Arc::clone(&shared),
             inquirer,
-            commands,
+            commands: Mutex::new(commands),
             runtime: Handle::current(),
             patience,
         };
         let thread = std::thread::Builder::new()
             .name("kafka-poll".to_owned())
-            .spawn(move || membership.run(events))
+            .spawn(move || Arc::new(membership).run(&events))
             .map_err(no_thread)?;
         let consumer = Self { shared, commands: sender, thread: Mutex::new(Some(thread)), _ends: ends };
         Ok((Arc::new(consumer), receiver))
@@ -127,7 +125,8 @@ impl Consumer for KafkaConsumer {
         if let Some(inbox) = self.inbox(partition) {
             inbox.set_paused(false);
             self.send(Command::Resume(partition.clone()));
-            self.send(Command::Remind(inbox));
+            // It did not look while it was paused.
+            inbox.tell_if_ready();
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     super::{Intake, PartitionId, RecordBatch, RecordRef},
@@ -25,6 +25,8 @@ pub(super) struct Inbox {
     /// Where the partition begins; `None` where it does not yet.
     pub(super) start: Option<i64>,
     state: Mutex<State>,
+    /// Tells the owner.
+    ready: Arc<Notify>,
     /// The end of the log as told with the assignment; fetches tell later ones.
     pub(super) log_end: AtomicI64,
 }
@@ -95,7 +97,7 @@ pub(super) enum Room {
 }
 
 impl Inbox {
-    pub(super) fn new(id: PartitionId, log_end: i64, start: Option<i64>) -> Arc<Self> {
+    pub(super) fn new(id: PartitionId, log_end: i64, start: Option<i64>, ready: Arc<Notify>) -> Arc<Self> {
         let mut reach = Reach::new(start);
         reach.ends(log_end);
         let state = State {
@@ -108,16 +110,16 @@ impl Inbox {
             reach,
             came: Instant::now(),
         };
-        Arc::new(Self { id, start, state: Mutex::new(state), log_end: AtomicI64::new(log_end) })
+        Arc::new(Self { id, start, state: Mutex::new(state), ready, log_end: AtomicI64::new(log_end) })
     }
 
-    /// Adds what was polled. Answers whether the inbox was empty: its owner is to be told then.
-    pub(super) fn add(&self, mut records: RecordBatch) -> bool {
+    /// Adds what was polled, and tells the owner where the inbox was empty.
+    pub(super) fn add(&self, mut records: RecordBatch) {
         let mut state = self.state.lock();
         if state.closed || state.seeking > 0 {
-            return false;
+            return;
         }
-        let tell = state.batches.is_empty();
+        let was_empty = state.batches.is_empty();
         if let Some(last) = records.get(records.len().saturating_sub(1)) {
             state.reach.received(last.offset + 1);
             state.came = Instant::now();
@@ -127,7 +129,10 @@ impl Inbox {
             Some(last) => last.append_batch(&mut records),
             None => state.batches.push_back(records),
         }
-        tell
+        drop(state);
+        if was_empty {
+            self.ready.notify_one();
+        }
     }
 
     /// Takes the first batch of records, or as many of it as fit; one at least.
@@ -309,9 +314,11 @@ impl Inbox {
         state.reach.pauses();
     }
 
-    /// Whether something waits to be taken.
-    pub(super) fn is_ready(&self) -> bool {
-        !self.state.lock().batches.is_empty()
+    /// Tells the owner, where something waits to be taken.
+    pub(super) fn tell_if_ready(&self) {
+        if !self.state.lock().batches.is_empty() {
+            self.ready.notify_one();
+        }
     }
 
     /// The partition is no longer ours: nothing is added or taken any more.
@@ -332,13 +339,14 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use uuid::Uuid;
 
     use super::*;
 
     fn inbox() -> Arc<Inbox> {
         let id = PartitionId { cluster: "c".into(), topic_id: Uuid::nil(), topic: "t".into(), partition: 0 };
-        Inbox::new(id, 0, Some(0))
+        Inbox::new(id, 0, Some(0), Arc::default())
     }
 
     fn records(offsets: std::ops::Range<i64>) -> RecordBatch {
@@ -356,11 +364,15 @@ mod tests {
     #[test]
     fn owner_is_told_once_until_it_has_taken() {
         let inbox = inbox();
-        assert!(inbox.add(records(0..2)));
-        assert!(!inbox.add(records(2..4)));
+        let is_told = || inbox.ready.notified().now_or_never().is_some();
+        inbox.add(records(0..2));
+        assert!(is_told());
+        inbox.add(records(2..4));
+        assert!(!is_told());
         assert_eq!(offsets(&inbox.take(3, 1_000)), [0, 1, 2]);
         assert_eq!(offsets(&inbox.take(3, 1_000)), [3]);
-        assert!(inbox.add(records(4..5)));
+        inbox.add(records(4..5));
+        assert!(is_told());
     }
 
     #[test]
@@ -434,7 +446,7 @@ mod tests {
         let inbox = inbox();
         inbox.add(records(0..5));
         inbox.close();
-        assert!(!inbox.add(records(5..6)));
+        inbox.add(records(5..6));
         assert!(inbox.take(10, 1_000).is_empty());
     }
 }

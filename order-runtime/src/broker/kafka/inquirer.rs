@@ -201,6 +201,7 @@ impl Inquirer {
                     log_end,
                     committed: committed.and_then(|found| found.offset),
                     committed_metadata: committed.map(|found| found.metadata.clone()).unwrap_or_default(),
+                    ready: Arc::default(),
                 })
             })
             .collect()

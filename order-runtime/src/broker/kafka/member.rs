@@ -257,16 +257,15 @@ impl Member {
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
         let names = names(list);
         let Some(offers) = self.offers(&names) else { return Self::refuse(consumer) };
-        let ends: Vec<i64> = offers.iter().map(|offer| offer.log_end).collect();
-        let ids: Vec<PartitionId> = offers.iter().map(|offer| offer.id.clone()).collect();
-        let Some(starts) = self.ask(|answer| ConsumerEvent::Assigned { partitions: offers, answer }) else {
+        let partitions = offers.clone();
+        let Some(starts) = self.ask(|answer| ConsumerEvent::Assigned { partitions, answer }) else {
             return Self::refuse(consumer);
         };
 
         let mut assignment = TopicPartitionList::with_capacity(names.len());
         let mut paused = TopicPartitionList::new();
         let mut inboxes = self.shared.inboxes.lock();
-        for ((id, start), end) in ids.into_iter().zip(starts).zip(ends) {
+        for (PartitionOffer { id, log_end, ready, .. }, start) in offers.into_iter().zip(starts) {
             let (start, offset) = match start {
                 Start::At(offset) => (Some(offset), Offset::Offset(offset)),
                 Start::Paused => {
@@ -277,7 +276,7 @@ impl Member {
             ffi::set_apart(consumer.client(), &id.topic, id.partition);
             // A real offset and a name that came from librdkafka are always taken.
             let _ = assignment.add_partition_offset(&id.topic, id.partition, offset);
-            inboxes.insert(id.clone(), Inbox::new(id, end, start));
+            inboxes.insert(id.clone(), Inbox::new(id, log_end, start, ready));
         }
         drop(inboxes);
         self.shared.assignments.fetch_add(1, Ordering::Release);

@@ -5,10 +5,11 @@
 
 use std::{
     sync::{Arc, atomic::Ordering, mpsc as commands},
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaResult,
@@ -18,9 +19,10 @@ use tracing::{info, warn};
 
 use super::{
     consumer::Command,
+    duty::Desk,
     inquirer::{Identity, Inquirer},
     member::{Member, Shared},
-    poller::Polled,
+    poller::{Polled, Rest},
     settings,
 };
 use crate::{
@@ -37,7 +39,7 @@ pub(super) struct Membership {
     pub(super) config: KafkaConfig,
     pub(super) shared: Arc<Shared>,
     pub(super) inquirer: Arc<Inquirer>,
-    pub(super) commands: commands::Receiver<Command>,
+    pub(super) commands: Mutex<commands::Receiver<Command>>,
     pub(super) runtime: Handle,
     /// [`PATIENCE`], but for tests.
     pub(super) patience: Duration,
@@ -45,12 +47,12 @@ pub(super) struct Membership {
 
 impl Membership {
     /// Joins the group and polls until the member is closed.
-    pub(super) fn run(self, events: mpsc::UnboundedSender<ConsumerEvent>) {
+    pub(super) fn run(self: &Arc<Self>, events: &mpsc::UnboundedSender<ConsumerEvent>) {
         let Some(identity) = self.connect() else { return };
         let mut given_up: Option<JoinHandle<()>> = None;
         loop {
-            let consumer = match self.join(&identity, &events) {
-                Ok(consumer) => consumer,
+            let consumer = match self.join(&identity, events) {
+                Ok(consumer) => Arc::new(consumer),
                 Err(error) => {
                     let reason = BrokerError::creation(&error, &self.config).to_string();
                     let _ = events.send(ConsumerEvent::Fatal(reason));
@@ -68,8 +70,13 @@ impl Membership {
                 "the client connects to no broker, though they answer others; it is given up, and another joins the group"
             );
             consumer.context().give_up();
-            given_up = std::thread::Builder::new().name("kafka-given-up".to_owned()).spawn(move || drop(consumer)).ok();
+            given_up = thread::Builder::new().name("kafka-given-up".to_owned()).spawn(move || drop(consumer)).ok();
         }
+    }
+
+    /// What the thread is asked to do next.
+    pub(super) fn next_command(&self) -> Option<Command> {
+        self.commands.lock().try_recv().ok()
     }
 
     /// Waits for a cluster; `None` when the service stops first.
@@ -91,7 +98,7 @@ impl Membership {
             if self.shared.closing.load(Ordering::Relaxed) {
                 return None;
             }
-            std::thread::sleep(Duration::from_millis(200));
+            thread::sleep(Duration::from_millis(200));
         }
     }
 
@@ -115,19 +122,30 @@ impl Membership {
         Ok(consumer)
     }
 
-    /// Polls; true when the member was closed and has left its group, false when its client is to be given up.
-    fn poll(&self, consumer: &BaseConsumer<Member>, may_give_up: bool, shows_leaving: bool) -> bool {
-        let mut polled = Polled::new(consumer, self);
+    /// Polls; true when the member was closed and has left its group, false when its client is to be given up. Nobody but the
+    /// caller has the client then.
+    fn poll(self: &Arc<Self>, consumer: &Arc<BaseConsumer<Member>>, may_give_up: bool, shows_leaving: bool) -> bool {
+        let desk = match Desk::open(&self.runtime, |duty| Polled::new(consumer, self, duty)) {
+            Ok(desk) => desk,
+            Err(error) => {
+                consumer.context().fatal(format!("the system gives no pipe: {error}; raise the limit of open files"));
+                return true;
+            }
+        };
         let mut doubt = Doubt::new(self.patience);
         while !self.shared.closing.load(Ordering::Relaxed) {
             self.shared.beat();
-            polled.round();
+            match desk.at(Polled::round) {
+                None | Some(Rest::None) => {}
+                Some(Rest::Records(limit)) => thread::park_timeout(limit),
+                Some(Rest::Room(limit)) => self.shared.taken.wait(limit),
+            }
             let answers = || self.inquirer.answers(&self.config.topics);
             if may_give_up && doubt.is_right(self.shared.away(), answers) {
                 return false;
             }
         }
-        polled.leave(shows_leaving);
+        desk.at(|polled| polled.leave(shows_leaving));
         true
     }
 }

@@ -7,6 +7,7 @@
 //! | `consumer` | how does the engine speak to the group member? |
 //! | `membership` | when is a client made, given up, and made anew? |
 //! | `poller` | what does the thread do that polls? |
+//! | `duty` | who takes records, that thread or a worker of the runtime? |
 //! | `member` | what happens when partitions come and go? |
 //! | `inbox` | where do records wait for their owner? |
 //! | `room` | what if owners take less than arrives? |
@@ -22,6 +23,7 @@
 //! | `ffi` | what does the Rust client not pass on? |
 
 mod consumer;
+mod duty;
 mod ends;
 mod error;
 mod ffi;

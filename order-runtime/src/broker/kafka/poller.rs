@@ -20,6 +20,7 @@ use tracing::warn;
 
 use super::{
     consumer::Command,
+    duty::Duty,
     ffi::{self, FetchQueue, Fetched},
     inbox::{Inbox, Room},
     member::{Member, UNREADABLE},
@@ -28,13 +29,17 @@ use super::{
     room,
     turns::Turn,
 };
-use crate::broker::{ConsumerEvent, PartitionId, RecordBatch, record::Pool};
+use crate::broker::{PartitionId, RecordBatch, record::Pool};
 
 /// Records that are polled before they go to their inboxes, where more are there at once.
 const FLUSH_RECORDS: usize = 500;
 /// The same in bytes, for large records.
 const FLUSH_BYTES: usize = 1024 * 1024;
-/// How long a poll waits for records: the time in which a command is heard while nothing arrives.
+/// Fewer than this come alone, and are for the task of the runtime.
+const FEW: usize = 64;
+/// After more have come at once, the thread is on duty for so long.
+const MUCH: Duration = Duration::from_millis(100);
+/// How long the thread waits for records: the time in which a command is heard while nothing arrives.
 const POLL: Duration = Duration::from_millis(20);
 /// The same while a partition waits for room.
 const POLL_HELD: Duration = Duration::from_millis(2);
@@ -48,12 +53,17 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const MISSING_AGAIN: Duration = Duration::from_secs(2);
 
 /// The state of the loop.
-pub(super) struct Polled<'p> {
-    pub(super) consumer: &'p BaseConsumer<Member>,
+pub(super) struct Polled {
+    pub(super) consumer: Arc<BaseConsumer<Member>>,
     /// Where records come; everything else comes from the consumer itself.
-    pub(super) fetched: FetchQueue<'p>,
-    pub(super) membership: &'p Membership,
+    pub(super) fetched: FetchQueue<Member>,
+    pub(super) membership: Arc<Membership>,
     pub(super) known: Known,
+    duty: Arc<Duty>,
+    /// When many records last came at once.
+    much_came: Option<Instant>,
+    /// What the task has met, for the thread.
+    errors: Vec<KafkaError>,
     /// When the broker was last asked which topics there are.
     topics_asked: Option<Instant>,
     /// Seeks to be tried again, and when.
@@ -101,13 +111,28 @@ pub(super) struct Lane {
     pub(super) turn: Turn,
 }
 
-impl<'p> Polled<'p> {
-    pub(super) fn new(consumer: &'p BaseConsumer<Member>, membership: &'p Membership) -> Self {
+/// What the thread waits for after a round.
+pub(super) enum Rest {
+    /// Nothing: the next round is due.
+    None,
+    /// Records, for so long.
+    Records(Duration),
+    /// That an owner takes something, for so long.
+    Room(Duration),
+}
+
+impl Polled {
+    /// `duty` is called when records come.
+    pub(super) fn new(consumer: &Arc<BaseConsumer<Member>>, membership: &Arc<Membership>, duty: Arc<Duty>) -> Self {
+        let called = Arc::clone(&duty);
         Self {
-            consumer,
-            fetched: FetchQueue::new(consumer),
-            membership,
+            consumer: Arc::clone(consumer),
+            fetched: FetchQueue::noticed(consumer, move || called.call()),
+            membership: Arc::clone(membership),
             known: Known::default(),
+            duty,
+            much_came: None,
+            errors: Vec::new(),
             topics_asked: None,
             seeks: Vec::new(),
             looked: Instant::now(),
@@ -116,10 +141,10 @@ impl<'p> Polled<'p> {
         }
     }
 
-    /// One round: commands, offsets, then whatever has arrived.
-    pub(super) fn round(&mut self) {
+    /// One round of the thread: commands, offsets, then whatever has arrived.
+    pub(super) fn round(&mut self) -> Rest {
         self.obey();
-        self.membership.shared.flush_stored(self.consumer);
+        self.membership.shared.flush_stored(&self.consumer);
         self.look_for_stalls();
         self.take_turns();
         if self.membership.shared.missing.lock().is_some() {
@@ -132,35 +157,56 @@ impl<'p> Polled<'p> {
         self.listen(if has_none { wait } else { Duration::ZERO });
         self.refresh();
         if has_none {
-            return;
+            return Rest::None;
         }
         if room == Room::Full {
-            self.membership.shared.taken.wait(wait);
-            return;
+            self.duty.put_on(false);
+            return Rest::Room(wait);
         }
-        let fetch = self.fetched.fetch(FLUSH_RECORDS, wait);
-        let mut errors = Vec::new();
+        self.take(FLUSH_RECORDS);
+        for error in std::mem::take(&mut self.errors) {
+            self.failed(&error);
+        }
+        let much = self.much_came.is_some_and(|came| came.elapsed() < MUCH);
+        self.duty.put_on(room == Room::Free && !much);
+        if self.fetched.is_empty() { Rest::Records(wait) } else { Rest::None }
+    }
+
+    /// The task's turn: takes what has arrived. Answers whether that is all; else the thread is to go on.
+    pub(super) fn take_few(&mut self) -> bool {
+        self.refresh();
+        if !self.errors.is_empty() || self.look_for_room() != Room::Free {
+            return false;
+        }
+        self.take(FEW);
+        self.errors.is_empty() && self.fetched.is_empty()
+    }
+
+    /// Moves records into their inboxes; of errors nothing is done yet, since one may set a partition back, and what was taken
+    /// with it is from before that.
+    fn take(&mut self, limit: usize) {
+        let fetch = self.fetched.fetch(limit);
+        if fetch.len() >= FEW {
+            self.much_came = Some(Instant::now());
+        }
         for record in fetch.iter() {
             match record {
                 Ok(record) => self.keep(&record),
-                Err(error) => errors.push(error),
+                Err(error) => self.errors.push(error),
             }
             if self.known.bytes >= FLUSH_BYTES {
                 self.flush();
             }
         }
         self.flush();
-        // Last, since an error may set a partition back, and what was taken with it is from before that.
-        for error in errors {
-            self.failed(&error);
-        }
     }
 
     /// Serves what librdkafka has to tell beside records: rebalances, errors, statistics.
     fn listen(&mut self, mut wait: Duration) {
+        let consumer = Arc::clone(&self.consumer);
         // One at least: this is how librdkafka learns that the member is alive.
-        for _ in 0..=ffi::waiting_events(self.consumer.client()) {
-            match self.consumer.poll(wait) {
+        for _ in 0..=ffi::waiting_events(consumer.client()) {
+            match consumer.poll(wait) {
                 None => {}
                 Some(Ok(record)) => self.astray(record.topic(), record.partition()),
                 Some(Err(error)) => self.failed(&error),
@@ -245,7 +291,6 @@ impl<'p> Polled<'p> {
         self.known.bytes = 0;
         // Told once by librdkafka, and taken back by nobody but the records.
         *self.membership.shared.forbidden.lock() = None;
-        let member = self.consumer.context();
         for lane in &mut self.known.lanes {
             if lane.records.is_empty() {
                 continue;
@@ -257,9 +302,7 @@ impl<'p> Polled<'p> {
                 lane.inbox.log_end(Some(end));
             }
             let records = std::mem::replace(&mut lane.records, self.pool.batch());
-            if lane.inbox.add(records) {
-                member.tell(ConsumerEvent::Ready(id.clone()));
-            }
+            lane.inbox.add(records);
         }
     }
 
@@ -269,15 +312,10 @@ impl<'p> Polled<'p> {
             let (seek, _) = self.seeks.swap_remove(place);
             self.seek(seek);
         }
-        while let Ok(command) = self.membership.commands.try_recv() {
+        while let Some(command) = self.membership.next_command() {
             match command {
                 Command::Pause(id) => self.pause(&id),
                 Command::Resume(id) => self.resume(&id),
-                Command::Remind(inbox) => {
-                    if inbox.is_ready() {
-                        self.consumer.context().tell(ConsumerEvent::Ready(inbox.id.clone()));
-                    }
-                }
                 Command::Seek(inbox, offset) => self.seek(Seek { inbox, offset, by_engine: true }),
             }
         }
@@ -412,7 +450,7 @@ impl<'p> Polled<'p> {
         let mut farewell = None;
         while Instant::now() < deadline {
             self.membership.shared.beat();
-            self.membership.shared.flush_stored(self.consumer);
+            self.membership.shared.flush_stored(&self.consumer);
             // Records that still come are not kept: their partition goes, and its next owner reads them.
             let _ = self.consumer.poll(Duration::from_millis(10));
             let nothing_left = self.consumer.assignment().is_ok_and(|list| list.count() == 0);

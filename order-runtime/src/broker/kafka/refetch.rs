@@ -63,7 +63,7 @@ impl Flow {
     }
 }
 
-impl Polled<'_> {
+impl Polled {
     /// A checksum is wrong.
     pub(super) fn damaged(&mut self) {
         if self.membership.shared.voice.due("checksum") {

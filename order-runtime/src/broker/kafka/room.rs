@@ -67,7 +67,7 @@ impl Taken {
     }
 }
 
-impl Polled<'_> {
+impl Polled {
     /// Whether records may be taken: not while a partition has no room, unless that lasts.
     pub(super) fn look_for_room(&mut self) -> Room {
         let Known { lanes, limit, .. } = &mut self.known;

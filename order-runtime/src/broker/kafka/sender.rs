@@ -178,7 +178,8 @@ impl Sender {
 }
 
 fn work(producer: &BaseProducer<Talk>, jobs: &mpsc::Receiver<Job>) {
-    let events = EventQueue::waking(producer.client(), thread::current());
+    let thread = thread::current();
+    let events = EventQueue::noticed(producer.client(), move || thread.unpark());
     loop {
         take_answers(producer, &events);
         match jobs.try_recv() {

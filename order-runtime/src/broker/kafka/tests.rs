@@ -1,11 +1,12 @@
 //! The member, the producer and the reader against the embedded broker.
 
 mod errors;
+mod on_duty;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{Inquirer, KafkaConsumer, KafkaPublisher, TopicReader};
 use crate::{
@@ -50,12 +51,16 @@ async fn publish(config: &KafkaConfig, partition: i32, payloads: &[&str]) {
 struct Engine {
     consumer: Arc<KafkaConsumer>,
     events: mpsc::UnboundedReceiver<ConsumerEvent>,
+    ready: HashMap<PartitionId, Arc<Notify>>,
 }
 
 impl Engine {
     fn join(config: &KafkaConfig) -> Self {
-        let (consumer, events) = KafkaConsumer::start(config).expect("properties are right");
-        Self { consumer, events }
+        Self::of(KafkaConsumer::start(config).expect("properties are right"))
+    }
+
+    fn of((consumer, events): (Arc<KafkaConsumer>, mpsc::UnboundedReceiver<ConsumerEvent>)) -> Self {
+        Self { consumer, events, ready: HashMap::new() }
     }
 
     async fn next(&mut self) -> Option<ConsumerEvent> {
@@ -67,9 +72,19 @@ impl Engine {
             if let Some(ConsumerEvent::Assigned { partitions, answer }) = self.next().await {
                 answer.send(partitions.iter().map(&start).collect()).expect("the member waits");
                 if !partitions.is_empty() {
+                    self.ready.extend(partitions.iter().map(|offer| (offer.id.clone(), Arc::clone(&offer.ready))));
                     return partitions;
                 }
             }
+        }
+    }
+
+    /// Waits until the owner of a partition is told of records, or of anything else.
+    async fn told(&mut self, partition: &PartitionId) {
+        let ready = Arc::clone(&self.ready[partition]);
+        tokio::select! {
+            () = ready.notified() => {}
+            event = self.next() => drop(event.expect("the member lives")),
         }
     }
 
@@ -79,7 +94,7 @@ impl Engine {
         while taken.len() < count {
             taken.append_batch(&mut self.consumer.take(partition, 1_000, 1 << 20));
             if taken.len() < count {
-                self.next().await.expect("the member lives");
+                self.told(partition).await;
             }
         }
         let text = |payload: Option<&[u8]>| String::from_utf8_lossy(payload.unwrap_or_default()).into_owned();
@@ -207,8 +222,7 @@ async fn a_member_waits_for_its_broker_and_says_so() {
 async fn a_client_that_is_stuck_is_given_up_and_another_goes_on() {
     let (_broker, config) = broker().await;
     publish(&config, 0, &["a", "b"]).await;
-    let (consumer, events) = KafkaConsumer::start_with(&config, Duration::ZERO).expect("properties are right");
-    let mut engine = Engine { consumer, events };
+    let mut engine = Engine::of(KafkaConsumer::start_with(&config, Duration::ZERO).expect("properties are right"));
     let offers = engine.assigned(|offer| Start::At(offer.log_start)).await;
     let zero = number(&offers, 0).id.clone();
     assert_eq!(engine.take(&zero, 2).await.len(), 2);

@@ -69,7 +69,7 @@ fn look(turns: &mut [Turn], now: &[Now]) -> Vec<(usize, Step)> {
     steps
 }
 
-impl Polled<'_> {
+impl Polled {
     /// Has those rest that others starve beside, and those go on that have rested.
     pub(super) fn take_turns(&mut self) {
         if self.turned.elapsed() < TURN {

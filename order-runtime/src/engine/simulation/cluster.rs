@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::faults::{Bug, Faults, Gate};
@@ -54,10 +54,11 @@ impl Cluster {
 }
 
 /// Where a member reads in a partition.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Cursor {
     next: Option<i64>,
     paused: bool,
+    ready: Arc<Notify>,
 }
 
 /// One process's client.
@@ -81,26 +82,28 @@ impl Member {
 
     /// Gives partitions to the member; the answer comes when, and if, its engine answers.
     pub(super) async fn assign(&self, numbers: &[i32]) {
-        let partitions = numbers.iter().map(|number| PartitionOffer {
+        let offer = |number: &i32| PartitionOffer {
             id: partition(*number),
             log_start: 0,
             log_end: self.cluster.end(*number),
             committed: None,
             committed_metadata: String::new(),
-        });
+            ready: Arc::default(),
+        };
+        let offers: Vec<_> = numbers.iter().map(offer).collect();
         let (answer, starts) = oneshot::channel();
-        let event = ConsumerEvent::Assigned { partitions: partitions.collect(), answer };
+        let event = ConsumerEvent::Assigned { partitions: offers.clone(), answer };
         if self.events.send(event).is_err() {
             return;
         }
         let Ok(starts) = starts.await else { return };
-        for (number, start) in numbers.iter().zip(starts) {
+        for (PartitionOffer { id, ready, .. }, start) in offers.into_iter().zip(starts) {
             let next = match start {
                 Start::At(offset) => Some(offset),
                 Start::Paused => None,
             };
-            self.cursors.lock().insert(*number, Cursor { next, paused: false });
-            let _ = self.events.send(ConsumerEvent::Ready(partition(*number)));
+            ready.notify_one();
+            self.cursors.lock().insert(id.partition, Cursor { next, paused: false, ready });
         }
     }
 
@@ -118,7 +121,9 @@ impl Member {
 
     /// Tells of records that have come.
     pub(super) fn ready(&self, number: i32) {
-        let _ = self.events.send(ConsumerEvent::Ready(partition(number)));
+        if let Some(cursor) = self.cursors.lock().get(&number) {
+            cursor.ready.notify_one();
+        }
     }
 
     fn cursor<R>(&self, id: &PartitionId, work: impl FnOnce(&mut Cursor) -> R) -> Option<R> {
@@ -153,13 +158,18 @@ impl Consumer for Member {
     }
 
     fn resume(&self, id: &PartitionId) {
-        self.cursor(id, |cursor| cursor.paused = false);
-        let _ = self.events.send(ConsumerEvent::Ready(id.clone()));
+        self.cursor(id, |cursor| {
+            cursor.paused = false;
+            cursor.ready.notify_one();
+        });
     }
 
     fn seek(&self, id: &PartitionId, offset: i64) {
-        self.cursor(id, |cursor| *cursor = Cursor { next: Some(offset), paused: false });
-        let _ = self.events.send(ConsumerEvent::Ready(id.clone()));
+        self.cursor(id, |cursor| {
+            cursor.next = Some(offset);
+            cursor.paused = false;
+            cursor.ready.notify_one();
+        });
     }
 
     fn store_offset(&self, _: &PartitionId, _: i64, _: &str) {}

@@ -6,9 +6,8 @@
 
 use std::{
     ffi::{CStr, CString, c_void},
-    marker::PhantomData,
     ptr, slice,
-    time::Duration,
+    sync::Arc,
 };
 
 use rdkafka::{
@@ -18,63 +17,49 @@ use rdkafka::{
     error::KafkaError,
 };
 
-use super::{MessageHeaders, NO_ERROR};
+use super::{MessageHeaders, NO_ERROR, notice::NoticedQueue};
 
 /// The queue in which the records of a member's partitions come together.
-pub(in crate::broker::kafka) struct FetchQueue<'c> {
-    queue: *mut sys::rd_kafka_queue_t,
-    client: *mut sys::rd_kafka_t,
-    /// The member must outlive its queue.
-    consumer: PhantomData<&'c ()>,
+pub(in crate::broker::kafka) struct FetchQueue<C: ConsumerContext + 'static> {
+    queue: NoticedQueue,
+    /// Outlives its queue.
+    consumer: Arc<BaseConsumer<C>>,
 }
 
-impl<'c> FetchQueue<'c> {
-    pub(in crate::broker::kafka) fn new<C: ConsumerContext>(consumer: &'c BaseConsumer<C>) -> Self {
-        let client = consumer.client().native_ptr();
-        // SAFETY: the client is alive for 'c. The queue is destroyed when this is dropped.
-        let queue = unsafe { sys::rd_kafka_queue_new(client) };
-        Self { queue, client, consumer: PhantomData }
+impl<C: ConsumerContext> FetchQueue<C> {
+    /// Has `notice` be called whenever a record comes while none is there; it must not block.
+    pub(in crate::broker::kafka) fn noticed(
+        consumer: &Arc<BaseConsumer<C>>,
+        notice: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        // SAFETY: the client lives as long as the consumer, and so longer than the queue, which is ours.
+        let queue = unsafe { NoticedQueue::new(sys::rd_kafka_queue_new(consumer.client().native_ptr()), notice) };
+        Self { queue, consumer: Arc::clone(consumer) }
     }
 
     /// Has a partition's records come here, also those that wait. It may be done again at any time; librdkafka undoes it when
     /// it stops the partition.
     pub(in crate::broker::kafka) fn lead_here(&self, topic: &str, partition: i32) {
-        forward(self.client, topic, partition, self.queue);
+        forward(self.consumer.client().native_ptr(), topic, partition, self.queue.as_ptr());
     }
 
-    /// Takes at most `limit` records that are there; waits for the first one where there is none.
-    pub(in crate::broker::kafka) fn fetch(&self, limit: usize, wait: Duration) -> Fetch<'c> {
+    /// Whether nothing is there.
+    pub(in crate::broker::kafka) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Takes at most `limit` records that are there.
+    pub(in crate::broker::kafka) fn fetch(&self, limit: usize) -> Fetch<C> {
         let mut messages = Vec::with_capacity(limit);
-        self.take(&mut messages, limit);
-        if messages.is_empty() {
-            let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-            // SAFETY: the queue is alive.
-            let first = unsafe { sys::rd_kafka_consume_queue(self.queue, wait) };
-            if !first.is_null() {
-                messages.push(first);
-                // A batch is not waited for: librdkafka would wait until it is full.
-                self.take(&mut messages, limit);
-            }
-        }
-        Fetch { messages, consumer: PhantomData }
-    }
-
-    fn take(&self, messages: &mut Vec<*mut sys::rd_kafka_message_t>, limit: usize) {
         let space = messages.spare_capacity_mut();
         let count = space.len().min(limit);
         // SAFETY: the queue is alive, and at most `count` pointers are written to space that the list has; the answer says how
         // many, or is negative.
         unsafe {
-            let taken = sys::rd_kafka_consume_batch_queue(self.queue, 0, space.as_mut_ptr().cast(), count);
-            messages.set_len(messages.len() + usize::try_from(taken).unwrap_or(0));
+            let taken = sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, space.as_mut_ptr().cast(), count);
+            messages.set_len(usize::try_from(taken).unwrap_or(0));
         }
-    }
-}
-
-impl Drop for FetchQueue<'_> {
-    fn drop(&mut self) {
-        // SAFETY: nobody has the queue any more; the member is alive for 'c, as librdkafka wants it. Records in it go with it.
-        unsafe { sys::rd_kafka_queue_destroy(self.queue) };
+        Fetch { messages, _consumer: Arc::clone(&self.consumer) }
     }
 }
 
@@ -97,12 +82,17 @@ fn forward(client: *mut sys::rd_kafka_t, topic: &str, partition: i32, queue: *mu
 }
 
 /// What was taken at once, of all partitions, each in its order.
-pub(in crate::broker::kafka) struct Fetch<'c> {
+pub(in crate::broker::kafka) struct Fetch<C: ConsumerContext + 'static> {
     messages: Vec<*mut sys::rd_kafka_message_t>,
-    consumer: PhantomData<&'c ()>,
+    /// Outlives its messages.
+    _consumer: Arc<BaseConsumer<C>>,
 }
 
-impl Fetch<'_> {
+impl<C: ConsumerContext> Fetch<C> {
+    pub(in crate::broker::kafka) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
     /// The records, and what librdkafka could not read.
     pub(in crate::broker::kafka) fn iter(&self) -> impl Iterator<Item = Result<Fetched<'_>, KafkaError>> {
         self.messages.iter().map(|message| {
@@ -116,7 +106,7 @@ impl Fetch<'_> {
     }
 }
 
-impl Drop for Fetch<'_> {
+impl<C: ConsumerContext> Drop for Fetch<C> {
     fn drop(&mut self) {
         for message in self.messages.drain(..) {
             // SAFETY: it was given to us, and nobody borrows it any more.

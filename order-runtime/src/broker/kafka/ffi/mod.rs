@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 mod event_queue;
 mod fetch_queue;
+mod notice;
 
 pub(super) use event_queue::EventQueue;
 pub(super) use fetch_queue::{FetchQueue, Fetched, set_apart};

@@ -35,7 +35,7 @@ async fn seen(config: &KafkaConfig, count: usize) -> Vec<OutgoingRecord> {
         let mut more = engine.consumer.take(&zero, 1_000, 8 << 20);
         // What did not fit is there already, and nobody tells of it a second time.
         if more.is_empty() {
-            engine.next().await.expect("the member lives");
+            engine.told(&zero).await;
         }
         taken.append_batch(&mut more);
     }
