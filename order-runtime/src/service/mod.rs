@@ -163,6 +163,10 @@ pub(crate) async fn serve(
         otlp.end().await;
     }
     store.close().await;
+    if !store.durable() {
+        // What is in memory goes with the process; to give back millions of rows one by one takes seconds.
+        std::mem::forget(store);
+    }
     if result.is_ok() {
         info!("stopped; everything under way is done");
     }

@@ -39,7 +39,8 @@ pub(crate) fn emitted_id(cause: &str, index: usize) -> String {
 
 fn hash_of(text: &str) -> String {
     // Not that it were a UUID: 32 digits are what one is written with, and this is quicker than `format!`.
-    Uuid::from_u128(xxh3_128(text.as_bytes())).simple().to_string()
+    let id = Uuid::from_u128(xxh3_128(text.as_bytes())).simple();
+    id.encode_lower(&mut Uuid::encode_buffer()).to_owned()
 }
 
 /// The hash that tells a repeat of an event from another event under the same id.

@@ -4,9 +4,7 @@ mod partition;
 mod table;
 
 use std::{
-    borrow::Borrow,
-    collections::{BTreeMap, HashMap, HashSet},
-    hash::{Hash, Hasher},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -16,12 +14,13 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::Value;
 use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128;
 
 use self::partition::Partition;
 pub(crate) use self::table::{MemoryTable, Tables, new_table};
 use super::{
     Assigned, AuditRow, Changes, Committed, DeadLetterRow, EntityType, LetterMark, Load, Loaded, MarkState, Outbox,
-    OutboxRow, Page, RingRow, Store, StoreError, WaitingRow,
+    OutboxRecord, OutboxRow, Page, RingRow, Store, StoreError, WaitingRow,
 };
 use crate::broker::PartitionId;
 
@@ -38,35 +37,20 @@ struct State {
     tables: Tables,
     /// Boxed slices: there is one ring for each key, and a vector's spare room would count as often.
     rings: HashMap<Box<[u8]>, Ring, RandomState>,
-    outbox: BTreeMap<i64, (PartitionId, i64, OutboxRow)>,
+    outbox: BTreeMap<i64, Unpublished>,
     last_outbox_id: i64,
-    dead_letters: HashSet<ById, RandomState>,
+    /// By the hash of their ids, which are hashes themselves: a table that grows need not look at its rows.
+    dead_letters: HashMap<u128, Arc<DeadLetterRow>, RandomState>,
     marks: BTreeMap<(String, u32), LetterMark>,
     audit: BTreeMap<Uuid, AuditRow>,
 }
 
-/// A dead letter, found by its id.
-struct ById(Arc<DeadLetterRow>);
-
-impl Borrow<str> for ById {
-    fn borrow(&self) -> &str {
-        &self.0.dlq_id
-    }
+/// A row of the outbox, and which event it comes from.
+struct Unpublished {
+    partition: Arc<PartitionId>,
+    source_offset: i64,
+    row: OutboxRow,
 }
-
-impl Hash for ById {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.dlq_id.as_str().hash(state);
-    }
-}
-
-impl PartialEq for ById {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.dlq_id == other.0.dlq_id
-    }
-}
-
-impl Eq for ById {}
 
 struct Ring {
     version: u64,
@@ -110,24 +94,26 @@ impl State {
             }
         }
         for letter in &changes.dead_letters {
-            self.dead_letters.replace(ById(Arc::clone(letter)));
+            self.dead_letters.insert(xxh3_128(letter.dlq_id.as_bytes()), Arc::clone(letter));
         }
         let partition = self.partitions.entry(changes.partition.clone()).or_default();
-        for record in &changes.outbox {
+        let id_of_partition = Arc::new(changes.partition.clone());
+        for OutboxRecord { source_offset, record } in &changes.outbox {
             self.last_outbox_id += 1;
-            let row = OutboxRow { id: self.last_outbox_id, record: record.record.clone() };
-            partition.unpublished.insert((record.source_offset, row.id));
-            self.outbox.insert(row.id, (changes.partition.clone(), record.source_offset, row));
+            let row = OutboxRow { id: self.last_outbox_id, record: Arc::clone(record) };
+            partition.unpublished.insert((*source_offset, row.id));
+            let partition = Arc::clone(&id_of_partition);
+            self.outbox.insert(row.id, Unpublished { partition, source_offset: *source_offset, row });
         }
         let revision = partition.advance(changes);
         Ok(Committed::Applied { revision })
     }
 
     fn publish(&mut self, id: i64) {
-        if let Some((partition, source_offset, _)) = self.outbox.remove(&id)
-            && let Some(partition) = self.partitions.get_mut(&partition)
+        if let Some(published) = self.outbox.remove(&id)
+            && let Some(partition) = self.partitions.get_mut(&*published.partition)
         {
-            partition.unpublished.remove(&(source_offset, id));
+            partition.unpublished.remove(&(published.source_offset, id));
         }
     }
 }
@@ -186,8 +172,8 @@ impl Store for MemoryStore {
                 loaded.rings.push(RingRow { key, version: ring.version, bytes: ring.bytes.to_vec() });
             }
         }
-        let letters = wanted.dead_letters.iter().filter_map(|id| state.dead_letters.get(id.as_str()));
-        loaded.dead_letters = letters.map(|ById(letter)| DeadLetterRow::clone(letter)).collect();
+        let letters = wanted.dead_letters.iter().filter_map(|id| state.dead_letters.get(&xxh3_128(id.as_bytes())));
+        loaded.dead_letters = letters.map(|letter| DeadLetterRow::clone(letter)).collect();
         Ok(loaded)
     }
 
@@ -213,7 +199,7 @@ impl Store for MemoryStore {
     async fn forget(&self, until: Timestamp, _from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
         let mut state = self.state.lock();
         state.rings.retain(|_, ring| ring.written >= until);
-        state.dead_letters.retain(|ById(letter)| letter.at >= until);
+        state.dead_letters.retain(|_, letter| letter.at >= until);
         state.marks.retain(|_, mark| mark.at >= until);
         state.audit.retain(|_, entry| entry.at >= until);
         Ok(None)
@@ -222,7 +208,8 @@ impl Store for MemoryStore {
     async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError> {
         let state = self.state.lock();
         let behind = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
-        Ok(Outbox::Rows(state.outbox.range(behind).take(limit).map(|(_, (_, _, row))| row.clone()).collect()))
+        let rows = state.outbox.range(behind).take(limit).map(|(_, unpublished)| unpublished.row.clone());
+        Ok(Outbox::Rows(rows.collect()))
     }
 
     async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {
