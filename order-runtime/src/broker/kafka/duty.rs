@@ -63,7 +63,8 @@ impl Duty {
 
 /// The state of polling, which the thread and the task have in turn, and which ends with this.
 pub(super) struct Desk {
-    polled: Arc<Mutex<Option<Polled>>>,
+    /// None once it has ended, and where the task has panicked in the middle of it.
+    polled: Arc<Mutex<Option<Box<Polled>>>>,
     duty: Arc<Duty>,
 }
 
@@ -80,14 +81,14 @@ impl Desk {
         };
         let task = Bell { pipe: writer, rung: AtomicBool::new(false) };
         let duty = Arc::new(Duty { on_task: AtomicBool::new(false), task, thread: thread::current() });
-        let polled = Arc::new(Mutex::new(Some(polled(Arc::clone(&duty)))));
+        let polled = Arc::new(Mutex::new(Some(Box::new(polled(Arc::clone(&duty))))));
         runtime.spawn(take_few(bell, Arc::clone(&polled), Arc::clone(&duty)));
         Ok(Self { polled, duty })
     }
 
-    /// The thread's turn; `None` never comes before the end.
+    /// The thread's turn; `None` where the task has panicked in its own.
     pub(super) fn at<T>(&self, act: impl FnOnce(&mut Polled) -> T) -> Option<T> {
-        self.polled.lock().as_mut().map(act)
+        self.polled.lock().as_mut().map(|polled| act(polled))
     }
 }
 
@@ -100,17 +101,19 @@ impl Drop for Desk {
 }
 
 /// The task. It ends with the desk, or with its runtime.
-async fn take_few(bell: pipe::Receiver, polled: Arc<Mutex<Option<Polled>>>, duty: Arc<Duty>) {
+async fn take_few(bell: pipe::Receiver, polled: Arc<Mutex<Option<Box<Polled>>>>, duty: Arc<Duty>) {
     while let Ok(()) = bell.readable().await {
         // Nothing to read is nothing to fear: it looks in vain then.
         let _ = bell.try_read(&mut [0; 2]);
         // Before it looks, so that whatever comes later rings again.
         duty.task.rung.store(false, Ordering::Release);
         let done = match polled.try_lock() {
-            Some(mut polled) => match polled.as_mut() {
-                Some(polled) => polled.take_few(),
-                None => return,
-            },
+            Some(mut desk) => {
+                let Some(mut polled) = desk.take() else { return };
+                let done = polled.take_few();
+                *desk = Some(polled);
+                done
+            }
             None => false,
         };
         if !done {

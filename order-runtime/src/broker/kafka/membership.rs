@@ -136,9 +136,13 @@ impl Membership {
         while !self.shared.closing.load(Ordering::Relaxed) {
             self.shared.beat();
             match desk.at(Polled::round) {
-                None | Some(Rest::None) => {}
+                Some(Rest::None) => {}
                 Some(Rest::Records(limit)) => thread::park_timeout(limit),
                 Some(Rest::Room(limit)) => self.shared.taken.wait(limit),
+                None => {
+                    consumer.context().fatal("the task that takes records has panicked".to_owned());
+                    return true;
+                }
             }
             let answers = || self.inquirer.answers(&self.config.topics);
             if may_give_up && doubt.is_right(self.shared.away(), answers) {
