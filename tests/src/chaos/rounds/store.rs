@@ -60,7 +60,8 @@ pub async fn disk_full(broker: &Broker, shape: Shape) -> Result<Report, String> 
     Ok(report)
 }
 
-/// A small file system in memory, unmounted at the end.
+/// A small file system in memory, unmounted at the end. It has room for the write-ahead log, which grows to 64 MiB before it is
+/// written over.
 struct Disk {
     folder: tempfile::TempDir,
 }
@@ -69,7 +70,7 @@ impl Disk {
     fn mount() -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let output = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=192m", "tmpfs"])
             .arg(folder.path())
             .output()
             .map_err(|error| format!("a small disk needs mount: {error}"))?;
