@@ -143,6 +143,8 @@ impl Polled {
 
     /// One round of the thread: commands, offsets, then whatever has arrived.
     pub(super) fn round(&mut self) -> Rest {
+        // Before anything more is taken: the task leaves them to the thread.
+        self.answer_errors();
         self.obey();
         self.membership.shared.flush_stored(&self.consumer);
         self.look_for_stalls();
@@ -164,9 +166,7 @@ impl Polled {
             return Rest::Room(wait);
         }
         self.take(FLUSH_RECORDS);
-        for error in std::mem::take(&mut self.errors) {
-            self.failed(&error);
-        }
+        self.answer_errors();
         let much = self.much_came.is_some_and(|came| came.elapsed() < MUCH);
         self.duty.put_on(room == Room::Free && !much);
         if self.fetched.is_empty() { Rest::Records(wait) } else { Rest::None }
@@ -180,6 +180,12 @@ impl Polled {
         }
         self.take(FEW);
         self.errors.is_empty() && self.fetched.is_empty()
+    }
+
+    fn answer_errors(&mut self) {
+        for error in std::mem::take(&mut self.errors) {
+            self.failed(&error);
+        }
     }
 
     /// Moves records into their inboxes; of errors nothing is done yet, since one may set a partition back, and what was taken
