@@ -82,7 +82,7 @@ pub struct EngineHandle {
 /// What an operator wants of all owners.
 #[derive(Debug, Clone)]
 enum OwnersRequest {
-    Wake,
+    Pause,
     Resume,
     Release { which: Arc<Selection>, how: Release, found: mpsc::UnboundedSender<usize> },
 }
@@ -174,7 +174,7 @@ impl Coordinator {
                 Some(request) = requests.recv() => {
                     for seat in self.owners.values() {
                         let control = match request.clone() {
-                            OwnersRequest::Wake => Control::Wake,
+                            OwnersRequest::Pause => Control::Pause,
                             OwnersRequest::Resume => Control::Resume,
                             OwnersRequest::Release { which, how, found } => Control::Release { which, how, found },
                         };
@@ -407,7 +407,7 @@ impl Operations for View {
         for partition in self.engine.status.partitions() {
             self.engine.consumer.pause(&partition.id);
         }
-        let _ = self.owners.send(OwnersRequest::Wake);
+        let _ = self.owners.send(OwnersRequest::Pause);
     }
 
     async fn release(&self, which: Selection, how: Release) -> usize {

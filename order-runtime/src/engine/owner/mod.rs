@@ -44,8 +44,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 pub(crate) enum Control {
     /// Finish the batch under way and end.
     Leave,
-    /// Look again whether there is something to do.
-    Wake,
+    /// An operator has paused consumption.
+    Pause,
     /// An operator wants a stopped partition tried again.
     Resume,
     /// An operator releases waiting keys.
@@ -172,7 +172,7 @@ impl Owner {
             biased;
             control = self.controls.recv() => match control {
                 None | Some(Control::Leave) => return None,
-                Some(Control::Wake) => {}
+                Some(Control::Pause) => self.show_state(),
                 Some(Control::Resume) => self.resume(),
                 Some(Control::Release { which, how, found }) => {
                     // Whoever asked may have stopped waiting for the answer.

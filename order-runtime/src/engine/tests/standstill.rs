@@ -193,6 +193,9 @@ async fn a_pause_costs_readiness_until_it_ends() {
     rig.send("Added", "a", 1, "");
     rig.settled().await;
     rig.engine.operations().pause();
+    // Time stands still until every task waits.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(rig.engine.operations().partitions().remove(0).state, PartitionState::Paused, "it is shown at once");
     rig.send("Added", "a", 2, "");
     is_only_not_ready(&rig.after(Duration::from_mins(10)).await, "an operator has paused consumption");
     let paused = rig.engine.operations().partitions().remove(0);

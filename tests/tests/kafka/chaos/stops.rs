@@ -118,8 +118,11 @@ async fn a_pause_keeps_the_lag_true() {
     let ready = service.ask("/health/ready").await;
     assert_eq!(ready.status, 503);
     assert!(ready.body.to_string().contains("an operator has paused consumption"), "{}", ready.body);
-    let states: Vec<Value> = service.get("/partitions").await.as_array().expect("a list").clone();
-    assert!(states.iter().all(|partition| partition["state"] == "paused"), "{states:?}");
+    eventually("every partition says so", PATIENCE, async || {
+        let partitions = service.get("/partitions").await;
+        partitions.as_array().expect("a list").iter().all(|partition| partition["state"] == "paused")
+    })
+    .await;
     assert_eq!(applied(&service, "ledger").await, [1]);
     assert_eq!(service.post("/consumer/resume", &Value::Null).await.status, 200);
     holds(&service, "ledger", &[1, 2, 3, 4]).await;
