@@ -111,10 +111,10 @@ impl Intake {
         let written = Written { event_id: id, event_name: name, version, occurred_at: occurred_at.to_string(), data };
         let payload = serde_json::to_vec(&written).map_err(|error| vec![violation("$", error.to_string())])?;
         Ok(OutgoingRecord {
-            topic: self.topic.clone(),
+            topic: self.topic.as_str().into(),
             partition: None,
-            key: key.map(|key| key.as_bytes().to_vec()),
-            payload: Some(payload),
+            key: key.map(|key| key.as_bytes().to_vec().into()),
+            payload: Some(payload.into()),
             headers: HeaderBlock::default(),
             timestamp: None,
         })

@@ -90,9 +90,9 @@ impl MemoryBroker {
         payload: &str,
         headers: &[(&str, &str)],
     ) -> i64 {
-        let bytes = |text: &str| text.as_bytes().to_vec();
+        let bytes = |text: &str| text.as_bytes().to_vec().into();
         let record = OutgoingRecord {
-            topic: partition.topic.to_string(),
+            topic: Arc::clone(&partition.topic),
             partition: Some(partition.partition),
             key: key.map(bytes),
             payload: Some(bytes(payload)),
@@ -311,7 +311,7 @@ impl Publisher for MemoryBroker {
                 Some(error) => results.push(Err(error)),
                 None if state.lost_answers > 0 => {
                     state.lost_answers -= 1;
-                    let (topic, reason) = (record.topic.clone(), "no answer".to_owned());
+                    let (topic, reason) = (record.topic.to_string(), "no answer".to_owned());
                     state.published.push(OutgoingRecord::clone(record));
                     results.push(Err(PublishError::Transient { topic, reason }));
                 }

@@ -12,6 +12,7 @@ pub mod record;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::{
     sync::{Notify, oneshot},
     time::Instant,
@@ -21,6 +22,7 @@ use uuid::Uuid;
 use crate::engine::observe::Health;
 
 pub use kafka::BrokerError;
+pub(crate) use record::Arena;
 pub use record::{HeaderBlock, Headers, RecordBatch, RecordRef};
 
 /// One partition, by what stays true when a topic is made anew: the cluster's and the topic's own identity.
@@ -157,13 +159,13 @@ pub trait Consumer: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingRecord {
     /// The topic.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// The partition; `None` lets the key decide.
     pub partition: Option<i32>,
     /// The key.
-    pub key: Option<Vec<u8>>,
+    pub key: Option<Bytes>,
     /// The payload; `None` is a tombstone.
-    pub payload: Option<Vec<u8>>,
+    pub payload: Option<Bytes>,
     /// Headers in their order; names are any bytes.
     pub headers: HeaderBlock,
     /// Milliseconds since the epoch; `None` for now.
@@ -173,7 +175,7 @@ pub struct OutgoingRecord {
 impl OutgoingRecord {
     /// The bytes of key, payload and headers together.
     pub fn size(&self) -> usize {
-        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
         length(&self.key) + length(&self.payload) + self.headers.size()
     }
 }

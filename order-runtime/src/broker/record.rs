@@ -3,8 +3,9 @@
 //! A batch crosses threads; a message does not. Key, payload and headers lie one after the other in one buffer and are
 //! borrowed from there, so a record costs no allocation of its own.
 
-use std::{fmt, io::Write as _, ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
+use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
@@ -221,11 +222,11 @@ impl<'a> RecordRef<'a> {
 }
 
 /// Appends a header to a block: the length of its name, the name, the length of its value or -1 for null, the value.
-fn write_header(block: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>) {
-    block.extend_from_slice(&header_length(name.len()));
-    block.extend_from_slice(name);
-    block.extend_from_slice(&value.map_or((-1_i32).to_ne_bytes(), |value| header_length(value.len())));
-    block.extend_from_slice(value.unwrap_or_default());
+fn write_header(block: &mut impl BufMut, name: &[u8], value: Option<&[u8]>) {
+    block.put_slice(&header_length(name.len()));
+    block.put_slice(name);
+    block.put_slice(&value.map_or((-1_i32).to_ne_bytes(), |value| header_length(value.len())));
+    block.put_slice(value.unwrap_or_default());
 }
 
 fn header_length(length: usize) -> [u8; 4] {
@@ -235,17 +236,12 @@ fn header_length(length: usize) -> [u8; 4] {
 
 /// The headers of a record that is to leave, in their order, in one block of bytes: a dead letter has more than fifteen.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct HeaderBlock(Vec<u8>);
+pub struct HeaderBlock(BytesMut);
 
 impl HeaderBlock {
     /// A block that [`as_bytes`](Self::as_bytes) or [`RecordRef::encoded_headers`] gave.
     pub fn from_bytes(block: Vec<u8>) -> Self {
-        Self(block)
-    }
-
-    /// No headers yet, and room for so many bytes of them.
-    pub fn with_capacity(bytes: usize) -> Self {
-        Self(Vec::with_capacity(bytes))
+        Self(BytesMut::from(Bytes::from(block)))
     }
 
     /// The block, for a store to keep.
@@ -263,15 +259,9 @@ impl HeaderBlock {
         self.push(name, Some(value.as_bytes()));
     }
 
-    /// Adds a header whose value is how something is displayed, which is written in place.
-    pub(crate) fn push_display(&mut self, name: &str, value: impl fmt::Display) {
-        let Self(block) = self;
-        write_header(block, name.as_bytes(), Some(&[]));
-        let start = block.len();
-        // A vector takes whatever is written.
-        let _ = write!(block, "{value}");
-        let length = header_length(block.len() - start);
-        block[start - length.len()..start].copy_from_slice(&length);
+    /// Adds a header whose value is a number, in decimal digits.
+    pub(crate) fn push_number(&mut self, name: &str, value: impl itoa::Integer) {
+        self.push_text(name, itoa::Buffer::new().format(value));
     }
 
     /// The headers in their order.
@@ -340,6 +330,42 @@ impl fmt::Debug for HeaderBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Values may be personal data, so only the names are printed.
         f.debug_list().entries(self.iter().map(|(name, _)| String::from_utf8_lossy(name))).finish()
+    }
+}
+
+/// Memory that records which leave share: a dead letter's key, payload and headers would each be allocated here and freed on
+/// another thread.
+#[derive(Debug, Default)]
+pub(crate) struct Arena {
+    rest: BytesMut,
+    /// The bytes of the last piece that was allocated.
+    size: usize,
+}
+
+impl Arena {
+    /// The largest piece in bytes, but for a larger record. A piece is freed with the last of its records.
+    const PIECE: usize = 64 * 1024;
+
+    /// Makes room for so many bytes. One record takes what it needs; the more follow, the more share a piece.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        if self.rest.capacity() < bytes {
+            self.size = (2 * self.size).clamp(bytes, Self::PIECE.max(bytes));
+            self.rest = BytesMut::with_capacity(self.size);
+        }
+    }
+
+    /// A copy of these bytes.
+    pub(crate) fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        self.rest.extend_from_slice(bytes);
+        self.rest.split().freeze()
+    }
+
+    /// The headers that are written.
+    pub(crate) fn headers(&mut self, write: impl FnOnce(&mut HeaderBlock)) -> HeaderBlock {
+        let mut headers = HeaderBlock(std::mem::take(&mut self.rest));
+        write(&mut headers);
+        self.rest = headers.0.split_off(headers.0.len());
+        headers
     }
 }
 

@@ -98,11 +98,11 @@ impl Desk {
             |path: &str, message: String| EditError::Invalid(vec![Violation { path: path.to_owned(), message }]);
         let mut record = judged
             .letter
-            .outgoing(Some(payload.trim().as_bytes().to_vec()))
+            .outgoing(Some(payload.trim().as_bytes().to_vec().into()))
             .ok_or_else(|| invalid("$", "the letter does not say where it came from".to_owned()))?;
         let mut result = self.trial_of(&record);
         if result.0.is_none() && matches!(result.1, Trial::Handled { .. }) {
-            record.payload = Some(with_id(payload.trim(), event_id).into_bytes());
+            record.payload = Some(with_id(payload.trim(), event_id).into());
             result = self.trial_of(&record);
         }
         match result {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
@@ -65,8 +66,8 @@ impl fmt::Display for Origin {
 /// The record byte for byte.
 #[derive(Clone, Default)]
 pub(crate) struct Original {
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) payload: Option<Vec<u8>>,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) payload: Option<Bytes>,
     pub(crate) headers: HeaderBlock,
 }
 
@@ -118,8 +119,8 @@ impl Letter {
             at: Origin { topic: Some(topic.to_owned()), partition: Some(partition), offset: Some(record.offset) },
             time: record.time(),
             record: Original {
-                key: record.key.map(<[u8]>::to_vec),
-                payload: record.payload.map(<[u8]>::to_vec),
+                key: record.key.map(Bytes::copy_from_slice),
+                payload: record.payload.map(Bytes::copy_from_slice),
                 headers: HeaderBlock::from_bytes(record.encoded_headers().to_vec()),
             },
         }
@@ -132,13 +133,13 @@ impl Letter {
 
     /// The bytes of the record.
     pub(super) fn size(&self) -> usize {
-        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
         self.record.headers.size() + length(&self.record.key) + length(&self.record.payload)
     }
 
     /// The record that a replay sends: the event as it came, to the topic that it came from, under its key. `None` where the
     /// letter does not say where that was.
-    pub(super) fn outgoing(&self, payload: Option<Vec<u8>>) -> Option<OutgoingRecord> {
+    pub(super) fn outgoing(&self, payload: Option<Bytes>) -> Option<OutgoingRecord> {
         let family = self.family?;
         let mut headers = self.record.headers.clone();
         headers.retain(|name| !families::is_of_a_family(family, name));
@@ -147,7 +148,7 @@ impl Letter {
             headers.push("dlq-id", Some(self.id.as_bytes()));
         }
         Some(OutgoingRecord {
-            topic: self.origin.topic.clone()?,
+            topic: self.origin.topic.as_deref()?.into(),
             // Not by the key: another client's partitioner may have chosen, and the key's sequence is that partition's.
             partition: self.origin.partition,
             key: self.record.key.clone(),

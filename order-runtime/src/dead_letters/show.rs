@@ -80,7 +80,7 @@ impl Desk {
         let payload = original.payload.as_deref();
         let json = payload.and_then(Json::read);
         let batch = super::letter::batch_of(&crate::broker::OutgoingRecord {
-            topic: String::new(),
+            topic: "".into(),
             partition: None,
             key: original.key.clone(),
             payload: original.payload.clone(),

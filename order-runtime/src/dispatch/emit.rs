@@ -117,10 +117,10 @@ impl Emitter {
                 return Err(EmitError::TooLarge { event: event.to_owned(), bytes: payload.len() });
             }
             Ok(OutgoingRecord {
-                topic: topic.to_owned(),
+                topic: topic.into(),
                 partition: None,
-                key: Some(key.as_bytes().to_vec()),
-                payload: Some(payload),
+                key: Some(key.as_bytes().to_vec().into()),
+                payload: Some(payload.into()),
                 headers: self.delivery.trace_headers(),
                 timestamp: None,
             })

@@ -18,6 +18,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     Engine,
     attempt::{self, Attempt, End, Ended, Finished, Item},
+    dead_letter,
     effects::Effects,
     identity,
     owner::Blame,
@@ -136,6 +137,7 @@ pub(crate) struct Batch<'a> {
     /// Attempts of this batch that are under way.
     in_flight: usize,
     pub(super) effects: Effects,
+    pub(super) letters: dead_letter::Writer,
     /// The time of day, asked for when the batch has waited and not for each event.
     pub(super) now: Timestamp,
 }
@@ -148,8 +150,8 @@ impl<'a> Batch<'a> {
         arrivals: &'a Notify,
     ) -> Self {
         let now = partition.engine.clock.now();
-        let (lanes, effects) = Default::default();
-        Self { partition, waiting, running, arrivals, lanes, in_flight: 0, effects, now }
+        let (lanes, effects, letters) = Default::default();
+        Self { partition, waiting, running, arrivals, lanes, in_flight: 0, effects, letters, now }
     }
 
     /// Handles everything of the plan; of a lane that is due only the first event where `single` is set.

@@ -1,9 +1,11 @@
 //! The record that an event becomes when it cannot be handled: key, payload and headers byte for byte, and why.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{Settings, dialect, identity::cut};
-use crate::broker::{HeaderBlock, OutgoingRecord, PartitionId, RecordRef};
+use crate::broker::{Arena, OutgoingRecord, PartitionId, RecordRef};
 
 /// The headers that every dead letter has; `dlq-timestamp` has one whose record had a time.
 pub(crate) const HEADERS: [&str; 15] = [
@@ -94,57 +96,74 @@ const MESSAGE_LIMIT: usize = 1024;
 /// About what our own headers take, in bytes, but for a long message.
 const OWN_BYTES: usize = 768;
 
-/// Builds the dead letter of `record`.
-pub(crate) fn record(
-    settings: &Settings,
-    partition: &PartitionId,
-    record: &RecordRef<'_>,
-    verdict: &Verdict<'_>,
-) -> OutgoingRecord {
-    let (group, dialects) = (&settings.group, &settings.dlq_headers);
-    // A `dlq-` header that came in says nothing that we know to be true; what is true of it is in the verdict.
-    let message = cut(verdict.message, MESSAGE_LIMIT);
-    let mut headers = HeaderBlock::with_capacity(record.encoded_headers().len() + OWN_BYTES + message.len());
-    let theirs = |name: &[u8]| !is_own_header(name) && !dialects.iter().any(|dialect| dialect.owns(name));
-    headers.extend(record.headers().filter(|(name, _)| theirs(name)));
-    headers.push_text("dlq-id", verdict.id);
-    headers.push_text("dlq-topic", &partition.topic);
-    headers.push_display("dlq-partition", partition.partition);
-    headers.push_display("dlq-offset", record.offset);
-    if let Some(timestamp) = record.timestamp {
-        headers.push_display("dlq-timestamp", timestamp);
+/// Writes the dead letters of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    arena: Arena,
+    /// A time and how it is written: most letters of a batch have failed at one.
+    time: Option<(Timestamp, String)>,
+}
+
+impl Writer {
+    /// Builds the dead letter of `record`.
+    pub(crate) fn record(
+        &mut self,
+        settings: &Settings,
+        partition: &PartitionId,
+        record: &RecordRef<'_>,
+        verdict: &Verdict<'_>,
+    ) -> OutgoingRecord {
+        let (group, dialects) = (&settings.group, &settings.dlq_headers);
+        let message = cut(verdict.message, MESSAGE_LIMIT);
+        let Self { arena, time } = self;
+        let first_failed_at = written(time, verdict.first_failed_at);
+        arena.reserve(record.size() + OWN_BYTES + message.len());
+        let key = record.key.map(|key| arena.copy(key));
+        let payload = record.payload.map(|payload| arena.copy(payload));
+        // A `dlq-` header that came in says nothing that we know to be true; what is true of it is in the verdict.
+        let theirs = |name: &[u8]| !is_own_header(name) && !dialects.iter().any(|dialect| dialect.owns(name));
+        let headers = arena.headers(|headers| {
+            headers.extend(record.headers().filter(|(name, _)| theirs(name)));
+            headers.push_text("dlq-id", verdict.id);
+            headers.push_text("dlq-topic", &partition.topic);
+            headers.push_number("dlq-partition", partition.partition);
+            headers.push_number("dlq-offset", record.offset);
+            if let Some(timestamp) = record.timestamp {
+                headers.push_number("dlq-timestamp", timestamp);
+            }
+            headers.push_text("dlq-consumer-group", group);
+            headers.push_text("dlq-event-name", verdict.event_name);
+            headers.push_text("dlq-event-id", verdict.event_id);
+            headers.push_text("dlq-processor", verdict.processor);
+            headers.push_text("dlq-reason", verdict.reason.as_str());
+            headers.push_text("dlq-error-code", verdict.code);
+            headers.push_text("dlq-error-message", message);
+            headers.push_number("dlq-attempts", verdict.attempts);
+            headers.push_text("dlq-first-failed-at", first_failed_at);
+            headers.push_number("dlq-replays", verdict.replays);
+            headers.push_text("dlq-service-version", settings.service_version);
+            let failed = dialect::Failed {
+                partition,
+                offset: record.offset,
+                timestamp: record.timestamp,
+                group,
+                code: verdict.code,
+                message,
+                processor: verdict.processor,
+            };
+            for dialect in dialects {
+                dialect::add(*dialect, &failed, headers);
+            }
+        });
+        let topic = Arc::clone(&settings.dlq_topic);
+        OutgoingRecord { topic, partition: None, key, payload, headers, timestamp: None }
     }
-    headers.push_text("dlq-consumer-group", group);
-    headers.push_text("dlq-event-name", verdict.event_name);
-    headers.push_text("dlq-event-id", verdict.event_id);
-    headers.push_text("dlq-processor", verdict.processor);
-    headers.push_text("dlq-reason", verdict.reason.as_str());
-    headers.push_text("dlq-error-code", verdict.code);
-    headers.push_text("dlq-error-message", message);
-    headers.push_display("dlq-attempts", verdict.attempts);
-    headers.push_display("dlq-first-failed-at", verdict.first_failed_at);
-    headers.push_display("dlq-replays", verdict.replays);
-    headers.push_text("dlq-service-version", settings.service_version);
-    let failed = dialect::Failed {
-        partition,
-        offset: record.offset,
-        timestamp: record.timestamp,
-        group,
-        code: verdict.code,
-        message,
-        processor: verdict.processor,
-    };
-    for dialect in dialects {
-        dialect::add(*dialect, &failed, &mut headers);
-    }
-    OutgoingRecord {
-        topic: settings.dlq_topic.clone(),
-        partition: None,
-        key: record.key.map(<[u8]>::to_vec),
-        payload: record.payload.map(<[u8]>::to_vec),
-        headers,
-        timestamp: None,
-    }
+}
+
+/// How a time is written, which is known where it is that of the last one.
+fn written(last: &mut Option<(Timestamp, String)>, time: Timestamp) -> &str {
+    let known = last.take().filter(|(known, _)| *known == time);
+    &last.insert(known.unwrap_or_else(|| (time, time.to_string()))).1
 }
 
 /// Whether a header belongs to the dead-letter protocol.
@@ -164,8 +183,6 @@ pub(crate) fn shrink(record: &OutgoingRecord) -> OutgoingRecord {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use uuid::Uuid;
 
     use super::*;
@@ -199,7 +216,7 @@ mod tests {
             replays: 1,
         };
         let mut settings = rig::settings();
-        let letter = record(&settings, &partition, &batch.get(0).expect("one record"), &verdict);
+        let letter = Writer::default().record(&settings, &partition, &batch.get(0).expect("one record"), &verdict);
 
         assert_eq!((letter.key.as_deref(), letter.payload.as_deref()), (Some(&b"k"[..]), Some(&b"\xffpayload"[..])));
         let first: Vec<_> =
@@ -228,7 +245,7 @@ mod tests {
         assert_eq!(shrink(&letter).payload, letter.payload);
 
         settings.dlq_headers = vec![Dialect::Spring, Dialect::Connect];
-        let more = record(&settings, &partition, &batch.get(0).expect("one record"), &verdict);
+        let more = Writer::default().record(&settings, &partition, &batch.get(0).expect("one record"), &verdict);
         assert!(more.headers.as_bytes().starts_with(letter.headers.as_bytes()), "what others read comes on top");
         assert_eq!(more.headers.get("kafka_dlt-original-offset"), Some(&42_i64.to_be_bytes()[..]));
         assert_eq!(shrink(&more).headers.len(), 7);

@@ -80,7 +80,7 @@ pub struct Settings {
     /// The topics that are consumed; an entry that starts with `^` is a pattern.
     pub topics: Vec<String>,
     /// Where dead letters go.
-    pub dlq_topic: String,
+    pub dlq_topic: Arc<str>,
     /// Further families of headers that dead letters carry.
     pub dlq_headers: Vec<Dialect>,
     /// The service's version, for dead letters.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     attempt::{End, Ended, Item},
     batch::{Batch, Flow},
-    dead_letter::{self, Reason, Verdict},
+    dead_letter::{Reason, Verdict},
     identity::{self, Fate, RingEntry, cut},
     owner::Blame,
     retry::{self, Next},
@@ -261,7 +261,7 @@ impl Batch<'_> {
             fallback_id = self.place_of(&record);
             &fallback_id
         };
-        let mut letter = dead_letter::record(
+        let mut letter = self.letters.record(
             &engine.settings,
             &self.partition.id,
             &record,

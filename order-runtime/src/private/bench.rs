@@ -44,7 +44,7 @@ pub async fn engine(
     let settings = Settings {
         group: "bench".to_owned(),
         topics: Vec::new(),
-        dlq_topic: "bench-dlq".to_owned(),
+        dlq_topic: "bench-dlq".into(),
         dlq_headers: Vec::new(),
         service_version: "0.0.0",
         reset: OffsetReset::Earliest,

@@ -171,7 +171,7 @@ impl Publisher for Nobody {
     async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
         let reason = "a replay publishes nothing itself";
         let refuse = |record: &Arc<OutgoingRecord>| {
-            Err(PublishError::Refused { topic: record.topic.clone(), reason: reason.to_owned() })
+            Err(PublishError::Refused { topic: record.topic.to_string(), reason: reason.to_owned() })
         };
         records.iter().map(refuse).collect()
     }

@@ -178,7 +178,7 @@ pub(crate) fn settings(config: &Config, dispatcher: &Dispatcher) -> Settings {
     Settings {
         group: config.kafka.group_id.clone(),
         topics: config.kafka.topics.clone(),
-        dlq_topic: config.kafka.dlq_topic.clone(),
+        dlq_topic: config.kafka.dlq_topic.as_str().into(),
         dlq_headers: config.kafka.dlq_headers.clone(),
         service_version: dispatcher.version,
         reset: config.kafka.auto_offset_reset,

@@ -44,10 +44,10 @@ async fn read(config: &KafkaConfig, topic: &str) -> Vec<OutgoingRecord> {
         while let Some((partition, batch)) = reader.next_record().expect("the broker answers") {
             let copied = |(name, value): (&[u8], Option<&[u8]>)| (name.to_vec(), value.map(<[u8]>::to_vec));
             all.extend(batch.iter().map(|record| OutgoingRecord {
-                topic: topic.clone(),
+                topic: topic.as_str().into(),
                 partition: Some(partition),
-                key: record.key.map(<[u8]>::to_vec),
-                payload: record.payload.map(<[u8]>::to_vec),
+                key: record.key.map(|key| key.to_vec().into()),
+                payload: record.payload.map(|payload| payload.to_vec().into()),
                 headers: record.headers().map(copied).collect(),
                 timestamp: record.timestamp,
             }));
@@ -80,17 +80,17 @@ struct Producer {
 impl Producer {
     fn record(&self, payload: impl Into<Vec<u8>>) -> OutgoingRecord {
         OutgoingRecord {
-            topic: self.topic.clone(),
+            topic: self.topic.as_str().into(),
             partition: Some(0),
-            key: Some(b"bad".to_vec()),
-            payload: Some(payload.into()),
+            key: Some(b"bad".to_vec().into()),
+            payload: Some(payload.into().into()),
             headers: HeaderBlock::default(),
             timestamp: None,
         }
     }
 
     fn good(&self, order: &str, event: &Value) -> OutgoingRecord {
-        OutgoingRecord { key: Some(order.into()), ..self.record(event.to_string()) }
+        OutgoingRecord { key: Some(order.to_owned().into()), ..self.record(event.to_string()) }
     }
 }
 
@@ -125,8 +125,8 @@ async fn odd_records_are_dead_letters_byte_for_byte_and_good_ones_go_on() {
         OutgoingRecord { payload: None, ..producer.record("") },
         producer.record(""),
         OutgoingRecord { key: None, ..producer.record("{") },
-        OutgoingRecord { key: Some(Vec::new()), ..producer.record("{") },
-        OutgoingRecord { key: Some(noise(10_000)), ..producer.record("{") },
+        OutgoingRecord { key: Some(Vec::new().into()), ..producer.record("{") },
+        OutgoingRecord { key: Some(noise(10_000).into()), ..producer.record("{") },
         OutgoingRecord { timestamp: Some(1), ..producer.record("{") },
         OutgoingRecord { timestamp: Some(soon), ..producer.record("{") },
         producer.record(noise(999_000)),

@@ -253,10 +253,10 @@ pub(super) mod tests {
 
     pub(in crate::broker::kafka) fn record() -> Arc<OutgoingRecord> {
         Arc::new(OutgoingRecord {
-            topic: "things".to_owned(),
+            topic: "things".into(),
             partition: None,
             key: None,
-            payload: Some(b"{}".to_vec()),
+            payload: Some(b"{}".to_vec().into()),
             headers: HeaderBlock::default(),
             timestamp: None,
         })

@@ -30,10 +30,10 @@ async fn broker() -> (EmbeddedBroker, KafkaConfig) {
 
 fn record(partition: i32, payload: &str) -> OutgoingRecord {
     OutgoingRecord {
-        topic: "things".to_owned(),
+        topic: "things".into(),
         partition: Some(partition),
-        key: Some(b"key".to_vec()),
-        payload: Some(payload.as_bytes().to_vec()),
+        key: Some(b"key".to_vec().into()),
+        payload: Some(payload.as_bytes().to_vec().into()),
         headers: vec![("kind", Some("test"))].into(),
         timestamp: Some(1_700_000_000_000),
     }

@@ -199,7 +199,7 @@ mod tests {
         let told = human(&edited);
         assert!(told.contains("-    \"n\": 1\n+    \"n\": 1.50\n") && told.contains("sent it again"), "{told}");
         let sent = topic.taken().remove(0).payload.expect("a payload");
-        assert_eq!(String::from_utf8(sent).expect("text"), written.payload.trim());
+        assert_eq!(String::from_utf8(sent.into()).expect("text"), written.payload.trim());
     }
 
     #[tokio::test]

@@ -119,7 +119,7 @@ impl<'i> Sample<'i> {
             0 => {
                 let mut record = self.record(event)?;
                 // Cut off in the middle, as by a producer that died.
-                record.payload = record.payload.map(|payload| payload[..payload.len() / 2].to_vec());
+                record.payload = record.payload.map(|payload| payload.slice(..payload.len() / 2));
                 Ok(record)
             }
             1 => self.record(&SampleEvent { name: "NobodyKnowsThis", ..event.clone() }),

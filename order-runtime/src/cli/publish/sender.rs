@@ -29,7 +29,7 @@ impl Sender {
 
     /// Sends one record and waits for its acknowledgement.
     pub(in crate::cli) async fn send_one(&mut self, record: OutgoingRecord) -> Result<Acknowledged, PublishError> {
-        let topic = record.topic.clone();
+        let topic = record.topic.to_string();
         let results = self.publisher.publish(&[Arc::new(record)]).await;
         let nothing = || Err(PublishError::Transient { topic, reason: "no answer".to_owned() });
         results.into_iter().next().unwrap_or_else(nothing)

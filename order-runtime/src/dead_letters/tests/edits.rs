@@ -42,7 +42,7 @@ async fn of_a_letter_and_its_corrections_one_counts() {
         let rig = Rig::start().await;
         rig.broker.append_record(
             &partition(),
-            &OutgoingRecord { key: Some(b"a".to_vec()), ..record(&event(id, 2, "reject"), &[]) },
+            &OutgoingRecord { key: Some(b"a".to_vec().into()), ..record(&event(id, 2, "reject"), &[]) },
         );
         let letter = rig.dead_letters(1).await.remove(0);
         let dlq_id = header(&letter, "dlq-id");
@@ -79,7 +79,7 @@ async fn a_correction_that_fails_again_is_the_same_letter() {
         let rig = Rig::start().await;
         rig.broker.append_record(
             &partition(),
-            &OutgoingRecord { key: Some(b"a".to_vec()), ..record(&event(id, 2, "reject"), &[]) },
+            &OutgoingRecord { key: Some(b"a".to_vec().into()), ..record(&event(id, 2, "reject"), &[]) },
         );
         let first = rig.dead_letters(1).await.remove(0);
         let dlq_id = header(&first, "dlq-id");
@@ -96,7 +96,7 @@ async fn a_correction_that_fails_again_is_the_same_letter() {
 #[tokio::test]
 async fn what_is_still_wrong_is_not_sent() {
     let rig = Rig::start().await;
-    rig.broker.append_record(&partition(), &OutgoingRecord { key: Some(b"a".to_vec()), ..record("{", &[]) });
+    rig.broker.append_record(&partition(), &OutgoingRecord { key: Some(b"a".to_vec().into()), ..record("{", &[]) });
     let letter = rig.dead_letters(1).await.remove(0);
     let dlq_id = header(&letter, "dlq-id");
     for (payload, expected) in [
@@ -129,6 +129,6 @@ async fn nothing_changed_is_no_correction() {
         .await
         .expect("sent");
     assert_eq!(edited.event_id, "e-1", "it is put in where it is left out");
-    let sent = String::from_utf8(topic.taken.lock()[0].payload.clone().expect("a payload")).expect("text");
+    let sent = String::from_utf8(topic.taken.lock()[0].payload.clone().expect("a payload").into()).expect("text");
     assert_eq!(sent, r#"{"eventId": "e-1", "eventName": "Added", "data": {}}"#);
 }

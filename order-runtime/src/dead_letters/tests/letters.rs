@@ -73,9 +73,9 @@ async fn parked_letters_are_left_out_until_they_are_asked_for() {
 #[tokio::test]
 async fn a_letter_is_shown_with_what_would_become_of_it() {
     let mut wrong = letter(2, "rejected", 0);
-    wrong.payload = Some(br#"{"eventId": "e-2", "eventName": "Adde", "data": {}}"#.to_vec());
+    wrong.payload = Some(br#"{"eventId": "e-2", "eventName": "Adde", "data": {}}"#.to_vec().into());
     let mut text = letter(3, "undecodable", 0);
-    text.payload = Some(b"\xff{".to_vec());
+    text.payload = Some(b"\xff{".to_vec().into());
     let desk = desk(vec![letter(1, "rejected", 0), wrong, text, letter(1, "timeout", 1)]);
 
     let shown = desk.show(&id(1), None).await.expect("it is there");
@@ -100,7 +100,7 @@ async fn numbers_are_shown_as_they_were_written() {
     let payload = r#"{"eventName":"Added","data":{"n":123456789012345678901234567890,"x":[1.0,1e400]}}"#;
     odd.payload = Some(payload.into());
     let mut without_id = letter(2, "rejected", 0);
-    without_id.payload = Some(br#"{"eventName": "Added", "data": {"x": 1.0}}"#.to_vec());
+    without_id.payload = Some(br#"{"eventName": "Added", "data": {"x": 1.0}}"#.to_vec().into());
     let desk = desk(vec![odd, without_id]);
     let shown = desk.show(&id(1), None).await.expect("it is there");
     let json = serde_json::to_string(&shown).expect("JSON");

@@ -68,7 +68,10 @@ impl Publisher for Topic {
         let mut taken = self.taken.lock();
         let mut take = |record: &Arc<OutgoingRecord>| {
             if taken.len() >= limit {
-                return Err(PublishError::Transient { topic: record.topic.clone(), reason: "no broker".to_owned() });
+                return Err(PublishError::Transient {
+                    topic: record.topic.to_string(),
+                    reason: "no broker".to_owned(),
+                });
             }
             taken.push(OutgoingRecord::clone(record));
             Ok(Acknowledged { partition: 0, offset: i64::try_from(taken.len()).expect("few") - 1 })
@@ -80,10 +83,10 @@ impl Publisher for Topic {
 /// A record with these headers under the key `key`.
 fn record(payload: &str, headers: &[(&str, &str)]) -> OutgoingRecord {
     OutgoingRecord {
-        topic: "things-dlq".to_owned(),
+        topic: "things-dlq".into(),
         partition: None,
-        key: Some(b"key".to_vec()),
-        payload: Some(payload.into()),
+        key: Some(b"key".to_vec().into()),
+        payload: Some(payload.to_owned().into()),
         headers: headers.iter().map(|(name, value)| (name, Some(value))).collect(),
         timestamp: None,
     }

@@ -34,7 +34,7 @@ async fn a_replay_is_the_record_to_where_it_lay() {
     assert_eq!(replay_all(&desk, &topic).await.replayed, 1);
     let taken = topic.taken.lock();
     let expected = OutgoingRecord {
-        topic: "things".to_owned(),
+        topic: "things".into(),
         partition: Some(3),
         ..record(r#"{"eventId": "e-1", "eventName": "Added", "data": {"n": 1}}"#, &[("trace", "t"), ("dlq-id", &id(1))])
     };

@@ -6,8 +6,6 @@
 
 mod ring;
 
-use std::fmt::Write as _;
-
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -21,10 +19,7 @@ pub(crate) fn name_of(partition: &PartitionId) -> String {
 
 /// The id of an event whose producer gave it none: where its record lies, which no other record shares.
 pub(crate) fn id_of_place(partition_name: &str, offset: i64) -> String {
-    let mut id = String::with_capacity(partition_name.len() + 21);
-    // A string takes whatever is written.
-    let _ = write!(id, "{partition_name}/{offset}");
-    id
+    [partition_name, "/", itoa::Buffer::new().format(offset)].concat()
 }
 
 /// The id of the dead letter of the record that lies there: 32 hexadecimal digits, the same after every repetition.

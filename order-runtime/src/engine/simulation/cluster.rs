@@ -191,7 +191,7 @@ impl Consumer for Member {
 impl Publisher for Member {
     async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
         let failed = |record: &OutgoingRecord| PublishError::Transient {
-            topic: record.topic.clone(),
+            topic: record.topic.to_string(),
             reason: "the simulation says so".to_owned(),
         };
         let mut answers = Vec::with_capacity(records.len());

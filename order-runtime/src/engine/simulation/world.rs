@@ -233,7 +233,7 @@ impl World {
             settings: Settings {
                 group: "group".to_owned(),
                 topics: vec!["events".to_owned()],
-                dlq_topic: "events-dlq".to_owned(),
+                dlq_topic: "events-dlq".into(),
                 dlq_headers: Vec::new(),
                 service_version: "0.0.0",
                 reset: OffsetReset::Earliest,

@@ -13,7 +13,7 @@ async fn emitted_events_leave_with_the_effects_of_their_cause() {
         .iter()
         .zip(1..)
         .map(|(record, number)| {
-            assert_eq!((record.topic.as_str(), record.key.as_deref()), ("things", Some(&b"echo"[..])));
+            assert_eq!((&*record.topic, record.key.as_deref()), ("things", Some(&b"echo"[..])));
             let payload: Value = serde_json::from_slice(record.payload.as_deref().expect("a payload")).expect("JSON");
             assert_eq!((&payload["eventName"], &payload["data"]), (&"Echoed".into(), &number.into()));
             payload["eventId"].as_str().expect("an id").to_owned()
@@ -32,5 +32,5 @@ async fn what_fails_emits_nothing() {
     let rig = Rig::start().await;
     rig.send("Added", "a", 1, "emit_and_reject");
     let letters = rig.dead_letters(1).await;
-    assert_eq!(letters[0].topic, "things-dlq");
+    assert_eq!(&*letters[0].topic, "things-dlq");
 }

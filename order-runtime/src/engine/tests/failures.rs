@@ -60,7 +60,7 @@ async fn each_end_of_an_attempt_has_its_reason() {
         .await
         .iter()
         .map(|letter| {
-            (String::from_utf8(letter.key.clone().expect("a key")).expect("text"), header(letter, "dlq-reason"))
+            (String::from_utf8(letter.key.clone().expect("a key").into()).expect("text"), header(letter, "dlq-reason"))
         })
         .collect();
     reasons.sort();
@@ -180,7 +180,7 @@ async fn a_replay_opens_its_event_again_and_a_repeat_does_not() {
     rig.send_as("same", "Added", "a", 1, "reject");
     let id = header(&rig.dead_letters(1).await[0], "dlq-id");
     let payload = rig.broker.published()[0].payload.clone().expect("a payload");
-    let payload = String::from_utf8(payload).expect("text");
+    let payload = String::from_utf8(payload.into()).expect("text");
 
     rig.broker.append(&partition(), Some("a"), &payload, &[]);
     rig.broker.append(&partition(), Some("a"), &payload, &[("dlq-id", "forged")]);

@@ -12,10 +12,10 @@ fn replay(letter: &OutgoingRecord) -> OutgoingRecord {
 
 fn record(payload: &str) -> OutgoingRecord {
     OutgoingRecord {
-        topic: "things".to_owned(),
+        topic: "things".into(),
         partition: None,
-        key: Some(b"a".to_vec()),
-        payload: Some(payload.into()),
+        key: Some(b"a".to_vec().into()),
+        payload: Some(payload.to_owned().into()),
         headers: HeaderBlock::default(),
         timestamp: None,
     }

@@ -178,7 +178,7 @@ pub(crate) fn settings() -> Settings {
     Settings {
         group: "group".to_owned(),
         topics: vec!["things".to_owned()],
-        dlq_topic: "things-dlq".to_owned(),
+        dlq_topic: "things-dlq".into(),
         dlq_headers: Vec::new(),
         service_version: "0.0.0",
         reset: OffsetReset::Earliest,

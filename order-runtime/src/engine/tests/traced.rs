@@ -145,7 +145,7 @@ async fn produce(traced: &Traced, id: &str) {
     let tracer = Some(Arc::clone(&traced.otlp.tracer));
     let publisher = ObservedPublisher::new(Arc::clone(broker) as _, Arc::clone(&traced.rig.metrics), tracer);
     let record = OutgoingRecord {
-        topic: "things".to_owned(),
+        topic: "things".into(),
         partition: None,
         key: None,
         payload: None,

@@ -223,9 +223,9 @@ fn letters() -> Vec<OutgoingRecord> {
             ("dlq-reason", if number == 1 { "rejected" } else { "invalid" }.to_owned()),
         ];
         OutgoingRecord {
-            topic: "things-dlq".to_owned(),
+            topic: "things-dlq".into(),
             partition: None,
-            key: Some(b"c-1".to_vec()),
+            key: Some(b"c-1".to_vec().into()),
             payload: Some(format!(r#"{{"eventId":"e-{number}","eventName":"Added","data":{{"n":{number}}}}}"#).into()),
             headers: headers.map(|(name, value)| (name, Some(value))).into_iter().collect(),
             timestamp: None,

@@ -92,8 +92,8 @@ fn record(payload: &str) -> OutgoingRecord {
     OutgoingRecord {
         topic: "out".into(),
         partition: Some(3),
-        key: Some(b"\xffkey".to_vec()),
-        payload: Some(payload.into()),
+        key: Some(b"\xffkey".to_vec().into()),
+        payload: Some(payload.to_owned().into()),
         headers: vec![(&b"name"[..], Some(&b"v\x00"[..])), (b"\xfe", None), (b"name", Some(b""))].into(),
         timestamp: Some(1_700_000_000_000),
     }

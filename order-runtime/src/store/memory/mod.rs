@@ -1,5 +1,6 @@
 //! The store without a disk: for tests and for services whose events need none.
 
+mod outbox;
 mod partition;
 mod table;
 
@@ -16,13 +17,13 @@ use serde_json::Value;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
-use self::partition::Partition;
 pub(crate) use self::table::{MemoryTable, Tables, new_table};
+use self::{outbox::Outbox, partition::Partition};
 use super::{
-    Assigned, AuditRow, Changes, Committed, DeadLetterRow, EntityType, LetterMark, Load, Loaded, MarkState, Outbox,
-    OutboxRecord, OutboxRow, Page, RingRow, Store, StoreError, WaitingRow,
+    Assigned, AuditRow, Changes, Committed, DeadLetterRow, EntityType, LetterMark, Load, Loaded, MarkState, Page,
+    RingRow, Store, StoreError, WaitingRow,
 };
-use crate::broker::PartitionId;
+use crate::{broker::PartitionId, store};
 
 /// A store that ends with its process.
 #[derive(Default)]
@@ -37,19 +38,11 @@ struct State {
     tables: Tables,
     /// Boxed slices: there is one ring for each key, and a vector's spare room would count as often.
     rings: HashMap<Box<[u8]>, Ring, RandomState>,
-    outbox: BTreeMap<i64, Unpublished>,
-    last_outbox_id: i64,
+    outbox: Outbox,
     /// By the hash of their ids, which are hashes themselves: a table that grows need not look at its rows.
     dead_letters: HashMap<u128, Arc<DeadLetterRow>, RandomState>,
     marks: BTreeMap<(String, u32), LetterMark>,
     audit: BTreeMap<Uuid, AuditRow>,
-}
-
-/// A row of the outbox, and which event it comes from.
-struct Unpublished {
-    partition: Arc<PartitionId>,
-    source_offset: i64,
-    row: OutboxRow,
 }
 
 struct Ring {
@@ -97,24 +90,9 @@ impl State {
             self.dead_letters.insert(xxh3_128(letter.dlq_id.as_bytes()), Arc::clone(letter));
         }
         let partition = self.partitions.entry(changes.partition.clone()).or_default();
-        let id_of_partition = Arc::new(changes.partition.clone());
-        for OutboxRecord { source_offset, record } in &changes.outbox {
-            self.last_outbox_id += 1;
-            let row = OutboxRow { id: self.last_outbox_id, record: Arc::clone(record) };
-            partition.unpublished.insert((*source_offset, row.id));
-            let partition = Arc::clone(&id_of_partition);
-            self.outbox.insert(row.id, Unpublished { partition, source_offset: *source_offset, row });
-        }
+        self.outbox.add(&changes.partition, &changes.outbox);
         let revision = partition.advance(changes);
         Ok(Committed::Applied { revision })
-    }
-
-    fn publish(&mut self, id: i64) {
-        if let Some(published) = self.outbox.remove(&id)
-            && let Some(partition) = self.partitions.get_mut(&*published.partition)
-        {
-            partition.unpublished.remove(&(published.source_offset, id));
-        }
     }
 }
 
@@ -187,8 +165,9 @@ impl Store for MemoryStore {
     }
 
     async fn committable(&self, partition: &PartitionId, position: i64) -> Result<i64, StoreError> {
-        let lowest = self.state.lock().partitions.get(partition).and_then(Partition::lowest_unfinished);
-        Ok(lowest.map_or(position, |lowest| lowest.min(position)))
+        let state = self.state.lock();
+        let waiting = state.partitions.get(partition).and_then(Partition::lowest_waiting);
+        Ok(waiting.into_iter().chain(state.outbox.lowest(partition)).fold(position, i64::min))
     }
 
     async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
@@ -205,18 +184,12 @@ impl Store for MemoryStore {
         Ok(None)
     }
 
-    async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError> {
-        let state = self.state.lock();
-        let behind = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
-        let rows = state.outbox.range(behind).take(limit).map(|(_, unpublished)| unpublished.row.clone());
-        Ok(Outbox::Rows(rows.collect()))
+    async fn outbox(&self, after: i64, limit: usize) -> Result<store::Outbox, StoreError> {
+        Ok(store::Outbox::Rows(self.state.lock().outbox.after(after, limit)))
     }
 
     async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {
-        let mut state = self.state.lock();
-        for id in rows {
-            state.publish(id);
-        }
+        self.state.lock().outbox.published(&rows);
         Ok(())
     }
 

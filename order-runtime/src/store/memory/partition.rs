@@ -13,8 +13,6 @@ pub(super) struct Partition {
     suspect: Option<(i64, u32)>,
     /// By offset.
     pub(super) waiting: BTreeMap<i64, WaitingRow>,
-    /// Source offset and number of each outbox record that the broker has not acknowledged.
-    pub(super) unpublished: BTreeSet<(i64, i64)>,
 }
 
 impl Partition {
@@ -68,10 +66,8 @@ impl Partition {
         times
     }
 
-    /// The lowest offset whose event waits or has an unacknowledged record in the outbox.
-    pub(super) fn lowest_unfinished(&self) -> Option<i64> {
-        let waiting = self.waiting.keys().next().copied();
-        let unpublished = self.unpublished.first().map(|(source_offset, _)| *source_offset);
-        waiting.into_iter().chain(unpublished).min()
+    /// The lowest offset whose event waits.
+    pub(super) fn lowest_waiting(&self) -> Option<i64> {
+        self.waiting.keys().next().copied()
     }
 }

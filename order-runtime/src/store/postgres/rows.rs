@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio_postgres::Row;
 
 use crate::{
@@ -45,10 +46,10 @@ pub(super) fn outbox(row: &Row) -> Result<OutboxRow, StoreError> {
     Ok(OutboxRow {
         id: row.try_get(0)?,
         record: Arc::new(OutgoingRecord {
-            topic: row.try_get(1)?,
+            topic: row.try_get::<_, &str>(1)?.into(),
             partition: row.try_get(2)?,
-            key: row.try_get(3)?,
-            payload: row.try_get(4)?,
+            key: row.try_get::<_, Option<Vec<u8>>>(3)?.map(Bytes::from),
+            payload: row.try_get::<_, Option<Vec<u8>>>(4)?.map(Bytes::from),
             headers: HeaderBlock::from_bytes(row.try_get(5)?),
             timestamp: row.try_get(6)?,
         }),

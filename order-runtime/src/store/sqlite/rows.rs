@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{
     Connection, Row, params,
@@ -98,8 +99,8 @@ pub(super) fn insert_outbox(db: &Connection, position: i64, records: &[OutboxRec
             source_offset,
             &record.topic,
             record.partition,
-            &record.key,
-            &record.payload,
+            record.key.as_deref(),
+            record.payload.as_deref(),
             record.headers.as_bytes(),
             record.timestamp,
         ))?;
@@ -117,8 +118,8 @@ pub(super) fn outbox(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
         record: Arc::new(OutgoingRecord {
             topic: row.get(1)?,
             partition: row.get(2)?,
-            key: row.get(3)?,
-            payload: row.get(4)?,
+            key: row.get::<_, Option<Vec<u8>>>(3)?.map(Bytes::from),
+            payload: row.get::<_, Option<Vec<u8>>>(4)?.map(Bytes::from),
             headers: HeaderBlock::from_bytes(row.get(5)?),
             timestamp: row.get(6)?,
         }),

@@ -8,10 +8,10 @@ use crate::config::Secret;
 
 fn plain(payload: impl Into<Vec<u8>>) -> OutgoingRecord {
     OutgoingRecord {
-        topic: "things".to_owned(),
+        topic: "things".into(),
         partition: Some(0),
-        key: Some(b"key".to_vec()),
-        payload: Some(payload.into()),
+        key: Some(b"key".to_vec().into()),
+        payload: Some(payload.into().into()),
         headers: HeaderBlock::default(),
         timestamp: Some(1_700_000_000_000),
     }
@@ -52,8 +52,8 @@ async fn seen(config: &KafkaConfig, count: usize) -> Vec<OutgoingRecord> {
     let read = read.await.expect("no panic");
     let all = |batch: &RecordBatch| -> Vec<OutgoingRecord> {
         let record = |record: crate::broker::RecordRef<'_>| OutgoingRecord {
-            key: record.key.map(<[u8]>::to_vec),
-            payload: record.payload.map(<[u8]>::to_vec),
+            key: record.key.map(|bytes| bytes.to_vec().into()),
+            payload: record.payload.map(|bytes| bytes.to_vec().into()),
             headers: record.headers().collect(),
             timestamp: record.timestamp,
             ..plain("")
@@ -87,9 +87,9 @@ async fn any_bytes_travel_there_and_back() {
         OutgoingRecord { payload: None, ..plain("") },
         plain(""),
         OutgoingRecord { key: None, ..plain("no key") },
-        OutgoingRecord { key: Some(Vec::new()), ..plain("an empty key") },
-        OutgoingRecord { key: Some(b"\xff\0".to_vec()), ..plain(b"\xff\0".to_vec()) },
-        OutgoingRecord { key: Some(vec![b'k'; 900_000]), ..plain("a large key") },
+        OutgoingRecord { key: Some(Vec::new().into()), ..plain("an empty key") },
+        OutgoingRecord { key: Some(b"\xff\0".to_vec().into()), ..plain(b"\xff\0".to_vec()) },
+        OutgoingRecord { key: Some(vec![b'k'; 900_000].into()), ..plain("a large key") },
         OutgoingRecord { timestamp: Some(1), ..plain("long ago") },
         OutgoingRecord { timestamp: Some(253_402_300_799_999), ..plain("in the year 9999") },
     ];

@@ -71,7 +71,8 @@ async fn ids_and_times_at_their_limits() {
 async fn keys_are_any_bytes() {
     let keys: [Option<&[u8]>; 6] =
         [None, None, Some(b""), Some(b"\xff\xfe\0"), Some(b"another order"), Some(&[b'k'; 3_000])];
-    let records = keys.map(|key| OutgoingRecord { key: key.map(<[u8]>::to_vec), ..added(r#"{"id":"a","add":1}"#) });
+    let records = keys
+        .map(|key| OutgoingRecord { key: key.map(|bytes| bytes.to_vec().into()), ..added(r#"{"id":"a","add":1}"#) });
     let rig = each_is_applied(records.into()).await;
     assert_eq!(rig.counter("a").await, Some((111_111, 6)), "all of them reached the entity that the data names");
 }
@@ -134,7 +135,7 @@ async fn times_of_records_are_any_number() {
     let rig = Rig::start().await;
     for (number, timestamp) in times.iter().enumerate() {
         let data = format!(r#"{{"id":"k{number}","add":1,"then":"fail_once"}}"#);
-        let key = Some(format!("k{number}").into_bytes());
+        let key = Some(format!("k{number}").into());
         rig.broker.append_record(&partition(), &OutgoingRecord { timestamp: *timestamp, key, ..added(&data) });
     }
     rig.until("all wait or are through", |rig| rig.stats().consumed == 5).await;

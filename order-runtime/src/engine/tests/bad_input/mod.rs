@@ -66,10 +66,10 @@ pub(super) fn measure(delivery: &Delivery) -> Outcome {
 /// A record of bytes as any producer may write it.
 pub(super) fn record(payload: impl Into<Vec<u8>>) -> OutgoingRecord {
     OutgoingRecord {
-        topic: "things".to_owned(),
+        topic: "things".into(),
         partition: None,
-        key: Some(b"bad".to_vec()),
-        payload: Some(payload.into()),
+        key: Some(b"bad".to_vec().into()),
+        payload: Some(payload.into().into()),
         headers: HeaderBlock::default(),
         timestamp: Some(1_700_000_000_000),
     }

@@ -13,7 +13,7 @@ async fn records_that_are_too_large() {
         (added(&format!(r#"{{{names}"id":"a"}}"#)), "too_large", "too_large"),
         (added(&format!(r#"{{"id":"{text}"}}"#)), "too_large", "too_large"),
         (record(format!(r#"{{"eventName":"{text}"}}"#)), "too_large", "too_large"),
-        (OutgoingRecord { key: Some(text.clone().into_bytes()), ..added("{}") }, "too_large", "too_large"),
+        (OutgoingRecord { key: Some(text.clone().into()), ..added("{}") }, "too_large", "too_large"),
         (OutgoingRecord { headers: vec![("h", Some(text))].into(), ..added("{}") }, "too_large", "too_large"),
     ])
     .await;
@@ -47,7 +47,7 @@ async fn bad_events_under_odd_keys_and_times() {
     let long = vec![0xfe; 900 * 1024];
     let mut cases = Vec::new();
     for key in [None, Some(Vec::new()), Some(vec![0, 0xff]), Some(vec![b'k'; 3_000]), Some(long)] {
-        cases.push((OutgoingRecord { key, ..record("{") }, "undecodable", "not_json"));
+        cases.push((OutgoingRecord { key: key.map(Into::into), ..record("{") }, "undecodable", "not_json"));
     }
     let times = [None, Some(-1), Some(0), Some(i64::MAX), Some(i64::MIN)];
     for timestamp in times {

@@ -1,0 +1,155 @@
+//! Records to be published, commit by commit: a batch of bad events leaves thousands, which come and go together.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    broker::PartitionId,
+    store::{OutboxRecord, OutboxRow},
+};
+
+#[derive(Default)]
+pub(super) struct Outbox {
+    /// By the number of their first rows.
+    commits: BTreeMap<i64, Commit>,
+    last_row: i64,
+    /// What each partition has here: the lowest source offset of a commit, and the number of its first row.
+    held: BTreeMap<PartitionId, BTreeSet<(i64, i64)>>,
+}
+
+/// What one commit has left.
+struct Commit {
+    partition: PartitionId,
+    /// In the order of their rows; `None` once the broker has acknowledged one.
+    records: Vec<Option<OutboxRecord>>,
+    /// The lowest source offset.
+    lowest: i64,
+}
+
+impl Commit {
+    fn lowest(&self) -> Option<i64> {
+        self.records.iter().flatten().map(|record| record.source_offset).min()
+    }
+}
+
+/// Where a row lies among those of its commit.
+fn place(row: i64, first: i64) -> usize {
+    usize::try_from(row - first).unwrap_or(usize::MAX)
+}
+
+impl Outbox {
+    pub(super) fn add(&mut self, partition: &PartitionId, records: &[OutboxRecord]) {
+        let first = self.last_row + 1;
+        let records: Vec<_> = records.iter().cloned().map(Some).collect();
+        let rows = records.len();
+        let mut commit = Commit { partition: partition.clone(), records, lowest: 0 };
+        let Some(lowest) = commit.lowest() else { return };
+        commit.lowest = lowest;
+        self.last_row = first.saturating_add_unsigned(rows as u64) - 1;
+        self.held.entry(partition.clone()).or_default().insert((lowest, first));
+        self.commits.insert(first, commit);
+    }
+
+    /// The rows after that one, at most so many.
+    pub(super) fn after(&self, row: i64, limit: usize) -> Vec<OutboxRow> {
+        let first = self.commits.range(..=row).next_back().map_or(row, |(first, _)| *first);
+        let rows = self.commits.range(first..).flat_map(|(first, commit)| {
+            let next = row.max(first - 1) + 1;
+            (next..).zip(commit.records.iter().skip(place(next, *first)))
+        });
+        let there =
+            rows.filter_map(|(id, record)| Some(OutboxRow { id, record: Arc::clone(&record.as_ref()?.record) }));
+        there.take(limit).collect()
+    }
+
+    /// Forgets rows that the broker has acknowledged.
+    pub(super) fn published(&mut self, rows: &[i64]) {
+        let mut changed = BTreeSet::new();
+        for row in rows {
+            if let Some((first, commit)) = self.commits.range_mut(..=row).next_back()
+                && let Some(record) = commit.records.get_mut(place(*row, *first))
+            {
+                *record = None;
+                changed.insert(*first);
+            }
+        }
+        for first in changed {
+            self.look_again(first);
+        }
+    }
+
+    /// Looks for the lowest offset of a commit that has lost records, and forgets one that has lost them all.
+    fn look_again(&mut self, first: i64) {
+        let Some(commit) = self.commits.get_mut(&first) else { return };
+        let Some(held) = self.held.get_mut(&commit.partition) else { return };
+        held.remove(&(commit.lowest, first));
+        if let Some(lowest) = commit.lowest() {
+            commit.lowest = lowest;
+            held.insert((lowest, first));
+        } else {
+            self.commits.remove(&first);
+        }
+    }
+
+    /// The lowest offset whose event has a record here.
+    pub(super) fn lowest(&self, partition: &PartitionId) -> Option<i64> {
+        self.held.get(partition)?.first().map(|(lowest, _)| *lowest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::broker::{HeaderBlock, OutgoingRecord};
+
+    fn partition(number: i32) -> PartitionId {
+        PartitionId { cluster: "c".into(), topic_id: Uuid::nil(), topic: "things".into(), partition: number }
+    }
+
+    fn records(offsets: &[i64]) -> Vec<OutboxRecord> {
+        let record = |offset: &i64| OutgoingRecord {
+            topic: "out".into(),
+            partition: None,
+            key: None,
+            payload: None,
+            headers: HeaderBlock::default(),
+            timestamp: Some(*offset),
+        };
+        offsets.iter().map(|offset| OutboxRecord { source_offset: *offset, record: record(offset).into() }).collect()
+    }
+
+    fn rows(outbox: &Outbox, after: i64, limit: usize) -> Vec<(i64, Option<i64>)> {
+        outbox.after(after, limit).into_iter().map(|row| (row.id, row.record.timestamp)).collect()
+    }
+
+    #[test]
+    fn rows_leave_in_their_order_and_one_that_stays_is_no_hindrance() {
+        let (first, second) = (partition(0), partition(1));
+        let mut outbox = Outbox::default();
+        outbox.add(&first, &records(&[7, 3, 9]));
+        outbox.add(&second, &records(&[1]));
+        outbox.add(&first, &[]);
+        outbox.add(&first, &records(&[4, 10]));
+        let all = [(1, 7), (2, 3), (3, 9), (4, 1), (5, 4), (6, 10)].map(|(row, offset)| (row, Some(offset)));
+        assert_eq!(rows(&outbox, 0, 9), all);
+        for after in 0..7 {
+            let behind = usize::try_from(after).unwrap().min(all.len());
+            assert_eq!(rows(&outbox, after, 2), all[behind..(behind + 2).min(all.len())], "after {after}");
+        }
+        assert_eq!((outbox.lowest(&first), outbox.lowest(&second)), (Some(3), Some(1)));
+
+        outbox.published(&[1, 2, 4, 5]);
+        assert_eq!(rows(&outbox, 0, 9), [(3, Some(9)), (6, Some(10))]);
+        assert_eq!((outbox.lowest(&first), outbox.lowest(&second)), (Some(9), None));
+        outbox.published(&[6, 6, 0, 99]);
+        assert_eq!((rows(&outbox, 3, 9), outbox.lowest(&first)), (vec![], Some(9)));
+        outbox.published(&[3]);
+        assert_eq!((outbox.commits.len(), outbox.lowest(&first)), (0, None));
+        outbox.add(&first, &records(&[11]));
+        assert_eq!(rows(&outbox, 0, 9), [(7, Some(11))], "no number comes twice");
+    }
+}
