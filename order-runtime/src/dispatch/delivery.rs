@@ -2,7 +2,7 @@
 
 use std::{any::TypeId, fmt, sync::Arc};
 
-use super::{Event, Outcome, Schema};
+use super::{Event, Front, Outcome, Schema};
 use crate::{
     broker::{HeaderBlock, PartitionId, RecordBatch, RecordRef},
     engine::unit_of_work::{EventChanges, Unit},
@@ -24,14 +24,24 @@ pub(crate) struct Shared {
     pub(crate) unit: Arc<Unit>,
 }
 
+/// How far an event was read before its processor is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// As far as its data, whose end is not known then.
+    Front,
+    /// To its end.
+    Whole,
+    /// To its end, after its data could not be decoded from its front: why is what is wanted to know.
+    Again,
+}
+
 /// What a delivery is made of.
 pub(crate) struct DeliveryParts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) records: Arc<RecordBatch>,
     pub(crate) index: usize,
     pub(crate) envelope: Envelope,
-    /// Whether the envelope was read as far as its data only, whose end is not known then.
-    pub(crate) is_open: bool,
+    pub(crate) read: Extent,
     /// The id that the event is given, where it has none.
     pub(crate) given_id: Option<Box<str>>,
     pub(crate) attempt: u32,
@@ -116,11 +126,11 @@ impl Delivery {
     /// The outcome where that cannot be done: [`Outcome::Invalid`] names each violation by its JSON path.
     pub fn event<T: Schema>(&self) -> Result<Event<T>, Outcome> {
         let data = self.0.envelope.data(self.payload());
-        let decoded = if self.0.is_open {
-            let front = T::decode_front(data).filter(|(_, length)| data.get(*length..).is_some_and(envelope::is_all));
-            front.ok_or(Outcome::Unread)?.0
-        } else {
-            T::decode(data)
+        let is_all = |(_, length): &Front<T>| data.get(*length..).is_some_and(envelope::is_all);
+        let decoded = match self.0.read {
+            Extent::Front => T::decode_front(data).filter(is_all).ok_or(Outcome::Unread)?.0,
+            Extent::Whole => T::decode(data),
+            Extent::Again => T::decode_again(data),
         };
         Ok(Event::new(decoded.map_err(Outcome::Invalid)?, self.clone()))
     }

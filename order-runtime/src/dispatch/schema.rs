@@ -63,6 +63,15 @@ pub trait Schema: Sized + Send + 'static {
     fn decode_front(_text: &str) -> Option<Front<Self>> {
         None
     }
+
+    /// The same as [`decode`](Self::decode), where [`decode_front`](Self::decode_front) could not: most likely `json` does not fit,
+    /// and what is wrong is wanted.
+    ///
+    /// # Errors
+    /// Those of [`decode`](Self::decode).
+    fn decode_again(json: &str) -> Result<Self, Invalid> {
+        Self::decode(json)
+    }
 }
 
 /// Data of any shape. A name that stands twice in an object, and a number that no JSON number type holds exactly, are
@@ -87,11 +96,33 @@ pub fn decode_data<T>(json: &str, names: &[(&str, &str)]) -> Result<T, Invalid>
 where
     T: DeserializeOwned + Validate<Context = ()>,
 {
-    // A derived `Deserialize` also takes an array for a struct; an event's data is an object.
-    if !json.trim_ascii_start().starts_with('{') {
+    match serde_json::from_str(json) {
+        // A derived `Deserialize` also takes an array for a struct.
+        Ok(value) if is_object(json) => valid(value, names),
+        Ok(_) | Err(_) => decode_again(json, names),
+    }
+}
+
+/// What the `decode_again` of a `#[schema]` calls: decodes data step by step, so that it is known where it went wrong.
+///
+/// # Errors
+/// Those of [`decode_data`].
+pub fn decode_again<T>(json: &str, names: &[(&str, &str)]) -> Result<T, Invalid>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    if !is_object(json) {
         return Err(Invalid::at("$", "is not an object"));
     }
-    valid(serde_json::from_str(json).map_err(|_| undecodable::<T>(json))?, names)
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| undecodable(&error))?;
+    deserializer.end().map_err(|_| Invalid::at("$", "is followed by something else"))?;
+    valid(value, names)
+}
+
+/// Whether what begins there is an object, which an event's data has to be.
+fn is_object(json: &str) -> bool {
+    json.trim_ascii_start().starts_with('{')
 }
 
 /// What the `decode_front` of a `#[schema]` calls. Why something cannot be decoded is told by [`decode_data`].
@@ -118,12 +149,8 @@ fn front<T: DeserializeOwned>(text: &str) -> Option<(T, usize)> {
     Some((value, values.byte_offset()))
 }
 
-/// Finds where the data could not be decoded. Only failures pay for this second pass.
-fn undecodable<T: DeserializeOwned>(json: &str) -> Invalid {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else {
-        return Invalid::at("$", "is followed by something else");
-    };
+/// Where the data could not be decoded, and why.
+fn undecodable(error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid {
     let path = match error.path().to_string().as_str() {
         "." => "$".to_owned(),
         inner => format!("$.{inner}"),
@@ -328,14 +355,17 @@ mod tests {
 
     fn violations(json: &str) -> Vec<(String, String)> {
         let invalid = decode_data::<Thing>(json, NAMES).expect_err("it is invalid");
+        assert_eq!(decode_again::<Thing>(json, NAMES).expect_err("it is invalid"), invalid);
         invalid.violations.into_iter().map(|violation| (violation.path, violation.message)).collect()
     }
 
     #[test]
     fn right_data_is_decoded_and_unknown_members_do_not_matter() {
-        let thing: Thing =
-            decode_data(r#"{"serialNo":"a","N":1,"parts":[{"unitWeight":3}],"more":[1]}"#, NAMES).expect("it is valid");
-        assert_eq!((thing.serial_no.as_str(), thing.count, thing.parts[0].unit_weight), ("a", 1, 3));
+        let json = r#"{"serialNo":"a","N":1,"parts":[{"unitWeight":3}],"more":[1]}"#;
+        for decode in [decode_data, decode_again] {
+            let thing: Thing = decode(json, NAMES).expect("it is valid");
+            assert_eq!((thing.serial_no.as_str(), thing.count, thing.parts[0].unit_weight), ("a", 1, 3));
+        }
     }
 
     #[test]
@@ -355,6 +385,7 @@ mod tests {
             (r#"{"serialNo":"a","serialNo":"b","N":1}"#, "$.serialNo", "stands twice"),
             (r#"["a",1]"#, "$", "is not an object"),
             ("null", "$", "is not an object"),
+            (r#"{"serialNo":"a","N":1}{}"#, "$", "is followed by something else"),
         ] {
             assert_eq!(violations(json), [(path.to_owned(), message.to_owned())], "{json}");
         }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     broker::RecordRef,
-    dispatch::{Delivery, DeliveryParts},
+    dispatch::{Delivery, DeliveryParts, Extent},
     envelope::{self, Envelope},
     registry::{Lookup, ProcessorEntry},
     telemetry::trace::Traced,
@@ -53,6 +53,8 @@ pub(super) enum Reading {
     Quick,
     /// From its data on, since what comes before that was read.
     Rest(Envelope),
+    /// The same, after the processor's schema did not fit the data.
+    Again(Envelope),
     /// From its beginning to its end.
     Whole,
 }
@@ -69,14 +71,15 @@ impl Batch<'_> {
         if matches!(how, Reading::Quick)
             && let Some(envelope) = envelope::decode_head(&record)
         {
-            return match self.place(item, lane, envelope, true) {
+            return match self.place(item, lane, envelope, Extent::Front) {
                 Placed::Verdict(envelope) => self.prepare(item, lane, Reading::Rest(envelope)),
                 Placed::Prepared(prepared) => Ok(prepared),
                 Placed::Settled(flow) => Err(flow),
             };
         }
+        let extent = if matches!(how, Reading::Again(_)) { Extent::Again } else { Extent::Whole };
         let read = match how {
-            Reading::Rest(head) => envelope::decode_rest(head, &record),
+            Reading::Rest(head) | Reading::Again(head) => envelope::decode_rest(head, &record),
             Reading::Quick | Reading::Whole => envelope::decode(&record),
         };
         let envelope = match read {
@@ -86,15 +89,16 @@ impl Batch<'_> {
                 return Err(self.dead_letter(item, lane, &Who::default(), &failure));
             }
         };
-        match self.place(item, lane, envelope, false) {
+        match self.place(item, lane, envelope, extent) {
             Placed::Prepared(prepared) => Ok(prepared),
             Placed::Settled(flow) => Err(flow),
             Placed::Verdict(_) => unreachable!("an event that was read to its end gets its verdict"),
         }
     }
 
-    /// Finds the processor of an event. One that is read as far as its data only, `is_open`, gets no verdict.
-    fn place(&mut self, item: &Item, lane: &[u8], envelope: Envelope, is_open: bool) -> Placed {
+    /// Finds the processor of an event. One that is read as far as its data only gets no verdict.
+    fn place(&mut self, item: &Item, lane: &[u8], envelope: Envelope, read: Extent) -> Placed {
+        let is_open = read == Extent::Front;
         let record = item.record();
         let payload = record.payload.unwrap_or_default();
         let given_id = envelope.id.is_none().then(|| self.place_of(&record));
@@ -121,7 +125,7 @@ impl Batch<'_> {
                     shared: Arc::clone(&self.partition.shared),
                     records: Arc::clone(&item.records),
                     index: item.index,
-                    is_open,
+                    read,
                     given_id: given_id.map(String::into_boxed_str),
                     envelope,
                     attempt: item.attempts + 1,

@@ -291,7 +291,7 @@ impl Batch<'_> {
         };
         self.effects.dead_letters.push(Arc::new(remembered));
         self.effects.outbox.push(OutboxRecord { source_offset: record.offset, record: Arc::new(letter) });
-        self.effects.tally.dead_lettered += 1;
+        self.effects.tally.letters[failure.reason as usize] += 1;
         self.note("dead-lettered", item, who, failure);
         if let Some((processor, _)) = who.processor {
             self.effects.tally.processor(processor)[1] += 1;

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
+    dead_letter::Reason,
     observe::{PartitionState, ProcessorStats, StatsView},
     progress::Progress,
     relay::OutboxState,
@@ -26,7 +27,8 @@ pub(crate) struct Tally {
     pub(crate) consumed: u64,
     pub(crate) ok: u64,
     pub(crate) skipped: u64,
-    pub(crate) dead_lettered: u64,
+    /// Dead letters by [`Reason`].
+    pub(crate) letters: [u64; Reason::ALL.len()],
     pub(crate) retried: u64,
     /// By processor: handled, dead-lettered, retried, skipped. Empty until one of them is counted.
     pub(crate) processors: Vec<[u64; 4]>,
@@ -40,10 +42,14 @@ impl Tally {
         &mut self.processors[index]
     }
 
+    pub(crate) fn dead_lettered(&self) -> u64 {
+        self.letters.iter().sum()
+    }
+
     /// What came to no processor: repeats, and dead letters of events that none was called for.
     pub(crate) fn unplaced(&self) -> [u64; 2] {
         let of = |count: usize| self.processors.iter().map(|counts| counts[count]).sum::<u64>();
-        [self.skipped.saturating_sub(of(3)), self.dead_lettered.saturating_sub(of(1))]
+        [self.skipped.saturating_sub(of(3)), self.dead_lettered().saturating_sub(of(1))]
     }
 }
 
@@ -101,7 +107,7 @@ impl Status {
         add(&self.consumed, tally.consumed);
         add(&self.ok, tally.ok);
         add(&self.skipped, tally.skipped);
-        add(&self.dead_lettered, tally.dead_lettered);
+        add(&self.dead_lettered, tally.dead_lettered());
         add(&self.retried, tally.retried);
         for (counters, counts) in self.processors.iter().zip(&tally.processors) {
             for (counter, count) in counters.iter().zip(counts) {

@@ -11,7 +11,7 @@ use crate::{
         Acknowledged, Consumer, ConsumerEvent, OutgoingRecord, PartitionId, PublishError, Publisher, RecordBatch,
     },
     config::{OffsetReset, OnTruncation},
-    dispatch::{Delivery, DeliveryParts, Shared},
+    dispatch::{Delivery, DeliveryParts, Extent, Shared},
     engine::{
         self, EngineHandle, Parts, Settings, SystemClock,
         unit_of_work::{EventChanges, Merge, Unit},
@@ -96,13 +96,13 @@ impl Partition {
     pub fn deliver(&self, records: &Arc<RecordBatch>, index: usize) -> Option<Delivery> {
         let record = records.get(index)?;
         let head = envelope::decode_head(&record);
-        let is_open = head.is_some();
+        let read = if head.is_some() { Extent::Front } else { Extent::Whole };
         Some(Delivery::new(DeliveryParts {
             shared: Arc::clone(&self.shared),
             records: Arc::clone(records),
             index,
             envelope: head.or_else(|| envelope::decode(&record).ok())?,
-            is_open,
+            read,
             given_id: None,
             attempt: 1,
             changes: EventChanges::default(),

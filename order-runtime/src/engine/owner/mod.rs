@@ -369,8 +369,7 @@ impl Owner {
             self.told.of(&self.partition.id, &effects.notables);
         }
         self.topic.batch(effects.tally.consumed, &effects.timing, now.as_millisecond(), &taken.written);
-        let reasons = changes.dead_letters.iter().map(|row| &*row.reason);
-        self.partition.engine.metrics.settled(effects.tally.unplaced(), reasons);
+        self.partition.engine.metrics.settled(effects.tally.unplaced(), &effects.tally.letters);
         if let Some(tracer) = &self.partition.engine.tracer {
             tracer.export(effects.spans);
         }

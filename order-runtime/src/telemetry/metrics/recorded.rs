@@ -122,15 +122,12 @@ impl Metrics {
         self.topics().into_iter().fold(Distribution::default(), |ages, (_, topic)| ages.and(topic.age.read()))
     }
 
-    /// A batch was committed: repeats and dead letters that came to no processor, and the values of `dlq-reason` of all.
-    pub(crate) fn settled<'r>(&self, [repeated, letters]: [u64; 2], reasons: impl Iterator<Item = &'r str>) {
+    /// A batch was committed: repeats and dead letters that came to no processor, and all dead letters by [`Reason`].
+    pub(crate) fn settled(&self, [repeated, unplaced]: [u64; 2], letters: &[u64; Reason::ALL.len()]) {
         self.repeated.fetch_add(repeated, Ordering::Relaxed);
-        self.unplaced_letters.fetch_add(letters, Ordering::Relaxed);
-        for reason in reasons {
-            let index = Reason::ALL.iter().position(|known| known.as_str() == reason);
-            if let Some(counter) = index.and_then(|index| self.dead_letters.get(index)) {
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
+        self.unplaced_letters.fetch_add(unplaced, Ordering::Relaxed);
+        for (counter, count) in self.dead_letters.iter().zip(letters).filter(|(_, count)| **count > 0) {
+            counter.fetch_add(*count, Ordering::Relaxed);
         }
     }
 
