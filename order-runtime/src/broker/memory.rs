@@ -299,14 +299,14 @@ impl Consumer for MemoryBroker {
 
 #[async_trait]
 impl Publisher for MemoryBroker {
-    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>> {
         if self.state.lock().is_mute {
             return std::future::pending().await;
         }
         let mut state = self.state.lock();
         state.largest = state.largest.max(records.iter().map(|record| record.size()).sum());
         let mut results = Vec::new();
-        for record in records {
+        for record in records.iter() {
             match state.outage.clone().or_else(|| state.publish_errors.pop_front()) {
                 Some(error) => results.push(Err(error)),
                 None if state.lost_answers > 0 => {

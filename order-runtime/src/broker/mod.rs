@@ -220,7 +220,7 @@ pub enum PublishError {
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {
     /// Sends all records in this order and waits for every answer; the results stand in the same order.
-    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>>;
+    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>>;
 }
 
 #[cfg(test)]

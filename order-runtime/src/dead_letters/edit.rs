@@ -84,7 +84,7 @@ impl Desk {
         let entry = begun(by, "edit", &json!({"ids": [id], "before": hash(&before), "after": hash(&after)}));
         let store = self.store().map_err(DeskError::from)?;
         store.mark(entry.clone(), Vec::new()).await.map_err(DeskError::from)?;
-        let results = publisher.publish(&[Arc::new(record)]).await;
+        let results = publisher.publish([Arc::new(record)].into()).await;
         let no_answer = || Err(PublishError::Transient { topic: String::new(), reason: "no answer".to_owned() });
         results.into_iter().next().unwrap_or_else(no_answer).map_err(DeskError::Publish)?;
         let mark = judged.marked(MarkState::Replayed, by, "edited");

@@ -312,7 +312,7 @@ impl Run<'_> {
         let Some(Way { publisher, store, entry }) = self.way.as_ref().filter(|_| !letters.is_empty()) else {
             return Ok(());
         };
-        let results = publisher.publish(&records).await;
+        let results = publisher.publish(records.into()).await;
         let (mut marks, mut sent, mut failed) = (Vec::new(), Vec::new(), None);
         for (judged, result) in letters.iter().zip(results) {
             match result {

@@ -21,7 +21,7 @@ use super::{
     progress::STORE_ANSWERS,
 };
 use crate::{
-    broker::{PublishError, Publisher},
+    broker::{OutgoingRecord, PublishError, Publisher},
     store::{Outbox, OutboxRecord, OutboxRow, Store, StoreError},
 };
 use parking_lot::Mutex;
@@ -280,21 +280,22 @@ async fn publish_all(
         };
         let last = last.id;
         rows.retain(|row| !kept.rows.contains(&row.id));
-        let records: Vec<_> = rows.iter().map(|row| Arc::clone(&row.record)).collect();
-        let results = outbox.waiting_for(Whom::Broker, publisher.publish(&records)).await;
-        let mut acknowledged = Vec::with_capacity(rows.len());
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let records: Arc<[_]> = rows.into_iter().map(|row| row.record).collect();
+        let results = outbox.waiting_for(Whom::Broker, publisher.publish(Arc::clone(&records))).await;
+        let mut acknowledged = Vec::with_capacity(ids.len());
         let mut bytes = 0;
         let mut problem = None;
-        for (row, result) in rows.iter().zip(results) {
+        for ((id, record), result) in ids.into_iter().zip(&*records).zip(results) {
             match result {
                 Ok(_) => {
-                    acknowledged.push(row.id);
-                    bytes += row.record.size() as u64;
+                    acknowledged.push(id);
+                    bytes += record.size() as u64;
                 }
                 Err(PublishError::TooLarge { .. }) => {
-                    match outbox.waiting_for(Whom::Broker, publish_shrunk(publisher, row)).await {
-                        Ok(()) => acknowledged.push(row.id),
-                        Err(PublishError::TooLarge { topic }) => kept.keep(row.id, &topic),
+                    match outbox.waiting_for(Whom::Broker, publish_shrunk(publisher, record)).await {
+                        Ok(()) => acknowledged.push(id),
+                        Err(PublishError::TooLarge { topic }) => kept.keep(id, &topic),
                         Err(error) => problem = problem.or(Some(error)),
                     }
                 }
@@ -333,8 +334,8 @@ async fn next_rows(store: &dyn Store, after: i64) -> Result<Outbox, StoreError> 
     Ok(Outbox::Rows(rows))
 }
 
-async fn publish_shrunk(publisher: &dyn Publisher, row: &OutboxRow) -> Result<(), PublishError> {
-    let results = publisher.publish(&[Arc::new(dead_letter::shrink(&row.record))]).await;
+async fn publish_shrunk(publisher: &dyn Publisher, record: &OutgoingRecord) -> Result<(), PublishError> {
+    let results = publisher.publish([Arc::new(dead_letter::shrink(record))].into()).await;
     results.into_iter().next().map_or(Ok(()), |result| result.map(drop))
 }
 

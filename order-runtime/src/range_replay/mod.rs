@@ -168,7 +168,7 @@ struct Nobody;
 
 #[async_trait]
 impl Publisher for Nobody {
-    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>> {
         let reason = "a replay publishes nothing itself";
         let refuse = |record: &Arc<OutgoingRecord>| {
             Err(PublishError::Refused { topic: record.topic.to_string(), reason: reason.to_owned() })

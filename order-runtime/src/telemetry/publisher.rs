@@ -37,11 +37,11 @@ impl ObservedPublisher {
     /// Publishes what may be traced; the spans that have begun, and the results.
     async fn send(
         &self,
-        records: &[Arc<OutgoingRecord>],
+        records: Arc<[Arc<OutgoingRecord>]>,
     ) -> (Vec<trace::Send>, Vec<Result<Acknowledged, PublishError>>) {
         let Some(tracer) = &self.tracer else { return (Vec::new(), self.inner.publish(records).await) };
         let (sends, traced): (Vec<_>, Vec<_>) = records.iter().map(|record| Self::begin(tracer, record)).unzip();
-        (sends, self.inner.publish(&traced).await)
+        (sends, self.inner.publish(traced.into()).await)
     }
 
     fn end(&self, sends: Vec<trace::Send>, results: &[Result<Acknowledged, PublishError>]) {
@@ -54,9 +54,9 @@ impl ObservedPublisher {
 
 #[async_trait]
 impl Publisher for ObservedPublisher {
-    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>> {
         let begun = Instant::now();
-        let (sends, results) = self.send(records).await;
+        let (sends, results) = self.send(Arc::clone(&records)).await;
         let elapsed = begun.elapsed();
         let mut counts: BTreeMap<_, u64> = BTreeMap::new();
         for (record, result) in records.iter().zip(&results) {

@@ -29,8 +29,7 @@ fn client(broker: &Broker) -> KafkaConfig {
 /// Publishes as any producer may: names of headers are bytes.
 async fn publish(config: &KafkaConfig, records: Vec<OutgoingRecord>) {
     let publisher = KafkaPublisher::new(config).expect("properties are right");
-    let records: Vec<Arc<OutgoingRecord>> = records.into_iter().map(Arc::new).collect();
-    for result in publisher.publish(&records).await {
+    for result in publisher.publish(records.into_iter().map(Arc::new).collect()).await {
         result.expect("the broker takes it");
     }
 }

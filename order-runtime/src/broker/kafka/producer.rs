@@ -80,14 +80,14 @@ impl KafkaPublisher {
 
 #[async_trait]
 impl Publisher for KafkaPublisher {
-    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>> {
         let sender = self.sender();
-        let answers = sender.send(records).gather(self.answer).await;
+        let answers = sender.send(Arc::clone(&records)).gather(self.answer).await;
         if answers.iter().any(is_timed_out) {
             // An outage, as a rule. But a client was seen that stayed so beside brokers that had been back for minutes.
             self.replace(&sender);
         }
-        let answers = answers.into_iter().zip(records);
+        let answers = answers.into_iter().zip(&*records);
         answers.map(|(answer, record)| answer.map_err(|error| classify(&error, &record.topic))).collect()
     }
 }
@@ -128,7 +128,7 @@ mod tests {
     async fn a_producer_that_brings_nothing_is_made_anew() {
         let publisher = KafkaPublisher::new(&to_nobody("100")).unwrap();
         let first = publisher.sender();
-        let answers = publisher.publish(&[record()]).await;
+        let answers = publisher.publish([record()].into()).await;
         assert!(matches!(answers[..], [Err(PublishError::Transient { .. })]), "{answers:?}");
         assert!(!Arc::ptr_eq(&first, &publisher.sender()));
     }

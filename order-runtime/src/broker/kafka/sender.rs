@@ -119,7 +119,7 @@ impl Answers {
 
 /// Records to be handed over in their order.
 struct Job {
-    records: Vec<Arc<OutgoingRecord>>,
+    records: Arc<[Arc<OutgoingRecord>]>,
     answers: Arc<Answers>,
 }
 
@@ -157,9 +157,9 @@ impl Sender {
     }
 
     /// Hands records over, which travel together.
-    pub(super) fn send(&self, records: &[Arc<OutgoingRecord>]) -> Arc<Answers> {
+    pub(super) fn send(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Arc<Answers> {
         let answers = Answers::of(records.len());
-        let job = Job { records: records.to_vec(), answers: Arc::clone(&answers) };
+        let job = Job { records, answers: Arc::clone(&answers) };
         if self.jobs.send(job).is_ok() {
             self.thread.0.unpark();
         }
@@ -274,7 +274,7 @@ pub(super) mod tests {
     async fn a_producer_that_nobody_has_any_more_ends_and_answers_what_it_has_not_sent() {
         let sender = Sender::start(&to_nobody("300000"), &Talk::default()).unwrap();
         let producer = Arc::downgrade(&sender.producer);
-        let answers = sender.send(&[record(), record()]);
+        let answers = sender.send([record(), record()].into());
         until("both are handed over", || sender.producer.in_flight_count() == 2).await;
         drop(sender);
         let answers = answers.gather(Duration::from_mins(1)).await;

@@ -41,8 +41,8 @@ fn record(partition: i32, payload: &str) -> OutgoingRecord {
 
 async fn publish(config: &KafkaConfig, partition: i32, payloads: &[&str]) {
     let publisher = KafkaPublisher::new(config).expect("properties are right");
-    let records: Vec<_> = payloads.iter().map(|payload| Arc::new(record(partition, payload))).collect();
-    for result in publisher.publish(&records).await {
+    let records = payloads.iter().map(|payload| Arc::new(record(partition, payload))).collect();
+    for result in publisher.publish(records).await {
         result.expect("the broker takes it");
     }
 }

@@ -30,7 +30,7 @@ impl Sender {
     /// Sends one record and waits for its acknowledgement.
     pub(in crate::cli) async fn send_one(&mut self, record: OutgoingRecord) -> Result<Acknowledged, PublishError> {
         let topic = record.topic.to_string();
-        let results = self.publisher.publish(&[Arc::new(record)]).await;
+        let results = self.publisher.publish([Arc::new(record)].into()).await;
         let nothing = || Err(PublishError::Transient { topic, reason: "no answer".to_owned() });
         results.into_iter().next().unwrap_or_else(nothing)
     }
@@ -50,7 +50,7 @@ impl Sender {
     async fn flush(&mut self) -> Result<(), PublishError> {
         let records = std::mem::take(&mut self.waiting);
         let count = records.len() as u64;
-        for result in self.publisher.publish(&records).await {
+        for result in self.publisher.publish(records.into()).await {
             result?;
         }
         self.pace.sent(count).await;

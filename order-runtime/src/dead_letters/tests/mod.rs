@@ -62,7 +62,7 @@ impl Topic {
 
 #[async_trait]
 impl Publisher for Topic {
-    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>> {
         self.batches.lock().push(records.len());
         let limit = self.limit.lock().unwrap_or(usize::MAX);
         let mut taken = self.taken.lock();

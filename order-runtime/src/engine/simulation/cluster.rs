@@ -189,13 +189,13 @@ impl Consumer for Member {
 
 #[async_trait]
 impl Publisher for Member {
-    async fn publish(&self, records: &[Arc<OutgoingRecord>]) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>> {
         let failed = |record: &OutgoingRecord| PublishError::Transient {
             topic: record.topic.to_string(),
             reason: "the simulation says so".to_owned(),
         };
         let mut answers = Vec::with_capacity(records.len());
-        for record in records {
+        for record in records.iter() {
             self.gate.open().await;
             self.faults.delay_publish().await;
             self.faults.crash(&self.gate).await;

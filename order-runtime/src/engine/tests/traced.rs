@@ -152,7 +152,7 @@ async fn produce(traced: &Traced, id: &str) {
         headers: HeaderBlock::default(),
         timestamp: None,
     };
-    assert!(publisher.publish(&[Arc::new(record)]).await[0].is_ok());
+    assert!(publisher.publish([Arc::new(record)].into()).await[0].is_ok());
     let created = broker.published().pop().expect("it is published");
     let parent = header(&created, "traceparent");
     traced.send("Twice", id, "retry", &[("traceparent", &parent)]);

@@ -80,7 +80,7 @@ pub(in crate::http) async fn publish(
     }
     let (ids, records): (Vec<_>, Vec<_>) =
         accepted.into_iter().map(|Accepted { id, record }| (id, Arc::new(record))).unzip();
-    for result in app.publisher.publish(&records).await {
+    for result in app.publisher.publish(records.into()).await {
         if let Err(error) = result {
             tracing::warn!(%error, "an event that came over HTTP is not published");
             return Err(not_published(&error));

@@ -18,9 +18,9 @@ fn plain(payload: impl Into<Vec<u8>>) -> OutgoingRecord {
 }
 
 async fn publish(config: &KafkaConfig, records: &[OutgoingRecord]) {
-    let records: Vec<_> = records.iter().cloned().map(Arc::new).collect();
+    let records = records.iter().cloned().map(Arc::new).collect();
     let publisher = KafkaPublisher::new(config).expect("properties are right");
-    for result in publisher.publish(&records).await {
+    for result in publisher.publish(records).await {
         result.expect("the broker takes it");
     }
 }
