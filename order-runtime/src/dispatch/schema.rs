@@ -1,6 +1,6 @@
 //! Typed data of an event: decoding and validation with JSON paths.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use garde::Validate;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -120,6 +120,14 @@ where
     valid(value, names)
 }
 
+/// What is displayed, as a text: one that grew with each of its parts would be allocated several times.
+pub(crate) fn shown(what: &impl fmt::Display) -> String {
+    let mut text = String::with_capacity(128);
+    // A string takes whatever is written.
+    let _ = write!(text, "{what}");
+    text
+}
+
 /// Whether what begins there is an object, which an event's data has to be.
 fn is_object(json: &str) -> bool {
     json.trim_ascii_start().starts_with('{')
@@ -151,11 +159,11 @@ fn front<T: DeserializeOwned>(text: &str) -> Option<(T, usize)> {
 
 /// Where the data could not be decoded, and why.
 fn undecodable(error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid {
-    let path = match error.path().to_string().as_str() {
+    let path = match shown(error.path()).as_str() {
         "." => "$".to_owned(),
         inner => format!("$.{inner}"),
     };
-    let text = error.inner().to_string();
+    let text = shown(error.inner());
     for (complaint, message) in [("missing field `", "is missing"), ("duplicate field `", "stands twice")] {
         if let Some((field, _)) = text.strip_prefix(complaint).and_then(|rest| rest.split_once('`')) {
             return Invalid::at(format!("{path}.{field}"), message);
@@ -166,7 +174,7 @@ fn undecodable(error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid
 
 /// serde's message without the value that it quotes, and without a line and column of a text that nobody sees.
 fn what(error: &serde_json::Error) -> String {
-    let text = error.to_string();
+    let text = shown(error);
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
     for kind in ["invalid type: ", "invalid value: ", "invalid length "] {
         if let Some(rest) = text.strip_prefix(kind) {
@@ -217,21 +225,22 @@ fn broken_rules(report: &garde::Report, names: &[(&str, &str)]) -> Invalid {
     let violations = report
         .iter()
         .take(VIOLATIONS)
-        .map(|(path, error)| Violation { path: json_path(&path.to_string(), names), message: error.to_string() })
+        .map(|(path, error)| Violation { path: json_path(&shown(path), names), message: shown(error) })
         .collect();
     Invalid { violations }
 }
 
 /// `items[0].unit_price` as `$.items[0].unitPrice`.
 fn json_path(path: &str, names: &[(&str, &str)]) -> String {
-    let mut json = "$".to_owned();
+    let mut json = String::with_capacity(path.len() + 8);
+    json.push('$');
     for (depth, component) in path.split('.').filter(|component| !component.is_empty()).enumerate() {
         let (field, index) = component.split_at(component.find('[').unwrap_or(component.len()));
         if !field.is_empty() {
             json.push('.');
             match names.iter().find(|(rust, _)| depth == 0 && *rust == field) {
                 Some((_, name)) => json.push_str(name),
-                None => json.push_str(&camel_case(field)),
+                None => push_camel_case(&mut json, field),
             }
         }
         json.push_str(index);
@@ -240,20 +249,19 @@ fn json_path(path: &str, names: &[(&str, &str)]) -> String {
 }
 
 /// `unit_price` as `unitPrice`, as serde's `rename_all = "camelCase"` does it.
-fn camel_case(field: &str) -> String {
-    let mut camel = String::with_capacity(field.len());
+fn push_camel_case(json: &mut String, field: &str) {
+    let start = json.len();
     let mut upper = false;
     for character in field.trim_start_matches("r#").chars() {
         if character == '_' {
-            upper = !camel.is_empty();
+            upper = json.len() > start;
         } else if upper {
-            camel.extend(character.to_uppercase());
+            json.extend(character.to_uppercase());
             upper = false;
         } else {
-            camel.push(character);
+            json.push(character);
         }
     }
-    camel
 }
 
 /// A JSON value that keeps every name and every number as it was written.

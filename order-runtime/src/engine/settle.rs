@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     broker::RecordRef,
-    dispatch::{Class, Delivery, Outcome},
+    dispatch::{Class, Delivery, Outcome, shown},
     envelope,
     registry::{OnExhausted, ProcessorEntry},
     store::{DeadLetterRow, OutboxRecord, StoreError, WaitingRow, WaitingState},
@@ -84,7 +84,7 @@ impl Batch<'_> {
             },
             End::Returned(Outcome::Invalid(invalid)) => {
                 item.count_failure(self.now, true);
-                let message = invalid.to_string();
+                let message = shown(&invalid);
                 let failure = Failure { reason: Reason::Invalid, code: "invalid_data".into(), message: &message };
                 self.dead_letter(&item, lane, &who(), &failure)
             }

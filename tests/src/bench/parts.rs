@@ -92,7 +92,7 @@ async fn costs(broker: &Broker, extent: &Extent) -> Vec<Section> {
     let mut sections = Vec::new();
     for (bad, title) in [(0, "No bad events"), (10, "1 % bad events"), (1_000, "Only bad events")] {
         let only_bad = bad == 1_000;
-        let events = if only_bad { extent.events.div_ceil(5) } else { extent.events };
+        let events = if only_bad { extent.events.div_ceil(2) } else { extent.events };
         let programs: &[Program] = if only_bad { &Program::ALL_BAD } else { &Program::ALL };
         let table = compared(broker, Workload { events, bad, ..Workload::default() }, programs, extent).await;
         sections.push((format!("{title}, no store ({events} events)"), table));
