@@ -189,7 +189,7 @@ impl Store for MemoryStore {
     }
 
     async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {
-        self.state.lock().outbox.published(&rows);
+        self.state.lock().outbox.published(rows);
         Ok(())
     }
 

@@ -22,32 +22,26 @@ pub(super) struct Outbox {
 /// What one commit has left.
 struct Commit {
     partition: PartitionId,
-    /// In the order of their rows; `None` once the broker has acknowledged one.
-    records: Vec<Option<OutboxRecord>>,
+    /// With their rows, in the order of these.
+    records: Vec<(i64, OutboxRecord)>,
     /// The lowest source offset.
     lowest: i64,
 }
 
 impl Commit {
     fn lowest(&self) -> Option<i64> {
-        self.records.iter().flatten().map(|record| record.source_offset).min()
+        self.records.iter().map(|(_, record)| record.source_offset).min()
     }
-}
-
-/// Where a row lies among those of its commit.
-fn place(row: i64, first: i64) -> usize {
-    usize::try_from(row - first).unwrap_or(usize::MAX)
 }
 
 impl Outbox {
     pub(super) fn add(&mut self, partition: &PartitionId, records: &[OutboxRecord]) {
         let first = self.last_row + 1;
-        let records: Vec<_> = records.iter().cloned().map(Some).collect();
-        let rows = records.len();
+        let records: Vec<_> = (first..).zip(records.iter().cloned()).collect();
         let mut commit = Commit { partition: partition.clone(), records, lowest: 0 };
-        let Some(lowest) = commit.lowest() else { return };
+        let (Some(lowest), Some((last, _))) = (commit.lowest(), commit.records.last()) else { return };
         commit.lowest = lowest;
-        self.last_row = first.saturating_add_unsigned(rows as u64) - 1;
+        self.last_row = *last;
         self.held.entry(partition.clone()).or_default().insert((lowest, first));
         self.commits.insert(first, commit);
     }
@@ -55,39 +49,43 @@ impl Outbox {
     /// The rows after that one, at most so many.
     pub(super) fn after(&self, row: i64, limit: usize) -> Vec<OutboxRow> {
         let first = self.commits.range(..=row).next_back().map_or(row, |(first, _)| *first);
-        let rows = self.commits.range(first..).flat_map(|(first, commit)| {
-            let next = row.max(first - 1) + 1;
-            (next..).zip(commit.records.iter().skip(place(next, *first)))
+        let records = self.commits.range(first..).flat_map(|(_, commit)| {
+            let behind = commit.records.partition_point(|(id, _)| *id <= row);
+            &commit.records[behind..]
         });
-        let there =
-            rows.filter_map(|(id, record)| Some(OutboxRow { id, record: Arc::clone(&record.as_ref()?.record) }));
-        there.take(limit).collect()
+        records.take(limit).map(|(id, record)| OutboxRow { id: *id, record: Arc::clone(&record.record) }).collect()
     }
 
     /// Forgets rows that the broker has acknowledged.
-    pub(super) fn published(&mut self, rows: &[i64]) {
-        let mut changed = BTreeSet::new();
-        for row in rows {
-            if let Some((first, commit)) = self.commits.range_mut(..=row).next_back()
-                && let Some(record) = commit.records.get_mut(place(*row, *first))
-            {
-                *record = None;
-                changed.insert(*first);
+    pub(super) fn published(&mut self, mut rows: Vec<i64>) {
+        rows.sort_unstable();
+        let mut rest = &rows[..];
+        while let Some(row) = rest.first() {
+            let known = self.commits.range(..=row).next_back().map(|(first, _)| *first);
+            let next = self.commits.range(row + 1..).next().map_or(i64::MAX, |(first, _)| *first);
+            let (of_commit, behind) = rest.split_at(rest.partition_point(|row| *row < next));
+            rest = behind;
+            if let Some(first) = known {
+                self.forget(first, of_commit);
             }
-        }
-        for first in changed {
-            self.look_again(first);
         }
     }
 
-    /// Looks for the lowest offset of a commit that has lost records, and forgets one that has lost them all.
-    fn look_again(&mut self, first: i64) {
+    /// Forgets rows of one commit, in their order, and the commit with the last of them.
+    fn forget(&mut self, first: i64, rows: &[i64]) {
         let Some(commit) = self.commits.get_mut(&first) else { return };
         let Some(held) = self.held.get_mut(&commit.partition) else { return };
+        let mut gone = rows.iter().peekable();
+        commit.records.retain(|(id, _)| {
+            while gone.next_if(|gone| *gone < id).is_some() {}
+            gone.next_if_eq(&id).is_none()
+        });
         held.remove(&(commit.lowest, first));
         if let Some(lowest) = commit.lowest() {
             commit.lowest = lowest;
             held.insert((lowest, first));
+            // What stays for long, since no topic takes it, does not hold the room of those that have left.
+            commit.records.shrink_to(2 * commit.records.len());
         } else {
             self.commits.remove(&first);
         }
@@ -142,12 +140,12 @@ mod tests {
         }
         assert_eq!((outbox.lowest(&first), outbox.lowest(&second)), (Some(3), Some(1)));
 
-        outbox.published(&[1, 2, 4, 5]);
+        outbox.published(vec![5, 1, 2, 4]);
         assert_eq!(rows(&outbox, 0, 9), [(3, Some(9)), (6, Some(10))]);
         assert_eq!((outbox.lowest(&first), outbox.lowest(&second)), (Some(9), None));
-        outbox.published(&[6, 6, 0, 99]);
+        outbox.published(vec![6, 6, 0, 99]);
         assert_eq!((rows(&outbox, 3, 9), outbox.lowest(&first)), (vec![], Some(9)));
-        outbox.published(&[3]);
+        outbox.published(vec![3]);
         assert_eq!((outbox.commits.len(), outbox.lowest(&first)), (0, None));
         outbox.add(&first, &records(&[11]));
         assert_eq!(rows(&outbox, 0, 9), [(7, Some(11))], "no number comes twice");
