@@ -192,6 +192,12 @@ mod tests {
     };
 
     #[test]
+    fn reasons_are_counted_in_the_order_of_their_list() {
+        let places: Vec<usize> = Reason::ALL.iter().map(|reason| *reason as usize).collect();
+        assert_eq!(places, (0..Reason::ALL.len()).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_dead_letter_keeps_the_record_and_says_why() {
         let partition = PartitionId {
             cluster: Arc::from("cluster"),
