@@ -133,7 +133,7 @@ fn is_object(json: &str) -> bool {
     json.trim_ascii_start().starts_with('{')
 }
 
-/// What the `decode_front` of a `#[schema]` calls. Why something cannot be decoded is told by [`decode_data`].
+/// What the `decode_front` of a `#[schema]` calls. Why something cannot be decoded is told by [`decode_again`].
 pub fn decode_front<T>(text: &str, names: &[(&str, &str)]) -> Option<Front<T>>
 where
     T: DeserializeOwned + Validate<Context = ()>,
