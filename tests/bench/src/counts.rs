@@ -51,6 +51,8 @@ thread_local! {
 /// Its id is not a UUID.
 pub fn add<T>(what: Counted, event: &Event<T>, total: f64) -> Result<(), Failed> {
     meter::begin();
+    // First of all: what it takes to count is no part of it.
+    let latency = meter::latency_skip().and_then(|_| latency(event.header(PRODUCED_AT)?));
     if Uuid::try_parse(event.id()).is_err() {
         return Err(Failed::dead_letter("bad_id", "the event's id is not a UUID"));
     }
@@ -64,9 +66,7 @@ pub fn add<T>(what: Counted, event: &Event<T>, total: f64) -> Result<(), Failed>
         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         let so_far = f64::from_bits(sum.load(Ordering::Relaxed));
         sum.store((so_far + total).to_bits(), Ordering::Relaxed);
-        if meter::latency_skip().is_some()
-            && let Some(latency) = event.header(PRODUCED_AT).and_then(latency)
-        {
+        if let Some(latency) = latency {
             shard.latencies.lock().unwrap_or_else(PoisonError::into_inner).push(latency);
         }
     });
