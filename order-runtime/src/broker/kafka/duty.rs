@@ -6,8 +6,7 @@
 //! its next round.
 
 use std::{
-    io::{self, PipeWriter, Write as _},
-    os::fd::OwnedFd,
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,32 +15,18 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{net::unix::pipe, runtime::Handle};
+use tokio::runtime::Handle;
 
-use super::poller::Polled;
+use super::{
+    bell::{Bell, Listener},
+    poller::Polled,
+};
 
 /// Says who is on duty, and calls them.
 pub(super) struct Duty {
     on_task: AtomicBool,
     task: Bell,
     thread: Thread,
-}
-
-/// Calls the task by a pipe: whoever waits for a file is run where the runtime learns of it, while a task that another thread
-/// wakes lets a further worker look for work.
-struct Bell {
-    pipe: PipeWriter,
-    /// A byte is in the pipe, or about to be.
-    rung: AtomicBool,
-}
-
-impl Bell {
-    fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            // It has room for the one byte, and its other end is closed only when nobody is called any more.
-            let _ = (&self.pipe).write(&[0]);
-        }
-    }
 }
 
 impl Duty {
@@ -72,17 +57,15 @@ impl Desk {
     /// Starts the task. The thread is the one that asks, and is on duty at first.
     ///
     /// # Errors
-    /// When the system has no pipe left.
+    /// When the system has no file left.
     pub(super) fn open(runtime: &Handle, polled: impl FnOnce(Arc<Duty>) -> Polled) -> io::Result<Self> {
-        let (reader, writer) = io::pipe()?;
-        let bell = {
+        let (task, listener) = {
             let _within = runtime.enter();
-            pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?
+            Bell::hang()?
         };
-        let task = Bell { pipe: writer, rung: AtomicBool::new(false) };
         let duty = Arc::new(Duty { on_task: AtomicBool::new(false), task, thread: thread::current() });
         let polled = Arc::new(Mutex::new(Some(Box::new(polled(Arc::clone(&duty))))));
-        runtime.spawn(take_few(bell, Arc::clone(&polled), Arc::clone(&duty)));
+        runtime.spawn(take_few(listener, Arc::clone(&polled), Arc::clone(&duty)));
         Ok(Self { polled, duty })
     }
 
@@ -101,12 +84,9 @@ impl Drop for Desk {
 }
 
 /// The task. It ends with the desk, or with its runtime.
-async fn take_few(bell: pipe::Receiver, polled: Arc<Mutex<Option<Box<Polled>>>>, duty: Arc<Duty>) {
-    while let Ok(()) = bell.readable().await {
-        // Nothing to read is nothing to fear: it looks in vain then.
-        let _ = bell.try_read(&mut [0; 2]);
-        // Before it looks, so that whatever comes later rings again.
-        duty.task.rung.store(false, Ordering::Release);
+async fn take_few(listener: Listener, polled: Arc<Mutex<Option<Box<Polled>>>>, duty: Arc<Duty>) {
+    while let Ok(()) = listener.heard().await {
+        duty.task.answer();
         let done = match polled.try_lock() {
             Some(mut desk) => {
                 let Some(mut polled) = desk.take() else { return };
@@ -126,26 +106,20 @@ async fn take_few(bell: pipe::Receiver, polled: Arc<Mutex<Option<Box<Polled>>>>,
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
+    use futures_util::FutureExt as _;
 
     use super::*;
 
-    #[test]
-    fn whoever_is_on_duty_is_called_and_a_task_by_one_byte_only() {
-        let (mut reader, pipe) = io::pipe().unwrap();
-        let task = Bell { pipe, rung: AtomicBool::new(false) };
+    #[tokio::test]
+    async fn whoever_is_on_duty_is_called() {
+        let (task, listener) = Bell::hang().unwrap();
         let duty = Duty { on_task: AtomicBool::new(false), task, thread: thread::current() };
         duty.call();
         // What was told before is not waited for.
         thread::park();
+        assert!(listener.heard().now_or_never().is_none(), "the thread is on duty");
         duty.put_on(true);
         duty.call();
-        duty.call();
-        duty.task.rung.store(false, Ordering::Release);
-        duty.call();
-        drop(duty);
-        let mut read = Vec::new();
-        reader.read_to_end(&mut read).unwrap();
-        assert_eq!(read.len(), 2, "one for both of the calls that were not heard in between");
+        listener.heard().await.unwrap();
     }
 }

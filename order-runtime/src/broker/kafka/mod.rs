@@ -8,6 +8,7 @@
 //! | `membership` | when is a client made, given up, and made anew? |
 //! | `poller` | what does the thread do that polls? |
 //! | `duty` | who takes records, that thread or a worker of the runtime? |
+//! | `bell` | how is a task called from a thread of librdkafka's? |
 //! | `member` | what happens when partitions come and go? |
 //! | `inbox` | where do records wait for their owner? |
 //! | `room` | what if owners take less than arrives? |
@@ -22,6 +23,7 @@
 //! | `statistics` | what is read from librdkafka's statistics? |
 //! | `ffi` | what does the Rust client not pass on? |
 
+mod bell;
 mod consumer;
 mod duty;
 mod ends;

@@ -178,8 +178,7 @@ impl Polled {
         if !self.errors.is_empty() || self.look_for_room() != Room::Free {
             return false;
         }
-        self.take(FEW);
-        self.errors.is_empty() && self.fetched.is_empty()
+        self.take(FEW) < FEW && self.errors.is_empty()
     }
 
     fn answer_errors(&mut self) {
@@ -188,9 +187,9 @@ impl Polled {
         }
     }
 
-    /// Moves records into their inboxes; of errors nothing is done yet, since one may set a partition back, and what was taken
-    /// with it is from before that.
-    fn take(&mut self, limit: usize) {
+    /// Moves records into their inboxes, and answers how many: where they are fewer than the limit, no more were there. Of errors
+    /// nothing is done yet, since one may set a partition back, and what was taken with it is from before that.
+    fn take(&mut self, limit: usize) -> usize {
         let fetch = self.fetched.fetch(limit);
         if fetch.len() >= FEW {
             self.much_came = Some(Instant::now());
@@ -205,6 +204,7 @@ impl Polled {
             }
         }
         self.flush();
+        fetch.len()
     }
 
     /// Serves what librdkafka has to tell beside records: rebalances, errors, statistics.

@@ -10,7 +10,7 @@ use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Duration};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::{
     sync::{Notify, mpsc},
-    time::Instant,
+    time::{Instant, Interval, MissedTickBehavior, interval},
 };
 use tracing::warn;
 
@@ -96,6 +96,8 @@ pub(crate) struct Owner {
     conflicts: u32,
     told: Told,
     topic: Arc<TopicMetrics>,
+    /// When it looks again where it cannot go on.
+    look_again: Interval,
     /// The partition's topic is gone: nothing is to be told to Kafka.
     gone: bool,
 }
@@ -118,6 +120,9 @@ impl Owner {
         let single = Single::after(&partition.id, &assigned);
         let waiting = partition.waiting(assigned.waiting);
         let topic = partition.engine.metrics.topic(&partition.id.topic);
+        // One timer for all waits: a new one for each would be made and ended with each batch.
+        let mut look_again = interval(LOOK_AGAIN);
+        look_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             partition,
             waiting,
@@ -138,6 +143,7 @@ impl Owner {
             conflicts: 0,
             told: Told::default(),
             topic,
+            look_again,
             gone: false,
         }
     }
@@ -192,7 +198,7 @@ impl Owner {
             () = room, if !takes => self.show_state(),
             // What keeps the partition from going on may pass without a word to this task, the full outbox aside; and a store that forgets
             // lets Kafka follow only when the outbox is published.
-            () = tokio::time::sleep(LOOK_AGAIN), if !takes || !self.partition.engine.store.durable() => {
+            _ = self.look_again.tick(), if !takes || !self.partition.engine.store.durable() => {
                 self.show_state();
                 self.let_kafka_follow().await;
             }
