@@ -287,18 +287,18 @@ async fn publish_all(
         let mut bytes = 0;
         let mut problem = None;
         for ((id, record), result) in ids.into_iter().zip(&*records).zip(results) {
-            match result {
-                Ok(_) => {
+            let published = match result {
+                Err(PublishError::TooLarge { .. }) => {
+                    outbox.waiting_for(Whom::Broker, publish_shrunk(publisher, record)).await
+                }
+                result => result.map(drop),
+            };
+            match published {
+                Ok(()) => {
                     acknowledged.push(id);
                     bytes += record.size() as u64;
                 }
-                Err(PublishError::TooLarge { .. }) => {
-                    match outbox.waiting_for(Whom::Broker, publish_shrunk(publisher, record)).await {
-                        Ok(()) => acknowledged.push(id),
-                        Err(PublishError::TooLarge { topic }) => kept.keep(id, &topic),
-                        Err(error) => problem = problem.or(Some(error)),
-                    }
-                }
+                Err(PublishError::TooLarge { topic }) => kept.keep(id, &topic),
                 Err(error) => problem = problem.or(Some(error)),
             }
         }
@@ -357,8 +357,13 @@ impl Pace {
 mod tests {
     use futures_util::FutureExt as _;
 
+    use uuid::Uuid;
+
     use super::*;
-    use crate::{broker::memory::MemoryBroker, store::memory::MemoryStore};
+    use crate::{
+        broker::{HeaderBlock, PartitionId, memory::MemoryBroker},
+        store::{Changes, memory::MemoryStore},
+    };
 
     #[test]
     fn whoever_waits_for_room_is_told_of_it() {
@@ -373,6 +378,40 @@ mod tests {
         let room = outbox.room();
         outbox.counted(0);
         assert!(room.now_or_never().is_some(), "the store has counted, and there is nothing left");
+    }
+
+    fn record(payload: &'static [u8]) -> OutboxRecord {
+        let record = OutgoingRecord {
+            topic: "things-dlq".into(),
+            partition: None,
+            key: None,
+            payload: Some(payload.into()),
+            headers: HeaderBlock::default(),
+            timestamp: None,
+        };
+        OutboxRecord { source_offset: 0, record: record.into() }
+    }
+
+    #[tokio::test]
+    async fn what_stays_is_counted_with_its_bytes_and_what_left_shrunk_is_not() {
+        let (broker, _) = MemoryBroker::new();
+        let store = MemoryStore::default();
+        let id = PartitionId { cluster: "c".into(), topic_id: Uuid::nil(), topic: "things".into(), partition: 0 };
+        let assigned = store.begin(&id, 0).await.unwrap();
+        let rows = vec![record(b"stays"), record(b"leaves")];
+        let stays = rows[0].record.size() as u64;
+        let outbox = OutboxState::default();
+        outbox.added(&rows);
+        let changes = Changes { outbox: rows, ..Changes::of_position(id, assigned.revision, 0, 1) };
+        store.commit(vec![Arc::new(changes)]).await.unwrap();
+
+        // Both, and the first one again when it has been shrunk.
+        for _ in 0..3 {
+            broker.fail_publish(PublishError::TooLarge { topic: "things-dlq".to_owned() });
+        }
+        publish_all(&store, &*broker, &outbox, &mut Kept::default()).await.unwrap();
+        assert_eq!(broker.published().len(), 1);
+        assert_eq!(outbox.view(), OutboxView { records: 1, bytes: stays });
     }
 
     #[tokio::test]
