@@ -16,8 +16,8 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Acknowledged, Consumer, ConsumerEvent, Intake, OutgoingRecord, PartitionId, PartitionOffer, PublishError,
-    Publisher, RecordBatch, Start,
+    Acknowledged, Consumer, ConsumerEvent, Intake, OutgoingRecord, OutgoingRecords, PartitionId, PartitionOffer,
+    PublishError, Publisher, RecordBatch, Start,
 };
 use crate::engine::observe::Health;
 
@@ -299,7 +299,7 @@ impl Consumer for MemoryBroker {
 
 #[async_trait]
 impl Publisher for MemoryBroker {
-    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: OutgoingRecords) -> Vec<Result<Acknowledged, PublishError>> {
         if self.state.lock().is_mute {
             return std::future::pending().await;
         }

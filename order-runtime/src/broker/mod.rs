@@ -216,12 +216,15 @@ pub enum PublishError {
     },
 }
 
+/// Records that are published at once. The slice is shared, since it may go to a thread that does the work: whoever asks need
+/// not touch each record to keep it.
+pub type OutgoingRecords = Arc<[Arc<OutgoingRecord>]>;
+
 /// Publishes records and says which the broker has acknowledged (all in-sync replicas).
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {
-    /// Sends all records in this order and waits for every answer; the results stand in the same order. The slice is shared, since
-    /// it may go to a thread that does the work: whoever asks need not touch each record to keep it.
-    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>>;
+    /// Sends all records in this order and waits for every answer; the results stand in the same order.
+    async fn publish(&self, records: OutgoingRecords) -> Vec<Result<Acknowledged, PublishError>>;
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub(crate) use self::{
     report::Report,
 };
 use crate::{
-    broker::{Acknowledged, ConsumerEvent, OutgoingRecord, PublishError, Publisher, RecordBatch},
+    broker::{Acknowledged, ConsumerEvent, OutgoingRecord, OutgoingRecords, PublishError, Publisher, RecordBatch},
     engine::{self, Parts, Settings, SystemClock},
     registry::Registry,
     store::{EntityType, Store, StoreError, WaitingState},
@@ -168,7 +168,7 @@ struct Nobody;
 
 #[async_trait]
 impl Publisher for Nobody {
-    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: OutgoingRecords) -> Vec<Result<Acknowledged, PublishError>> {
         let reason = "a replay publishes nothing itself";
         let refuse = |record: &Arc<OutgoingRecord>| {
             Err(PublishError::Refused { topic: record.topic.to_string(), reason: reason.to_owned() })

@@ -9,7 +9,7 @@ use super::{
     metrics::Metrics,
     trace::{self, Tracer},
 };
-use crate::broker::{Acknowledged, OutgoingRecord, PublishError, Publisher};
+use crate::broker::{Acknowledged, OutgoingRecord, OutgoingRecords, PublishError, Publisher};
 
 /// Publishes by another publisher, counts what it sends, and lets traces go on with it.
 pub(crate) struct ObservedPublisher {
@@ -35,10 +35,7 @@ impl ObservedPublisher {
     }
 
     /// Publishes what may be traced; the spans that have begun, and the results.
-    async fn send(
-        &self,
-        records: Arc<[Arc<OutgoingRecord>]>,
-    ) -> (Vec<trace::Send>, Vec<Result<Acknowledged, PublishError>>) {
+    async fn send(&self, records: OutgoingRecords) -> (Vec<trace::Send>, Vec<Result<Acknowledged, PublishError>>) {
         let Some(tracer) = &self.tracer else { return (Vec::new(), self.inner.publish(records).await) };
         let (sends, traced): (Vec<_>, Vec<_>) = records.iter().map(|record| Self::begin(tracer, record)).unzip();
         (sends, self.inner.publish(traced.into()).await)
@@ -54,7 +51,7 @@ impl ObservedPublisher {
 
 #[async_trait]
 impl Publisher for ObservedPublisher {
-    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: OutgoingRecords) -> Vec<Result<Acknowledged, PublishError>> {
         let begun = Instant::now();
         let (sends, results) = self.send(Arc::clone(&records)).await;
         let elapsed = begun.elapsed();

@@ -128,7 +128,9 @@ impl Membership {
         let desk = match Desk::open(&self.runtime, |duty| Polled::new(consumer, self, duty)) {
             Ok(desk) => desk,
             Err(error) => {
-                consumer.context().fatal(format!("the system gives no file to call a task by: {error}; raise the limit of open files"));
+                consumer.context().fatal(format!(
+                    "the system gives no file to call a task by: {error}; raise the limit of open files"
+                ));
                 return true;
             }
         };

@@ -12,7 +12,7 @@ use super::{
     settings,
 };
 use crate::{
-    broker::{Acknowledged, BrokerError, OutgoingRecord, PublishError, Publisher},
+    broker::{Acknowledged, BrokerError, OutgoingRecords, PublishError, Publisher},
     config::KafkaConfig,
 };
 
@@ -80,7 +80,7 @@ impl KafkaPublisher {
 
 #[async_trait]
 impl Publisher for KafkaPublisher {
-    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: OutgoingRecords) -> Vec<Result<Acknowledged, PublishError>> {
         let sender = self.sender();
         let answers = sender.send(Arc::clone(&records)).gather(self.answer).await;
         if answers.iter().any(is_timed_out) {

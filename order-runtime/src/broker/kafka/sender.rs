@@ -29,7 +29,7 @@ use super::{
     voice::Voice,
 };
 use crate::{
-    broker::{Acknowledged, BrokerError, HeaderBlock, OutgoingRecord},
+    broker::{Acknowledged, BrokerError, HeaderBlock, OutgoingRecord, OutgoingRecords},
     config::KafkaConfig,
 };
 
@@ -119,7 +119,7 @@ impl Answers {
 
 /// Records to be handed over in their order.
 struct Job {
-    records: Arc<[Arc<OutgoingRecord>]>,
+    records: OutgoingRecords,
     answers: Arc<Answers>,
 }
 
@@ -157,7 +157,7 @@ impl Sender {
     }
 
     /// Hands records over, which travel together.
-    pub(super) fn send(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Arc<Answers> {
+    pub(super) fn send(&self, records: OutgoingRecords) -> Arc<Answers> {
         let answers = Answers::of(records.len());
         let job = Job { records, answers: Arc::clone(&answers) };
         if self.jobs.send(job).is_ok() {

@@ -12,7 +12,7 @@ struct Back(Arc<MemoryBroker>);
 
 #[async_trait]
 impl Publisher for Back {
-    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: OutgoingRecords) -> Vec<Result<Acknowledged, PublishError>> {
         let append = |record: &Arc<OutgoingRecord>| self.0.append_record(&partition(), record);
         records.iter().map(|record| Ok(Acknowledged { partition: 0, offset: append(record) })).collect()
     }

@@ -16,7 +16,7 @@ use super::{
     source::{Filling, Takes, Windows},
 };
 use crate::{
-    broker::{Acknowledged, OutgoingRecord, PublishError, Publisher, RecordBatch},
+    broker::{Acknowledged, OutgoingRecord, OutgoingRecords, PublishError, Publisher, RecordBatch},
     engine::tests::rig::registry,
     store::{Store, memory::MemoryStore},
 };
@@ -62,7 +62,7 @@ impl Topic {
 
 #[async_trait]
 impl Publisher for Topic {
-    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: OutgoingRecords) -> Vec<Result<Acknowledged, PublishError>> {
         self.batches.lock().push(records.len());
         let limit = self.limit.lock().unwrap_or(usize::MAX);
         let mut taken = self.taken.lock();

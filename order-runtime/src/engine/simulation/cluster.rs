@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::faults::{Bug, Faults, Gate};
 use crate::{
     broker::{
-        Acknowledged, Consumer, ConsumerEvent, Intake, OutgoingRecord, PartitionId, PartitionOffer, PublishError,
-        Publisher, RecordBatch, Start,
+        Acknowledged, Consumer, ConsumerEvent, Intake, OutgoingRecord, OutgoingRecords, PartitionId, PartitionOffer,
+        PublishError, Publisher, RecordBatch, Start,
     },
     engine::observe::Health,
 };
@@ -189,7 +189,7 @@ impl Consumer for Member {
 
 #[async_trait]
 impl Publisher for Member {
-    async fn publish(&self, records: Arc<[Arc<OutgoingRecord>]>) -> Vec<Result<Acknowledged, PublishError>> {
+    async fn publish(&self, records: OutgoingRecords) -> Vec<Result<Acknowledged, PublishError>> {
         let failed = |record: &OutgoingRecord| PublishError::Transient {
             topic: record.topic.to_string(),
             reason: "the simulation says so".to_owned(),
