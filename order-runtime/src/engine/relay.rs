@@ -357,11 +357,10 @@ impl Pace {
 mod tests {
     use futures_util::FutureExt as _;
 
-    use uuid::Uuid;
-
     use super::*;
     use crate::{
-        broker::{HeaderBlock, PartitionId, memory::MemoryBroker},
+        broker::{HeaderBlock, memory::MemoryBroker},
+        engine::tests::rig::partition,
         store::{Changes, memory::MemoryStore},
     };
 
@@ -396,13 +395,12 @@ mod tests {
     async fn what_stays_is_counted_with_its_bytes_and_what_left_shrunk_is_not() {
         let (broker, _) = MemoryBroker::new();
         let store = MemoryStore::default();
-        let id = PartitionId { cluster: "c".into(), topic_id: Uuid::nil(), topic: "things".into(), partition: 0 };
-        let assigned = store.begin(&id, 0).await.unwrap();
+        let assigned = store.begin(&partition(), 0).await.unwrap();
         let rows = vec![record(b"stays"), record(b"leaves")];
         let stays = rows[0].record.size() as u64;
         let outbox = OutboxState::default();
         outbox.added(&rows);
-        let changes = Changes { outbox: rows, ..Changes::of_position(id, assigned.revision, 0, 1) };
+        let changes = Changes { outbox: rows, ..Changes::of_position(partition(), assigned.revision, 0, 1) };
         store.commit(vec![Arc::new(changes)]).await.unwrap();
 
         // Both, and the first one again when it has been shrunk.
