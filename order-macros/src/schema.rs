@@ -157,10 +157,6 @@ fn register(item: &DeriveInput, kind: Kind, feature: &str) -> TokenStream {
                 fn decode_front(text: &str) -> ::core::option::Option<__p::Front<Self>> {
                     __p::decode_front(text, #names)
                 }
-
-                fn decode_again(json: &str) -> ::core::result::Result<Self, __p::Invalid> {
-                    __p::decode_again(json, #names)
-                }
             }
         };
         (schema, quote! { __p::check::<#ident> })

@@ -11,7 +11,7 @@ pub use serde;
 
 pub use crate::{
     dispatch::{
-        Class, Contract, Delivery, Event, Failure, Front, Handler, Injectable, Invalid, Outcome, Schema, decode_again,
+        Class, Contract, Delivery, Event, Failure, Front, Handler, Injectable, Invalid, Outcome, Schema,
         decode_data, decode_front,
     },
     registry::{

@@ -31,8 +31,6 @@ pub(crate) enum Extent {
     Front,
     /// To its end.
     Whole,
-    /// To its end, after its data could not be decoded from its front: why is what is wanted to know.
-    Again,
 }
 
 /// What a delivery is made of.
@@ -130,7 +128,6 @@ impl Delivery {
         let decoded = match self.0.read {
             Extent::Front => T::decode_front(data).filter(is_all).ok_or(Outcome::Unread)?.0,
             Extent::Whole => T::decode(data),
-            Extent::Again => T::decode_again(data),
         };
         Ok(Event::new(decoded.map_err(Outcome::Invalid)?, self.clone()))
     }

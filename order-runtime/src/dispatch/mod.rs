@@ -14,7 +14,7 @@ pub use emit::{EmitError, Emitter};
 pub use event::Event;
 pub use failure::{Class, Failed, Failure};
 pub(crate) use schema::shown;
-pub use schema::{Front, Invalid, Schema, Violation, decode_again, decode_data, decode_front};
+pub use schema::{Front, Invalid, Schema, Violation, decode_data, decode_front};
 
 /// What `#[event_processor]` generates: decodes the event, injects the arguments and calls the function.
 pub type Handler = fn(Delivery) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;

@@ -5,6 +5,8 @@ use std::fmt::{self, Write as _};
 use garde::Validate;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::envelope;
+
 /// The data of an event does not fit its schema: every violation that was found, by JSON path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
@@ -59,18 +61,9 @@ pub trait Schema: Sized + Send + 'static {
     fn decode(json: &str) -> Result<Self, Invalid>;
 
     /// Decodes the JSON object that `text` begins with and applies every rule, and answers how many bytes it has; `None`
-    /// where it cannot be decoded, or where this is not known to be quicker than looking for its end first.
+    /// where `text` does not begin with one, or where this is not known to be quicker than looking for its end first.
     fn decode_front(_text: &str) -> Option<Front<Self>> {
         None
-    }
-
-    /// The same as [`decode`](Self::decode), where [`decode_front`](Self::decode_front) could not: most likely `json` does not fit,
-    /// and what is wrong is wanted.
-    ///
-    /// # Errors
-    /// Those of [`decode`](Self::decode).
-    fn decode_again(json: &str) -> Result<Self, Invalid> {
-        Self::decode(json)
     }
 }
 
@@ -82,7 +75,7 @@ impl Schema for serde_json::Value {
     }
 
     fn decode_front(text: &str) -> Option<Front<Self>> {
-        front::<Strict>(text).map(|(Strict(value), length)| (Ok(value), length))
+        front::<Strict>(text)?.ok().map(|(Strict(value), length)| (Ok(value), length))
     }
 }
 
@@ -103,11 +96,8 @@ where
     }
 }
 
-/// What the `decode_again` of a `#[schema]` calls: decodes data step by step, so that it is known where it went wrong.
-///
-/// # Errors
-/// Those of [`decode_data`].
-pub fn decode_again<T>(json: &str, names: &[(&str, &str)]) -> Result<T, Invalid>
+/// Decodes data that could not be decoded, step by step, so that it is known where it goes wrong.
+fn decode_again<T>(json: &str, names: &[(&str, &str)]) -> Result<T, Invalid>
 where
     T: DeserializeOwned + Validate<Context = ()>,
 {
@@ -133,12 +123,19 @@ fn is_object(json: &str) -> bool {
     json.trim_ascii_start().starts_with('{')
 }
 
-/// What the `decode_front` of a `#[schema]` calls. Why something cannot be decoded is told by [`decode_again`].
+/// What the `decode_front` of a `#[schema]` calls.
 pub fn decode_front<T>(text: &str, names: &[(&str, &str)]) -> Option<Front<T>>
 where
     T: DeserializeOwned + Validate<Context = ()>,
 {
-    front(text).map(|(value, length)| (valid(value, names), length))
+    match front(text)? {
+        Ok((value, length)) => Some((valid(value, names), length)),
+        Err(error) if error.is_data() => {
+            let length = envelope::length_of_value(text).ok()??;
+            Some((decode_again(text.get(..length)?, names), length))
+        }
+        Err(_not_json) => None,
+    }
 }
 
 fn valid<T: Validate<Context = ()>>(value: T, names: &[(&str, &str)]) -> Result<T, Invalid> {
@@ -148,13 +145,14 @@ fn valid<T: Validate<Context = ()>>(value: T, names: &[(&str, &str)]) -> Result<
     }
 }
 
-fn front<T: DeserializeOwned>(text: &str) -> Option<(T, usize)> {
+/// The object that a text begins with, and how many bytes it has; `None` where it begins with none.
+fn front<T: DeserializeOwned>(text: &str) -> Option<serde_json::Result<(T, usize)>> {
     if !text.starts_with('{') {
         return None;
     }
     let mut values = serde_json::Deserializer::from_str(text).into_iter();
-    let value = values.next()?.ok()?;
-    Some((value, values.byte_offset()))
+    let value = values.next()?;
+    Some(value.map(|value| (value, values.byte_offset())))
 }
 
 /// Where the data could not be decoded, and why.
@@ -364,6 +362,11 @@ mod tests {
     fn violations(json: &str) -> Vec<(String, String)> {
         let invalid = decode_data::<Thing>(json, NAMES).expect_err("it is invalid");
         assert_eq!(decode_again::<Thing>(json, NAMES).expect_err("it is invalid"), invalid);
+        let front = decode_front::<Thing>(&format!("{json} }}"), NAMES);
+        assert_eq!(front.is_some(), json.starts_with('{'), "{json}");
+        if let Some((decoded, _)) = front.filter(|(_, length)| *length == json.len()) {
+            assert_eq!(decoded.expect_err("it is invalid"), invalid);
+        }
         invalid.violations.into_iter().map(|violation| (violation.path, violation.message)).collect()
     }
 
@@ -396,6 +399,13 @@ mod tests {
             (r#"{"serialNo":"a","N":1}{}"#, "$", "is followed by something else"),
         ] {
             assert_eq!(violations(json), [(path.to_owned(), message.to_owned())], "{json}");
+        }
+    }
+
+    #[test]
+    fn data_that_does_not_fit_is_invalid_only_where_it_is_json_to_its_end() {
+        for json in [r#"{"N":"secret","more":}"#, r#"{"N":"secret","more":["#, r#"{"N":"secret","#] {
+            assert!(decode_front::<Thing>(json, NAMES).is_none(), "{json}");
         }
     }
 

@@ -241,7 +241,7 @@ impl<'a> Batch<'a> {
             };
             let attempt = attempt::begin(prepared.entry, &prepared.delivery);
             if matches!(attempt, Attempt::Ended(End::Returned(Outcome::Unread))) {
-                how = Reading::Again(prepared.delivery.envelope().clone());
+                how = Reading::Rest(prepared.delivery.envelope().clone());
                 continue;
             }
             self.tried(&item, prepared.processor);

@@ -53,8 +53,6 @@ pub(super) enum Reading {
     Quick,
     /// From its data on, since what comes before that was read.
     Rest(Envelope),
-    /// The same, after the processor's schema did not fit the data.
-    Again(Envelope),
     /// From its beginning to its end.
     Whole,
 }
@@ -77,9 +75,8 @@ impl Batch<'_> {
                 Placed::Settled(flow) => Err(flow),
             };
         }
-        let extent = if matches!(how, Reading::Again(_)) { Extent::Again } else { Extent::Whole };
         let read = match how {
-            Reading::Rest(head) | Reading::Again(head) => envelope::decode_rest(head, &record),
+            Reading::Rest(head) => envelope::decode_rest(head, &record),
             Reading::Quick | Reading::Whole => envelope::decode(&record),
         };
         let envelope = match read {
@@ -89,7 +86,7 @@ impl Batch<'_> {
                 return Err(self.dead_letter(item, lane, &Who::default(), &failure));
             }
         };
-        match self.place(item, lane, envelope, extent) {
+        match self.place(item, lane, envelope, Extent::Whole) {
             Placed::Prepared(prepared) => Ok(prepared),
             Placed::Settled(flow) => Err(flow),
             Placed::Verdict(_) => unreachable!("an event that was read to its end gets its verdict"),

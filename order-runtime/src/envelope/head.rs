@@ -52,11 +52,19 @@ pub(super) fn read(text: &str) -> Option<Envelope> {
 /// # Errors
 /// The data is not JSON.
 pub(super) fn length_of_data(rest: &str) -> serde_json::Result<Option<usize>> {
-    let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
-    let Some(data) = values.next() else { return Ok(None) };
-    data?;
-    let length = values.byte_offset();
-    Ok(rest.get(length..).is_some_and(ends).then_some(length))
+    let length = length_of_value(rest)?;
+    Ok(length.filter(|length| rest.get(*length..).is_some_and(ends)))
+}
+
+/// How many bytes the value has that a text begins with; `None` where there is none.
+///
+/// # Errors
+/// It is not JSON.
+pub(crate) fn length_of_value(text: &str) -> serde_json::Result<Option<usize>> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    let Some(value) = values.next() else { return Ok(None) };
+    value?;
+    Ok(Some(values.byte_offset()))
 }
 
 /// Whether an envelope ends with its data: what follows is its own brace and nothing else.

@@ -24,6 +24,7 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
+pub(crate) use self::head::length_of_value;
 use crate::broker::RecordRef;
 
 /// The deepest nesting of arrays and objects in a payload.

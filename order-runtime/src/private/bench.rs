@@ -69,7 +69,7 @@ pub async fn engine(
     }))
 }
 
-/// Takes dead letters and keeps none: a benchmark's events are good.
+/// Takes dead letters and keeps none.
 struct Nowhere;
 
 #[async_trait]

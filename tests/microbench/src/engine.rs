@@ -5,12 +5,17 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use order_runtime::{
     __private::bench,
     dispatch::{Delivery, Handler, Outcome},
+    engine::observe::StatsView,
     registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
 };
 use order_service::orders::features::pay_order::schemas::INPUT_PayOrder;
 use tokio::task::yield_now;
 
-use crate::{EVENTS, Run, events, feed::Feed};
+use crate::{
+    EVENTS, Run,
+    events::{self, Bad},
+    feed::Feed,
+};
 
 /// A processor that is done when it is called.
 pub(crate) const AT_ONCE: Handler = |delivery| Box::pin(async move { handle(&delivery) });
@@ -34,15 +39,25 @@ fn handle(delivery: &Delivery) -> Outcome {
 
 /// Events for all of so many processors, each with a key of its own.
 pub(crate) fn dispatch(processors: usize) -> Run {
-    run(registry(processors, AT_ONCE), EVENTS, move |index| events::plain(&name(index % processors), index))
+    run(registry(processors, AT_ONCE), EVENTS, move |index| events::plain(&name(index % processors), index), handled)
 }
 
 /// Events of so many keys for one processor.
 pub(crate) fn lanes(keys: usize, handler: Handler) -> Run {
-    run(registry(1, handler), keys, |index| events::plain(&name(0), index))
+    run(registry(1, handler), keys, |index| events::plain(&name(0), index), handled)
 }
 
-fn run(registry: Registry, keys: usize, payload: impl Fn(usize) -> String) -> Run {
+/// Events that become dead letters, for one processor.
+pub(crate) fn dead_letters(bad: Bad) -> Run {
+    run(registry(1, AT_ONCE), EVENTS, |index| events::bad(bad, &name(0), index), |stats| stats.dead_lettered)
+}
+
+fn handled(stats: &StatsView) -> u64 {
+    stats.ok
+}
+
+/// A run in which every event has the outcome that is counted there.
+fn run(registry: Registry, keys: usize, payload: impl Fn(usize) -> String, outcome: fn(&StatsView) -> u64) -> Run {
     let records = events::records(keys, payload);
     // One thread, so that what is counted does not depend on who is quicker.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -55,7 +70,7 @@ fn run(registry: Registry, keys: usize, payload: impl Fn(usize) -> String) -> Ru
     Box::new(move || {
         runtime.block_on(feed.handle(&records));
         let stats = engine.operations().stats();
-        assert_eq!(stats.ok, stats.consumed, "every event is handled");
+        assert_eq!(outcome(&stats), stats.consumed, "every event has the outcome that is measured");
     })
 }
 

@@ -10,6 +10,30 @@ fn data(order: &str) -> String {
     format!(r#"{{"orderId":"{order}","amount":"129.90"}}"#)
 }
 
+/// What an event is bad by.
+#[derive(Clone, Copy)]
+pub(crate) enum Bad {
+    /// Nobody handles events of its name.
+    Name,
+    /// It ends in the middle of its data.
+    Json,
+    /// Its data has no order.
+    Member,
+    /// Its amount is negative.
+    Amount,
+}
+
+/// An event that becomes a dead letter.
+pub(crate) fn bad(bad: Bad, name: &str, index: usize) -> String {
+    let good = plain(name, index);
+    match bad {
+        Bad::Name => good.replace(name, "OrderForgotten"),
+        Bad::Json => good[..good.len() - 20].to_owned(),
+        Bad::Member => good.replace("orderId", "order"),
+        Bad::Amount => good.replace("129.90", "-129.90"),
+    }
+}
+
 /// The id of an order.
 pub(crate) fn order(index: usize) -> String {
     format!("ord-{index:08}")

@@ -99,7 +99,7 @@ impl Consumer for Feed {
         Health::default()
     }
 
-    // A partition that is never taken away, and whose events are all good, is neither held up nor read again.
+    // A partition that is never taken away, and whose events never have to wait, is neither held up nor read again.
     fn pause(&self, _partition: &PartitionId) {}
     fn resume(&self, _partition: &PartitionId) {}
     fn seek(&self, _partition: &PartitionId, _offset: i64) {}

@@ -1,5 +1,5 @@
 //! Single parts of the runtime by themselves, each as a [`Case`] that handles a batch of events: how an event is decoded, how it finds its
-//! processor, how keys keep their order, and the unit of work.
+//! processor, how keys keep their order, what a bad event costs, and the unit of work.
 //!
 //! `cargo bench -p order-microbench --features criterion` times them. `cargo xtask instructions` counts their instructions, which other work on the machine
 //! does not change, and compares them with `instructions.txt`.
@@ -13,6 +13,8 @@ mod feed;
 mod decode;
 mod engine;
 mod unit_of_work;
+
+use self::events::Bad;
 
 /// How many events one run of a case handles: enough that what a batch costs once hardly counts.
 pub const EVENTS: usize = 1_000;
@@ -40,7 +42,11 @@ impl Case {
 }
 
 /// All cases.
-pub static CASES: [Case; 12] = [
+pub static CASES: [Case; 16] = [
+    Case { name: "dead letters/a broken rule", make: || engine::dead_letters(Bad::Amount) },
+    Case { name: "dead letters/a missing member", make: || engine::dead_letters(Bad::Member) },
+    Case { name: "dead letters/an unknown event", make: || engine::dead_letters(Bad::Name) },
+    Case { name: "dead letters/not JSON", make: || engine::dead_letters(Bad::Json) },
     Case { name: "decode/typed", make: || decode::typed(events::plain) },
     Case { name: "decode/typed, unusual envelope", make: || decode::typed(events::unusual) },
     Case { name: "decode/any shape", make: || decode::any_shape(events::plain) },
