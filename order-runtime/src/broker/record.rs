@@ -222,6 +222,8 @@ impl<'a> RecordRef<'a> {
 }
 
 /// Appends a header to a block: the length of its name, the name, the length of its value or -1 for null, the value.
+#[expect(clippy::inline_always, reason = "see `HeaderBlock::push_text`")]
+#[inline(always)]
 fn write_header(block: &mut impl BufMut, name: &[u8], value: Option<&[u8]>) {
     block.put_slice(&header_length(name.len()));
     block.put_slice(name);
@@ -255,13 +257,20 @@ impl HeaderBlock {
     }
 
     /// Adds a header whose value is a text.
+    #[expect(clippy::inline_always, reason = "a name that the caller writes out is copied without a call then")]
+    #[inline(always)]
     pub(crate) fn push_text(&mut self, name: &str, value: &str) {
-        self.push(name, Some(value.as_bytes()));
+        write_header(&mut self.0, name.as_bytes(), Some(value.as_bytes()));
     }
 
     /// Adds a header whose value is a number, in decimal digits.
     pub(crate) fn push_number(&mut self, name: &str, value: impl itoa::Integer) {
         self.push_text(name, itoa::Buffer::new().format(value));
+    }
+
+    /// Adds the headers of another block behind the others.
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.0.extend_from_slice(&other.0);
     }
 
     /// The headers in their order.

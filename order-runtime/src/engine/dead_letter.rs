@@ -5,15 +5,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Settings, dialect, identity::cut};
-use crate::broker::{Arena, OutgoingRecord, PartitionId, RecordRef};
+use crate::broker::{Arena, HeaderBlock, OutgoingRecord, PartitionId, RecordRef};
 
 /// The headers that every dead letter has; `dlq-timestamp` has one whose record had a time.
 pub(crate) const HEADERS: [&str; 15] = [
     "dlq-id",
     "dlq-topic",
     "dlq-partition",
-    "dlq-offset",
     "dlq-consumer-group",
+    "dlq-service-version",
+    "dlq-offset",
     "dlq-event-name",
     "dlq-event-id",
     "dlq-processor",
@@ -23,7 +24,6 @@ pub(crate) const HEADERS: [&str; 15] = [
     "dlq-attempts",
     "dlq-first-failed-at",
     "dlq-replays",
-    "dlq-service-version",
 ];
 
 /// Why an event is a dead letter; the value of `dlq-reason`.
@@ -96,10 +96,12 @@ const MESSAGE_LIMIT: usize = 1024;
 /// About what our own headers take, in bytes, but for a long message.
 const OWN_BYTES: usize = 768;
 
-/// Writes the dead letters of a batch.
+/// Writes the dead letters of a batch, which are of one partition.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     arena: Arena,
+    /// The headers that are the same in all of them.
+    common: Option<HeaderBlock>,
     /// A time and how it is written: most letters of a batch have failed at one.
     time: Option<(Timestamp, String)>,
 }
@@ -115,7 +117,8 @@ impl Writer {
     ) -> OutgoingRecord {
         let (group, dialects) = (&settings.group, &settings.dlq_headers);
         let message = cut(verdict.message, MESSAGE_LIMIT);
-        let Self { arena, time } = self;
+        let Self { arena, common, time } = self;
+        let common = common.get_or_insert_with(|| common_headers(settings, partition));
         let first_failed_at = written(time, verdict.first_failed_at);
         arena.reserve(record.size() + OWN_BYTES + message.len());
         let key = record.key.map(|key| arena.copy(key));
@@ -125,13 +128,11 @@ impl Writer {
         let headers = arena.headers(|headers| {
             headers.extend(record.headers().filter(|(name, _)| theirs(name)));
             headers.push_text("dlq-id", verdict.id);
-            headers.push_text("dlq-topic", &partition.topic);
-            headers.push_number("dlq-partition", partition.partition);
+            headers.append(common);
             headers.push_number("dlq-offset", record.offset);
             if let Some(timestamp) = record.timestamp {
                 headers.push_number("dlq-timestamp", timestamp);
             }
-            headers.push_text("dlq-consumer-group", group);
             headers.push_text("dlq-event-name", verdict.event_name);
             headers.push_text("dlq-event-id", verdict.event_id);
             headers.push_text("dlq-processor", verdict.processor);
@@ -141,7 +142,6 @@ impl Writer {
             headers.push_number("dlq-attempts", verdict.attempts);
             headers.push_text("dlq-first-failed-at", first_failed_at);
             headers.push_number("dlq-replays", verdict.replays);
-            headers.push_text("dlq-service-version", settings.service_version);
             let failed = dialect::Failed {
                 partition,
                 offset: record.offset,
@@ -158,6 +158,15 @@ impl Writer {
         let topic = Arc::clone(&settings.dlq_topic);
         OutgoingRecord { topic, partition: None, key, payload, headers, timestamp: None }
     }
+}
+
+fn common_headers(settings: &Settings, partition: &PartitionId) -> HeaderBlock {
+    let mut headers = HeaderBlock::default();
+    headers.push_text("dlq-topic", &partition.topic);
+    headers.push_number("dlq-partition", partition.partition);
+    headers.push_text("dlq-consumer-group", &settings.group);
+    headers.push_text("dlq-service-version", settings.service_version);
+    headers
 }
 
 /// How a time is written, which is known where it is that of the last one.
