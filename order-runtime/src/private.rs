@@ -11,8 +11,8 @@ pub use serde;
 
 pub use crate::{
     dispatch::{
-        Class, Contract, Delivery, Event, Failure, Front, Handler, Injectable, Invalid, Outcome, Schema,
-        decode_data, decode_front,
+        Class, Contract, Delivery, Event, Failure, Front, Handler, Injectable, Invalid, Outcome, Schema, decode_data,
+        decode_front,
     },
     registry::{
         ContractEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_PROCESSORS, ORDER_RUNTIME_SCHEMAS,

@@ -8,7 +8,7 @@ use super::{Desk, DeskError, Letter, families::Family};
 use crate::{
     config::is_topic,
     engine::identity::{Fate, Ring, payload_hash, ring_key_of},
-    store::{DeadLetterRow, LetterMark, Load, MarkState},
+    store::{DeadLetterId, DeadLetterRow, LetterMark, Load, MarkState},
 };
 
 /// What became of a letter.
@@ -127,14 +127,16 @@ impl Desk {
         };
         rings.sort_unstable();
         rings.dedup();
-        let marks = store.marks(ids.clone()).await?;
-        let loaded = store.load(Load { rings, dead_letters: ids, ..Load::default() }).await?;
+        let dead_letters = ids.iter().filter_map(|id| DeadLetterId::parse(id.as_bytes())).collect();
+        let marks = store.marks(ids).await?;
+        let loaded = store.load(Load { rings, dead_letters, ..Load::default() }).await?;
         let marks: HashMap<_, _> = marks.into_iter().map(|mark| ((mark.dlq_id.clone(), mark.replays), mark)).collect();
-        let rows: HashMap<_, _> = loaded.dead_letters.into_iter().map(|row| (row.dlq_id.clone(), row)).collect();
+        let rows: HashMap<_, _> = loaded.dead_letters.into_iter().map(|row| (row.dlq_id, row)).collect();
         let rings: HashMap<_, _> =
             loaded.rings.into_iter().map(|ring| (ring.key, Ring::from_bytes(ring.bytes))).collect();
         let judged = letters.into_iter().map(|letter| {
-            let known = (letter.family == Some(Family::Dlq)).then(|| rows.get(&letter.id).cloned()).flatten();
+            let id = DeadLetterId::parse(letter.id.as_bytes()).filter(|_| letter.family == Some(Family::Dlq));
+            let known = id.and_then(|id| rows.get(&id).cloned());
             let mark = marks.get(&(letter.id.clone(), letter.replays)).cloned();
             let ring = letter.record.key.as_deref().and_then(|key| rings.get(&ring_key_of(key)));
             let event_id = known.as_ref().map_or(&*letter.event_id, |row| &*row.event_id);

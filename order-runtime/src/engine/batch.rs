@@ -31,7 +31,7 @@ use super::{
 use crate::{
     broker::{PartitionId, RecordBatch},
     dispatch::{Outcome, Shared},
-    store::{Load, StoreError, WaitingRow, WaitingState},
+    store::{DeadLetterId, Load, StoreError, WaitingRow, WaitingState},
 };
 
 /// How long a batch waits for processors that have not finished: what finishes by then needs no row of its own in the store.
@@ -75,7 +75,7 @@ impl Partition {
         identity::id_of_place(&self.name, offset)
     }
 
-    pub(super) fn dead_letter_id(&self, offset: i64) -> String {
+    pub(super) fn dead_letter_id(&self, offset: i64) -> DeadLetterId {
         identity::dead_letter_id(&self.name, offset)
     }
 
@@ -439,9 +439,7 @@ impl<'a> Batch<'a> {
             if is_new {
                 keys.extend(record.key);
             }
-            if let Some(id) = record.header("dlq-id").and_then(|id| std::str::from_utf8(id).ok()) {
-                load.dead_letters.push(id.to_owned());
-            }
+            load.dead_letters.extend(record.header("dlq-id").and_then(DeadLetterId::parse));
         }
         if let Some(main) = self.partition.engine.entities.first() {
             self.partition.unit.prefetch(*main, &mut keys.into_iter());
@@ -466,7 +464,7 @@ impl<'a> Batch<'a> {
         drop(waits);
         self.partition.unit.loaded(types.into_iter().zip(loaded.entities).collect());
         self.effects.add_rings(loaded.rings);
-        let known = loaded.dead_letters.into_iter().map(|row| (row.dlq_id.clone(), row));
+        let known = loaded.dead_letters.into_iter().map(|row| (row.dlq_id, row));
         self.effects.known_dead_letters.extend(known);
         Ok(())
     }

@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::SpanData;
 
 use super::{breaker::Trials, identity::Ring, status::Tally, told::Notables, waiting::Lane};
 use crate::{
-    store::{DeadLetterRow, OutboxRecord, RingRow, WaitingRow},
+    store::{DeadLetterId, DeadLetterRow, OutboxRecord, RingRow, WaitingRow},
     telemetry::metrics::Timing,
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Effects {
     pub(crate) outbox: Vec<OutboxRecord>,
     pub(crate) dead_letters: Vec<Arc<DeadLetterRow>>,
     /// Dead letters that were loaded because a record says that it is a replay of one.
-    pub(crate) known_dead_letters: HashMap<String, DeadLetterRow, RandomState>,
+    pub(crate) known_dead_letters: HashMap<DeadLetterId, DeadLetterRow, RandomState>,
     pub(crate) tally: Tally,
     /// Spans that are exported once it is committed; none where no traces are.
     pub(crate) spans: Vec<SpanData>,

@@ -19,7 +19,7 @@ use crate::{
     dispatch::{Class, Delivery, Outcome, shown},
     envelope,
     registry::{OnExhausted, ProcessorEntry},
-    store::{DeadLetterRow, OutboxRecord, StoreError, WaitingRow, WaitingState},
+    store::{DeadLetterId, DeadLetterRow, OutboxRecord, StoreError, WaitingRow, WaitingState},
 };
 
 /// The longest error message in a waiting row, in bytes.
@@ -55,8 +55,8 @@ impl Batch<'_> {
 
     /// The dead letter that the record's headers name, where the store knows it.
     pub(super) fn named(&self, record: &RecordRef<'_>) -> Option<&DeadLetterRow> {
-        let id = std::str::from_utf8(record.header("dlq-id")?).ok()?;
-        self.effects.known_dead_letters.get(id)
+        let id = DeadLetterId::parse(record.header("dlq-id")?)?;
+        self.effects.known_dead_letters.get(&id)
     }
 
     /// Decides what follows from an ended attempt, for [`Batch::settle`].
@@ -251,8 +251,7 @@ impl Batch<'_> {
         let now = self.now;
         let engine = &self.partition.engine;
         let replayed = self.replayed(item, who);
-        let id =
-            replayed.map_or_else(|| self.partition.dead_letter_id(record.offset), |earlier| earlier.dlq_id.clone());
+        let id = replayed.map_or_else(|| self.partition.dead_letter_id(record.offset), |earlier| earlier.dlq_id);
         let replays = replayed.map_or(0, |earlier| earlier.replays + 1);
         let fallback_id;
         let event_id = if let Some(id) = who.event_id {
@@ -266,7 +265,7 @@ impl Batch<'_> {
             &self.partition.id,
             &record,
             &Verdict {
-                id: &id,
+                id: &id.digits(),
                 reason: failure.reason,
                 code: &failure.code,
                 message: failure.message,

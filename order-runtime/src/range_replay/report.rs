@@ -11,7 +11,7 @@ use crate::{
         identity::{Fate, Ring, RingEntry},
         observe::StatsView,
     },
-    store::{DeadLetterRow, Loaded},
+    store::{DeadLetterId, DeadLetterRow, Loaded},
 };
 
 /// Differences that are told one by one.
@@ -64,7 +64,7 @@ pub(super) struct Outcome {
     fate: Fate,
     pub(super) code: String,
     /// The letter that it became, where no ring knows the event.
-    letter: Option<String>,
+    letter: Option<DeadLetterId>,
 }
 
 impl Outcome {
@@ -87,7 +87,7 @@ impl Outcome {
             event_name: String::new(),
             fate: Fate::DeadLettered,
             code: letter.code.clone().into_owned(),
-            letter: Some(letter.dlq_id.clone()),
+            letter: Some(letter.dlq_id),
         }
     }
 }

@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     engine::identity::{Fate, Ring},
-    store::{Changes, Committed, DeadLetterRow, EntityType, Load, Loaded, RingRow, Store, StoreError, memory::Tables},
+    store::{
+        Changes, Committed, DeadLetterId, DeadLetterRow, EntityType, Load, Loaded, RingRow, Store, StoreError,
+        memory::Tables,
+    },
 };
 
 /// A replay that changes nothing.
@@ -39,7 +42,7 @@ pub(super) struct Shadow {
 struct Overlay {
     tables: Tables,
     rings: HashMap<Vec<u8>, RingRow>,
-    dead_letters: HashMap<String, DeadLetterRow>,
+    dead_letters: HashMap<DeadLetterId, DeadLetterRow>,
 }
 
 impl ShadowStore {
@@ -59,7 +62,7 @@ impl Overlay {
         }
         missing.rings = wanted.rings.iter().filter(|key| !self.rings.contains_key(*key)).cloned().collect();
         let letters = wanted.dead_letters.iter().filter(|id| !self.dead_letters.contains_key(*id));
-        missing.dead_letters = letters.cloned().collect();
+        missing.dead_letters = letters.copied().collect();
         Ok(missing)
     }
 
@@ -74,7 +77,7 @@ impl Overlay {
             self.rings.entry(ring.key.clone()).or_insert(ring);
         }
         for letter in loaded.dead_letters {
-            self.dead_letters.entry(letter.dlq_id.clone()).or_insert(letter);
+            self.dead_letters.entry(letter.dlq_id).or_insert(letter);
         }
         Ok(())
     }
@@ -115,7 +118,7 @@ impl Overlay {
                 Some(outcome) => outcome.code = letter.code.clone().into_owned(),
                 None => outcomes.push(Outcome::nameless(letter)),
             }
-            self.dead_letters.insert(letter.dlq_id.clone(), (**letter).clone());
+            self.dead_letters.insert(letter.dlq_id, (**letter).clone());
         }
         Ok(outcomes)
     }
@@ -155,7 +158,7 @@ impl Effects for Shadow {
             .store
             .load(Load {
                 rings: changes.rings.iter().map(|ring| ring.key.clone()).collect(),
-                dead_letters: changes.dead_letters.iter().map(|letter| letter.dlq_id.clone()).collect(),
+                dead_letters: changes.dead_letters.iter().map(|letter| letter.dlq_id).collect(),
                 ..Load::default()
             })
             .await?;

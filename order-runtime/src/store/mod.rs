@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use entity::{Change, Entity, EntityType, Page, Row};
-pub use letters::{AuditRow, LetterMark, MarkState};
+pub use letters::{AuditRow, DeadLetterId, LetterMark, MarkState};
 
 use crate::{
     broker::{OutgoingRecord, PartitionId},
@@ -146,7 +146,7 @@ pub struct Load {
     /// Keys whose identity rings are wanted.
     pub rings: Vec<Vec<u8>>,
     /// Ids of dead letters that records claim to be replays of.
-    pub dead_letters: Vec<String>,
+    pub dead_letters: Vec<DeadLetterId>,
 }
 
 /// What was loaded.
@@ -314,7 +314,7 @@ pub struct OutboxRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetterRow {
     /// Its id.
-    pub dlq_id: String,
+    pub dlq_id: DeadLetterId,
     /// The id of its event.
     pub event_id: String,
     /// The hash of its payload.

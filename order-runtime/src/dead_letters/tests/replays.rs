@@ -209,7 +209,7 @@ async fn letters_of_other_frameworks_go_back_too() {
 fn row(number: u32) -> DeadLetterRow {
     let letter = letter(number, "rejected", 0);
     DeadLetterRow {
-        dlq_id: id(number),
+        dlq_id: u128::from(number).into(),
         event_id: format!("e-{number}"),
         hash: payload_hash(letter.payload.as_deref()),
         replays: 0,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
 pub use self::ring::{Fate, Ring, RingEntry};
-use crate::broker::PartitionId;
+use crate::{broker::PartitionId, store::DeadLetterId};
 
 /// The name of a partition, which its topic does not share with one that was made anew under its name.
 pub(crate) fn name_of(partition: &PartitionId) -> String {
@@ -22,20 +22,16 @@ pub(crate) fn id_of_place(partition_name: &str, offset: i64) -> String {
     [partition_name, "/", itoa::Buffer::new().format(offset)].concat()
 }
 
-/// The id of the dead letter of the record that lies there: 32 hexadecimal digits, the same after every repetition.
-pub(crate) fn dead_letter_id(partition_name: &str, offset: i64) -> String {
-    hash_of(&id_of_place(partition_name, offset))
-}
-
 /// The id of the `index`-th event that the event `cause` has emitted: 32 hexadecimal digits, the same after every repetition.
 pub(crate) fn emitted_id(cause: &str, index: usize) -> String {
-    hash_of(&format!("{cause}/{index}"))
+    // Not that it were a UUID: 32 digits are what one is written with, and this is quicker than `format!`.
+    let id = Uuid::from_u128(xxh3_128(format!("{cause}/{index}").as_bytes())).simple();
+    id.encode_lower(&mut Uuid::encode_buffer()).to_owned()
 }
 
-fn hash_of(text: &str) -> String {
-    // Not that it were a UUID: 32 digits are what one is written with, and this is quicker than `format!`.
-    let id = Uuid::from_u128(xxh3_128(text.as_bytes())).simple();
-    id.encode_lower(&mut Uuid::encode_buffer()).to_owned()
+/// The id of the dead letter of the record that lies there, the same after every repetition.
+pub(crate) fn dead_letter_id(partition_name: &str, offset: i64) -> DeadLetterId {
+    xxh3_128(id_of_place(partition_name, offset).as_bytes()).into()
 }
 
 /// The hash that tells a repeat of an event from another event under the same id.

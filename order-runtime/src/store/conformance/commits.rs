@@ -60,7 +60,7 @@ pub(super) async fn a_conflict_undoes_all_of_its_partition(store: impl Store) {
     let mut changes = step(&known, 0, 0).writing(vec![counter_change("a", 1, 0)]).ring("k", 0, b"r");
     changes.waiting = vec![waiting(0)];
     changes.outbox = vec![OutboxRecord { source_offset: 0, record: record("x").into() }];
-    changes.dead_letters = vec![letter("d", 0).into()];
+    changes.dead_letters = vec![letter(13, 0).into()];
     changes.released = vec![77];
     assert_eq!(commit(&store, changes).await, Committed::Conflict);
 
@@ -69,7 +69,7 @@ pub(super) async fn a_conflict_undoes_all_of_its_partition(store: impl Store) {
     assert_eq!(store.ring(b"k".to_vec()).await.expect("an answer"), None);
     assert_eq!(store.waiting(10).await.expect("rows"), []);
     assert_eq!(outbox(&store, 0, 10).await, []);
-    let wanted = Load { dead_letters: vec!["d".into()], ..Load::default() };
+    let wanted = Load { dead_letters: vec![13.into()], ..Load::default() };
     assert_eq!(store.load(wanted).await.expect("rows").dead_letters, []);
 }
 
@@ -175,7 +175,7 @@ fn record(topic: &str) -> OutgoingRecord {
     }
 }
 
-fn letter(id: &str, replays: u32) -> DeadLetterRow {
+fn letter(id: u128, replays: u32) -> DeadLetterRow {
     DeadLetterRow {
         dlq_id: id.into(),
         event_id: "e".into(),

@@ -15,13 +15,12 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::Value;
 use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_128;
 
 pub(crate) use self::table::{MemoryTable, Tables, new_table};
 use self::{outbox::Outbox, partition::Partition};
 use super::{
-    Assigned, AuditRow, Changes, Committed, DeadLetterRow, EntityType, LetterMark, Load, Loaded, MarkState, Page,
-    RingRow, Store, StoreError, WaitingRow,
+    Assigned, AuditRow, Changes, Committed, DeadLetterId, DeadLetterRow, EntityType, LetterMark, Load, Loaded,
+    MarkState, Page, RingRow, Store, StoreError, WaitingRow,
 };
 use crate::{broker::PartitionId, store};
 
@@ -39,8 +38,7 @@ struct State {
     /// Boxed slices: there is one ring for each key, and a vector's spare room would count as often.
     rings: HashMap<Box<[u8]>, Ring, RandomState>,
     outbox: Outbox,
-    /// By the hash of their ids, which are hashes themselves: a table that grows need not look at its rows.
-    dead_letters: HashMap<u128, Arc<DeadLetterRow>, RandomState>,
+    dead_letters: HashMap<DeadLetterId, Arc<DeadLetterRow>, RandomState>,
     marks: BTreeMap<(String, u32), LetterMark>,
     audit: BTreeMap<Uuid, AuditRow>,
 }
@@ -87,7 +85,7 @@ impl State {
             }
         }
         for letter in &changes.dead_letters {
-            self.dead_letters.insert(xxh3_128(letter.dlq_id.as_bytes()), Arc::clone(letter));
+            self.dead_letters.insert(letter.dlq_id, Arc::clone(letter));
         }
         let partition = self.partitions.entry(changes.partition.clone()).or_default();
         self.outbox.add(&changes.partition, &changes.outbox);
@@ -150,7 +148,7 @@ impl Store for MemoryStore {
                 loaded.rings.push(RingRow { key, version: ring.version, bytes: ring.bytes.to_vec() });
             }
         }
-        let letters = wanted.dead_letters.iter().filter_map(|id| state.dead_letters.get(&xxh3_128(id.as_bytes())));
+        let letters = wanted.dead_letters.iter().filter_map(|id| state.dead_letters.get(id));
         loaded.dead_letters = letters.map(|letter| DeadLetterRow::clone(letter)).collect();
         Ok(loaded)
     }

@@ -9,7 +9,7 @@ use tokio_postgres::types::ToSql;
 
 use super::{Client, link::Link, rows};
 use crate::store::{
-    EntityType, Load, Loaded, OutboxRow, RingRow, StoreError,
+    DeadLetterId, EntityType, Load, Loaded, OutboxRow, RingRow, StoreError,
     columns::{nanoseconds, row_limit},
 };
 
@@ -20,7 +20,7 @@ const RELAY_LOCK: i64 = 0x6f72_6472_0000_0002;
 pub(super) struct Wanted {
     entities: Vec<(EntityType, Vec<String>)>,
     rings: Vec<Vec<u8>>,
-    dead_letters: Vec<String>,
+    dead_letters: Vec<DeadLetterId>,
 }
 
 impl Wanted {
@@ -56,7 +56,8 @@ pub(super) async fn load(db: &Client, wanted: &Wanted) -> Result<Loaded, StoreEr
         if wanted.dead_letters.is_empty() {
             return Ok(Vec::new());
         }
-        let ids: Vec<&[u8]> = wanted.dead_letters.iter().map(String::as_bytes).collect();
+        let ids: Vec<_> = wanted.dead_letters.iter().map(|id| id.digits()).collect();
+        let ids: Vec<&[u8]> = ids.iter().map(|id| id.as_bytes()).collect();
         let statement = db
             .prepare_cached(
                 "SELECT dlq_id, event_id, hash, replays, reason, code, at FROM dead_letters WHERE dlq_id = ANY($1)",

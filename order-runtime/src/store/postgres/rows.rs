@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use crate::{
     broker::{HeaderBlock, OutgoingRecord},
     store::{
-        DeadLetterRow, OutboxRow, StoreError, WaitingRow,
+        DeadLetterId, DeadLetterRow, OutboxRow, StoreError, WaitingRow,
         columns::{self, state_of},
     },
 };
@@ -58,10 +58,11 @@ pub(super) fn outbox(row: &Row) -> Result<OutboxRow, StoreError> {
 
 /// Reads a dead letter: all columns in the order of the table.
 pub(super) fn dead_letter(row: &Row) -> Result<DeadLetterRow, StoreError> {
+    let id = DeadLetterId::parse(row.try_get(0)?);
     let hash: &[u8] = row.try_get(2)?;
     let hash = <[u8; 16]>::try_from(hash).map_err(|_| unreadable("a hash has not 16 bytes".to_owned()))?;
     Ok(DeadLetterRow {
-        dlq_id: text(row, 0)?,
+        dlq_id: id.ok_or_else(|| unreadable("the id of a dead letter has not 32 hexadecimal digits".to_owned()))?,
         event_id: text(row, 1)?,
         hash: u128::from_be_bytes(hash),
         replays: number(row, 3)?,

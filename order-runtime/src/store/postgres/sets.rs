@@ -244,7 +244,8 @@ pub(super) async fn remember(db: &Client, fitting: &[(i64, &Changes)]) -> Result
         return Ok(());
     }
     let column = || rows.iter().map(|(_, letter)| letter);
-    let ids: Vec<&[u8]> = column().map(|letter| letter.dlq_id.as_bytes()).collect();
+    let ids: Vec<_> = column().map(|letter| letter.dlq_id.digits()).collect();
+    let ids: Vec<&[u8]> = ids.iter().map(|id| id.as_bytes()).collect();
     let event_ids: Vec<&[u8]> = column().map(|letter| letter.event_id.as_bytes()).collect();
     let hashes: Vec<Vec<u8>> = column().map(|letter| letter.hash.to_be_bytes().to_vec()).collect();
     let replays: Vec<i64> = column().map(|letter| i64::from(letter.replays)).collect();

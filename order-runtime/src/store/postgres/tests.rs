@@ -168,7 +168,7 @@ async fn what_postgres_does_not_keep_is_refused_and_nothing_else() {
     assert_eq!(place(&store, &first).await, (0, 0));
     let odd = Load {
         entities: vec![(entity(), Box::new(vec!["nul \0".to_owned()]))],
-        dead_letters: vec!["nul \0".to_owned()],
+        dead_letters: vec![0.into()],
         rings: vec![b"\0".to_vec()],
     };
     let loaded = store.load(odd).await.expect("what cannot be there is not there");

@@ -159,7 +159,7 @@ fn remember(db: &Connection, dead_letters: &[Arc<DeadLetterRow>]) -> rusqlite::R
     )?;
     for letter in dead_letters {
         upsert.execute((
-            &letter.dlq_id,
+            &*letter.dlq_id.digits(),
             &letter.event_id,
             letter.hash.to_be_bytes(),
             letter.replays,

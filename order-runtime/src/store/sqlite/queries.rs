@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 
 use super::rows::{self, OUTBOX_COLUMNS};
 use crate::store::{
-    DeadLetterRow, Load, Loaded, OutboxRow, RingRow, StoreError,
+    DeadLetterId, DeadLetterRow, Load, Loaded, OutboxRow, RingRow, StoreError,
     columns::{nanoseconds, row_limit},
 };
 
@@ -34,13 +34,13 @@ fn rings(db: &Connection, mut keys: Vec<Vec<u8>>) -> rusqlite::Result<Vec<RingRo
     statement.query_map([super::keys(keys)], ring)?.collect()
 }
 
-fn dead_letters(db: &Connection, ids: &[String]) -> rusqlite::Result<Vec<DeadLetterRow>> {
+fn dead_letters(db: &Connection, ids: &[DeadLetterId]) -> rusqlite::Result<Vec<DeadLetterRow>> {
     let mut statement = db.prepare_cached(
         "SELECT dlq_id, event_id, hash, replays, reason, code, at FROM dead_letters WHERE dlq_id = ?1",
     )?;
     let mut found = Vec::new();
     for id in ids {
-        found.extend(statement.query_row([id], rows::dead_letter).optional()?);
+        found.extend(statement.query_row([&*id.digits()], rows::dead_letter).optional()?);
     }
     Ok(found)
 }

@@ -12,7 +12,7 @@ use rusqlite::{
 use crate::{
     broker::{HeaderBlock, OutgoingRecord},
     store::{
-        DeadLetterRow, OutboxRecord, OutboxRow, WaitingRow,
+        DeadLetterId, DeadLetterRow, OutboxRecord, OutboxRow, WaitingRow,
         columns::{self, nanoseconds, state_name, state_of},
     },
 };
@@ -34,6 +34,11 @@ pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> 
 fn from_nanoseconds(column: usize, nanoseconds: i64) -> rusqlite::Result<Timestamp> {
     columns::time(nanoseconds)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, Box::new(error)))
+}
+
+/// A text is not one that this store writes there.
+fn not_ours(column: usize) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(FromSqlError::InvalidType))
 }
 
 /// Writes waiting events; one that is there is replaced.
@@ -71,9 +76,7 @@ pub(super) fn waiting(row: &Row<'_>, first: usize) -> rusqlite::Result<WaitingRo
     Ok(WaitingRow {
         offset: row.get(first)?,
         lane: row.get(first + 1)?,
-        state: state_of(&state).ok_or_else(|| {
-            rusqlite::Error::FromSqlConversionFailure(first + 2, Type::Text, Box::new(FromSqlError::InvalidType))
-        })?,
+        state: state_of(&state).ok_or_else(|| not_ours(first + 2))?,
         attempts: row.get(first + 3)?,
         since: time(row, first + 4)?,
         first_failed_at: first_failed_at.map(|nanoseconds| from_nanoseconds(first + 5, nanoseconds)).transpose()?,
@@ -128,9 +131,10 @@ pub(super) fn outbox(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
 
 /// Reads a dead letter: all columns in the order of the table.
 pub(super) fn dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetterRow> {
+    let id: String = row.get(0)?;
     let hash: [u8; 16] = row.get(2)?;
     Ok(DeadLetterRow {
-        dlq_id: row.get(0)?,
+        dlq_id: DeadLetterId::parse(id.as_bytes()).ok_or_else(|| not_ours(0))?,
         event_id: row.get(1)?,
         hash: u128::from_be_bytes(hash),
         replays: row.get(3)?,
