@@ -36,7 +36,10 @@ impl fmt::Display for Invalid {
             if index > 0 {
                 f.write_str("; ")?;
             }
-            write!(f, "{}: {}", violation.path, violation.message)?;
+            // Not by `write!`: every dead letter of bad data is told by this.
+            f.write_str(&violation.path)?;
+            f.write_str(": ")?;
+            f.write_str(&violation.message)?;
         }
         Ok(())
     }
@@ -157,14 +160,19 @@ fn front<T: DeserializeOwned>(text: &str) -> Option<serde_json::Result<(T, usize
 
 /// Where the data could not be decoded, and why.
 fn undecodable(error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid {
-    let path = match shown(error.path()).as_str() {
-        "." => "$".to_owned(),
-        inner => format!("$.{inner}"),
-    };
+    let mut path = String::with_capacity(64);
+    path.push('$');
+    if error.path().iter().next().is_some() {
+        path.push('.');
+        // A string takes whatever is written.
+        let _ = write!(path, "{}", error.path());
+    }
     let text = shown(error.inner());
     for (complaint, message) in [("missing field `", "is missing"), ("duplicate field `", "stands twice")] {
         if let Some((field, _)) = text.strip_prefix(complaint).and_then(|rest| rest.split_once('`')) {
-            return Invalid::at(format!("{path}.{field}"), message);
+            path.push('.');
+            path.push_str(field);
+            return Invalid::at(path, message);
         }
     }
     Invalid::at(path, what(error.inner()))
@@ -250,7 +258,7 @@ fn json_path(path: &str, names: &[(&str, &str)]) -> String {
 fn push_camel_case(json: &mut String, field: &str) {
     let start = json.len();
     let mut upper = false;
-    for character in field.trim_start_matches("r#").chars() {
+    for character in field.strip_prefix("r#").unwrap_or(field).chars() {
         if character == '_' {
             upper = json.len() > start;
         } else if upper {

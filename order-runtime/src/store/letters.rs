@@ -7,13 +7,15 @@ use serde::Serialize;
 use uuid::Uuid;
 
 /// The id of a dead letter that the service wrote: 128 bits, written as 32 hexadecimal digits in lower case.
+///
+/// Not that it were a UUID: those digits are what one is written with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeadLetterId(u128);
+pub struct DeadLetterId(Uuid);
 
 impl DeadLetterId {
     /// Reads an id; `None` for whatever none is written like.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let id = Self(Uuid::try_parse_ascii(text).ok()?.as_u128());
+        let id = Self(Uuid::try_parse_ascii(text).ok()?);
         // A UUID may also have hyphens, braces and capitals.
         (id.digits().as_bytes() == text).then_some(id)
     }
@@ -21,15 +23,14 @@ impl DeadLetterId {
     /// How it is written.
     pub fn digits(self) -> Digits {
         let mut digits = [0; DIGITS];
-        // Not that it were a UUID: 32 digits are what one is written with, and this is quicker than `format!`.
-        Uuid::from_u128(self.0).simple().encode_lower(&mut digits);
+        self.0.simple().encode_lower(&mut digits);
         Digits(digits)
     }
 }
 
 impl From<u128> for DeadLetterId {
     fn from(number: u128) -> Self {
-        Self(number)
+        Self(Uuid::from_u128(number))
     }
 }
 
