@@ -352,9 +352,5 @@ impl Batch<'_> {
 }
 
 fn who<'a>(delivery: &'a Delivery, processor: usize, entry: &'static ProcessorEntry) -> Who<'a> {
-    Who {
-        event_name: entry.event,
-        event_id: Some(delivery.event_id()),
-        processor: Some((processor, entry.name)),
-    }
+    Who { event_name: entry.event, event_id: Some(delivery.event_id()), processor: Some((processor, entry.name)) }
 }
