@@ -198,10 +198,10 @@ async fn an_offset_that_the_log_does_not_have_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_waits_for_its_broker_and_says_so() {
-    let listen: std::net::SocketAddr = {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        socket.local_addr().expect("an address")
-    };
+    // Bound, so that no other test is given the port meanwhile, and not listened at, so that it refuses.
+    let kept = tokio::net::TcpSocket::new_v4().expect("a socket");
+    kept.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let listen = kept.local_addr().expect("an address");
     let mut config = Config::default().kafka;
     config.brokers = listen.to_string();
     config.topics = vec!["things".to_owned()];
@@ -212,6 +212,7 @@ async fn a_member_waits_for_its_broker_and_says_so() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(engine.consumer.health().not_ready[0].contains(&config.brokers));
+    drop(kept);
     let _broker = EmbeddedBroker::start(listen, &["things"]).await.expect("the port is free again");
     assert_eq!(engine.assigned(|offer| Start::At(offer.log_start)).await.len(), 4);
     assert_eq!(engine.consumer.health().not_ready, Vec::<String>::new());
