@@ -171,6 +171,25 @@ impl MemoryBroker {
         done.await.expect("the engine answers");
     }
 
+    /// Drops every record of a partition; the next one has the first offset.
+    pub(crate) fn truncate(&self, partition: &PartitionId) {
+        let mut state = self.state.lock();
+        let log = state.logs.entry(partition.clone()).or_default();
+        log.records = RecordBatch::default();
+        log.next_offset = 0;
+    }
+
+    /// Says that the log does not have the offset that the member reads at.
+    pub(crate) fn out_of_range(&self, partition: &PartitionId, log_start: i64, log_end: i64) {
+        let event = ConsumerEvent::OutOfRange { partition: partition.clone(), log_start, log_end };
+        self.events.send(event).expect("the engine listens");
+    }
+
+    /// Whether fetching is paused.
+    pub(crate) fn is_paused(&self, partition: &PartitionId) -> bool {
+        self.state.lock().logs.get(partition).is_some_and(|log| log.paused)
+    }
+
     /// What was published, in order.
     pub(crate) fn published(&self) -> Vec<OutgoingRecord> {
         self.state.lock().published.clone()

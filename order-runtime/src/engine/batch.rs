@@ -106,6 +106,13 @@ pub(crate) struct Plan {
     pub(crate) records: Vec<(Arc<RecordBatch>, usize)>,
 }
 
+impl Plan {
+    /// Whether there is nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.due.is_empty() && self.finished.is_empty() && self.records.is_empty()
+    }
+}
+
 /// What follows for a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
@@ -136,6 +143,8 @@ pub(crate) struct Batch<'a> {
     lanes: HashMap<Lane, LaneState, RandomState>,
     /// Attempts of this batch that are under way.
     in_flight: usize,
+    /// Each event is settled by itself: what follows it in its lane stays where it is.
+    alone: bool,
     pub(super) effects: Effects,
     pub(super) letters: dead_letter::Writer,
     /// The time of day, asked for when the batch has waited and not for each event.
@@ -151,21 +160,22 @@ impl<'a> Batch<'a> {
     ) -> Self {
         let now = partition.engine.clock.now();
         let (lanes, effects, letters) = Default::default();
-        Self { partition, waiting, running, arrivals, lanes, in_flight: 0, effects, letters, now }
+        Self { partition, waiting, running, arrivals, lanes, in_flight: 0, alone: false, effects, letters, now }
     }
 
-    /// Handles everything of the plan; of a lane that is due only the first event where `single` is set.
+    /// Handles everything of the plan; of each lane only the first event where they run `alone`.
     ///
     /// # Errors
     /// The store could not load what the events need; nothing has changed.
-    pub(crate) async fn run(mut self, plan: Plan, single: bool) -> Result<Effects, StoreError> {
+    pub(crate) async fn run(mut self, plan: Plan, alone: bool) -> Result<Effects, StoreError> {
+        self.alone = alone;
         self.load(&plan).await?;
         let begun = Instant::now();
         for finished in plan.finished {
             self.conclude(finished).await?;
         }
         for lane in plan.due {
-            let events = if single { 1 } else { usize::MAX };
+            let events = if alone { 1 } else { usize::MAX };
             let queue = self.waiting.lane(&lane).take(events).map(Item::waited).collect();
             self.drain(lane, queue).await?;
         }
@@ -194,7 +204,10 @@ impl<'a> Batch<'a> {
         let ended = plan.finished.iter().map(|finished| finished.ended.item.clone());
         if let Some(item) = ended.chain(due).chain(come).next() {
             let mut lane = Vec::new();
-            waiting::lane_of(&item.record(), &mut lane);
+            let record = item.record();
+            waiting::lane_of(&record, &mut lane);
+            self.effects.is_forced = true;
+            self.effects.events.touch(record.offset);
             self.effects.tally.consumed += u64::from(item.row.is_none());
             self.refused(&item, &lane, blame);
         }
@@ -206,6 +219,7 @@ impl<'a> Batch<'a> {
         let record = item.record();
         self.effects.tally.consumed += 1;
         self.effects.bytes += record.size();
+        self.effects.events.touch(record.offset);
         waiting::lane_of(&record, lane);
         match self.lanes.get_mut(lane.as_slice()) {
             Some(LaneState::Running { queue, .. }) => {
@@ -305,6 +319,8 @@ impl<'a> Batch<'a> {
     async fn conclude(&mut self, finished: Finished) -> Result<(), StoreError> {
         self.now = self.partition.engine.clock.now();
         let Finished { lane, mut ended } = finished;
+        let offset = ended.item.record().offset;
+        self.effects.events.touch(offset);
         let queue = match self.lanes.remove(&lane) {
             Some(LaneState::Running { queue, .. }) => {
                 self.in_flight -= 1;
@@ -312,11 +328,10 @@ impl<'a> Batch<'a> {
             }
             _ => {
                 // It began in an earlier batch: it and what follows it have waited in the store since.
-                let offset = ended.item.record().offset;
                 let (own, behind): (Vec<_>, Vec<_>) =
                     self.waiting.lane(&lane).partition(|waiter| waiter.row.offset == offset);
                 ended.item.row = own.first().map(|waiter| Arc::clone(&waiter.row));
-                behind.into_iter().map(Item::waited).collect()
+                if self.alone { VecDeque::new() } else { behind.into_iter().map(Item::waited).collect() }
             }
         };
         let flow = match self.settle(&lane, ended).await? {
@@ -329,6 +344,7 @@ impl<'a> Batch<'a> {
     /// Handles the events of a lane in their order, as far as it goes.
     async fn drain(&mut self, lane: Lane, mut queue: VecDeque<Item>) -> Result<(), StoreError> {
         if let Some(first) = queue.pop_front() {
+            self.effects.events.touch(first.record().offset);
             let flow = self.handle(first, &lane).await?;
             self.follow(lane, flow, queue).await?;
         }
@@ -339,6 +355,7 @@ impl<'a> Batch<'a> {
         while flow == Flow::Free
             && let Some(next) = queue.pop_front()
         {
+            self.effects.events.touch(next.record().offset);
             flow = self.handle(next, &lane).await?;
         }
         match flow {
@@ -396,6 +413,10 @@ impl<'a> Batch<'a> {
 
     /// Settles an attempt that may have begun in an earlier batch, whose ring is then not loaded.
     async fn conclude_loaded(&mut self, finished: Finished) -> Result<(), StoreError> {
+        if self.alone && !self.lanes.contains_key(&finished.lane) {
+            self.effects.ended_meanwhile.push(finished);
+            return Ok(());
+        }
         let plan = Plan { finished: vec![finished], ..Plan::default() };
         self.load(&plan).await?;
         for finished in plan.finished {

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use opentelemetry_sdk::trace::SpanData;
 
-use super::{breaker::Trials, identity::Ring, status::Tally, told::Notables, waiting::Lane};
+use super::{attempt::Finished, breaker::Trials, identity::Ring, status::Tally, told::Notables, waiting::Lane};
 use crate::{
     store::{DeadLetterId, DeadLetterRow, OutboxRecord, RingRow, WaitingRow},
     telemetry::metrics::Timing,
@@ -42,6 +42,39 @@ pub(crate) struct Effects {
     pub(crate) notables: Notables,
     /// Bytes of the records that the batch took.
     pub(crate) bytes: usize,
+    /// The events that all this comes from.
+    pub(crate) events: Events,
+    /// Its event was dead-lettered without being run.
+    pub(crate) is_forced: bool,
+    /// Attempts of earlier batches that have ended while an event ran alone; they are settled by themselves.
+    pub(crate) ended_meanwhile: Vec<Finished>,
+}
+
+/// The events that a batch has touched, counted; one that is touched again by the next step counts once.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    count: usize,
+    last: i64,
+}
+
+impl Events {
+    /// The event at this offset adds to the effects from now on.
+    pub(crate) fn touch(&mut self, offset: i64) {
+        if self.count == 0 || self.last != offset {
+            self.count += 1;
+            self.last = offset;
+        }
+    }
+
+    /// How many there are, at least.
+    pub(crate) fn count(&self) -> usize {
+        self.count.max(1)
+    }
+
+    /// The offset of the one event, where there is only one.
+    pub(crate) fn only(&self) -> Option<i64> {
+        (self.count == 1).then_some(self.last)
+    }
 }
 
 #[derive(Debug, Default)]

@@ -122,6 +122,25 @@ impl Waiting {
         self.due.iter().take_while(|(due, _)| *due <= now).map(|(_, lane)| lane.clone()).collect()
     }
 
+    /// The lane that is due first, where its time has come.
+    pub(crate) fn first_due(&self) -> Option<Lane> {
+        let now = Instant::now();
+        self.due.first().filter(|(due, _)| *due <= now).map(|(_, lane)| lane.clone())
+    }
+
+    /// The lane whose first event has this offset, where it is not under way.
+    pub(crate) fn lane_of_first(&self, offset: i64) -> Option<Lane> {
+        let is_it = |lane: &VecDeque<Waiter>| {
+            lane.front().is_some_and(|first| first.row.offset == offset && first.row.state != WaitingState::Running)
+        };
+        self.lanes.iter().find(|(_, lane)| is_it(lane)).map(|(name, _)| name.clone())
+    }
+
+    /// Whether every waiting event lies before this offset.
+    pub(crate) fn is_below(&self, offset: i64) -> bool {
+        self.lanes.values().filter_map(VecDeque::back).all(|last| last.row.offset < offset)
+    }
+
     /// When the next lane is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
@@ -161,8 +180,8 @@ impl Waiting {
         self.held
     }
 
-    /// The event that stops the whole partition, where there is one.
-    pub(crate) fn stopped_by(&self) -> Option<&WaitingRow> {
+    /// The event that stops the whole partition, where there is one that is not released.
+    pub(crate) fn stopped_by(&self, is_released: impl Fn(i64) -> bool) -> Option<&WaitingRow> {
         if self.held == 0 {
             return None;
         }
@@ -170,7 +189,7 @@ impl Waiting {
             .values()
             .filter_map(|lane| lane.front())
             .map(|waiter| &*waiter.row)
-            .find(|row| row.state == WaitingState::Held(OnExhausted::Stop))
+            .find(|row| row.state == WaitingState::Held(OnExhausted::Stop) && !is_released(row.offset))
     }
 
     /// The lanes whose first event is not under way and whose name fits.
@@ -178,19 +197,6 @@ impl Waiting {
         let waits =
             |lane: &VecDeque<Waiter>| lane.front().is_some_and(|waiter| waiter.row.state != WaitingState::Running);
         self.lanes.iter().filter(|(name, lane)| fits(name) && waits(lane)).map(|(name, _)| name.clone()).collect()
-    }
-
-    /// Makes the first event of a lane due.
-    pub(crate) fn release(&mut self, lane: &[u8]) {
-        self.change(lane, |events| {
-            if let Some(first) = events.front_mut() {
-                let mut row = (*first.row).clone();
-                row.state = WaitingState::Retry;
-                first.row = Arc::new(row);
-                first.due = Instant::now();
-            }
-            Delta::default()
-        });
     }
 
     /// Makes a lane that is due wait for longer; the store need not know, since another owner may try it at once.
@@ -202,21 +208,6 @@ impl Waiting {
             }
             Delta::default()
         });
-    }
-
-    /// Makes every event due that stopped the partition: its operator wants it tried again.
-    pub(crate) fn release_stopped(&mut self) {
-        let lanes: Vec<Lane> = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| {
-                lane.front().is_some_and(|waiter| waiter.row.state == WaitingState::Held(OnExhausted::Stop))
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        for lane in lanes {
-            self.release(&lane);
-        }
     }
 
     /// Adds an event, or replaces the state of one that waits already.
@@ -401,10 +392,11 @@ mod tests {
         let mut waiting = waiting();
         waiting.insert(row(b"a", 1, WaitingState::Held(OnExhausted::Stop), 0), at(0));
         waiting.insert(row(b"b", 2, WaitingState::Held(OnExhausted::ParkKey), 0), at(0));
-        assert_eq!(waiting.stopped_by().map(|row| row.offset), Some(1));
+        assert_eq!(waiting.stopped_by(|_| false).map(|row| row.offset), Some(1));
         assert_eq!((waiting.held(), waiting.next_due()), (2, None));
-        waiting.release_stopped();
-        assert_eq!(waiting.stopped_by(), None);
-        assert_eq!(waiting.due().len(), 1);
+        assert_eq!(waiting.stopped_by(|offset| offset == 1), None);
+        waiting.insert(row(b"a", 1, WaitingState::Retry, 0), at(0));
+        assert_eq!(waiting.stopped_by(|_| false), None);
+        assert_eq!((waiting.held(), waiting.due().len(), waiting.first_due()), (1, 1, Some(b"a"[..].into())));
     }
 }

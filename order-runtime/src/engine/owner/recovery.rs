@@ -16,15 +16,34 @@ use crate::{
     store::{Changes, Committed, StoreError},
 };
 
+/// Where the position is to go on, because the log does not have the offsets in between.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Jump {
+    pub(super) at: i64,
+    /// Whether the consumer has to follow; at an assignment it begins there by itself.
+    pub(super) seeks: bool,
+}
+
 impl Owner {
-    /// The store does not answer, or not in time: what it has done is unknown, so ask it before going on.
-    pub(super) async fn store_failed(&mut self, error: &StoreError) {
+    /// The store does not answer, or not in time: what it has done is unknown, so it is asked before anything goes on.
+    pub(super) fn store_failed(&mut self, error: &StoreError) {
         if self.failures == 0 {
             warn!(partition = %self.partition.id, %error, "the store did not do what it was asked; trying again");
         }
         let delay = self.store_is_away(error);
-        tokio::time::sleep(delay).await;
-        self.reload().await;
+        self.read_again_in(delay);
+    }
+
+    /// Reads again after a while, in which the partition can be left. Nothing of what is under way counts until then.
+    pub(super) fn read_again_in(&mut self, delay: Duration) {
+        self.drop_what_runs();
+        self.read_again = Some(Instant::now() + delay);
+    }
+
+    fn drop_what_runs(&mut self) {
+        self.running = Running::new();
+        self.finished.clear();
+        self.partition.unit.clear();
     }
 
     /// Notes a failure. Answers how long to wait before the store is asked again.
@@ -39,9 +58,7 @@ impl Owner {
     /// before anything else: no attempt runs any more of what is known to run.
     pub(super) async fn reload(&mut self) {
         self.read_again = None;
-        self.running = Running::new();
-        self.finished.clear();
-        self.partition.unit.clear();
+        self.drop_what_runs();
         let engine = Arc::clone(&self.partition.engine);
         let waits = self.partition.status.progress.awaits_store();
         let stored = engine.store.reload(&self.partition.id).await;
@@ -52,9 +69,15 @@ impl Owner {
                     // Something was committed, be it that only the answer was lost; there may be nothing more to commit.
                     self.failures = 0;
                 }
+                // A jump counts from the position that it was decided at. Where it is not known to be the one that was
+                // committed, the consumer says again what the log has.
+                let jump_is_over = self.jump.is_some() && stored.revision != self.revision;
+                if jump_is_over {
+                    self.jump = None;
+                }
                 self.waiting = self.partition.waiting(stored.waiting);
                 self.revision = stored.revision;
-                if stored.next_offset < self.position {
+                if jump_is_over || stored.next_offset < self.position {
                     // Records in between were taken before and are no longer here.
                     self.backlog.clear();
                     engine.consumer.seek(&self.partition.id, stored.next_offset);
@@ -85,28 +108,50 @@ impl Owner {
                             .to_owned(),
                 })
                 .await;
+                self.recover().await;
             }
         }
     }
 
-    /// Moves the position without handling what lies between.
-    pub(super) async fn jump(&mut self, at: i64) {
+    /// Waits until what is known of the partition is right again.
+    async fn recover(&mut self) {
+        while let Some(at) = self.read_again {
+            tokio::time::sleep_until(at).await;
+            self.reload().await;
+        }
+    }
+
+    /// Whether the position can be moved now. Waiting events have their places by their offsets, so those that lie where
+    /// other records will come are settled first.
+    pub(super) fn can_jump(&self) -> bool {
+        let Some(jump) = self.jump else { return false };
+        jump.at >= self.position || self.waiting.is_below(jump.at)
+    }
+
+    /// Moves the position without handling what lies between. It is tried until it is committed, or until another owner has
+    /// moved the position: what comes meanwhile would be taken for handled.
+    pub(super) async fn move_position(&mut self) {
+        let Some(Jump { at, seeks }) = self.jump else { return };
         let changes = Changes::of_position((*self.partition.id).clone(), self.revision, self.position, at);
-        let waits = self.partition.status.progress.awaits_store();
-        let committed = self.partition.engine.committer.commit(Arc::new(changes)).await;
-        drop(waits);
-        match committed {
+        match self.ask_to_commit(&Arc::new(changes)).await {
             Ok(Committed::Applied { revision }) => {
-                self.position = at;
-                self.revision = revision;
+                self.has_written(at, revision);
+                self.jump = None;
+                if seeks {
+                    self.partition.engine.consumer.seek(&self.partition.id, at);
+                }
+                self.after_change();
+                self.let_kafka_follow().await;
             }
-            Ok(_) => self.reload().await,
-            Err(error) => self.store_failed(&error).await,
+            Ok(Committed::Fenced) => self.fenced().await,
+            Ok(Committed::Conflict) => self.conflicted(1),
+            Ok(Committed::Refused(message)) => self.store_failed(&StoreError::Refused(message)),
+            Err(error) => self.store_failed(&error),
         }
     }
 
     /// The consumer cannot read on at the position.
-    pub(super) async fn out_of_range(&mut self, log_start: i64, log_end: i64) {
+    pub(super) fn out_of_range(&mut self, log_start: i64, log_end: i64) {
         let policy = self.partition.engine.settings.on_truncation;
         match start::within_log(self.position, log_start, log_end, policy) {
             Decision::Begin { at, skipped } => {
@@ -115,8 +160,8 @@ impl Owner {
                     error!(partition = %self.partition.id, position = self.position, log_start, skipped, "the log has dropped records before they were handled; they are lost");
                 }
                 self.backlog.clear();
-                self.jump(at).await;
-                self.partition.engine.consumer.seek(&self.partition.id, self.position);
+                self.jump = Some(Jump { at, seeks: true });
+                self.show_state();
             }
             Decision::Stop(reason) => self.stop(&reason),
         }

@@ -1,19 +1,13 @@
-//! Events that their partition cannot get past: one whose data the store refuses, one that kills the process, one that an
-//! operator releases.
+//! Events that their partition cannot get past: one whose data the store refuses, and one that kills the process.
 
 use std::{borrow::Cow, sync::Arc};
 
 use tracing::warn;
 
-use super::{BATCH_RECORDS, Owner, Taken};
+use super::{BATCH_RECORDS, Owner};
 use crate::{
     broker::PartitionId,
-    engine::{
-        batch::{Batch, Plan},
-        dead_letter::Reason,
-        release::{Release, Selection},
-        waiting::Lane,
-    },
+    engine::{batch::Plan, dead_letter::Reason, effects::Events},
     store::{Assigned, Changes, Committed, StoreError, WaitingRow},
 };
 
@@ -27,12 +21,19 @@ const CHANCES: u32 = 3;
 pub(super) struct Single {
     /// Events that are still to be run alone.
     pub(super) left: usize,
+    /// Whether a record comes before a waiting event that is due.
+    pub(super) records_next: bool,
     /// Owners have died here: each event is noted in the store before it runs.
     deadly: bool,
     /// The event that was noted last: one that runs again because the store did not answer has not killed this owner.
     suspect: Option<i64>,
-    /// The word of the store, once an event that ran alone was refused: it is dead-lettered next.
-    refused: Option<String>,
+}
+
+/// The store's verdict on an event that was settled alone. It is about this event and no other one.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) offset: i64,
+    message: String,
 }
 
 /// Why an event is dead-lettered that no processor has rejected.
@@ -52,6 +53,11 @@ impl Blame {
 }
 
 impl Single {
+    /// One at a time, until so many have been settled.
+    fn searching(left: usize) -> Self {
+        Self { left, records_next: false, deadly: false, suspect: None }
+    }
+
     /// What an assignment demands.
     pub(super) fn after(partition: &PartitionId, assigned: &Assigned) -> Option<Self> {
         if assigned.starts < DEADLY_STARTS && assigned.suspect.is_none() {
@@ -63,27 +69,55 @@ impl Single {
             "owners of the partition have ended without finishing anything; its events run one at a time"
         );
         // As many as the batch may have had that the deadly one was in.
-        Some(Self { left: BATCH_RECORDS + assigned.waiting.len(), deadly: true, suspect: None, refused: None })
+        Some(Self { deadly: true, ..Self::searching(BATCH_RECORDS + assigned.waiting.len()) })
     }
 }
 
 impl Owner {
-    /// The store takes no data like this: run one event at a time until the one is found, then dead-letter it.
-    pub(super) async fn data_refused(&mut self, message: String, events: usize) {
-        let alone = events == 1;
-        warn!(partition = %self.partition.id, error = %message, events, "the store refuses data of the batch; looking for the event");
+    /// The store takes no data like this. The verdict is given to an event that was settled alone; where there were several,
+    /// they run one at a time until the one is found.
+    pub(super) async fn data_refused(&mut self, message: String, events: &Events) {
+        if let Some(offset) = events.only() {
+            warn!(partition = %self.partition.id, offset, error = %message, "the store refuses the data of an event; it becomes a dead letter");
+            self.refused = Some(Refused { offset, message });
+        } else {
+            let events = events.count();
+            warn!(partition = %self.partition.id, events, error = %message, "the store refuses data of the batch; its events run one at a time to find the one");
+            self.single.get_or_insert_with(|| Single::searching(events));
+        }
         self.reload().await;
-        let single =
-            self.single.get_or_insert(Single { left: events.max(1), deadly: false, suspect: None, refused: None });
-        single.refused = alone.then_some(message);
+    }
+
+    /// Whether the refused event can be dead-lettered now: it is the first of its key, or its record may be taken.
+    pub(super) fn can_reject(&self) -> bool {
+        self.stopped.is_none()
+            && self
+                .refused
+                .as_ref()
+                .is_some_and(|refused| self.takes_records() || self.waiting.lane_of_first(refused.offset).is_some())
+    }
+
+    /// Dead-letters the event whose data the store has refused. The verdict is kept until that is committed.
+    pub(super) async fn reject_refused(&mut self) {
+        let Some(Refused { offset, message }) = &self.refused else { return };
+        let offset = *offset;
+        let blame = Blame { reason: Reason::Rejected, code: "store_refused".into(), message: message.clone() };
+        if let Some(lane) = self.waiting.lane_of_first(offset) {
+            return self.condemn(lane, |_| blame).await;
+        }
+        let mut plan = Plan::default();
+        let taken = self.next_records(1, &mut plan.records);
+        let next = plan.records.first().and_then(|(records, index)| records.get(*index)).map(|record| record.offset);
+        if next == Some(offset) {
+            return self.force(plan, &blame, taken).await;
+        }
+        // It is not where it was: another owner has settled it, or it comes again and is refused again.
+        self.refused = None;
     }
 
     /// Why the one event of the plan must not run again, where it must not. A suspect is noted first.
     pub(super) async fn blame(&mut self, plan: &Plan) -> Result<Option<Blame>, StoreError> {
         let Some(single) = &mut self.single else { return Ok(None) };
-        if let Some(message) = single.refused.take() {
-            return Ok(Some(Blame { reason: Reason::Rejected, code: "store_refused".into(), message }));
-        }
         // An attempt that has ended has not killed anybody.
         if !single.deadly || !plan.finished.is_empty() {
             return Ok(None);
@@ -98,35 +132,6 @@ impl Owner {
         }
         let message = format!("the process has ended {CHANCES} times while this event ran alone");
         Ok(Some(Blame { reason: Reason::Panic, code: "killed_process".into(), message }))
-    }
-
-    /// Releases the keys of the partition that are meant, and answers how many there are.
-    pub(super) fn release(&mut self, which: &Selection, how: Release) -> usize {
-        if !which.takes_partition(&self.partition.id) {
-            return 0;
-        }
-        let lanes = self.waiting.select(|lane| which.takes_lane(lane));
-        let found = lanes.len();
-        match how {
-            Release::Retry => lanes.iter().for_each(|lane| self.waiting.release(lane)),
-            Release::DeadLetter => self.condemned = lanes,
-        }
-        if found > 0 {
-            self.start_again();
-        }
-        found
-    }
-
-    /// Dead-letters the first event of a lane without running it.
-    pub(super) async fn condemn(&mut self, lane: Lane, blame: impl FnOnce(&WaitingRow) -> Blame) {
-        let Some(row) = self.waiting.lane(&lane).next().map(|waiter| Arc::clone(&waiter.row)) else { return };
-        let blame = blame(&row);
-        let plan = Plan { due: vec![lane], ..Plan::default() };
-        let taken = Taken { records: 0, to: self.position, written: Vec::new() };
-        match Batch::new(&self.partition, &self.waiting, &mut self.running, &self.ready).refuse(plan, &blame).await {
-            Ok(effects) => self.commit(effects, taken, 1).await,
-            Err(error) => self.store_failed(&error).await,
-        }
     }
 
     /// Notes that this owner has not died, where it has written nothing that would say so.

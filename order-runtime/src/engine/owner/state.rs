@@ -8,12 +8,21 @@ use tracing::{error, info};
 use super::Owner;
 use crate::engine::observe::PartitionState;
 
+/// Why a partition does nothing until somebody acts.
+#[derive(Debug)]
+pub(super) struct Stopped {
+    reason: String,
+    /// An event demands it: it is over when no event does any longer.
+    by_event: bool,
+}
+
 impl Owner {
     /// Whether new records may be taken now.
     pub(super) fn takes_records(&self) -> bool {
         let engine = &self.partition.engine;
         self.stopped.is_none()
             && self.read_again.is_none()
+            && self.jump.is_none()
             && !engine.status.paused.load(Ordering::Relaxed)
             && !engine.outbox.full()
             && self.waiting.full().is_none()
@@ -26,50 +35,60 @@ impl Owner {
         Some(self.waiting.next_due()?.saturating_duration_since(Instant::now()))
     }
 
+    /// Stops the partition until an operator resumes it.
     pub(super) fn stop(&mut self, reason: &str) {
+        self.stop_for(reason.to_owned(), false);
+    }
+
+    fn stop_for(&mut self, reason: String, by_event: bool) {
         error!(partition = %self.partition.id, reason, "the partition stops");
-        self.stopped = Some(reason.to_owned());
+        self.stopped = Some(Stopped { reason, by_event });
         self.partition.engine.consumer.pause(&self.partition.id);
         self.show_state();
     }
 
+    /// An operator wants everything tried again.
     pub(super) fn resume(&mut self) {
-        self.waiting.release_stopped();
+        self.release_stopped();
         self.start_again();
     }
 
-    /// Goes on with a partition that was stopped; an event that still stops it does so again.
-    pub(super) fn start_again(&mut self) {
+    /// Goes on with a partition that was stopped. One that an operator has paused stays so.
+    fn start_again(&mut self) {
         if self.stopped.take().is_some() {
             info!(partition = %self.partition.id, "the partition is resumed");
         }
-        self.partition.engine.consumer.resume(&self.partition.id);
+        let engine = &self.partition.engine;
+        if !engine.status.paused.load(Ordering::Relaxed) {
+            engine.consumer.resume(&self.partition.id);
+        }
         self.show_state();
     }
 
-    /// Shows what is known of the partition, and stops it where an event demands that.
+    /// Shows what is known of the partition, stops it where an event demands that, and goes on where none does any longer.
     pub(super) fn after_change(&mut self) {
         let status = &self.partition.status;
         status.position.store(self.position, Ordering::Relaxed);
         status.waiting_lanes.store(self.waiting.lanes(), Ordering::Relaxed);
         status.waiting_events.store(self.waiting.events(), Ordering::Relaxed);
-        if self.stopped.is_none()
-            && !self.gone
-            && let Some(row) = self.waiting.stopped_by()
-        {
-            let reason = format!(
-                "the event at offset {} stopped it: {} ({}); resume to try it again",
-                row.offset, row.error_message, row.error_code
-            );
-            self.stop(&reason);
+        let stopping = self.waiting.stopped_by(|offset| self.releases.contains(offset)).filter(|_| !self.gone);
+        match (&self.stopped, stopping) {
+            (None, Some(row)) => {
+                let reason = format!(
+                    "the event at offset {} stopped it: {} ({}); resume to try it again",
+                    row.offset, row.error_message, row.error_code
+                );
+                self.stop_for(reason, true);
+            }
+            (Some(stopped), None) if stopped.by_event => self.start_again(),
+            _ => self.show_state(),
         }
-        self.show_state();
     }
 
     pub(super) fn show_state(&self) {
         let engine = &self.partition.engine;
-        let (state, reason) = if let Some(reason) = &self.stopped {
-            (PartitionState::Stopped, Some(reason.clone()))
+        let (state, reason) = if let Some(stopped) = &self.stopped {
+            (PartitionState::Stopped, Some(stopped.reason.clone()))
         } else if engine.status.paused.load(Ordering::Relaxed) {
             (PartitionState::Paused, Some("an operator has paused consumption".to_owned()))
         } else if self.failures > 0 {
@@ -78,6 +97,12 @@ impl Owner {
             (PartitionState::Full, Some("too many dead letters wait to be published".to_owned()))
         } else if let Some(full) = self.waiting.full() {
             (PartitionState::Full, Some(full))
+        } else if let Some(jump) = self.jump.filter(|_| !self.can_jump()) {
+            let reason = format!(
+                "the log ends at {}, and events wait that lay behind its end; it goes on when they are settled or released",
+                jump.at
+            );
+            (PartitionState::Full, Some(reason))
         } else {
             (PartitionState::Running, None)
         };

@@ -56,6 +56,19 @@ impl Bug {
     ];
 }
 
+/// Answers a commit instead of the store; where it answers nothing, the store does.
+type Answering = Box<dyn FnMut(&[Arc<Changes>]) -> Option<Result<Vec<Committed>, StoreError>> + Send>;
+
+/// A test's own answers to commits.
+#[derive(Default)]
+struct Answers(Mutex<Option<Answering>>);
+
+impl std::fmt::Debug for Answers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answers").finish_non_exhaustive()
+    }
+}
+
 /// Lets a process do things, or not: a shut gate is a process that is stopped, for a while or for ever.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Gate {
@@ -63,6 +76,7 @@ pub(in crate::engine) struct Gate {
     panics: AtomicBool,
     crashed: AtomicBool,
     opened: Notify,
+    answers: Answers,
 }
 
 impl Gate {
@@ -94,6 +108,18 @@ impl Gate {
     /// Whoever comes from now on panics.
     pub(in crate::engine) fn let_visitors_panic(&self) {
         self.panics.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets a test answer commits from now on.
+    pub(in crate::engine) fn answer_commits(
+        &self,
+        answering: impl FnMut(&[Arc<Changes>]) -> Option<Result<Vec<Committed>, StoreError>> + Send + 'static,
+    ) {
+        *self.answers.0.lock() = Some(Box::new(answering));
+    }
+
+    fn answer(&self, changes: &[Arc<Changes>]) -> Option<Result<Vec<Committed>, StoreError>> {
+        self.answers.0.lock().as_mut()?(changes)
     }
 
     /// Returns when it is open.
@@ -293,6 +319,9 @@ impl Store for SimulatedStore {
 
     async fn commit(&self, changes: Vec<Arc<Changes>>) -> Result<Vec<Committed>, StoreError> {
         self.before().await?;
+        if let Some(answer) = self.gate.answer(&changes) {
+            return answer;
+        }
         if self.faults.bug == Some(Bug::CommitsAreDropped) && self.faults.in_thousand(20) {
             let applied = |each: &Arc<Changes>| Committed::Applied { revision: each.revision + 1 };
             return Ok(changes.iter().map(applied).collect());

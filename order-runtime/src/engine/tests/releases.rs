@@ -1,9 +1,13 @@
 //! Keys that an operator releases.
 
-use super::rig::{Rig, header};
-use crate::engine::{
-    observe::PartitionState,
-    release::{Release, Selection},
+use super::rig::{Rig, header, partition};
+use crate::{
+    engine::{
+        observe::PartitionState,
+        release::{Release, Selection},
+        simulation::Gate,
+    },
+    store::{StoreError, WaitingState},
 };
 
 fn all() -> Selection {
@@ -61,4 +65,74 @@ async fn a_stopped_partition_goes_on_without_its_event() {
     rig.settled().await;
     assert_eq!(state(&rig), PartitionState::Running);
     assert_eq!(rig.counter("b").await, Some((2, 1)));
+}
+
+/// Lets so many of the next commits fail.
+fn fail_commits(gate: &Gate, mut failures: u32) {
+    gate.answer_commits(move |_| {
+        let fails = failures > 0;
+        failures -= u32::from(fails);
+        fails.then(|| Err(StoreError::Unavailable("the test says so".to_owned())))
+    });
+}
+
+fn key(name: &str) -> Selection {
+    Selection { key: Some(name.into()), ..Selection::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_an_operator_gives_up_is_given_up_though_the_store_fails() {
+    let (rig, gate) = Rig::behind_a_gate().await;
+    let mut ids = [rig.send("Parked", "a", 1, "retry"), rig.send("Parked", "b", 1, "retry")];
+    rig.until("both are held", |rig| rig.stats().waiting == 2).await;
+    fail_commits(&gate, 3);
+    for name in ["a", "b"] {
+        assert_eq!(rig.engine.operations().release(key(name), Release::DeadLetter).await, 1);
+    }
+    let letters = rig.dead_letters(2).await;
+    let mut told: Vec<_> = letters.iter().map(|letter| header(letter, "dlq-event-id")).collect();
+    told.sort();
+    ids.sort();
+    assert_eq!(told, ids, "a second release adds to the first");
+    rig.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_an_operator_tries_again_is_tried_though_the_store_fails() {
+    let (rig, gate) = Rig::behind_a_gate().await;
+    rig.send("Parked", "a", 1, "fail_once");
+    rig.until("it is held", |rig| rig.stats().waiting == 1).await;
+    fail_commits(&gate, 3);
+    assert_eq!(rig.engine.operations().release(all(), Release::Retry).await, 1);
+    rig.settled().await;
+    assert_eq!(rig.counter("a").await, Some((1, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_partition_is_resumed_though_the_store_fails() {
+    let (rig, gate) = Rig::behind_a_gate().await;
+    rig.send("Stopping", "a", 1, "stop_once");
+    rig.send("Added", "b", 2, "");
+    rig.until("it stops", |rig| rig.engine.operations().partitions()[0].state == PartitionState::Stopped).await;
+    fail_commits(&gate, 3);
+    rig.engine.operations().resume();
+    rig.settled().await;
+    assert_eq!((rig.counter("a").await, rig.counter("b").await), (Some((1, 1)), Some((2, 1))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_was_answered_is_done_before_the_partition_goes() {
+    let (rig, _gate) = Rig::behind_a_gate().await;
+    rig.send("Parked", "a", 1, "fail_once");
+    rig.send("Parked", "b", 1, "retry");
+    rig.until("both are held", |rig| rig.stats().waiting == 2).await;
+    let operations = rig.engine.operations();
+    assert_eq!(operations.release(key("a"), Release::Retry).await, 1);
+    assert_eq!(operations.release(key("b"), Release::DeadLetter).await, 1);
+    // The partition leaves before whatever follows from that.
+    rig.broker.revoke(&[partition()], false).await;
+    let waiting = rig.store.waiting(10).await.expect("memory answers");
+    let held: Vec<_> = waiting.iter().filter(|(_, row)| matches!(row.state, WaitingState::Held(_))).collect();
+    assert!(held.is_empty(), "{held:?}");
+    rig.dead_letters(1).await;
 }

@@ -1,0 +1,97 @@
+//! Data that the store refuses: only the event that it comes from becomes a dead letter.
+
+use std::{sync::Arc, time::Duration};
+
+use super::rig::{Rig, header, partition};
+use crate::{
+    broker::OutgoingRecord,
+    store::{Change, Changes, Committed, conformance::fixture::Counter, conformance::fixture::sqlite},
+};
+
+/// Breaks the rule of the table of counters that a number is not negative, whatever was added before.
+const REFUSED: i64 = -1_000_000_000;
+
+#[track_caller]
+fn is_only_letter(letters: &[OutgoingRecord], event: &str) {
+    let told: Vec<_> =
+        letters.iter().map(|letter| (header(letter, "dlq-event-id"), header(letter, "dlq-error-code"))).collect();
+    assert_eq!(told, [(event.to_owned(), "store_refused".to_owned())]);
+}
+
+/// A rig on SQLite without a partition.
+async fn on_sqlite(folder: &tempfile::TempDir) -> Rig {
+    Rig::start_on(Arc::new(sqlite(&folder.path().join("store.db")))).await
+}
+
+#[tokio::test]
+async fn events_before_a_refused_one_of_their_waiting_key_are_handled() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = on_sqlite(&folder).await;
+    // The first one makes the key wait; then all of it is due at once.
+    rig.send("Added", "a", 1, "fail_once");
+    for _ in 0..4 {
+        rig.send("Added", "a", 1, "");
+    }
+    let refused = rig.send("Added", "a", REFUSED, "");
+    rig.send("Added", "a", 7, "");
+    rig.broker.assign(&[partition()]).await;
+    rig.settled().await;
+    is_only_letter(&rig.dead_letters(1).await, &refused);
+    assert_eq!(rig.counter("a").await, Some((111_117, 6)));
+}
+
+#[tokio::test]
+async fn an_attempt_that_ends_while_events_run_alone_takes_no_follower_along() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = on_sqlite(&folder).await;
+    rig.send("Added", "a", 1, "dawdle");
+    let refused = rig.send("Added", "a", REFUSED, "");
+    rig.send("Added", "a", 3, "");
+    rig.send("Added", "b", 5, "");
+    rig.broker.assign(&[partition()]).await;
+    rig.settled().await;
+    is_only_letter(&rig.dead_letters(1).await, &refused);
+    assert_eq!((rig.counter("a").await, rig.counter("b").await), (Some((13, 2)), Some((5, 1))));
+}
+
+/// Whether the changes write the counter `id`.
+fn writes(changes: &[Arc<Changes>], id: &str) -> bool {
+    let written = changes.iter().flat_map(|each| &each.entities);
+    let mut counters = written.filter_map(|(_, written)| written.downcast_ref::<Vec<Change<Counter>>>()).flatten();
+    counters.any(|change| change.row.value.id == id)
+}
+
+#[tokio::test]
+async fn an_event_of_another_key_that_is_due_meanwhile_takes_no_blame() {
+    let (rig, gate) = Rig::behind_a_gate().await;
+    gate.answer_commits(|changes| {
+        writes(changes, "refused").then(|| {
+            // By the time that the answer comes, the other key is due.
+            std::thread::sleep(Duration::from_millis(60));
+            Ok(vec![Committed::Refused("the test says so".to_owned())])
+        })
+    });
+    rig.send("Added", "other", 1, "fail_once");
+    rig.until("the other key waits", |rig| rig.engine.operations().partitions()[0].waiting_events == 1).await;
+    let refused = rig.send("Added", "refused", 1, "");
+    rig.settled().await;
+    is_only_letter(&rig.dead_letters(1).await, &refused);
+    assert_eq!(rig.counter("other").await, Some((1, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_is_refused_too_is_tried_again_and_blames_nobody() {
+    let (rig, gate) = Rig::behind_a_gate().await;
+    let mut refusals = 0;
+    gate.answer_commits(move |changes| {
+        let is_letter = changes.iter().any(|each| !each.dead_letters.is_empty());
+        let refuses = writes(changes, "refused") || (is_letter && refusals < 5);
+        refusals += u32::from(refuses && is_letter);
+        refuses.then(|| Ok(vec![Committed::Refused("the test says so".to_owned())]))
+    });
+    let refused = rig.send("Added", "refused", 1, "");
+    rig.send("Added", "other", 2, "");
+    rig.settled().await;
+    is_only_letter(&rig.dead_letters(1).await, &refused);
+    assert_eq!(rig.counter("other").await, Some((2, 1)));
+}

@@ -1,0 +1,80 @@
+//! Partitions that are stopped, paused, or given back while the store fails. Time is virtual.
+
+use std::time::Duration;
+
+use super::rig::{Rig, partition};
+use crate::{
+    engine::{
+        observe::PartitionState,
+        release::{Release, Selection},
+    },
+    store::{Committed, StoreError},
+};
+
+fn state(rig: &Rig) -> PartitionState {
+    rig.engine.operations().partitions()[0].state
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_partition_tries_no_key_that_is_due() {
+    let rig = Rig::start().await;
+    // Its attempt ends while the partition is stopped, which is settled; nothing else may go on with that.
+    rig.send("Added", "running", 1, "dawdle");
+    rig.send("Added", "running", 2, "");
+    rig.send("Added", "due", 3, "fail_once");
+    rig.send("Stopping", "stops", 4, "retry");
+    rig.until("it stops", |rig| state(rig) == PartitionState::Stopped).await;
+    rig.until("the attempt has ended", |rig| rig.stats().ok == 1).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!((rig.counter("running").await, rig.counter("due").await), (Some((1, 1)), None));
+    assert_eq!(
+        rig.engine.operations().release(Selection { all: true, ..Selection::default() }, Release::DeadLetter).await,
+        3
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_waits_for_the_store_leaves_at_once() {
+    for conflicts in [false, true] {
+        let (rig, gate) = Rig::behind_a_gate().await;
+        gate.answer_commits(move |changes| {
+            let conflict = Ok(vec![Committed::Conflict; changes.len()]);
+            let failure = Err(StoreError::Unavailable("the test says so".to_owned()));
+            Some(if conflicts { conflict } else { failure })
+        });
+        rig.send("Added", "a", 1, "");
+        // By then it waits for seconds before it asks again.
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let begun = tokio::time::Instant::now();
+        rig.broker.revoke(&[partition()], false).await;
+        assert!(begun.elapsed() < Duration::from_millis(500), "{:?}, conflicts: {conflicts}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_released_key_does_not_resume_what_an_operator_has_paused() {
+    let rig = Rig::start().await;
+    rig.send("Parked", "a", 1, "retry");
+    rig.until("it is held", |rig| rig.stats().waiting == 1).await;
+    rig.engine.operations().pause();
+    rig.engine.operations().release(Selection { all: true, ..Selection::default() }, Release::Retry).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(rig.broker.is_paused(&partition()));
+    assert_eq!(state(&rig), PartitionState::Paused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_is_not_resumed_by_the_release_of_a_key_that_did_not_stop_it() {
+    let rig = Rig::start().await;
+    rig.send("Parked", "parked", 1, "fail_once");
+    rig.send("Stopping", "stops", 2, "retry");
+    rig.until("it stops", |rig| state(rig) == PartitionState::Stopped && rig.stats().waiting == 2).await;
+    rig.send("Added", "later", 3, "");
+    let parked = Selection { key: Some("parked".into()), ..Selection::default() };
+    assert_eq!(rig.engine.operations().release(parked, Release::Retry).await, 1);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((state(&rig), rig.counter("later").await), (PartitionState::Stopped, None));
+    assert!(rig.broker.is_paused(&partition()));
+    rig.engine.operations().resume();
+    rig.until("the released key is tried", |rig| rig.stats().ok >= 1).await;
+}
