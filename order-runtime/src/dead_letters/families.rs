@@ -7,7 +7,7 @@
 //! | `connect` | Kafka Connect (KIP-298) | `__connect.errors.*`, text |
 //! | `streams` | Kafka Streams (KIP-1034) | `__streams.errors.*`, text |
 //! | `smallrye` | `SmallRye` Reactive Messaging, Quarkus | `dead-letter-*`, text |
-//! | `wolverine` | Wolverine | `exception-*`, `failed-at`, text; the topic stands in `destination` |
+//! | `wolverine` | Wolverine | `exception-*`, `failed-at`, `original-*`, text; older ones have the topic in `destination` |
 
 use serde::Serialize;
 
@@ -91,10 +91,18 @@ const FAMILIES: [Names; 6] = [
     },
     Names {
         family: Family::Wolverine,
-        prefixes: &["exception-type", "exception-message", "exception-stack", "failed-at"],
-        topic: "destination",
-        partition: "",
-        offset: "",
+        prefixes: &[
+            "exception-type",
+            "exception-message",
+            "exception-stack",
+            "failed-at",
+            "original-destination",
+            "original-partition",
+            "original-offset",
+        ],
+        topic: "original-destination",
+        partition: "original-partition",
+        offset: "original-offset",
         error_code: "exception-type",
         error_message: "exception-message",
     },
@@ -116,7 +124,10 @@ pub(super) fn read(record: &RecordRef<'_>) -> Option<Told> {
     let names = FAMILIES.iter().find(|names| is_written_by(names, record))?;
     let text = |name: &str| String::from_utf8_lossy(record.header(name).unwrap_or_default()).into_owned();
     let number = |name: &str| first(record, name).and_then(number);
-    let topic = first(record, names.topic).and_then(|topic| std::str::from_utf8(topic).ok());
+    // Before it wrote `original-destination`, Wolverine's letters had the address of their event in `destination`.
+    let place = first(record, names.topic)
+        .or_else(|| first(record, "destination").filter(|_| names.family == Family::Wolverine));
+    let topic = place.and_then(|topic| std::str::from_utf8(topic).ok());
     Some(Told {
         family: names.family,
         topic: topic
@@ -131,10 +142,7 @@ pub(super) fn read(record: &RecordRef<'_>) -> Option<Told> {
 fn is_written_by(names: &Names, record: &RecordRef<'_>) -> bool {
     match names.family {
         Family::Dlq => record.header("dlq-id").is_some(),
-        _ => {
-            record.header(names.error_code).is_some()
-                || (!names.partition.is_empty() && record.header(names.topic).is_some())
-        }
+        _ => record.header(names.error_code).is_some() || record.header(names.topic).is_some(),
     }
 }
 
@@ -190,7 +198,7 @@ mod tests {
     #[test]
     fn letters_of_each_family_are_read() {
         type Case<'a> = (Family, &'a [(&'a str, &'a [u8])]);
-        let cases: [Case<'_>; 5] = [
+        let cases: [Case<'_>; 6] = [
             (
                 Family::Spring,
                 &[
@@ -241,6 +249,20 @@ mod tests {
                     ("destination", b"kafka://topic/things"),
                 ],
             ),
+            (
+                Family::Wolverine,
+                &[
+                    ("exception-type", b"java.lang.Boom"),
+                    ("exception-message", b"it failed"),
+                    ("exception-stack", b"at Boom"),
+                    ("failed-at", b"1700000000000"),
+                    ("original-destination", b"kafka://topic/things"),
+                    ("original-partition", b"3"),
+                    ("original-offset", b"42"),
+                    // Where the letter itself was sent.
+                    ("destination", b"kafka://topic/wolverine-dead-letter-queue"),
+                ],
+            ),
         ];
         for (family, headers) in cases {
             let told = told(headers).expect("a dead letter");
@@ -248,10 +270,19 @@ mod tests {
             assert_eq!(told.topic.as_deref(), Some("things"), "{family:?}");
             assert_eq!((told.error_code.as_str(), told.error_message.as_str()), ("java.lang.Boom", "it failed"));
             let place = (told.partition, told.offset);
-            let known = if family == Family::Wolverine { (None, None) } else { (Some(3), Some(42)) };
+            let is_older = headers.iter().any(|(name, _)| *name == "failed-at") && headers.len() == 4;
+            let known = if is_older { (None, None) } else { (Some(3), Some(42)) };
             assert_eq!(place, known, "{family:?}");
         }
         assert_eq!(told(&[("trace", b"1"), ("exception", b"x"), ("destination", b"kafka://topic/things")]), None);
+    }
+
+    #[test]
+    fn what_a_family_has_added_does_not_go_along_with_a_replay() {
+        for name in ["exception-type", "failed-at", "original-destination", "original-partition", "original-offset"] {
+            assert!(is_of_a_family(Family::Wolverine, name.as_bytes()), "{name}");
+        }
+        assert!(!is_of_a_family(Family::Wolverine, b"original-price"), "it belongs to the event");
     }
 
     #[test]
