@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) partition: Arc<PartitionId>,
     pub(crate) unit: Arc<Unit>,
+    /// The consumer group, by which the service knows the events that it has emitted itself.
+    pub(crate) group: Arc<str>,
 }
 
 /// How far an event was read before its processor is called.
@@ -61,6 +63,10 @@ impl Delivery {
 
     pub(crate) fn partition(&self) -> &PartitionId {
         &self.0.shared.partition
+    }
+
+    pub(crate) fn group(&self) -> &str {
+        &self.0.shared.group
     }
 
     pub(crate) fn envelope(&self) -> &Envelope {

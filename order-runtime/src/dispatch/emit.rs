@@ -11,8 +11,11 @@ use crate::{
     envelope::{self, Undecodable},
 };
 
-/// The largest payload of an emitted event, in bytes: what a broker takes by default, with room for key and headers.
+/// The largest emitted event in bytes, key and headers included: what a broker takes by default, less what it adds itself.
 const LARGEST: usize = 1_000_000;
+/// The header of an emitted event that names the consumer group of the service which has emitted it. An event that comes back to
+/// that service, and that none of its processors handles, was for others.
+pub(crate) const EMITTED_BY: &str = "emitted-by";
 
 /// Emits events. Take it as an argument of an event processor, or as a field of a contract.
 ///
@@ -90,7 +93,8 @@ struct Envelope<'a, T> {
 }
 
 impl Emitter {
-    /// Emits an event of version 1 to the topic that its cause came from.
+    /// Emits an event of version 1 to the topic that its cause came from. It comes back to this service, which skips it unless a
+    /// processor handles it.
     ///
     /// # Errors
     /// See [`EmitError`].
@@ -99,8 +103,8 @@ impl Emitter {
         self.emit_to(&topic, event, key, data)
     }
 
-    /// The same to a topic of one's own choice. It must exist, and the service be allowed to write to it; until then the
-    /// outbox waits.
+    /// The same to a topic of one's own choice. It must exist, and the service be allowed to write to it; until then its events
+    /// wait in the store, and the service is not ready. So does an event that is larger than the topic takes.
     ///
     /// # Errors
     /// See [`EmitError`].
@@ -113,17 +117,21 @@ impl Emitter {
             let envelope = Envelope { event_id: &event_id, event_name: event, version: 1, occurred_at, data };
             let payload = serde_json::to_vec(&envelope)
                 .map_err(|error| EmitError::Data { event: event.to_owned(), reason: error.to_string() })?;
-            if payload.len() > LARGEST {
-                return Err(EmitError::TooLarge { event: event.to_owned(), bytes: payload.len() });
-            }
-            Ok(OutgoingRecord {
+            let mut headers = self.delivery.trace_headers();
+            headers.push_text(EMITTED_BY, self.delivery.group());
+            let record = OutgoingRecord {
                 topic: topic.into(),
                 partition: None,
                 key: Some(key.as_bytes().to_vec().into()),
                 payload: Some(payload.into()),
-                headers: self.delivery.trace_headers(),
+                headers,
                 timestamp: None,
-            })
+            };
+            let bytes = record.size();
+            if bytes > LARGEST {
+                return Err(EmitError::TooLarge { event: event.to_owned(), bytes });
+            }
+            Ok(record)
         })
     }
 }

@@ -10,6 +10,7 @@ use std::{borrow::Cow, future::Future, pin::Pin};
 
 pub use delivery::Delivery;
 pub(crate) use delivery::{DeliveryParts, Extent, Shared};
+pub(crate) use emit::EMITTED_BY;
 pub use emit::{EmitError, Emitter};
 pub use event::Event;
 pub use failure::{Class, Failed, Failure};

@@ -67,6 +67,7 @@ impl Partition {
             registry: Arc::clone(&engine.registry),
             partition: Arc::clone(&id),
             unit: Arc::clone(&unit),
+            group: engine.settings.group.as_str().into(),
         });
         Self { id, engine, unit, status, shared, name, ring_without_key }
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     broker::RecordRef,
-    dispatch::{Delivery, DeliveryParts, Extent},
+    dispatch::{Delivery, DeliveryParts, EMITTED_BY, Extent},
     envelope::{self, Envelope},
     registry::{Lookup, ProcessorEntry},
     telemetry::trace::Traced,
@@ -134,6 +134,14 @@ impl Batch<'_> {
                 return Placed::Prepared(Prepared { entry, processor, delivery });
             }
             _ if is_open => return Placed::Verdict(envelope),
+            // The service has emitted it for others to the topic that it consumes.
+            Lookup::UnknownEvent
+                if record.header(EMITTED_BY) == Some(self.partition.engine.settings.group.as_bytes()) =>
+            {
+                self.effects.tally.skipped += 1;
+                self.release(item, lane);
+                return Placed::Settled(Flow::Free);
+            }
             Lookup::UnknownEvent => {
                 let message = format!("no processor handles the event `{}`", cut(name, 100));
                 ("unknown_event", Reason::UnknownEvent, message)

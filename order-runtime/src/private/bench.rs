@@ -88,7 +88,12 @@ pub struct Partition {
 impl Partition {
     /// A partition whose events change entities of one type.
     pub fn new(registry: Registry, id: PartitionId, entity: EntityType) -> Self {
-        let shared = Shared { registry: Arc::new(registry), partition: Arc::new(id), unit: Arc::default() };
+        let shared = Shared {
+            registry: Arc::new(registry),
+            partition: Arc::new(id),
+            unit: Arc::default(),
+            group: "bench".into(),
+        };
         Self { shared: Arc::new(shared), entity }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::rig::Rig;
+use super::rig::{Rig, partition};
 
 #[tokio::test]
 async fn emitted_events_leave_with_the_effects_of_their_cause() {
@@ -33,4 +33,22 @@ async fn what_fails_emits_nothing() {
     rig.send("Added", "a", 1, "emit_and_reject");
     let letters = rig.dead_letters(1).await;
     assert_eq!(&*letters[0].topic, "things-dlq");
+}
+
+#[tokio::test]
+async fn what_comes_back_of_emitted_events_is_no_dead_letter() {
+    let rig = Rig::start().await;
+    rig.send("Added", "a", 1, "emit");
+    let emitted = rig.dead_letters(2).await;
+    for record in &emitted {
+        rig.broker.append_record(&partition(), record);
+    }
+    rig.settled().await;
+    assert_eq!(rig.broker.published().len(), 2, "{:?}", rig.broker.published());
+    assert_eq!((rig.stats().skipped, rig.stats().dead_lettered), (2, 0));
+
+    // An unknown event of somebody else stays one.
+    rig.send("Echoed", "a", 1, "");
+    rig.settled().await;
+    assert_eq!(rig.stats().dead_lettered, 1);
 }
