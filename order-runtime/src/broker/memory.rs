@@ -3,7 +3,7 @@
 //! Nothing moves by itself: records are appended, partitions assigned and revoked, and publishing broken and healed by calls.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -27,6 +27,9 @@ pub(crate) struct MemoryBroker {
     state: Mutex<State>,
 }
 
+/// The error for a record; `None` for a record that is taken.
+type Refusal = Box<dyn FnMut(&OutgoingRecord) -> Option<PublishError> + Send>;
+
 #[derive(Default)]
 struct State {
     logs: BTreeMap<PartitionId, Log>,
@@ -35,6 +38,8 @@ struct State {
     publish_errors: VecDeque<PublishError>,
     /// What every record is answered, as long as it is set.
     outage: Option<PublishError>,
+    /// Decides which single records are refused.
+    refusal: Option<Refusal>,
     /// The most bytes that were published at once.
     largest: usize,
     /// So many of the next records are taken, and nobody hears of it.
@@ -205,6 +210,11 @@ impl MemoryBroker {
         self.state.lock().outage = Some(error);
     }
 
+    /// From now on `refusal` decides which single records are refused.
+    pub(crate) fn refuse(&self, refusal: impl FnMut(&OutgoingRecord) -> Option<PublishError> + Send + 'static) {
+        self.state.lock().refusal = Some(Box::new(refusal));
+    }
+
     /// The most bytes that were published at once.
     pub(crate) fn largest_publish(&self) -> usize {
         self.state.lock().largest
@@ -325,9 +335,22 @@ impl Publisher for MemoryBroker {
         let mut state = self.state.lock();
         state.largest = state.largest.max(records.iter().map(|record| record.size()).sum());
         let mut results = Vec::new();
+        let mut behind: HashSet<(Arc<str>, Option<bytes::Bytes>)> = HashSet::new();
         for record in records.iter() {
-            match state.outage.clone().or_else(|| state.publish_errors.pop_front()) {
-                Some(error) => results.push(Err(error)),
+            let place = (Arc::clone(&record.topic), record.key.clone());
+            if record.key.is_some() && behind.contains(&place) {
+                let (topic, reason) = (record.topic.to_string(), "an earlier record of its key has failed".to_owned());
+                results.push(Err(PublishError::Transient { topic, reason }));
+                continue;
+            }
+            let refused = state.refusal.as_mut().and_then(|refusal| refusal(record));
+            match refused.or_else(|| state.outage.clone()).or_else(|| state.publish_errors.pop_front()) {
+                Some(error) => {
+                    if matches!(error, PublishError::Transient { .. }) {
+                        behind.insert(place);
+                    }
+                    results.push(Err(error));
+                }
                 None if state.lost_answers > 0 => {
                     state.lost_answers -= 1;
                     let (topic, reason) = (record.topic.to_string(), "no answer".to_owned());

@@ -206,9 +206,17 @@ pub enum PublishError {
         /// The client's word.
         reason: String,
     },
-    /// It will not work until somebody acts: no permission, no such topic.
+    /// The topic takes no record until somebody acts: no permission, no such topic.
     #[error("publishing to {topic} is refused: {reason}")]
     Refused {
+        /// The topic.
+        topic: String,
+        /// The client's word.
+        reason: String,
+    },
+    /// The topic takes others, but never this record: one without a key in a compacted topic, say.
+    #[error("the topic {topic} refuses the record: {reason}")]
+    Invalid {
         /// The topic.
         topic: String,
         /// The client's word.
@@ -224,6 +232,9 @@ pub type OutgoingRecords = Arc<[Arc<OutgoingRecord>]>;
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {
     /// Sends all records in this order and waits for every answer; the results stand in the same order.
+    ///
+    /// Where a record is answered with [`PublishError::Transient`], those behind it of the same topic and key are so, too: none of
+    /// them overtakes it.
     async fn publish(&self, records: OutgoingRecords) -> Vec<Result<Acknowledged, PublishError>>;
 }
 

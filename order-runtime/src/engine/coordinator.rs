@@ -137,7 +137,7 @@ impl EngineHandle {
     /// Waits until the outbox is published, at most for `limit`; then ends the relay. Whatever is left leaves at the next start.
     pub async fn publish_rest(self, limit: Duration) {
         let published = async {
-            while !self.engine.outbox.is_empty() && self.engine.outbox.trouble().is_none() {
+            while !self.engine.outbox.is_empty() && self.engine.outbox.trouble().is_empty() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

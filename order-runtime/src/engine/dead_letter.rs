@@ -180,6 +180,11 @@ pub(crate) fn is_own_header(name: &[u8]) -> bool {
     name.starts_with(b"dlq-")
 }
 
+/// Whether a record of the outbox is a dead letter; the others are events that a processor has emitted.
+pub(crate) fn is_one(record: &OutgoingRecord) -> bool {
+    record.headers.get("dlq-id").is_some()
+}
+
 /// The record reduced to what the broker must take: the payload, the key, and where the rest can be read. For a record
 /// that is larger than the dead-letter topic takes.
 pub(crate) fn shrink(record: &OutgoingRecord) -> OutgoingRecord {

@@ -107,6 +107,8 @@ pub struct OutboxView {
     pub records: u64,
     /// Their size in bytes: keys, payloads and headers.
     pub bytes: u64,
+    /// How many of them their topic refuses; they stay until somebody acts.
+    pub refused: u64,
 }
 
 /// Whether the service moves and whether it is fit for work.

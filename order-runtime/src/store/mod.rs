@@ -297,8 +297,29 @@ pub struct OutboxRecord {
 pub enum Outbox {
     /// Rows that it is to publish.
     Rows(Vec<OutboxRow>),
-    /// Another instance publishes; about how many rows there are.
-    Elsewhere(u64),
+    /// Another instance publishes; about how much there is.
+    Elsewhere(OutboxSize),
+}
+
+/// How much the outbox holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutboxSize {
+    /// Rows.
+    pub rows: u64,
+    /// The bytes of their keys, payloads and headers.
+    pub bytes: u64,
+}
+
+impl OutboxSize {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.rows = self.rows.saturating_add(other.rows);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+
+    pub(crate) fn subtract(&mut self, other: Self) {
+        self.rows = self.rows.saturating_sub(other.rows);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
 }
 
 /// A row of the outbox.

@@ -73,5 +73,6 @@ fn error_type(error: &PublishError) -> &'static str {
         PublishError::TooLarge { .. } => "too_large",
         PublishError::Transient { .. } => "transient",
         PublishError::Refused { .. } => "refused",
+        PublishError::Invalid { .. } => "invalid",
     }
 }

@@ -8,6 +8,7 @@ mod emitted;
 mod failures;
 mod measured;
 mod outages;
+mod outbox;
 mod rebalances;
 mod refusals;
 mod releases;

@@ -135,7 +135,12 @@ async fn act(delivery: Delivery) -> Outcome {
     if then.starts_with("emit") {
         let emitter = Emitter::inject(&delivery);
         for number in [1, 2] {
-            emitter.emit("Echoed", "echo", &number).expect("a small event with a name");
+            let emitted = if then == "emit_elsewhere" {
+                emitter.emit_to("elsewhere", "Echoed", "echo", &number)
+            } else {
+                emitter.emit("Echoed", "echo", &number)
+            };
+            emitted.expect("a small event with a name");
         }
     }
     match then {

@@ -94,6 +94,10 @@ fn not_published(error: &PublishError) -> Problem {
         PublishError::TooLarge { .. } => {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "an event is larger than its topic takes")
         }
+        PublishError::Invalid { .. } => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "the topic refuses an event; a compacted topic takes none without a key",
+        ),
         PublishError::Transient { .. } | PublishError::Refused { .. } => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "the broker has not taken every event; send them again with the same ids, which count once",

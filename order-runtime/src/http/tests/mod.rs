@@ -108,7 +108,7 @@ impl Operations for Shown {
     }
 
     fn outbox(&self) -> OutboxView {
-        OutboxView { records: 4, bytes: 400 }
+        OutboxView { records: 4, bytes: 400, refused: 0 }
     }
 
     fn health(&self) -> Health {

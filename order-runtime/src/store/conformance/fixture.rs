@@ -253,7 +253,7 @@ pub(crate) async fn begun(store: &impl Store, number: i32) -> PartitionId {
 pub(crate) async fn outbox(store: &(impl Store + ?Sized), after: i64, limit: usize) -> Vec<OutboxRow> {
     match store.outbox(after, limit).await.expect("a readable store") {
         Outbox::Rows(rows) => rows,
-        Outbox::Elsewhere(rows) => panic!("another instance publishes {rows} rows"),
+        Outbox::Elsewhere(size) => panic!("another instance publishes {size:?}"),
     }
 }
 

@@ -202,7 +202,7 @@ impl Store for PostgresStore {
         if self.relay.is_held().await? {
             self.loader.run(async |db| queries::outbox(db, after, limit).await).await.map(Outbox::Rows)
         } else {
-            self.loader.run(async |db| queries::outbox_length(db).await).await.map(Outbox::Elsewhere)
+            self.loader.run(async |db| queries::outbox_size(db).await).await.map(Outbox::Elsewhere)
         }
     }
 

@@ -9,7 +9,7 @@ use tokio_postgres::types::ToSql;
 
 use super::{Client, link::Link, rows};
 use crate::store::{
-    DeadLetterId, EntityType, Load, Loaded, OutboxRow, RingRow, StoreError,
+    DeadLetterId, EntityType, Load, Loaded, OutboxRow, OutboxSize, RingRow, StoreError,
     columns::{nanoseconds, row_limit},
 };
 
@@ -89,12 +89,18 @@ pub(super) async fn outbox(db: &Client, after: i64, limit: usize) -> Result<Vec<
     db.query(&statement, &parameters).await?.iter().map(rows::outbox).collect()
 }
 
-/// How many rows there are, counted up to a limit above which it makes no difference.
-pub(super) async fn outbox_length(db: &Client) -> Result<u64, StoreError> {
+/// How much there is, counted up to a number of rows above which it makes no difference. Lengths are read without the values.
+pub(super) async fn outbox_size(db: &Client) -> Result<OutboxSize, StoreError> {
     let limit = i64::try_from(crate::engine::OUTBOX_LIMIT).unwrap_or(i64::MAX).saturating_add(1);
-    let statement = db.prepare_cached("SELECT count(*) FROM (SELECT 1 FROM outbox LIMIT $1) AS counted").await?;
-    let count: i64 = db.query_one(&statement, &[&limit]).await?.try_get(0)?;
-    Ok(count.unsigned_abs())
+    let statement = db
+        .prepare_cached(
+            "SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM (SELECT coalesce(octet_length(key), 0)::bigint \
+             + coalesce(octet_length(payload), 0) + octet_length(headers) AS bytes FROM outbox LIMIT $1) AS counted",
+        )
+        .await?;
+    let row = db.query_one(&statement, &[&limit]).await?;
+    let (rows, bytes): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(OutboxSize { rows: rows.unsigned_abs(), bytes: bytes.unsigned_abs() })
 }
 
 pub(super) async fn published(db: &Client, ids: &[i64]) -> Result<(), StoreError> {

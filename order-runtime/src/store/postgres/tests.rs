@@ -138,11 +138,11 @@ async fn one_instance_publishes_and_another_takes_over() {
     let (one, other) = (open(&url).await, open(&url).await);
     let rows = |store| async move { super::Store::outbox(store, 0, 10).await.expect("an answer") };
     assert_eq!(rows(&one).await, crate::store::Outbox::Rows(Vec::new()));
-    assert_eq!(rows(&other).await, crate::store::Outbox::Elsewhere(0));
+    assert_eq!(rows(&other).await, crate::store::Outbox::Elsewhere(crate::store::OutboxSize::default()));
     one.close().await;
     // The server notices the end of a connection by itself, a moment later.
     let taken_over = async {
-        while rows(&other).await == crate::store::Outbox::Elsewhere(0) {
+        while rows(&other).await == crate::store::Outbox::Elsewhere(crate::store::OutboxSize::default()) {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };

@@ -187,6 +187,12 @@ impl Sources {
             ),
             self.own("outbox.records", Kind::Gauge, "Dead letters and emitted events that are not published yet")
                 .with(Vec::new(), Value::Whole(outbox.records)),
+            self.own(
+                "outbox.refused",
+                Kind::Gauge,
+                "Records of the outbox that their topic refuses until somebody acts",
+            )
+            .with(Vec::new(), Value::Whole(outbox.refused)),
             self.own("outbox", Kind::Gauge, "Size of what is not published yet")
                 .in_unit(Unit::Bytes)
                 .with(Vec::new(), Value::Whole(outbox.bytes)),
