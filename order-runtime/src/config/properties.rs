@@ -23,7 +23,11 @@ const REFUSED: &[(&str, &str)] = &[
     ("enable.auto.commit", OFFSETS),
     ("enable.auto.offset.store", OFFSETS),
     ("enable.idempotence", "the service's producer is always idempotent"),
+    ("enable.partition.eof", "the service finds the ends of logs by itself"),
+    ("enabled_events", CLIENT),
     ("group.id", "set KAFKA_GROUP_ID"),
+    ("log.queue", CLIENT),
+    ("message.send.max.retries", RETRIES),
     ("metadata.broker.list", "set KAFKA_BROKER_URL"),
     ("offset.store.method", OFFSETS),
     ("offset.store.path", OFFSETS),
@@ -31,11 +35,18 @@ const REFUSED: &[(&str, &str)] = &[
     ("plugin.library.paths", "it would load a library into the service"),
     ("queuing.strategy", "events of a key keep their order"),
     ("request.required.acks", ACKNOWLEDGED),
+    ("retries", RETRIES),
+    ("statistics.interval.ms", CLIENT),
     ("test.mock.num.brokers", "it would replace the brokers; KAFKA_EMBEDDED starts the development broker"),
     ("transactional.id", "the service has no Kafka transactions"),
 ];
 const OFFSETS: &str = "the service alone decides when an offset is committed";
+const CLIENT: &str = "the service reads the state of its clients by it, and sets it itself";
+const RETRIES: &str = "a record that is given up would be overtaken by the next of its key; KAFKA_PRODUCER_DELIVERY_TIMEOUT_MS limits the time";
 const ACKNOWLEDGED: &str = "the service counts on the acknowledgement of all in-sync replicas";
+
+/// Where keys go by default, which is where Java's producers put them.
+const PARTITIONERS: [&str; 2] = ["murmur2", "murmur2_random"];
 
 /// Free texts that are no secrets. Every other free text is taken for one.
 const PLAIN: &[&str] = &[
@@ -146,6 +157,13 @@ pub(super) fn read(
         match check(meant, &raw.text) {
             Ok(value) => {
                 let value_shown = if secret { "***".to_owned() } else { printable(&value) };
+                if name == "partitioner" && !PARTITIONERS.contains(&value.as_str()) {
+                    warnings.push(Warning::new(
+                        &raw.name,
+                        "keys go to other partitions than those of Java's producers: where both write to a topic, a key's events \
+                         lose their order; the default is murmur2_random",
+                    ));
+                }
                 in_force.push(SettingInForce { name: variable, value: Some(value_shown), origin: raw.origin });
                 place(kafka, meant).insert(name.to_owned(), Secret::new(value));
             }

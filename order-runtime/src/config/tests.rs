@@ -236,6 +236,10 @@ fn properties_that_would_break_a_promise_are_refused() {
         "KAFKA_REBALANCE_CB",
         "KAFKA_CONSUMER_LINGER_MS",
         "KAFKA_PRODUCER_FETCH_MIN_BYTES",
+        "KAFKA_STATISTICS_INTERVAL_MS",
+        "KAFKA_CONSUMER_ENABLE_PARTITION_EOF",
+        "KAFKA_LOG_QUEUE",
+        "KAFKA_RETRIES",
     ] {
         let errors = errors(&[(name, "1")]);
         assert!(errors.len() == 1 && errors[0].contains("expected no value: "), "{name}: {errors:?}");
@@ -317,6 +321,7 @@ fn doubtful_settings_are_told() {
         (&[("PRODUCTION_ENV", "True"), ("APP_RELOAD", "True")], "APP_RELOAD"),
         (&[("APP_RELOAD", "True")], "APP_RELOAD"),
         (&[("KAFKA_ENABLE_SSL_CERTIFICATE_VERIFICATION", "no")], "KAFKA_ENABLE_SSL_CERTIFICATE_VERIFICATION"),
+        (&[("KAFKA_PARTITIONER", "consistent_random")], "KAFKA_PARTITIONER"),
         (&[("PRODUCTION_ENV", "True"), ("STORE_URL", "memory")], "STORE_URL"),
         (&[("APP_GZIP_MINIMUM_SIZE", "1")], "APP_GZIP_MINIMUM_SIZE"),
         (&[("APP_MIDDLEWARE_CORS", "no"), ("APP_CORS_ORIGINS", "https://a.b")], "APP_CORS_ORIGINS"),

@@ -8,16 +8,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{debug, warn};
 
 use super::{
-    sender::{Answer, QUEUE_FULL, Sender, Talk},
+    sender::{Answer, Sender, Talk},
     settings,
 };
 use crate::{
-    broker::{Acknowledged, BrokerError, OutgoingRecords, PublishError, Publisher},
+    broker::{Acknowledged, BrokerError, OutgoingRecord, OutgoingRecords, PublishError, Publisher},
     config::KafkaConfig,
 };
-
-/// How much longer than the client's own limits an answer is waited for: those are not exact.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// Publishes with an idempotent producer, which is made anew when it has failed for good or brings nothing to the brokers.
 pub struct KafkaPublisher {
@@ -34,7 +31,7 @@ impl KafkaPublisher {
     /// # Errors
     /// When librdkafka does not take the properties.
     pub fn new(config: &KafkaConfig) -> Result<Arc<Self>, BrokerError> {
-        let answer = settings::delivery_timeout(config) + QUEUE_FULL + GRACE;
+        let answer = settings::delivery_timeout(config);
         let talk = Talk::default();
         let sender = Mutex::new(Arc::new(Sender::start(config, &talk)?));
         Ok(Arc::new(Self { config: config.clone(), talk, answer, sender }))
@@ -84,11 +81,20 @@ impl Publisher for KafkaPublisher {
         let sender = self.sender();
         let answers = sender.send(Arc::clone(&records)).gather(self.answer).await;
         if answers.iter().any(is_timed_out) {
-            // An outage, as a rule. But a client was seen that stayed so beside brokers that had been back for minutes.
+            // All that it has is given up at once, so no record overtakes another one of its key. An outage, as a rule. But a client was seen that stayed so beside brokers that had been back for minutes.
             self.replace(&sender);
         }
         let answers = answers.into_iter().zip(&*records);
-        answers.map(|(answer, record)| answer.map_err(|error| classify(&error, &record.topic))).collect()
+        let unreached = self.talk.unreached();
+        let classified = |(answer, record): (Answer, &Arc<OutgoingRecord>)| {
+            answer.map_err(|error| match classify(&error, &record.topic) {
+                PublishError::Transient { topic, reason } => {
+                    PublishError::Transient { topic, reason: unreached.clone().unwrap_or(reason) }
+                }
+                refused => refused,
+            })
+        };
+        answers.map(classified).collect()
     }
 }
 
@@ -103,16 +109,20 @@ fn classify(error: &KafkaError, topic: &str) -> PublishError {
             PublishError::TooLarge { topic }
         }
         Some(
+            RDKafkaErrorCode::InvalidRecord
+            | RDKafkaErrorCode::InvalidTimestamp
+            | RDKafkaErrorCode::PolicyViolation
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::InvalidArgument,
+        ) => PublishError::Invalid { topic, reason: error.to_string() },
+        Some(
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed
             | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::UnknownPartition
             | RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::InvalidTopic
-            | RDKafkaErrorCode::PolicyViolation
-            | RDKafkaErrorCode::InvalidRecord
-            | RDKafkaErrorCode::InvalidArgument,
+            | RDKafkaErrorCode::InvalidTopic,
         ) => PublishError::Refused { topic, reason: error.to_string() },
+        // Among them that another record of the same batch is invalid.
         _ => PublishError::Transient { topic, reason: error.to_string() },
     }
 }
@@ -139,5 +149,7 @@ mod tests {
         assert!(matches!(of(RDKafkaErrorCode::MessageSizeTooLarge), PublishError::TooLarge { .. }));
         assert!(matches!(of(RDKafkaErrorCode::TopicAuthorizationFailed), PublishError::Refused { .. }));
         assert!(matches!(of(RDKafkaErrorCode::MessageTimedOut), PublishError::Transient { .. }));
+        assert!(matches!(of(RDKafkaErrorCode::InvalidRecord), PublishError::Invalid { .. }));
+        assert!(matches!(of(RDKafkaErrorCode::InvalidDifferentRecord), PublishError::Transient { .. }));
     }
 }

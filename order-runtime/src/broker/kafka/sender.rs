@@ -34,13 +34,20 @@ use crate::{
 };
 
 /// How long a full queue is waited for.
-pub(super) const QUEUE_FULL: Duration = Duration::from_secs(30);
+const QUEUE_FULL: Duration = Duration::from_secs(30);
 /// After so many records the thread looks for answers, whose memory the next records take.
 const RECORDS_A_TURN: usize = 64;
 
 /// What the clients of one publisher tell.
 #[derive(Clone, Default)]
 pub(super) struct Talk(Arc<Voice>);
+
+impl Talk {
+    /// The address that brokers have named and that cannot be reached.
+    pub(super) fn unreached(&self) -> Option<String> {
+        self.0.unreached().map(|unreached| unreached.to_string())
+    }
+}
 
 impl ClientContext for Talk {
     fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
@@ -184,11 +191,16 @@ fn work(producer: &BaseProducer<Talk>, jobs: &mpsc::Receiver<Job>) {
         take_answers(producer, &events);
         match jobs.try_recv() {
             Ok(Job { records, answers }) => {
+                let mut full = None;
                 for (index, record) in records.iter().enumerate() {
                     if index % RECORDS_A_TURN == RECORDS_A_TURN - 1 {
                         take_answers(producer, &events);
                     }
-                    if let Err(error) = queue(producer, record, Place { answers: Arc::clone(&answers), index }) {
+                    let place = Place { answers: Arc::clone(&answers), index };
+                    // Once there was no space, those behind must not overtake.
+                    let queued = full.clone().map_or_else(|| queue(producer, record, place), Err);
+                    if let Err(error) = queued {
+                        full = full.or_else(|| Some(error.clone()).filter(is_full));
                         answers.set(index, Err(error));
                     }
                 }
@@ -204,6 +216,10 @@ fn take_answers(producer: &BaseProducer<Talk>, events: &EventQueue<'_>) {
     while !events.is_empty() {
         producer.poll(Duration::ZERO);
     }
+}
+
+fn is_full(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull))
 }
 
 /// Hands a record to the client, waiting for space in its queue.

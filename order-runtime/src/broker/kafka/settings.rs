@@ -1,4 +1,7 @@
-//! The properties of every client: ours first, the user's over them.
+//! The properties of every client: ours, over them those that the user sets for all clients, and over these the user's for one
+//! side. Properties that the service depends on cannot be set: see `config::properties`.
+
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
@@ -6,7 +9,7 @@ use super::error::BrokerError;
 use crate::config::KafkaConfig;
 
 /// The largest record that the producer takes. Its own default is below what a topic takes; how much that is, its broker says.
-const PRODUCER_RECORD_BYTES: u32 = 64 * 1024 * 1024;
+const PRODUCER_RECORD_BYTES: &str = "67108864";
 
 /// What every client has.
 const COMMON: &[(&str, &str)] = &[
@@ -55,13 +58,18 @@ const CLASSIC: &[(&str, &str)] =
 const PRODUCER: &[(&str, &str)] = &[
     ("enable.idempotence", "true"),
     ("acks", "all"),
-    // Longer outages are the relay's affair, whose records lie in the store.
-    ("delivery.timeout.ms", "30000"),
+    // The partition that Java's producers choose: several producers of a topic keep the order of a key only where they agree.
+    ("partitioner", "murmur2_random"),
+    // Where a topic does not exist, its records wait for it this long; the default of 30 s is as long as a delivery may take.
+    ("topic.metadata.propagation.max.ms", "10000"),
     ("linger.ms", "5"),
     // A topic's limit is on what is packed: a dead letter is its event and some headers more, and most events pack well. Nor does
     // it cost anything: what is sent plain takes the system longer (10.4 CPU-s per million dead letters for 9.0).
     ("compression.type", "lz4"),
     ("queue.buffering.max.messages", "10000"),
+    ("message.max.bytes", PRODUCER_RECORD_BYTES),
+    // The topic of dead letters may be made by the first one, where the broker allows it.
+    ("allow.auto.create.topics", "true"),
 ];
 
 /// The group protocol that the user wants, in lower case.
@@ -82,8 +90,7 @@ pub(super) fn shows_leaving(config: &KafkaConfig, embedded: bool) -> bool {
 
 /// The group member. The embedded broker is slow in rebalancing classic groups, so there it uses the newer protocol.
 pub(super) fn member(config: &KafkaConfig, embedded: bool) -> ClientConfig {
-    let mut client = base(config, "consumer");
-    set_all(&mut client, CONSUMER);
+    let mut client = base(config, "consumer", CONSUMER);
     let protocol = group_protocol(config).unwrap_or_else(|| if embedded { "consumer" } else { "classic" }.to_owned());
     if protocol == "classic" {
         set_all(&mut client, CLASSIC);
@@ -103,20 +110,19 @@ pub(super) fn member(config: &KafkaConfig, embedded: bool) -> ClientConfig {
 /// A client beside the member, for questions that would disturb it. It has the group's id, to read committed offsets, and
 /// joins nothing.
 pub(super) fn inquirer(config: &KafkaConfig) -> ClientConfig {
-    let mut client = base(config, "metadata");
+    let mut client = base(config, "metadata", &[]);
     client.set("group.id", &config.group_id).set("enable.auto.commit", "false");
     client
 }
 
 /// A client for questions about settings of topics.
 pub(super) fn admin(config: &KafkaConfig) -> ClientConfig {
-    base(config, "admin")
+    base(config, "admin", &[])
 }
 
 /// A reader of a range of a topic, outside of any group.
 pub(super) fn reader(config: &KafkaConfig) -> ClientConfig {
-    let mut client = base(config, "reader");
-    set_all(&mut client, CONSUMER);
+    let mut client = base(config, "reader", CONSUMER);
     client
         // librdkafka wants a name to assign partitions by hand; no group of that name ever comes to be.
         .set("group.id", format!("{}-reader-{}", config.group_id, uuid::Uuid::new_v4()))
@@ -127,35 +133,63 @@ pub(super) fn reader(config: &KafkaConfig) -> ClientConfig {
     client
 }
 
-/// The producer.
+/// The producer. It gives no record up by itself: where one of a key was given up and the next was not, that one would overtake
+/// it. [`delivery_timeout`] is kept by giving up the producer with all that it has.
 pub(super) fn producer(config: &KafkaConfig) -> ClientConfig {
-    let mut client = base(config, "producer");
-    set_all(&mut client, PRODUCER);
-    client.set("message.max.bytes", PRODUCER_RECORD_BYTES.to_string());
-    // The topic of dead letters may be made by the first one, where the broker allows it.
-    client.set("allow.auto.create.topics", "true");
+    let mut client = base(config, "producer", PRODUCER);
     set_users(&mut client, &config.producer_properties);
+    for name in DELIVERY_TIMEOUT {
+        client.remove(name);
+    }
+    client.set("message.timeout.ms", "0");
     client
 }
 
-/// When the producer gives a record up.
-pub(super) fn delivery_timeout(config: &KafkaConfig) -> std::time::Duration {
-    let client = producer(config);
-    // Two names of one property.
-    let set = ["message.timeout.ms", "delivery.timeout.ms"].iter().find_map(|name| client.get(name)?.parse().ok());
-    // Librdkafka takes 0 for no limit at all.
-    let milliseconds = set.filter(|milliseconds| *milliseconds > 0).unwrap_or(300_000);
-    std::time::Duration::from_millis(milliseconds)
+/// Two names of one property.
+const DELIVERY_TIMEOUT: [&str; 2] = ["message.timeout.ms", "delivery.timeout.ms"];
+/// Longer outages are the relay's affair, whose records lie in the store.
+const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
+/// What stands for the 0 with which librdkafka means no limit at all.
+const NO_DELIVERY_LIMIT: Duration = Duration::from_mins(5);
+
+/// How long the producer may try to deliver a record.
+pub(super) fn delivery_timeout(config: &KafkaConfig) -> Duration {
+    let set = |name: &&str| config.producer_properties.get(*name)?.expose().parse().ok();
+    match DELIVERY_TIMEOUT.iter().find_map(set) {
+        Some(0) => NO_DELIVERY_LIMIT,
+        Some(milliseconds) => Duration::from_millis(milliseconds),
+        None => DELIVERY_LIMIT,
+    }
+}
+
+/// How long a rebalance may take, in parts: all that happens within librdkafka's callback, which must return before the poll
+/// interval has passed, or the group gives the member up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RebalanceLimits {
+    /// Until then the cluster must have said where partitions begin and end.
+    pub(super) cluster: Duration,
+    /// Until then the engine must have answered, too.
+    pub(super) engine: Duration,
+}
+
+/// The limits on a rebalance that follow from `max.poll.interval.ms`.
+pub(super) fn rebalance_limits(config: &KafkaConfig) -> RebalanceLimits {
+    const DEFAULT_MS: u64 = 300_000;
+    let name = "max.poll.interval.ms";
+    let set = config.consumer_properties.get(name).and_then(|value| value.expose().parse().ok());
+    let interval = Duration::from_millis(set.unwrap_or(DEFAULT_MS));
+    // The last question to the cluster may begin just before its limit, and what is left is for the way back.
+    RebalanceLimits { cluster: interval * 2 / 5, engine: interval * 4 / 5 }
 }
 
 /// The time that a member may need to give partitions back, in milliseconds: below the session time-out.
-pub(crate) fn drain_limit(config: &KafkaConfig) -> std::time::Duration {
+pub(crate) fn drain_limit(config: &KafkaConfig) -> Duration {
     let session = config
         .consumer_properties
         .get("session.timeout.ms")
         .and_then(|value| value.expose().parse().ok())
         .unwrap_or(45_000_u64);
-    std::time::Duration::from_millis((session / 2).clamp(1_000, 20_000))
+    Duration::from_millis((session / 2).clamp(1_000, 20_000))
 }
 
 /// Whether librdkafka takes the properties, without connecting to anybody.
@@ -172,13 +206,19 @@ pub fn check(config: &KafkaConfig) -> Result<(), Vec<BrokerError>> {
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-fn base(config: &KafkaConfig, role: &str) -> ClientConfig {
+fn base(config: &KafkaConfig, role: &str, own: &[(&str, &str)]) -> ClientConfig {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", &config.brokers);
-    client.set("client.id", format!("{}-{role}-{}", config.group_id, std::process::id()));
+    client.set("client.id", format!("{}{}", client_id(config, role), std::process::id()));
     set_all(&mut client, COMMON);
+    set_all(&mut client, own);
     set_users(&mut client, &config.properties);
     client
+}
+
+/// What the name of a client of the service begins with, where the user sets none.
+pub(super) fn client_id(config: &KafkaConfig, role: &str) -> String {
+    format!("{}-{role}-", config.group_id)
 }
 
 fn set_all(client: &mut ClientConfig, properties: &[(&str, &str)]) {
@@ -257,6 +297,38 @@ mod tests {
         assert_eq!(timeout(&[("delivery.timeout.ms", "120000")]), 120);
         assert_eq!(timeout(&[("message.timeout.ms", "120000")]), 120);
         assert_eq!(timeout(&[("delivery.timeout.ms", "0")]), 300);
+    }
+
+    #[test]
+    fn the_producer_gives_no_record_up_before_those_behind_it() {
+        let mut config = Config::default().kafka;
+        config.producer_properties.insert("delivery.timeout.ms".to_owned(), Secret::new("120000"));
+        let producer = producer(&config);
+        assert_eq!((producer.get("message.timeout.ms"), producer.get("delivery.timeout.ms")), (Some("0"), None));
+        assert_eq!(check(&config), Ok(()));
+    }
+
+    #[test]
+    fn what_is_set_for_both_sides_is_in_force_on_both() {
+        let mut config = Config::default().kafka;
+        let set = [("message.max.bytes", "2000000"), ("allow.auto.create.topics", "false"), ("client.id", "mine")];
+        config.properties = set.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
+        for client in [member(&config, false), producer(&config), reader(&config), inquirer(&config), admin(&config)] {
+            for (name, value) in set {
+                assert_eq!(client.get(name), Some(value), "{name} of {:?}", client.get("group.id"));
+            }
+        }
+        config.producer_properties.insert("message.max.bytes".to_owned(), Secret::new("3000000"));
+        assert_eq!(producer(&config).get("message.max.bytes"), Some("3000000"), "one side goes over both");
+    }
+
+    #[test]
+    fn a_rebalance_ends_before_the_poll_interval_does() {
+        for (interval, set) in [(300_000, None), (6_000, Some("6000")), (3_600_000, Some("3600000"))] {
+            let config = with(&set.map(|value| ("max.poll.interval.ms", value)).into_iter().collect::<Vec<_>>());
+            let limits = rebalance_limits(&config);
+            assert!(limits.cluster < limits.engine && limits.engine < Duration::from_millis(interval), "{limits:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod errors;
 mod on_duty;
+mod placing;
 mod wire;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     time::{Duration, Instant},
 };
 
@@ -16,11 +17,53 @@ const QUIET: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Voice {
     told: Mutex<HashMap<String, Instant>>,
+    /// The last broker that was learned from another one and could not be reached.
+    unreached: Mutex<Option<(Unreached, Instant)>>,
+}
+
+/// A broker that another one has named, as its `advertised.listeners` say, and that cannot be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unreached {
+    /// Host and port.
+    pub(super) address: String,
+    /// librdkafka's word.
+    pub(super) reason: String,
+}
+
+impl fmt::Display for Unreached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, reason } = self;
+        write!(
+            f,
+            "a broker answers and names {address}, which cannot be reached ({reason}); correct its advertised.listeners, or make \
+             that name known here"
+        )
+    }
+}
+
+impl Unreached {
+    /// Reads a line such as `[thrd:host:9092/1]: host:9092/1: Failed to resolve 'host:9092': …`. The addresses that the user has
+    /// set end in `/bootstrap`.
+    fn read(line: &str) -> Option<Self> {
+        let text = line.split_once("]: ").map_or(line, |(_, text)| text);
+        let (name, reason) = text.split_once(": ")?;
+        let (address, node) = name.rsplit_once('/')?;
+        let is_learned = !node.is_empty() && node.bytes().all(|byte| byte.is_ascii_digit());
+        let is_unreached = ["Failed to resolve", "Connect to", "Connection setup timed out"]
+            .iter()
+            .any(|beginning| reason.starts_with(beginning));
+        (is_learned && is_unreached).then(|| Self { address: address.to_owned(), reason: reason.to_owned() })
+    }
 }
 
 impl Voice {
     /// Passes a line of librdkafka on, unless one of its kind was told just now.
     pub(super) fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
+        if kind == "FAIL"
+            && let Some(unreached) = Unreached::read(line)
+        {
+            *self.unreached.lock() = Some((unreached, Instant::now()));
+        }
         match level {
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
                 debug!(target: "librdkafka", kind, "{line}");
@@ -28,6 +71,12 @@ impl Voice {
             _ if self.due(kind) => warn!(target: "librdkafka", kind, "{line}"),
             _ => debug!(target: "librdkafka", kind, "{line}"),
         }
+    }
+
+    /// The broker that could not be reached just now, where another one has named it.
+    pub(super) fn unreached(&self) -> Option<Unreached> {
+        let unreached = self.unreached.lock();
+        unreached.as_ref().filter(|(_, when)| when.elapsed() < QUIET).map(|(unreached, _)| unreached.clone())
     }
 
     /// Whether a line of this kind has not been told for a while; from now on it has.
@@ -45,6 +94,21 @@ impl Voice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broker_that_another_one_has_named_and_nobody_reaches_is_known() {
+        let voice = Voice::default();
+        let fails = |line: &str| voice.log(RDKafkaLogLevel::Error, "FAIL", line);
+        fails(
+            "[thrd:kafka:9092/bootstrap]: kafka:9092/bootstrap: Failed to resolve 'kafka:9092': not known (after 1ms)",
+        );
+        fails("[thrd:kafka:9092/1]: kafka:9092/1: Disconnected (after 1ms in state UP)");
+        assert_eq!(voice.unreached(), None);
+        fails("[thrd:inner:9092/1]: inner:9092/1: Failed to resolve 'inner:9092': not known (after 1ms)");
+        assert_eq!(voice.unreached().map(|unreached| unreached.address).as_deref(), Some("inner:9092"));
+        fails("[thrd:[::1]:9092/12]: [::1]:9092/12: Connect to ipv6#[::1]:9092 failed: Connection refused (after 0ms)");
+        assert_eq!(voice.unreached().map(|unreached| unreached.address).as_deref(), Some("[::1]:9092"));
+    }
 
     #[test]
     fn a_kind_of_line_is_told_once_in_a_while() {
