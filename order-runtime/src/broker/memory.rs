@@ -65,6 +65,8 @@ struct Log {
     ready_since: Option<Instant>,
     /// Since when nothing comes though there is more, as a test says.
     silent_since: Option<Instant>,
+    /// Since when an open transaction keeps records back, as a test says.
+    transaction_since: Option<Instant>,
     /// The owner is not told of records.
     words_are_lost: bool,
     ready: Arc<Notify>,
@@ -247,6 +249,11 @@ impl MemoryBroker {
         log.silent_since = silent.then(Instant::now);
     }
 
+    /// From now on an open transaction keeps the records behind those that were taken back.
+    pub(crate) fn open_transaction(&self, partition: &PartitionId) {
+        self.state.lock().logs.entry(partition.clone()).or_default().transaction_since = Some(Instant::now());
+    }
+
     /// From now on the owner is not told of records that come.
     pub(crate) fn lose_words(&self, partition: &PartitionId) {
         self.state.lock().logs.entry(partition.clone()).or_default().words_are_lost = true;
@@ -314,6 +321,7 @@ impl Consumer for MemoryBroker {
             next: next.unwrap_or(log.next_offset.max(log.cursor.unwrap_or_default())),
             ready_since: log.ready_since.filter(|_| next.is_some() && !log.paused),
             silent_since: log.silent_since,
+            transaction_since: log.transaction_since,
         })
     }
 

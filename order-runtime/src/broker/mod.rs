@@ -116,6 +116,9 @@ pub struct Intake {
     pub ready_since: Option<Instant>,
     /// Since when nothing has come though the log has more; `None` where it comes, or is not to come.
     pub silent_since: Option<Instant>,
+    /// Since when everything that may be read has been fetched, while a producer's transaction that is still open keeps the
+    /// records behind it back.
+    pub transaction_since: Option<Instant>,
 }
 
 impl Intake {
@@ -244,7 +247,8 @@ mod tests {
 
     #[test]
     fn marks_at_the_end_of_a_log_are_no_lag() {
-        let intake = Intake { log_end: 12, taken: 10, next: 12, ready_since: None, silent_since: None };
+        let intake =
+            Intake { log_end: 12, taken: 10, next: 12, ready_since: None, silent_since: None, transaction_since: None };
         assert_eq!(intake.lag(10), 0, "everything that can be taken is handled");
         assert_eq!(intake.lag(7), 5, "something is under way");
         assert_eq!(Intake { next: 10, ..intake }.lag(10), 2, "whether records follow is not known");

@@ -101,6 +101,9 @@ async fn check_broker(kafka: &KafkaConfig, ids: Duration) -> Vec<Finding> {
             Err(error) => error.to_string(),
         };
         findings.push(Finding { what: "retention", ok: true, detail });
+        if let Ok(Some(why)) = kafka::compacted(kafka).await {
+            findings.push(Finding { what: "dead letters", ok: false, detail: why });
+        }
     }
     findings
 }

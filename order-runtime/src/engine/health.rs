@@ -4,7 +4,7 @@
 //! cause that has a name (the store, the broker, an operator, what a processor calls) is no such thing: it costs only the
 //! readiness. Whoever is asked here reads notes and a clock, and waits for nothing.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use tokio::time::Instant;
 
@@ -57,12 +57,30 @@ pub(super) fn of(engine: &Engine) -> Health {
     health
 }
 
+/// An open transaction is a reason after this time: every producer with transactions keeps records back for moments.
+const TRANSACTION: Duration = Duration::from_secs(10);
+
 /// The state of a partition and why it does not move, where it does not.
 pub(super) fn explain(engine: &Engine, partition: &PartitionStatus) -> (PartitionState, Option<String>) {
     let (state, reason, _) = partition.state();
-    let Some(standstill) = standstill(engine, partition) else { return (state, reason) };
+    let Some(standstill) = standstill(engine, partition) else {
+        return (state, reason.or_else(|| open_transaction(engine, partition)));
+    };
     let state = if standstill.has_named_cause() { PartitionState::StoreAway } else { PartitionState::Stuck };
     (state, Some(explained(engine, standstill)))
+}
+
+/// That a producer's open transaction keeps records back.
+fn open_transaction(engine: &Engine, partition: &PartitionStatus) -> Option<String> {
+    let since = engine.consumer.intake(&partition.id)?.transaction_since?;
+    let time = Instant::now().saturating_duration_since(since);
+    (time > TRANSACTION).then(|| {
+        format!(
+            "a transaction of a producer has been open for {} s; the records behind it come when that producer ends it, or its \
+             transaction.timeout.ms does",
+            time.as_secs()
+        )
+    })
 }
 
 /// Why the partition's owner does not move, beyond what it says itself.

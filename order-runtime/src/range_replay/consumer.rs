@@ -218,7 +218,14 @@ impl Consumer for RangeConsumer {
         let part = state.partitions.get(partition).filter(|_| state.read)?;
         let next = part.records.get(part.taken).map_or(part.end, offset);
         // Whoever replays a range waits for its end, so nothing has to watch that it moves.
-        Some(Intake { log_end: part.end, taken: next, next, ready_since: None, silent_since: None })
+        Some(Intake {
+            log_end: part.end,
+            taken: next,
+            next,
+            ready_since: None,
+            silent_since: None,
+            transaction_since: None,
+        })
     }
 
     fn health(&self) -> Health {

@@ -107,7 +107,7 @@ pub(crate) fn ranges(
     let cluster = inquirer.identity()?.cluster;
     let named: Vec<(String, i32)> = wanted.iter().map(|partition| (topic.to_owned(), *partition)).collect();
     let mut ranges = Vec::with_capacity(wanted.len());
-    for offer in inquirer.offers(&cluster, &named)? {
+    for offer in inquirer.offers(&cluster, &named, None)? {
         let at = |bound| -> Result<i64, BrokerError> {
             let offset = match bound {
                 Bound::Beginning => offer.log_start,

@@ -19,7 +19,7 @@ use crate::{
     broker::{
         Consumer,
         embedded::{self, EmbeddedBroker},
-        kafka::{KafkaConsumer, KafkaPublisher, drain_limit, outlasting},
+        kafka::{self, KafkaConsumer, KafkaPublisher, drain_limit},
     },
     config::{Config, KafkaConfig, StoreUrl},
     dead_letters::KafkaSource,
@@ -154,7 +154,7 @@ pub(crate) async fn serve(
         watch(engine.operations());
     }
     if broker.is_none() {
-        tokio::spawn(warn_of_retention(config.kafka.clone(), config.store_retention));
+        tokio::spawn(warn_of_topics(config.kafka.clone(), config.store_retention));
     }
 
     let result = run(engine, &consumer, &publisher, stop, drain_limit(&config.kafka), &http).await;
@@ -236,11 +236,15 @@ fn unasked(ended: Ended) -> Ended {
     }
 }
 
-/// Says once where events may be replayed after their ids are forgotten.
-async fn warn_of_retention(kafka: KafkaConfig, ids: Duration) {
-    match outlasting(&kafka, ids).await {
+/// Warns once of topics whose settings contradict what the service promises.
+async fn warn_of_topics(config: KafkaConfig, ids: Duration) {
+    match kafka::outlasting(&config, ids).await {
         Ok(reasons) => reasons.iter().for_each(|reason| warn!("{reason}")),
         Err(error) => debug!(%error, "how long topics keep records is not known"),
+    }
+    match kafka::compacted(&config).await {
+        Ok(reason) => reason.iter().for_each(|reason| warn!("{reason}")),
+        Err(error) => debug!(%error, "whether the topic of dead letters is compacted is not known"),
     }
 }
 

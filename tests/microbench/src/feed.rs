@@ -92,7 +92,7 @@ impl Consumer for Feed {
     fn intake(&self, _partition: &PartitionId) -> Option<Intake> {
         let State { log_end, ref records, .. } = *self.state.lock();
         let taken = records.get(0).map_or(log_end, |record| record.offset);
-        Some(Intake { log_end, taken, next: taken, ready_since: None, silent_since: None })
+        Some(Intake { log_end, taken, next: taken, ready_since: None, silent_since: None, transaction_since: None })
     }
 
     fn health(&self) -> Health {

@@ -61,7 +61,7 @@ impl KafkaConsumer {
         let (sender, commands) = commands::channel();
         let shared = Shared::new();
         let no_thread = |error| BrokerError::Client(format!("no thread can be started: {error}"));
-        let ends = ends::start(&shared, &inquirer).map_err(no_thread)?;
+        let ends = ends::start(&shared, &inquirer, config).map_err(no_thread)?;
         let membership = Membership {
             config: config.clone(),
             shared: Arc::clone(&shared),
@@ -152,10 +152,14 @@ impl Consumer for KafkaConsumer {
             health.not_live.push(format!("the consumer has not polled for {} s more than it may", overdue.as_secs()));
         }
         if !self.shared.connected() {
-            health.not_ready.push("no broker is connected".to_owned());
+            let why = self.shared.voice.unreached().map(|unreached| format!(": {unreached}")).unwrap_or_default();
+            health.not_ready.push(format!("no broker is connected{why}"));
         }
         if let Some(time) = self.shared.rebalancing() {
             health.not_ready.push(format!("the group has come to no assignment for {} s", time.as_secs()));
+        }
+        if self.shared.rebalancing().is_some() || self.shared.has_nothing() {
+            health.not_ready.extend(self.shared.strangers.lock().clone());
         }
         if self.shared.unreadable() {
             health.not_ready.push(UNREADABLE.to_owned());

@@ -5,20 +5,28 @@ use std::{
     collections::HashMap,
     sync::{Arc, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{Offset, TopicPartitionList, error::KafkaResult};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{inbox::Inbox, inquirer::Inquirer, member::Shared};
+use crate::config::KafkaConfig;
 
 /// How often it asks.
 const EVERY: Duration = Duration::from_secs(5);
+/// How often it asks who else is in the group.
+const GROUP_EVERY: Duration = Duration::from_secs(30);
 
 /// Asks until the other end of the channel is dropped. One request a broker, whatever the number of partitions.
-pub(super) fn ask(shared: &Shared, inquirer: &Inquirer, ended: &mpsc::Receiver<()>) {
+fn ask(shared: &Shared, inquirer: &Inquirer, config: &KafkaConfig, ended: &mpsc::Receiver<()>) {
+    let mut group_asked: Option<Instant> = None;
     while ended.recv_timeout(EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if shared.connected() && group_asked.is_none_or(|asked| asked.elapsed() >= GROUP_EVERY) {
+            group_asked = Some(Instant::now());
+            ask_group(shared, inquirer, config);
+        }
         let quiet: Vec<_> = shared.inboxes.lock().values().filter(|inbox| inbox.is_quiet()).cloned().collect();
         // Without a broker each question would only take its time.
         if quiet.is_empty() || !shared.connected() {
@@ -35,11 +43,32 @@ pub(super) fn ask(shared: &Shared, inquirer: &Inquirer, ended: &mpsc::Receiver<(
 ///
 /// # Errors
 /// When the system refuses a thread.
-pub(super) fn start(shared: &Arc<Shared>, inquirer: &Arc<Inquirer>) -> std::io::Result<mpsc::Sender<()>> {
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    inquirer: &Arc<Inquirer>,
+    config: &KafkaConfig,
+) -> std::io::Result<mpsc::Sender<()>> {
     let (sender, ended) = mpsc::channel();
-    let (shared, inquirer) = (Arc::clone(shared), Arc::clone(inquirer));
-    thread::Builder::new().name("kafka-ends".to_owned()).spawn(move || ask(&shared, &inquirer, &ended))?;
+    let (shared, inquirer, config) = (Arc::clone(shared), Arc::clone(inquirer), config.clone());
+    thread::Builder::new().name("kafka-ends".to_owned()).spawn(move || ask(&shared, &inquirer, &config, &ended))?;
     Ok(sender)
+}
+
+/// Looks for members that are no instances of this service.
+fn ask_group(shared: &Shared, inquirer: &Inquirer, config: &KafkaConfig) {
+    let strangers = match inquirer.group() {
+        Ok(group) => group.and_then(|group| group.strangers(config)),
+        Err(error) => {
+            debug!(%error, "who is in the group is not known; asking again");
+            return;
+        }
+    };
+    if let Some(strangers) = &strangers
+        && shared.voice.due("strangers")
+    {
+        warn!("{strangers}");
+    }
+    *shared.strangers.lock() = strangers;
 }
 
 fn wanted(inboxes: &[Arc<Inbox>]) -> KafkaResult<TopicPartitionList> {

@@ -26,6 +26,14 @@ pub enum BrokerError {
         /// The client's word.
         reason: String,
     },
+    /// One answers, and names an address that nobody reaches.
+    #[error("{brokers}: {unreached}")]
+    Advertised {
+        /// The addresses that were tried.
+        brokers: String,
+        /// What the broker names, and what to do.
+        unreached: String,
+    },
     /// The broker does not believe who we say we are.
     #[error(
         "the broker at {brokers} refuses the user; set KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD to what it knows"

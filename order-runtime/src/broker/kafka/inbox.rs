@@ -16,6 +16,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     super::{Intake, PartitionId, RecordBatch, RecordRef},
     reach::Reach,
+    statistics::Progress,
 };
 
 /// One assigned partition, shared by the poll thread and the engine.
@@ -248,12 +249,13 @@ impl Inbox {
         self.state.lock().reach.silent_since = since;
     }
 
-    /// librdkafka has fetched up to `position`, and may read up to `stable_end`.
-    pub(super) fn fetched(&self, position: i64, stable_end: i64) {
+    /// librdkafka tells how far it has fetched.
+    pub(super) fn fetched(&self, progress: Progress) {
         let mut state = self.state.lock();
-        state.reach.ends(stable_end);
+        state.reach.ends(progress.stable_end);
         if state.is_fetched() {
-            state.reach.fetched(position);
+            state.reach.fetched(progress.position);
+            state.reach.waits_for_transaction(progress.waits_for_transaction);
         }
     }
 
@@ -272,6 +274,7 @@ impl Inbox {
             next: state.reach.next(state.first_offset()),
             ready_since: state.reach.ready_since,
             silent_since: state.reach.silent_since,
+            transaction_since: state.reach.transaction_since,
         }
     }
 

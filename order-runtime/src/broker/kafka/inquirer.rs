@@ -15,10 +15,17 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    groups::GroupMemberInfo,
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{ffi, settings, voice::Voice};
+use super::{
+    ffi,
+    group::{GroupMember, GroupView},
+    settings,
+    voice::{Unreached, Voice},
+};
 use crate::{
     broker::{BrokerError, PartitionId, PartitionOffer, embedded},
     config::KafkaConfig,
@@ -51,6 +58,12 @@ pub struct Inquirer {
 /// A context that keeps librdkafka's log in measure.
 #[derive(Debug, Default)]
 pub(super) struct Quiet(Voice);
+
+impl Quiet {
+    fn unreached(&self) -> Option<Unreached> {
+        self.0.unreached()
+    }
+}
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
@@ -95,7 +108,7 @@ impl Inquirer {
             if self.is_refused() {
                 BrokerError::Refused { brokers: self.config.brokers.clone() }
             } else {
-                BrokerError::unreachable(&self.config, error)
+                self.unreachable(error)
             }
         })?;
         // The embedded broker's own id is a memory address; it names itself by a topic, since the protocol leaves no
@@ -106,6 +119,33 @@ impl Inquirer {
         }
         let cluster = self.client.client().fetch_cluster_id(ANSWER).unwrap_or_else(|| self.config.brokers.clone());
         Ok(Identity { cluster: cluster.into(), embedded: false })
+    }
+
+    /// Why nobody answers: one may do so at the address that was set, and name another one.
+    fn unreachable(&self, error: KafkaError) -> BrokerError {
+        match self.client.context().unreached() {
+            Some(unreached) => {
+                BrokerError::Advertised { brokers: self.config.brokers.clone(), unreached: unreached.to_string() }
+            }
+            None => BrokerError::unreachable(&self.config, error),
+        }
+    }
+
+    /// Who is in the group, as its coordinator says; `None` where it knows no such group.
+    ///
+    /// # Errors
+    /// When the coordinator does not answer within five seconds.
+    pub(super) fn group(&self) -> KafkaResult<Option<GroupView>> {
+        let groups = self.client.fetch_group_list(Some(&self.config.group_id), ANSWER)?;
+        let found = groups.groups().iter().find(|group| group.name() == self.config.group_id);
+        Ok(found.map(|group| {
+            let member = |member: &GroupMemberInfo| GroupMember {
+                client: member.client_id().to_owned(),
+                host: member.client_host().to_owned(),
+                has_assignment: member.assignment().is_some_and(|assignment| !assignment.is_empty()),
+            };
+            GroupView { protocol: group.protocol().to_owned(), members: group.members().iter().map(member).collect() }
+        }))
     }
 
     /// Whether a broker has refused who we say we are: a question that gets no answer for that reason says only that there is none.
@@ -129,10 +169,7 @@ impl Inquirer {
     /// # Errors
     /// When no broker answers within five seconds.
     pub fn partitions(&self, topic: &str) -> Result<Option<usize>, BrokerError> {
-        let metadata = self
-            .client
-            .fetch_metadata(Some(topic), ANSWER)
-            .map_err(|error| BrokerError::unreachable(&self.config, error))?;
+        let metadata = self.client.fetch_metadata(Some(topic), ANSWER).map_err(|error| self.unreachable(error))?;
         let count = metadata.topics().iter().find(|known| known.name() == topic).map_or(0, |t| t.partitions().len());
         Ok((count > 0).then_some(count))
     }
@@ -166,11 +203,12 @@ impl Inquirer {
     /// What the engine wants to know of partitions that come: one offer each, in their order.
     ///
     /// # Errors
-    /// When one of the questions is not answered within five seconds.
+    /// When one of the questions is not answered within five seconds, or not all of them before the deadline, where there is one.
     pub(crate) fn offers(
         &self,
         cluster: &Arc<str>,
         partitions: &[(String, i32)],
+        deadline: Option<Instant>,
     ) -> Result<Vec<PartitionOffer>, BrokerError> {
         let mut wanted = TopicPartitionList::with_capacity(partitions.len());
         for (topic, partition) in partitions {
@@ -193,6 +231,9 @@ impl Inquirer {
         partitions
             .iter()
             .map(|(topic, partition)| {
+                if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                    return Err(BrokerError::request("where all logs begin and end", "its answers take too long"));
+                }
                 let (log_start, log_end) = self.log(topic, *partition)?;
                 let committed = committed.get(&(topic.clone(), *partition));
                 Ok(PartitionOffer {

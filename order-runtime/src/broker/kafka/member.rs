@@ -2,7 +2,7 @@
 //!
 //! The callback asks the engine where partitions begin and waits until those that go are drained, so the group knows the truth:
 //! a partition is given back when its work has ended and its offset is stored, and it is fetched from where the store
-//! says. The wait is bounded below the poll interval. The heartbeat goes on meanwhile, since librdkafka sends it itself.
+//! says. All waits of one callback together are bounded below the poll interval. The heartbeat goes on meanwhile, since librdkafka sends it itself.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -33,18 +33,14 @@ use super::{
     inbox::Inbox,
     inquirer::Inquirer,
     room::Taken,
+    settings::RebalanceLimits,
     statistics::{Group, Statistics},
     voice::Voice,
 };
 use crate::broker::{BrokerError, ConsumerEvent, PartitionId, PartitionOffer, Start};
 
-/// The engine answers within this time, or the process cannot go on: it waits for its store no longer than for a session.
-const ENGINE_ANSWERS: Duration = Duration::from_mins(4);
-/// Questions to the cluster about partitions that come are repeated for so long; below the default poll interval of 300 s.
-const CLUSTER_ANSWERS: Duration = Duration::from_mins(4);
 /// The thread that polls is expected to come round within this time.
 const ROUND: Duration = Duration::from_secs(30);
-
 /// A group comes to an assignment within this time, as a rule; as long as it does not, this member handles nothing new.
 const REBALANCED: Duration = Duration::from_mins(1);
 
@@ -81,6 +77,8 @@ pub(super) struct Shared {
     pub(super) forbidden: Mutex<Option<String>>,
     /// What keeps it from joining; told until it is over.
     pub(super) trouble: Mutex<Option<String>>,
+    /// Members of the group that are no instances of this service.
+    pub(super) strangers: Mutex<Option<String>>,
     pub(super) voice: Voice,
 }
 
@@ -102,6 +100,7 @@ impl Shared {
             unreadable: Mutex::new(None),
             forbidden: Mutex::new(None),
             trouble: Mutex::new(None),
+            strangers: Mutex::new(None),
             voice: Voice::default(),
         };
         shared.expect_within(ROUND);
@@ -168,6 +167,11 @@ impl Shared {
         self.unsteady.lock().map(|since| since.elapsed()).filter(|time| *time > REBALANCED)
     }
 
+    /// Whether this member has no partition.
+    pub(super) fn has_nothing(&self) -> bool {
+        self.inboxes.lock().is_empty()
+    }
+
     pub(super) fn store(&self, partition: &PartitionId, offset: i64, metadata: &str) {
         self.stored.lock().insert(partition.clone(), (offset, metadata.to_owned()));
         self.has_stored.store(true, Ordering::Release);
@@ -202,6 +206,7 @@ pub(super) struct Member {
     /// The poll thread holds them open; a client that was given up may outlive it.
     events: mpsc::WeakUnboundedSender<ConsumerEvent>,
     runtime: Handle,
+    limits: RebalanceLimits,
     /// Another client is in its place: what it has to say counts no more.
     given_up: AtomicBool,
 }
@@ -213,8 +218,9 @@ impl Member {
         cluster: Arc<str>,
         events: mpsc::WeakUnboundedSender<ConsumerEvent>,
         runtime: Handle,
+        limits: RebalanceLimits,
     ) -> Self {
-        Self { shared, inquirer, cluster, events, runtime, given_up: AtomicBool::new(false) }
+        Self { shared, inquirer, cluster, events, runtime, limits, given_up: AtomicBool::new(false) }
     }
 
     /// Tells the engine, if there still is one.
@@ -229,7 +235,7 @@ impl Member {
         self.given_up.store(true, Ordering::Relaxed);
         let partitions = self.close(|_| true);
         if !partitions.is_empty() {
-            let _ = self.ask(|answer| ConsumerEvent::Revoked { partitions, lost: true, answer });
+            let _ = self.ask(Instant::now(), |answer| ConsumerEvent::Revoked { partitions, lost: true, answer });
         }
         // As with the first one: the next counts as connected until it says otherwise.
         self.shared.note_connected(true);
@@ -255,10 +261,11 @@ impl Member {
     }
 
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        let begun = Instant::now();
         let names = names(list);
-        let Some(offers) = self.offers(&names) else { return Self::refuse(consumer) };
+        let Some(offers) = self.offers(begun, &names) else { return Self::refuse(consumer) };
         let partitions = offers.clone();
-        let Some(starts) = self.ask(|answer| ConsumerEvent::Assigned { partitions, answer }) else {
+        let Some(starts) = self.ask(begun, |answer| ConsumerEvent::Assigned { partitions, answer }) else {
             return Self::refuse(consumer);
         };
 
@@ -295,11 +302,11 @@ impl Member {
     }
 
     /// Asks the cluster until it answers: partitions that were assigned cannot be left aside.
-    fn offers(&self, names: &[(String, i32)]) -> Option<Vec<PartitionOffer>> {
-        let deadline = Instant::now() + CLUSTER_ANSWERS;
-        self.shared.expect_within(CLUSTER_ANSWERS + ROUND);
+    fn offers(&self, begun: Instant, names: &[(String, i32)]) -> Option<Vec<PartitionOffer>> {
+        let deadline = begun + self.limits.cluster;
+        self.shared.expect_within(self.limits.cluster + ROUND);
         loop {
-            match self.inquirer.offers(&self.cluster, names) {
+            match self.inquirer.offers(&self.cluster, names, Some(deadline)) {
                 Ok(offers) => {
                     *self.shared.trouble.lock() = None;
                     *self.shared.forbidden.lock() = None;
@@ -346,7 +353,7 @@ impl Member {
         if lost {
             warn!(partitions = partitions.len(), "the session has ended; others may own the partitions already");
         }
-        let drained = self.ask(|answer| ConsumerEvent::Revoked { partitions, lost, answer });
+        let drained = self.ask(Instant::now(), |answer| ConsumerEvent::Revoked { partitions, lost, answer });
         if drained.is_none() {
             debug!("partitions go undrained: the engine has ended");
         }
@@ -367,17 +374,18 @@ impl Member {
         }
     }
 
-    /// Sends the engine an event and waits for its answer; `None` where the engine has ended.
-    fn ask<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> ConsumerEvent) -> Option<T> {
+    /// Sends the engine an event and waits for its answer; `None` where the engine has ended. `begun` is when the callback began.
+    fn ask<T>(&self, begun: Instant, event: impl FnOnce(oneshot::Sender<T>) -> ConsumerEvent) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.events.upgrade()?.send(event(answer)).ok()?;
-        self.shared.expect_within(ENGINE_ANSWERS + ROUND);
-        let answer = self.runtime.block_on(async { tokio::time::timeout(ENGINE_ANSWERS, answered).await });
+        let deadline = begun + self.limits.engine;
+        self.shared.expect_within(deadline.saturating_duration_since(Instant::now()) + ROUND);
+        let answer = self.runtime.block_on(async { tokio::time::timeout_at(deadline, answered).await });
         self.shared.beat();
         match answer {
             Ok(answer) => answer.ok(),
             Err(_) => {
-                self.fatal(format!("the engine has not answered for {} s", ENGINE_ANSWERS.as_secs()));
+                self.fatal(format!("the engine has not answered for {} s", begun.elapsed().as_secs()));
                 None
             }
         }
@@ -428,8 +436,8 @@ impl ClientContext for Member {
             (false, _) => {}
         }
         for inbox in self.shared.inboxes.lock().values() {
-            if let Some((position, stable_end)) = statistics.fetched(&inbox.id.topic, inbox.id.partition) {
-                inbox.fetched(position, stable_end);
+            if let Some(fetched) = statistics.fetched(&inbox.id.topic, inbox.id.partition) {
+                inbox.fetched(fetched);
             }
         }
     }

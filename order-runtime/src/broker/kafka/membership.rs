@@ -113,6 +113,7 @@ impl Membership {
             Arc::clone(&identity.cluster),
             events.downgrade(),
             self.runtime.clone(),
+            settings::rebalance_limits(&self.config),
         );
         let topics: Vec<&str> = self.config.topics.iter().map(String::as_str).collect();
         let consumer: BaseConsumer<Member> =

@@ -14,11 +14,12 @@
 //! | `room` | what if owners take less than arrives? |
 //! | `reach`, `ends` | how far is a partition, and where does its log end? |
 //! | `refetch` | what if fetching goes astray? |
+//! | `group` | who else is in the group? |
 //! | `inquirer` | what does the cluster say of itself and of a partition? |
 //! | `producer` | how do records leave, and which error is which? |
 //! | `sender` | what does the thread do that has the producer? |
 //! | `reader` | how is a range of a topic read outside of any group? |
-//! | `retention` | do topics keep records for longer than ids are known? |
+//! | `retention` | do topics keep records for longer than ids are known, and is that of dead letters compacted? |
 //! | `voice` | what becomes of librdkafka's own log? |
 //! | `statistics` | what is read from librdkafka's statistics? |
 //! | `ffi` | what does the Rust client not pass on? |
@@ -29,6 +30,7 @@ mod duty;
 mod ends;
 mod error;
 mod ffi;
+mod group;
 mod inbox;
 mod inquirer;
 mod member;
@@ -53,6 +55,6 @@ pub use error::BrokerError;
 pub use inquirer::{Identity, Inquirer};
 pub use producer::KafkaPublisher;
 pub use reader::TopicReader;
-pub use retention::outlasting;
+pub use retention::{compacted, outlasting};
 pub use settings::check;
 pub(crate) use settings::drain_limit;

@@ -395,6 +395,13 @@ impl Polled {
             KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed) => {
                 self.trouble("the broker does not let this user join the group; grant it READ on the group");
             }
+            KafkaError::MessageConsumption(RDKafkaErrorCode::InconsistentGroupProtocol) => {
+                let group = self.membership.inquirer.group().ok().flatten();
+                self.trouble(&group.map_or_else(
+                    || "members of the group use another assignor than this one; end them, or set another KAFKA_GROUP_ID".to_owned(),
+                    |group| group.other_protocol(&self.membership.config),
+                ));
+            }
             KafkaError::MessageConsumption(
                 code @ (RDKafkaErrorCode::BadCompression | RDKafkaErrorCode::BadMessage),
             ) => {

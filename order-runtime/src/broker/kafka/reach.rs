@@ -23,6 +23,8 @@ pub(super) struct Reach {
     pub(super) ready_since: Option<Instant>,
     /// Since when nothing has come though there is more.
     pub(super) silent_since: Option<Instant>,
+    /// Since when an open transaction keeps all further records back.
+    pub(super) transaction_since: Option<Instant>,
 }
 
 impl Reach {
@@ -37,6 +39,7 @@ impl Reach {
             stable_end: 0,
             ready_since: None,
             silent_since: None,
+            transaction_since: None,
         }
     }
 
@@ -77,6 +80,11 @@ impl Reach {
         if let Some(earlier) = self.fetched.replace(position) {
             self.passed = self.passed.max(earlier.min(position));
         }
+    }
+
+    /// Whether an open transaction keeps all further records back.
+    pub(super) fn waits_for_transaction(&mut self, waits: bool) {
+        self.transaction_since = waits.then(|| self.transaction_since.unwrap_or_else(Instant::now));
     }
 
     /// So far the log may be read.

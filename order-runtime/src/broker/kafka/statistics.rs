@@ -32,12 +32,28 @@ struct Topic {
     partitions: HashMap<String, Partition>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 struct Partition {
     /// To where has been fetched; negative where nothing was.
-    next_offset: i64,
+    #[serde(rename = "next_offset")]
+    position: i64,
     /// The end of what may be read.
-    ls_offset: i64,
+    #[serde(rename = "ls_offset")]
+    stable_end: i64,
+    /// The end of the log.
+    #[serde(rename = "hi_offset", default)]
+    log_end: i64,
+}
+
+/// How far a partition was fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// To where has been fetched.
+    pub(super) position: i64,
+    /// The end of what may be read: before the first open transaction.
+    pub(super) stable_end: i64,
+    /// Whether all that may be read has been fetched, and a transaction keeps the rest back.
+    pub(super) waits_for_transaction: bool,
 }
 
 impl Statistics {
@@ -47,9 +63,11 @@ impl Statistics {
     }
 
     /// To where a partition has been fetched, and to where it may be read.
-    pub(super) fn fetched(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {
-        let partition = self.topics.get(topic)?.partitions.get(&partition.to_string())?;
-        (partition.next_offset >= 0).then_some((partition.next_offset, partition.ls_offset))
+    pub(super) fn fetched(&self, topic: &str, partition: i32) -> Option<Progress> {
+        let Partition { position, stable_end, log_end } =
+            *self.topics.get(topic)?.partitions.get(&partition.to_string())?;
+        let waits_for_transaction = stable_end >= 0 && position >= stable_end && log_end > stable_end;
+        (position >= 0).then_some(Progress { position, stable_end, waits_for_transaction })
     }
 }
 
@@ -74,11 +92,16 @@ mod tests {
         let text = br#"{"name": "n", "brokers": {
                 "GroupCoordinator": {"state": "UP", "nodeid": -1}, "b:9092/1": {"state": "DOWN", "nodeid": 1}},
             "topics": {"things": {"partitions": {
-                "0": {"next_offset": 12, "ls_offset": 14, "hi_offset": 20}, "-1": {"next_offset": -1001, "ls_offset": -1001}}}},
+                "0": {"next_offset": 12, "ls_offset": 14, "hi_offset": 20},
+                "1": {"next_offset": 14, "ls_offset": 14, "hi_offset": 20},
+                "2": {"next_offset": 14, "ls_offset": 14, "hi_offset": 14}, "-1": {"next_offset": -1001, "ls_offset": -1001}}}},
             "cgrp": {"join_state": "steady", "assignment_size": 0}}"#;
         let statistics: Statistics = serde_json::from_slice(text).expect("statistics");
         assert!(!statistics.is_connected(), "a coordinator alone answers no fetch");
-        assert_eq!(statistics.fetched("things", 0), Some((12, 14)));
+        let progress = Progress { position: 12, stable_end: 14, waits_for_transaction: false };
+        assert_eq!(statistics.fetched("things", 0), Some(progress));
+        assert!(statistics.fetched("things", 1).is_some_and(|progress| progress.waits_for_transaction));
+        assert!(statistics.fetched("things", 2).is_some_and(|progress| !progress.waits_for_transaction));
         assert_eq!((statistics.fetched("things", -1), statistics.fetched("others", 0)), (None, None));
         assert!(statistics.cgrp.is_some_and(|group| group.is_steady() && group.has_nothing()));
     }

@@ -177,7 +177,7 @@ impl Consumer for Member {
     fn intake(&self, id: &PartitionId) -> Option<Intake> {
         let taken = self.cursor(id, |cursor| cursor.next).flatten().unwrap_or_default();
         let log_end = self.cluster.end(id.partition);
-        Some(Intake { log_end, taken, next: taken, ready_since: None, silent_since: None })
+        Some(Intake { log_end, taken, next: taken, ready_since: None, silent_since: None, transaction_since: None })
     }
 
     fn health(&self) -> Health {

@@ -241,3 +241,17 @@ async fn marks_at_the_end_of_a_log_are_no_lag() {
     assert_eq!(rig.after(Duration::from_mins(10)).await, Health::default());
     assert!(rig.broker.intake(&partition()).is_some_and(|intake| intake.lag(0) == 3), "one is not handled yet");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_open_transaction_is_the_reason_that_partitions_show() {
+    let rig = Rig::start().await;
+    rig.send("Added", "a", 1, "");
+    rig.settled().await;
+    let shown = |rig: &Rig| rig.engine.operations().partitions().remove(0);
+    rig.broker.open_transaction(&partition());
+    assert_eq!(shown(&rig).reason, None, "every transaction is open for a moment");
+    tokio::time::advance(Duration::from_secs(11)).await;
+    let shown = shown(&rig);
+    assert_eq!(shown.state, PartitionState::Running);
+    assert!(shown.reason.is_some_and(|reason| reason.contains("a transaction of a producer has been open for 11 s")));
+}

@@ -1,0 +1,90 @@
+//! Who else is in the consumer group: members that are no instances of this service take partitions away from it.
+
+use super::settings;
+use crate::config::KafkaConfig;
+
+/// A consumer group, as its coordinator describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GroupView {
+    /// The assignor that its members have agreed on.
+    pub(super) protocol: String,
+    pub(super) members: Vec<GroupMember>,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GroupMember {
+    /// The name of its client.
+    pub(super) client: String,
+    /// Where it runs.
+    pub(super) host: String,
+    /// Whether it was given something. A leader may give a member an assignment of no partition, which looks the same.
+    pub(super) has_assignment: bool,
+}
+
+impl GroupView {
+    /// Names the members that are no instances of this service, and what to do.
+    pub(super) fn strangers(&self, config: &KafkaConfig) -> Option<String> {
+        let strangers: Vec<String> = self
+            .members
+            .iter()
+            .filter(|member| member.has_assignment && !is_ours(config, &member.client))
+            .map(|member| format!("{} at {}", member.client, member.host.trim_start_matches('/')))
+            .collect();
+        (!strangers.is_empty()).then(|| {
+            format!(
+                "the group {} has members that are no instances of this service ({}): they take partitions whose events it does not \
+                 get; end them, or set another KAFKA_GROUP_ID",
+                config.group_id,
+                strangers.join(", ")
+            )
+        })
+    }
+
+    /// Why this service cannot join members that use another assignor.
+    pub(super) fn other_protocol(&self, config: &KafkaConfig) -> String {
+        let members: Vec<&str> = self.members.iter().map(|member| member.client.as_str()).collect();
+        format!(
+            "the members of the group {} ({}) use the assignor `{}`, which this one does not; end them, set \
+             KAFKA_PARTITION_ASSIGNMENT_STRATEGY to theirs, or set another KAFKA_GROUP_ID",
+            config.group_id,
+            members.join(", "),
+            self.protocol
+        )
+    }
+}
+
+/// Whether a client has the name that clients of this service have.
+fn is_ours(config: &KafkaConfig, client: &str) -> bool {
+    let set = [&config.consumer_properties, &config.properties].into_iter().find_map(|set| set.get("client.id"));
+    set.is_some_and(|set| set.expose() == client) || client.starts_with(&settings::client_id(config, "consumer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Secret};
+
+    fn member(client: &str, has_assignment: bool) -> GroupMember {
+        GroupMember { client: client.to_owned(), host: "/10.0.0.5".to_owned(), has_assignment }
+    }
+
+    #[test]
+    fn members_that_are_no_instances_are_named() {
+        let mut config = Config::default().kafka;
+        config.group_id = "orders".to_owned();
+        let mut group = GroupView {
+            protocol: "range".to_owned(),
+            members: vec![member("orders-consumer-42", true), member("idle", false)],
+        };
+        assert_eq!(group.strangers(&config), None);
+        group.members.push(member("kcat", true));
+        let told = group.strangers(&config).expect("a stranger");
+        assert!(
+            told.contains("kcat at 10.0.0.5") && told.contains("KAFKA_GROUP_ID") && !told.contains("orders-consumer")
+        );
+        config.properties.insert("client.id".to_owned(), Secret::new("kcat"));
+        assert_eq!(group.strangers(&config), None, "it has the name that was set");
+        assert!(group.other_protocol(&config).contains("`range`"));
+    }
+}
