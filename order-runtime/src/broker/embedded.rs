@@ -32,9 +32,18 @@ pub const PARTITIONS: i32 = 4;
 /// The topic whose name carries the broker's id: the mock's own cluster id is an address in memory, which may come again.
 pub(super) const NAME_TOPIC: &str = "__embedded-broker.";
 
+/// What the cluster ids of embedded brokers begin with; a UUID follows.
+const CLUSTER: &str = "embedded-";
+
 /// The identity that a topic of this name gives its cluster.
 pub(crate) fn identity(topic: &str) -> Option<String> {
-    topic.strip_prefix(NAME_TOPIC).map(|id| format!("embedded-{id}"))
+    topic.strip_prefix(NAME_TOPIC).map(|id| format!("{CLUSTER}{id}"))
+}
+
+/// Whether a cluster of this id is an embedded broker, whose data ends with its process. No other cluster has such an id: Kafka's
+/// are 22 characters of base64.
+pub(crate) fn is_embedded(cluster: &str) -> bool {
+    cluster.strip_prefix(CLUSTER).is_some_and(|id| Uuid::parse_str(id).is_ok())
 }
 
 /// A running embedded broker; dropping it ends it with everything it holds.
@@ -186,4 +195,18 @@ pub async fn is_free(brokers: &str) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cluster_id_of_an_embedded_broker_is_told_from_that_of_a_real_one() {
+        let own = identity(&format!("{NAME_TOPIC}{}", Uuid::new_v4())).expect("a name of ours");
+        assert!(is_embedded(&own), "{own}");
+        for real in ["5L6g3nShT-eMCtK--X86sw", "localhost:9092", "embedded-", "embedded-team-cluster"] {
+            assert!(!is_embedded(real), "{real}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Nothing moves by itself: records are appended, partitions assigned and revoked, and publishing broken and healed by calls.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -16,8 +16,8 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Acknowledged, Consumer, ConsumerEvent, Intake, OutgoingRecord, OutgoingRecords, PartitionId, PartitionOffer,
-    PublishError, Publisher, RecordBatch, Start,
+    Acknowledged, BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, Intake, OutgoingRecord,
+    OutgoingRecords, PartitionId, PartitionOffer, PublishError, Publisher, RecordBatch, Start, TopicState,
 };
 use crate::engine::observe::Health;
 
@@ -51,6 +51,20 @@ struct State {
     /// Whoever takes records panics.
     panics: bool,
     closed: bool,
+    metadata: Metadata,
+}
+
+/// The cluster's answers to questions about topics.
+#[derive(Default)]
+struct Metadata {
+    /// Topics that are not here do not exist, the topic `things` aside.
+    topics: BTreeMap<Arc<str>, TopicState>,
+    /// No question is answered.
+    is_silent: bool,
+    /// How often it was asked.
+    asked: usize,
+    /// Members of the group that read the topic of a test.
+    readers: Vec<String>,
 }
 
 #[derive(Default)]
@@ -237,6 +251,26 @@ impl MemoryBroker {
         self.state.lock().is_mute = true;
     }
 
+    /// Lets the cluster say this of a topic.
+    pub(crate) fn set_topic(&self, name: &str, state: TopicState) {
+        self.state.lock().metadata.topics.insert(name.into(), state);
+    }
+
+    /// From now on the cluster does not answer questions about topics; or it does again.
+    pub(crate) fn set_silent_about_topics(&self, is_silent: bool) {
+        self.state.lock().metadata.is_silent = is_silent;
+    }
+
+    /// How often the cluster was asked about topics.
+    pub(crate) fn asked_about_topics(&self) -> usize {
+        self.state.lock().metadata.asked
+    }
+
+    /// Lets these members of the group read the topic of a test.
+    pub(crate) fn set_readers(&self, readers: &[&str]) {
+        self.state.lock().metadata.readers = readers.iter().map(|reader| (*reader).to_owned()).collect();
+    }
+
     /// From now on whoever takes records panics.
     pub(crate) fn let_takers_panic(&self) {
         self.state.lock().panics = true;
@@ -331,6 +365,29 @@ impl Consumer for MemoryBroker {
 
     fn close(&self) {
         self.state.lock().closed = true;
+    }
+}
+
+#[async_trait]
+impl ClusterMetadata for MemoryBroker {
+    async fn topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError> {
+        let metadata = &mut self.state.lock().metadata;
+        metadata.asked += 1;
+        if metadata.is_silent {
+            return Err(BrokerError::UnknownTopic("no answer".to_owned()));
+        }
+        let PartitionId { cluster, topic, topic_id, .. } = Self::partition(0);
+        let of = |name: Arc<str>| {
+            let default =
+                if name == topic { TopicState::Exists { id: topic_id, partitions: 4 } } else { TopicState::Absent };
+            let known = metadata.topics.get(&name).cloned().unwrap_or(default);
+            (name, known)
+        };
+        Ok(ClusterTopics { cluster, topics: names.into_iter().map(of).collect() })
+    }
+
+    async fn readers(&self, _topic: &str) -> Result<Vec<String>, BrokerError> {
+        Ok(self.state.lock().metadata.readers.clone())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Only `broker/kafka` and `broker/embedded` name the Kafka client. Everything above sees records, partitions and these traits, so the
 //! engine runs unchanged against a broker that a test steers.
 
+mod cluster;
 pub mod embedded;
 pub mod kafka;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use uuid::Uuid;
 
 use crate::engine::observe::Health;
 
+pub use cluster::{ClusterMetadata, ClusterTopics, TopicState};
 pub use kafka::BrokerError;
 pub(crate) use record::Arena;
 pub use record::{HeaderBlock, Headers, RecordBatch, RecordRef};

@@ -256,6 +256,11 @@ pub(crate) fn is_topic(entry: &str, topic: &str) -> bool {
     }
 }
 
+/// The same where a doubt is not enough to say no: a pattern that this library does not read may be one that librdkafka does.
+pub(crate) fn may_be_topic(entry: &str, topic: &str) -> bool {
+    is_topic(entry, topic) || (entry.starts_with('^') && regex_lite::Regex::new(entry).is_err())
+}
+
 /// Settings of Kafka.
 #[derive(Debug, Clone)]
 pub struct KafkaConfig {

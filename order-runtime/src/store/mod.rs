@@ -10,7 +10,7 @@ pub mod memory;
 pub mod postgres;
 pub mod sqlite;
 
-use std::{any::Any, borrow::Cow, sync::Arc};
+use std::{any::Any, borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -102,6 +102,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// Waiting events in the order of their partitions and offsets.
     async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError>;
+
+    /// How much waits in each of these partitions; the answer has one element for each, in the same order.
+    async fn count_waiting(&self, partitions: &[PartitionId]) -> Result<Vec<WaitingCount>, StoreError> {
+        let mut counts = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let rows = self.reload(partition).await?.map(|stored| stored.waiting).unwrap_or_default();
+            let keys = rows.iter().map(|row| &row.lane).collect::<BTreeSet<_>>().len();
+            counts.push(WaitingCount { keys, events: rows.len() });
+        }
+        Ok(counts)
+    }
 
     /// Positions of all partitions.
     async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError>;
@@ -268,6 +279,15 @@ pub struct WaitingRow {
     pub headers: Vec<u8>,
     /// The record's timestamp in milliseconds.
     pub timestamp: Option<i64>,
+}
+
+/// How much waits in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WaitingCount {
+    /// Keys; each event without a key counts as one.
+    pub keys: usize,
+    /// Events.
+    pub events: usize,
 }
 
 /// Why an event waits.

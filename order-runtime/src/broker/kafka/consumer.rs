@@ -1,11 +1,13 @@
 //! The group member, as the engine speaks to it: what is asked for is done by the thread that polls.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, atomic::Ordering, mpsc as commands},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::error;
@@ -19,7 +21,7 @@ use super::{
     settings,
 };
 use crate::{
-    broker::{BrokerError, Consumer, ConsumerEvent, Intake, PartitionId, RecordBatch},
+    broker::{BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, Intake, PartitionId, RecordBatch},
     config::KafkaConfig,
     engine::observe::Health,
 };
@@ -27,6 +29,7 @@ use crate::{
 /// A member of the consumer group.
 pub struct KafkaConsumer {
     pub(super) shared: Arc<Shared>,
+    inquirer: Arc<Inquirer>,
     commands: commands::Sender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Dropped with the consumer, which ends the thread that asks where logs end.
@@ -65,7 +68,7 @@ impl KafkaConsumer {
         let membership = Membership {
             config: config.clone(),
             shared: Arc::clone(&shared),
-            inquirer,
+            inquirer: Arc::clone(&inquirer),
             commands: Mutex::new(commands),
             runtime: Handle::current(),
             patience,
@@ -74,7 +77,7 @@ impl KafkaConsumer {
             .name("kafka-poll".to_owned())
             .spawn(move || Arc::new(membership).run(&events))
             .map_err(no_thread)?;
-        let consumer = Self { shared, commands: sender, thread: Mutex::new(Some(thread)), _ends: ends };
+        let consumer = Self { shared, inquirer, commands: sender, thread: Mutex::new(Some(thread)), _ends: ends };
         Ok((Arc::new(consumer), receiver))
     }
 
@@ -173,4 +176,26 @@ impl Consumer for KafkaConsumer {
     fn close(&self) {
         self.shared.closing.store(true, Ordering::Relaxed);
     }
+}
+
+#[async_trait]
+impl ClusterMetadata for KafkaConsumer {
+    async fn topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError> {
+        blocking(&self.inquirer, move |inquirer| inquirer.cluster_topics(names)).await
+    }
+
+    async fn readers(&self, topic: &str) -> Result<Vec<String>, BrokerError> {
+        let topic = topic.to_owned();
+        blocking(&self.inquirer, move |inquirer| inquirer.readers(&topic)).await
+    }
+}
+
+/// Asks the cluster on a thread that may wait.
+async fn blocking<T: Send + 'static>(
+    inquirer: &Arc<Inquirer>,
+    ask: impl FnOnce(&Inquirer) -> Result<T, BrokerError> + Send + 'static,
+) -> Result<T, BrokerError> {
+    let inquirer = Arc::clone(inquirer);
+    let asked = tokio::task::spawn_blocking(move || ask(&inquirer)).await;
+    asked.unwrap_or_else(|error| Err(BrokerError::Client(error.to_string())))
 }

@@ -2,10 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,13 +18,13 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    ffi,
+    ffi::{self, Described},
     group::{GroupMember, GroupView},
     settings,
     voice::{Unreached, Voice},
 };
 use crate::{
-    broker::{BrokerError, PartitionId, PartitionOffer, embedded},
+    broker::{BrokerError, ClusterTopics, PartitionId, PartitionOffer, TopicState, embedded},
     config::KafkaConfig,
 };
 
@@ -51,8 +48,9 @@ pub struct Inquirer {
     client: BaseConsumer<Quiet>,
     config: KafkaConfig,
     topics: Mutex<HashMap<String, (Arc<str>, Uuid)>>,
-    /// The embedded broker has no ids of topics, and does not answer who asks; its own id is new with each start.
-    without_topic_ids: AtomicBool,
+    /// Whether the cluster is an embedded broker, once it was asked. Such a broker has no topic ids and answers no admin request;
+    /// its own id is new with each start.
+    is_embedded: Mutex<Option<bool>>,
 }
 
 /// A context that keeps librdkafka's log in measure.
@@ -88,7 +86,7 @@ impl Inquirer {
         let client = settings::inquirer(config)
             .create_with_context(Quiet::default())
             .map_err(|error| BrokerError::creation(&error, config))?;
-        Ok(Self { client, config: config.clone(), topics: Mutex::default(), without_topic_ids: AtomicBool::new(false) })
+        Ok(Self { client, config: config.clone(), topics: Mutex::default(), is_embedded: Mutex::default() })
     }
 
     /// Where the logs of these partitions end, before the first open transaction.
@@ -114,9 +112,10 @@ impl Inquirer {
         // The embedded broker's own id is a memory address; it names itself by a topic, since the protocol leaves no
         // other place.
         if let Some(id) = topics.topics().iter().find_map(|topic| embedded::identity(topic.name())) {
-            self.without_topic_ids.store(true, Ordering::Relaxed);
+            *self.is_embedded.lock() = Some(true);
             return Ok(Identity { cluster: id.into(), embedded: true });
         }
+        *self.is_embedded.lock() = Some(false);
         let cluster = self.client.client().fetch_cluster_id(ANSWER).unwrap_or_else(|| self.config.brokers.clone());
         Ok(Identity { cluster: cluster.into(), embedded: false })
     }
@@ -219,7 +218,7 @@ impl Inquirer {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
-        self.learn_topics(partitions);
+        self.learn_topics(partitions)?;
         let committed = self
             .client
             .committed_offsets(wanted, ANSWER)
@@ -256,19 +255,102 @@ impl Inquirer {
         PartitionId { cluster: Arc::clone(cluster), topic_id, topic, partition }
     }
 
-    fn learn_topics(&self, partitions: &[(String, i32)]) {
-        if self.without_topic_ids.load(Ordering::Relaxed) {
-            return;
+    /// Asks for the ids of topics. A topic whose id is not known must not be taken for another one: its partitions would begin anew.
+    fn learn_topics(&self, partitions: &[(String, i32)]) -> Result<(), BrokerError> {
+        if self.is_embedded()? {
+            return Ok(());
         }
         // Asked each time: a topic that was deleted and made anew has another id.
         let names: BTreeSet<&str> = partitions.iter().map(|(topic, _)| topic.as_str()).collect();
-        let names: Vec<&str> = names.into_iter().collect();
-        let ids = ffi::topic_ids(self.client.client(), &names, ANSWER);
-        let mut topics = self.topics.lock();
-        for (topic, id) in ids {
-            let name = Arc::from(topic.as_str());
-            topics.insert(topic, (name, id));
+        let mut described = self.describe(&names)?;
+        for name in names {
+            let id = match described.remove(name) {
+                Some(Described::Exists { id, .. }) => id,
+                Some(Described::Absent) => return Err(BrokerError::UnknownTopic(name.to_owned())),
+                Some(Described::Failed(reason)) => return Err(BrokerError::request("which ids topics have", reason)),
+                None => return Err(BrokerError::request("which ids topics have", UNMENTIONED)),
+            };
+            self.topics.lock().insert(name.to_owned(), (Arc::from(name), id));
         }
+        Ok(())
+    }
+
+    /// Whether the cluster is an embedded broker; asked once.
+    fn is_embedded(&self) -> Result<bool, BrokerError> {
+        let known = *self.is_embedded.lock();
+        known.map_or_else(|| self.identity().map(|identity| identity.embedded), Ok)
+    }
+
+    fn describe(&self, topics: &BTreeSet<&str>) -> Result<HashMap<String, Described>, BrokerError> {
+        ffi::describe_topics(self.client.client(), topics, ANSWER)
+            .map_err(|error| BrokerError::request("which ids topics have", error))
+    }
+
+    /// The cluster's id and the state of these topics, both from fresh answers.
+    ///
+    /// # Errors
+    /// When the cluster does not answer within some seconds.
+    pub(crate) fn cluster_topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError> {
+        if self.is_embedded()? {
+            return self.embedded_topics(names);
+        }
+        let cluster = ffi::cluster_id(self.client.client(), ANSWER)
+            .map_err(|error| BrokerError::request("which cluster it belongs to", error))?
+            .unwrap_or_else(|| self.config.brokers.clone());
+        let mut described = self.describe(&names.iter().map(|name| &**name).collect())?;
+        let state = |name: &str| match described.remove(name) {
+            Some(Described::Exists { id, partitions }) => {
+                TopicState::Exists { id, partitions: i32::try_from(partitions).unwrap_or(i32::MAX) }
+            }
+            Some(Described::Absent) => TopicState::Absent,
+            Some(Described::Failed(reason)) => TopicState::Unknown(reason),
+            None => TopicState::Unknown(UNMENTIONED.to_owned()),
+        };
+        let topics = names.into_iter().map(state_of(state)).collect();
+        Ok(ClusterTopics { cluster: cluster.into(), topics })
+    }
+
+    /// The same of an embedded broker, which lists its topics and answers nothing else.
+    fn embedded_topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError> {
+        let metadata = self.client.fetch_metadata(None, ANSWER).map_err(|error| self.unreachable(error))?;
+        let cluster =
+            metadata.topics().iter().find_map(|topic| embedded::identity(topic.name())).ok_or_else(|| {
+                BrokerError::request("which embedded broker it is", "another broker has its address now")
+            })?;
+        let state = |name: &str| match metadata.topics().iter().find(|topic| topic.name() == name) {
+            Some(topic) => TopicState::Exists {
+                id: Uuid::nil(),
+                partitions: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
+            },
+            None => TopicState::Absent,
+        };
+        let topics = names.into_iter().map(state_of(state)).collect();
+        Ok(ClusterTopics { cluster: cluster.into(), topics })
+    }
+
+    /// Members of the group that are assigned partitions of the topic, by client id and host. An embedded broker does not tell.
+    ///
+    /// # Errors
+    /// When the group's coordinator does not answer within some seconds, or refuses to.
+    pub(super) fn readers(&self, topic: &str) -> Result<Vec<String>, BrokerError> {
+        if self.is_embedded()? {
+            return Ok(Vec::new());
+        }
+        let members = ffi::group_members(self.client.client(), &self.config.group_id, ANSWER)
+            .map_err(|error| BrokerError::request("which members the group has", error))?;
+        let readers = members.into_iter().filter(|member| member.topics.contains(topic));
+        Ok(readers.map(|member| format!("{} at {}", member.client_id, member.host.trim_start_matches('/'))).collect())
+    }
+}
+
+/// The reason for a topic that an answer leaves out.
+const UNMENTIONED: &str = "the answer does not mention the topic";
+
+/// Pairs a name with its state.
+fn state_of(mut state: impl FnMut(&str) -> TopicState) -> impl FnMut(Arc<str>) -> (Arc<str>, TopicState) {
+    move |name| {
+        let state = state(&name);
+        (name, state)
     }
 }
 

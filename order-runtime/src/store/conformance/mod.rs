@@ -51,6 +51,7 @@ conformance! {
         waiting_events_are_replaced_and_released,
         releasing_what_does_not_wait_is_a_conflict,
         waiting_events_are_listed_by_partition_and_offset,
+        waiting_keys_and_events_are_counted_by_partition,
         committable_offset,
         a_suspect_is_counted_until_a_commit,
         another_consumer_group_is_refused;

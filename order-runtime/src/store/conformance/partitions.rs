@@ -4,7 +4,7 @@ use super::fixture::{at, begun, commit, outbox, partition, place, step, waiting}
 use crate::{
     broker::{HeaderBlock, OutgoingRecord, PartitionId},
     registry::OnExhausted,
-    store::{Committed, OutboxRecord, Store, StoreError, WaitingRow, WaitingState},
+    store::{Changes, Committed, OutboxRecord, Store, StoreError, WaitingCount, WaitingRow, WaitingState},
 };
 
 pub(super) async fn first_position_is_written_once(store: impl Store) {
@@ -30,6 +30,16 @@ pub(super) async fn topics_without_an_id_are_told_apart_by_name(store: impl Stor
     store.begin(&named("a"), 5).await.expect("a first position");
     assert!(!store.knows_topic(&named("b")).await.expect("an answer"));
     assert_eq!(store.begin(&named("b"), 6).await.expect("a first position").next_offset, 6);
+}
+
+pub(super) async fn waiting_keys_and_events_are_counted_by_partition(store: impl Store) {
+    let (first, second, unknown) = (begun(&store, 0).await, begun(&store, 1).await, partition(2));
+    let row = |offset, lane: &[u8]| WaitingRow { lane: lane.to_vec(), ..waiting(offset) };
+    let rows = vec![row(0, b"\x01a"), row(1, b"\x01a"), row(2, b"\x01b")];
+    commit(&store, Changes { to: 3, waiting: rows, ..step(&first, 0, 0) }).await;
+    let counts = store.count_waiting(&[unknown, first, second]).await.expect("an answer");
+    let none = WaitingCount::default();
+    assert_eq!(counts, [none, WaitingCount { keys: 2, events: 3 }, none]);
 }
 
 pub(super) async fn assignment_counts_starts_until_a_commit(store: impl Store) {

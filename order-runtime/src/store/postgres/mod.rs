@@ -31,7 +31,7 @@ pub(crate) use self::table::{PostgresTable, Table};
 use self::{link::Link, queries::RelayLock};
 use super::{
     Assigned, AuditRow, Changes, Committed, Entity, EntityType, LetterMark, Load, Loaded, Outbox, Page, Row, Store,
-    StoreError, WaitingRow,
+    StoreError, WaitingCount, WaitingRow,
 };
 use crate::broker::PartitionId;
 
@@ -232,6 +232,10 @@ impl Store for PostgresStore {
 
     async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
         self.viewer.run(async |db| partitions::waiting(db, limit).await).await
+    }
+
+    async fn count_waiting(&self, partitions: &[PartitionId]) -> Result<Vec<WaitingCount>, StoreError> {
+        self.viewer.run(async |db| partitions::count_waiting(db, partitions).await).await
     }
 
     async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {

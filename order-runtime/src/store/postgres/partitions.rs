@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Client, rows};
 use crate::{
     broker::PartitionId,
-    store::{Assigned, StoreError, WaitingRow, columns::row_limit},
+    store::{Assigned, StoreError, WaitingCount, WaitingRow, columns::row_limit},
 };
 
 pub(super) async fn claim(db: &Client, group: &str) -> Result<Uuid, StoreError> {
@@ -114,6 +114,23 @@ pub(super) async fn waiting(db: &Client, limit: usize) -> Result<Vec<(PartitionI
         )
         .await?;
     found.iter().map(|row| Ok((partition_id(row)?, rows::waiting(row, 4)?))).collect()
+}
+
+pub(super) async fn count_waiting(db: &Client, partitions: &[PartitionId]) -> Result<Vec<WaitingCount>, StoreError> {
+    let statement = db
+        .prepare_cached(
+            "SELECT count(DISTINCT lane), count(*) FROM positions JOIN waiting ON waiting.position = positions.id
+             WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4",
+        )
+        .await?;
+    let mut counts = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        let (cluster, topic) = (&*partition.cluster, &*partition.topic);
+        let row = db.query_one(&statement, &[&cluster, &partition.topic_id, &topic, &partition.partition]).await?;
+        let count = |column| row.try_get::<_, i64>(column).map(|count| usize::try_from(count).unwrap_or_default());
+        counts.push(WaitingCount { keys: count(0)?, events: count(1)? });
+    }
+    Ok(counts)
 }
 
 async fn read(db: &Client, partition: &PartitionId) -> Result<Option<Assigned>, StoreError> {

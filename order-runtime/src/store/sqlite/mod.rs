@@ -30,7 +30,7 @@ pub(crate) use self::table::{SqliteTable, Table};
 use self::worker::Worker;
 use super::{
     Assigned, AuditRow, Change, Changes, Committed, Entity, EntityType, LetterMark, Load, Loaded, Outbox, Page, Row,
-    Store, StoreError, WaitingRow,
+    Store, StoreError, WaitingCount, WaitingRow,
 };
 use crate::broker::PartitionId;
 
@@ -221,6 +221,11 @@ impl Store for SqliteStore {
 
     async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
         self.viewer.run(move |db| partitions::waiting(db, limit)).await
+    }
+
+    async fn count_waiting(&self, partitions: &[PartitionId]) -> Result<Vec<WaitingCount>, StoreError> {
+        let wanted = partitions.to_vec();
+        self.viewer.run(move |db| partitions::count_waiting(db, &wanted)).await
     }
 
     async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::rows::{self, waiting_columns};
 use crate::{
     broker::PartitionId,
-    store::{Assigned, StoreError, WaitingRow, columns::row_limit},
+    store::{Assigned, StoreError, WaitingCount, WaitingRow, columns::row_limit},
 };
 
 pub(super) fn claim(db: &mut Connection, group: &str) -> Result<Uuid, StoreError> {
@@ -101,6 +101,20 @@ pub(super) fn waiting(db: &Connection, limit: usize) -> Result<Vec<(PartitionId,
     ))?;
     let rows = statement.query_map([row_limit(limit)], |row| Ok((partition_id(row)?, rows::waiting(row, 4)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn count_waiting(db: &Connection, partitions: &[PartitionId]) -> Result<Vec<WaitingCount>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT count(DISTINCT lane), count(*) FROM positions JOIN waiting ON waiting.position = positions.id
+         WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4",
+    )?;
+    let mut count = |partition| {
+        statement.query_row(identity(partition), |row| {
+            let count = |column| row.get::<_, i64>(column).map(|count| usize::try_from(count).unwrap_or_default());
+            Ok(WaitingCount { keys: count(0)?, events: count(1)? })
+        })
+    };
+    Ok(partitions.iter().map(&mut count).collect::<rusqlite::Result<_>>()?)
 }
 
 fn read(db: &Connection, partition: &PartitionId) -> rusqlite::Result<Option<Assigned>> {

@@ -3,10 +3,8 @@
 #![allow(unsafe_code, reason = "librdkafka's C interface; each block says why it holds")]
 
 use std::{
-    collections::HashMap,
     ffi::{CStr, CString, c_char, c_void},
     ptr, slice,
-    time::Duration,
 };
 
 use rdkafka::{
@@ -14,12 +12,13 @@ use rdkafka::{
     client::{Client, ClientContext},
     message::{BorrowedMessage, OwnedHeaders},
 };
-use uuid::Uuid;
 
+mod admin;
 mod event_queue;
 mod fetch_queue;
 mod notice;
 
+pub(super) use admin::{Described, cluster_id, describe_topics, group_members};
 pub(super) use event_queue::EventQueue;
 pub(super) use fetch_queue::{FetchQueue, Fetched, set_apart};
 
@@ -162,56 +161,4 @@ pub(super) fn has_member_id<C: ClientContext>(client: &Client<C>) -> bool {
         sys::rd_kafka_mem_free(client.native_ptr(), id.cast());
         has_one
     }
-}
-
-/// The ids of topics. A topic that the broker does not know, or whose broker is too old for ids, is not in the answer.
-pub(super) fn topic_ids<C: ClientContext>(
-    client: &Client<C>,
-    topics: &[&str],
-    timeout: Duration,
-) -> HashMap<String, Uuid> {
-    let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(*topic).ok()).collect();
-    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-    let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    let mut ids = HashMap::new();
-    // SAFETY: what is made here is destroyed here; the names outlive the collection, which copies them anyway; the
-    // result belongs to the event and is read before the event is destroyed.
-    unsafe {
-        let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        let options = sys::rd_kafka_AdminOptions_new(
-            client.native_ptr(),
-            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-        );
-        sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout, ptr::null_mut(), 0);
-        let queue = sys::rd_kafka_queue_new(client.native_ptr());
-        sys::rd_kafka_DescribeTopics(client.native_ptr(), collection, options, queue);
-        let event = sys::rd_kafka_queue_poll(queue, timeout.saturating_add(1_000));
-        if !event.is_null() {
-            let result = sys::rd_kafka_event_DescribeTopics_result(event);
-            if !result.is_null() && sys::rd_kafka_event_error(event) == NO_ERROR {
-                let mut count = 0;
-                let descriptions = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-                for index in 0..count {
-                    let description = *descriptions.add(index);
-                    let id = sys::rd_kafka_TopicDescription_topic_id(description);
-                    if sys::rd_kafka_error_code(sys::rd_kafka_TopicDescription_error(description)) != NO_ERROR
-                        || id.is_null()
-                    {
-                        continue;
-                    }
-                    let name = CStr::from_ptr(sys::rd_kafka_TopicDescription_name(description));
-                    let id = Uuid::from_u64_pair(
-                        sys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned(),
-                        sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned(),
-                    );
-                    ids.insert(name.to_string_lossy().into_owned(), id);
-                }
-            }
-            sys::rd_kafka_event_destroy(event);
-        }
-        sys::rd_kafka_queue_destroy(queue);
-        sys::rd_kafka_AdminOptions_destroy(options);
-        sys::rd_kafka_TopicCollection_destroy(collection);
-    }
-    ids
 }
