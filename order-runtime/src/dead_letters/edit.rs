@@ -8,8 +8,10 @@ use similar::TextDiff;
 
 use super::{
     Desk, DeskError, Judged, Place, begun,
+    destination::{Destinations, Route},
     json::Json,
     letter::batch_of,
+    replay::LeftOut,
     trial::{Trial, told, trial},
 };
 use crate::{
@@ -70,7 +72,7 @@ impl Desk {
         }
         let before = judged.letter.record.payload.clone().unwrap_or_default();
         let event_id = judged.event_id();
-        let (record, trial) = self.corrected(&judged, payload, &event_id)?;
+        let (mut record, trial) = self.corrected(&judged, payload, &event_id)?;
         let after = record.payload.clone().unwrap_or_default();
         // An id that was put in is no change of the operator's.
         if same_document(&before, payload.trim().as_bytes()) || same_document(&before, &after) {
@@ -79,6 +81,11 @@ impl Desk {
         let edited = Edited { dry_run, id: id.to_owned(), event_id, diff: diff(&before, &after), trial };
         if dry_run {
             return Ok(edited);
+        }
+        let mut destinations = Destinations::new(None).await?;
+        destinations.learn(&*self.source, std::slice::from_ref(&judged.letter), &self.topics).await?;
+        if destinations.direct(&judged.letter, &mut record) == Route::NoTopic {
+            return Err(refused(LeftOut::NoTopic.text()).into());
         }
         let hash = |payload: &[u8]| format!("{:032x}", payload_hash(Some(payload)));
         let entry = begun(by, "edit", &json!({"ids": [id], "before": hash(&before), "after": hash(&after)}));

@@ -16,10 +16,12 @@
 //! | `trial` | what would this build do with it? |
 //! | `list`, `show` | what is there? |
 //! | `replay`, `pace` | how do letters go back to their topic, and how fast? |
+//! | `destination` | where does a letter go whose topic has changed since? |
 //! | `edit` | how is a letter corrected? |
 //! | `set_aside` | how are letters parked and purged? |
 
 mod backwards;
+mod destination;
 mod edit;
 mod families;
 mod json;

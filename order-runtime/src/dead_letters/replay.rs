@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Counts, Desk, DeskError, Direction, Judged, Pace, Selection, begun,
+    destination::{Destinations, Route},
     families::Family,
     pace,
     source::Window,
@@ -84,6 +85,8 @@ pub(crate) struct Summary {
     pub(crate) left_out: BTreeMap<LeftOut, u64>,
     /// Replayed letters of other frameworks whose events have no id: one that is published twice counts twice.
     pub(crate) without_id: u64,
+    /// Replayed letters whose partition no longer exists: their keys chose another one.
+    pub(crate) by_key: u64,
 }
 
 /// Why a letter is not replayed.
@@ -106,6 +109,8 @@ pub(crate) enum LeftOut {
     Purged,
     /// It is larger than its topic takes.
     TooLarge,
+    /// Its topic no longer exists.
+    NoTopic,
     /// Something is wrong with the record.
     #[serde(untagged)]
     Flawed(Flaw),
@@ -126,6 +131,7 @@ impl LeftOut {
             Self::Parked => "parked or not, unlike what is asked for; --parked takes parked ones",
             Self::Purged => "purged",
             Self::TooLarge => "larger than their topic takes",
+            Self::NoTopic => "their topic does not exist; create it, and replay them then",
         }
     }
 }
@@ -157,8 +163,7 @@ struct Run<'a> {
     batch: Batch,
     batch_size: usize,
     summary: Summary,
-    /// The positions of the service, by topic and partition.
-    positions: BTreeMap<(String, i32), i64>,
+    destinations: Destinations,
 }
 
 impl Desk {
@@ -202,11 +207,6 @@ impl Desk {
         stop: &CancellationToken,
         mut progress: impl FnMut(&Summary, u64, u64),
     ) -> Result<Summary, DeskError> {
-        let mut positions = BTreeMap::new();
-        if let Some(store) = &self.store {
-            let known = store.positions().await?.into_iter();
-            positions.extend(known.map(|(id, at)| ((id.topic.to_string(), id.partition), at)));
-        }
         let pace = Pace::new(how.rate);
         let mut run = Run {
             desk: self,
@@ -217,7 +217,7 @@ impl Desk {
             summary: Summary { dry_run: way.is_none(), ..Summary::default() },
             way,
             pace,
-            positions,
+            destinations: Destinations::new(self.store.as_deref()).await?,
         };
         let mut seen = HashSet::new();
         let mut windows = self.source.read(Arc::new(move |letter| selection.takes(letter)), Direction::Forwards);
@@ -225,6 +225,7 @@ impl Desk {
             let Window { mut letters, read, of, .. } = window?;
             // A crash may have repeated a record; it is one letter.
             letters.retain(|letter| seen.insert(letter.occurrence()));
+            run.destinations.learn(&*self.source, &letters, &self.topics).await?;
             for judged in self.judge(letters, true).await? {
                 if stop.is_cancelled() || how.max.is_some_and(|max| run.taken() >= max) {
                     break 'windows;
@@ -270,17 +271,11 @@ impl Run<'_> {
         if judged.fate.is_some_and(|fate| fate != Fate::DeadLettered) {
             return Some(LeftOut::SettledSince);
         }
-        (letter.family != Some(Family::Dlq) && letter.event_id.is_empty() && self.had(judged))
+        if self.destinations.route(letter) == Route::NoTopic {
+            return Some(LeftOut::NoTopic);
+        }
+        (letter.family != Some(Family::Dlq) && letter.event_id.is_empty() && self.destinations.had(letter))
             .then_some(LeftOut::HadBefore)
-    }
-
-    /// Whether the service has read the record that a letter of another framework was made of.
-    fn had(&self, judged: &Judged) -> bool {
-        let origin = &judged.letter.origin;
-        let (Some(topic), Some(partition), Some(offset)) = (&origin.topic, origin.partition, origin.offset) else {
-            return false;
-        };
-        self.positions.get(&(topic.clone(), partition)).is_some_and(|position| offset < *position)
     }
 
     async fn take(&mut self, judged: Judged) -> Result<(), DeskError> {
@@ -288,7 +283,8 @@ impl Run<'_> {
             self.count(&judged);
             return Ok(());
         }
-        let Some(record) = judged.letter.outgoing(judged.letter.record.payload.clone()) else { return Ok(()) };
+        let Some(mut record) = judged.letter.outgoing(judged.letter.record.payload.clone()) else { return Ok(()) };
+        self.destinations.direct(&judged.letter, &mut record);
         self.batch.bytes += record.size();
         self.batch.records.push(Arc::new(record));
         self.batch.letters.push(judged);
@@ -303,6 +299,7 @@ impl Run<'_> {
         let letter = &judged.letter;
         self.summary.replayed += 1;
         self.summary.counts.add(letter);
+        self.summary.by_key += u64::from(self.destinations.route(letter) == Route::ByKey);
         self.summary.without_id += u64::from(letter.family != Some(Family::Dlq) && letter.event_id.is_empty());
     }
 

@@ -1,7 +1,8 @@
 //! Reading the dead-letter topic in windows: what is looked at together fits in memory, however much the topic holds.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
+use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::{
@@ -9,7 +10,10 @@ use super::{
     backwards::{Direction, Steps, Unread},
 };
 use crate::{
-    broker::{BrokerError, RecordRef, kafka::TopicReader},
+    broker::{
+        BrokerError, ClusterTopics, RecordRef,
+        kafka::{Inquirer, TopicReader},
+    },
     config::KafkaConfig,
 };
 
@@ -39,9 +43,13 @@ pub(crate) type Takes = Arc<dyn Fn(&Letter) -> bool + Send + Sync>;
 pub(super) type Windows = mpsc::Receiver<Result<Window, BrokerError>>;
 
 /// The letters of a dead-letter topic.
+#[async_trait]
 pub(crate) trait Source: Send + Sync {
     /// Begins a pass over what the topic holds now. It ends when the receiver is dropped.
     fn read(&self, takes: Takes, direction: Direction) -> Windows;
+
+    /// The topics of these names that letters came from, as they are on the cluster now.
+    async fn topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError>;
 }
 
 /// A pass that fills windows.
@@ -122,6 +130,7 @@ impl KafkaSource {
     }
 }
 
+#[async_trait]
 impl Source for KafkaSource {
     fn read(&self, takes: Takes, direction: Direction) -> Windows {
         let config = self.config.clone();
@@ -148,5 +157,11 @@ impl Source for KafkaSource {
             });
         });
         windows
+    }
+
+    async fn topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError> {
+        let config = self.config.clone();
+        let asked = tokio::task::spawn_blocking(move || Inquirer::new(&config)?.cluster_topics(names)).await;
+        asked.unwrap_or_else(|error| Err(BrokerError::Client(error.to_string())))
     }
 }

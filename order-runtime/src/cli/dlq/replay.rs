@@ -68,6 +68,12 @@ fn human(summary: &Summary) -> String {
         format!("  {count:>8}  {}  {}  {}", printable(reason), printable(event), printable(code))
     }));
     lines.extend(summary.left_out.iter().map(|(why, count)| format!("  {count:>8}  left out: {}", why.text())));
+    if summary.by_key > 0 {
+        let by_key = summary.by_key;
+        lines.push(format!(
+            "  {by_key:>8}  of them came from a partition that no longer exists; their keys choose another one"
+        ));
+    }
     if summary.without_id > 0 {
         let without = summary.without_id;
         lines.push(format!("  {without:>8}  of them have no event id; what a crash publishes twice counts twice"));

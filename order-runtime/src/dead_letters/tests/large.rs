@@ -79,6 +79,7 @@ struct Stalling {
     windows: usize,
 }
 
+#[async_trait]
 impl Source for Stalling {
     fn read(&self, takes: Takes, direction: Direction) -> Windows {
         let mut all = self.topic.read(takes, direction);
@@ -95,6 +96,10 @@ impl Source for Stalling {
             out.closed().await;
         });
         windows
+    }
+
+    async fn topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError> {
+        self.topic.topics(names).await
     }
 }
 

@@ -5,7 +5,7 @@ mod large;
 mod letters;
 mod replays;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -16,14 +16,18 @@ use super::{
     source::{Filling, Takes, Windows},
 };
 use crate::{
-    broker::{Acknowledged, OutgoingRecord, OutgoingRecords, PublishError, Publisher, RecordBatch},
+    broker::{
+        Acknowledged, BrokerError, ClusterTopics, OutgoingRecord, OutgoingRecords, PublishError, Publisher,
+        RecordBatch, TopicState,
+    },
     engine::tests::rig::registry,
-    store::{Store, memory::MemoryStore},
+    store::{Store, conformance::fixture::partition, memory::MemoryStore},
 };
 
 /// Records that somebody else keeps, as a topic of one partition.
 pub(crate) struct MemorySource(pub(crate) Box<dyn Fn() -> Vec<OutgoingRecord> + Send + Sync>);
 
+#[async_trait]
 impl Source for MemorySource {
     fn read(&self, takes: Takes, direction: Direction) -> Windows {
         let records = (self.0)();
@@ -43,6 +47,34 @@ impl Source for MemorySource {
         });
         windows
     }
+
+    /// Every topic exists with four partitions.
+    async fn topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError> {
+        let state = TopicState::Exists { id: partition(0).topic_id, partitions: 4 };
+        let topics = names.into_iter().map(|name| (name, state.clone())).collect();
+        Ok(ClusterTopics { cluster: partition(0).cluster, topics })
+    }
+}
+
+/// The same records, of topics that were changed since.
+struct Changed(MemorySource, TopicState);
+
+#[async_trait]
+impl Source for Changed {
+    fn read(&self, takes: Takes, direction: Direction) -> Windows {
+        self.0.read(takes, direction)
+    }
+
+    async fn topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError> {
+        let topics = names.into_iter().map(|name| (name, self.1.clone())).collect();
+        Ok(ClusterTopics { cluster: partition(0).cluster, topics })
+    }
+}
+
+/// A desk on letters whose topics are like this now.
+fn desk_of_changed(letters: Vec<OutgoingRecord>, state: TopicState) -> Desk {
+    let records = MemorySource(Box::new(move || letters.clone()));
+    Desk { source: Arc::new(Changed(records, state)), ..desk(Vec::new()) }
 }
 
 /// Keeps what is published; refuses what comes after `limit` records.

@@ -2,17 +2,14 @@
 
 use super::*;
 use crate::{
-    broker::PartitionId,
+    broker::{PartitionId, TopicState},
     dead_letters::{
         Filter,
         replay::{BATCH, LeftOut},
         state::Flaw,
     },
     engine::identity::{Fate, Ring, RingEntry, payload_hash, ring_key_of},
-    store::{
-        DeadLetterRow, RingRow,
-        conformance::fixture::{partition, step},
-    },
+    store::{DeadLetterRow, RingRow, conformance::fixture::step},
 };
 
 /// The numbers of the letters that were published.
@@ -203,6 +200,70 @@ async fn letters_of_other_frameworks_go_back_too() {
     assert_eq!(places[..2], [("things", Some(0), 1), ("things", Some(1), 0)], "their headers stay behind");
     assert_eq!((places[2].0, places[2].1), ("things", None), "Wolverine does not tell the partition");
     assert_eq!(replay_all(&desk, &topic).await.replayed, 0, "they are marked by a name of their own");
+}
+
+/// A topic that was made anew has other offsets: where the service was in the former one says nothing about it.
+#[tokio::test]
+async fn what_was_read_is_known_by_the_id_of_the_topic() {
+    let letter = |offset: i64| {
+        let payload = br#"{"eventName": "Added", "data": {}}"#;
+        let mut spring = OutgoingRecord {
+            payload: Some(payload.to_vec().into()),
+            ..record("", &[("kafka_dlt-original-topic", "things")])
+        };
+        spring.headers.push("kafka_dlt-original-partition", Some(&0_i32.to_be_bytes()));
+        spring.headers.push("kafka_dlt-original-offset", Some(&offset.to_be_bytes()));
+        spring
+    };
+    let things = PartitionId { topic: "things".into(), ..partition(0) };
+    let former = PartitionId { topic_id: uuid::Uuid::from_u128(99), ..things.clone() };
+    let elsewhere = PartitionId { cluster: "elsewhere".into(), ..things.clone() };
+    for first in [[&things, &former, &elsewhere], [&elsewhere, &former, &things]] {
+        let (desk, topic) = (desk(vec![letter(5), letter(6)]), Topic::default());
+        for id in first {
+            let position = if *id == things { 6 } else { 1_000 };
+            desk.store().expect("a store").begin(id, position).await.expect("a position");
+        }
+        let summary = replay_all(&desk, &topic).await;
+        assert_eq!((summary.replayed, left_out(&summary)), (1, vec![(LeftOut::HadBefore, 1)]));
+    }
+}
+
+#[tokio::test]
+async fn a_letter_whose_partition_is_gone_goes_by_its_key_and_holds_up_no_other() {
+    let mut of_partition_1 = letter(2, "rejected", 0);
+    of_partition_1.headers.retain(|name| name != b"dlq-partition");
+    of_partition_1.headers.push("dlq-partition", Some(b"1"));
+    let now = TopicState::Exists { id: partition(0).topic_id, partitions: 2 };
+    let desk = desk_of_changed(vec![letter(1, "rejected", 0), of_partition_1], now);
+    let dry = desk.count(Selection::default(), &Replay::default()).await.expect("an answer");
+    assert_eq!((dry.replayed, dry.by_key), (2, 1));
+    let topic = Topic::default();
+    let summary = replay_all(&desk, &topic).await;
+    assert_eq!((summary.replayed, summary.by_key), (2, 1));
+    let places: Vec<_> = topic.taken().iter().map(|record| record.partition).collect();
+    assert_eq!(places, [None, Some(1)]);
+    assert!(serde_json::to_string(&summary).expect("JSON").contains(r#""byKey":1"#));
+}
+
+#[tokio::test]
+async fn a_letter_whose_topic_is_gone_is_left_out() {
+    let (desk, topic) = (desk_of_changed(vec![letter(1, "rejected", 0)], TopicState::Absent), Topic::default());
+    let summary = replay_all(&desk, &topic).await;
+    assert_eq!((summary.replayed, left_out(&summary)), (0, vec![(LeftOut::NoTopic, 1)]));
+    assert!(topic.taken().is_empty());
+}
+
+#[tokio::test]
+async fn a_correction_goes_where_a_replay_would_go() {
+    let fewer = TopicState::Exists { id: partition(0).topic_id, partitions: 2 };
+    let corrected = r#"{"eventName": "Added", "data": {"n": 7}}"#;
+    for (now, sent) in [(fewer, Some(None)), (TopicState::Absent, None)] {
+        let (desk, topic) = (desk_of_changed(vec![letter(1, "rejected", 0)], now), Topic::default());
+        let edited = desk.edit(&topic, "somebody", &id(1), None, corrected, false).await;
+        assert_eq!(edited.is_ok(), sent.is_some(), "{edited:?}");
+        assert_eq!(topic.taken().first().map(|record| record.partition), sent);
+    }
 }
 
 /// What the store remembers of the letter of that number.
