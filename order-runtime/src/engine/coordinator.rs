@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, mpsc, oneshot},
     task::JoinHandle,
     time::Instant,
 };
@@ -20,8 +20,9 @@ use super::{
     batch::Partition,
     breaker::Breakers,
     committer::Committer,
-    gone, health,
-    observe::{Health, Operations, OutboxView, PartitionState, PartitionView, ProcessorStats, StatsView},
+    health,
+    observe::{Health, Operations, OrphanView, OutboxView, PartitionState, PartitionView, ProcessorStats, StatsView},
+    orphaned::{self, GiveUp},
     owner::{Control, Owner},
     relay::{self, OutboxState},
     release::{Release, Selection},
@@ -30,7 +31,7 @@ use super::{
     status::{PartitionStatus, Status},
 };
 use crate::{
-    broker::{Consumer, ConsumerEvent, PartitionId, PartitionOffer, Publisher, Start},
+    broker::{ClusterMetadata, Consumer, ConsumerEvent, PartitionId, PartitionOffer, Publisher, Start},
     registry::Registry,
     store::{Assigned, EntityType, Store, StoreError},
     telemetry::{metrics::Metrics, trace::Tracer},
@@ -46,6 +47,8 @@ pub struct Parts {
     pub store_id: Uuid,
     /// The group member.
     pub consumer: Arc<dyn Consumer>,
+    /// Answers which topics exist; without it nothing is known of orphaned partitions, and nothing is done with them.
+    pub metadata: Option<Arc<dyn ClusterMetadata>>,
     /// What the group member tells.
     pub events: mpsc::UnboundedReceiver<ConsumerEvent>,
     /// For dead letters.
@@ -74,9 +77,11 @@ pub enum Ended {
 pub struct EngineHandle {
     engine: Arc<Engine>,
     owners: mpsc::UnboundedSender<OwnersRequest>,
+    give_ups: mpsc::UnboundedSender<GiveUp>,
     coordinator: JoinHandle<Ended>,
     relay: JoinHandle<()>,
     retention: JoinHandle<()>,
+    orphaned: Option<JoinHandle<()>>,
 }
 
 /// What an operator wants of all owners.
@@ -89,8 +94,20 @@ enum OwnersRequest {
 
 /// Starts the engine on the current tokio runtime.
 pub fn start(parts: Parts) -> EngineHandle {
-    let Parts { registry, store, store_id, consumer, events, publisher, entities, settings, clock, metrics, tracer } =
-        parts;
+    let Parts {
+        registry,
+        store,
+        store_id,
+        consumer,
+        metadata,
+        events,
+        publisher,
+        entities,
+        settings,
+        clock,
+        metrics,
+        tracer,
+    } = parts;
     let outbox = Arc::new(OutboxState::default());
     let status = Arc::new(Status::new(registry.processors().len(), Arc::clone(&outbox)));
     let relay = tokio::spawn(relay::relay(Arc::clone(&store), publisher, Arc::clone(&outbox)));
@@ -98,6 +115,7 @@ pub fn start(parts: Parts) -> EngineHandle {
     let remembers = store.durable() || !entities.is_empty();
     let engine = Arc::new(Engine {
         breakers: Breakers::new(registry.processors()),
+        orphans: orphaned::OrphanState::default(),
         registry,
         committer: Committer::start(Arc::clone(&store), Arc::clone(&metrics)),
         store,
@@ -113,14 +131,21 @@ pub fn start(parts: Parts) -> EngineHandle {
         tracer,
     });
     let (owners, requests) = mpsc::unbounded_channel();
+    let (give_ups, asked) = mpsc::unbounded_channel();
+    let orphaned = metadata.map(|metadata| tokio::spawn(orphaned::watch(Arc::clone(&engine), metadata, asked)));
     let coordinator = Coordinator { engine: Arc::clone(&engine), store_id, owners: HashMap::new() };
-    EngineHandle { engine, owners, coordinator: tokio::spawn(coordinator.run(events, requests)), relay, retention }
+    let coordinator = tokio::spawn(coordinator.run(events, requests));
+    EngineHandle { engine, owners, give_ups, coordinator, relay, retention, orphaned }
 }
 
 impl EngineHandle {
     /// A view that HTTP can show and steer by.
     pub fn operations(&self) -> Arc<dyn Operations> {
-        Arc::new(View { engine: Arc::clone(&self.engine), owners: self.owners.clone() })
+        Arc::new(View {
+            engine: Arc::clone(&self.engine),
+            owners: self.owners.clone(),
+            give_ups: self.give_ups.clone(),
+        })
     }
 
     /// Returns when the engine has ended by itself: the consumer has left the group, or cannot go on.
@@ -146,6 +171,9 @@ impl EngineHandle {
         }
         self.relay.abort();
         self.retention.abort();
+        if let Some(orphaned) = self.orphaned {
+            orphaned.abort();
+        }
     }
 }
 
@@ -215,7 +243,6 @@ impl Coordinator {
     async fn assign(&mut self, partitions: Vec<PartitionOffer>) -> Vec<Start> {
         self.engine.metrics.assigned(partitions.len());
         let ids: Vec<_> = partitions.iter().map(|offer| offer.id.clone()).collect();
-        tokio::spawn(gone::dead_letter_orphans(Arc::clone(&self.engine), ids.clone()));
         let known = loop {
             match self.engine.store.assigned(&ids).await {
                 Ok(known) => break known,
@@ -231,6 +258,7 @@ impl Coordinator {
         for ((offer, stored), topic_known) in partitions.into_iter().zip(known).zip(topics_known) {
             starts.push(self.seat(offer, stored, topic_known).await);
         }
+        self.engine.orphans.look();
         starts
     }
 
@@ -328,6 +356,8 @@ impl Coordinator {
             }
             info!(partition = %id, "partition released");
         }
+        // Partitions of a topic that was deleted come to no other member.
+        self.engine.orphans.look();
     }
 
     async fn store_away(&self, error: &StoreError) {
@@ -343,6 +373,7 @@ impl Coordinator {
 struct View {
     engine: Arc<Engine>,
     owners: mpsc::UnboundedSender<OwnersRequest>,
+    give_ups: mpsc::UnboundedSender<GiveUp>,
 }
 
 impl View {
@@ -419,6 +450,17 @@ impl Operations for View {
             released += more;
         }
         released
+    }
+
+    fn orphans(&self) -> Vec<OrphanView> {
+        self.engine.orphans.found()
+    }
+
+    async fn give_up(&self, which: Selection) -> Result<u64, String> {
+        let (answer, answered) = oneshot::channel();
+        // An engine that has ended drops the request, and with it the answer.
+        let _ = self.give_ups.send(GiveUp { which, answer });
+        answered.await.unwrap_or_else(|_| Err("the engine has ended".to_owned()))
     }
 
     fn resume(&self) {

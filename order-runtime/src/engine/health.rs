@@ -31,6 +31,7 @@ pub(super) fn of(engine: &Engine) -> Health {
     health.not_ready.extend(beginning(engine));
     health.not_ready.extend(status.outbox.trouble());
     health.not_ready.extend(engine.breakers.reasons());
+    health.warnings.extend(engine.orphans.warnings());
     if engine.committer.has_ended() {
         health.not_live.push("the committer has ended: nothing can be written any more".to_owned());
     }

@@ -16,7 +16,7 @@
 //! | `identity` | was this event applied before? |
 //! | `committer` | which batches share a transaction? |
 //! | `dead_letter`, [`dialect`], `relay` | how do records leave, and when? |
-//! | `gone` | what of events whose topic is gone? |
+//! | `orphaned` | what becomes of events whose partition no assignment brings here? |
 //! | `retention` | what is forgotten, and when? |
 //! | `status`, `observe` | what is shown of all this? |
 //! | `progress`, `health` | does it move, and if not, why? |
@@ -32,11 +32,11 @@ mod coordinator;
 pub mod dead_letter;
 pub mod dialect;
 mod effects;
-mod gone;
 mod health;
 pub mod identity;
 mod lookups;
 pub mod observe;
+mod orphaned;
 mod owner;
 mod prepare;
 mod progress;
@@ -63,7 +63,10 @@ pub use clock::{Clock, SystemClock};
 pub use coordinator::{Ended, EngineHandle, Parts, start};
 
 pub(crate) use self::relay::BACKLOG_LIMIT as OUTBOX_LIMIT;
-use self::{breaker::Breakers, committer::Committer, dialect::Dialect, relay::OutboxState, status::Status};
+use self::{
+    breaker::Breakers, committer::Committer, dialect::Dialect, orphaned::OrphanState, relay::OutboxState,
+    status::Status,
+};
 use crate::{
     broker::Consumer,
     config::{OffsetReset, OnTruncation},
@@ -110,6 +113,7 @@ pub(crate) struct Engine {
     pub(crate) outbox: Arc<OutboxState>,
     pub(crate) status: Arc<Status>,
     pub(crate) breakers: Breakers,
+    pub(crate) orphans: OrphanState,
     pub(crate) entities: Vec<EntityType>,
     /// Whether the identity of events is kept. A store that forgets promises at least once, and where it holds no entity there
     /// is nothing that a repeat would change.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::release::{Release, Selection};
+use crate::broker::PartitionId;
 
 /// Numbers since the start; the body of `GET /stats`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
@@ -86,6 +87,62 @@ impl PartitionState {
     ];
 }
 
+/// A partition in which events wait, and which no assignment brings to this instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrphanView {
+    /// The partition by its identity.
+    #[serde(skip)]
+    pub id: PartitionId,
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Why.
+    pub cause: OrphanCause,
+    /// Keys that wait.
+    pub waiting_keys: usize,
+    /// Events that wait.
+    pub waiting_events: usize,
+}
+
+/// Why no assignment brings a partition to this instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrphanCause {
+    /// `KAFKA_TOPIC` does not name its topic. Another instance may read it.
+    NotConfigured,
+    /// It belongs to another cluster than the one that is configured.
+    OtherCluster,
+    /// The cluster has no topic with its id any more: it was deleted, or made anew.
+    TopicDeleted,
+    /// It belongs to an embedded broker that has ended, with everything in it.
+    BrokerEnded,
+}
+
+impl OrphanCause {
+    /// Whether its records are gone for good, so that its waiting events become dead letters by themselves.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::TopicDeleted | Self::BrokerEnded)
+    }
+
+    /// The cause and what to do, for people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NotConfigured => {
+                "KAFKA_TOPIC does not name it here; an instance that reads it goes on with them, or `waiting dead-letter --topic` \
+                 gives them up"
+            }
+            Self::OtherCluster => {
+                "they came from another cluster than the one at KAFKA_BROKER_URL; an instance of that cluster goes on with them, or \
+                 `waiting dead-letter --topic` gives them up"
+            }
+            Self::TopicDeleted => "the cluster no longer has the topic that they came from; they become dead letters",
+            Self::BrokerEnded => "the embedded broker that they came from has ended; they become dead letters",
+        }
+    }
+}
+
 /// One processor's counters; part of an element of `GET /processors`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -118,6 +175,8 @@ pub struct Health {
     pub not_live: Vec<String>,
     /// Why it is not ready; empty where it is.
     pub not_ready: Vec<String>,
+    /// What somebody should look at, although the service is fit for work.
+    pub warnings: Vec<String>,
 }
 
 /// A view of the running engine that can also steer it.
@@ -149,6 +208,15 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Releases waiting keys of the partitions that this instance owns, and answers how many it has found.
     async fn release(&self, which: Selection, how: Release) -> usize;
+
+    /// The orphaned partitions in which events wait, as of the last look.
+    fn orphans(&self) -> Vec<OrphanView>;
+
+    /// Dead-letters everything that waits of an orphaned topic, and answers how many events that were.
+    ///
+    /// # Errors
+    /// Why nothing, or not all, was given up: the topic is not orphaned, or another instance reads it.
+    async fn give_up(&self, which: Selection) -> Result<u64, String>;
 
     /// Takes records again; a stopped partition tries again too.
     fn resume(&self);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::waiting::key_of;
+use super::{observe::OrphanCause, waiting::key_of};
 use crate::{
     broker::PartitionId,
     store::{WaitingRow, WaitingState},
@@ -37,16 +37,21 @@ pub struct WaitingKey {
     pub error_message: String,
     /// Events of the key that wait, the first one included.
     pub events: usize,
+    /// Why no assignment brings its partition here, where none does: nobody tries the key until that changes.
+    pub orphaned: Option<OrphanCause>,
 }
 
 impl WaitingKey {
-    /// The keys of waiting events that come in the order of their partitions and offsets.
-    pub fn of(rows: Vec<(PartitionId, WaitingRow)>) -> Vec<Self> {
+    /// The keys of waiting events that come in the order of their partitions and offsets. `orphaned` says which partitions are.
+    pub fn of(
+        rows: Vec<(PartitionId, WaitingRow)>,
+        orphaned: impl Fn(&PartitionId) -> Option<OrphanCause>,
+    ) -> Vec<Self> {
         let mut keys: Vec<Self> = Vec::new();
         let mut places: BTreeMap<(PartitionId, Vec<u8>), usize> = BTreeMap::new();
         for (partition, row) in rows {
             let place = *places.entry((partition.clone(), row.lane.clone())).or_insert_with(|| {
-                keys.push(Self::first(&partition, &row));
+                keys.push(Self { orphaned: orphaned(&partition), ..Self::first(&partition, &row) });
                 keys.len() - 1
             });
             keys[place].events += 1;
@@ -72,6 +77,7 @@ impl WaitingKey {
             error_code: row.error_code.clone(),
             error_message: row.error_message.clone(),
             events: 0,
+            orphaned: None,
         }
     }
 }
@@ -98,6 +104,11 @@ impl Selection {
     /// Whether it says anything.
     pub fn is_given(&self) -> bool {
         self.all || self.key.is_some()
+    }
+
+    /// Whether it means everything that waits of an orphaned topic: it names a topic and no keys.
+    pub fn is_of_topic(&self) -> bool {
+        !self.is_given() && self.topic.is_some()
     }
 
     /// Whether keys of this partition may be meant.
@@ -129,12 +140,15 @@ mod tests {
     #[test]
     fn a_key_is_its_first_event_and_a_count() {
         let row = |offset, lane: &[u8], state| WaitingRow { lane: lane.to_vec(), state, ..waiting(offset) };
-        let keys = WaitingKey::of(vec![
+        let rows = vec![
             (partition(0), row(1, b"\x01a", WaitingState::Retry)),
             (partition(0), row(2, b"\x01b", WaitingState::Running)),
             (partition(0), row(3, b"\x01a", WaitingState::Behind)),
             (partition(1), row(9, b"\x01a", WaitingState::Retry)),
-        ]);
+        ];
+        let keys = WaitingKey::of(rows, |id| (id.partition == 1).then_some(OrphanCause::NotConfigured));
+        let orphaned: Vec<_> = keys.iter().map(|key| key.orphaned).collect();
+        assert_eq!(orphaned, [None, None, Some(OrphanCause::NotConfigured)]);
         let seen: Vec<_> = keys.iter().map(|key| (key.partition, key.offset, key.state, key.events)).collect();
         assert_eq!(seen, [(0, 1, "retry", 2), (0, 2, "running", 1), (1, 9, "retry", 1)]);
     }
@@ -145,6 +159,8 @@ mod tests {
         assert!(named.is_given() && named.takes_partition(&partition(1)) && !named.takes_partition(&partition(0)));
         assert!(named.takes_lane(b"\x01a") && !named.takes_lane(b"\x01ab") && !named.takes_lane(b"\x00a"));
         assert!(!Selection { partition: Some(1), ..Selection::default() }.is_given());
+        let topic = Selection { topic: Some("t".into()), ..Selection::default() };
+        assert!(topic.is_of_topic() && !Selection { all: true, ..topic }.is_of_topic() && !named.is_of_topic());
         assert!(serde_json::from_str::<Selection>(r#"{"keys": "a"}"#).is_err());
     }
 }

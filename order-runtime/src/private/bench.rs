@@ -60,6 +60,7 @@ pub async fn engine(
         registry: Arc::new(registry),
         store,
         consumer,
+        metadata: None,
         events,
         publisher: Arc::new(Nowhere),
         entities: Vec::new(),

@@ -114,6 +114,7 @@ impl Replay {
             store: Arc::clone(&view),
             store_id: uuid::Uuid::nil(),
             consumer: Arc::clone(&consumer) as _,
+            metadata: None,
             events: receiver,
             publisher: Arc::new(Nobody),
             entities,

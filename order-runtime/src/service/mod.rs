@@ -114,6 +114,7 @@ pub(crate) async fn serve(
         store: Arc::clone(&store),
         store_id,
         consumer: Arc::clone(&consumer) as Arc<dyn Consumer>,
+        metadata: Some(Arc::clone(&consumer) as _),
         events,
         publisher: Arc::clone(&observed) as _,
         entities: dispatcher.entities.clone(),

@@ -15,20 +15,20 @@ use crate::{config::Config, engine::release::Selection};
 /// How long the service may take; an owner answers between two batches.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Releases keys and answers how many the service has found.
-pub(super) async fn release(config: &Config, how: &str, selection: &Selection) -> Result<u64, Failure> {
+/// Asks the service to release keys; the answer is the number of that name in its body.
+pub(super) async fn ask(config: &Config, how: &str, selection: &Selection, answer: &str) -> Result<u64, Failure> {
     let host = match config.app.host.as_str() {
         "0.0.0.0" | "::" | "[::]" => "127.0.0.1",
         host => host,
     };
     let authority = format!("{host}:{}", config.app.port);
-    match tokio::time::timeout(ANSWER, ask(config, &authority, how, selection)).await {
-        Ok(answer) => answer.map_err(|why| Failure::failed(format!("the service at http://{authority}: {why}"))),
+    match tokio::time::timeout(ANSWER, post(config, &authority, how, selection, answer)).await {
+        Ok(answered) => answered.map_err(|why| Failure::failed(format!("the service at http://{authority}: {why}"))),
         Err(_) => Err(Failure::failed(format!("the service at http://{authority} does not answer"))),
     }
 }
 
-async fn ask(config: &Config, authority: &str, how: &str, selection: &Selection) -> Result<u64, String> {
+async fn post(config: &Config, authority: &str, how: &str, selection: &Selection, number: &str) -> Result<u64, String> {
     let stream = TcpStream::connect(authority)
         .await
         .map_err(|error| format!("{error}; it must be running, where APP_HOST and APP_PORT say"))?;
@@ -47,8 +47,8 @@ async fn ask(config: &Config, authority: &str, how: &str, selection: &Selection)
     let status = response.status();
     let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-    match answer["released"].as_u64() {
-        Some(released) if status.is_success() => Ok(released),
+    match answer[number].as_u64() {
+        Some(number) if status.is_success() => Ok(number),
         _ => Err(format!("{status}: {}", answer["detail"].as_str().unwrap_or("it is no service of this kind"))),
     }
 }

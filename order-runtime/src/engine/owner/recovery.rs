@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use super::{Blame, Owner};
+use super::Owner;
 use crate::{
     engine::{
         batch::Running,
-        dead_letter::Reason,
         observe::PartitionState,
+        orphaned::Because,
         start::{self, Decision},
     },
     store::{Changes, Committed, StoreError},
@@ -23,6 +23,10 @@ pub(super) struct Jump {
     /// Whether the consumer has to follow; at an assignment it begins there by itself.
     pub(super) seeks: bool,
 }
+
+/// Why an event could not be given up.
+const NOT_COMMITTED: &str =
+    "another instance has changed the partition meanwhile, or the store does not take the dead letter";
 
 impl Owner {
     /// The store does not answer, or not in time: what it has done is unknown, so it is asked before anything goes on.
@@ -95,22 +99,27 @@ impl Owner {
         }
     }
 
-    /// Dead-letters everything that waits, in order, because its records can no longer be in Kafka for anybody to look up.
-    pub(crate) async fn give_up(mut self) {
+    /// Dead-letters everything that waits, in order, and answers how many events that were. It ends when nothing can be committed; for
+    /// an operator, at the first event that is not, since another owner may go on with the rest.
+    pub(crate) async fn give_up(mut self, because: Because) -> Result<u64, String> {
         self.gone = true;
-        while self.stopped.is_none() && self.waiting.lanes() > 0 {
+        let mut given_up = 0;
+        while self.waiting.lanes() > 0 {
+            let before = given_up;
             for lane in self.waiting.select(|_| true) {
-                self.condemn(lane, |_| Blame {
-                    reason: Reason::Exhausted,
-                    code: "source_gone".into(),
-                    message:
-                        "the topic that it came from is gone: made anew, no longer configured, or of another cluster"
-                            .to_owned(),
-                })
-                .await;
+                self.has_committed = false;
+                self.condemn(lane, |row| because.blame(row)).await;
+                given_up += u64::from(self.has_committed);
+                if because == Because::Operator && !self.has_committed {
+                    return Err(format!("after {given_up} events, {NOT_COMMITTED}"));
+                }
                 self.recover().await;
             }
+            if given_up == before {
+                return Err(NOT_COMMITTED.to_owned());
+            }
         }
+        Ok(given_up)
     }
 
     /// Waits until what is known of the partition is right again.

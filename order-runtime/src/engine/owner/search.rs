@@ -46,7 +46,7 @@ pub(in crate::engine) struct Blame {
 
 impl Blame {
     /// What an operator gives up failed for the reason that it had failed for.
-    pub(super) fn as_it_failed(row: &WaitingRow) -> Self {
+    pub(in crate::engine) fn as_it_failed(row: &WaitingRow) -> Self {
         let code = if row.error_code.is_empty() { "released".to_owned() } else { row.error_code.clone() };
         Self { reason: Reason::Exhausted, code: code.into(), message: row.error_message.clone() }
     }

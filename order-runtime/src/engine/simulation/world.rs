@@ -227,6 +227,7 @@ impl World {
             store: Arc::new(store),
             store_id: self.store_id,
             consumer: Arc::clone(&member) as _,
+            metadata: None,
             events,
             publisher: Arc::clone(&member) as _,
             entities: vec![domain::entity()],

@@ -1,18 +1,6 @@
-//! What everybody waits for is away: a service that a processor calls, or the topic that events came from.
+//! A service that a processor calls is away.
 
-use std::sync::Arc;
-
-use uuid::Uuid;
-
-use super::rig::{AWAY, Rig, header};
-use crate::{
-    broker::{PartitionId, memory::MemoryBroker},
-    store::{
-        Changes, Store as _, WaitingRow,
-        conformance::fixture::{commit, step, waiting},
-        memory::MemoryStore,
-    },
-};
+use super::rig::{AWAY, Rig};
 
 fn is_open(rig: &Rig) -> bool {
     rig.engine.operations().health().not_ready.iter().any(|why| why.contains("`away`"))
@@ -65,26 +53,4 @@ async fn attempts_that_were_under_way_when_the_breaker_opened_get_their_turn() {
     AWAY.set(false);
     rig.settled().await;
     assert_eq!((rig.stats().ok, rig.stats().dead_lettered), (80, 0));
-}
-
-#[tokio::test]
-async fn what_waits_of_a_topic_that_was_made_anew_is_dead_lettered_in_order() {
-    let store = Arc::new(MemoryStore::default());
-    let former = PartitionId { topic_id: Uuid::from_u128(99), ..MemoryBroker::partition(0) };
-    store.begin(&former, 0).await.expect("a first position");
-    let rows =
-        [3, 4, 5].map(|offset| WaitingRow { lane: b"\x01k".to_vec(), key: Some(b"k".to_vec()), ..waiting(offset) });
-    commit(&*store, Changes { to: 9, waiting: rows.to_vec(), ..step(&former, 0, 0) }).await;
-
-    let rig = Rig::start_on(Arc::clone(&store) as _).await;
-    rig.send("Added", "a", 1, "");
-    rig.broker.assign(&[MemoryBroker::partition(0)]).await;
-    let letters = rig.dead_letters(3).await;
-    let offsets: Vec<_> = letters.iter().map(|letter| header(letter, "dlq-offset")).collect();
-    assert_eq!(offsets, ["3", "4", "5"]);
-    assert!(letters.iter().all(|letter| header(letter, "dlq-error-code") == "source_gone"));
-    assert_eq!(letters[0].payload.as_deref(), waiting(3).payload.as_deref(), "byte for byte");
-    rig.settled().await;
-    assert_eq!(rig.counter("a").await, Some((1, 1)), "the new topic is read from its start");
-    assert_eq!(store.reload(&former).await.expect("memory answers").map(|stored| stored.next_offset), Some(9));
 }

@@ -7,6 +7,7 @@ mod delivery;
 mod emitted;
 mod failures;
 mod measured;
+mod orphaned;
 mod outages;
 mod outbox;
 mod rebalances;

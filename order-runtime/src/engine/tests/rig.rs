@@ -245,6 +245,7 @@ impl Rig {
             store: Arc::clone(&store),
             store_id,
             consumer: Arc::clone(&broker) as _,
+            metadata: Some(Arc::clone(&broker) as _),
             events,
             publisher: ObservedPublisher::new(Arc::clone(&broker) as _, Arc::clone(&metrics), tracer.clone()),
             entities: vec![EntityType::of::<Counter>()],

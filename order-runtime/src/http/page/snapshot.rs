@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::history::Point;
 use crate::{
-    engine::observe::{PartitionView, ProcessorStats, StatsView},
+    engine::observe::{OrphanView, PartitionView, ProcessorStats, StatsView},
     http::HttpParts,
     registry::ProcessorView,
 };
@@ -18,6 +18,8 @@ pub(super) struct Snapshot {
     paused: bool,
     not_live: Vec<String>,
     not_ready: Vec<String>,
+    warnings: Vec<String>,
+    orphans: Vec<OrphanView>,
     partitions: Vec<PartitionView>,
     processors: Vec<ProcessorStats>,
 }
@@ -31,6 +33,8 @@ impl Snapshot {
             paused: operations.paused(),
             not_live: health.not_live,
             not_ready: health.not_ready,
+            warnings: health.warnings,
+            orphans: operations.orphans(),
             partitions: operations.partitions(),
             processors: operations.processors(),
         }
@@ -44,6 +48,8 @@ impl Snapshot {
             paused: self.paused,
             not_live: &self.not_live,
             not_ready: &self.not_ready,
+            warnings: &self.warnings,
+            orphans: &self.orphans,
             partitions: Rows::since(before.map(|before| &*before.partitions), &self.partitions, place),
             processors: Rows::since(before.map(|before| &*before.processors), &self.processors, |_| ()),
         }
@@ -58,6 +64,9 @@ pub(super) struct Changes<'a> {
     paused: bool,
     not_live: &'a [String],
     not_ready: &'a [String],
+    warnings: &'a [String],
+    /// Partitions that this instance does not own and in which events wait.
+    orphans: &'a [OrphanView],
     partitions: Rows<'a, PartitionView>,
     processors: Rows<'a, ProcessorStats>,
 }
@@ -140,6 +149,8 @@ mod tests {
             paused: false,
             not_live: Vec::new(),
             not_ready: Vec::new(),
+            warnings: Vec::new(),
+            orphans: Vec::new(),
             partitions,
             processors: vec![ProcessorStats::default()],
         }

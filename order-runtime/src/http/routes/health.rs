@@ -12,22 +12,27 @@ use crate::http::App;
 
 /// `GET /health/live`: 503 where something does not move and no cause is known that will pass.
 pub(in crate::http) async fn live(State(app): State<App>) -> Response {
-    answer(app.operations.health().not_live)
+    answer(app.operations.health().not_live, None)
 }
 
-/// `GET /health/ready`: 503 with the reasons why it is not fit for work.
+/// `GET /health/ready`: 503 with the reasons why it is not fit for work. Warnings do not make it unfit.
 pub(in crate::http) async fn ready(State(app): State<App>) -> Response {
-    answer(app.operations.health().not_ready)
+    let health = app.operations.health();
+    answer(health.not_ready, Some(health.warnings))
 }
 
 /// `GET /health`: both.
 pub(in crate::http) async fn all(State(app): State<App>) -> Response {
     let health = app.operations.health();
-    answer(health.not_live.into_iter().chain(health.not_ready).collect())
+    answer(health.not_live.into_iter().chain(health.not_ready).collect(), Some(health.warnings))
 }
 
-fn answer(reasons: Vec<String>) -> Response {
+fn answer(reasons: Vec<String>, warnings: Option<Vec<String>>) -> Response {
     let (code, status) =
         if reasons.is_empty() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };
-    (code, Json(json!({"status": status, "reasons": reasons}))).into_response()
+    let mut body = json!({"status": status, "reasons": reasons});
+    if let Some(warnings) = warnings {
+        body["warnings"] = json!(warnings);
+    }
+    (code, Json(body)).into_response()
 }

@@ -76,7 +76,12 @@ fn administration() -> Vec<Route> {
         Route::post("/consumer/resume", "Takes records again; a stopped partition tries again, too.", consumer::resume),
         Route::get("/waiting", "Keys that wait: why, until when.", waiting::list).query::<waiting::Parameters>(),
         Route::post("/waiting/retry", "Tries waiting keys now.", waiting::retry),
-        Route::post("/waiting/dead-letter", "Dead-letters the first event of waiting keys.", waiting::dead_letter),
+        Route::post(
+            "/waiting/dead-letter",
+            "Dead-letters the first event of waiting keys; of a topic that no instance reads, all its waiting events.",
+            waiting::dead_letter,
+        )
+        .answers(&[("409", "The topic has no waiting events without an owner, or another instance reads it.")]),
     ]
 }
 

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
+    broker::PartitionId,
     engine::release::{Release, Selection, WaitingKey},
     http::{App, problem::Problem},
 };
@@ -40,7 +41,9 @@ pub(in crate::http) async fn list(
         Problem::new(StatusCode::BAD_REQUEST, detail)
     })?;
     let rows = app.store.waiting(limit).await.map_err(|error| Problem::store_away(&error))?;
-    Ok(Json(WaitingKey::of(rows)))
+    let orphans = app.operations.orphans();
+    let orphaned = |id: &PartitionId| orphans.iter().find(|orphan| orphan.id == *id).map(|orphan| orphan.cause);
+    Ok(Json(WaitingKey::of(rows, orphaned)))
 }
 
 /// `POST /waiting/retry`.
@@ -51,7 +54,7 @@ pub(in crate::http) async fn retry(
     release(&app, selection, Release::Retry).await
 }
 
-/// `POST /waiting/dead-letter`.
+/// `POST /waiting/dead-letter`: the first event of each key that is named; of a topic alone everything that waits, where it is orphaned.
 pub(in crate::http) async fn dead_letter(
     State(app): State<App>,
     selection: Result<Json<Selection>, JsonRejection>,
@@ -66,6 +69,12 @@ async fn release(
 ) -> Result<Json<Value>, Problem> {
     let form = "send {\"key\": \"…\"} or {\"all\": true}, and \"topic\" and \"partition\" where they matter";
     let Json(selection) = selection.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, form))?;
+    if how == Release::DeadLetter && selection.is_of_topic() {
+        tracing::warn!(?selection, "an operator gives up what waits of an orphaned topic");
+        let given_up = app.operations.give_up(selection).await;
+        let events = given_up.map_err(|why| Problem::new(StatusCode::CONFLICT, why))?;
+        return Ok(Json(json!({"events": events})));
+    }
     if !selection.is_given() {
         return Err(Problem::new(StatusCode::BAD_REQUEST, form));
     }

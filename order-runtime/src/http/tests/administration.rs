@@ -100,3 +100,15 @@ async fn the_list_of_waiting_keys_is_bounded() {
         assert!(problem.contains("a number of events from 1 to 10000"), "{target}: {problem}");
     }
 }
+
+#[tokio::test]
+async fn an_orphaned_topic_is_shown_and_given_up_by_its_name() {
+    let served = Served::with(&[]).await;
+    let given_up = served.post("/waiting/dead-letter", r#"{"topic": "orphaned"}"#).await;
+    assert_eq!((given_up.status, given_up.body.as_str()), (StatusCode::OK, r#"{"events":41}"#));
+    let refused = served.post("/waiting/dead-letter", r#"{"topic": "things"}"#).await.problem(409);
+    assert!(refused.contains("no event of the topic waits without an owner"), "{refused}");
+    let keys = served.post("/waiting/dead-letter", r#"{"topic": "things", "all": true}"#).await;
+    assert_eq!(keys.body, r#"{"released":1}"#, "keys that have an owner are released as ever");
+    served.post("/waiting/retry", r#"{"topic": "orphaned"}"#).await.problem(400);
+}

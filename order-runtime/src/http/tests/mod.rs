@@ -37,7 +37,9 @@ use crate::{
     config::{Config, EnvFile, Flags},
     dead_letters::tests::MemorySource,
     dispatch::Outcome,
-    engine::observe::{Health, Operations, OutboxView, PartitionState, PartitionView, ProcessorStats, StatsView},
+    engine::observe::{
+        Health, Operations, OrphanView, OutboxView, PartitionState, PartitionView, ProcessorStats, StatsView,
+    },
     engine::release::{Release, Selection},
     registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
     store::{
@@ -73,6 +75,7 @@ static ADDED: ProcessorEntry = ProcessorEntry {
 #[derive(Default)]
 struct Shown {
     health: Health,
+    orphans: Vec<OrphanView>,
     panics: bool,
     paused: AtomicBool,
 }
@@ -125,6 +128,17 @@ impl Operations for Shown {
 
     async fn release(&self, which: Selection, _: Release) -> usize {
         usize::from(which.all)
+    }
+
+    fn orphans(&self) -> Vec<OrphanView> {
+        self.orphans.clone()
+    }
+
+    async fn give_up(&self, which: Selection) -> Result<u64, String> {
+        match which.topic.as_deref() {
+            Some("orphaned") => Ok(41),
+            _ => Err("no event of the topic waits without an owner".to_owned()),
+        }
     }
 
     fn resume(&self) {

@@ -16,7 +16,7 @@ const POINTS = 300;
 const LATER = 10_000;
 
 const state = {
-  points: [], point: null, stats: null, paused: false, notLive: [], notReady: [], partitions: [], counters: [], declared: [],
+  points: [], point: null, stats: null, paused: false, notLive: [], notReady: [], warnings: [], orphans: [], partitions: [], counters: [], declared: [],
 };
 let frozen = false;
 let heard = null;
@@ -28,6 +28,8 @@ function apply(told) {
   state.paused = told.paused;
   state.notLive = told.notLive;
   state.notReady = told.notReady;
+  state.warnings = told.warnings;
+  state.orphans = told.orphans;
   state.partitions = changed(state.partitions, told.partitions);
   state.counters = changed(state.counters, told.processors);
   heard = new Date();
@@ -46,7 +48,7 @@ function show() {
   charts.draw(state.points);
   showPartitions(state.partitions);
   showProcessors(state.declared, state.counters);
-  showWaiting(state.partitions);
+  showWaiting(state.partitions, state.orphans);
   showLetterCount(state.stats.deadLettered);
 }
 

@@ -26,7 +26,7 @@ export function showOverview(state) {
   setText(byId("tile-lag"), count(stats.lag));
   setText(byId("tile-partitions"), `records, ${plural(state.partitions.length, "partition")}`);
   setText(byId("tile-waiting"), count(stats.waiting));
-  const keys = state.partitions.reduce((sum, partition) => sum + partition.waitingKeys, 0);
+  const keys = [...state.partitions, ...state.orphans].reduce((sum, partition) => sum + partition.waitingKeys, 0);
   setText(byId("tile-keys"), `events of ${plural(keys, "key")}`);
   setText(byId("tile-dead"), count(stats.deadLettered));
   setText(byId("tile-retried"), count(stats.retried));
@@ -50,8 +50,8 @@ function showCount(id, number, meaning) {
   }
 }
 
-function showHealth({ notLive, notReady, paused }) {
-  const reasons = [...notLive, ...notReady];
+function showHealth({ notLive, notReady, warnings, paused }) {
+  const reasons = [...notLive, ...notReady, ...warnings];
   if (notLive.length > 0) setLevel("bad");
   else if (paused && notReady.length === 1) setLevel("paused");
   else setLevel(notReady.length > 0 ? "warn" : "ok");

@@ -15,6 +15,15 @@ const STATES = {
   retry: ["warn", "Retry"],
   running: ["ok", "Running"],
   held: ["bad", "Held"],
+  orphaned: ["warn", "Orphaned"],
+};
+
+/** Why nobody tries a key, by the cause that the service gives. */
+const ORPHANED = {
+  not_configured: "KAFKA_TOPIC does not name its topic here; an instance that reads it goes on with it.",
+  other_cluster: "It came from another cluster than the one at KAFKA_BROKER_URL.",
+  topic_deleted: "Its topic no longer exists; it becomes a dead letter.",
+  broker_ended: "Its embedded broker has ended; it becomes a dead letter.",
 };
 
 const keyText = ({ key }) => key ?? "(no key)";
@@ -31,7 +40,7 @@ const rows = new Rows(byId("waiting-rows"), () => {
   const row = textRow(byId("waiting-rows"), [
     { name: true, kind: "key", fill: (cell, key) => setText(cell, keyText(key)) },
     { kind: "why", fill: showCause },
-    { kind: "until", fill: (cell, { due, state }) => setText(cell, nextAttempt(due, state)) },
+    { kind: "until", fill: (cell, { due, state, orphaned }) => setText(cell, orphaned === null ? nextAttempt(due, state) : "not here") },
     { kind: "number", fill: (cell, { attempts }) => setText(cell, count(attempts)) },
     { kind: "number", fill: (cell, { events }) => setText(cell, count(events)) },
     { kind: "wide place", fill: (cell, { topic, partition, offset }) => setText(cell, `${topic}/${partition}@${offset}`) },
@@ -40,9 +49,12 @@ const rows = new Rows(byId("waiting-rows"), () => {
       fill: (cell, key) => {
         if (cell.firstChild === null) cell.append(retry, condemn);
         retry.setAttribute("aria-label", `Retry ${keyText(key)} now`);
-        condemn.setAttribute("aria-label", `Dead-letter the first event of ${keyText(key)}`);
-        // An event without a key cannot be named.
-        retry.hidden = condemn.hidden = key.key === null;
+        condemn.setAttribute("aria-label", key.orphaned === null
+          ? `Dead-letter the first event of ${keyText(key)}`
+          : `Dead-letter everything that waits of the topic ${key.topic}`);
+        // An event without a key cannot be named, and an orphaned one has nobody who would try it.
+        retry.hidden = key.key === null || key.orphaned !== null;
+        condemn.hidden = key.key === null && key.orphaned === null;
       },
     },
   ]);
@@ -55,14 +67,14 @@ const rows = new Rows(byId("waiting-rows"), () => {
   };
 });
 
-function showCause(cell, { state, errorCode, errorMessage, since }) {
+function showCause(cell, { state, errorCode, errorMessage, since, orphaned }) {
   if (cell.firstChild === null) cell.append(element("div"), element("div", { class: "message" }));
   const [head, message] = cell.children;
-  showState(head, ...(STATES[state] ?? ["warn", state]));
+  showState(head, ...(STATES[orphaned === null ? state : "orphaned"] ?? ["warn", state]));
   const code = head.children[1] ?? head.appendChild(element("code"));
   code.hidden = errorCode === "";
   setText(code, errorCode);
-  setText(message, errorMessage);
+  setText(message, orphaned === null ? errorMessage : `${ORPHANED[orphaned] ?? orphaned} ${errorMessage}`);
   cell.title = `since ${dateTime(since)}`;
 }
 
@@ -114,6 +126,10 @@ function release(item, how) {
       refresh();
       return;
     }
+    if (item.orphaned !== null) {
+      await giveUp(item.topic);
+      return;
+    }
     await confirm({
       title: "Give this event up?",
       text: `The first waiting event of ${name} becomes a dead letter. The ${plural(item.events - 1, "event")} behind it will follow in order.`,
@@ -124,6 +140,20 @@ function release(item, how) {
         refresh();
       },
     });
+  });
+}
+
+/** Gives up everything that waits of a topic that no instance reads. */
+function giveUp(topic) {
+  return confirm({
+    title: `Give up the topic ${topic}?`,
+    text: `Every event that waits of the topic ${topic} without an owner becomes a dead letter, in order.`,
+    yes: "Dead-letter all", danger: true,
+    act: async () => {
+      const { events } = await post("/waiting/dead-letter", { topic });
+      say(`${plural(events, "event")} of ${topic} became dead letters.`);
+      refresh();
+    },
   });
 }
 
@@ -140,8 +170,8 @@ export function startWaiting(whenAllowed) {
 }
 
 /** After each second: reads the list where something may have moved, and counts down. */
-export function showWaiting(partitions) {
-  expected = partitions.reduce((sum, { waitingKeys }) => sum + waitingKeys, 0);
+export function showWaiting(partitions, orphans) {
+  expected = [...partitions, ...orphans].reduce((sum, { waitingKeys }) => sum + waitingKeys, 0);
   if (document.hidden) return;
   if (expected > 0 || keys.length > 0) refresh();
   if (keys.length > 0) draw();
