@@ -5,6 +5,7 @@
 mod chaos;
 mod instances;
 mod odd_records;
+mod orphans;
 mod ranges;
 mod redrive;
 mod resources;
@@ -51,6 +52,20 @@ mod on_postgres {
         if let Some(broker) = broker().await {
             super::instances::killed_ones_are_replaced(&broker).await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_is_not_configured_costs_no_event() {
+        if let Some(broker) = broker().await {
+            super::orphans::a_topic_that_is_not_configured_costs_no_event(&broker).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_waits_of_a_deleted_topic_becomes_dead_letters() {
+    if let Some(broker) = broker().await {
+        orphans::what_waits_of_a_deleted_topic_becomes_dead_letters(&broker).await;
     }
 }
 
