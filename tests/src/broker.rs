@@ -27,11 +27,16 @@ use crate::{
 };
 
 /// The suites that must run, separated by commas: a missing requirement then fails the test instead of skipping it.
-pub(crate) const REQUIRE: &str = "ORDER_TESTS_REQUIRE";
+const REQUIRE: &str = "ORDER_TESTS_REQUIRE";
 
-/// Whether the suite of this name must run.
-pub(crate) fn is_required(suite: &str) -> bool {
-    env::var(REQUIRE).unwrap_or_default().split(',').any(|required| required.trim() == suite)
+/// Says that a suite is skipped, and what it needs.
+///
+/// # Panics
+/// The suite must run.
+pub fn skip(suite: &str, needs: &str) {
+    let is_required = env::var(REQUIRE).unwrap_or_default().split(',').any(|required| required.trim() == suite);
+    assert!(!is_required, "{needs}, and {REQUIRE} names {suite}");
+    eprintln!("skipped: {needs}");
 }
 
 /// A broker that lives as long as somebody holds a clone of it, and the store that deployments on it use.

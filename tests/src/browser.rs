@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use thirtyfour::{By, ChromiumLikeCapabilities as _, DesiredCapabilities, WebDriver};
 
 use crate::{
-    broker::{REQUIRE, is_required},
+    broker::skip,
     process::{Process, runs},
     wait::{PATIENCE, until},
 };
@@ -48,8 +48,7 @@ impl Browser {
     /// names `browser`.
     pub async fn start() -> Option<Self> {
         if !(runs("chromium", "--version") && runs("chromedriver", "--version")) {
-            assert!(!is_required("browser"), "chromium and chromedriver are needed, since {REQUIRE} names browser");
-            eprintln!("skipped: chromium and chromedriver are needed");
+            skip("browser", "chromium and chromedriver are needed");
             return None;
         }
         let profile = tempfile::tempdir().expect("a temporary folder");

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
-    broker::{REQUIRE, is_required},
+    broker::skip,
     process::{free_port, runs},
     proxy::Proxy,
 };
@@ -93,8 +93,7 @@ impl Kafka {
 fn available() -> bool {
     let available = runs("java", "-version") && runs("mvn", "-version");
     if !available {
-        assert!(!is_required("kafka"), "java (17+) and mvn are needed, since {REQUIRE} names kafka");
-        eprintln!("skipped: java (17+) and mvn are needed");
+        skip("kafka", "java (17+) and mvn are needed");
     }
     available
 }

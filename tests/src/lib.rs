@@ -27,7 +27,7 @@ mod topic;
 mod wait;
 
 pub use binary::{order_chaos, order_service};
-pub use broker::Broker;
+pub use broker::{Broker, skip};
 pub use browser::Browser;
 pub use collector::{Collector, attribute};
 pub use deployment::{Deployment, Finished, Spawned};

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
-    broker::{REQUIRE, is_required, unique},
+    broker::{skip, unique},
     proxy::Proxy,
 };
 
@@ -61,8 +61,7 @@ impl Postgres {
 
     fn required(server: Option<&'static Self>) -> Option<&'static Self> {
         if server.is_none() {
-            assert!(!is_required("postgres"), "PostgreSQL is needed, since {REQUIRE} names postgres");
-            eprintln!("skipped: PostgreSQL is needed");
+            skip("postgres", "PostgreSQL is needed");
         }
         server
     }

@@ -146,6 +146,11 @@ impl Service {
         self.process.signal(Signal::TERM);
     }
 
+    /// Whether its process has ended, however that came.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.ended().is_some()
+    }
+
     /// Waits for an end that it comes to by itself.
     pub async fn wait_ended(&mut self, deadline: Duration) -> ExitStatus {
         self.process.wait(deadline).await

@@ -32,6 +32,9 @@ struct Arguments {
     /// How many SIGKILLs a round of kills has.
     #[arg(long, default_value_t = 20)]
     kills: usize,
+    /// How many events of a round of kills end the process that handles them, until they are dead-lettered.
+    #[arg(long, default_value_t = 3)]
+    killers: usize,
     /// Only rounds on this store.
     #[arg(long)]
     store: Option<Store>,
@@ -128,24 +131,31 @@ impl Drop for Again<'_> {
         if !std::thread::panicking() {
             return;
         }
-        let Self { arguments: Arguments { events, kills, .. }, round, store, seed } = self;
+        let Self { arguments: Arguments { events, kills, killers, .. }, round, store, seed } = self;
         let [round, store] = [format!("{round:?}"), format!("{store:?}")].map(|name| name.to_lowercase());
         eprintln!(
             "something is wrong; what it is and the logs of the services are above. The same events again:\n\
-             cargo xtask chaos --minutes 0 --round {round} --store {store} --events {events} --kills {kills} --seed {seed}"
+             cargo xtask chaos --minutes 0 --round {round} --store {store} --events {events} --kills {kills} --killers {killers} --seed {seed}"
         );
     }
 }
 
 /// Plays one round; nothing comes of it where this machine lacks what it needs, which is said.
 async fn play(arguments: &Arguments, round: Round, store: Store, seed: u64) -> Vec<Report> {
-    let recipe = |events: u32| Recipe { events, keys: (events / 100).clamp(10, 2_000), seed, hostile: true };
+    let recipe = |events: u32| Recipe {
+        events,
+        keys: (events / 100).clamp(10, 2_000),
+        seed,
+        hostile: true,
+        killers: 0,
+    };
     let shape = Shape { recipe: recipe(arguments.events.div_ceil(10)), rate: RATE };
     let Some(kafka) = Broker::kafka() else { return Vec::new() };
     match (round, store) {
         (Round::Kills, store) => {
             let instances = if store == Store::Postgres { 3 } else { 1 };
-            let shape = Kills { recipe: recipe(arguments.events), kills: arguments.kills, instances, rate: RATE };
+            let recipe = Recipe { killers: arguments.killers, ..recipe(arguments.events) };
+            let shape = Kills { recipe, kills: arguments.kills, instances, rate: RATE };
             match store {
                 Store::Sqlite => vec![rounds::kills(&kafka, shape).await],
                 Store::Postgres => {

@@ -14,8 +14,10 @@ pub struct Recipe {
     pub keys: u32,
     /// The same number makes the same plan.
     pub seed: u64,
-    /// Whether some events hang or panic until their processor gives up.
+    /// Whether some events hang or panic until their processor gives up, and the store refuses the data of some.
     pub hostile: bool,
+    /// How many events end the process that handles them. Each costs several restarts until it is dead-lettered.
+    pub killers: usize,
 }
 
 /// What must become of an event.
@@ -40,6 +42,8 @@ pub struct Planned {
     pub fate: Fate,
     /// So many attempts fail before that.
     pub fails: u32,
+    /// The error code of its dead letter, where the runtime itself must have given it.
+    pub code: Option<&'static str>,
     /// The record's payload.
     pub payload: Vec<u8>,
 }
@@ -54,6 +58,11 @@ pub struct Plan {
     by_payload: HashMap<Vec<u8>, usize>,
 }
 
+/// The error code of an event that ends its process.
+pub(super) const KILLED: &str = "killed_process";
+/// The error code of an event whose data the store refuses.
+pub(super) const REFUSED: &str = "store_refused";
+
 /// Of 1,000 events so many are bad in one of four ways, fail before they succeed, take some time, or come twice.
 const BAD: u32 = 20;
 const FAILING: u32 = 10;
@@ -61,6 +70,10 @@ const SLOW: u32 = 5;
 const DUPLICATED: u32 = 20;
 /// Hostile events take a processor's whole time-out, so they are few.
 const HOSTILE: u32 = 2;
+/// Of 10,000 events the store refuses the data of so many. Each has up to a whole batch run event by event, so they are few.
+const UNSTORABLE: u32 = 3;
+/// After an event in trouble one of so many has the same key, so that events wait before and behind others in trouble.
+const FOLLOWS: u32 = 3;
 
 impl Plan {
     /// The plan of a recipe.
@@ -69,11 +82,24 @@ impl Plan {
         let mut last_entry: HashMap<u32, u32> = HashMap::new();
         let mut plan = Self { events: Vec::new(), order: Vec::new(), by_payload: HashMap::new() };
         let mut again: VecDeque<(usize, usize)> = VecDeque::new();
+        let mut killers = (1..=recipe.killers).map(|number| recipe.events as usize * number / (recipe.killers + 1));
+        let mut next_killer = killers.next();
+        let mut in_trouble = None;
         for index in 0..recipe.events as usize {
-            let key = random.random_range(0..recipe.keys);
+            let follows = in_trouble.filter(|_| random.random_ratio(1, FOLLOWS));
+            let key = follows.unwrap_or_else(|| random.random_range(0..recipe.keys));
             let entry = last_entry.entry(key).or_default();
             *entry += 1;
-            let event = event(&mut random, index, &format!("ledger-{key:05}"), *entry, recipe.hostile);
+            let name = format!("ledger-{key:05}");
+            let event = if next_killer == Some(index) {
+                next_killer = killers.next();
+                killer(&mut random, index, &name, *entry)
+            } else {
+                event(&mut random, index, &name, *entry, recipe.hostile)
+            };
+            if event.code.is_some() || event.fails > 0 {
+                in_trouble = Some(key);
+            }
             plan.by_payload.insert(event.payload.clone(), index);
             plan.order.push(index);
             if event.id.is_some() && random.random_range(0..1000) < DUPLICATED {
@@ -99,13 +125,22 @@ impl Plan {
     }
 }
 
+/// An event that ends its process, at once or when the store knows it as running.
+fn killer(random: &mut StdRng, index: usize, key: &str, entry: u32) -> Planned {
+    let id = format!("event-{index}");
+    let script = if index % 2 == 0 { json!("abort") } else { json!({"abortAfter": random.random_range(60..300)}) };
+    let payload = scripted(&id, "EntryRecorded", key, entry, &script).into_bytes();
+    Planned { id: Some(id), key: key.to_owned(), entry, fate: Fate::Dead("panic"), fails: 0, code: Some(KILLED), payload }
+}
+
 fn event(random: &mut StdRng, index: usize, key: &str, entry: u32, hostile: bool) -> Planned {
     let id = format!("event-{index}");
-    let script =
-        |name: &str, script: Value| envelope(&id, name, &json!({"ledgerId": key, "entry": entry, "script": script}));
+    let script = |name: &str, script: Value| scripted(&id, name, key, entry, &script);
     let mut fails = 0;
+    let unstorable = hostile && random.random_range(0..10_000) < UNSTORABLE;
     let die = random.random_range(0..1000);
     let (fate, payload) = match die {
+        _ if unstorable => (Fate::Dead("rejected"), script("EntryRecorded", json!("unstorable"))),
         ..BAD => match die % 4 {
             0 => (Fate::Dead("rejected"), script("EntryRecorded", json!("refuse"))),
             1 => (Fate::Dead("invalid"), envelope(&id, "EntryRecorded", &json!({"ledgerId": key, "entry": "many"}))),
@@ -127,7 +162,12 @@ fn event(random: &mut StdRng, index: usize, key: &str, entry: u32, hostile: bool
         _ => (Fate::Applied, script("EntryRecorded", json!("apply"))),
     };
     let id = (fate != Fate::Dead("undecodable")).then_some(id);
-    Planned { id, key: key.to_owned(), entry, fate, fails, payload: payload.into_bytes() }
+    let code = unstorable.then_some(REFUSED);
+    Planned { id, key: key.to_owned(), entry, fate, fails, code, payload: payload.into_bytes() }
+}
+
+fn scripted(id: &str, name: &str, key: &str, entry: u32, script: &Value) -> String {
+    envelope(id, name, &json!({"ledgerId": key, "entry": entry, "script": script}))
 }
 
 fn envelope(id: &str, name: &str, data: &Value) -> String {
@@ -136,17 +176,19 @@ fn envelope(id: &str, name: &str, data: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fate, Plan, Recipe};
+    use super::{Fate, KILLED, Plan, REFUSED, Recipe};
 
     #[test]
     fn a_plan_has_something_of_everything() {
-        let plan = Plan::new(Recipe { events: 20_000, keys: 100, seed: 1, hostile: true });
+        let plan = Plan::new(Recipe { events: 20_000, keys: 100, seed: 1, hostile: true, killers: 3 });
         let count = |test: &dyn Fn(&super::Planned) -> bool| plan.events.iter().filter(|event| test(event)).count();
         assert!((350..500).contains(&count(&|event| event.fate != Fate::Applied)), "2 % are bad");
         assert!((150..250).contains(&count(&|event| event.fails > 0)), "1 % fail at first");
         for reason in ["rejected", "invalid", "unknown_event", "undecodable", "timeout", "panic"] {
             assert!(count(&|event| event.fate == Fate::Dead(reason)) > 5, "{reason}");
         }
+        assert_eq!(count(&|event| event.code == Some(KILLED)), 3);
+        assert!(count(&|event| event.code == Some(REFUSED)) > 1);
         assert!((300..500).contains(&plan.duplicates()));
         assert_eq!(plan.of_payload(&plan.events[7].payload), Some(7));
     }

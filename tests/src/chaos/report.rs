@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     kill::Kill,
-    plan::{Fate, Plan},
+    plan::{Fate, KILLED, Plan, REFUSED},
     producer::Acknowledged,
     snapshot::Place,
 };
@@ -26,6 +26,7 @@ pub(super) struct Evidence<'a> {
     pub(super) ledgers: &'a HashMap<String, Vec<u32>>,
     pub(super) failures: &'a BTreeMap<(String, u32), usize>,
     pub(super) kills: &'a [Kill],
+    pub(super) deaths: usize,
     pub(super) snapshots: usize,
     pub(super) misplaced: &'a [String],
 }
@@ -51,6 +52,11 @@ pub struct Report {
     /// How many kills found a transaction in flight.
     pub in_flight: usize,
     looks: u32,
+    /// How many processes were ended by an event, and how many such attempts the witness saw.
+    deaths: usize,
+    deaths_seen: usize,
+    killers: usize,
+    refused: usize,
     failures_due: usize,
     failures_seen: usize,
     failures_again: usize,
@@ -70,12 +76,14 @@ impl Report {
             kills: evidence.kills.len(),
             in_flight: evidence.kills.iter().filter(|kill| kill.in_flight).count(),
             looks: evidence.kills.iter().map(|kill| kill.looks).sum(),
+            deaths: evidence.deaths,
             ..Self::default()
         };
         let first = report.count_records(&evidence);
         let dead = report.count_dead_letters(&evidence, &first);
         report.count_ledgers(&evidence, &first, &dead);
         report.count_failures(&evidence);
+        report.count_deaths(&evidence);
         report
     }
 
@@ -135,6 +143,14 @@ impl Report {
             };
             if !ids.entry(event).or_default().insert(header("dlq-id")) {
                 self.dead_repeats += 1;
+                continue;
+            }
+            let code = header("dlq-error-code");
+            self.refused += usize::from(code == REFUSED);
+            let blamed = [KILLED, REFUSED].into_iter().find(|blamed| *blamed == code);
+            if blamed != evidence.plan.events[event].code {
+                self.strange += 1;
+                self.mistake(format!("event {event} was dead-lettered with the code {code}: {:?}", letter.headers));
             }
             reasons.insert(event, header("dlq-reason"));
         }
@@ -228,6 +244,21 @@ impl Report {
         }
     }
 
+    /// A process that ends itself does so in an attempt at an event that says so.
+    fn count_deaths(&mut self, evidence: &Evidence<'_>) {
+        let killers: BTreeSet<&str> =
+            evidence.plan.events.iter().filter(|event| event.code == Some(KILLED)).filter_map(|event| event.id.as_deref()).collect();
+        self.killers = killers.len();
+        self.deaths_seen =
+            evidence.failures.iter().filter(|((id, _), _)| killers.contains(id.as_str())).map(|(_, times)| times).sum();
+        if self.deaths > self.deaths_seen {
+            self.mistake(format!(
+                "{} processes ended by themselves, {} of them in an event that ends its process",
+                self.deaths, self.deaths_seen
+            ));
+        }
+    }
+
     /// Prints the table; panics where anything is lost, doubled, out of order, strange, or a position was wrong.
     pub fn print(&self) {
         eprintln!("{self}");
@@ -256,6 +287,9 @@ impl fmt::Display for Report {
         row("SIGKILLs", self.kills)?;
         row("  with a transaction in flight", self.in_flight)?;
         row("  times stopped to look for one", self.looks as usize)?;
+        row("events that end their process", self.killers)?;
+        row("  processes ended by them", self.deaths)?;
+        row("events whose data the store refused", self.refused)?;
         row("scripted failures due", self.failures_due)?;
         row("  seen outside the process", self.failures_seen)?;
         row("  seen again after a kill", self.failures_again)?;

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use super::{
     inspect,
     kill::{self, Kill, kill_in_flight},
-    plan::{Plan, Recipe},
+    plan::{KILLED, Plan, Recipe},
     producer::Producer,
     report::{Evidence, Report},
     snapshot::Snapshot,
@@ -21,6 +21,10 @@ use crate::{
 
 /// How long catching up may take.
 const DEADLINE: Duration = PATIENCE.saturating_mul(3);
+
+/// How long it may take in all until an event that ends its process is dead-lettered: some seven restarts, each of which waits for the
+/// session of the former process to expire.
+const DEATHS_OF_A_KILLER: Duration = Duration::from_secs(150);
 
 /// How many partitions the events have.
 const PARTITIONS: i32 = 6;
@@ -36,6 +40,8 @@ pub struct Run {
     store: Store,
     witness: PathBuf,
     kills: Vec<Kill>,
+    /// Processes that were ended by an event.
+    deaths: usize,
     snapshots: usize,
     misplaced: Vec<String>,
 }
@@ -62,7 +68,7 @@ impl Run {
         };
         let plan = Arc::new(Plan::new(recipe));
         let producer = Producer::start(broker.address(), deployment.events(), Arc::clone(&plan), rate);
-        Self { deployment, plan, producer, store, witness, kills: Vec::new(), snapshots: 0, misplaced: Vec::new() }
+        Self { deployment, plan, producer, store, witness, kills: Vec::new(), deaths: 0, snapshots: 0, misplaced: Vec::new() }
     }
 
     /// The same with the SQLite file elsewhere, on a disk of the test's choice.
@@ -83,6 +89,16 @@ impl Run {
         self.deployment.start_with(&[("STORE_URL", &way.replacen("postgres@", &format!("{role}@"), 1))])
     }
 
+    /// Starts instances again whose process an event has ended, as a supervisor does.
+    pub async fn revive(&mut self, services: &mut [Service]) {
+        for (number, service) in services.iter_mut().enumerate() {
+            if service.has_ended() {
+                self.deaths += 1;
+                *service = self.start(number).await;
+            }
+        }
+    }
+
     /// Roles belong to the server, and runs share it; their databases differ.
     fn role(&self, number: usize) -> String {
         let url = self.deployment.store_url();
@@ -90,9 +106,10 @@ impl Run {
     }
 
     /// Waits until each of these instances has a part of the topic.
-    pub async fn all_work(&self, services: &[Service]) {
-        eventually("each instance has partitions", PATIENCE, async || {
-            for service in services {
+    pub async fn all_work(&mut self, services: &mut [Service]) {
+        eventually("each instance has partitions", self.patience(PATIENCE), async || {
+            self.revive(services).await;
+            for service in services.iter() {
                 let partitions = service.try_get("/partitions").await.unwrap_or_default();
                 if partitions.as_array().is_none_or(Vec::is_empty) {
                     return false;
@@ -148,15 +165,27 @@ impl Run {
         self.snapshot().await.map_or(0, |snapshot| snapshot.positions.values().sum())
     }
 
-    /// Waits until everything that was let go is produced and has come to its end.
-    pub async fn caught_up(&self, what: &str) -> Snapshot {
+    /// How long something may take: while an event ends one process after the other, nothing else moves in its partition.
+    fn patience(&self, usual: Duration) -> Duration {
+        let killers = self.plan.events.iter().filter(|event| event.code == Some(KILLED)).count();
+        usual + DEATHS_OF_A_KILLER * u32::try_from(killers).unwrap_or(u32::MAX)
+    }
+
+    /// Waits until everything that was let go is produced and settled.
+    pub async fn caught_up(&mut self, what: &str) -> Snapshot {
+        self.caught_up_with(what, &mut []).await
+    }
+
+    /// The same, while instances that an event ends are started again.
+    async fn caught_up_with(&mut self, what: &str, services: &mut [Service]) -> Snapshot {
         until(&format!("{what}: everything is produced"), DEADLINE, async || {
             let (released, acknowledged) = (self.producer.released(), self.producer.acknowledged().len());
             if released == acknowledged { Ok(()) } else { Err(format!("{acknowledged} of {released} records")) }
         })
         .await;
         let ends = self.deployment.events().ends();
-        until(&format!("{what}: everything has come to its end"), DEADLINE, async || {
+        until(&format!("{what}: everything is settled"), self.patience(DEADLINE), async || {
+            self.revive(services).await;
             let snapshot = self.snapshot().await?;
             snapshot.is_settled(&ends).map(|()| snapshot)
         })
@@ -165,9 +194,9 @@ impl Run {
 
     /// Produces what is left, waits until all of it has come to its end, accounts for it, and stops these instances,
     /// which is all that still run.
-    pub async fn finish(mut self, what: &str, services: Vec<Service>) -> Report {
+    pub async fn finish(mut self, what: &str, mut services: Vec<Service>) -> Report {
         self.producer.finish().await;
-        let snapshot = self.caught_up("at the end").await;
+        let snapshot = self.caught_up_with("at the end", &mut services).await;
         self.check(&snapshot);
         let report = Report::of(Evidence {
             what: what.to_owned(),
@@ -178,6 +207,7 @@ impl Run {
             ledgers: &snapshot.ledgers,
             failures: &self.failures(),
             kills: &self.kills,
+            deaths: self.deaths,
             snapshots: self.snapshots,
             misplaced: &self.misplaced,
         });

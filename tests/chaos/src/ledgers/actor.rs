@@ -19,7 +19,7 @@ impl Actor {
     /// Where the script says so.
     pub async fn play(&self, script: Script, event: &str, attempt: u32) -> Result<(), RecordEntryError> {
         match script {
-            Script::Apply => {}
+            Script::Apply | Script::Unstorable => {}
             Script::Fail(times) if attempt > times => {}
             Script::Fail(times) => {
                 self.witness.failed(event, attempt);
@@ -30,7 +30,18 @@ impl Actor {
             Script::Refuse => return Err(RecordEntryError::Refused),
             Script::Hang => std::future::pending().await,
             Script::Panic => panic!("as the script says"),
+            Script::Abort => self.end_process(event, attempt),
+            Script::AbortAfter(milliseconds) => {
+                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                self.end_process(event, attempt);
+            }
         }
         Ok(())
+    }
+
+    /// Writes down whose fault it is, and ends the process.
+    fn end_process(&self, event: &str, attempt: u32) -> ! {
+        self.witness.failed(event, attempt);
+        std::process::abort();
     }
 }

@@ -37,18 +37,19 @@ pub async fn kills(broker: &Broker, shape: Kills) -> Report {
     let part = run.plan.order.len() / (kills + 1);
     for kill in 0..kills {
         run.producer.release(part / 3);
-        run.all_work(&services).await;
+        run.all_work(&mut services).await;
         run.producer.release(part - part / 3);
         let number = kill % instances;
-        let victim = &services[number];
         eventually("it works", PATIENCE, async || {
-            victim.try_get("/stats").await.is_some_and(|stats| stats["consumed"].as_u64() > Some(0))
+            run.revive(&mut services).await;
+            services[number].try_get("/stats").await.is_some_and(|stats| stats["consumed"].as_u64() > Some(0))
         })
         .await;
         // Where in its work it is met is left to chance.
         let milliseconds = part as u64 * 1000 / u64::from(rate);
         let working = Duration::from_millis(milliseconds / 2);
         tokio::time::sleep(working.mul_f64(random_range(0.0..0.9))).await;
+        run.revive(&mut services).await;
         let victim = services.remove(number);
         run.kill(victim, number).await;
         services.insert(number, run.start(number).await);

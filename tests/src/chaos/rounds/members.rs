@@ -19,8 +19,8 @@ const SLEEP: Duration = Duration::from_secs(8);
 /// One instance stays, two others come and go while events come: most leave in order, every third is killed.
 pub async fn members_come_and_go(broker: &Broker, shape: Shape) -> Report {
     let mut run = Run::new(broker, shape.recipe, shape.rate).await;
-    let stays = run.start(0).await;
-    run.all_work(std::slice::from_ref(&stays)).await;
+    let mut stays = run.start(0).await;
+    run.all_work(std::slice::from_mut(&mut stays)).await;
     let share = run.plan.order.len() / (COMINGS + 2);
     for coming in 0..COMINGS {
         run.producer.release(share);
@@ -47,8 +47,8 @@ pub async fn members_come_and_go(broker: &Broker, shape: Shape) -> Report {
 /// Of two instances one sleeps for longer than its session lasts, and wakes as a former owner.
 pub async fn sleeper(broker: &Broker, shape: Shape) -> Report {
     let mut run = Run::new(broker, shape.recipe, shape.rate).await;
-    let services = vec![run.start(0).await, run.start(1).await];
-    run.all_work(&services).await;
+    let mut services = vec![run.start(0).await, run.start(1).await];
+    run.all_work(&mut services).await;
     let share = run.plan.order.len() / 2;
     for sleeper in 0..2 {
         run.producer.release(share);
@@ -61,7 +61,7 @@ pub async fn sleeper(broker: &Broker, shape: Shape) -> Report {
         services[sleeper].go_on();
         run.caught_up("an instance has slept").await;
         run.check_now().await;
-        run.all_work(&services).await;
+        run.all_work(&mut services).await;
     }
     run.finish("an instance sleeps for longer than a session, twice", services).await
 }

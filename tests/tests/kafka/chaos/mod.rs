@@ -12,12 +12,18 @@ use order_tests::{
         Recipe,
         rounds::{self, Kills, Shape},
     },
+    skip,
 };
 
-const SHORT: Shape = Shape { recipe: Recipe { events: 6_000, keys: 200, seed: 2, hostile: false }, rate: 3_000 };
+const SHORT: Shape =
+    Shape { recipe: Recipe { events: 6_000, keys: 200, seed: 2, hostile: false, killers: 0 }, rate: 3_000 };
 
-const KILLS: Kills =
-    Kills { recipe: Recipe { events: 12_000, keys: 300, seed: 1, hostile: true }, kills: 4, instances: 1, rate: 3_000 };
+const KILLS: Kills = Kills {
+    recipe: Recipe { events: 12_000, keys: 300, seed: 1, hostile: true, killers: 1 },
+    kills: 4,
+    instances: 1,
+    rate: 3_000,
+};
 
 async fn kafka() -> Option<Broker> {
     super::broker().await
@@ -79,7 +85,7 @@ async fn the_disk_is_full() {
     let Some(broker) = kafka().await else { return };
     match rounds::disk_full(&broker, SHORT).await {
         Ok(report) => report.print(),
-        Err(reason) => eprintln!("skipped: {reason}"),
+        Err(reason) => skip("disk", &reason),
     }
 }
 

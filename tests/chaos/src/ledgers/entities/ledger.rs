@@ -14,6 +14,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// The entry that the tables of both stores refuse.
+    pub const UNSTORABLE: u32 = u32::MAX;
+
     /// The entries as text, which is how both stores keep them.
     pub fn text(&self) -> String {
         let numbers: Vec<String> = self.applied.iter().map(u32::to_string).collect();

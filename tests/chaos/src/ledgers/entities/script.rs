@@ -22,4 +22,10 @@ pub enum Script {
     Hang,
     /// It panics.
     Panic,
+    /// It ends the process, as a stack overflow or the out-of-memory killer would.
+    Abort,
+    /// The same after so many milliseconds, by when the store knows the event as running.
+    AbortAfter(u64),
+    /// It applies an entry that no store accepts.
+    Unstorable,
 }

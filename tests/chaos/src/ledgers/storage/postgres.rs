@@ -13,7 +13,7 @@ use crate::ledgers::entities::ledger::Ledger;
 impl PostgresEntity for Ledger {
     const MIGRATIONS: &'static [&'static str] = &["CREATE TABLE ledgers (
             ledger_id text PRIMARY KEY,
-            applied text NOT NULL,
+            applied text NOT NULL CHECK (applied NOT LIKE '%4294967295%'),
             version bigint NOT NULL,
             created_at timestamptz NOT NULL,
             updated_at timestamptz NOT NULL

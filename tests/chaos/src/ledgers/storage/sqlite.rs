@@ -12,7 +12,7 @@ use crate::ledgers::entities::ledger::Ledger;
 impl SqliteEntity for Ledger {
     const MIGRATIONS: &'static [&'static str] = &["CREATE TABLE ledgers (
             ledger_id TEXT PRIMARY KEY,
-            applied TEXT NOT NULL,
+            applied TEXT NOT NULL CHECK (applied NOT LIKE '%4294967295%'),
             version INTEGER NOT NULL,
             created_at INTEGER NOT NULL,
             updated_at INTEGER NOT NULL

@@ -8,7 +8,7 @@ pub async fn USECASE_RecordEntry(
 ) -> Result<OUTPUT_RecordEntry, RecordEntryError> {
     let found = ledgers.find(&input.ledger_id).await;
     let mut ledger = found.unwrap_or(Ledger { ledger_id: input.ledger_id, applied: Vec::new() });
-    ledger.applied.push(input.entry);
+    ledger.applied.push(if input.script == Script::Unstorable { Ledger::UNSTORABLE } else { input.entry });
     let entries = ledger.applied.len();
     ledgers.save(ledger);
     Ok(OUTPUT_RecordEntry { entries })
