@@ -240,7 +240,9 @@ impl Functions {
             let mut names = Vec::new();
             for line in source.text.lines().map(str::trim_start) {
                 let line = line.trim_start_matches("pub(crate) ").trim_start_matches("async ");
-                let end = |rest: &str| rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len());
+                let end = |rest: &str| {
+                    rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len())
+                };
                 if let Some(rest) = line.strip_prefix("mod ") {
                     modules.push(rest[..end(rest)].to_owned());
                 } else if let Some(rest) = line.strip_prefix("fn ") {
@@ -257,7 +259,9 @@ impl Functions {
     fn misnamed(&self, name: &str) -> Option<String> {
         let mut modules: Vec<&str> = name.split("::").collect();
         let test = modules.pop()?;
-        let is_snake = |word: &str| word.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_');
+        let is_snake = |word: &str| {
+            word.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
+        };
         let stem = test.trim_end_matches('*');
         let names_a_test = is_snake(stem)
             && modules.iter().all(|module| is_snake(module))

@@ -142,13 +142,8 @@ impl Drop for Again<'_> {
 
 /// Plays one round; nothing comes of it where this machine lacks what it needs, which is said.
 async fn play(arguments: &Arguments, round: Round, store: Store, seed: u64) -> Vec<Report> {
-    let recipe = |events: u32| Recipe {
-        events,
-        keys: (events / 100).clamp(10, 2_000),
-        seed,
-        hostile: true,
-        killers: 0,
-    };
+    let recipe =
+        |events: u32| Recipe { events, keys: (events / 100).clamp(10, 2_000), seed, hostile: true, killers: 0 };
     let shape = Shape { recipe: recipe(arguments.events.div_ceil(10)), rate: RATE };
     let Some(kafka) = Broker::kafka() else { return Vec::new() };
     match (round, store) {

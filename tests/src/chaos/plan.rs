@@ -130,7 +130,15 @@ fn killer(random: &mut StdRng, index: usize, key: &str, entry: u32) -> Planned {
     let id = format!("event-{index}");
     let script = if index % 2 == 0 { json!("abort") } else { json!({"abortAfter": random.random_range(60..300)}) };
     let payload = scripted(&id, "EntryRecorded", key, entry, &script).into_bytes();
-    Planned { id: Some(id), key: key.to_owned(), entry, fate: Fate::Dead("panic"), fails: 0, code: Some(KILLED), payload }
+    Planned {
+        id: Some(id),
+        key: key.to_owned(),
+        entry,
+        fate: Fate::Dead("panic"),
+        fails: 0,
+        code: Some(KILLED),
+        payload,
+    }
 }
 
 fn event(random: &mut StdRng, index: usize, key: &str, entry: u32, hostile: bool) -> Planned {

@@ -246,8 +246,13 @@ impl Report {
 
     /// A process that ends itself does so in an attempt at an event that says so.
     fn count_deaths(&mut self, evidence: &Evidence<'_>) {
-        let killers: BTreeSet<&str> =
-            evidence.plan.events.iter().filter(|event| event.code == Some(KILLED)).filter_map(|event| event.id.as_deref()).collect();
+        let killers: BTreeSet<&str> = evidence
+            .plan
+            .events
+            .iter()
+            .filter(|event| event.code == Some(KILLED))
+            .filter_map(|event| event.id.as_deref())
+            .collect();
         self.killers = killers.len();
         self.deaths_seen =
             evidence.failures.iter().filter(|((id, _), _)| killers.contains(id.as_str())).map(|(_, times)| times).sum();

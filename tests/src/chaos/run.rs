@@ -68,7 +68,17 @@ impl Run {
         };
         let plan = Arc::new(Plan::new(recipe));
         let producer = Producer::start(broker.address(), deployment.events(), Arc::clone(&plan), rate);
-        Self { deployment, plan, producer, store, witness, kills: Vec::new(), deaths: 0, snapshots: 0, misplaced: Vec::new() }
+        Self {
+            deployment,
+            plan,
+            producer,
+            store,
+            witness,
+            kills: Vec::new(),
+            deaths: 0,
+            snapshots: 0,
+            misplaced: Vec::new(),
+        }
     }
 
     /// The same with the SQLite file elsewhere, on a disk of the test's choice.

@@ -47,7 +47,10 @@ pub(crate) async fn an_order_that_never_comes_exhausts_its_events(broker: &Broke
         attempts.insert(event, letter.header("dlq-attempts").unwrap().parse::<u32>().unwrap());
     }
     assert!(attempts["OrderPaid"] > 1, "the first event of the key is retried until its budget is spent: {attempts:?}");
-    assert_eq!(attempts["OrderShipped"], 1, "the one behind it, whose budget is spent too, has one attempt: {attempts:?}");
+    assert_eq!(
+        attempts["OrderShipped"], 1,
+        "the one behind it, whose budget is spent too, has one attempt: {attempts:?}"
+    );
 }
 
 pub(crate) async fn waiting_keys_are_listed_and_released(broker: &Broker) {
