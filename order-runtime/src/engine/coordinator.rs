@@ -20,7 +20,7 @@ use super::{
     batch::Partition,
     breaker::Breakers,
     committer::Committer,
-    health,
+    ended, health,
     observe::{Health, Operations, OrphanView, OutboxView, PartitionState, PartitionView, ProcessorStats, StatsView},
     orphaned::{self, GiveUp},
     owner::{Control, Owner},
@@ -187,6 +187,8 @@ struct Coordinator {
 struct Seat {
     controls: mpsc::UnboundedSender<Control>,
     task: JoinHandle<()>,
+    /// The number of the assignment, by which the store knows when it has ended.
+    assignment: i64,
 }
 
 impl Coordinator {
@@ -326,8 +328,9 @@ impl Coordinator {
         let (controls, receiver) = mpsc::unbounded_channel();
         let partition = Partition::new(Arc::clone(id), Arc::clone(&self.engine), status);
         info!(partition = %id, position = at, waiting = assigned.waiting.len(), "partition assigned");
+        let assignment = assigned.assignment;
         let owner = Owner::new(partition, assigned, receiver, ready);
-        let seat = Seat { controls, task: tokio::spawn(owner.run(at)) };
+        let seat = Seat { controls, task: tokio::spawn(owner.run(at)), assignment };
         if let Some(former) = self.owners.insert((**id).clone(), seat) {
             // The position's compare-and-set fences whatever it still does.
             former.task.abort();
@@ -338,9 +341,11 @@ impl Coordinator {
     async fn revoke(&mut self, partitions: &[PartitionId], lost: bool) {
         self.engine.metrics.revoked(partitions.len(), lost);
         let mut leaving = Vec::new();
+        let mut ended = Vec::new();
         for id in partitions {
             self.engine.status.remove_partition(id);
             let Some(seat) = self.owners.remove(id) else { continue };
+            ended.push((id.clone(), seat.assignment));
             if lost {
                 seat.task.abort();
                 continue;
@@ -356,6 +361,8 @@ impl Coordinator {
             }
             info!(partition = %id, "partition released");
         }
+        let limit = if lost { Instant::now() } else { deadline };
+        ended::note(&self.engine.store, ended, limit).await;
         // Partitions of a topic that was deleted come to no other member.
         self.engine.orphans.look();
     }

@@ -2,6 +2,7 @@
 //!
 //! | module | the question it answers |
 //! |---|---|
+//! | `ended` | which owners have ended without dying? |
 //! | `start` | where does an assigned partition begin? |
 //! | `owner` | what does the one task do that owns a partition? |
 //! | `batch` | in which order are a batch's events handled, and which wait? |
@@ -32,6 +33,7 @@ mod coordinator;
 pub mod dead_letter;
 pub mod dialect;
 mod effects;
+mod ended;
 mod health;
 pub mod identity;
 mod lookups;

@@ -136,6 +136,24 @@ impl Waiting {
         self.lanes.iter().find(|(_, lane)| is_it(lane)).map(|(name, _)| name.clone())
     }
 
+    /// Whether an attempt at one of the events of this lane up to `last` may be under way, or be due: not where the first one
+    /// waits for a later time or for an operator.
+    pub(crate) fn may_run(&self, lane: &[u8], last: i64) -> bool {
+        self.lane(lane).next().is_some_and(|first| {
+            first.row.offset <= last
+                && match first.row.state {
+                    WaitingState::Running => true,
+                    WaitingState::Retry | WaitingState::Behind => first.due <= Instant::now(),
+                    WaitingState::Held(_) => false,
+                }
+        })
+    }
+
+    /// Whether the event at this offset waits.
+    pub(crate) fn has(&self, offset: i64) -> bool {
+        self.lanes.values().flatten().any(|waiter| waiter.row.offset == offset)
+    }
+
     /// Whether every waiting event lies before this offset.
     pub(crate) fn is_below(&self, offset: i64) -> bool {
         self.lanes.values().filter_map(VecDeque::back).all(|last| last.row.offset < offset)

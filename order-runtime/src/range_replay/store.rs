@@ -44,6 +44,8 @@ impl OwnPositions {
         let own = Changes {
             waiting: changes.waiting.clone(),
             released: changes.released.clone(),
+            proves: changes.proves,
+            cleared: changes.cleared.clone(),
             ..Changes::of_position(changes.partition.clone(), changes.revision, changes.from, changes.to)
         };
         let answers = self.0.commit(vec![Arc::new(own)]).await?;
@@ -153,6 +155,7 @@ impl Effects for Real {
             revision: place.revision,
             waiting: Vec::new(),
             released: Vec::new(),
+            cleared: Vec::new(),
             ..changes.clone()
         };
         // Whatever comes of it, the place is read again but where it is known.
@@ -233,6 +236,10 @@ impl<E: Effects> Store for Halves<E> {
 
     async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
         self.own.0.suspect(partition, offset).await
+    }
+
+    async fn ended(&self, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError> {
+        self.own.0.ended(assignments).await
     }
 
     async fn forget(&self, _until: Timestamp, _from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {

@@ -47,7 +47,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::ForeignGroup`] when it belongs to another group.
     async fn claim(&self, group: &str) -> Result<Uuid, StoreError>;
 
-    /// Reads what is known of partitions that were just assigned, in one snapshot, and counts their start.
+    /// Reads what is known of partitions that were just assigned, and counts their start. Where the last assignment has not
+    /// [ended](Store::ended), its owner has died: each event that was running then is counted as a suspect.
     /// The answer has one element for each, in the same order; `None` for a partition without a position.
     async fn assigned(&self, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError>;
 
@@ -80,9 +81,13 @@ pub trait Store: Send + Sync + 'static {
     /// The first rows of the outbox, in order, behind `after`; of several instances that share a store, one gets them.
     async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError>;
 
-    /// Notes that the event at `offset` is run alone from now on, because the partition's owner has died several times without
-    /// a commit. Answers how often that was noted of this offset since the last commit, this time included.
+    /// Notes that the event at `offset` is run alone from now on, because owners of the partition have died. Answers how often
+    /// that was noted of this offset, this time included, until a commit [cleared](Changes::cleared) it.
     async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError>;
+
+    /// Notes that the owners of these partitions have ended without dying, each with the number of its
+    /// [assignment](Assigned::assignment): their starts do not count. An assignment that another one has followed is passed over.
+    async fn ended(&self, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError>;
 
     /// Forgets what no repeat will ask for: rings last written before `until`, of the next keys from `from` on, and dead
     /// letters, marks and audit records of before `until`. Answers the key to go on from; `None` behind the last one.
@@ -141,12 +146,26 @@ pub struct Assigned {
     pub next_offset: i64,
     /// Moves with every change; the fence against a former owner.
     pub revision: i64,
-    /// Assignments since the last commit.
+    /// Assignments, this one included, whose owner has not ended in order, since a commit [proved](Changes::proves) that
+    /// nothing of what was under way kills its owner.
     pub starts: u32,
-    /// The event that was last run alone, where nothing was committed since; see [`Store::suspect`].
-    pub suspect: Option<i64>,
+    /// The number of this assignment, which grows with each.
+    pub assignment: i64,
+    /// Events that may have killed an owner, in offset order.
+    pub suspects: Vec<Suspect>,
     /// Events of this partition whose turn has not come, in offset order.
     pub waiting: Vec<WaitingRow>,
+}
+
+/// An event that may have killed an owner of its partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suspect {
+    /// Its offset.
+    pub offset: i64,
+    /// How often it was running when an owner died.
+    pub running: u32,
+    /// How often it was run alone; see [`Store::suspect`].
+    pub alone: u32,
 }
 
 /// What to load.
@@ -210,6 +229,10 @@ pub struct Changes {
     pub outbox: Vec<OutboxRecord>,
     /// Dead letters to remember; shared, since a store without a disk keeps them.
     pub dead_letters: Vec<Arc<DeadLetterRow>>,
+    /// Whether everything has been settled that was under way when an earlier owner died: its death counts no more.
+    pub proves: bool,
+    /// Offsets of suspects whose attempt has ended, so that they have killed nobody.
+    pub cleared: Vec<i64>,
     /// About how many bytes all this is.
     pub bytes: usize,
 }
@@ -229,6 +252,8 @@ impl Changes {
             released: Vec::new(),
             outbox: Vec::new(),
             dead_letters: Vec::new(),
+            proves: false,
+            cleared: Vec::new(),
             bytes: 0,
         }
     }

@@ -76,6 +76,9 @@ impl Owner {
         if !plan.finished.is_empty() || self.stopped.is_some() {
             return (plan, nothing);
         }
+        if self.waits_for_one() {
+            return (plan, nothing);
+        }
         let due = self.waiting.first_due();
         let Some(single) = &mut self.single else { return (plan, nothing) };
         single.records_next = !single.records_next;

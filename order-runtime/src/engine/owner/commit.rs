@@ -31,6 +31,8 @@ impl Owner {
             released: effects.released.keys().copied().collect(),
             outbox: std::mem::take(&mut effects.outbox),
             dead_letters: std::mem::take(&mut effects.dead_letters),
+            proves: self.proof.is_complete(),
+            cleared: self.cleared(&effects, taken.to),
             bytes: effects.bytes,
             ..Changes::of_position((*self.partition.id).clone(), self.revision, self.position, taken.to)
         };
@@ -86,12 +88,8 @@ impl Owner {
         for row in effects.waiting.into_values() {
             self.waiting.insert(row, now);
         }
-        if let Some(single) = &mut self.single {
-            single.left = single.left.saturating_sub(1);
-            if single.left == 0 {
-                self.single = None;
-            }
-        }
+        self.look_for_proof(changes);
+        self.count_single();
         self.postpone(&effects.postponed);
         let successes = effects.tally.processors.iter().map(|[ok, ..]| *ok);
         self.partition.engine.breakers.observe(&effects.trials, successes);

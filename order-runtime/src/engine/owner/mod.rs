@@ -20,7 +20,7 @@ pub(super) use self::search::Blame;
 use self::{
     recovery::Jump,
     releases::Releases,
-    search::{Refused, Single},
+    search::{Proof, Refused, Single},
     state::Stopped,
 };
 use super::{
@@ -89,7 +89,9 @@ pub(crate) struct Owner {
     refused: Option<Refused>,
     /// Where the position is moved to before anything else, because the log does not have the offsets in between.
     jump: Option<Jump>,
-    /// Whether the store was written to since the assignment.
+    /// Whether earlier deaths still count.
+    proof: Proof,
+    /// Whether the store has taken something since this was last cleared.
     has_committed: bool,
     stopped: Option<Stopped>,
     /// Keys that an operator has released; each is kept until the store has it.
@@ -112,12 +114,13 @@ pub(crate) struct Owner {
 impl Owner {
     pub(crate) fn new(
         partition: Partition,
-        assigned: Assigned,
+        mut assigned: Assigned,
         controls: mpsc::UnboundedReceiver<Control>,
         ready: Arc<Notify>,
     ) -> Self {
         let single = Single::after(&partition.id, &assigned);
-        let waiting = partition.waiting(assigned.waiting);
+        let waiting = partition.waiting(std::mem::take(&mut assigned.waiting));
+        let proof = Proof::after(&assigned, &waiting, single.is_some());
         let topic = partition.engine.metrics.topic(&partition.id.topic);
         // One timer for all waits: a new one for each would be made and ended with each batch.
         let mut look_again = interval(LOOK_AGAIN);
@@ -134,6 +137,7 @@ impl Owner {
             single,
             refused: None,
             jump: None,
+            proof,
             has_committed: false,
             stopped: None,
             releases: Releases::default(),
@@ -159,7 +163,6 @@ impl Owner {
             self.work().await;
         }
         self.finish_releases().await;
-        self.end_cleanly().await;
         self.let_kafka_follow().await;
     }
 
@@ -197,9 +200,10 @@ impl Owner {
             () = room, if !takes => self.show_state(),
             // What keeps the partition from going on may pass without a word to this task, the full outbox aside; and a store that forgets
             // lets Kafka follow only when the outbox is published.
-            _ = self.look_again.tick(), if !takes || !self.partition.engine.store.durable() => {
+            _ = self.look_again.tick(), if !takes || !self.partition.engine.store.durable() || self.proof.is_wanted() => {
                 self.show_state();
                 self.let_kafka_follow().await;
+                self.prove_when_idle().await;
             }
         }
         while let Some(Some(finished)) = self.running.next().now_or_never() {

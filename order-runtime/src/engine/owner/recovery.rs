@@ -80,6 +80,7 @@ impl Owner {
                     self.jump = None;
                 }
                 self.waiting = self.partition.waiting(stored.waiting);
+                self.proof.suspects = stored.suspects.iter().map(|suspect| suspect.offset).collect();
                 self.revision = stored.revision;
                 if jump_is_over || stored.next_offset < self.position {
                     // Records in between were taken before and are no longer here.

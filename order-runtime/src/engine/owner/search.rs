@@ -1,32 +1,57 @@
 //! Events that their partition cannot get past: one whose data the store refuses, and one that kills the process.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use tracing::warn;
 
 use super::{BATCH_RECORDS, Owner};
 use crate::{
     broker::PartitionId,
-    engine::{batch::Plan, dead_letter::Reason, effects::Events},
-    store::{Assigned, Changes, Committed, StoreError, WaitingRow},
+    engine::{
+        batch::Plan,
+        dead_letter::Reason,
+        effects::{Effects, Events},
+        waiting::{Lane, Waiting},
+    },
+    store::{Assigned, Changes, Committed, StoreError, Suspect, WaitingRow, WaitingState},
 };
 
-/// Assignments without a commit between them after which an event is suspected of killing the process.
-const DEADLY_STARTS: u32 = 3;
+/// Deaths of owners after which events run alone: of any owners, or of those that an event was running with.
+const DEADLY: u32 = 3;
 /// How often a suspect is run alone before it is dead-lettered.
 const CHANCES: u32 = 3;
 
 /// Events run one at a time.
 #[derive(Debug)]
 pub(super) struct Single {
-    /// Events that are still to be run alone.
-    pub(super) left: usize,
+    /// Events that are still to be run alone; where owners have died, until nothing that was under way is left.
+    left: usize,
     /// Whether a record comes before a waiting event that is due.
     pub(super) records_next: bool,
-    /// Owners have died here: each event is noted in the store before it runs.
+    /// Owners have died here: each event is noted in the store before it runs, and nothing else runs until its attempt ends.
     deadly: bool,
-    /// The event that was noted last: one that runs again because the store did not answer has not killed this owner.
-    suspect: Option<i64>,
+    /// The event that was noted last, and how often it was by then: one that runs again because the store did not answer has
+    /// not killed this owner.
+    noted: Option<(i64, u32)>,
+}
+
+/// Whether the deaths of earlier owners still count: until everything has been settled that was under way then.
+#[derive(Debug)]
+pub(super) struct Proof {
+    /// Deaths that the store counts, this assignment included.
+    starts: u32,
+    /// What is still to be settled; `None` when that is done, and the store is to know.
+    open: Option<Open>,
+    /// Events that the store suspects.
+    pub(super) suspects: BTreeSet<i64>,
+}
+
+#[derive(Debug)]
+struct Open {
+    /// Keys that were due at the assignment, each with its last waiting event: an attempt at them may have been under way.
+    lanes: Vec<(Lane, i64)>,
+    /// The position that must be reached, unless the log ends before.
+    until: i64,
 }
 
 /// The store's verdict on an event that was settled alone. It is about this event and no other one.
@@ -55,21 +80,57 @@ impl Blame {
 impl Single {
     /// One at a time, until so many have been settled.
     fn searching(left: usize) -> Self {
-        Self { left, records_next: false, deadly: false, suspect: None }
+        Self { left, records_next: false, deadly: false, noted: None }
     }
 
     /// What an assignment demands.
     pub(super) fn after(partition: &PartitionId, assigned: &Assigned) -> Option<Self> {
-        if assigned.starts < DEADLY_STARTS && assigned.suspect.is_none() {
+        let is_deadly = |suspect: &Suspect| suspect.alone > 0 || suspect.running >= DEADLY;
+        if assigned.starts < DEADLY && !assigned.suspects.iter().any(is_deadly) {
             return None;
         }
         warn!(
             %partition,
             starts = assigned.starts,
-            "owners of the partition have ended without finishing anything; its events run one at a time"
+            suspects = assigned.suspects.len(),
+            "owners of the partition have died; its events run one at a time to find the one that kills"
         );
-        // As many as the batch may have had that the deadly one was in.
-        Some(Self { deadly: true, ..Self::searching(BATCH_RECORDS + assigned.waiting.len()) })
+        Some(Self { deadly: true, ..Self::searching(usize::MAX) })
+    }
+}
+
+impl Proof {
+    /// What an assignment has to show. A batch that somebody died of may have had as many records as any.
+    pub(super) fn after(assigned: &Assigned, waiting: &Waiting, deadly: bool) -> Self {
+        let last = |lane: &Lane| waiting.lane(lane).last().map(|waiter| waiter.row.offset);
+        let lanes = waiting.due().into_iter().filter_map(|lane| Some((last(&lane)?, lane)));
+        let records = if deadly { i64::try_from(BATCH_RECORDS).unwrap_or(i64::MAX) } else { 1 };
+        Self {
+            starts: assigned.starts,
+            open: Some(Open {
+                lanes: lanes.map(|(last, lane)| (lane, last)).collect(),
+                until: assigned.next_offset.saturating_add(records),
+            }),
+            suspects: assigned.suspects.iter().map(|suspect| suspect.offset).collect(),
+        }
+    }
+
+    /// Whether everything is settled and the store does not know yet.
+    pub(super) fn is_complete(&self) -> bool {
+        self.open.is_none() && self.starts > 0
+    }
+
+    /// Whether it is worth a look when nothing comes. The start of this very owner alone is not.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.starts > 1 || (self.starts > 0 && !self.suspects.is_empty())
+    }
+}
+
+impl Open {
+    /// Takes note of what is settled by now; true when nothing is left.
+    fn is_settled(&mut self, waiting: &Waiting, position: i64) -> bool {
+        self.lanes.retain(|(lane, last)| waiting.may_run(lane, *last));
+        self.lanes.is_empty() && position >= self.until
     }
 }
 
@@ -115,6 +176,11 @@ impl Owner {
         self.refused = None;
     }
 
+    /// Whether an event runs that may kill the process: nothing else is begun until its attempt has ended.
+    pub(super) fn waits_for_one(&self) -> bool {
+        !self.running.is_empty() && self.single.as_ref().is_some_and(|single| single.deadly)
+    }
+
     /// Why the one event of the plan must not run again, where it must not. A suspect is noted first.
     pub(super) async fn blame(&mut self, plan: &Plan) -> Result<Option<Blame>, StoreError> {
         let Some(single) = &mut self.single else { return Ok(None) };
@@ -124,9 +190,13 @@ impl Owner {
         }
         let due = plan.due.first().and_then(|lane| self.waiting.lane(lane).next()).map(|waiter| waiter.row.offset);
         let come = plan.records.first().and_then(|(records, index)| records.get(*index)).map(|record| record.offset);
-        let Some(offset) = due.or(come).filter(|offset| single.suspect != Some(*offset)) else { return Ok(None) };
-        let times = self.partition.engine.store.suspect(&self.partition.id, offset).await?;
-        single.suspect = Some(offset);
+        let Some(offset) = due.or(come) else { return Ok(None) };
+        let times = match single.noted {
+            Some((noted, times)) if noted == offset => times,
+            _ => self.partition.engine.store.suspect(&self.partition.id, offset).await?,
+        };
+        single.noted = Some((offset, times));
+        self.proof.suspects.insert(offset);
         if times <= CHANCES {
             return Ok(None);
         }
@@ -134,15 +204,72 @@ impl Owner {
         Ok(Some(Blame { reason: Reason::Panic, code: "killed_process".into(), message }))
     }
 
-    /// Notes that this owner has not died, where it has written nothing that would say so.
-    pub(super) async fn end_cleanly(&mut self) {
-        if self.has_committed {
+    /// Suspects that these effects clear: their attempt has ended, or they are no longer there.
+    pub(super) fn cleared(&self, effects: &Effects, to: i64) -> Vec<i64> {
+        let may_kill = |offset: i64| match effects.waiting.get(&offset) {
+            Some(row) => matches!(row.state, WaitingState::Running | WaitingState::Behind),
+            None if effects.released.contains_key(&offset) => false,
+            None => offset >= to || (offset < self.position && self.waiting.has(offset)),
+        };
+        self.proof.suspects.iter().copied().filter(|offset| !may_kill(*offset)).collect()
+    }
+
+    /// Looks whether the deaths of earlier owners still count, now that these changes are committed.
+    pub(super) fn look_for_proof(&mut self, changes: &Changes) {
+        if changes.proves {
+            self.proof.starts = 0;
+        }
+        for offset in &changes.cleared {
+            self.proof.suspects.remove(offset);
+            if let Some(single) = &mut self.single {
+                single.noted.take_if(|(noted, _)| noted == offset);
+            }
+        }
+        if self.proof.open.as_mut().is_some_and(|open| open.is_settled(&self.waiting, self.position)) {
+            self.proof.open = None;
+            self.single.take_if(|single| single.deadly);
+        }
+    }
+
+    /// Counts an event that ran alone.
+    pub(super) fn count_single(&mut self) {
+        self.single.take_if(|single| {
+            single.left = single.left.saturating_sub(1);
+            single.left == 0
+        });
+    }
+
+    /// Where nothing is left to do, nothing of what was under way is: the deaths of earlier owners count no more, and a
+    /// service that was ended while it had nothing to do does not begin slowly.
+    pub(super) async fn prove_when_idle(&mut self) {
+        let intake = self.partition.engine.consumer.intake(&self.partition.id);
+        let is_idle = self.proof.is_wanted()
+            && self.takes_records()
+            && self.backlog.is_empty()
+            && self.running.is_empty()
+            && intake.is_some_and(|intake| intake.lag(self.position) == 0);
+        let (waiting, position) = (&self.waiting, self.position);
+        let open = &mut self.proof.open;
+        // The log ends here, so no record is left that was under way.
+        if !is_idle || !open.as_mut().is_none_or(|open| open.is_settled(waiting, position.max(open.until))) {
             return;
         }
-        let changes = Changes::of_position((*self.partition.id).clone(), self.revision, self.position, self.position);
-        let committed = self.partition.engine.committer.commit(Arc::new(changes)).await;
-        if let Ok(Committed::Applied { revision }) = committed {
-            self.revision = revision;
+        let mut changes =
+            Changes::of_position((*self.partition.id).clone(), self.revision, self.position, self.position);
+        changes.proves = true;
+        changes.cleared = self.cleared(&Effects::default(), self.position);
+        let changes = Arc::new(changes);
+        match self.ask_to_commit(&changes).await {
+            Ok(Committed::Applied { revision }) => {
+                self.has_written(self.position, revision);
+                self.proof.open = None;
+                self.look_for_proof(&changes);
+                self.single.take_if(|single| single.deadly);
+            }
+            Ok(Committed::Fenced) => self.fenced().await,
+            Ok(Committed::Conflict) => self.conflicted(1),
+            Ok(Committed::Refused(message)) => self.store_failed(&StoreError::Refused(message)),
+            Err(error) => self.store_failed(&error),
         }
     }
 }

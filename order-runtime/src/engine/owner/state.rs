@@ -23,13 +23,14 @@ impl Owner {
         self.stopped.is_none()
             && self.read_again.is_none()
             && self.jump.is_none()
+            && !self.waits_for_one()
             && !engine.status.paused.load(Ordering::Relaxed)
             && !engine.outbox.full()
             && self.waiting.full().is_none()
     }
 
     pub(super) fn time_to_next_due(&self) -> Option<Duration> {
-        if self.stopped.is_some() || self.read_again.is_some() {
+        if self.stopped.is_some() || self.read_again.is_some() || self.waits_for_one() {
             return None;
         }
         Some(self.waiting.next_due()?.saturating_duration_since(Instant::now()))

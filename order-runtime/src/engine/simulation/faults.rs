@@ -360,6 +360,11 @@ impl Store for SimulatedStore {
         self.after(self.inner.suspect(partition, offset).await).await
     }
 
+    async fn ended(&self, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError> {
+        self.before().await?;
+        self.after(self.inner.ended(assignments).await).await
+    }
+
     async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.forget(until, from).await
     }

@@ -1,30 +1,24 @@
 //! Events that end the process: a stack that overflows or memory that runs out cannot be caught.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use super::rig::{DEADLY_RUNS, Rig, header, partition};
+use super::rig::{DEATHS, Rig, header, partition};
 use crate::{
+    broker::OutgoingRecord,
     engine::simulation::{Gate, SimulatedStore},
     store::{Store as _, memory::MemoryStore},
 };
 
-/// Runs one life of a process on `store`: it ends when the deadly event runs, or with the answer of `work`.
+/// Runs one life of a process on `store`: it ends when a deadly event kills it, or with the answer of `work`.
 fn life<T>(store: &Arc<MemoryStore>, work: impl AsyncFn(&Rig) -> T) -> Option<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime of one thread");
     // Dropped, the runtime drops all tasks where they are, as the end of a process does.
     runtime.block_on(async {
         let rig = Rig::start_on(Arc::clone(store) as _).await;
-        rig.send_as("e-1", "Added", "good", 1, "");
-        rig.send_as("e-2", "Deadly", "bad", 1, "");
-        rig.send_as("e-3", "Added", "good", 2, "");
-        DEADLY_RUNS.store(0, Ordering::Relaxed);
-        rig.broker.assign(&[partition()]).await;
+        DEATHS.set(0);
         let died = async {
-            while DEADLY_RUNS.load(Ordering::Relaxed) == 0 {
+            while DEATHS.get() == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -36,34 +30,98 @@ fn life<T>(store: &Arc<MemoryStore>, work: impl AsyncFn(&Rig) -> T) -> Option<T>
     })
 }
 
+/// Runs life after life until one survives, and answers the deaths before it and its one dead letter. `send` gets the number
+/// of the life; the log begins anew with each, so what it sends comes after all that it has sent in the life before.
+fn lives(store: &Arc<MemoryStore>, send: impl Fn(&Rig, usize)) -> (usize, OutgoingRecord) {
+    for deaths in 0..20 {
+        let survived = life(store, async |rig| {
+            send(rig, deaths);
+            rig.broker.assign(&[partition()]).await;
+            let letter = rig.dead_letters(1).await.remove(0);
+            rig.settled().await;
+            letter
+        });
+        if let Some(letter) = survived {
+            return (deaths, letter);
+        }
+    }
+    panic!("the event kills one process after the other");
+}
+
+#[track_caller]
+fn is_letter_of(letter: &OutgoingRecord, event: &str) {
+    let told = ["dlq-event-id", "dlq-reason", "dlq-error-code"].map(|name| header(letter, name));
+    assert_eq!(told, [event, "panic", "killed_process"]);
+}
+
+/// What the counter of that key holds after all lives.
+fn counter(store: &Arc<MemoryStore>, id: &str) -> Option<(i64, u64)> {
+    life(store, async |rig| rig.counter(id).await).expect("nothing kills this one")
+}
+
 #[test]
 fn an_event_that_kills_the_process_is_found_and_dead_lettered() {
     let store = Arc::new(MemoryStore::default());
-    let mut deaths = 0;
-    let (letter, good) = loop {
-        let survived = life(&store, async |rig| {
-            let letter = rig.dead_letters(1).await.remove(0);
-            rig.settled().await;
-            (letter, rig.counter("good").await)
-        });
-        match survived {
-            Some(survived) => break survived,
-            None => deaths += 1,
-        }
-        assert!(deaths < 20, "the event kills one process after the other");
-    };
-    assert_eq!(header(&letter, "dlq-event-id"), "e-2");
-    assert_eq!(
-        (header(&letter, "dlq-reason"), header(&letter, "dlq-error-code")),
-        ("panic".into(), "killed_process".into())
-    );
-    assert_eq!(good, Some((12, 2)), "its neighbours are applied once, in order");
+    let (deaths, letter) = lives(&store, |rig, _| {
+        rig.send_as("e-1", "Added", "good", 1, "");
+        rig.send_as("e-2", "Deadly", "bad", 1, "");
+        rig.send_as("e-3", "Added", "good", 2, "");
+    });
+    is_letter_of(&letter, "e-2");
+    assert_eq!(counter(&store, "good"), Some((12, 2)), "its neighbours are applied once, in order");
     assert_eq!(deaths, 5, "two until it is suspected, and three while it ran alone");
 }
 
-/// Each is settled in a batch of its own, and nothing else comes that would bring up the second.
+#[test]
+fn an_event_that_awaits_before_it_kills_is_found_though_its_neighbours_are_committed() {
+    let store = Arc::new(MemoryStore::default());
+    let (deaths, letter) = lives(&store, |rig, life| {
+        rig.send_as("e-1", "Deadly", "bad", 1, "dawdle");
+        // Never done by the time that the other one kills, and yet not guilty.
+        rig.send_as("e-2", "Added", "slow", 7, "dawdle");
+        for number in 0..=life {
+            rig.send_as(&format!("n-{number}"), "Added", &format!("neighbour-{number}"), 1, "");
+        }
+    });
+    is_letter_of(&letter, "e-1");
+    assert_eq!(deaths, 5, "two until it is suspected, and three while it ran alone");
+    assert_eq!(counter(&store, "slow"), Some((7, 1)));
+    assert_eq!(counter(&store, "neighbour-0"), Some((1, 1)));
+}
+
+#[test]
+fn an_event_that_kills_behind_a_slow_one_of_its_key_is_found_and_the_slow_one_is_not_blamed() {
+    let store = Arc::new(MemoryStore::default());
+    let (deaths, letter) = lives(&store, |rig, life| {
+        rig.send_as("e-1", "Added", "a", 1, "dawdle");
+        rig.send_as("e-2", "Deadly", "a", 1, "");
+        rig.send_as("e-3", "Added", "a", 3, "");
+        for number in 0..=life {
+            rig.send_as(&format!("n-{number}"), "Added", &format!("neighbour-{number}"), 1, "");
+        }
+    });
+    is_letter_of(&letter, "e-2");
+    assert_eq!(deaths, 5, "two until it is suspected, and three while it ran alone");
+    assert_eq!(counter(&store, "a"), Some((13, 2)));
+}
+
+#[test]
+fn deaths_while_there_is_nothing_to_do_are_no_reason_to_run_events_alone() {
+    let store = Arc::new(MemoryStore::default());
+    for number in 0..6 {
+        // It ends without giving its partition back.
+        let starts = life(&store, async |rig| {
+            rig.broker.assign(&[partition()]).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            store.reload(&partition()).await.expect("memory answers").expect("a position").starts
+        });
+        assert!(starts.is_some_and(|starts| starts < 3), "{starts:?} after {number} deaths");
+    }
+}
+
+/// Nothing else comes that would bring up the second.
 #[tokio::test(start_paused = true)]
-async fn attempts_that_end_together_after_deaths_are_all_settled() {
+async fn slow_events_run_one_after_the_other_after_deaths() {
     let store = SimulatedStore::behind(&Arc::new(Gate::default()));
     store.begin(&partition(), 0).await.expect("a first position");
     for _ in 0..2 {
@@ -73,9 +131,6 @@ async fn attempts_that_end_together_after_deaths_are_all_settled() {
     rig.send("Added", "a", 1, "dawdle");
     rig.send("Added", "b", 2, "dawdle");
     rig.broker.assign(&[partition()]).await;
-    rig.until("both run on", |rig| rig.engine.operations().partitions()[0].waiting_events == 2).await;
-    assert_eq!(rig.stats().ok, 0);
-    tokio::time::advance(Duration::from_secs(1)).await;
     rig.settled().await;
     assert_eq!((rig.counter("a").await, rig.counter("b").await), (Some((1, 1)), Some((2, 1))));
 }

@@ -1,14 +1,6 @@
 //! A running engine with processors that do what their events say.
 
-use std::{
-    cell::Cell,
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -54,10 +46,9 @@ const fn processor(event: &'static str, policy: RetryPolicy) -> ProcessorEntry {
     }
 }
 
-/// How often an event `Deadly` has begun to run.
-pub(crate) static DEADLY_RUNS: AtomicUsize = AtomicUsize::new(0);
-
 thread_local! {
+    /// How often an event `Deadly` has killed its process; a rig lives on one thread.
+    pub(super) static DEATHS: Cell<u32> = const { Cell::new(0) };
     /// Whether what the event `Dependent` needs is away; a rig lives on one thread.
     pub(super) static AWAY: Cell<bool> = const { Cell::new(false) };
 }
@@ -99,9 +90,12 @@ static PROCESSORS: [ProcessorEntry; 9] = [
     ),
     processor("Parked", RetryPolicy { retries: 0, on_exhausted: OnExhausted::ParkKey, ..POLICY }),
     ProcessorEntry {
-        handler: |_| {
-            Box::pin(async {
-                DEADLY_RUNS.fetch_add(1, Ordering::Relaxed);
+        handler: |delivery| {
+            Box::pin(async move {
+                if delivery.event::<Value>().is_ok_and(|event| event.data["then"] == "dawdle") {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                DEATHS.set(DEATHS.get() + 1);
                 std::future::pending().await
             })
         },

@@ -1,14 +1,15 @@
 //! Partitions that are stopped, paused, or given back while the store fails. Time is virtual.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::rig::{Rig, partition};
 use crate::{
     engine::{
         observe::PartitionState,
         release::{Release, Selection},
+        simulation::SimulatedStore,
     },
-    store::{Committed, StoreError},
+    store::{Committed, Store as _, StoreError},
 };
 
 fn state(rig: &Rig) -> PartitionState {
@@ -49,6 +50,25 @@ async fn a_partition_that_waits_for_the_store_leaves_at_once() {
         rig.broker.revoke(&[partition()], false).await;
         assert!(begun.elapsed() < Duration::from_millis(500), "{:?}, conflicts: {conflicts}", begun.elapsed());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn drains_that_take_too_long_are_no_deaths() {
+    let gate = Arc::default();
+    let store = SimulatedStore::behind(&gate);
+    let rig = Rig::start_on(Arc::clone(&store) as _).await;
+    for lost in [false, false, true, false, true, false] {
+        rig.broker.assign(&[partition()]).await;
+        // It commits nothing before the store stops to answer.
+        gate.shut();
+        rig.send("Added", "a", 1, "");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        rig.broker.revoke(&[partition()], lost).await;
+        gate.reopen();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let stored = store.reload(&partition()).await.expect("memory answers").expect("a position");
+    assert_eq!(stored.starts, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use super::fixture::{at, begun, commit, outbox, partition, place, step, waiting}
 use crate::{
     broker::{HeaderBlock, OutgoingRecord, PartitionId},
     registry::OnExhausted,
-    store::{Changes, Committed, OutboxRecord, Store, StoreError, WaitingCount, WaitingRow, WaitingState},
+    store::{Changes, Committed, OutboxRecord, Store, StoreError, Suspect, WaitingCount, WaitingRow, WaitingState},
 };
 
 pub(super) async fn first_position_is_written_once(store: impl Store) {
@@ -52,7 +52,47 @@ pub(super) async fn assignment_counts_starts_until_a_commit(store: impl Store) {
 
     commit(&store, step(&known, 0, 0)).await;
     let reloaded = store.reload(&known).await.expect("an answer").expect("a position");
-    assert_eq!((reloaded.starts, reloaded.next_offset, reloaded.revision), (0, 1, 1));
+    assert_eq!((reloaded.starts, reloaded.next_offset, reloaded.revision), (3, 1, 1), "of a neighbour, perhaps");
+    commit(&store, Changes { proves: true, ..step(&known, 1, 1) }).await;
+    assert_eq!(store.reload(&known).await.expect("an answer").expect("a position").starts, 0);
+}
+
+pub(super) async fn an_assignment_that_ended_in_order_does_not_count(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let assign = async || store.assigned(std::slice::from_ref(&known)).await.expect("an answer").remove(0);
+    let starts = async || store.reload(&known).await.expect("an answer").expect("a position").starts;
+    let first = assign().await.expect("a position");
+    let second = assign().await.expect("a position");
+    assert!(second.assignment > first.assignment);
+    let end = async |assignment| store.ended(&[(known.clone(), assignment)]).await.expect("an answer");
+    end(first.assignment).await;
+    assert_eq!(starts().await, 3, "another one has followed it");
+    end(second.assignment).await;
+    end(second.assignment).await;
+    assert_eq!(starts().await, 2, "it ends once");
+    store.ended(&[(partition(9), 1)]).await.expect("a partition that is not known is passed over");
+}
+
+pub(super) async fn what_was_running_when_an_owner_died_is_suspected(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let row = |offset, state| WaitingRow { state, ..waiting(offset) };
+    let mut changes = step(&known, 0, 0);
+    changes.waiting = vec![row(3, WaitingState::Running), row(4, WaitingState::Behind), row(5, WaitingState::Retry)];
+    commit(&store, changes).await;
+    let assign = async || store.assigned(std::slice::from_ref(&known)).await.expect("an answer").remove(0);
+    let suspects = async || {
+        let stored = store.reload(&known).await.expect("an answer").expect("a position");
+        stored.suspects.iter().map(|it| (it.offset, it.running, it.alone)).collect::<Vec<_>>()
+    };
+    let assigned = assign().await.expect("a position");
+    assert_eq!(assigned.suspects, [Suspect { offset: 3, running: 1, alone: 0 }]);
+    store.ended(&[(known.clone(), assigned.assignment)]).await.expect("an answer");
+    assign().await;
+    assert_eq!(suspects().await, [(3, 1, 0)], "nobody died meanwhile");
+    assign().await;
+    assert_eq!(suspects().await, [(3, 2, 0)]);
+    assert_eq!(store.suspect(&known, 3).await.expect("an answer"), 1);
+    assert_eq!(suspects().await, [(3, 2, 1)]);
 }
 
 pub(super) async fn waiting_events_keep_their_record_byte_for_byte(store: impl Store) {
@@ -174,15 +214,20 @@ pub(super) async fn committable_offset(store: impl Store) {
     assert_eq!(committable().await, 10);
 }
 
-pub(super) async fn a_suspect_is_counted_until_a_commit(store: impl Store) {
+pub(super) async fn a_suspect_is_counted_until_it_is_cleared(store: impl Store) {
     let known = begun(&store, 0).await;
+    let other = begun(&store, 1).await;
     let suspect = async |offset| store.suspect(&known, offset).await.expect("an answer");
     assert_eq!((suspect(5).await, suspect(5).await), (1, 2));
-    let assigned = store.assigned(std::slice::from_ref(&known)).await.expect("an answer").remove(0);
-    assert_eq!(assigned.expect("a position").suspect, Some(5));
-    assert_eq!((suspect(6).await, suspect(5).await), (1, 1), "another one begins anew");
-    commit(&store, step(&known, 0, 0)).await;
-    assert_eq!(store.reload(&known).await.expect("an answer").expect("a position").suspect, None);
+    assert_eq!((suspect(6).await, suspect(5).await), (1, 3), "each is counted by itself");
+    assert_eq!(store.suspect(&other, 5).await.expect("an answer"), 1);
+    assert_eq!(store.suspect(&partition(9), 5).await.expect("an answer"), 1, "it has no position");
+    commit(&store, Changes { proves: true, ..step(&known, 0, 0) }).await;
+    assert_eq!(suspect(5).await, 4, "the commit of a neighbour");
+    commit(&store, Changes { cleared: vec![5, 7], ..step(&known, 1, 1) }).await;
+    let suspects = async |of| store.reload(of).await.expect("an answer").expect("a position").suspects;
+    assert_eq!(suspects(&known).await, [Suspect { offset: 6, running: 0, alone: 1 }]);
+    assert_eq!(suspects(&other).await, [Suspect { offset: 5, running: 0, alone: 1 }]);
     assert_eq!(suspect(5).await, 1);
 }
 

@@ -117,7 +117,7 @@ impl Store for MemoryStore {
         let mut state = self.state.lock();
         let answers = partitions.iter().map(|partition| {
             let known = state.partitions.get_mut(partition)?;
-            known.starts += 1;
+            known.assign();
             Some(known.assigned())
         });
         Ok(answers.collect())
@@ -171,6 +171,16 @@ impl Store for MemoryStore {
     async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
         let mut state = self.state.lock();
         Ok(state.partitions.get_mut(partition).map_or(1, |partition| partition.suspect(offset)))
+    }
+
+    async fn ended(&self, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        for (partition, assignment) in assignments {
+            if let Some(known) = state.partitions.get_mut(partition) {
+                known.ended(*assignment);
+            }
+        }
+        Ok(())
     }
 
     async fn forget(&self, until: Timestamp, _from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {

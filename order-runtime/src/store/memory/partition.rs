@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::store::{Assigned, Changes, WaitingRow};
+use crate::store::{Assigned, Changes, Suspect, WaitingRow, WaitingState};
 
 #[derive(Default)]
 pub(super) struct Partition {
     pub(super) next_offset: i64,
     revision: i64,
-    pub(super) starts: u32,
-    /// An offset, and how often it was suspected.
-    suspect: Option<(i64, u32)>,
+    starts: u32,
+    assignment: i64,
+    /// Whether the last assignment has not ended in order.
+    owned: bool,
+    /// By offset.
+    suspects: BTreeMap<i64, Suspect>,
     /// By offset.
     pub(super) waiting: BTreeMap<i64, WaitingRow>,
 }
@@ -18,7 +21,27 @@ pub(super) struct Partition {
 impl Partition {
     /// The assignment that found no position is the first start.
     pub(super) fn begin(next_offset: i64) -> Self {
-        Self { next_offset, starts: 1, ..Self::default() }
+        Self { next_offset, starts: 1, assignment: 1, owned: true, ..Self::default() }
+    }
+
+    /// Counts an assignment. What was running when the last owner died may have killed it.
+    pub(super) fn assign(&mut self) {
+        if self.owned {
+            for row in self.waiting.values().filter(|row| row.state == WaitingState::Running) {
+                suspect(&mut self.suspects, row.offset).running += 1;
+            }
+        }
+        self.starts += 1;
+        self.assignment += 1;
+        self.owned = true;
+    }
+
+    /// The owner of that assignment has ended in order.
+    pub(super) fn ended(&mut self, assignment: i64) {
+        if self.owned && self.assignment == assignment {
+            self.starts = self.starts.saturating_sub(1);
+            self.owned = false;
+        }
     }
 
     pub(super) fn assigned(&self) -> Assigned {
@@ -26,7 +49,8 @@ impl Partition {
             next_offset: self.next_offset,
             revision: self.revision,
             starts: self.starts,
-            suspect: self.suspect.map(|(offset, _)| offset),
+            assignment: self.assignment,
+            suspects: self.suspects.values().copied().collect(),
             waiting: self.waiting.values().cloned().collect(),
         }
     }
@@ -51,23 +75,28 @@ impl Partition {
         }
         self.next_offset = changes.to;
         self.revision += 1;
-        self.starts = 0;
-        self.suspect = None;
+        if changes.proves {
+            self.starts = 0;
+        }
+        for offset in &changes.cleared {
+            self.suspects.remove(offset);
+        }
         self.revision
     }
 
-    /// Notes a suspect and answers how often it was one.
+    /// Notes that an event is run alone and answers how often it was.
     pub(super) fn suspect(&mut self, offset: i64) -> u32 {
-        let times = match self.suspect {
-            Some((known, times)) if known == offset => times + 1,
-            _ => 1,
-        };
-        self.suspect = Some((offset, times));
-        times
+        let suspect = suspect(&mut self.suspects, offset);
+        suspect.alone += 1;
+        suspect.alone
     }
 
     /// The lowest offset whose event waits.
     pub(super) fn lowest_waiting(&self) -> Option<i64> {
         self.waiting.keys().next().copied()
     }
+}
+
+fn suspect(suspects: &mut BTreeMap<i64, Suspect>, offset: i64) -> &mut Suspect {
+    suspects.entry(offset).or_insert(Suspect { offset, running: 0, alone: 0 })
 }

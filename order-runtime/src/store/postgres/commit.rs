@@ -128,6 +128,7 @@ async fn write(db: &Client, fitting: &[(i64, &Changes)]) -> Result<(), Undone> {
     sets::insert_waiting(db, fitting).await?;
     sets::insert_outbox(db, fitting).await?;
     sets::remember(db, fitting).await?;
+    sets::clear_suspects(db, fitting).await?;
     Ok(())
 }
 

@@ -210,6 +210,10 @@ impl Store for PostgresStore {
         self.loader.run(async |db| partitions::suspect(db, partition, offset).await).await
     }
 
+    async fn ended(&self, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError> {
+        self.loader.run(async |db| partitions::ended(db, assignments).await).await
+    }
+
     async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
         self.viewer.run(async |db| queries::forget(db, until, &from).await).await
     }

@@ -6,7 +6,10 @@ use uuid::Uuid;
 use super::{Client, rows};
 use crate::{
     broker::PartitionId,
-    store::{Assigned, StoreError, WaitingCount, WaitingRow, columns::row_limit},
+    store::{
+        Assigned, StoreError, Suspect, WaitingCount, WaitingRow, WaitingState,
+        columns::{row_limit, state_name},
+    },
 };
 
 pub(super) async fn claim(db: &Client, group: &str) -> Result<Uuid, StoreError> {
@@ -23,20 +26,31 @@ pub(super) async fn claim(db: &Client, group: &str) -> Result<Uuid, StoreError> 
     Ok(row.try_get(0)?)
 }
 
-/// One statement counts the start and reads the position, a second one what waits. Whoever owned the partition before may
+/// One statement counts the start and reads the position, further ones what waits. Whoever owned the partition before may
 /// still commit between the two; the revision has then moved, and the first commit of the new owner finds that out.
 pub(super) async fn assigned(db: &Client, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError> {
     let count = db
         .prepare_cached(
-            "UPDATE positions SET starts = starts + 1
-             WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4
-             RETURNING id, next_offset, revision, starts, suspect",
+            "WITH found AS (
+                 SELECT id, owned FROM positions
+                 WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4 FOR UPDATE
+             ), noted AS (
+                 INSERT INTO suspects (position, record_offset, running, alone)
+                 SELECT position, record_offset, 1, 0 FROM waiting JOIN found ON waiting.position = found.id
+                 WHERE owned AND state = $5
+                 ON CONFLICT (position, record_offset) DO UPDATE SET running = suspects.running + 1
+             )
+             UPDATE positions SET starts = starts + 1, assignment = assignment + 1, owned = true
+             FROM found WHERE positions.id = found.id
+             RETURNING positions.id, next_offset, revision, starts, assignment",
         )
         .await?;
     let mut answers = Vec::with_capacity(partitions.len());
     for partition in partitions {
         let (cluster, topic) = (&*partition.cluster, &*partition.topic);
-        let found = db.query_opt(&count, &[&cluster, &partition.topic_id, &topic, &partition.partition]).await?;
+        let running = state_name(WaitingState::Running);
+        let found =
+            db.query_opt(&count, &[&cluster, &partition.topic_id, &topic, &partition.partition, &running]).await?;
         answers.push(match found {
             Some(row) => Some(with_waiting(db, &row).await?),
             None => None,
@@ -57,8 +71,8 @@ pub(super) async fn begin(db: &Client, partition: &PartitionId, next_offset: i64
     let (cluster, topic) = (&*partition.cluster, &*partition.topic);
     // The assignment that found no position is the first start.
     db.execute(
-        "INSERT INTO positions (cluster, topic_id, topic, partition, next_offset, revision, starts)
-         VALUES ($1, $2, $3, $4, $5, 0, 1) ON CONFLICT DO NOTHING",
+        "INSERT INTO positions (cluster, topic_id, topic, partition, next_offset, revision, starts, assignment, owned)
+         VALUES ($1, $2, $3, $4, $5, 0, 1, 1, true) ON CONFLICT DO NOTHING",
         &[&cluster, &partition.topic_id, &topic, &partition.partition, &next_offset],
     )
     .await?;
@@ -70,14 +84,30 @@ pub(super) async fn suspect(db: &Client, partition: &PartitionId, offset: i64) -
     let (cluster, topic) = (&*partition.cluster, &*partition.topic);
     let found = db
         .query_opt(
-            "UPDATE positions SET suspect = $5, suspected = CASE WHEN suspect = $5 THEN suspected + 1 ELSE 1 END
+            "INSERT INTO suspects (position, record_offset, running, alone)
+             SELECT id, $5::bigint, 0, 1 FROM positions
              WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4
-             RETURNING suspected",
+             ON CONFLICT (position, record_offset) DO UPDATE SET alone = suspects.alone + 1
+             RETURNING alone",
             &[&cluster, &partition.topic_id, &topic, &partition.partition, &offset],
         )
         .await?;
     let times: i64 = found.map(|row| row.try_get(0)).transpose()?.unwrap_or(1);
     Ok(u32::try_from(times).unwrap_or(u32::MAX))
+}
+
+pub(super) async fn ended(db: &Client, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError> {
+    let statement = db
+        .prepare_cached(
+            "UPDATE positions SET starts = greatest(starts - 1, 0), owned = false
+             WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4 AND assignment = $5 AND owned",
+        )
+        .await?;
+    for (partition, assignment) in assignments {
+        let (cluster, topic) = (&*partition.cluster, &*partition.topic);
+        db.execute(&statement, &[&cluster, &partition.topic_id, &topic, &partition.partition, assignment]).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn knows_topic(db: &Client, partition: &PartitionId) -> Result<bool, StoreError> {
@@ -137,7 +167,7 @@ async fn read(db: &Client, partition: &PartitionId) -> Result<Option<Assigned>, 
     let (cluster, topic) = (&*partition.cluster, &*partition.topic);
     let statement = db
         .prepare_cached(
-            "SELECT id, next_offset, revision, starts, suspect FROM positions
+            "SELECT id, next_offset, revision, starts, assignment FROM positions
              WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4",
         )
         .await?;
@@ -156,13 +186,22 @@ async fn with_waiting(db: &Client, position: &Row) -> Result<Assigned, StoreErro
         ))
         .await?;
     let found = db.query(&statement, &[&id]).await?;
+    let statement = db
+        .prepare_cached("SELECT record_offset, running, alone FROM suspects WHERE position = $1 ORDER BY record_offset")
+        .await?;
+    let suspects = db.query(&statement, &[&id]).await?;
     Ok(Assigned {
         next_offset: position.try_get(1)?,
         revision: position.try_get(2)?,
         starts: u32::try_from(position.try_get::<_, i64>(3)?).unwrap_or(u32::MAX),
-        suspect: position.try_get(4)?,
+        assignment: position.try_get(4)?,
+        suspects: suspects.iter().map(suspect_row).collect::<Result<_, _>>()?,
         waiting: found.iter().map(|row| rows::waiting(row, 0)).collect::<Result<_, _>>()?,
     })
+}
+
+fn suspect_row(row: &Row) -> Result<Suspect, StoreError> {
+    Ok(Suspect { offset: row.try_get(0)?, running: rows::number(row, 1)?, alone: rows::number(row, 2)? })
 }
 
 fn partition_id(row: &Row) -> Result<PartitionId, StoreError> {

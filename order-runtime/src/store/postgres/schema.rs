@@ -110,6 +110,21 @@ const MIGRATIONS: &[&str] = &[
         selection bytea NOT NULL
     );
     ",
+    // Events that may have killed an owner of their partition, each counted by itself. The columns that were used for one of
+    // them stay, since instances of the former release may still write them.
+    "
+    CREATE TABLE suspects (
+        position      bigint NOT NULL REFERENCES positions (id),
+        record_offset bigint NOT NULL,
+        running       bigint NOT NULL,
+        alone         bigint NOT NULL,
+        PRIMARY KEY (position, record_offset)
+    );
+    INSERT INTO suspects SELECT id, suspect, 0, suspected FROM positions WHERE suspect IS NOT NULL;
+
+    ALTER TABLE positions ADD COLUMN assignment bigint NOT NULL DEFAULT 0;
+    ALTER TABLE positions ADD COLUMN owned boolean NOT NULL DEFAULT false;
+    ",
 ];
 
 /// Brings the database to the schema that this program knows, in one transaction that may take its time.

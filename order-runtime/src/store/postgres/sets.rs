@@ -92,14 +92,32 @@ pub(super) async fn lock_waiting(db: &Client, wanted: &[(i64, i64)]) -> Result<H
 pub(super) async fn advance(db: &Client, fitting: &[(i64, &Changes)]) -> Result<(), Error> {
     let ids: Vec<i64> = fitting.iter().map(|(id, _)| *id).collect();
     let to: Vec<i64> = fitting.iter().map(|(_, each)| each.to).collect();
+    let proves: Vec<bool> = fitting.iter().map(|(_, each)| each.proves).collect();
     let statement = db
         .prepare_cached(
-            "UPDATE positions SET next_offset = moved.next_offset, revision = revision + 1, starts = 0,
-                 suspect = NULL, suspected = 0
-             FROM unnest($1::bigint[], $2::bigint[]) AS moved (id, next_offset) WHERE positions.id = moved.id",
+            "UPDATE positions SET next_offset = moved.next_offset, revision = revision + 1,
+                 starts = CASE WHEN moved.proves THEN 0 ELSE starts END
+             FROM unnest($1::bigint[], $2::bigint[], $3::boolean[]) AS moved (id, next_offset, proves)
+             WHERE positions.id = moved.id",
         )
         .await?;
-    db.execute(&statement, &[&ids, &to]).await.map(drop)
+    db.execute(&statement, &[&ids, &to, &proves]).await.map(drop)
+}
+
+/// Forgets suspects that have killed nobody.
+pub(super) async fn clear_suspects(db: &Client, fitting: &[(i64, &Changes)]) -> Result<(), Error> {
+    let (positions, offsets): (Vec<i64>, Vec<i64>) =
+        fitting.iter().flat_map(|(id, each)| each.cleared.iter().map(|offset| (*id, *offset))).unzip();
+    if positions.is_empty() {
+        return Ok(());
+    }
+    let statement = db
+        .prepare_cached(
+            "DELETE FROM suspects
+             WHERE (position, record_offset) IN (SELECT * FROM unnest($1::bigint[], $2::bigint[]))",
+        )
+        .await?;
+    db.execute(&statement, &[&positions, &offsets]).await.map(drop)
 }
 
 /// Writes rings; false where one that must not exist does by now.

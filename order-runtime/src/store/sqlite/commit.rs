@@ -96,6 +96,7 @@ fn apply(db: &Connection, changes: &Changes) -> Result<Committed, StoreError> {
     insert_waiting(db, position, &changes.waiting)?;
     insert_outbox(db, position, &changes.outbox)?;
     remember(db, &changes.dead_letters)?;
+    clear(db, position, &changes.cleared)?;
     Ok(Committed::Applied { revision: changes.revision + 1 })
 }
 
@@ -103,7 +104,7 @@ fn apply(db: &Connection, changes: &Changes) -> Result<Committed, StoreError> {
 fn advance(db: &Connection, changes: &Changes) -> rusqlite::Result<Option<i64>> {
     let partition = &changes.partition;
     db.prepare_cached(
-        "UPDATE positions SET next_offset = ?5, revision = revision + 1, starts = 0, suspect = NULL, suspected = 0
+        "UPDATE positions SET next_offset = ?5, revision = revision + 1, starts = CASE WHEN ?8 THEN 0 ELSE starts END
          WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4 AND next_offset = ?6 AND revision = ?7
          RETURNING id",
     )?
@@ -116,10 +117,23 @@ fn advance(db: &Connection, changes: &Changes) -> rusqlite::Result<Option<i64>> 
             changes.to,
             changes.from,
             changes.revision,
+            changes.proves,
         ),
         |row| row.get(0),
     )
     .optional()
+}
+
+/// Forgets suspects that have killed nobody.
+fn clear(db: &Connection, position: i64, offsets: &[i64]) -> rusqlite::Result<()> {
+    if offsets.is_empty() {
+        return Ok(());
+    }
+    let mut delete = db.prepare_cached("DELETE FROM suspects WHERE position = ?1 AND record_offset = ?2")?;
+    for offset in offsets {
+        delete.execute((position, offset))?;
+    }
+    Ok(())
 }
 
 fn write_rings(db: &Connection, rings: &[RingRow]) -> rusqlite::Result<bool> {

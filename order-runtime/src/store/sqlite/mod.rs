@@ -198,6 +198,11 @@ impl Store for SqliteStore {
         self.write(move |db| partitions::suspect(db, &partition, offset)).await
     }
 
+    async fn ended(&self, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError> {
+        let assignments = assignments.to_vec();
+        self.write(move |db| partitions::ended(db, &assignments)).await
+    }
+
     async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
         self.write(move |db| queries::forget(db, until, &from)).await
     }

@@ -8,7 +8,10 @@ use uuid::Uuid;
 use super::rows::{self, waiting_columns};
 use crate::{
     broker::PartitionId,
-    store::{Assigned, StoreError, WaitingCount, WaitingRow, columns::row_limit},
+    store::{
+        Assigned, StoreError, Suspect, WaitingCount, WaitingRow, WaitingState,
+        columns::{row_limit, state_name},
+    },
 };
 
 pub(super) fn claim(db: &mut Connection, group: &str) -> Result<Uuid, StoreError> {
@@ -30,9 +33,18 @@ pub(super) fn assigned(db: &mut Connection, partitions: &[PartitionId]) -> Resul
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut answers = Vec::with_capacity(partitions.len());
     for partition in partitions {
+        let (cluster, topic_id, topic, number) = identity(partition);
         transaction
             .prepare_cached(
-                "UPDATE positions SET starts = starts + 1
+                "INSERT INTO suspects (position, record_offset, running, alone)
+                 SELECT id, record_offset, 1, 0 FROM positions JOIN waiting ON waiting.position = positions.id
+                 WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4 AND owned AND state = ?5
+                 ON CONFLICT (position, record_offset) DO UPDATE SET running = running + 1",
+            )?
+            .execute((cluster, topic_id, topic, number, state_name(WaitingState::Running)))?;
+        transaction
+            .prepare_cached(
+                "UPDATE positions SET starts = starts + 1, assignment = assignment + 1, owned = TRUE
                  WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4",
             )?
             .execute(identity(partition))?;
@@ -53,8 +65,8 @@ pub(super) fn begin(db: &mut Connection, partition: &PartitionId, next_offset: i
     // The assignment that found no position is the first start.
     transaction
         .prepare_cached(
-            "INSERT INTO positions (cluster, topic_id, topic, partition, next_offset, revision, starts)
-             VALUES (?1, ?2, ?3, ?4, ?5, 0, 1) ON CONFLICT DO NOTHING",
+            "INSERT INTO positions (cluster, topic_id, topic, partition, next_offset, revision, starts, assignment, owned)
+             VALUES (?1, ?2, ?3, ?4, ?5, 0, 1, 1, TRUE) ON CONFLICT DO NOTHING",
         )?
         .execute((cluster, topic_id, topic, number, next_offset))?;
     let stored = read(&transaction, partition)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
@@ -66,13 +78,29 @@ pub(super) fn suspect(db: &Connection, partition: &PartitionId, offset: i64) -> 
     let (cluster, topic_id, topic, number) = identity(partition);
     let times = db
         .prepare_cached(
-            "UPDATE positions SET suspect = ?5, suspected = CASE WHEN suspect = ?5 THEN suspected + 1 ELSE 1 END
+            "INSERT INTO suspects (position, record_offset, running, alone)
+             SELECT id, ?5, 0, 1 FROM positions
              WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4
-             RETURNING suspected",
+             ON CONFLICT (position, record_offset) DO UPDATE SET alone = alone + 1
+             RETURNING alone",
         )?
         .query_row((cluster, topic_id, topic, number, offset), |row| row.get(0))
         .optional()?;
     Ok(times.unwrap_or(1))
+}
+
+pub(super) fn ended(db: &mut Connection, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for (partition, assignment) in assignments {
+        let (cluster, topic_id, topic, number) = identity(partition);
+        transaction
+            .prepare_cached(
+                "UPDATE positions SET starts = MAX(starts - 1, 0), owned = FALSE
+                 WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4 AND assignment = ?5 AND owned",
+            )?
+            .execute((cluster, topic_id, topic, number, assignment))?;
+    }
+    Ok(transaction.commit()?)
 }
 
 pub(super) fn knows_topic(db: &Connection, partition: &PartitionId) -> Result<bool, StoreError> {
@@ -120,7 +148,7 @@ pub(super) fn count_waiting(db: &Connection, partitions: &[PartitionId]) -> Resu
 fn read(db: &Connection, partition: &PartitionId) -> rusqlite::Result<Option<Assigned>> {
     let found = db
         .prepare_cached(
-            "SELECT id, next_offset, revision, starts, suspect FROM positions
+            "SELECT id, next_offset, revision, starts, assignment FROM positions
              WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4",
         )?
         .query_row(identity(partition), |row| {
@@ -128,8 +156,8 @@ fn read(db: &Connection, partition: &PartitionId) -> rusqlite::Result<Option<Ass
                 next_offset: row.get(1)?,
                 revision: row.get(2)?,
                 starts: row.get(3)?,
-                suspect: row.get(4)?,
-                waiting: Vec::new(),
+                assignment: row.get(4)?,
+                ..Assigned::default()
             };
             Ok((row.get::<_, i64>(0)?, assigned))
         })
@@ -144,6 +172,11 @@ fn read(db: &Connection, partition: &PartitionId) -> rusqlite::Result<Option<Ass
     ))?;
     let waiting = statement.query_map([position], |row| rows::waiting(row, 0))?;
     assigned.waiting = waiting.collect::<rusqlite::Result<_>>()?;
+    let mut statement = db.prepare_cached(
+        "SELECT record_offset, running, alone FROM suspects WHERE position = ?1 ORDER BY record_offset",
+    )?;
+    let suspect = |row: &Row<'_>| Ok(Suspect { offset: row.get(0)?, running: row.get(1)?, alone: row.get(2)? });
+    assigned.suspects = statement.query_map([position], suspect)?.collect::<rusqlite::Result<_>>()?;
     Ok(Some(assigned))
 }
 

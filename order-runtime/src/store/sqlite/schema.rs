@@ -109,6 +109,22 @@ const MIGRATIONS: &[&str] = &[
         selection TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     ",
+    // Events that may have killed an owner of their partition, each counted by itself.
+    "
+    CREATE TABLE suspects (
+        position      INTEGER NOT NULL REFERENCES positions (id),
+        record_offset INTEGER NOT NULL,
+        running       INTEGER NOT NULL,
+        alone         INTEGER NOT NULL,
+        PRIMARY KEY (position, record_offset)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO suspects SELECT id, suspect, 0, suspected FROM positions WHERE suspect IS NOT NULL;
+
+    ALTER TABLE positions DROP COLUMN suspect;
+    ALTER TABLE positions DROP COLUMN suspected;
+    ALTER TABLE positions ADD COLUMN assignment INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE positions ADD COLUMN owned INTEGER NOT NULL DEFAULT 0;
+    ",
 ];
 
 /// Refuses entity types that would take each other's place: a type's migrations are counted under its name.
