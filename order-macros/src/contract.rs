@@ -161,6 +161,7 @@ fn register(declared: &Declared<'_>) -> TokenStream {
             name: #name,
             interface: || ::core::any::TypeId::of::<dyn #interface>(),
             build: &BUILD,
+            probe: |delivery| ::core::mem::drop(BUILD(delivery)),
             place: #place,
         };
         #claim

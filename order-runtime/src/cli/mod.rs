@@ -173,7 +173,9 @@ struct Context {
 
 impl Context {
     fn registry(&self) -> Result<Arc<Registry>, Failure> {
-        Ok(Arc::new(Registry::build(&self.config.app.contracts)?))
+        let registry = Arc::new(Registry::build(&self.config.app.contracts)?);
+        registry.check_entities(&self.dispatcher.entities)?;
+        Ok(registry)
     }
 
     /// The topic that events are sent to: the first one that is a name.

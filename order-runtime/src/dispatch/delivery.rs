@@ -2,6 +2,9 @@
 
 use std::{any::TypeId, fmt, sync::Arc};
 
+use parking_lot::Mutex;
+use uuid::Uuid;
+
 use super::{Event, Front, Outcome, Schema};
 use crate::{
     broker::{HeaderBlock, PartitionId, RecordBatch, RecordRef},
@@ -24,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) unit: Arc<Unit>,
     /// The consumer group, by which the service knows the events that it has emitted itself.
     pub(crate) group: Arc<str>,
+    /// Only of a delivery that is made to find out which entities are injected: their types and names.
+    pub(crate) needs: Option<Mutex<Vec<(TypeId, &'static str)>>>,
 }
 
 /// How far an event was read before its processor is called.
@@ -53,6 +58,42 @@ pub(crate) struct DeliveryParts {
 impl Delivery {
     pub(crate) fn new(inner: DeliveryParts) -> Self {
         Self(Arc::new(inner))
+    }
+
+    /// The entities that `build` injects, each with its type's name, found by building it for an event that there is not.
+    pub(crate) fn needs_of(registry: &Arc<Registry>, build: fn(&Self)) -> Vec<(TypeId, &'static str)> {
+        let mut records = RecordBatch::default();
+        records.push(0, None, None, Some(br#"{"eventName":"None","data":{}}"#), []);
+        let Some(Ok(envelope)) = records.get(0).map(|record| envelope::decode(&record)) else { return Vec::new() };
+        let id = PartitionId { cluster: "".into(), topic_id: Uuid::nil(), topic: "".into(), partition: 0 };
+        let shared = Arc::new(Shared {
+            registry: Arc::clone(registry),
+            partition: Arc::new(id),
+            unit: Arc::new(Unit::new(&[])),
+            group: "".into(),
+            needs: Some(Mutex::default()),
+        });
+        let delivery = Self::new(DeliveryParts {
+            shared: Arc::clone(&shared),
+            records: Arc::new(records),
+            index: 0,
+            envelope,
+            read: Extent::Whole,
+            given_id: None,
+            attempt: 1,
+            changes: EventChanges::default(),
+            traced: None,
+        });
+        // What is injected by hand may want more of an event than this one has.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| build(&delivery)));
+        shared.needs.as_ref().map(|needs| needs.lock().clone()).unwrap_or_default()
+    }
+
+    /// An entity of this type is injected.
+    pub(crate) fn needs<T: 'static>(&self) {
+        if let Some(needs) = &self.0.shared.needs {
+            needs.lock().push((TypeId::of::<T>(), std::any::type_name::<T>()));
+        }
     }
 
     pub(crate) fn record(&self) -> RecordRef<'_> {

@@ -17,7 +17,10 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::waiting::{Lane, Waiter};
+use super::{
+    lookups::LookupFailure,
+    waiting::{Lane, Waiter},
+};
 use crate::{
     broker::{RecordBatch, RecordRef},
     dispatch::{Delivery, Outcome},
@@ -77,6 +80,8 @@ pub(crate) enum End {
     Panicked(String),
     /// It took longer than this.
     TimedOut(Duration),
+    /// A look-up gets no answer, so it was dropped.
+    LookupFailed(LookupFailure),
 }
 
 /// An attempt that was driven to its end, with its lane.
@@ -116,7 +121,10 @@ pub(crate) fn begin(entry: &ProcessorEntry, delivery: &Delivery) -> Attempt {
         let mut future = (entry.handler)(delivery.clone());
         match future.as_mut().poll(&mut context) {
             Poll::Ready(outcome) => Attempt::Ended(End::Returned(outcome)),
-            Poll::Pending => Attempt::Pending(future),
+            Poll::Pending => match delivery.changes().lookups.take_failure() {
+                Some(failure) => Attempt::Ended(End::LookupFailed(failure)),
+                None => Attempt::Pending(future),
+            },
         }
     };
     let begun = std::panic::catch_unwind(AssertUnwindSafe(|| logs::during(delivery, begin)));
@@ -135,13 +143,20 @@ pub(crate) fn drive(
     let begun = Instant::now();
     Box::pin(async move {
         let (mut processor_future, told) = (future, delivery.clone());
-        let future =
-            std::future::poll_fn(move |context| logs::during(&told, || processor_future.as_mut().poll(context)));
+        let future = std::future::poll_fn(move |context| {
+            match logs::during(&told, || processor_future.as_mut().poll(context)) {
+                Poll::Ready(outcome) => Poll::Ready(End::Returned(outcome)),
+                Poll::Pending => {
+                    let failure = told.changes().lookups.take_failure();
+                    failure.map_or(Poll::Pending, |failure| Poll::Ready(End::LookupFailed(failure)))
+                }
+            }
+        });
         let mut future = AssertUnwindSafe(future).catch_unwind();
         let mut left = timeout;
         let end = loop {
             match tokio::time::timeout(left, &mut future).await {
-                Ok(Ok(outcome)) => break End::Returned(outcome),
+                Ok(Ok(end)) => break end,
                 Ok(Err(panic)) => break End::Panicked(message(&*panic)),
                 Err(_elapsed) => {}
             }

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     broker::{PartitionId, RecordBatch},
     dispatch::{Outcome, Shared},
-    store::{DeadLetterId, Load, StoreError, WaitingRow, WaitingState},
+    store::{DeadLetterId, StoreError, WaitingRow, WaitingState},
 };
 
 /// How long a batch waits for processors that have not finished: what finishes by then needs no row of its own in the store.
@@ -62,12 +62,13 @@ impl Partition {
     pub(crate) fn new(id: Arc<PartitionId>, engine: Arc<Engine>, status: Arc<PartitionStatus>) -> Self {
         let name = identity::name_of(&id);
         let ring_without_key = identity::ring_key_without_key(&name);
-        let unit = Arc::<Unit>::default();
+        let unit = Arc::new(Unit::new(&engine.entities));
         let shared = Arc::new(Shared {
             registry: Arc::clone(&engine.registry),
             partition: Arc::clone(&id),
             unit: Arc::clone(&unit),
             group: engine.settings.group.as_str().into(),
+            needs: None,
         });
         Self { id, engine, unit, status, shared, name, ring_without_key }
     }
@@ -137,7 +138,7 @@ enum LaneState {
 /// A batch under way.
 pub(crate) struct Batch<'a> {
     pub(super) partition: &'a Partition,
-    waiting: &'a Waiting,
+    pub(super) waiting: &'a Waiting,
     running: &'a mut Running,
     /// Tells of records that have come.
     arrivals: &'a Notify,
@@ -434,60 +435,5 @@ impl<'a> Batch<'a> {
                 self.put_behind(queue, &lane);
             }
         }
-    }
-
-    /// Loads, in one request, what the events of the plan will probably need.
-    async fn load(&mut self, plan: &Plan) -> Result<(), StoreError> {
-        let waited: Vec<Item> = plan.due.iter().flat_map(|lane| self.waiting.lane(lane).map(Item::waited)).collect();
-        let behind: Vec<Item> =
-            plan.finished.iter().flat_map(|finished| self.waiting.lane(&finished.lane).map(Item::waited)).collect();
-        let ended = plan.finished.iter().map(|finished| finished.ended.item.record());
-        let come = plan.records.iter().filter_map(|(records, index)| records.get(*index));
-        let records = || waited.iter().chain(&behind).map(Item::record).chain(ended.clone()).chain(come.clone());
-
-        let mut load = Load::default();
-        let mut lane = Vec::new();
-        let mut keys = Vec::new();
-        for record in records() {
-            let mut is_new = true;
-            if self.partition.engine.remembers {
-                waiting::lane_of(&record, &mut lane);
-                let key = self.partition.ring_key(&lane);
-                is_new = self.effects.wants_ring(&key);
-                if is_new {
-                    load.rings.push(key.into_owned());
-                }
-            }
-            if is_new {
-                keys.extend(record.key);
-            }
-            load.dead_letters.extend(record.header("dlq-id").and_then(DeadLetterId::parse));
-        }
-        if let Some(main) = self.partition.engine.entities.first() {
-            self.partition.unit.prefetch(*main, &mut keys.into_iter());
-        }
-        self.request(load).await
-    }
-
-    /// Loads what look-ups have asked for.
-    pub(super) async fn load_wanted(&mut self) -> Result<(), StoreError> {
-        self.request(Load::default()).await
-    }
-
-    async fn request(&mut self, mut load: Load) -> Result<(), StoreError> {
-        let engine = &self.partition.engine;
-        load.entities = self.partition.unit.take_wanted(&engine.entities);
-        if load.entities.is_empty() && load.rings.is_empty() && load.dead_letters.is_empty() {
-            return Ok(());
-        }
-        let types: Vec<_> = load.entities.iter().map(|(entity, _)| *entity).collect();
-        let waits = self.partition.status.progress.awaits_store();
-        let loaded = engine.store.load(load).await?;
-        drop(waits);
-        self.partition.unit.loaded(types.into_iter().zip(loaded.entities).collect());
-        self.effects.add_rings(loaded.rings);
-        let known = loaded.dead_letters.into_iter().map(|row| (row.dlq_id, row));
-        self.effects.known_dead_letters.extend(known);
-        Ok(())
     }
 }

@@ -294,7 +294,7 @@ impl Coordinator {
                 self.engine.status.add_partition(status);
                 Start::Paused
             }
-            Decision::Begin { at, skipped } => {
+            Decision::Begin { at, skipped, restored_below } => {
                 if skipped > 0 {
                     self.engine.metrics.dropped(skipped);
                     error!(partition = %id, skipped, at, "the log has dropped records before they were handled; they are lost");
@@ -316,14 +316,30 @@ impl Coordinator {
                 {
                     info!(partition = %id, committed, position = at, "the group's committed offset differs from the position; the position counts");
                 }
-                self.spawn_owner(&id, assigned, at, offer.ready);
+                if let Some(committed) = restored_below {
+                    self.engine.metrics.restored(committed.abs_diff(at));
+                    error!(
+                        partition = %id, committed, position = at,
+                        "the store is an older copy of the one that events were committed from; the events since are handled again from the position"
+                    );
+                }
+                self.spawn_owner(&id, assigned, at, offer.ready, restored_below);
                 Start::At(at)
             }
         }
     }
 
-    fn spawn_owner(&mut self, id: &Arc<PartitionId>, assigned: Assigned, at: i64, ready: Arc<Notify>) {
-        let status = Arc::new(PartitionStatus::new(Arc::clone(id), at, self.engine.clock.now()));
+    fn spawn_owner(
+        &mut self,
+        id: &Arc<PartitionId>,
+        assigned: Assigned,
+        at: i64,
+        ready: Arc<Notify>,
+        restored_below: Option<i64>,
+    ) {
+        let mut status = PartitionStatus::new(Arc::clone(id), at, self.engine.clock.now());
+        status.restored_below = restored_below;
+        let status = Arc::new(status);
         self.engine.status.add_partition(Arc::clone(&status));
         let (controls, receiver) = mpsc::unbounded_channel();
         let partition = Partition::new(Arc::clone(id), Arc::clone(&self.engine), status);

@@ -103,6 +103,12 @@ impl Effects {
         true
     }
 
+    /// The rings that the store was asked for and has not answered, as far as that is known.
+    pub(crate) fn rings_to_load(&self) -> Vec<Vec<u8>> {
+        let open = self.rings.iter().filter(|(_, loaded)| loaded.version == 0 && !loaded.changed);
+        open.map(|(key, _)| key.clone()).collect()
+    }
+
     /// Takes in the rings that were found of those that were asked for.
     pub(crate) fn add_rings(&mut self, found: Vec<RingRow>) {
         for row in found {

@@ -1,6 +1,6 @@
-//! How long an event has waited for the store: time that is not its processor's.
+//! How long an event has waited for the store: time that is not its processor's; and look-ups that get no answer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -15,6 +15,36 @@ struct Waits {
     since: Option<Instant>,
     /// Earlier waits.
     total: Duration,
+    failure: Option<LookupFailure>,
+}
+
+/// Why a look-up gets no answer, and never will while things are as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LookupFailure {
+    /// The row is there and cannot be read: somebody has to mend it.
+    Unreadable(Arc<str>),
+    /// The store does not keep entities of this type, since the program does not declare it.
+    Undeclared(&'static str),
+}
+
+impl LookupFailure {
+    /// The code of the failure.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "row_unreadable",
+            Self::Undeclared(_) => "entity_not_declared",
+        }
+    }
+
+    /// What has failed, and what to do.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::Unreadable(why) => why.to_string(),
+            Self::Undeclared(entity) => {
+                format!("the program does not declare {entity} as an entity; add it to `dispatcher!`: `entities = […]`")
+            }
+        }
+    }
 }
 
 impl Lookups {
@@ -29,6 +59,16 @@ impl Lookups {
         if let Some(since) = waits.since.take() {
             waits.total += since.elapsed();
         }
+    }
+
+    /// A look-up of the event gets no answer: the attempt is to be dropped.
+    pub(crate) fn fail(&self, failure: LookupFailure) {
+        self.0.lock().failure.get_or_insert(failure);
+    }
+
+    /// Why the attempt is to be dropped, where it is.
+    pub(crate) fn take_failure(&self) -> Option<LookupFailure> {
+        self.0.lock().failure.take()
     }
 
     /// How long the event has waited since this was last asked.

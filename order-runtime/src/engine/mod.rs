@@ -9,6 +9,7 @@
 //! | `prepare` | which processor is to be called for a record, if any? |
 //! | `attempt` | how is a processor called, awaited, and survived? |
 //! | `settle` | what becomes of an event after an attempt? |
+//! | `load` | what does a batch ask the store for? |
 //! | `unit_of_work` | what do processors see and change before a commit? |
 //! | `lookups` | how long has an event waited for the store? |
 //! | `waiting`, [`release`] | which keys wait, until when, and how does an operator release them? |
@@ -36,6 +37,7 @@ mod effects;
 mod ended;
 mod health;
 pub mod identity;
+mod load;
 mod lookups;
 pub mod observe;
 mod orphaned;

@@ -9,6 +9,7 @@ use super::{
     batch::{Batch, Flow},
     dead_letter::{Reason, Verdict},
     identity::{self, Fate, RingEntry, cut},
+    lookups::LookupFailure,
     owner::Blame,
     retry::{self, Next},
     told::Notable,
@@ -80,6 +81,7 @@ impl Batch<'_> {
                     }
                     Merge::Unloaded => self.load_wanted().await?,
                     Merge::Stale => return Ok(Err(item)),
+                    Merge::Failed(failure) => break self.lookup_failed(item, lane, processor, &delivery, &failure),
                 }
             },
             End::Returned(Outcome::Invalid(invalid)) => {
@@ -123,7 +125,32 @@ impl Batch<'_> {
                 let failure = Failure { reason: Reason::Timeout, code: "timeout".into(), message: &message };
                 self.failed(item, lane, processor, &delivery, &failure)
             }
+            End::LookupFailed(failure) => self.lookup_failed(item, lane, processor, &delivery, &failure),
         }))
+    }
+
+    /// A look-up of the event gets no answer. What has to be mended is no fault of the event: it waits, and its budget begins
+    /// when that is done.
+    fn lookup_failed(
+        &mut self,
+        item: Item,
+        lane: &[u8],
+        processor: usize,
+        delivery: &Delivery,
+        failure: &LookupFailure,
+    ) -> Flow {
+        let entry = self.partition.engine.registry.processors()[processor];
+        let (code, message) = (failure.code().into(), failure.message());
+        let told = Failure { reason: Reason::Exhausted, code, message: &message };
+        match failure {
+            LookupFailure::Unreadable(_) => {
+                let delay = retry::backoff(&entry.policy, u32::MAX);
+                self.wait_with(&item, lane, WaitingState::Retry, delay, Some(&told), self.now);
+                self.note("waits for a row to be mended", &item, &who(delivery, processor, entry), &told);
+                Flow::Waits
+            }
+            LookupFailure::Undeclared(_) => self.failed(item, lane, processor, delivery, &told),
+        }
     }
 
     /// An attempt failed with a failure that may pass.

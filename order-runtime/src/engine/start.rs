@@ -32,6 +32,8 @@ pub(crate) enum Decision {
         at: i64,
         /// How many records the log has dropped before they were handled.
         skipped: u64,
+        /// The offset that was committed from this store before it was replaced by an older copy.
+        restored_below: Option<i64>,
     },
     /// Nowhere until somebody acts; why, and what to do.
     Stop(String),
@@ -39,14 +41,15 @@ pub(crate) enum Decision {
 
 impl Decision {
     fn begin(at: i64) -> Self {
-        Self::Begin { at, skipped: 0 }
+        Self::Begin { at, skipped: 0, restored_below: None }
     }
 }
 
 /// Decides where a partition begins.
 pub(crate) fn decide(offer: &PartitionOffer, circumstances: &Circumstances) -> Decision {
     let Circumstances { stored, topic_known, store, reset, on_truncation } = *circumstances;
-    if let (Some(own), Ok(foreign)) = (store, offer.committed_metadata.parse::<Uuid>())
+    let committed_by = offer.committed_metadata.parse::<Uuid>().ok();
+    if let (Some(own), Some(foreign)) = (store, committed_by)
         && own != foreign
     {
         return Decision::Stop(format!(
@@ -55,24 +58,21 @@ pub(crate) fn decide(offer: &PartitionOffer, circumstances: &Circumstances) -> D
         ));
     }
     let Some(position) = stored else { return first(offer, topic_known, reset) };
-    if let Some(committed) = offer.committed
-        && store.is_some()
-        && committed > position
-    {
-        // Kafka's offset only ever follows the position, so the store is older than what was committed from it.
-        return Decision::Stop(format!(
-            "the group's committed offset {committed} is beyond the store's position {position}; \
-             the store was restored from an older copy or the offset was moved: restore the newer store, or reset the group's offset to {position}"
-        ));
+    let mut decision = within_log(position, offer.log_start, offer.log_end, on_truncation);
+    // Kafka's offset only ever follows the position. One beyond it was committed from a newer state of this store, if it has the
+    // store's id beside it. Without the id, somebody else has committed it: it says nothing.
+    let is_own = store.is_some() && committed_by == store;
+    if let (Decision::Begin { restored_below, .. }, true) = (&mut decision, is_own) {
+        *restored_below = offer.committed.filter(|committed| *committed > position);
     }
-    within_log(position, offer.log_start, offer.log_end, on_truncation)
+    decision
 }
 
 /// Where a position lies that may be outside of the log.
 pub(crate) fn within_log(position: i64, log_start: i64, log_end: i64, on_truncation: OnTruncation) -> Decision {
     if position < log_start {
         // The records in between are gone from Kafka; waiting would not bring them back.
-        return Decision::Begin { at: log_start, skipped: log_start.abs_diff(position) };
+        return Decision::Begin { at: log_start, skipped: log_start.abs_diff(position), restored_below: None };
     }
     if position > log_end {
         return match on_truncation {
@@ -145,7 +145,7 @@ mod tests {
 
     fn begins(decision: &Decision) -> (i64, u64) {
         match decision {
-            Decision::Begin { at, skipped } => (*at, *skipped),
+            Decision::Begin { at, skipped, .. } => (*at, *skipped),
             Decision::Stop(reason) => panic!("stopped: {reason}"),
         }
     }
@@ -165,10 +165,24 @@ mod tests {
     }
 
     #[test]
-    fn a_store_older_than_the_committed_offset_stops() {
-        assert!(
-            stops(&decide(&offer((0, 100), Some(60), ""), &with(Some(50)))).contains("beyond the store's position 50")
-        );
+    fn an_offset_that_was_committed_without_the_stores_id_decides_nothing() {
+        for metadata in ["", "a debug tool"] {
+            for committed in [0, 40, 60, 100] {
+                let decision = decide(&offer((0, 100), Some(committed), metadata), &with(Some(50)));
+                assert_eq!(decision, Decision::begin(50), "{committed}, {metadata:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_store_that_was_restored_from_an_older_copy_goes_on_and_it_is_known() {
+        let own = OWN.to_string();
+        let decision = decide(&offer((0, 100), Some(60), &own), &with(Some(50)));
+        assert_eq!(decision, Decision::Begin { at: 50, skipped: 0, restored_below: Some(60) });
+        let dropped = decide(&offer((70, 100), Some(90), &own), &with(Some(50)));
+        assert_eq!(dropped, Decision::Begin { at: 70, skipped: 20, restored_below: Some(90) });
+        let up_to_date = decide(&offer((0, 100), Some(50), &own), &with(Some(50)));
+        assert_eq!(up_to_date, Decision::begin(50));
     }
 
     #[test]

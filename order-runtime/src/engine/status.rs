@@ -194,6 +194,8 @@ pub(crate) struct PartitionStatus {
     pub(crate) position: AtomicI64,
     pub(crate) waiting_lanes: AtomicUsize,
     pub(crate) waiting_events: AtomicUsize,
+    /// Offsets below this one were handled before the store was replaced by an older copy.
+    pub(crate) restored_below: Option<i64>,
     state: Mutex<(PartitionState, Option<String>, Timestamp)>,
     pub(crate) progress: Progress,
 }
@@ -205,6 +207,7 @@ impl PartitionStatus {
             position: AtomicI64::new(position),
             waiting_lanes: AtomicUsize::default(),
             waiting_events: AtomicUsize::default(),
+            restored_below: None,
             state: Mutex::new((PartitionState::Running, None, now)),
             progress: Progress::new(),
         }

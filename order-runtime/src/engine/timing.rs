@@ -16,7 +16,10 @@ impl End {
             Self::Returned(
                 Outcome::Done | Outcome::Unread | Outcome::Failed(FailedAttempt { class: Class::Skip, .. }),
             ) => false,
-            Self::Returned(Outcome::Invalid(_) | Outcome::Failed(_)) | Self::Panicked(_) | Self::TimedOut(_) => true,
+            Self::Returned(Outcome::Invalid(_) | Outcome::Failed(_))
+            | Self::Panicked(_)
+            | Self::TimedOut(_)
+            | Self::LookupFailed(_) => true,
         }
     }
 }

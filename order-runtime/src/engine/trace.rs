@@ -127,6 +127,7 @@ fn error_of(end: &End) -> Option<(String, String)> {
         End::Returned(Outcome::Invalid(invalid)) => Some(("invalid_data".to_owned(), invalid.to_string())),
         End::Returned(Outcome::Failed(failed)) => Some((failed.code.clone().into_owned(), failed.message.clone())),
         End::Panicked(message) => Some(("panic".to_owned(), message.clone())),
+        End::LookupFailed(failure) => Some((failure.code().to_owned(), failure.message())),
         End::TimedOut(_) => Some(("timeout".to_owned(), "the processor did not return in time".to_owned())),
     }
 }

@@ -92,8 +92,9 @@ impl Partition {
         let shared = Shared {
             registry: Arc::new(registry),
             partition: Arc::new(id),
-            unit: Arc::default(),
+            unit: Arc::new(Unit::new(&[entity])),
             group: "bench".into(),
+            needs: None,
         };
         Self { shared: Arc::new(shared), entity }
     }

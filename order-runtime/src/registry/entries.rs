@@ -10,7 +10,7 @@ use std::{
 
 use linkme::distributed_slice;
 
-use crate::dispatch::{Handler, Invalid};
+use crate::dispatch::{Delivery, Handler, Invalid};
 
 /// Every `#[event_processor]` of the program.
 #[distributed_slice]
@@ -92,6 +92,8 @@ pub struct ContractEntry {
     pub interface: fn() -> TypeId,
     /// A `fn(&Delivery) -> Box<dyn Interface>`; the service that asks knows the type.
     pub build: &'static (dyn Any + Send + Sync),
+    /// Builds it and drops it; the delivery notes what is injected.
+    pub probe: fn(&Delivery),
     /// Where it is declared.
     pub place: Place,
 }

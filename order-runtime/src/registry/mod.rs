@@ -7,9 +7,12 @@ use std::{
     any::TypeId,
     collections::{BTreeMap, HashMap},
     fmt,
+    sync::Arc,
 };
 
 use foldhash::fast::RandomState;
+
+use crate::{dispatch::Delivery, store::EntityType};
 
 pub use entries::{
     ContractEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_PROCESSORS, ORDER_RUNTIME_SCHEMAS, ORDER_RUNTIME_USECASES,
@@ -155,6 +158,25 @@ impl Registry {
         self.schemas.values().copied()
     }
 
+    /// Looks whether the program declares every entity that the chosen contracts work with: the store keeps no other.
+    ///
+    /// # Errors
+    /// Each contract that takes another one.
+    pub(crate) fn check_entities(self: &Arc<Self>, entities: &[EntityType]) -> Result<(), RegistryErrors> {
+        let mut contracts: Vec<_> = self.contracts.values().copied().collect();
+        contracts.sort_unstable_by_key(|entry| (entry.name, entry.place));
+        let mut errors = Vec::new();
+        for entry in contracts {
+            for (type_id, path) in Delivery::needs_of(self, entry.probe) {
+                if entities.iter().all(|entity| entity.type_id != type_id) {
+                    let entity = path.rsplit("::").next().unwrap_or(path);
+                    errors.push(RegistryError::UndeclaredEntity { name: entry.name, entity, place: entry.place });
+                }
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(RegistryErrors(errors)) }
+    }
+
     /// The contract chosen for an interface, by the id of its trait object.
     pub fn contract(&self, interface: TypeId) -> Option<&'static ContractEntry> {
         self.contracts.get(&interface).copied()
@@ -293,6 +315,18 @@ pub enum RegistryError {
         /// The feature.
         feature: &'static str,
         /// The use case.
+        place: Place,
+    },
+    /// A contract works with an entity that the program does not declare.
+    #[error(
+        "{name} at {place} takes WorkingSet<{entity}>, and the program does not declare {entity} as an entity; add it to `dispatcher!`: `entities = [{entity}, …]`"
+    )]
+    UndeclaredEntity {
+        /// The contract.
+        name: &'static str,
+        /// The entity.
+        entity: &'static str,
+        /// The contract's place.
         place: Place,
     },
     /// `APP_CONTRACTS` names a contract that is not there.

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     broker::RecordBatch,
-    store::{Assigned, Load},
+    store::{Assigned, Load, Loaded, StoreError},
     telemetry::metrics::TopicMetrics,
 };
 
@@ -266,7 +266,10 @@ impl Owner {
         }
         let types: Vec<_> = load.entities.iter().map(|(entity, _)| *entity).collect();
         let waits = self.partition.status.progress.awaits_store();
-        let loaded = engine.store.load(load).await;
+        let loaded = match engine.store.load(load).await {
+            Err(StoreError::Refused(_)) => self.partition.isolate_unreadable().await.map(|()| Loaded::default()),
+            answer => answer,
+        };
         drop(waits);
         match loaded {
             Ok(loaded) => self.partition.unit.loaded(types.into_iter().zip(loaded.entities).collect()),

@@ -164,7 +164,7 @@ impl Owner {
     pub(super) fn out_of_range(&mut self, log_start: i64, log_end: i64) {
         let policy = self.partition.engine.settings.on_truncation;
         match start::within_log(self.position, log_start, log_end, policy) {
-            Decision::Begin { at, skipped } => {
+            Decision::Begin { at, skipped, restored_below: _ } => {
                 if skipped > 0 {
                     self.partition.engine.metrics.dropped(skipped);
                     error!(partition = %self.partition.id, position = self.position, log_start, skipped, "the log has dropped records before they were handled; they are lost");

@@ -86,6 +86,12 @@ impl Owner {
         }
     }
 
+    /// That events are handled again because the store is an older copy, as long as they are.
+    fn restored(&self) -> Option<String> {
+        let below = self.partition.status.restored_below.filter(|below| self.position < *below)?;
+        Some(format!("the store was restored from an older copy: events before offset {below} are handled again"))
+    }
+
     pub(super) fn show_state(&self) {
         let engine = &self.partition.engine;
         let (state, reason) = if let Some(stopped) = &self.stopped {
@@ -105,7 +111,7 @@ impl Owner {
             );
             (PartitionState::Full, Some(reason))
         } else {
-            (PartitionState::Running, None)
+            (PartitionState::Running, self.restored())
         };
         self.partition.status.set(state, reason, engine.clock.now());
     }

@@ -6,6 +6,7 @@ mod deaths;
 mod delivery;
 mod emitted;
 mod failures;
+mod lookups;
 mod measured;
 mod orphaned;
 mod outages;

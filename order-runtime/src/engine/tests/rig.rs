@@ -18,13 +18,13 @@ use crate::{
         unit_of_work::WorkingSet,
     },
     registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
-    store::{EntityType, Store, conformance::fixture::Counter, memory::MemoryStore},
+    store::{Entity, EntityType, Store, conformance::fixture::Counter, memory::MemoryStore},
     telemetry::{ObservedPublisher, metrics::Metrics, trace::Tracer},
 };
 
-const PLACE: Place = Place { file: "rig.rs", line: 1, module: "rig" };
+pub(super) const PLACE: Place = Place { file: "rig.rs", line: 1, module: "rig" };
 
-const POLICY: RetryPolicy = RetryPolicy {
+pub(super) const POLICY: RetryPolicy = RetryPolicy {
     retries: 3,
     backoff: Duration::from_millis(20),
     backoff_max: Duration::from_millis(40),
@@ -32,7 +32,7 @@ const POLICY: RetryPolicy = RetryPolicy {
     on_exhausted: OnExhausted::DeadLetter,
 };
 
-const fn processor(event: &'static str, policy: RetryPolicy) -> ProcessorEntry {
+pub(super) const fn processor(event: &'static str, policy: RetryPolicy) -> ProcessorEntry {
     ProcessorEntry {
         event,
         version: 1,
@@ -56,7 +56,7 @@ thread_local! {
 /// What events `Calling` do, by the id in their data, while their thread does nothing else.
 pub(super) static CALLS: Mutex<BTreeMap<String, Box<dyn FnOnce() + Send>>> = Mutex::new(BTreeMap::new());
 
-static PROCESSORS: [ProcessorEntry; 9] = [
+static PROCESSORS: [ProcessorEntry; 10] = [
     ProcessorEntry {
         name: "EventProcessor_Calling",
         handler: |delivery| {
@@ -101,6 +101,7 @@ static PROCESSORS: [ProcessorEntry; 9] = [
         },
         ..processor("Deadly", POLICY)
     },
+    ProcessorEntry { handler: |delivery| Box::pin(stray(delivery)), ..processor("Stray", POLICY) },
     processor("Stopping", RetryPolicy { retries: 0, on_exhausted: OnExhausted::Stop, ..POLICY }),
     ProcessorEntry {
         handler: |delivery| Box::pin(async move { super::bad_input::measure(&delivery) }),
@@ -108,6 +109,36 @@ static PROCESSORS: [ProcessorEntry; 9] = [
     },
     processor("Twice", RetryPolicy { retries: 2, ..POLICY }),
 ];
+
+/// An entity that the rig's engine does not know.
+#[derive(Clone, serde::Serialize)]
+struct Stray(String);
+
+impl Entity for Stray {
+    type Id = String;
+
+    fn id(&self) -> &String {
+        &self.0
+    }
+}
+
+/// Uses an entity that is not declared, as `then` says.
+async fn stray(delivery: Delivery) -> Outcome {
+    let event: Event<Value> = match delivery.event() {
+        Ok(event) => event,
+        Err(outcome) => return outcome,
+    };
+    let strays = WorkingSet::<Stray>::inject(&delivery);
+    match event.data["then"].as_str().unwrap_or_default() {
+        "put" => strays.put(Stray("a".to_owned())),
+        "get_later" => {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            strays.get(&"a".to_owned()).await;
+        }
+        _ => drop(strays.get(&"a".to_owned()).await),
+    }
+    Outcome::Done
+}
 
 /// Adds `add` to the counter `id` and does, before it returns, what `then` says.
 async fn act(delivery: Delivery) -> Outcome {

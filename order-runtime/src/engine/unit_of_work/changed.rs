@@ -4,11 +4,11 @@ use std::any::Any;
 
 use jiff::Timestamp;
 
-use super::set::{AnySet, Set, typed_set};
-use crate::store::Entity;
+use super::set::{AnySet, typed_set};
+use crate::{engine::lookups::LookupFailure, store::Entity};
 
 /// Whether an event's overlay fits what the unit holds by now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Merge {
     /// It is part of the unit now.
     Merged,
@@ -16,6 +16,8 @@ pub(crate) enum Merge {
     Stale,
     /// A row that it writes is not loaded yet: load what the unit wants, then merge again.
     Unloaded,
+    /// A row that it writes can never be compared with the store's.
+    Failed(LookupFailure),
 }
 
 /// The overlay of one entity type. An event touches few entities, so they are looked through one by one.
@@ -78,7 +80,8 @@ pub(super) trait AnyChanged: Any + Send {
     fn check(&mut self, set: &mut dyn AnySet) -> Merge;
     /// Moves the changes into the unit's set, which `check` has found to fit.
     fn merge(&mut self, set: &mut dyn AnySet, now: Timestamp);
-    fn new_set(&self) -> Box<dyn AnySet>;
+    /// The type's name.
+    fn entity(&self) -> &'static str;
 }
 
 impl<T: Entity> AnyChanged for Changed<T> {
@@ -90,7 +93,10 @@ impl<T: Entity> AnyChanged for Changed<T> {
             match (set.loaded(touched.place), touched.read) {
                 (Some(slot), Some(version)) if slot.version() != version => return Merge::Stale,
                 (Some(_), _) => {}
-                (None, _) => answer = Merge::Unloaded,
+                (None, _) => match set.unreadable(&touched.id) {
+                    Some(why) => return Merge::Failed(LookupFailure::Unreadable(why)),
+                    None => answer = Merge::Unloaded,
+                },
             }
         }
         answer
@@ -105,7 +111,7 @@ impl<T: Entity> AnyChanged for Changed<T> {
         }
     }
 
-    fn new_set(&self) -> Box<dyn AnySet> {
-        Box::new(Set::<T>::default())
+    fn entity(&self) -> &'static str {
+        std::any::type_name::<T>()
     }
 }

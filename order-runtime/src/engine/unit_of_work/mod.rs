@@ -5,6 +5,7 @@
 //! that an event read must still have the version that it read when the overlay is merged, else the event runs again.
 
 mod changed;
+mod isolate;
 mod set;
 
 use std::{
@@ -26,7 +27,7 @@ use self::{
     changed::{AnyChanged, Changed},
     set::{Set, typed_set},
 };
-use super::lookups::Lookups;
+use super::lookups::{LookupFailure, Lookups};
 use crate::{
     broker::OutgoingRecord,
     dispatch::{Delivery, Injectable},
@@ -45,7 +46,8 @@ impl<T: Entity> WorkingSet<T> {
     /// The entity of that id, with the changes that this event has made; `None` where there is none.
     ///
     /// A store that fails is not the domain's affair: the look-up then does not return, the attempt is dropped, and the event
-    /// runs again when the store answers.
+    /// runs again when the store answers. A row that cannot be read keeps its event, and its key, waiting until it is mended; an
+    /// entity that `dispatcher!` does not list fails its events with the code `entity_not_declared`.
     pub async fn get(&self, id: &T::Id) -> Option<T> {
         if let Some(own) = self.delivery.changes().with(|changes: &mut Changed<T>| changes.find(id)) {
             return Some(own);
@@ -54,18 +56,28 @@ impl<T: Entity> WorkingSet<T> {
         poll_fn(|context| {
             let found = self.delivery.unit().with_set(|set: &mut Set<T>| {
                 let place = set.place(id, usize::MAX);
-                let (version, value) = set.loaded(place)?.look();
-                Some((place, version, value))
+                match set.loaded(place) {
+                    Some(slot) => {
+                        let (version, value) = slot.look();
+                        Ok(Some((place, version, value)))
+                    }
+                    None => set.unreadable(id).map_or(Ok(None), |why| Err(LookupFailure::Unreadable(why))),
+                }
             });
-            match found {
-                Some((place, version, value)) => {
+            match found.unwrap_or(Err(LookupFailure::Undeclared(std::any::type_name::<T>()))) {
+                Ok(Some((place, version, value))) => {
                     if waited {
                         self.delivery.changes().lookups.end();
                     }
                     self.delivery.changes().with(|changes: &mut Changed<T>| changes.read(id, place, version));
                     Poll::Ready(value)
                 }
-                None => {
+                Err(failure) => {
+                    // Whoever drives the attempt drops it.
+                    self.delivery.changes().lookups.fail(failure);
+                    Poll::Pending
+                }
+                Ok(None) => {
                     waited = true;
                     self.delivery.changes().lookups.begin();
                     self.delivery.unit().wait_for_load(context.waker());
@@ -84,6 +96,7 @@ impl<T: Entity> WorkingSet<T> {
 
 impl<T: Entity> Injectable for WorkingSet<T> {
     fn inject(delivery: &Delivery) -> Self {
+        delivery.needs::<T>();
         Self { delivery: delivery.clone(), entity: std::marker::PhantomData }
     }
 }
@@ -133,32 +146,35 @@ impl EventChanges {
 /// What the events of one partition, since its last commit, have read and merged.
 ///
 /// It lives as long as the partition is assigned, so that an event which outlasts its batch still has one to ask.
-#[derive(Default)]
 pub(crate) struct Unit {
     state: Mutex<UnitState>,
     asked: Notify,
 }
 
-#[derive(Default)]
 struct UnitState {
+    /// One for each entity type that the program declares: nothing else is ever loaded or saved.
     sets: Vec<(TypeId, Box<dyn AnySet>)>,
     waiting: Vec<Waker>,
 }
 
 impl UnitState {
-    fn set(&mut self, wanted: TypeId, make: impl FnOnce() -> Box<dyn AnySet>) -> &mut dyn AnySet {
-        let place = self.sets.iter().position(|(known, _)| *known == wanted).unwrap_or_else(|| {
-            self.sets.push((wanted, make()));
-            self.sets.len() - 1
-        });
-        self.sets[place].1.as_mut()
+    fn set(&mut self, wanted: TypeId) -> Option<&mut dyn AnySet> {
+        let (_, set) = self.sets.iter_mut().find(|(known, _)| *known == wanted)?;
+        Some(set.as_mut())
     }
 }
 
 impl Unit {
-    fn with_set<T: Entity, R>(&self, work: impl FnOnce(&mut Set<T>) -> R) -> R {
+    /// An empty unit for entities of these types.
+    pub(crate) fn new(entities: &[EntityType]) -> Self {
+        let sets = entities.iter().map(|entity| (entity.type_id, (entity.new_set)())).collect();
+        Self { state: Mutex::new(UnitState { sets, waiting: Vec::new() }), asked: Notify::new() }
+    }
+
+    /// Works on the set of a type; `None` where the program does not declare it.
+    fn with_set<T: Entity, R>(&self, work: impl FnOnce(&mut Set<T>) -> R) -> Option<R> {
         let mut state = self.state.lock();
-        work(typed_set(state.set(TypeId::of::<T>(), || Box::new(Set::<T>::default()))))
+        state.set(TypeId::of::<T>()).map(|set| work(typed_set(set)))
     }
 
     fn wait_for_load(&self, waker: &Waker) {
@@ -174,7 +190,9 @@ impl Unit {
     /// Notes which entities will probably be asked for: those whose ids are the batch's Kafka keys.
     pub(crate) fn prefetch(&self, entity: EntityType, keys: &mut dyn Iterator<Item = &[u8]>) {
         let ids = (entity.ids_of_keys)(keys);
-        self.state.lock().set(entity.type_id, entity.new_set).want_all(ids);
+        if let Some(set) = self.state.lock().set(entity.type_id) {
+            set.want_all(ids);
+        }
     }
 
     /// Takes what is to be loaded, by entity type: a `Vec<T::Id>` each.
@@ -196,13 +214,41 @@ impl Unit {
         let waiting = {
             let mut state = self.state.lock();
             for (entity, rows) in rows {
-                state.set(entity.type_id, entity.new_set).insert(rows);
+                if let Some(set) = state.set(entity.type_id) {
+                    set.fill(rows);
+                    set.close();
+                }
             }
             std::mem::take(&mut state.waiting)
         };
         for waker in waiting {
             waker.wake();
         }
+    }
+
+    /// The same for parts of what was asked for; what is in none of them does not exist.
+    fn filled(&self, rows: Vec<(EntityType, Box<dyn Any + Send>)>, entities: &[EntityType]) {
+        let waiting = {
+            let mut state = self.state.lock();
+            for (entity, rows) in rows {
+                if let Some(set) = state.set(entity.type_id) {
+                    set.fill(rows);
+                }
+            }
+            for entity in entities {
+                if let Some(set) = state.set(entity.type_id) {
+                    set.close();
+                }
+            }
+            std::mem::take(&mut state.waiting)
+        };
+        for waker in waiting {
+            waker.wake();
+        }
+    }
+
+    fn on_set<R>(&self, entity: EntityType, work: impl FnOnce(&mut dyn AnySet) -> R) -> Option<R> {
+        self.state.lock().set(entity.type_id).map(work)
     }
 
     /// Merges what an event has changed, all or nothing.
@@ -214,16 +260,20 @@ impl Unit {
         let mut state = self.state.lock();
         let mut answer = Merge::Merged;
         for (type_id, changed) in types.iter_mut() {
-            match changed.check(state.set(*type_id, || changed.new_set())) {
+            let Some(set) = state.set(*type_id) else {
+                return Merge::Failed(LookupFailure::Undeclared(changed.entity()));
+            };
+            match changed.check(set) {
                 Merge::Merged => {}
-                Merge::Stale => return Merge::Stale,
                 Merge::Unloaded => answer = Merge::Unloaded,
+                never => return never,
             }
         }
         if answer == Merge::Merged {
             for (type_id, changed) in types.iter_mut() {
-                let set = state.set(*type_id, || changed.new_set());
-                changed.merge(set, now);
+                if let Some(set) = state.set(*type_id) {
+                    changed.merge(set, now);
+                }
             }
         }
         answer

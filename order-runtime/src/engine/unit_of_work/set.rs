@@ -1,18 +1,39 @@
 //! The rows of one entity type that a unit has loaded.
 
-use std::{any::Any, collections::HashSet, hash::Hash};
+use std::{
+    any::Any,
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    sync::Arc,
+    time::Duration,
+};
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::store::{Change, Entity, Row};
+
+/// How long nobody asks again for a row that cannot be read: each asking makes the store read the others of a batch anew.
+const UNREADABLE: Duration = Duration::from_secs(2);
 
 /// One entity type's rows in a unit, with the type erased.
 pub(crate) trait AnySet: Any + Send {
     fn want_all(&mut self, ids: Box<dyn Any + Send>);
     fn take_wanted(&mut self) -> Option<Box<dyn Any + Send>>;
-    fn insert(&mut self, rows: Box<dyn Any + Send>);
+    /// Takes in rows that were found.
+    fn fill(&mut self, rows: Box<dyn Any + Send>);
+    /// What was asked for and has not come does not exist.
+    fn close(&mut self);
+    /// What was asked for and has not come, as a `Vec<T::Id>`.
+    fn unanswered(&self) -> Box<dyn Any + Send>;
+    /// A copy of a `Vec<T::Id>`.
+    fn copy(&self, ids: &dyn Any) -> Box<dyn Any + Send>;
+    /// The two halves of a `Vec<T::Id>`; none where it has one element or less.
+    fn halves(&self, ids: &dyn Any) -> Option<[Box<dyn Any + Send>; 2]>;
+    /// Notes that the row of the one id in a `Vec<T::Id>` cannot be read; answers what is said of it, where that is news.
+    fn mark_unreadable(&mut self, entity: &str, id: &dyn Any, cause: &str) -> Option<Arc<str>>;
     /// The rows that events have changed; only [`clear`](AnySet::clear) may follow.
     fn take_written(&mut self) -> Option<Box<dyn Any + Send + Sync>>;
     fn read(&self) -> Option<Box<dyn Any + Send + Sync>>;
@@ -35,11 +56,13 @@ pub(super) struct Set<T: Entity> {
     slots: IndexMap<T::Id, Slot<T>, RandomState>,
     /// Asked for, and not yet by the store.
     wanted: Vec<T::Id>,
+    /// Rows that are there and cannot be read, and until when nobody asks for them again.
+    unreadable: HashMap<T::Id, (Instant, Arc<str>), RandomState>,
 }
 
 impl<T: Entity> Default for Set<T> {
     fn default() -> Self {
-        Self { slots: IndexMap::default(), wanted: Vec::new() }
+        Self { slots: IndexMap::default(), wanted: Vec::new(), unreadable: HashMap::default() }
     }
 }
 
@@ -66,8 +89,27 @@ where
     }
 
     fn want(&mut self, id: T::Id) -> usize {
-        self.wanted.push(id.clone());
+        if self.unreadable.is_empty() || !self.is_unreadable(&id) {
+            self.wanted.push(id.clone());
+        }
         self.slots.insert_full(id, Slot::default()).0
+    }
+
+    /// Whether the row could not be read just now; after a while it is asked for again, since somebody may have mended it.
+    fn is_unreadable(&mut self, id: &T::Id) -> bool {
+        match self.unreadable.get(id) {
+            Some((until, _)) if Instant::now() < *until => true,
+            Some(_) => {
+                self.unreadable.remove(id);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Why the row cannot be read, where it cannot.
+    pub(super) fn unreadable(&self, id: &T::Id) -> Option<Arc<str>> {
+        self.unreadable.get(id).map(|(_, why)| Arc::clone(why))
     }
 }
 
@@ -144,21 +186,52 @@ impl<T: Entity> AnySet for Set<T> {
         Some(Box::new(wanted))
     }
 
-    fn insert(&mut self, rows: Box<dyn Any + Send>) {
+    fn fill(&mut self, rows: Box<dyn Any + Send>) {
         if let Ok(rows) = rows.downcast::<Vec<Row<T>>>() {
             for row in *rows {
                 // One that is loaded already may have merged changes, and the store's state is older.
                 if let Some(slot) = self.slots.get_mut(row.value.id()).filter(|slot| !slot.is_loaded) {
                     slot.base = row.version;
                     slot.row = Some(row);
+                    slot.is_loaded = true;
                 }
             }
         }
-        // What was asked for and has not come does not exist. What is wanted since has not been asked for.
+    }
+
+    fn close(&mut self) {
+        // What is wanted since has not been asked for.
         let wanted: HashSet<&T::Id> = self.wanted.iter().collect();
+        let unreadable = &self.unreadable;
         for (id, slot) in &mut self.slots {
-            slot.is_loaded |= !wanted.contains(id);
+            slot.is_loaded |= !wanted.contains(id) && (unreadable.is_empty() || !unreadable.contains_key(id));
         }
+    }
+
+    fn unanswered(&self) -> Box<dyn Any + Send> {
+        let wanted: HashSet<&T::Id> = self.wanted.iter().collect();
+        let open = self
+            .slots
+            .iter()
+            .filter(|(id, slot)| !slot.is_loaded && !wanted.contains(id) && !self.unreadable.contains_key(*id));
+        Box::new(open.map(|(id, _)| id.clone()).collect::<Vec<T::Id>>())
+    }
+
+    fn copy(&self, ids: &dyn Any) -> Box<dyn Any + Send> {
+        Box::new(ids.downcast_ref::<Vec<T::Id>>().cloned().unwrap_or_default())
+    }
+
+    fn halves(&self, ids: &dyn Any) -> Option<[Box<dyn Any + Send>; 2]> {
+        let ids = ids.downcast_ref::<Vec<T::Id>>().filter(|ids| ids.len() > 1)?;
+        let (first, second) = ids.split_at(ids.len() / 2);
+        Some([Box::new(first.to_vec()), Box::new(second.to_vec())])
+    }
+
+    fn mark_unreadable(&mut self, entity: &str, id: &dyn Any, cause: &str) -> Option<Arc<str>> {
+        let id = id.downcast_ref::<Vec<T::Id>>()?.first()?;
+        let why: Arc<str> = format!("the {entity} `{id}` cannot be read from the store: {cause}").into();
+        self.unreadable.insert(id.clone(), (Instant::now() + UNREADABLE, Arc::clone(&why)));
+        Some(why)
     }
 
     fn take_written(&mut self) -> Option<Box<dyn Any + Send + Sync>> {

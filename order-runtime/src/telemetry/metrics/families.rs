@@ -228,6 +228,12 @@ impl Sources {
                 "Offsets that the log had dropped before they were handled: records that are lost",
             )
             .with(Vec::new(), Value::Whole(metrics.dropped_offsets.load(Ordering::Relaxed))),
+            self.own(
+                "restored.offsets",
+                Kind::Counter,
+                "Offsets that are handled again because the store was restored from an older copy",
+            )
+            .with(Vec::new(), Value::Whole(metrics.restored_offsets.load(Ordering::Relaxed))),
             self.own("build.info", Kind::Gauge, "Always 1; the labels say what runs").with(
                 labels([("version", self.version), ("runtime_version", env!("CARGO_PKG_VERSION"))]),
                 Value::Whole(1),

@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     pub(super) lost: AtomicU64,
     /// Offsets that the log had dropped before they were handled.
     pub(super) dropped_offsets: AtomicU64,
+    /// Offsets that are handled again because the store was restored from an older copy.
+    pub(super) restored_offsets: AtomicU64,
     pub(super) commit_duration: Histogram,
     pub(super) commit_events: Histogram,
     pub(super) failed_commits: AtomicU64,
@@ -95,6 +97,7 @@ impl Metrics {
             revoked: AtomicU64::default(),
             lost: AtomicU64::default(),
             dropped_offsets: AtomicU64::default(),
+            restored_offsets: AtomicU64::default(),
             commit_duration: Histogram::new(SECONDS),
             commit_events: Histogram::new(COUNTS),
             failed_commits: AtomicU64::default(),
@@ -169,6 +172,11 @@ impl Metrics {
     pub(crate) fn revoked(&self, partitions: usize, lost: bool) {
         let counter = if lost { &self.lost } else { &self.revoked };
         counter.fetch_add(partitions as u64, Ordering::Relaxed);
+    }
+
+    /// The store was restored from an older copy.
+    pub(crate) fn restored(&self, offsets: u64) {
+        self.restored_offsets.fetch_add(offsets, Ordering::Relaxed);
     }
 
     /// Records were lost because the log had dropped them.
