@@ -132,8 +132,9 @@ impl Desk {
         let loaded = store.load(Load { rings, dead_letters, ..Load::default() }).await?;
         let marks: HashMap<_, _> = marks.into_iter().map(|mark| ((mark.dlq_id.clone(), mark.replays), mark)).collect();
         let rows: HashMap<_, _> = loaded.dead_letters.into_iter().map(|row| (row.dlq_id, row)).collect();
+        // Of a ring that cannot be read, the fate of its events is not known.
         let rings: HashMap<_, _> =
-            loaded.rings.into_iter().map(|ring| (ring.key, Ring::from_bytes(ring.bytes))).collect();
+            loaded.rings.into_iter().filter_map(|ring| Some((ring.key, Ring::from_bytes(ring.bytes).ok()?))).collect();
         let judged = letters.into_iter().map(|letter| {
             let id = DeadLetterId::parse(letter.id.as_bytes()).filter(|_| letter.family == Some(Family::Dlq));
             let known = id.and_then(|id| rows.get(&id).cloned());

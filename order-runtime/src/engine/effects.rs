@@ -10,7 +10,14 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use opentelemetry_sdk::trace::SpanData;
 
-use super::{attempt::Finished, breaker::Trials, identity::Ring, status::Tally, told::Notables, waiting::Lane};
+use super::{
+    attempt::Finished,
+    breaker::Trials,
+    identity::{Ring, UnreadableRing},
+    status::Tally,
+    told::Notables,
+    waiting::Lane,
+};
 use crate::{
     store::{DeadLetterId, DeadLetterRow, OutboxRecord, RingRow, WaitingRow},
     telemetry::metrics::Timing,
@@ -77,11 +84,17 @@ impl Events {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct LoadedRing {
     version: u64,
-    ring: Ring,
+    ring: Result<Ring, UnreadableRing>,
     changed: bool,
+}
+
+impl Default for LoadedRing {
+    fn default() -> Self {
+        Self { version: 0, ring: Ok(Ring::default()), changed: false }
+    }
 }
 
 impl Effects {
@@ -118,17 +131,18 @@ impl Effects {
     }
 
     /// The ring of a key, as the events of this batch see it.
-    pub(crate) fn ring(&self, key: &[u8]) -> Option<&Ring> {
-        self.rings.get(key).map(|loaded| &loaded.ring)
+    pub(crate) fn ring(&self, key: &[u8]) -> Option<Result<&Ring, UnreadableRing>> {
+        self.rings.get(key).map(|loaded| loaded.ring.as_ref().map_err(|unreadable| *unreadable))
     }
 
-    /// The ring of a key, to be changed; it was loaded with the batch.
-    pub(crate) fn ring_mut(&mut self, key: &[u8]) -> &mut Ring {
+    /// The ring of a key, to be changed; it was loaded with the batch. One that cannot be read stays in the store as it is.
+    pub(crate) fn ring_mut(&mut self, key: &[u8]) -> Option<&mut Ring> {
         let known = self.rings.get_index_of(key);
         let place = known.unwrap_or_else(|| self.rings.insert_full(key.to_vec(), LoadedRing::default()).0);
         let loaded = &mut self.rings[place];
+        let ring = loaded.ring.as_mut().ok()?;
         loaded.changed = true;
-        &mut loaded.ring
+        Some(ring)
     }
 
     /// Takes the rings to write, in one order for all writers.
@@ -136,7 +150,9 @@ impl Effects {
         let mut rows: Vec<RingRow> = std::mem::take(&mut self.rings)
             .into_iter()
             .filter(|(_, loaded)| loaded.changed)
-            .map(|(key, loaded)| RingRow { key, version: loaded.version, bytes: loaded.ring.into_bytes() })
+            .filter_map(|(key, loaded)| {
+                Some(RingRow { key, version: loaded.version, bytes: loaded.ring.ok()?.into_bytes() })
+            })
             .collect();
         rows.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         rows

@@ -6,7 +6,7 @@ use super::{
     attempt::Item,
     batch::{Batch, Flow},
     dead_letter::Reason,
-    identity::{self, Fate, cut},
+    identity::{self, Fate, UnreadableRing, cut},
     settle::{Failure, Who},
     unit_of_work::EventChanges,
 };
@@ -14,7 +14,7 @@ use crate::{
     broker::RecordRef,
     dispatch::{Delivery, DeliveryParts, EMITTED_BY, Extent},
     envelope::{self, Envelope},
-    registry::{Lookup, ProcessorEntry},
+    registry::{Lookup, OnExhausted, ProcessorEntry},
     telemetry::trace::Traced,
 };
 
@@ -102,7 +102,16 @@ impl Batch<'_> {
         let name = envelope.name.of(payload);
         let id = given_id.as_deref().or_else(|| envelope.id.as_ref().map(|id| id.of(payload)));
         let who = Who { event_name: name, event_id: id, processor: None };
-        match self.repeat(item, lane, &who) {
+        let repeat = match self.repeat(item, lane, &who) {
+            Ok(repeat) => repeat,
+            Err(unreadable) => {
+                let message = unreadable.to_string();
+                let failure =
+                    Failure { reason: Reason::Rejected, code: "identity_unreadable".into(), message: &message };
+                return Placed::Settled(self.hold(item, lane, OnExhausted::ParkKey, &who, &failure));
+            }
+        };
+        match repeat {
             None => {}
             Some(Repeat::Same) => {
                 self.effects.tally.skipped += 1;
@@ -180,17 +189,20 @@ impl Batch<'_> {
     }
 
     /// Whether the key has seen this event's id before; `None` also for a replay that is due its turn.
-    fn repeat(&self, item: &Item, lane: &[u8], who: &Who<'_>) -> Option<Repeat> {
-        let ring = self.effects.ring(&self.partition.ring_key(lane))?;
-        let known = ring.find(who.event_id?)?;
+    ///
+    /// # Errors
+    /// Which ids the key has seen cannot be read.
+    fn repeat(&self, item: &Item, lane: &[u8], who: &Who<'_>) -> Result<Option<Repeat>, UnreadableRing> {
+        let Some(ring) = self.effects.ring(&self.partition.ring_key(lane)).transpose()? else { return Ok(None) };
+        let Some(known) = who.event_id.and_then(|id| ring.find(id)) else { return Ok(None) };
         let is_replay = self.replayed(item, who).is_some();
         if is_replay && known.fate == Fate::DeadLettered {
-            return None;
+            return Ok(None);
         }
         // Of a dead letter and its corrections one counts: a replay of an event that was settled since is a repeat, whatever
         // its payload.
         let same = is_replay || known.hash == identity::payload_hash(item.record().payload);
-        Some(if same { Repeat::Same } else { Repeat::OtherPayload })
+        Ok(Some(if same { Repeat::Same } else { Repeat::OtherPayload }))
     }
 
     /// Settles an event whose id belongs to another one of its key.

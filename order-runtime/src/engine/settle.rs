@@ -197,7 +197,14 @@ impl Batch<'_> {
     }
 
     /// Only an operator releases this event and what follows it.
-    fn hold(&mut self, item: &Item, lane: &[u8], how: OnExhausted, who: &Who<'_>, failure: &Failure<'_>) -> Flow {
+    pub(super) fn hold(
+        &mut self,
+        item: &Item,
+        lane: &[u8],
+        how: OnExhausted,
+        who: &Who<'_>,
+        failure: &Failure<'_>,
+    ) -> Flow {
         self.wait_with(item, lane, WaitingState::Held(how), Duration::ZERO, Some(failure), self.since(item));
         self.note("held: its key waits for an operator", item, who, failure);
         Flow::Waits
@@ -359,13 +366,9 @@ impl Batch<'_> {
     fn remember(&mut self, item: &Item, lane: &[u8], id: &str, name: &str, fate: Fate) {
         let hash = identity::payload_hash(item.record().payload);
         let at = self.now;
-        self.effects.ring_mut(&self.partition.ring_key(lane)).replace(&RingEntry {
-            id: id.into(),
-            hash,
-            fate,
-            name,
-            at,
-        });
+        if let Some(ring) = self.effects.ring_mut(&self.partition.ring_key(lane)) {
+            ring.replace(&RingEntry { id: id.into(), hash, fate, name, at });
+        }
     }
 
     /// An event that has waited no longer does.

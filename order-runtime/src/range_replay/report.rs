@@ -118,8 +118,11 @@ impl Outcomes {
 
     /// Compares outcomes with what the store remembers.
     pub(super) fn compare(&self, partition: &PartitionId, outcomes: Vec<Outcome>, remembered: &Loaded) {
-        let rings: HashMap<&[u8], Ring> =
-            remembered.rings.iter().map(|row| (&*row.key, Ring::from_bytes(row.bytes.clone()))).collect();
+        let rings: HashMap<&[u8], Ring> = remembered
+            .rings
+            .iter()
+            .filter_map(|row| Some((&*row.key, Ring::from_bytes(row.bytes.clone()).ok()?)))
+            .collect();
         let mut compared = self.0.lock();
         for outcome in outcomes {
             let was = match &outcome.letter {

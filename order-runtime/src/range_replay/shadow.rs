@@ -102,10 +102,12 @@ impl Overlay {
         self.tables.save(changes)?;
         let mut outcomes = Vec::new();
         for ring in &changes.rings {
-            let before =
-                self.rings.get(&ring.key).map_or_else(Ring::default, |ring| Ring::from_bytes(ring.bytes.clone()));
+            let read = |bytes: &[u8]| {
+                Ring::from_bytes(bytes.to_vec()).map_err(|unreadable| StoreError::Unusable(unreadable.to_string()))
+            };
+            let before = self.rings.get(&ring.key).map(|ring| read(&ring.bytes)).transpose()?.unwrap_or_default();
             let known: HashSet<_> = before.iter().map(|entry| (entry.id.clone(), entry.at)).collect();
-            for entry in Ring::from_bytes(ring.bytes.clone()).iter() {
+            for entry in read(&ring.bytes)?.iter() {
                 if !known.contains(&(entry.id.clone(), entry.at)) {
                     outcomes.push(Outcome::of(&ring.key, &entry));
                 }
@@ -124,9 +126,10 @@ impl Overlay {
     }
 }
 
-/// A ring that has forgotten which events were dead-lettered, so that they run again.
+/// A ring that has forgotten which events were dead-lettered, so that they run again. One that cannot be read stays as it is: the
+/// engine holds the events of its key.
 fn without_dead_letters(bytes: Vec<u8>) -> Vec<u8> {
-    let ring = Ring::from_bytes(bytes);
+    let Ok(ring) = Ring::from_bytes(bytes.clone()) else { return bytes };
     let mut kept = Ring::default();
     for entry in ring.iter().filter(|entry| entry.fate != Fate::DeadLettered) {
         kept.push(&entry);

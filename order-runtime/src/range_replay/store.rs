@@ -106,7 +106,7 @@ impl Real {
         let full = self.full.lock();
         changes.rings.iter().find_map(|written| {
             let known = full.get(&written.key)?;
-            let ring = Ring::from_bytes(written.bytes.clone());
+            let ring = Ring::from_bytes(written.bytes.clone()).ok()?;
             // Within a batch, what runs again may push out the next one, until the ring holds the same ids anew.
             let is_doubtful = |entry: &RingEntry<'_>| {
                 known.find(&entry.id).is_none_or(|known| known.at != entry.at && known.fate != Fate::DeadLettered)
@@ -129,8 +129,9 @@ impl Effects for Real {
         let loaded = self.store.load(wanted).await?;
         let mut full = self.full.lock();
         for row in &loaded.rings {
-            let ring = Ring::from_bytes(row.bytes.clone());
-            if ring.iter().count() == Ring::CAPACITY {
+            // The engine holds the events of a key whose ring cannot be read.
+            let ring = Ring::from_bytes(row.bytes.clone()).ok();
+            if let Some(ring) = ring.filter(|ring| ring.iter().count() == Ring::CAPACITY) {
                 full.insert(row.key.clone(), ring);
             }
         }

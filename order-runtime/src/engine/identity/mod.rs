@@ -9,7 +9,7 @@ mod ring;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
-pub use self::ring::{Fate, Ring, RingEntry};
+pub use self::ring::{Fate, Ring, RingEntry, UnreadableRing};
 use crate::{broker::PartitionId, store::DeadLetterId};
 
 /// The name of a partition, which its topic does not share with one that was made anew under its name.

@@ -38,11 +38,12 @@ impl Fate {
         }
     }
 
-    const fn of(code: u8) -> Self {
+    const fn of(code: u8) -> Option<Self> {
         match code {
-            2 => Self::Skipped,
-            3 => Self::DeadLettered,
-            _ => Self::Handled,
+            1 => Some(Self::Handled),
+            2 => Some(Self::Skipped),
+            3 => Some(Self::DeadLettered),
+            _ => None,
         }
     }
 }
@@ -62,6 +63,21 @@ pub struct RingEntry<'a> {
     pub at: Timestamp,
 }
 
+/// Why a ring cannot be read. Which events of the key count already is then not known, so none of them may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UnreadableRing {
+    /// Its layout is not known here.
+    #[error(
+        "the key's deduplication window was written by a newer release (layout {0}, this one knows {VERSION}); run that release"
+    )]
+    Newer(u8),
+    /// Its bytes end too early or are none that this release writes.
+    #[error(
+        "the key's deduplication window is damaged; restore the store from a backup, or give up the events of this key"
+    )]
+    Damaged,
+}
+
 /// The last events of one key, as the bytes that a store keeps.
 ///
 /// Layout: a version byte, then the entries, oldest first: form of the id and fate (1), length of the name (1), hash of the payload
@@ -74,6 +90,8 @@ pub struct Ring {
     entries: usize,
 }
 
+/// The present layout. A further one comes with a migration of the store's schema, so that releases that cannot read it refuse
+/// the store at their start.
 const VERSION: u8 = 2;
 /// The bytes of an entry before its id.
 const FIXED: usize = 1 + 1 + 16 + 8;
@@ -82,12 +100,17 @@ impl Ring {
     /// The events that a ring holds; the oldest leaves when one more comes.
     pub const CAPACITY: usize = 512;
 
-    /// Reads what [`as_bytes`](Self::as_bytes) gave. A damaged tail is dropped.
-    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+    /// Reads what [`as_bytes`](Self::as_bytes) gave.
+    ///
+    /// # Errors
+    /// Where a part cannot be read: the ring would forget events, and their repeats would be applied.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, UnreadableRing> {
         match bytes.first() {
+            None => return Ok(Self::default()),
             Some(&VERSION) => {}
             Some(1) => return Self::from_version_1(&bytes[1..]),
-            _ => return Self::default(),
+            Some(&version) if version > VERSION => return Err(UnreadableRing::Newer(version)),
+            Some(_) => return Err(UnreadableRing::Damaged),
         }
         let mut ring = Self { bytes, entries: 0 };
         let mut end = 1;
@@ -95,28 +118,28 @@ impl Ring {
             end += raw.bytes.len();
             ring.entries += 1;
         }
-        ring.bytes.truncate(end);
-        ring
+        if end == ring.bytes.len() { Ok(ring) } else { Err(UnreadableRing::Damaged) }
     }
 
     /// Reads the first layout, which kept each id as text: hash of the id (16), hash of the payload (16), fate (1), microseconds
     /// (8), length of the name (1), length of the id (2), name, id.
-    fn from_version_1(mut bytes: &[u8]) -> Self {
+    fn from_version_1(mut bytes: &[u8]) -> Result<Self, UnreadableRing> {
         let mut ring = Self::default();
         while let Some((fixed, rest)) = bytes.split_first_chunk::<44>()
             && let Some((name, rest)) = rest.split_at_checked(usize::from(fixed[41]))
             && let Some((id, rest)) = rest.split_at_checked(usize::from(u16::from_le_bytes([fixed[42], fixed[43]])))
+            && let Some(fate) = Fate::of(fixed[32])
         {
             ring.push(&RingEntry {
                 id: String::from_utf8_lossy(id),
                 hash: u128::from_le_bytes(part(fixed, 16)),
-                fate: Fate::of(fixed[32]),
+                fate,
                 name: std::str::from_utf8(name).unwrap_or_default(),
                 at: time(part(fixed, 33)),
             });
             bytes = rest;
         }
-        ring
+        if bytes.is_empty() { Ok(ring) } else { Err(UnreadableRing::Damaged) }
     }
 
     /// The bytes for a store to keep.
@@ -217,10 +240,11 @@ impl Ring {
     fn raw(&self, start: usize) -> Option<Raw<'_>> {
         let bytes = self.bytes.get(start..)?;
         let (fixed, rest) = bytes.split_first_chunk::<FIXED>()?;
+        let fate = Fate::of(fixed[0] & 0xf)?;
         let (id, rest) = Id::read(fixed[0] >> 4, rest)?;
         let name = rest.get(..usize::from(fixed[1]))?;
         let length = bytes.len() - rest.len() + name.len();
-        Some(Raw { start, bytes: &bytes[..length], fixed, id, name })
+        Some(Raw { start, bytes: &bytes[..length], fixed, fate, id, name })
     }
 }
 
@@ -254,9 +278,13 @@ impl<'a> Id<'a> {
             let (text, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
             return Some((Self::Text(text), rest));
         }
+        let id = match form {
+            Self::SIMPLE => Self::Simple,
+            Self::HYPHENATED => Self::Hyphenated,
+            _ => return None,
+        };
         let (uuid, rest) = bytes.split_first_chunk()?;
-        let uuid = Uuid::from_bytes(*uuid);
-        Some((if form == Self::SIMPLE { Self::Simple(uuid) } else { Self::Hyphenated(uuid) }, rest))
+        Some((id(Uuid::from_bytes(*uuid)), rest))
     }
 
     const TEXT: u8 = 0;
@@ -301,6 +329,7 @@ struct Raw<'a> {
     start: usize,
     bytes: &'a [u8],
     fixed: &'a [u8; FIXED],
+    fate: Fate,
     id: Id<'a>,
     name: &'a [u8],
 }
@@ -310,7 +339,7 @@ impl<'a> Raw<'a> {
         RingEntry {
             id: self.id.to_text(),
             hash: u128::from_le_bytes(part(self.fixed, 2)),
-            fate: Fate::of(self.fixed[0] & 0xf),
+            fate: self.fate,
             name: std::str::from_utf8(self.name).unwrap_or_default(),
             at: time(part(self.fixed, 18)),
         }
@@ -330,7 +359,7 @@ mod tests {
         let mut ring = Ring::default();
         ring.push(&entry("a", Fate::Handled));
         ring.push(&entry("b", Fate::DeadLettered));
-        let ring = Ring::from_bytes(ring.as_bytes().to_vec());
+        let ring = Ring::from_bytes(ring.as_bytes().to_vec()).expect("a ring");
         assert_eq!(ring.find("b"), Some(entry("b", Fate::DeadLettered)));
         assert_eq!(ring.find("c"), None);
         assert_eq!(ring.iter().map(|entry| entry.id).collect::<Vec<_>>(), ["a", "b"]);
@@ -354,7 +383,7 @@ mod tests {
             assert_eq!(ring.find(id), None, "{id}");
             ring.push(&RingEntry { hash: number as u128, ..entry(id, Fate::Skipped) });
         }
-        let ring = Ring::from_bytes(ring.into_bytes());
+        let ring = Ring::from_bytes(ring.into_bytes()).expect("a ring");
         assert!(ring.iter().map(|entry| entry.id).eq(ids.iter().map(String::as_str)));
         for (number, id) in ids.iter().enumerate() {
             assert_eq!(ring.find(id).map(|entry| entry.hash), Some(number as u128), "{id}");
@@ -375,11 +404,11 @@ mod tests {
             bytes.extend_from_slice(id.as_bytes());
         }
         let damaged = Ring::from_bytes(bytes[..bytes.len() - 1].to_vec());
-        assert!(damaged.iter().eq([entry("a", Fate::Skipped)]));
-        let ring = Ring::from_bytes(bytes);
+        assert_eq!(damaged, Err(UnreadableRing::Damaged));
+        let ring = Ring::from_bytes(bytes).expect("a ring");
         let dead = entry("0192b1f0-5d5a-7c3e-8f43-0a1b2c3d4e5f", Fate::DeadLettered);
         assert!(ring.iter().eq([entry("a", Fate::Skipped), dead]));
-        assert_eq!(Ring::from_bytes(ring.as_bytes().to_vec()), ring);
+        assert_eq!(Ring::from_bytes(ring.as_bytes().to_vec()), Ok(ring));
     }
 
     #[test]
@@ -391,7 +420,7 @@ mod tests {
         assert_eq!(ring.find("0"), None);
         assert!(ring.find("1").is_some());
         assert_eq!(ring.iter().count(), Ring::CAPACITY);
-        assert_eq!(Ring::from_bytes(ring.as_bytes().to_vec()), ring);
+        assert_eq!(Ring::from_bytes(ring.as_bytes().to_vec()), Ok(ring));
     }
 
     #[test]
@@ -405,15 +434,27 @@ mod tests {
     }
 
     #[test]
-    fn damage_never_panics_and_keeps_what_is_whole() {
+    fn what_cannot_be_read_whole_is_an_error_and_no_shorter_ring() {
         let mut ring = Ring::default();
         ring.push(&entry("a", Fate::Handled));
+        let one = ring.as_bytes().len();
         ring.push(&entry("b", Fate::Handled));
         let bytes = ring.as_bytes();
-        for length in 0..bytes.len() {
+        for length in 1..bytes.len() {
             let read = Ring::from_bytes(bytes[..length].to_vec());
-            assert!(read.iter().count() <= 2);
+            // Between two entries nothing shows that there were more.
+            let is_whole = length == 1 || length == one;
+            assert_eq!(read.is_ok(), is_whole, "{length} bytes: {read:?}");
         }
-        assert_eq!(Ring::from_bytes(bytes[..bytes.len() - 1].to_vec()).iter().count(), 1);
+        let with = |at: usize, byte: u8| {
+            let mut changed = bytes.to_vec();
+            changed[at] = byte;
+            Ring::from_bytes(changed)
+        };
+        assert_eq!(with(0, 3), Err(UnreadableRing::Newer(3)));
+        assert_eq!(with(0, 0), Err(UnreadableRing::Damaged));
+        assert_eq!(with(1, 0x04), Err(UnreadableRing::Damaged), "an outcome that is not known here");
+        assert_eq!(with(1, 0x31), Err(UnreadableRing::Damaged), "a form of ids that is not known here");
+        assert_eq!(Ring::from_bytes(Vec::new()), Ok(Ring::default()), "a ring without entries has no bytes");
     }
 }

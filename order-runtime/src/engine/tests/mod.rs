@@ -16,6 +16,7 @@ mod refusals;
 mod releases;
 mod replays;
 pub(crate) mod rig;
+mod rings;
 mod standstill;
 mod stops;
 pub(crate) mod told;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     engine::identity::{Ring, ring_key_of},
     http::{App, problem::Problem, routes::Parameter},
-    store::{EntityType, Page},
+    store::{EntityType, Page, StoreError},
 };
 
 /// Entities of a page where nobody says how many.
@@ -55,7 +55,8 @@ pub(in crate::http) async fn one(State(app): State<App>, Path(id): Path<String>)
 /// `GET /{name}/{id}/events`: the last events of the key, oldest first, with what became of each.
 pub(in crate::http) async fn history(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let ring = app.store.ring(ring_key_of(id.as_bytes())).await.map_err(|error| Problem::store_away(&error))?;
-    let ring = ring.map(Ring::from_bytes).ok_or_else(|| nothing(&app))?;
+    let ring = Ring::from_bytes(ring.ok_or_else(|| nothing(&app))?)
+        .map_err(|unreadable| Problem::store_away(&StoreError::Unusable(unreadable.to_string())))?;
     let events = ring.iter().map(
         |entry| json!({"eventId": entry.id, "eventName": entry.name, "outcome": entry.fate.as_str(), "at": entry.at}),
     );
