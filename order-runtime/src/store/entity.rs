@@ -25,7 +25,8 @@ pub trait Entity: Clone + Serialize + Send + Sync + 'static {
     /// The identity; its text is the last part of the entity's address over HTTP and, as a rule, the Kafka key.
     type Id: Clone + Eq + Hash + Ord + fmt::Display + FromStr + Send + Sync + 'static;
 
-    /// Query parameters of the read model, each the JSON name of a text field that a page can be filtered by.
+    /// Query parameters of the read model, each the JSON name of a text field that a page can be filtered by. Each needs an index on
+    /// the field and the id: without one, a page that finds little reads the whole table.
     const FILTERS: &'static [&'static str] = &[];
 
     /// Who it is.

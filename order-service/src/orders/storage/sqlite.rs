@@ -5,13 +5,14 @@ use order_runtime::store::{
     Change, Page, Row,
     sqlite::{SqliteEntity, keys},
 };
-use rusqlite::{Connection, Error, named_params, params, types::Type};
+use rusqlite::{Connection, Error, params, types::Type};
 
 use crate::orders::entities::{order::Order, order_id::OrderId};
 
 impl SqliteEntity for Order {
     // The id is the table: with a row id beside it, SQLite would keep two trees.
-    const MIGRATIONS: &'static [&'static str] = &["CREATE TABLE orders (
+    const MIGRATIONS: &'static [&'static str] = &[
+        "CREATE TABLE orders (
             order_id TEXT PRIMARY KEY,
             customer_id TEXT NOT NULL,
             currency TEXT NOT NULL,
@@ -24,7 +25,9 @@ impl SqliteEntity for Order {
             version INTEGER NOT NULL,
             created_at INTEGER NOT NULL,
             updated_at INTEGER NOT NULL
-        ) STRICT, WITHOUT ROWID"];
+        ) STRICT, WITHOUT ROWID",
+        "CREATE INDEX orders_by_status ON orders (status, order_id)",
+    ];
 
     fn load(db: &Connection, ids: &[OrderId]) -> rusqlite::Result<Vec<Row<Self>>> {
         let mut statement = db
@@ -84,16 +87,20 @@ impl SqliteEntity for Order {
 
     fn page(db: &Connection, page: &Page) -> rusqlite::Result<Vec<Row<Self>>> {
         let status = page.filters.iter().find(|(field, _)| field == "status").map(|(_, value)| value);
-        let mut statement = db.prepare_cached(
-            "SELECT * FROM orders WHERE order_id > :after AND (:status IS NULL OR status = :status)
-             ORDER BY order_id LIMIT :limit",
-        )?;
         let after = page.after.as_deref().unwrap_or_default();
-        let rows =
-            statement.query_map(named_params! {":after": after, ":status": status, ":limit": page.limit}, order)?;
-        rows.collect()
+        match status {
+            Some(status) => {
+                let mut statement = db.prepare_cached(PAGE_OF_A_STATUS)?;
+                statement.query_map((after, page.limit, status), order)?.collect()
+            }
+            None => db.prepare_cached(PAGE)?.query_map((after, page.limit), order)?.collect(),
+        }
     }
 }
+
+const PAGE: &str = "SELECT * FROM orders WHERE order_id > ?1 ORDER BY order_id LIMIT ?2";
+// A statement of its own: one with `?3 IS NULL OR status = ?3` would read the whole table.
+const PAGE_OF_A_STATUS: &str = "SELECT * FROM orders WHERE status = ?3 AND order_id > ?1 ORDER BY order_id LIMIT ?2";
 
 fn order(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row<Order>> {
     let items: String = row.get(5)?;
@@ -169,6 +176,90 @@ mod tests {
         assert_eq!(Order::load(&db, &ids).unwrap(), [next.row]);
     }
 
+    /// All columns of the only order, by their names.
+    fn stored(db: &Connection) -> Vec<String> {
+        let columns = [
+            "order_id",
+            "customer_id",
+            "currency",
+            "total",
+            "status",
+            "items",
+            "carrier",
+            "tracking_number",
+            "cancel_reason",
+            "version",
+            "created_at",
+            "updated_at",
+        ];
+        let texts = columns.map(|column| format!("coalesce(CAST({column} AS TEXT), 'none')")).join(", ");
+        db.query_row(&format!("SELECT {texts} FROM orders"), [], |row| {
+            (0..columns.len()).map(|column| row.get(column)).collect()
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn each_field_is_in_its_own_column() {
+        let db = database();
+        let new = change(with_everything("order-9", Status::Created), 0).row;
+        assert_eq!(Order::insert(&db, &[&new]), Ok(1));
+        let items = r#"[{"sku":"A-1","quantity":2,"unitPrice":"12.50"}]"#;
+        let mut expected = [
+            "order-9",
+            "customer-7",
+            "EUR",
+            "25.00",
+            "created",
+            items,
+            "DHL",
+            "T-1",
+            "changed my mind",
+            "1",
+            "1000000",
+            "2000000",
+        ];
+        assert_eq!(stored(&db), expected);
+
+        let mut value = with_everything("order-9", Status::Cancelled);
+        value.carrier = Some("UPS".to_owned());
+        value.tracking_number = Some("U-2".to_owned());
+        value.cancel_reason = Some("out of stock".to_owned());
+        let mut next = change(value, 1);
+        next.row.updated_at = Timestamp::from_second(3).unwrap();
+        assert_eq!(Order::update(&db, &[&next]), Ok(1));
+        expected[4] = "cancelled";
+        (expected[6], expected[7], expected[8]) = ("UPS", "U-2", "out of stock");
+        (expected[9], expected[11]) = ("2", "3000000");
+        assert_eq!(stored(&db), expected);
+        assert_eq!(Order::load(&db, &["order-9".parse().unwrap()]).unwrap(), [next.row]);
+
+        let bare = change(Order { order_id: "order-9".parse().unwrap(), ..order(Status::Paid) }, 2);
+        assert_eq!(Order::update(&db, &[&bare]), Ok(1));
+        assert_eq!(stored(&db)[6..9], ["none"; 3]);
+    }
+
+    #[test]
+    fn a_page_of_each_filter_reads_an_index() {
+        let db = database();
+        let plan = |sql: &str| -> String {
+            let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let unbound = statement.parameter_count();
+            for parameter in 1..=unbound {
+                statement.raw_bind_parameter(parameter, "1").unwrap();
+            }
+            let mut rows = statement.raw_query();
+            let mut steps = Vec::new();
+            while let Some(row) = rows.next().unwrap() {
+                steps.push(row.get::<_, String>(3).unwrap());
+            }
+            steps.join("; ")
+        };
+        assert_eq!(<Order as order_runtime::prelude::Entity>::FILTERS, ["status"], "each filter wants an index");
+        assert_eq!(plan(PAGE_OF_A_STATUS), "SEARCH orders USING INDEX orders_by_status (status=? AND order_id>?)");
+        assert_eq!(plan(PAGE), "SEARCH orders USING PRIMARY KEY (order_id>?)");
+    }
+
     #[test]
     fn a_version_that_is_not_there_changes_nothing() {
         let db = database();
@@ -193,5 +284,16 @@ mod tests {
         assert_eq!(ids(Page { limit: 2, ..Page::default() }), ["a", "b"]);
         assert_eq!(ids(Page { limit: 9, after: Some("b".to_owned()), filters: Vec::new() }), ["c", "d"]);
         assert_eq!(ids(Page { limit: 2, after: Some("a".to_owned()), filters: paid }), ["c", "d"]);
+    }
+
+    /// An order of which no two fields have the same value.
+    fn with_everything(id: &str, status: Status) -> Order {
+        Order {
+            customer_id: "customer-7".to_owned(),
+            carrier: Some("DHL".to_owned()),
+            tracking_number: Some("T-1".to_owned()),
+            cancel_reason: Some("changed my mind".to_owned()),
+            ..with_id(id, status)
+        }
     }
 }
