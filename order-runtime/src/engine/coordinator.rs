@@ -148,9 +148,18 @@ impl EngineHandle {
         })
     }
 
-    /// Returns when the engine has ended by itself: the consumer has left the group, or cannot go on.
+    /// Returns when the engine has ended by itself: the consumer has left the group or cannot go on, or the store is lost.
     pub async fn ended(&mut self) -> Ended {
-        (&mut self.coordinator).await.unwrap_or_else(|error| Ended::Fatal(format!("the coordinator failed: {error}")))
+        tokio::select! {
+            ended = &mut self.coordinator => {
+                ended.unwrap_or_else(|error| Ended::Fatal(format!("the coordinator failed: {error}")))
+            }
+            reason = self.engine.store.lost() => {
+                // Its partitions have nothing to finish, and no answer is awaited from them.
+                self.coordinator.abort();
+                Ended::Fatal(reason)
+            }
+        }
     }
 
     /// Leaves the group: partitions are drained, offsets stored. [`ended`](Self::ended) tells when that is done.
@@ -446,6 +455,10 @@ impl Operations for View {
 
     fn outbox(&self) -> OutboxView {
         self.engine.outbox.view()
+    }
+
+    fn store_log_bytes(&self) -> Option<u64> {
+        self.engine.store.log_bytes()
     }
 
     fn health(&self) -> Health {

@@ -197,6 +197,11 @@ pub trait Operations: Send + Sync + 'static {
     /// What waits to be published.
     fn outbox(&self) -> OutboxView;
 
+    /// Bytes of the store's write-ahead log, where it keeps one.
+    fn store_log_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether it is live and ready; answers from what is known, without asking anybody.
     fn health(&self) -> Health;
 

@@ -135,6 +135,17 @@ pub trait Store: Send + Sync + 'static {
     /// Answers when the store can be written to.
     async fn ping(&self) -> Result<(), StoreError>;
 
+    /// Resolves when nothing that is committed from now on would last, because the store's file was deleted, say; with the reason.
+    /// The process is to end then: every method answers an error.
+    async fn lost(&self) -> String {
+        std::future::pending().await
+    }
+
+    /// Bytes of the write-ahead log, where the store keeps one.
+    fn log_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Ends the store's threads after what was asked of it is done.
     async fn close(&self);
 }

@@ -6,7 +6,9 @@
 
 mod commit;
 mod error;
+mod file;
 mod letters;
+mod mounts;
 mod open;
 mod partitions;
 mod queries;
@@ -15,9 +17,10 @@ mod schema;
 mod table;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod worker;
 
-use std::{io, path::Path, rc::Rc, sync::Arc};
+use std::{io, path::Path, rc::Rc, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -27,7 +30,11 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 pub(crate) use self::table::{SqliteTable, Table};
-use self::worker::Worker;
+use self::{
+    file::Lock,
+    watch::Watch,
+    worker::{Duties, Worker},
+};
 use super::{
     Assigned, AuditRow, Change, Changes, Committed, Entity, EntityType, LetterMark, Load, Loaded, Outbox, Page, Row,
     Store, StoreError, WaitingCount, WaitingRow,
@@ -80,47 +87,94 @@ pub enum Mode {
     ReadOnly,
 }
 
+/// The most changes and reads of the engine that wait for its thread; far more than it ever asks for at once.
+const ENGINE_QUEUE: usize = 4_096;
+/// The most queries that wait for the viewer; a further one is answered at once that the store is not available.
+const VIEWER_QUEUE: usize = 64;
+/// How long a query of the viewer may take, so that those behind it are answered within the time that HTTP gives a request.
+const QUERY_LIMIT: Duration = Duration::from_secs(5);
+
 /// A store in one SQLite file, made durable by each commit: write-ahead log, `synchronous=FULL`.
+///
+/// A commit is answered only when the path still names the file after it: what is written to a file that was deleted, moved or
+/// replaced is no commit. A store that is not written to finds that out within a second; see [`Store::lost`].
 pub struct SqliteStore {
     /// `None` where nothing is to be changed.
     engine: Option<Worker>,
     viewer: Worker,
+    /// Only where the service runs on it.
+    watch: Option<Arc<Watch>>,
 }
 
 impl SqliteStore {
     /// Opens the store at `path` for these entity types. It blocks while it does, for a migration possibly long.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] when the file is not a store of this release or cannot be written, its folder does not exist,
-    /// or another process runs on it; [`StoreError::Unavailable`] when the disk is full or another program locks the file.
+    /// [`StoreError::Unusable`] when the file is not a store of this release or cannot be written, it has a second name or is
+    /// mounted without its folder, its folder does not exist, or another process runs on it; [`StoreError::Unavailable`] when the
+    /// disk is full or another program locks the file.
     pub fn open(path: &Path, entities: &[EntityType], mode: Mode) -> Result<Self, StoreError> {
-        let started = |error: io::Error| StoreError::Unavailable(format!("a thread does not start: {error}"));
         schema::check_names(entities)?;
+        if mode == Mode::Run {
+            return Self::run(path, entities);
+        }
+        let path = open::existing(path)?;
+        let duties =
+            |name| Duties { name, queue: ENGINE_QUEUE, limit: None, chore: Box::new(|| {}), end: Box::new(drop) };
         let engine = match mode {
-            Mode::ReadOnly => None,
-            Mode::Beside => Some(Worker::start("store-engine", open::guest(path, entities)?, drop).map_err(started)?),
-            Mode::Run => {
-                let lock = open::lock(path)?;
-                let connection = open::writer(path, entities)?;
-                let end = move |connection: Connection| {
-                    end_writing(connection);
-                    drop(lock);
-                };
-                Some(Worker::start("store-engine", connection, end).map_err(started)?)
+            Mode::Beside => {
+                let guest = open::guest(&path, entities)?;
+                Some(Worker::start(guest, duties("store-engine")).map_err(not_started)?)
             }
+            _ => None,
         };
-        let viewer = Worker::start("store-viewer", open::reader(path, entities)?, drop).map_err(started)?;
-        Ok(Self { engine, viewer })
+        let viewer = Worker::start(open::reader(&path, entities)?, duties("store-viewer")).map_err(not_started)?;
+        Ok(Self { engine, viewer, watch: None })
+    }
+
+    fn run(path: &Path, entities: &[EntityType]) -> Result<Self, StoreError> {
+        let (path, lock) = file::lock(path)?;
+        file::warn_of_readers(&path);
+        let connection = open::writer(&path, entities)?;
+        let watch = Arc::new(Watch::start(&path)?);
+        // Each thread holds the locks until its connection is closed.
+        let lock = Arc::new(lock);
+        let (looks, ends, view_ends) = (Arc::clone(&watch), Arc::clone(&watch), Arc::clone(&watch));
+        let view_lock = Arc::clone(&lock);
+        let engine = Duties {
+            name: "store-engine",
+            queue: ENGINE_QUEUE,
+            limit: None,
+            // Whoever waits for the loss is notified by the watch itself.
+            chore: Box::new(move || drop(looks.check())),
+            end: Box::new(move |connection| end_writing(connection, &ends, lock)),
+        };
+        let engine = Worker::start(connection, engine).map_err(not_started)?;
+        let viewer = Duties {
+            name: "store-viewer",
+            queue: VIEWER_QUEUE,
+            limit: Some(QUERY_LIMIT),
+            chore: Box::new(|| {}),
+            end: Box::new(move |connection| leave(connection, &view_ends, view_lock)),
+        };
+        let viewer = Worker::start(open::reader(&path, entities)?, viewer).map_err(not_started)?;
+        Ok(Self { engine: Some(engine), viewer, watch: Some(watch) })
     }
 
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match &self.engine {
-            Some(engine) => engine.run(work).await,
-            None => Err(StoreError::Unusable("it was opened for reading only".to_owned())),
-        }
+        let Some(engine) = &self.engine else {
+            return Err(StoreError::Unusable("it was opened for reading only".to_owned()));
+        };
+        let Some(watch) = self.watch.clone() else { return engine.run(work).await };
+        let watched = move |db: &mut Connection| {
+            watch.make_room(db)?;
+            let done = work(db);
+            watch.check().and(done)
+        };
+        engine.run(watched).await
     }
 
     /// Reads what the engine works on.
@@ -128,18 +182,51 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.there()?;
         self.engine.as_ref().unwrap_or(&self.viewer).run(work).await
+    }
+
+    /// Reads what people ask for.
+    async fn query<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.there()?;
+        self.viewer.run(work).await
+    }
+
+    /// An error where the store is known to be lost.
+    fn there(&self) -> Result<(), StoreError> {
+        self.watch.as_ref().map_or(Ok(()), |watch| watch.known())
     }
 }
 
+fn not_started(error: io::Error) -> StoreError {
+    StoreError::Unavailable(format!("a thread does not start: {error}"))
+}
+
 /// Brings everything into the main file, so that it can be copied alone. What fails here is done at the next start.
-fn end_writing(connection: Connection) {
-    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+fn end_writing(connection: Connection, watch: &Watch, lock: Arc<Lock>) {
+    if watch.known().is_ok()
+        && let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    {
         tracing::warn!(%error, "the store's write-ahead log stays for the next start");
+    }
+    leave(connection, watch, lock);
+}
+
+/// Closes a connection, then lets go of the locks.
+fn leave(connection: Connection, watch: &Watch, lock: Arc<Lock>) {
+    if watch.check().is_err() {
+        // The last connection deletes the write-ahead log by its name, which may belong to another file by now. The system closes
+        // the files when the process ends.
+        std::mem::forget((connection, lock));
+        return;
     }
     if let Err((_, error)) = connection.close() {
         tracing::warn!(%error, "the store was not closed cleanly");
     }
+    drop(lock);
 }
 
 #[async_trait]
@@ -213,19 +300,19 @@ impl Store for SqliteStore {
 
     async fn view(&self, entity: EntityType, id: &str) -> Result<Option<Json>, StoreError> {
         let id = id.to_owned();
-        self.viewer.run(move |db| entity.sqlite.view(db, &id)).await
+        self.query(move |db| entity.sqlite.view(db, &id)).await
     }
 
     async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Json>, StoreError> {
-        self.viewer.run(move |db| entity.sqlite.page(db, &page)).await
+        self.query(move |db| entity.sqlite.page(db, &page)).await
     }
 
     async fn ring(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.viewer.run(move |db| queries::ring(db, &key)).await
+        self.query(move |db| queries::ring(db, &key)).await
     }
 
     async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
-        self.viewer.run(move |db| partitions::waiting(db, limit)).await
+        self.query(move |db| partitions::waiting(db, limit)).await
     }
 
     async fn count_waiting(&self, partitions: &[PartitionId]) -> Result<Vec<WaitingCount>, StoreError> {
@@ -234,7 +321,7 @@ impl Store for SqliteStore {
     }
 
     async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
-        self.viewer.run(|db| partitions::positions(db)).await
+        self.query(|db| partitions::positions(db)).await
     }
 
     async fn mark(&self, entry: AuditRow, marks: Vec<LetterMark>) -> Result<(), StoreError> {
@@ -242,15 +329,26 @@ impl Store for SqliteStore {
     }
 
     async fn marks(&self, ids: Vec<String>) -> Result<Vec<LetterMark>, StoreError> {
-        self.viewer.run(move |db| letters::marks(db, &ids)).await
+        self.query(move |db| letters::marks(db, &ids)).await
     }
 
     async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
-        self.viewer.run(move |db| letters::audit(db, limit)).await
+        self.query(move |db| letters::audit(db, limit)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.write(queries::ping).await
+    }
+
+    async fn lost(&self) -> String {
+        match &self.watch {
+            Some(watch) => watch.lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn log_bytes(&self) -> Option<u64> {
+        self.watch.as_ref().map(|watch| watch.log_bytes())
     }
 
     async fn close(&self) {

@@ -1,58 +1,23 @@
-//! Opening the file: its folder, its permissions, its lock, its settings.
+//! Opening connections: to which file, with which settings.
 
 use std::{
-    ffi::OsString,
-    fs::{File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{
-    error::{opening, preparing},
-    schema,
-};
+use super::{error::opening, file, schema};
 use crate::store::{EntityType, StoreError};
 
 /// How long a statement waits for a lock that another process holds before the store counts as unavailable.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The runtime's statements and those of several entities; the default of 16 would have them prepared again and again.
 const CACHED_STATEMENTS: usize = 128;
 
-/// Takes the store for this process alone. The lock ends with the file's last handle, so a killed process leaves none.
-pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    if !folder.is_dir() {
-        return Err(StoreError::Unusable(format!(
-            "the folder {} does not exist; create it, or set STORE_URL to another path",
-            folder.display()
-        )));
-    }
-    let lock_path = beside(path, ".lock");
-    let file = private_file(&lock_path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Unusable(format!(
-            "another process runs on {} (it holds {}); stop it, or set STORE_URL to another file",
-            path.display(),
-            lock_path.display()
-        ))),
-        Err(TryLockError::Error(error)) => Err(preparing(&lock_path, &error)),
-    }
-}
-
 /// Opens the connection that writes, and brings the schema up to date.
 pub(super) fn writer(path: &Path, entities: &[EntityType]) -> Result<Connection, StoreError> {
-    // SQLite would make the file readable for everybody; its side files get the permissions of this one. One that is there
-    // is left alone: closing any handle of it would drop the locks that SQLite holds on it elsewhere in this process.
-    if !path.exists() {
-        private_file(path)?;
-    }
     let at_path = |error| opening(path, error);
     let mut db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(at_path)?;
     // Before anything is in the file, which then keeps it. A ring of more than a thousand bytes does not fit a leaf of SQLite's own
@@ -82,7 +47,7 @@ pub(super) fn writer(path: &Path, entities: &[EntityType]) -> Result<Connection,
 
 /// Opens a connection that writes beside the service's own.
 pub(super) fn guest(path: &Path, entities: &[EntityType]) -> Result<Connection, StoreError> {
-    let db = existing(path, entities, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let db = checked(path, entities, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.pragma_update(None, "synchronous", "FULL").map_err(|error| opening(path, error))?;
     db.pragma_update(None, "foreign_keys", true).map_err(|error| opening(path, error))?;
     Ok(db)
@@ -90,16 +55,21 @@ pub(super) fn guest(path: &Path, entities: &[EntityType]) -> Result<Connection, 
 
 /// Opens a connection that reads.
 pub(super) fn reader(path: &Path, entities: &[EntityType]) -> Result<Connection, StoreError> {
-    existing(path, entities, OpenFlags::SQLITE_OPEN_READ_ONLY)
+    checked(path, entities, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
-fn existing(path: &Path, entities: &[EntityType], access: OpenFlags) -> Result<Connection, StoreError> {
+/// The only path of a store that is there.
+pub(super) fn existing(path: &Path) -> Result<PathBuf, StoreError> {
     if !path.exists() {
         return Err(StoreError::Unusable(format!(
             "{} does not exist; run the service once, or set STORE_URL to the file that it uses",
             path.display()
         )));
     }
+    file::resolve(path)
+}
+
+fn checked(path: &Path, entities: &[EntityType], access: OpenFlags) -> Result<Connection, StoreError> {
     let db = connect(path, access).map_err(|error| opening(path, error))?;
     schema::check(&db, path, entities)?;
     Ok(db)
@@ -115,19 +85,4 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "temp_store", "MEMORY")?;
     db.pragma_update(None, "trusted_schema", false)?;
     Ok(db)
-}
-
-/// Opens a file that only its owner may read, made where there is none.
-fn private_file(path: &Path) -> Result<File, StoreError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|error| preparing(path, &error))
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
 }

@@ -1,6 +1,9 @@
 //! What only a store in a file can do wrong: the file, its disk, its schema, its other readers.
 
 mod damage;
+#[cfg(unix)]
+mod names;
+mod readers;
 
 use std::{
     fs,

@@ -174,7 +174,12 @@ impl Sources {
         let outbox = self.operations.outbox();
         let counter =
             |name, help, count: u64| self.own(name, Kind::Counter, help).with(Vec::new(), Value::Whole(count));
-        vec![
+        let log = self.operations.store_log_bytes().map(|bytes| {
+            self.own("store.log", Kind::Gauge, "Size of the store's write-ahead log")
+                .in_unit(Unit::Bytes)
+                .with(Vec::new(), Value::Whole(bytes))
+        });
+        let mut families = vec![
             self.own("store.commit.duration", Kind::Histogram, "Time of one transaction of the store")
                 .in_unit(Unit::Seconds)
                 .with(Vec::new(), Value::Histogram(metrics.commit_duration.read())),
@@ -196,7 +201,9 @@ impl Sources {
             self.own("outbox", Kind::Gauge, "Size of what is not published yet")
                 .in_unit(Unit::Bytes)
                 .with(Vec::new(), Value::Whole(outbox.bytes)),
-        ]
+        ];
+        families.extend(log);
+        families
     }
 
     fn condition(&self) -> Vec<Family> {

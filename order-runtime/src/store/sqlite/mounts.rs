@@ -1,0 +1,102 @@
+//! Where a file is mounted, as Linux lists it.
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// File systems of a network, which make `flock` of a lock over bytes: there it would collide with SQLite's own locks.
+const OF_A_NETWORK: [&str; 6] = ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p"];
+
+/// A mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mount {
+    /// Its place in the tree.
+    pub(super) point: PathBuf,
+    file_system: String,
+}
+
+impl Mount {
+    /// The mount that a file without links in its path lies in; `None` where the system does not list mounts.
+    pub(super) fn of(file: &Path) -> Option<Self> {
+        Self::find(&String::from_utf8_lossy(&fs::read("/proc/self/mountinfo").ok()?), file)
+    }
+
+    /// Finds it in a list: each line has the mount point in its fifth field, and the file system behind a lone hyphen.
+    fn find(list: &str, file: &Path) -> Option<Self> {
+        let mounts = list.lines().filter_map(|line| {
+            let (before, behind) = line.split_once(" - ")?;
+            let point = PathBuf::from(unescaped(before.split(' ').nth(4)?));
+            file.starts_with(&point).then_some((point, behind))
+        });
+        // Of several mounts at one place the last one covers the others.
+        let (point, behind) = mounts.max_by_key(|(point, _)| point.components().count())?;
+        Some(Self { point, file_system: behind.split(' ').next()?.to_owned() })
+    }
+
+    /// Whether `flock` does not touch SQLite's own locks.
+    pub(super) fn has_local_locks(&self) -> bool {
+        !OF_A_NETWORK.contains(&&*self.file_system)
+    }
+}
+
+/// A path as the list writes it: blanks, tabs, line ends and backslashes as three octal digits.
+fn unescaped(text: &str) -> OsString {
+    let mut path = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('\\') {
+        path.push_str(before);
+        let code = behind.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code {
+            Some(code) => {
+                path.push(char::from(code));
+                rest = &behind[3..];
+            }
+            None => {
+                path.push('\\');
+                rest = behind;
+            }
+        }
+    }
+    path.push_str(rest);
+    path.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = "\
+25 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
+26 25 0:23 / /data rw,relatime shared:3 - ext4 /dev/sdb1 rw
+27 25 8:1 /host/orders.db /app/orders.db rw,relatime - ext4 /dev/sda1 rw
+28 25 0:44 / /mnt/a\\040b rw - nfs4 server:/x rw
+29 25 0:45 / /data rw - tmpfs tmpfs rw
+";
+
+    fn of(path: &str) -> Mount {
+        Mount::find(LIST, Path::new(path)).expect("the root holds every file")
+    }
+
+    #[test]
+    fn a_file_lies_in_the_nearest_mount() {
+        assert_eq!(of("/database/orders.db").point, Path::new("/"));
+        assert_eq!(of("/data/orders.db").point, Path::new("/data"));
+        assert_eq!(of("/data/orders.db").file_system, "tmpfs", "the later mount covers the earlier one");
+        assert_eq!(of("/app/orders.db").point, Path::new("/app/orders.db"));
+        assert_eq!(of("/mnt/a b/orders.db").point, Path::new("/mnt/a b"));
+    }
+
+    #[test]
+    fn locks_of_a_network_are_not_trusted() {
+        assert!(of("/data/orders.db").has_local_locks());
+        assert!(!of("/mnt/a b/orders.db").has_local_locks());
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_names_no_mount() {
+        assert_eq!(Mount::find("", Path::new("/a")), None);
+        assert_eq!(Mount::find("not a list\n1 2 3 - \n", Path::new("/a")), None);
+    }
+}
