@@ -4,7 +4,7 @@
 mod page;
 mod scenarios;
 
-use order_tests::Broker;
+use order_tests::{Broker, Postgres};
 
 async fn broker() -> Option<Broker> {
     Some(Broker::embedded().await)
@@ -12,9 +12,17 @@ async fn broker() -> Option<Broker> {
 
 scenarios::every_scenario!(broker);
 scenarios::tests!(broker:
+    crashes::a_deleted_store_ends_the_service,
     crashes::a_second_instance_is_refused,
     traces::one_trace_covers_a_dead_letter_and_its_replay,
 );
+
+#[tokio::test]
+async fn an_earlier_store_in_postgres_goes_on() {
+    if let Some(server) = Postgres::server() {
+        scenarios::upgrade::an_earlier_store_goes_on(&Broker::embedded().await.with_postgres(server)).await;
+    }
+}
 
 #[tokio::test]
 async fn an_operator_deals_with_dead_letters() {

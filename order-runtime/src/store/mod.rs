@@ -9,6 +9,8 @@ mod letters;
 pub mod memory;
 pub mod postgres;
 pub mod sqlite;
+#[cfg(test)]
+mod upgrade;
 
 use std::{any::Any, borrow::Cow, collections::BTreeSet, sync::Arc};
 

@@ -23,6 +23,7 @@ async fn broker() -> Option<Broker> {
 
 scenarios::every_scenario!(broker);
 scenarios::tests!(broker:
+    crashes::a_deleted_store_ends_the_service,
     crashes::a_second_instance_is_refused,
     traces::one_trace_covers_a_dead_letter_and_its_replay,
 );

@@ -48,6 +48,26 @@ pub(crate) async fn kills_under_load_lose_nothing(broker: &Broker) {
     assert!(service.terminate().await.success());
 }
 
+pub(crate) async fn a_deleted_store_ends_the_service(broker: &Broker) {
+    let deployment = Deployment::new(broker).await;
+    let mut service = deployment.start_ready().await;
+    deployment.publish_sample(20, &[]).await;
+    eventually("it has worked", PATIENCE, async || service.stat("ok").await > 0).await;
+    for file in std::fs::read_dir(deployment.folder()).expect("the folder") {
+        let path = file.expect("a file").path();
+        if path.extension().is_some_and(|extension| extension == "db") {
+            std::fs::remove_file(path).expect("deleted");
+        }
+    }
+    let status = service.wait_ended(Duration::from_secs(30)).await;
+    assert_eq!(status.code(), Some(1), "it ends by itself with an error, not {status}");
+    let log = service.log();
+    assert!(
+        log.contains("orders.db was deleted or moved") && log.contains("restore a backup"),
+        "the error says why: {log}"
+    );
+}
+
 pub(crate) async fn a_second_instance_is_refused(broker: &Broker) {
     let deployment = Deployment::new(broker).await;
     let first = deployment.start_ready().await;

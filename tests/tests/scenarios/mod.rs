@@ -7,6 +7,7 @@ pub(crate) mod crashes;
 pub(crate) mod delivery;
 pub(crate) mod http;
 pub(crate) mod traces;
+pub(crate) mod upgrade;
 pub(crate) mod waiting;
 
 /// One test for each scenario that any store is for. `$broker` is an async function that gives a broker, or `None` to
@@ -23,6 +24,7 @@ macro_rules! every_scenario {
             waiting::waiting_keys_are_listed_and_released,
             crashes::a_clean_stop_loses_nothing,
             crashes::kills_under_load_lose_nothing,
+            upgrade::an_earlier_store_goes_on,
             http::posted_events_are_processed,
             http::invalid_events_are_refused_with_every_path,
             http::unknown_orders_are_not_found,

@@ -251,7 +251,7 @@ impl Rig {
     }
 
     /// The same with settings of the test's choice.
-    pub(super) async fn start_with(store: Arc<dyn Store>, settings: Settings) -> Self {
+    pub(crate) async fn start_with(store: Arc<dyn Store>, settings: Settings) -> Self {
         Self::start_as(store, settings, None).await
     }
 
