@@ -8,7 +8,7 @@ use super::{Desk, DeskError, Letter, families::Family};
 use crate::{
     config::is_topic,
     engine::identity::{Fate, Ring, payload_hash, ring_key_of},
-    store::{DeadLetterId, DeadLetterRow, LetterMark, Load, MarkState},
+    store::{DeadLetterId, DeadLetterRow, LetterMark, MarkState},
 };
 
 /// What became of a letter.
@@ -129,7 +129,7 @@ impl Desk {
         rings.dedup();
         let dead_letters = ids.iter().filter_map(|id| DeadLetterId::parse(id.as_bytes())).collect();
         let marks = store.marks(ids).await?;
-        let loaded = store.load(Load { rings, dead_letters, ..Load::default() }).await?;
+        let loaded = store.remembered(dead_letters, rings).await?;
         let marks: HashMap<_, _> = marks.into_iter().map(|mark| ((mark.dlq_id.clone(), mark.replays), mark)).collect();
         let rows: HashMap<_, _> = loaded.dead_letters.into_iter().map(|row| (row.dlq_id, row)).collect();
         // Of a ring that cannot be read, the fate of its events is not known.

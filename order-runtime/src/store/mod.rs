@@ -131,6 +131,11 @@ pub trait Store: Send + Sync + 'static {
     /// The marks on these dead letters, whatever their `replays`, in any order.
     async fn marks(&self, ids: Vec<String>) -> Result<Vec<LetterMark>, StoreError>;
 
+    /// Loads dead letters and rings for an operator, and not for a batch: no batch waits for it.
+    async fn remembered(&self, dead_letters: Vec<DeadLetterId>, rings: Vec<Vec<u8>>) -> Result<Loaded, StoreError> {
+        self.load(Load { rings, dead_letters, ..Load::default() }).await
+    }
+
     /// What operators have done, the latest first.
     async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, StoreError>;
 

@@ -1,7 +1,7 @@
 //! Applying the changes of partitions: one transaction in which each stands or falls for itself, without savepoints.
 //!
-//! Everything that is compared is locked and read first: positions, then rows of entities, then rings, then waiting events,
-//! each in one order, so that two transactions never wait for each other in a circle. What fits is then written in sets, all
+//! Everything that is compared is locked and read first: positions, then rows that do not exist, then rows of entities, then
+//! rings, then waiting events, each in one order, so that two transactions never wait for each other in a circle. What fits is then written in sets, all
 //! partitions together; what does not fit is left out.
 
 use std::{
@@ -13,7 +13,9 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Client, error,
+    Client,
+    absence::{Absences, Hold},
+    error,
     link::Link,
     sets,
     table::{Expected, PostgresTable},
@@ -179,7 +181,12 @@ impl Found {
             rings: HashMap::new(),
             waiting: HashSet::new(),
         };
-        for (identity, id, next_offset, revision) in sets::lock_positions(db, changes).await? {
+        // Sent one behind the other, without waiting for the first answer.
+        let absences = absences(changes)?;
+        let (positions, ()) =
+            futures_util::future::try_join(sets::lock_positions(db, changes), sets::lock_numbers(db, &absences.0))
+                .await?;
+        for (identity, id, next_offset, revision) in positions {
             found.positions.insert(identity, Place { id, next_offset, revision });
         }
         let parts = || changes.iter().flat_map(|each| each.entities.iter().chain(&each.reads));
@@ -269,6 +276,24 @@ impl Found {
         }
         Ok(())
     }
+}
+
+/// The locks on rows that do not exist: those that changes insert, and those that they have read as absent.
+fn absences(changes: &[Arc<Changes>]) -> Result<Absences, StoreError> {
+    let mut absences = Absences::default();
+    for each in changes {
+        for (entity, written) in &each.entities {
+            let (table, _) = entity.postgres.names();
+            let written: &(dyn Any + Send + Sync) = written.as_ref();
+            absences.add(table, &entity.postgres.written(written)?, Hold::Shared);
+        }
+        for (entity, read) in &each.reads {
+            let (table, _) = entity.postgres.names();
+            let read: &(dyn Any + Send + Sync) = read.as_ref();
+            absences.add(table, &entity.postgres.read(read)?, Hold::Alone);
+        }
+    }
+    Ok(absences)
 }
 
 /// What changes expect of rows of a type, those that they write and those that they have read.

@@ -1,9 +1,12 @@
 //! Connections to the server, and how long anything on one may take.
 
-use std::{str::FromStr, time::Duration};
+use std::{future::pending, ops::Deref, panic, pin::Pin, str::FromStr, time::Duration};
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
-use tokio_postgres::{Config, NoTls};
+use deadpool_postgres::{
+    Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
+};
+use tokio::{runtime::Handle, task::JoinHandle, time::Instant};
+use tokio_postgres::Config;
 
 use super::{
     Client, error,
@@ -13,63 +16,56 @@ use crate::store::StoreError;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long anything asked of the server may take; then its connection is given up, since it may be dead or hang.
-const ANSWER: Duration = Duration::from_secs(20);
+/// How long anything asked of the server may take, the wait for a free connection included; then its connection is given up,
+/// since it may be dead or hang.
+pub(super) const ANSWER: Duration = Duration::from_secs(20);
+/// The same where a person waits for the answer. With the time that a new connection may take it is below the limit of an HTTP
+/// answer, so the answer says that the store is slow.
+pub(crate) const VIEW: Duration = Duration::from_secs(9);
 /// What the server gives up by itself, so that nothing stays locked by an instance that hangs or is cut off.
 const LIMITS: &str = "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s";
 
 /// A few connections.
 pub(super) struct Link {
     pool: Pool,
+    /// How long anything asked on one of them may take.
+    answer: Duration,
 }
 
 impl Link {
-    /// Up to `connections` of them; they are made when they are needed.
-    pub(super) fn new(url: &str, connections: usize) -> Result<Self, StoreError> {
-        Self::patient(url, connections, ANSWER)
-    }
-
-    /// The same where nobody waits for a free one for longer than `patience`.
-    pub(super) fn patient(url: &str, connections: usize, patience: Duration) -> Result<Self, StoreError> {
+    /// Up to `connections` of them; they are made when they are needed. Nobody waits longer than `answer`, whatever for.
+    pub(super) fn new(url: &str, connections: usize, answer: Duration) -> Result<Self, StoreError> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let (config, tls) = settings(url)?;
-        let manager = match tls {
-            Tls::Plain => Manager::from_config(config, NoTls, recycling),
-            #[cfg(feature = "tls-postgres")]
-            Tls::Rustls(connector) => Manager::from_config(config, connector, recycling),
-        };
+        let runtime = Handle::try_current().map_err(|error| StoreError::Unusable(error.to_string()))?;
+        let manager = Manager::from_connect(config, HomeConnect { runtime, tls }, recycling);
         let pool = Pool::builder(manager)
             .max_size(connections)
             .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(patience))
+            .wait_timeout(Some(answer))
             .create_timeout(Some(CONNECT))
             .build();
-        pool.map(|pool| Self { pool }).map_err(|error| StoreError::Unusable(error.to_string()))
+        pool.map(|pool| Self { pool, answer }).map_err(|error| StoreError::Unusable(error.to_string()))
     }
 
-    /// Works on a connection. One on which something has failed is closed: whatever was under way is then undone.
+    /// Works on a connection. It is closed when the work fails, takes too long or is dropped: whatever was under way is then
+    /// undone.
     pub(super) async fn run<T>(
         &self,
         work: impl AsyncFnOnce(&Client) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let connection = self.connection().await?;
-        let result = tokio::time::timeout(ANSWER, work(&connection)).await;
-        match result {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                drop(Object::take(connection));
-                Err(error)
-            }
-            Err(_) => {
-                drop(Object::take(connection));
-                Err(StoreError::Unavailable(format!("the server has not answered within {} s", ANSWER.as_secs())))
-            }
-        }
+        let until = Instant::now() + self.answer;
+        let lent = self.lend().await?;
+        let answer = tokio::time::timeout_at(until, work(&lent)).await.map_err(|_| {
+            StoreError::Unavailable(format!("the server has not answered within {} s", self.answer.as_secs()))
+        })??;
+        lent.give_back();
+        Ok(answer)
     }
 
-    /// A connection of its own, outside of [`run`](Self::run)'s limits.
-    pub(super) async fn connection(&self) -> Result<Object, StoreError> {
-        self.pool.get().await.map_err(|error| match error {
+    /// A connection outside of [`run`](Self::run)'s limits.
+    pub(super) async fn lend(&self) -> Result<Lent, StoreError> {
+        let connection = self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error::of_server(&error),
             PoolError::Timeout(TimeoutType::Create) => {
                 StoreError::Unavailable(format!("no connection within {} s", CONNECT.as_secs()))
@@ -78,11 +74,66 @@ impl Link {
                 "every connection to the server is in use, and none became free in time".to_owned(),
             ),
             other => StoreError::Unavailable(other.to_string()),
-        })
+        })?;
+        Ok(Lent(Some(connection)))
     }
 
     pub(super) fn close(&self) {
         self.pool.close();
+    }
+}
+
+/// A connection that is closed when it is dropped, unless it was given back.
+///
+/// A future can be dropped at any of its awaits, in the middle of a transaction too. The next user of the connection would
+/// otherwise go on in that transaction, and commit what was given up.
+pub(super) struct Lent(Option<Object>);
+
+impl Lent {
+    /// Returns the connection to its pool. No transaction is open on it.
+    pub(super) fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Object::take));
+    }
+}
+
+impl Deref for Lent {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        // Only `give_back` and `drop` empty it, and both end it.
+        self.0.as_ref().unwrap_or_else(|| unreachable!("a connection that was given back"))
+    }
+}
+
+/// Connects on the runtime that the link was made on, whichever runtime asks. A connection is driven by a task; on the runtime
+/// of HTTP, it would stand still whenever HTTP does, and end with it.
+struct HomeConnect {
+    runtime: Handle,
+    tls: Tls,
+}
+
+type Connected = Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>;
+
+impl Connect for HomeConnect {
+    fn connect(&self, config: &Config) -> Pin<Box<dyn Future<Output = Connected> + Send + '_>> {
+        let (config, tls) = (config.clone(), self.tls.clone());
+        let connecting = self.runtime.spawn(async move { tls::connect(&config, tls).await });
+        Box::pin(async move {
+            match connecting.await {
+                Ok(connected) => connected,
+                Err(error) => match error.try_into_panic() {
+                    Ok(reason) => panic::resume_unwind(reason),
+                    // The runtime is shutting down; the pool gives up in time.
+                    Err(_) => pending().await,
+                },
+            }
+        })
     }
 }
 

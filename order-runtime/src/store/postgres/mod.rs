@@ -3,6 +3,7 @@
 //! Each instance has a few connections: one commits, the others load what batches need and what people ask for. A
 //! statement that takes too long is given up together with its connection, and the server ends what was left open on it.
 
+mod absence;
 mod commit;
 mod error;
 mod letters;
@@ -17,7 +18,7 @@ mod table;
 pub(crate) mod tests;
 mod tls;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 pub use deadpool_postgres::ClientWrapper as Client;
@@ -27,11 +28,15 @@ pub use tokio_postgres::{self, Error};
 use tracing::warn;
 use uuid::Uuid;
 
+pub(crate) use self::link::VIEW;
 pub(crate) use self::table::{PostgresTable, Table};
-use self::{link::Link, queries::RelayLock};
+use self::{
+    link::{ANSWER, Link},
+    queries::RelayLock,
+};
 use super::{
-    Assigned, AuditRow, Changes, Committed, Entity, EntityType, LetterMark, Load, Loaded, Outbox, Page, Row, Store,
-    StoreError, WaitingCount, WaitingRow,
+    Assigned, AuditRow, Changes, Committed, DeadLetterId, Entity, EntityType, LetterMark, Load, Loaded, Outbox, Page,
+    Row, Store, StoreError, WaitingCount, WaitingRow,
 };
 use crate::broker::PartitionId;
 
@@ -112,7 +117,7 @@ impl PostgresStore {
             warn!("sslmode=require encrypts without asking whose server it is; sslmode=verify-full does");
         }
         schema::migrate(url, entities).await?;
-        Self::links(url)
+        Self::links(url, VIEW)
     }
 
     /// Opens a store that a service has run on, to look at it.
@@ -121,16 +126,17 @@ impl PostgresStore {
     /// As of [`open`](Self::open), and where its schema is not there yet.
     pub async fn connect(url: &str, entities: &[EntityType]) -> Result<Self, StoreError> {
         if Self::check(url, entities).await? {
-            return Self::links(url);
+            return Self::links(url, ANSWER);
         }
         Err(StoreError::Unusable("it has not got this release's schema yet; run the service once".to_owned()))
     }
 
-    fn links(url: &str) -> Result<Self, StoreError> {
+    /// `view` is how long a person waits for an answer.
+    fn links(url: &str, view: Duration) -> Result<Self, StoreError> {
         Ok(Self {
-            writer: Link::new(url, 1)?,
-            loader: Link::new(url, 4)?,
-            viewer: Link::new(url, 2)?,
+            writer: Link::new(url, 1, ANSWER)?,
+            loader: Link::new(url, 4, ANSWER)?,
+            viewer: Link::new(url, 2, view)?,
             relay: RelayLock::new(url)?,
         })
     }
@@ -141,7 +147,7 @@ impl PostgresStore {
     /// # Errors
     /// As of [`open`](Self::open).
     pub async fn check(url: &str, entities: &[EntityType]) -> Result<bool, StoreError> {
-        schema::check(&Link::new(url, 1)?, entities).await
+        schema::check(&Link::new(url, 1, ANSWER)?, entities).await
     }
 }
 
@@ -215,7 +221,7 @@ impl Store for PostgresStore {
     }
 
     async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.viewer.run(async |db| queries::forget(db, until, &from).await).await
+        self.loader.run(async |db| queries::forget(db, until, &from).await).await
     }
 
     async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {
@@ -252,6 +258,11 @@ impl Store for PostgresStore {
 
     async fn marks(&self, ids: Vec<String>) -> Result<Vec<LetterMark>, StoreError> {
         self.viewer.run(async |db| letters::marks(db, &ids).await).await
+    }
+
+    async fn remembered(&self, dead_letters: Vec<DeadLetterId>, rings: Vec<Vec<u8>>) -> Result<Loaded, StoreError> {
+        let wanted = queries::Wanted::of(Load { rings, dead_letters, ..Load::default() })?;
+        self.viewer.run(async |db| queries::load(db, &wanted).await).await
     }
 
     async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, StoreError> {

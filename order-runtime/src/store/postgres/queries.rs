@@ -2,12 +2,15 @@
 
 use std::any::Any;
 
-use deadpool_postgres::Object;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio_postgres::types::ToSql;
 
-use super::{Client, link::Link, rows};
+use super::{
+    Client,
+    link::{ANSWER, Lent, Link},
+    rows,
+};
 use crate::store::{
     DeadLetterId, EntityType, Load, Loaded, OutboxRow, OutboxSize, RingRow, StoreError,
     columns::{nanoseconds, row_limit},
@@ -142,12 +145,12 @@ pub(super) async fn ping(db: &Client) -> Result<(), StoreError> {
 /// The right to publish the outbox: a lock of the server's, held as long as its connection lives.
 pub(super) struct RelayLock {
     link: Link,
-    held: Mutex<Option<Object>>,
+    held: Mutex<Option<Lent>>,
 }
 
 impl RelayLock {
     pub(super) fn new(url: &str) -> Result<Self, StoreError> {
-        Ok(Self { link: Link::new(url, 1)?, held: Mutex::new(None) })
+        Ok(Self { link: Link::new(url, 1, ANSWER)?, held: Mutex::new(None) })
     }
 
     /// Whether this instance holds it, by now.
@@ -156,18 +159,29 @@ impl RelayLock {
             return Ok(true);
         }
         // A connection that was lost has lost the lock too; it is closed before another one is asked for.
-        drop(self.held.lock().take().map(Object::take));
-        let connection = self.link.connection().await?;
-        let row = connection.query_one("SELECT pg_try_advisory_lock($1)", &[&RELAY_LOCK]).await?;
+        drop(self.held.lock().take());
+        let connection = self.link.lend().await?;
+        // A database may hold several stores, each in a schema of its own, and each has a relay.
+        let asked = connection.query_one(
+            "SELECT pg_try_advisory_lock($1 # CASE schema.nspname WHEN 'public' THEN 0 ELSE schema.oid::bigint << 8 END)
+             FROM pg_class AS outbox JOIN pg_namespace AS schema ON schema.oid = outbox.relnamespace
+             WHERE outbox.oid = to_regclass('outbox')",
+            &[&RELAY_LOCK],
+        );
+        let row = tokio::time::timeout(ANSWER, asked).await.map_err(|_| {
+            StoreError::Unavailable(format!("the server has not answered within {} s", ANSWER.as_secs()))
+        })??;
         let got: bool = row.try_get(0)?;
         if got {
             *self.held.lock() = Some(connection);
+        } else {
+            connection.give_back();
         }
         Ok(got)
     }
 
     pub(super) fn release(&self) {
-        drop(self.held.lock().take().map(Object::take));
+        drop(self.held.lock().take());
         self.link.close();
     }
 }

@@ -130,7 +130,9 @@ const MIGRATIONS: &[&str] = &[
 /// Brings the database to the schema that this program knows, in one transaction that may take its time.
 pub(super) async fn migrate(url: &str, entities: &[EntityType]) -> Result<(), StoreError> {
     let (mut settings, encryption) = link::settings(url)?;
-    settings.options("-c statement_timeout=0 -c lock_timeout=0");
+    // Behind those of the URL, since the last one counts.
+    let options = format!("{} -c statement_timeout=0 -c lock_timeout=0", settings.get_options().unwrap_or_default());
+    settings.options(options);
     let (mut db, driver) = tls::connect(&settings, encryption).await?;
     let result = migrate_over(&mut db, entities).await;
     drop(db);

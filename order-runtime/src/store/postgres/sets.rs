@@ -1,11 +1,14 @@
 //! The statements of a commit. Each takes sets as arrays, so that a batch of a thousand events is a few statements.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use tokio_postgres::{Error, types::ToSql};
 use uuid::Uuid;
 
-use super::Client;
+use super::{Client, absence::Hold};
 use crate::store::{
     Changes, WaitingRow,
     columns::{nanoseconds, state_name},
@@ -39,6 +42,23 @@ pub(super) async fn lock_positions(
             Ok((identity, row.try_get(4)?, row.try_get(5)?, row.try_get(6)?))
         })
         .collect()
+}
+
+/// Takes these locks, each shared or alone, in the order of their numbers, until the transaction ends.
+pub(super) async fn lock_numbers(db: &Client, locks: &BTreeMap<i64, Hold>) -> Result<(), Error> {
+    if locks.is_empty() {
+        return Ok(());
+    }
+    let numbers: Vec<i64> = locks.keys().copied().collect();
+    let alone: Vec<bool> = locks.values().map(|hold| *hold == Hold::Alone).collect();
+    let statement = db
+        .prepare_cached(
+            "SELECT CASE WHEN alone THEN pg_advisory_xact_lock(number)::text
+                 ELSE pg_advisory_xact_lock_shared(number)::text END
+             FROM unnest($1::bigint[], $2::boolean[]) AS locks (number, alone)",
+        )
+        .await?;
+    db.execute(&statement, &[&numbers, &alone]).await.map(drop)
 }
 
 /// Versions of the rows that exist, locked in the order of their ids.

@@ -27,6 +27,8 @@ macro_rules! or_skip {
 }
 
 mod faults;
+mod interleavings;
+mod places;
 #[cfg(feature = "tls-postgres")]
 mod tls;
 

@@ -36,8 +36,8 @@ use self::{
     worker::{Duties, Worker},
 };
 use super::{
-    Assigned, AuditRow, Change, Changes, Committed, Entity, EntityType, LetterMark, Load, Loaded, Outbox, Page, Row,
-    Store, StoreError, WaitingCount, WaitingRow,
+    Assigned, AuditRow, Change, Changes, Committed, DeadLetterId, Entity, EntityType, LetterMark, Load, Loaded, Outbox,
+    Page, Row, Store, StoreError, WaitingCount, WaitingRow,
 };
 use crate::broker::PartitionId;
 
@@ -330,6 +330,11 @@ impl Store for SqliteStore {
 
     async fn marks(&self, ids: Vec<String>) -> Result<Vec<LetterMark>, StoreError> {
         self.query(move |db| letters::marks(db, &ids)).await
+    }
+
+    async fn remembered(&self, dead_letters: Vec<DeadLetterId>, rings: Vec<Vec<u8>>) -> Result<Loaded, StoreError> {
+        let wanted = Load { rings, dead_letters, ..Load::default() };
+        self.viewer.run(move |db| queries::load(db, wanted)).await
     }
 
     async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, StoreError> {

@@ -10,7 +10,7 @@ use crate::store::{
     conformance::fixture::{begun, commit, counter_change, entity, noise, numbers, place, step},
 };
 
-const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn session(url: &str) -> Client {
     let (db, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
@@ -19,7 +19,7 @@ pub(super) async fn session(url: &str) -> Client {
 }
 
 /// Waits until the server answers the question with true.
-async fn until(db: &Client, question: &str) {
+pub(super) async fn until(db: &Client, question: &str) {
     let answered = async {
         while !db.query_one(question, &[]).await.expect("an answer").get::<_, bool>(0) {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -241,10 +241,10 @@ async fn a_migration_whose_connection_ends_runs_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_finds_no_free_connection_gives_up_in_time() {
     let url = or_skip!(database().await);
-    let link = Link::patient(&url, 1, Duration::from_millis(200)).expect("a right URL");
-    let held = link.connection().await.expect("the first one");
+    let link = Link::new(&url, 1, Duration::from_millis(200)).expect("a right URL");
+    let held = link.lend().await.expect("the first one");
     let error = link.run(async |_| Ok(())).await.expect_err("there is one only");
     assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("in use")), "{error}");
-    drop(held);
+    held.give_back();
     link.run(async |_| Ok(())).await.expect("it is free again");
 }
