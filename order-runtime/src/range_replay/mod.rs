@@ -40,7 +40,10 @@ pub(crate) use self::{
 };
 use crate::{
     broker::{Acknowledged, ConsumerEvent, OutgoingRecord, OutgoingRecords, PublishError, Publisher, RecordBatch},
-    engine::{self, Parts, Settings, SystemClock},
+    engine::{
+        self, Parts, Settings, SystemClock,
+        observe::{Operations, PartitionState},
+    },
     registry::Registry,
     store::{EntityType, Store, StoreError, WaitingState},
     telemetry::metrics::Metrics,
@@ -129,38 +132,46 @@ impl Replay {
         let _ = assigned.await;
         drop(events);
         consumer.fill(records);
-        let result = loop {
-            progress(operations.stats().consumed, all);
-            if let Some(why) = consumer.failed() {
-                break Err(ReplayError::Records(why));
-            }
-            if let Some(why) = outcomes.doubted() {
-                break Err(ReplayError::Doubtful(why));
-            }
-            let stopped = operations
-                .partitions()
-                .into_iter()
-                .find(|partition| partition.state == engine::observe::PartitionState::Stopped);
-            if let Some(partition) = stopped {
-                let reason = partition.reason.unwrap_or_default();
-                let partition = format!("{}/{}", partition.topic, partition.partition);
-                break Err(ReplayError::Stopped { partition, reason });
-            }
-            let taken = operations.partitions().iter().all(|partition| partition.lag == Some(0));
-            if consumer.is_read() && taken {
-                let waiting = view.waiting(usize::MAX).await?;
-                if waiting.iter().all(|(_, row)| matches!(row.state, WaitingState::Held(_))) {
-                    break Ok(waiting.len() as u64);
-                }
-            }
-            tokio::time::sleep(LOOK).await;
-        };
+        let result = to_the_end(&*view, &consumer, &outcomes, &*operations, |taken| progress(taken, all)).await;
+        // However it has ended: the engine must not run on behind the answer.
         let stats = operations.stats();
         consumer.revoke().await;
         engine.leave();
         engine.ended().await;
         engine.publish_rest(Duration::ZERO).await;
         Ok(outcomes.report(shadow, &stats, result?))
+    }
+}
+
+/// Waits until every event has its outcome or waits for an operator, and answers how many of these there are.
+async fn to_the_end(
+    view: &dyn Store,
+    consumer: &RangeConsumer,
+    outcomes: &Outcomes,
+    operations: &dyn Operations,
+    mut progress: impl FnMut(u64),
+) -> Result<u64, ReplayError> {
+    loop {
+        progress(operations.stats().consumed);
+        if let Some(why) = consumer.failed() {
+            return Err(ReplayError::Records(why));
+        }
+        if let Some(why) = outcomes.doubted() {
+            return Err(ReplayError::Doubtful(why));
+        }
+        let partitions = operations.partitions();
+        if let Some(stopped) = partitions.iter().find(|partition| partition.state == PartitionState::Stopped) {
+            let reason = stopped.reason.clone().unwrap_or_default();
+            return Err(ReplayError::Stopped { partition: format!("{}/{}", stopped.topic, stopped.partition), reason });
+        }
+        let taken = partitions.iter().all(|partition| partition.lag == Some(0));
+        if consumer.is_read() && taken {
+            let waiting = view.waiting(usize::MAX).await?;
+            if waiting.iter().all(|(_, row)| matches!(row.state, WaitingState::Held(_))) {
+                return Ok(waiting.len() as u64);
+            }
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 

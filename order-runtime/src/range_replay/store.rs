@@ -83,13 +83,12 @@ pub(super) struct Real {
     /// Rings, as they were loaded, that have forgotten events to make room for later ones.
     full: Mutex<HashMap<Vec<u8>, Ring>>,
     /// Offset and revision of each of those positions.
-    places: tokio::sync::Mutex<BTreeMap<PartitionId, Assigned>>,
+    places: Mutex<BTreeMap<PartitionId, Assigned>>,
 }
 
 impl RangeStore {
     pub(super) fn new(store: Arc<dyn Store>, own: OwnPositions, outcomes: Arc<Outcomes>) -> Self {
-        let places = tokio::sync::Mutex::default();
-        Self::of(own, Real { store, outcomes, full: Mutex::default(), places })
+        Self::of(own, Real { store, outcomes, full: Mutex::default(), places: Mutex::default() })
     }
 }
 
@@ -143,10 +142,11 @@ impl Effects for Real {
             self.outcomes.doubt(why.clone());
             return Err(StoreError::Unusable(why));
         }
-        let mut places = self.places.lock().await;
         let id = stand_in(&changes.partition);
-        let place = match places.get(&id) {
-            Some(place) => place.clone(),
+        // Taken out, so that no lock is held while the store works. Unless the batch is applied, it is read again.
+        let known = self.places.lock().remove(&id);
+        let place = match known {
+            Some(place) => place,
             None => self.store.begin(&id, 0).await?,
         };
         let written = Changes {
@@ -159,12 +159,10 @@ impl Effects for Real {
             cleared: Vec::new(),
             ..changes.clone()
         };
-        // Whatever comes of it, the place is read again but where it is known.
-        places.remove(&id);
         let answers = self.store.commit(vec![Arc::new(written)]).await?;
         match answers.into_iter().next() {
             Some(Committed::Applied { revision }) => {
-                places.insert(id, Assigned { revision, ..place });
+                self.places.lock().insert(id, Assigned { revision, ..place });
                 Ok(Committed::Applied { revision })
             }
             // Another replay of the partition: run again.
