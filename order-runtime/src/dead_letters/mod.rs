@@ -52,7 +52,7 @@ pub(crate) use self::{
     pace::{Pace, rate},
     replay::{Replay, Summary},
     selection::{Filter, Selection, time},
-    set_aside::Aside,
+    set_aside::{Aside, AsideSummary, SetAside},
     show::Shown,
     source::{KafkaSource, Source},
     state::Judged,

@@ -15,6 +15,7 @@ use super::{
     destination::{Destinations, Route},
     families::Family,
     pace,
+    selection::Search,
     source::Window,
     state::{Flaw, State},
 };
@@ -87,6 +88,9 @@ pub(crate) struct Summary {
     pub(crate) without_id: u64,
     /// Replayed letters whose partition no longer exists: their keys chose another one.
     pub(crate) by_key: u64,
+    /// Ids that were given and that no letter has, where the whole topic was read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unknown_ids: Vec<String>,
 }
 
 /// Why a letter is not replayed.
@@ -168,8 +172,14 @@ struct Run<'a> {
 
 impl Desk {
     /// Counts the letters that [`replay`](Self::replay) would send.
-    pub(crate) async fn count(&self, selection: Selection, how: &Replay) -> Result<Summary, DeskError> {
-        self.pass(None, selection, how, &CancellationToken::new(), |_, _, _| {}).await
+    pub(crate) async fn count(
+        &self,
+        selection: Selection,
+        how: &Replay,
+        stop: &CancellationToken,
+        progress: impl FnMut(&Summary, u64, u64),
+    ) -> Result<Summary, DeskError> {
+        self.pass(None, selection, how, stop, progress).await
     }
 
     /// Replays letters. `progress` hears after each batch what has been done, and of how many records the topic has been read;
@@ -220,7 +230,10 @@ impl Desk {
             destinations: Destinations::new(self.store.as_deref()).await?,
         };
         let mut seen = HashSet::new();
-        let mut windows = self.source.read(Arc::new(move |letter| selection.takes(letter)), Direction::Forwards);
+        let search = Arc::new(Search::of(selection));
+        let takes = Arc::clone(&search);
+        let mut windows = self.source.read(Arc::new(move |letter| takes.takes(letter)), Direction::Forwards);
+        let mut whole = true;
         'windows: while let Some(window) = windows.recv().await {
             let Window { mut letters, read, of, .. } = window?;
             // A crash may have repeated a record; it is one letter.
@@ -228,6 +241,7 @@ impl Desk {
             run.destinations.learn(&*self.source, &letters, &self.topics).await?;
             for judged in self.judge(letters, true).await? {
                 if stop.is_cancelled() || how.max.is_some_and(|max| run.taken() >= max) {
+                    whole = false;
                     break 'windows;
                 }
                 let before = run.summary.replayed;
@@ -243,6 +257,9 @@ impl Desk {
             progress(&run.summary, read, of);
         }
         run.publish().await?;
+        if whole {
+            run.summary.unknown_ids = search.unknown();
+        }
         Ok(run.summary)
     }
 }

@@ -1,6 +1,9 @@
 //! Which letters are meant.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value};
 
@@ -76,10 +79,15 @@ impl Selection {
     /// # Errors
     /// What is wrong with a condition.
     pub(crate) fn take(object: &mut Map<String, Value>) -> Result<Self, String> {
-        let ids = object.remove("ids").map_or_else(|| Ok(Vec::new()), serde_json::from_value);
+        let ids = object.remove("ids").map_or_else(|| Ok(None), serde_json::from_value::<Option<Vec<String>>>);
+        let ids = ids.map_err(|_| "`ids` is an array of texts".to_owned())?;
+        // A program whose list came out empty means no letter, and must not be taken to mean every one.
+        if ids.as_ref().is_some_and(Vec::is_empty) {
+            return Err("`ids` is empty; name letters, or leave it out".to_owned());
+        }
         let conditions = CONDITIONS.iter().filter_map(|name| object.remove_entry(*name)).collect();
         let filter = serde_json::from_value(Value::Object(conditions)).map_err(|error| error.to_string())?;
-        Ok(Self { ids: ids.map_err(|_| "`ids` is an array of texts".to_owned())?, filter })
+        Ok(Self { ids: ids.unwrap_or_default(), filter })
     }
 
     /// Whether a letter is meant; what became of it aside.
@@ -90,6 +98,33 @@ impl Selection {
     /// Whether it says anything: nobody means every letter by saying nothing.
     pub(crate) fn is_given(&self) -> bool {
         *self != Self::default()
+    }
+}
+
+/// A selection under way, which notes the ids that are met.
+pub(super) struct Search {
+    selection: Selection,
+    /// Ids that were given and are not met yet.
+    unmet: Mutex<BTreeSet<String>>,
+}
+
+impl Search {
+    pub(super) fn of(selection: Selection) -> Self {
+        let unmet = Mutex::new(selection.ids.iter().cloned().collect());
+        Self { selection, unmet }
+    }
+
+    /// Whether a letter is meant; what became of it aside.
+    pub(super) fn takes(&self, letter: &Letter) -> bool {
+        if !self.selection.ids.is_empty() {
+            self.unmet.lock().remove(&letter.id);
+        }
+        self.selection.takes(letter)
+    }
+
+    /// The ids that no letter has, once the whole topic was read.
+    pub(super) fn unknown(&self) -> Vec<String> {
+        self.unmet.lock().iter().cloned().collect()
     }
 }
 
@@ -155,6 +190,27 @@ mod tests {
         assert!(!selection.takes(&letter("invalid", "", 0)));
         assert!(!Selection { ids: vec!["other".to_owned()], ..Selection::default() }.takes(&letter("", "", 0)));
         assert!(!Selection::default().is_given());
+    }
+
+    #[test]
+    fn an_empty_list_of_ids_is_no_selection() {
+        let taken = |text: &str| Selection::take(&mut serde_json::from_str(text).expect("JSON"));
+        for text in [r#"{"ids": []}"#, r#"{"ids": [], "reason": "rejected"}"#] {
+            assert!(taken(text).expect_err("it names nothing").contains("`ids` is empty"), "{text}");
+        }
+        for text in ["{}", r#"{"ids": null}"#, r#"{"reason": null}"#] {
+            assert!(!taken(text).expect("a selection").is_given(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_that_no_letter_has_are_known() {
+        let ids = ["id", "nobody", "nothing"].map(str::to_owned).to_vec();
+        let filter = Filter { reason: Some("rejected".to_owned()), ..Filter::default() };
+        let search = Search::of(Selection { ids, filter });
+        assert!(!search.takes(&letter("invalid", "", 0)), "it is there, and not meant");
+        assert_eq!(search.unknown(), ["nobody", "nothing"]);
+        assert!(Search::of(Selection::default()).unknown().is_empty());
     }
 
     #[test]

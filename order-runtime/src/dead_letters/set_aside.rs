@@ -3,8 +3,9 @@
 use std::{collections::HashSet, sync::Arc};
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
-use super::{Desk, DeskError, Direction, Selection, begun, state::State};
+use super::{Desk, DeskError, Direction, Selection, begun, selection::Search, state::State};
 use crate::store::{AuditRow, MarkState};
 
 /// What is done with letters that stay where they are.
@@ -23,7 +24,7 @@ pub(crate) enum Aside {
 }
 
 impl Aside {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Park => "park",
             Self::Unpark => "unpark",
@@ -50,50 +51,79 @@ impl Aside {
     }
 }
 
+/// How letters are set aside.
+#[derive(Debug, Clone)]
+pub(crate) struct SetAside {
+    pub(crate) how: Aside,
+    /// Why, for those who come after.
+    pub(crate) note: String,
+    /// Only count them.
+    pub(crate) dry_run: bool,
+}
+
+/// What would be, or was, set aside.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AsideSummary {
+    pub(crate) dry_run: bool,
+    pub(crate) letters: u64,
+    /// Ids that were given and that no letter has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unknown_ids: Vec<String>,
+}
+
 impl Desk {
-    /// Marks letters and answers how many. With `dry_run`, only counts them.
+    /// Marks letters and answers how many. `progress` hears after each window what has been done, and of how many records the
+    /// topic has been read; `stop` ends it after a window.
     pub(crate) async fn set_aside(
         &self,
         by: &str,
         selection: Selection,
-        how: Aside,
-        note: &str,
-        dry_run: bool,
-        mut progress: impl FnMut(u64, u64),
-    ) -> Result<u64, DeskError> {
+        what: &SetAside,
+        stop: &CancellationToken,
+        mut progress: impl FnMut(&AsideSummary, u64, u64),
+    ) -> Result<AsideSummary, DeskError> {
         #[derive(Serialize)]
         struct Asked<'a> {
             #[serde(flatten)]
             selection: &'a Selection,
             note: &'a str,
         }
+        let SetAside { how, note, dry_run } = what;
         // A letter that is named by its id is meant whether it is parked or not.
         let named = !selection.ids.is_empty();
         let parked = selection.filter.parked;
         let entry = (!dry_run).then(|| begun(by, how.as_str(), &Asked { selection: &selection, note }));
-        let mut done = 0;
+        if let Some(entry) = &entry {
+            // Before the first letter is marked, so that no kill hides who has begun.
+            self.store()?.mark(entry.clone(), Vec::new()).await?;
+        }
+        let mut summary = AsideSummary { dry_run: *dry_run, ..AsideSummary::default() };
         let mut seen = HashSet::new();
-        let mut windows = self.source.read(Arc::new(move |letter| selection.takes(letter)), Direction::Forwards);
+        let search = Arc::new(Search::of(selection));
+        let takes = Arc::clone(&search);
+        let mut windows = self.source.read(Arc::new(move |letter| takes.takes(letter)), Direction::Forwards);
         while let Some(window) = windows.recv().await {
             let mut window = window?;
-            progress(window.read, window.of);
             window.letters.retain(|letter| seen.insert(letter.occurrence()));
             let letters = self.judge(window.letters, false).await?;
             let taken = |state| how.takes(state, parked) || (named && how.takes(state, !parked));
             let letters = letters.iter().filter(|judged| taken(judged.state));
             let marks: Vec<_> = letters.map(|judged| judged.marked(how.mark(), by, note)).collect();
-            if marks.is_empty() {
-                continue;
-            }
-            done += marks.len() as u64;
-            if let Some(entry) = &entry {
+            summary.letters += marks.len() as u64;
+            if let Some(entry) = entry.as_ref().filter(|_| !marks.is_empty()) {
                 self.store()?.mark(AuditRow { letters: marks.len() as u64, ..entry.clone() }, marks).await?;
             }
+            progress(&summary, window.read, window.of);
+            if stop.is_cancelled() {
+                return Ok(summary);
+            }
         }
+        summary.unknown_ids = search.unknown();
         if entry.is_some() {
-            tracing::info!(by, action = how.as_str(), letters = done, "dead letters are dealt with");
+            tracing::info!(by, action = how.as_str(), letters = summary.letters, "dead letters are dealt with");
         }
-        Ok(done)
+        Ok(summary)
     }
 
     /// What operators have done, the latest first.

@@ -192,7 +192,7 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 
 fn cors(config: &Config) -> CorsLayer {
     let layer = CorsLayer::new()
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION])
         .max_age(Duration::from_mins(10));
     match &config.http.cors_origins {

@@ -9,15 +9,17 @@
 //! | `problem` | what does an error look like? |
 //! | `page` | what does an operator's browser show? |
 //! | `routes` | what is answered? |
-//! | `replays` | how far is a replay of dead letters that goes on after the answer? |
+//! | `operator` | who acts, and where is it recorded? |
+//! | `jobs` | how far is work on dead letters that goes on after the answer? |
 
 mod accept;
 mod admin;
 mod host;
+mod jobs;
 mod layers;
+mod operator;
 mod page;
 mod problem;
-mod replays;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -26,9 +28,10 @@ use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 
-use self::replays::Replays;
+use self::jobs::Jobs;
 pub(crate) use self::{
     accept::serve,
+    operator::OPERATOR,
     routes::{Parameter, Route, table as routes},
 };
 use crate::{
@@ -72,7 +75,7 @@ struct Shared {
     intake: Option<Intake>,
     hub: page::Hub,
     desk: Desk,
-    replays: Arc<Replays>,
+    jobs: Arc<Jobs>,
 }
 
 impl App {
@@ -81,8 +84,8 @@ impl App {
         &self.0.desk
     }
 
-    fn replays(&self) -> &Arc<Replays> {
-        &self.0.replays
+    fn jobs(&self) -> &Arc<Jobs> {
+        &self.0.jobs
     }
 }
 
@@ -105,7 +108,7 @@ pub(crate) fn router(parts: HttpParts) -> Router {
         topics: parts.config.kafka.topics.clone(),
         budget: Some(LETTERS),
     };
-    let app = App(Arc::new(Shared { parts, intake, desk, replays: Arc::default(), hub: page::Hub::default() }));
+    let app = App(Arc::new(Shared { parts, intake, desk, jobs: Arc::default(), hub: page::Hub::default() }));
     tokio::spawn(page::Hub::watch(Arc::downgrade(&app.0)));
     layers::around(routes::all(&app), &app)
 }

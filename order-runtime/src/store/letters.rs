@@ -1,4 +1,4 @@
-//! The ids of dead letters, and what operators have done with them: a mark on each letter, and an audit record of each action.
+//! The ids of dead letters, and what operators have done: a mark on each letter, and an audit record of each action.
 
 use std::ops::Deref;
 
@@ -115,9 +115,10 @@ pub struct AuditRow {
     pub at: Timestamp,
     /// Who it was.
     pub by: String,
-    /// What was done: `replay`, `edit`, `park`, `unpark`, `purge`; or, to a range of a topic, `replay_range`.
+    /// What was done: to dead letters `replay`, `edit`, `park`, `unpark`, `purge`; to a range of a topic `replay_range`; to keys
+    /// that wait `waiting_retry`, `waiting_dead_letter`; to consumption `pause`, `resume`.
     pub action: String,
-    /// To how many letters; of a range, how many events had an outcome that was new.
+    /// To how many letters or keys; of a range, how many events had an outcome that was new.
     pub letters: u64,
     /// Which were meant, as JSON.
     pub selection: String,

@@ -50,7 +50,7 @@ async fn a_dry_run_tells_and_filter_cap_and_rate_bound_a_replay() {
     let Some(broker) = super::broker().await else { return };
     let (deployment, service) = with_letters(&broker).await;
 
-    let dry = dlq(&deployment, &["replay", "--dry-run"]).await;
+    let dry = dlq(&deployment, &["replay", "--all", "--dry-run"]).await;
     let counts = json!([
         {"reason": "rejected", "event": "OrderShipped", "errorCode": "forbidden", "letters": EACH},
         {"reason": "unknown_event", "event": "OrderLost", "errorCode": "unknown_event", "letters": EACH},
@@ -109,10 +109,10 @@ async fn what_fails_each_time_does_not_go_round_for_ever() {
     let service = deployment.start_ready().await;
     letters_lie(&deployment, 1).await;
     for round in 1..=2 {
-        assert_eq!(dlq(&deployment, &["replay", "--max-replays", "2"]).await["replayed"], 1);
+        assert_eq!(dlq(&deployment, &["replay", "--all", "--max-replays", "2"]).await["replayed"], 1);
         letters_lie(&deployment, 1 + round).await;
     }
-    let stopped = dlq(&deployment, &["replay", "--max-replays", "2"]).await;
+    let stopped = dlq(&deployment, &["replay", "--all", "--max-replays", "2"]).await;
     assert_eq!((&stopped["replayed"], &stopped["leftOut"]["loop_guard"]), (&json!(0), &json!(1)));
     assert_eq!(replays(&deployment).values().copied().collect::<Vec<_>>(), [2]);
     assert!(service.terminate().await.success());
@@ -159,7 +159,7 @@ async fn a_corrected_letter_counts_once_and_others_are_set_aside() {
 
     let lost = id_of("order-3");
     assert_eq!(dlq(&deployment, &["park", &lost, "--note", "look later"]).await["letters"], 1);
-    assert_eq!(dlq(&deployment, &["replay"]).await["replayed"], 0);
+    assert_eq!(dlq(&deployment, &["replay", "--all"]).await["replayed"], 0);
     assert_eq!(dlq(&deployment, &["list", "--parked"]).await["letters"][0]["mark"]["note"], "look later");
     // The same desk over HTTP.
     assert_eq!(service.get("/dlq?parked=true").await["letters"][0]["id"], lost);

@@ -77,6 +77,13 @@ pub(crate) async fn dead_letters_are_listed_shown_and_replayed(broker: &Broker) 
     let replay = ["dlq", "replay", "--reason", "rejected", "--yes"];
     deployment.run(replay.iter().chain(&["--dry-run"])).await.expect_code(0);
     assert_eq!(service.get("/orders/order-1").await["version"], 2, "a dry run changes nothing");
+    // What selects nothing does not select everything, and an id that is not there is named.
+    deployment.run(["dlq", "replay", "--yes"]).await.expect_code(2);
+    let nobody = "0123456789abcdef0123456789abcdef";
+    for command in ["replay", "park", "unpark", "purge"] {
+        let failed = deployment.run(["dlq", command, nobody, "--yes"]).await.expect_code(1);
+        assert!(failed.stderr.contains(nobody), "{command}: {failed:?}");
+    }
     deployment.run(replay).await.expect_code(0);
     until("the replayed event is applied", PATIENCE, async || {
         let order = service.get("/orders/order-1").await;

@@ -18,7 +18,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         store.close().await;
         Ok(rows?)
     })?;
-    context.output.rows(&["AT", "BY", "ACTION", "LETTERS", "SELECTION"], &rows, |row| {
+    context.output.rows(&["AT", "BY", "ACTION", "COUNT", "SELECTION"], &rows, |row| {
         vec![row.at.to_string(), row.by.clone(), row.action.clone(), row.letters.to_string(), row.selection.clone()]
     });
     Ok(ExitCode::SUCCESS)

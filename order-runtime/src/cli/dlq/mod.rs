@@ -9,10 +9,10 @@ mod show;
 
 use std::{process::ExitCode, sync::Arc};
 
-use super::{Context, Failure, actor, block_on, progress::Progress, store};
+use super::{Context, Failure, actor, block_on, output::printable, progress::Progress, store};
 use crate::{
     broker::kafka::KafkaPublisher,
-    dead_letters::{Aside, Desk, KafkaSource},
+    dead_letters::{Aside, Desk, DeskError, KafkaSource, Selection},
     store::Store,
 };
 
@@ -32,7 +32,7 @@ pub(super) enum Command {
     Unpark(set_aside::Arguments),
     /// Forget dead letters: they are left out for good, and their bytes go with the topic's retention.
     Purge(set_aside::Arguments),
-    /// Show what operators have done with dead letters: who, when, what, and to how many.
+    /// Show what operators have done, with dead letters and else: who, when, what, and to how many.
     Audit(audit::Arguments),
 }
 
@@ -92,6 +92,23 @@ async fn at_desk<T>(
         store.close().await;
     }
     result
+}
+
+/// Refuses a command that selects nothing: it must not select everything.
+fn demand(selection: &Selection, all: bool) -> Result<(), Failure> {
+    if selection.is_given() || all {
+        return Ok(());
+    }
+    Err(Failure::wrong_use("name letters by their ids or by conditions, or say --all"))
+}
+
+/// Fails where letters were named that are not there; what was done with the others is told before.
+fn known(unknown: &[String]) -> Result<(), Failure> {
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<String> = unknown.iter().map(|id| printable(id)).collect();
+    Err(DeskError::Unknown(ids.join(", ")).into())
 }
 
 /// How far a pass over the topic is.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Failure, Progress, acting, actor, looking};
+use super::{Context, Failure, Progress, acting, actor, demand, known, looking};
 use crate::{
     cli::output::{self, printable},
     dead_letters::{Replay, Selection, Summary},
@@ -17,6 +17,9 @@ pub(in crate::cli) struct Arguments {
     /// Only the dead letter of this id; the same as naming it.
     #[arg(long)]
     id: Vec<String>,
+    /// Every letter that lies open, or with --parked every parked one.
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     how: Replay,
 }
@@ -24,15 +27,16 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut selection = arguments.selection.clone();
     selection.ids.extend(arguments.id.iter().cloned());
+    demand(&selection, arguments.all)?;
     if arguments.how.dry_run {
         let summary = count(context, &selection, &arguments.how)?;
-        context.output.one(&summary, || human(&summary));
-        return Ok(ExitCode::SUCCESS);
+        return told(context, &summary);
     }
     if !context.yes {
         let summary = count(context, &selection, &arguments.how)?;
         context.output.hint(human(&summary));
         if summary.replayed == 0 {
+            known(&summary.unknown_ids)?;
             return Ok(ExitCode::SUCCESS);
         }
         if !output::agrees(&format!("replay {} dead letters?", summary.replayed)) {
@@ -50,13 +54,22 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         };
         Ok(desk.replay(publisher, &actor(), selection, &arguments.how, &stop, progress).await?)
     })?;
-    context.output.one(&summary, || human(&summary));
+    told(context, &summary)
+}
+
+fn told(context: &Context, summary: &Summary) -> Result<ExitCode, Failure> {
+    context.output.one(summary, || human(summary));
+    known(&summary.unknown_ids)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn count(context: &Context, selection: &Selection, how: &Replay) -> Result<Summary, Failure> {
     let how = Replay { dry_run: true, ..how.clone() };
-    looking(context, async |desk| Ok(desk.count(selection.clone(), &how).await?))
+    looking(context, async |desk| {
+        let bar = Progress::new(context.output, "records", Some(0));
+        let progress = |_: &Summary, read, of| bar.reach_of(read, of);
+        Ok(desk.count(selection.clone(), &how, &CancellationToken::new(), progress).await?)
+    })
 }
 
 fn human(summary: &Summary) -> String {

@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
-use super::{Context, Failure, acting, actor, reading};
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, Failure, Progress, acting, actor, demand, known};
 use crate::{
     cli::output,
-    dead_letters::{Aside, Selection},
+    dead_letters::{Aside, AsideSummary, Selection, SetAside},
 };
 
 #[derive(Debug, clap::Args)]
@@ -25,23 +27,27 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(context: &Context, arguments: Arguments, how: Aside) -> Result<ExitCode, Failure> {
     let Arguments { selection, all, note, dry_run } = arguments;
-    if !selection.is_given() && !all {
-        return Err(Failure::wrong_use("name letters by their ids or by conditions, or say --all"));
-    }
+    demand(&selection, all)?;
     let go = |dry_run: bool, selection: Selection| {
         acting(context, async |desk, _| {
-            Ok(desk.set_aside(&actor(), selection, how, &note, dry_run, reading(context)).await?)
+            let bar = Progress::new(context.output, "records", Some(0));
+            let progress = |_: &AsideSummary, read, of| bar.reach_of(read, of);
+            let what = SetAside { how, note: note.clone(), dry_run };
+            Ok(desk.set_aside(&actor(), selection, &what, &CancellationToken::new(), progress).await?)
         })
     };
     if how == Aside::Purge && !dry_run && !context.yes {
-        let letters = go(true, selection.clone())?;
-        if !output::agrees(&format!("forget {letters} dead letters for good?")) {
+        let summary = go(true, selection.clone())?;
+        if summary.letters == 0 {
+            known(&summary.unknown_ids)?;
+        }
+        if !output::agrees(&format!("forget {} dead letters for good?", summary.letters)) {
             return Err(Failure::wrong_use(
                 "nothing is purged without a yes; give --yes, or look first with --dry-run",
             ));
         }
     }
-    let letters = go(dry_run, selection)?;
+    let summary = go(dry_run, selection)?;
     let verb = match (how, dry_run) {
         (Aside::Park, false) => "parked",
         (Aside::Unpark, false) => "took back",
@@ -50,8 +56,7 @@ pub(super) fn run(context: &Context, arguments: Arguments, how: Aside) -> Result
         (Aside::Unpark, true) => "would take back",
         (Aside::Purge, true) => "would purge",
     };
-    context
-        .output
-        .one(&serde_json::json!({"letters": letters, "dryRun": dry_run}), || format!("{verb} {letters} dead letters"));
+    context.output.one(&summary, || format!("{verb} {} dead letters", summary.letters));
+    known(&summary.unknown_ids)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ mod remote;
 
 use std::process::ExitCode;
 
-use super::{Context, Failure, block_on, output, store};
+use super::{Context, Failure, actor, block_on, output, store};
 use crate::{
     broker::PartitionId,
     config::may_be_topic,

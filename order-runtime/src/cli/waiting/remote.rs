@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, client::conn::http1, header};
+use hyper::{
+    Request,
+    client::conn::http1,
+    header::{self, HeaderValue},
+};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::Failure;
-use crate::{config::Config, engine::release::Selection};
+use super::{Failure, actor};
+use crate::{config::Config, engine::release::Selection, http::OPERATOR};
 
 /// How long the service may take; an owner answers between two batches.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -41,6 +45,10 @@ async fn post(config: &Config, authority: &str, how: &str, selection: &Selection
         .header(header::CONTENT_TYPE, "application/json");
     if let Some(token) = &config.app.admin_token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose()));
+    }
+    // Who has typed the command; a name that no header can carry is left out.
+    if let Ok(operator) = HeaderValue::from_str(&actor()) {
+        request = request.header(OPERATOR, operator);
     }
     let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
     let response = sender.send_request(request).await.map_err(|error| error.to_string())?;

@@ -1,7 +1,7 @@
 //! What is there, and what is set aside.
 
 use super::*;
-use crate::dead_letters::{Aside, Asked, Filter, Listing, state::State, trial::Trial};
+use crate::dead_letters::{Aside, Asked, Filter, Listing, SetAside, state::State, trial::Trial};
 
 async fn listed(desk: &Desk, parked: bool, all: bool, max: usize) -> Listing {
     let selection = Selection { filter: Filter { parked, ..Filter::default() }, ..Selection::default() };
@@ -14,7 +14,9 @@ fn ids(listing: &Listing) -> Vec<u32> {
 }
 
 async fn aside(desk: &Desk, numbers: &[u32], how: Aside) -> u64 {
-    desk.set_aside("somebody", named(numbers), how, "a note", false, |_, _| {}).await.expect("an answer")
+    let what = SetAside { how, note: "a note".to_owned(), dry_run: false };
+    let stop = CancellationToken::new();
+    desk.set_aside("somebody", named(numbers), &what, &stop, |_, _, _| {}).await.expect("an answer").letters
 }
 
 #[tokio::test]
@@ -55,18 +57,19 @@ async fn parked_letters_are_left_out_until_they_are_asked_for() {
     assert_eq!(aside(&desk, &[1], Aside::Park).await, 0, "it is parked already");
     assert_eq!(replay_all(&desk, &topic).await.replayed, 1);
     let parked = Selection { filter: Filter { parked: true, ..Filter::default() }, ..Selection::default() };
-    assert_eq!(desk.count(parked.clone(), &Replay::default()).await.expect("an answer").replayed, 1);
+    assert_eq!(count(&desk, parked.clone(), &Replay::default()).await.replayed, 1);
     assert_eq!(aside(&desk, &[1], Aside::Unpark).await, 1);
-    assert_eq!(desk.count(parked, &Replay::default()).await.expect("an answer").replayed, 0);
+    assert_eq!(count(&desk, parked, &Replay::default()).await.replayed, 0);
     assert_eq!(replay_all(&desk, &topic).await.replayed, 1);
 
-    let dry = desk.set_aside("somebody", named(&[1]), Aside::Purge, "", true, |_, _| {}).await;
-    assert_eq!(dry.expect("an answer"), 1);
+    let purge = SetAside { how: Aside::Purge, note: String::new(), dry_run: true };
+    let dry = desk.set_aside("somebody", named(&[1]), &purge, &CancellationToken::new(), |_, _, _| {}).await;
+    assert_eq!(dry.expect("an answer").letters, 1);
     assert_eq!(aside(&desk, &[1], Aside::Purge).await, 1);
     assert_eq!(aside(&desk, &[1], Aside::Unpark).await, 0, "what is purged stays so");
     let actions: Vec<_> =
         desk.audit(10).await.expect("an answer").into_iter().map(|row| (row.action, row.letters)).collect();
-    let expected = [("purge", 1), ("replay", 1), ("unpark", 1), ("replay", 1), ("park", 1)];
+    let expected = [("unpark", 0), ("purge", 1), ("replay", 1), ("unpark", 1), ("replay", 1), ("park", 0), ("park", 1)];
     assert_eq!(actions, expected.map(|(action, letters)| (action.to_owned(), letters)));
 }
 
@@ -119,8 +122,38 @@ async fn numbers_are_shown_as_they_were_written() {
 async fn without_a_store_letters_are_seen_and_left_alone() {
     let desk = Desk { store: None, ..desk(vec![letter(1, "rejected", 0)]) };
     assert_eq!(ids(&listed(&desk, false, false, 10).await), [1]);
-    assert_eq!(desk.count(Selection::default(), &Replay::default()).await.expect("an answer").replayed, 1);
+    assert_eq!(count(&desk, Selection::default(), &Replay::default()).await.replayed, 1);
     let topic = Topic::default();
     let error = replay(&desk, &topic, Selection::default(), Replay::default()).await.expect_err("no store");
     assert!(matches!(error, DeskError::Store(_)) && topic.taken.lock().is_empty(), "{error}");
+}
+
+#[tokio::test]
+async fn ids_that_no_letter_has_are_named() {
+    let (desk, topic) = (desk(vec![letter(1, "rejected", 0), letter(2, "rejected", 0)]), Topic::default());
+    let stop = CancellationToken::new();
+    for how in [Aside::Park, Aside::Unpark, Aside::Purge] {
+        let what = SetAside { how, note: String::new(), dry_run: false };
+        let summary = desk.set_aside("somebody", named(&[1, 9]), &what, &stop, |_, _, _| {}).await.expect("an answer");
+        assert_eq!((summary.letters, summary.unknown_ids), (1, vec![id(9)]), "{how:?}");
+    }
+    assert_eq!(count(&desk, named(&[2, 8]), &Replay::default()).await.unknown_ids, [id(8)]);
+    let replayed = replay(&desk, &topic, named(&[2, 8]), Replay::default()).await.expect("a replay");
+    assert_eq!((replayed.replayed, replayed.unknown_ids), (1, vec![id(8)]));
+    let capped = Replay { max: Some(0), ..Replay::default() };
+    assert!(count(&desk, named(&[2, 8]), &capped).await.unknown_ids.is_empty(), "the topic was not read as a whole");
+}
+
+#[tokio::test]
+async fn setting_aside_tells_how_far_it_is_and_is_stopped() {
+    let desk = desk((0..1_000).map(|number| letter(number, "rejected", 0)).collect());
+    let (stop, mut steps) = (CancellationToken::new(), Vec::new());
+    let what = SetAside { how: Aside::Park, note: String::new(), dry_run: false };
+    let progress = |summary: &crate::dead_letters::AsideSummary, read, of| {
+        steps.push((summary.letters, read, of));
+        stop.cancel();
+    };
+    let summary = desk.set_aside("somebody", Selection::default(), &what, &stop, progress).await.expect("an answer");
+    assert_eq!((steps.as_slice(), summary.letters), ([(256, 256, 1_000)].as_slice(), 256), "it ends after a window");
+    assert_eq!(desk.audit(1).await.expect("an answer")[0].letters, 256);
 }

@@ -165,6 +165,11 @@ async fn replay(desk: &Desk, topic: &Topic, selection: Selection, how: Replay) -
     desk.replay(topic, "somebody", selection, &how, &CancellationToken::new(), |_, _, _| {}).await
 }
 
+/// What a replay would send.
+async fn count(desk: &Desk, selection: Selection, how: &Replay) -> Summary {
+    desk.count(selection, how, &CancellationToken::new(), |_, _, _| {}).await.expect("an answer")
+}
+
 /// Replays whatever may be.
 async fn replay_all(desk: &Desk, topic: &Topic) -> Summary {
     replay(desk, topic, Selection::default(), Replay::default()).await.expect("a replay")

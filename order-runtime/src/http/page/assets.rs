@@ -27,7 +27,7 @@ macro_rules! asset {
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-static ASSETS: [Asset; 17] = [
+static ASSETS: [Asset; 18] = [
     asset!("app.js", SCRIPT),
     asset!("api.js", SCRIPT),
     asset!("charts.js", SCRIPT),
@@ -35,6 +35,7 @@ static ASSETS: [Asset; 17] = [
     asset!("dialogs.js", SCRIPT),
     asset!("dom.js", SCRIPT),
     asset!("format.js", SCRIPT),
+    asset!("jobs.js", SCRIPT),
     asset!("letter.js", SCRIPT),
     asset!("overview.js", SCRIPT),
     asset!("replay.js", SCRIPT),

@@ -3,18 +3,24 @@
 use axum::{Json, extract::State};
 use serde_json::{Value, json};
 
-use crate::http::App;
+use crate::{
+    dead_letters::begun,
+    http::{
+        App,
+        operator::{self, Operator},
+    },
+};
 
 /// `POST /consumer/pause`.
-pub(in crate::http) async fn pause(State(app): State<App>) -> Json<Value> {
-    tracing::warn!("an operator has paused consumption");
+pub(in crate::http) async fn pause(State(app): State<App>, Operator(by): Operator) -> Json<Value> {
     app.operations.pause();
+    operator::record(&app, begun(&by, "pause", &json!({}))).await;
     Json(json!({"paused": true}))
 }
 
 /// `POST /consumer/resume`.
-pub(in crate::http) async fn resume(State(app): State<App>) -> Json<Value> {
-    tracing::warn!("an operator has resumed consumption");
+pub(in crate::http) async fn resume(State(app): State<App>, Operator(by): Operator) -> Json<Value> {
     app.operations.resume();
+    operator::record(&app, begun(&by, "resume", &json!({}))).await;
     Json(json!({"paused": false}))
 }

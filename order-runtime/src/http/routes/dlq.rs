@@ -1,25 +1,25 @@
 //! Dead letters: looking at them, and dealing with them.
 
 use axum::{
-    Extension, Json,
+    Json,
     body::Bytes,
     extract::{Path, Query, State, rejection::QueryRejection},
-    http::StatusCode,
+    http::{HeaderName, StatusCode, header},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
     broker::BrokerError,
     dead_letters::{
-        Aside, Asked, DeskError, EditError, Edited, Filter, Listing, Place, Replay, Selection, Shown, time,
+        Aside, Asked, DeskError, EditError, Edited, Filter, Listing, Place, Replay, Selection, SetAside, Shown, time,
     },
     http::{
         App,
-        accept::Peer,
+        jobs::{self, View, Work},
+        operator::Operator,
         problem::{Pointed, Problem},
-        replays,
     },
     store::AuditRow,
 };
@@ -104,40 +104,62 @@ pub(in crate::http) async fn show(
     app.desk().show(&id, Whereabouts::of(query)?).await.map(Json).map_err(failed)
 }
 
-/// `GET /dlq/audit`: what operators have done, the latest first.
+/// `GET /dlq/audit`: what operators have done, with dead letters and else, the latest first.
 pub(in crate::http) async fn audit(State(app): State<App>) -> Result<Json<Vec<AuditRow>>, Problem> {
     app.desk().audit(RECORDS).await.map(Json).map_err(failed)
 }
 
-/// `POST /dlq/replay`: counts at once with `dryRun`; else begins, and `GET /dlq/replay` tells how far it is.
+/// An answer that says where to ask how far a job is.
+type Begun = (StatusCode, [(HeaderName, String); 1], Json<View>);
+
+fn begin(app: &App, by: String, work: Work) -> Result<Begun, Problem> {
+    let begun = jobs::begin(app, by, work).ok_or_else(|| {
+        let detail = "another job of this kind is under way; GET /dlq/jobs lists them, DELETE /dlq/jobs/{id} stops one";
+        Problem::new(StatusCode::CONFLICT, detail)
+    })?;
+    let place = [(header::LOCATION, format!("/dlq/jobs/{}", begun.id))];
+    Ok((StatusCode::ACCEPTED, place, Json(begun)))
+}
+
+/// `POST /dlq/replay`: begins a replay, or with `dryRun` a count of what it would send.
 pub(in crate::http) async fn replay(
     State(app): State<App>,
-    peer: Option<Extension<Peer>>,
+    Operator(by): Operator,
     body: Bytes,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<Begun, Problem> {
     let (selection, how): (_, Replay) = read(&body)?;
     how.check().map_err(bad)?;
-    if how.dry_run {
-        let summary = app.desk().count(selection, &how).await.map_err(failed)?;
-        return Ok((StatusCode::OK, Json(json!(summary))));
-    }
-    let begun = replays::begin(&app, actor(&app, peer), selection, how);
-    let begun = begun.ok_or_else(|| {
-        Problem::new(StatusCode::CONFLICT, "a replay is under way; wait for its end, or send DELETE /dlq/replay")
-    })?;
-    Ok((StatusCode::ACCEPTED, Json(json!(begun))))
+    begin(&app, by, Work::Replay(selection, how))
 }
 
 /// `GET /dlq/replay`: how far the last replay of this instance is.
-pub(in crate::http) async fn replay_state(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let view = replays::view(&app).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "nothing was replayed yet"))?;
-    Ok(Json(json!(view)))
+pub(in crate::http) async fn replay_state(State(app): State<App>) -> Result<Json<View>, Problem> {
+    jobs::last_replay(&app).map(Json).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "nothing was replayed yet"))
 }
 
 /// `DELETE /dlq/replay`: ends the replay after the batch that is under way. The same request goes on from there.
-pub(in crate::http) async fn stop_replay(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    replays::stop(&app);
+pub(in crate::http) async fn stop_replay(State(app): State<App>) -> Result<Json<View>, Problem> {
+    if let Some(last) = jobs::last_replay(&app) {
+        jobs::stop(&app, &last.id);
+    }
     replay_state(State(app)).await
+}
+
+/// `GET /dlq/jobs`: the jobs of this instance, the latest first.
+pub(in crate::http) async fn all_jobs(State(app): State<App>) -> Json<Vec<View>> {
+    Json(jobs::all(&app))
+}
+
+/// `GET /dlq/jobs/{id}`: how far a job is.
+pub(in crate::http) async fn job(State(app): State<App>, Path(id): Path<String>) -> Result<Json<View>, Problem> {
+    let unknown = || Problem::new(StatusCode::NOT_FOUND, "this instance knows no job of this id");
+    jobs::view(&app, &id).map(Json).ok_or_else(unknown)
+}
+
+/// `DELETE /dlq/jobs/{id}`: ends a job after the letters that are under way. The same request goes on from there.
+pub(in crate::http) async fn stop_job(state: State<App>, id: Path<String>) -> Result<Json<View>, Problem> {
+    jobs::stop(&state, &id);
+    job(state, id).await
 }
 
 /// What `POST /dlq/{id}/edit` takes.
@@ -155,13 +177,12 @@ pub(in crate::http) async fn edit(
     State(app): State<App>,
     Path(id): Path<String>,
     query: Result<Query<Whereabouts>, QueryRejection>,
-    peer: Option<Extension<Peer>>,
+    Operator(by): Operator,
     body: Bytes,
 ) -> Result<Json<Edited>, Problem> {
     let before = Whereabouts::of(query)?;
     let form = "send {\"event\": {…}}, the whole event as it should have been, and \"dryRun\": true to check it only";
     let correction: Correction = serde_json::from_slice(&body).map_err(|_| bad(form))?;
-    let by = actor(&app, peer);
     let (event, dry_run) = (correction.event.get(), correction.dry_run);
     let edited = app.desk().edit(&*app.publisher, &by, &id, before, event, dry_run).await;
     edited.map(Json).map_err(|error| match error {
@@ -175,58 +196,49 @@ pub(in crate::http) async fn edit(
 }
 
 /// `POST /dlq/park`.
-pub(in crate::http) async fn park(app: State<App>, peer: Option<Extension<Peer>>, body: Bytes) -> Answer {
-    set_aside(app, peer, body, Aside::Park).await
+pub(in crate::http) async fn park(app: State<App>, by: Operator, body: Bytes) -> Result<Begun, Problem> {
+    set_aside(&app, by, &body, Aside::Park)
 }
 
 /// `POST /dlq/unpark`.
-pub(in crate::http) async fn unpark(app: State<App>, peer: Option<Extension<Peer>>, body: Bytes) -> Answer {
-    set_aside(app, peer, body, Aside::Unpark).await
+pub(in crate::http) async fn unpark(app: State<App>, by: Operator, body: Bytes) -> Result<Begun, Problem> {
+    set_aside(&app, by, &body, Aside::Unpark)
 }
 
 /// `POST /dlq/purge`.
-pub(in crate::http) async fn purge(app: State<App>, peer: Option<Extension<Peer>>, body: Bytes) -> Answer {
-    set_aside(app, peer, body, Aside::Purge).await
+pub(in crate::http) async fn purge(app: State<App>, by: Operator, body: Bytes) -> Result<Begun, Problem> {
+    set_aside(&app, by, &body, Aside::Purge)
 }
-
-type Answer = Result<Json<Value>, Problem>;
 
 /// What goes along with a selection that is set aside.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 struct Further {
     note: String,
-    all: bool,
     dry_run: bool,
 }
 
-async fn set_aside(State(app): State<App>, peer: Option<Extension<Peer>>, body: Bytes, how: Aside) -> Answer {
-    let (selection, Further { note, all, dry_run }) = read(&body)?;
-    if !selection.is_given() && !all {
-        return Err(bad("name letters by \"ids\" or by conditions, or send \"all\": true"));
-    }
-    let by = actor(&app, peer);
-    let letters = app.desk().set_aside(&by, selection, how, &note, dry_run, |_, _| {}).await.map_err(failed)?;
-    Ok(Json(json!({"letters": letters, "dryRun": dry_run})))
+fn set_aside(app: &App, Operator(by): Operator, body: &[u8], how: Aside) -> Result<Begun, Problem> {
+    let (selection, Further { note, dry_run }) = read(body)?;
+    begin(app, by, Work::SetAside(selection, SetAside { how, note, dry_run }))
 }
 
-/// Reads a selection, and what else the body says; a word that is neither is an error, for a condition that is misspelt must
-/// not select everything.
+/// Reads a selection, and what else the body says. A word that is neither is an error, and so is a body that selects nothing: a
+/// condition that is misspelt or left out must not select everything.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(Selection, T), Problem> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     let mut object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| bad("the body is no JSON object"))?;
     let selection = Selection::take(&mut object).map_err(bad)?;
+    let all = match object.remove("all") {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(all)) => all,
+        Some(_) => return Err(bad("`all` is true or false")),
+    };
     let rest = serde_json::from_value(Value::Object(object)).map_err(|error| bad(error.to_string()))?;
-    Ok((selection, rest))
-}
-
-/// Who asks, for the audit.
-fn actor(app: &App, peer: Option<Extension<Peer>>) -> String {
-    let how = if app.config.app.admin_token.is_some() { "token" } else { "http" };
-    match peer {
-        Some(Extension(Peer(address))) => format!("{how}@{}", address.ip()),
-        None => how.to_owned(),
+    if !selection.is_given() && !all {
+        return Err(bad("name letters by \"ids\" or by conditions, or send \"all\": true"));
     }
+    Ok((selection, rest))
 }
 
 fn bad(detail: impl Into<String>) -> Problem {

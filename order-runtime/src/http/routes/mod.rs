@@ -87,18 +87,21 @@ fn administration() -> Vec<Route> {
 
 fn dead_letters() -> Vec<Route> {
     let one: &[_] = &[("404", "There is none of that id.")];
+    let begun: &[_] = &[
+        ("202", "It has begun; `location` says where to ask how far it is. With `dryRun` it counts only."),
+        ("400", "The body selects nothing, or says something that is not known."),
+        ("409", "Another of its kind is under way."),
+    ];
+    let no_job: &[_] = &[("404", "This instance knows none of that id.")];
     vec![
         Route::get("/dlq", "Dead letters, and how many of each kind there are.", dlq::list).query::<dlq::Parameters>(),
         Route::get("/dlq/{id}", "One dead letter, and what this build would do with it.", dlq::show)
             .query::<dlq::Whereabouts>()
             .answers(one),
-        Route::get("/dlq/audit", "What operators have done with dead letters, the latest first.", dlq::audit),
+        Route::get("/dlq/audit", "What operators have done, the latest first.", dlq::audit),
         Route::get("/dlq/replay", "How far the last replay of this instance is.", dlq::replay_state)
             .answers(&[("404", "Nothing was replayed yet.")]),
-        Route::post("/dlq/replay", "Sends dead letters to the topics that they came from.", dlq::replay).answers(&[
-            ("202", "It has begun; with `dryRun` it is 200, and counts only."),
-            ("409", "Another is under way."),
-        ]),
+        Route::post("/dlq/replay", "Sends dead letters to the topics that they came from.", dlq::replay).answers(begun),
         Route::delete("/dlq/replay", "Ends the replay after the batch under way.", dlq::stop_replay)
             .answers(&[("404", "Nothing was replayed yet.")]),
         Route::post("/dlq/{id}/edit", "Checks a corrected event and sends it as a replay.", dlq::edit)
@@ -108,9 +111,16 @@ fn dead_letters() -> Vec<Route> {
                 ("409", "It was dealt with already."),
                 ("422", "It is still wrong; the body says how, by JSON path."),
             ]),
-        Route::post("/dlq/park", "Sets dead letters aside.", dlq::park),
-        Route::post("/dlq/unpark", "Takes parked dead letters back.", dlq::unpark),
-        Route::post("/dlq/purge", "Forgets dead letters.", dlq::purge),
+        Route::post("/dlq/park", "Sets dead letters aside.", dlq::park).answers(begun),
+        Route::post("/dlq/unpark", "Takes parked dead letters back.", dlq::unpark).answers(begun),
+        Route::post("/dlq/purge", "Forgets dead letters.", dlq::purge).answers(begun),
+        Route::get(
+            "/dlq/jobs",
+            "Replays, settings aside and counts of this instance, the latest first.",
+            dlq::all_jobs,
+        ),
+        Route::get("/dlq/jobs/{id}", "How far one of them is.", dlq::job).answers(no_job),
+        Route::delete("/dlq/jobs/{id}", "Ends one after the letters under way.", dlq::stop_job).answers(no_job),
     ]
 }
 

@@ -14,8 +14,14 @@ use serde_json::{Value, json};
 
 use crate::{
     broker::PartitionId,
+    dead_letters::begun,
     engine::release::{Release, Selection, WaitingKey},
-    http::{App, problem::Problem},
+    http::{
+        App,
+        operator::{self, Operator},
+        problem::Problem,
+    },
+    store::AuditRow,
 };
 
 /// Waiting events that are read for a list.
@@ -49,36 +55,47 @@ pub(in crate::http) async fn list(
 /// `POST /waiting/retry`.
 pub(in crate::http) async fn retry(
     State(app): State<App>,
+    Operator(by): Operator,
     selection: Result<Json<Selection>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
-    release(&app, selection, Release::Retry).await
+    release(&app, &by, selection, Release::Retry).await
 }
 
 /// `POST /waiting/dead-letter`: the first event of each key that is named; of a topic alone everything that waits, where it is orphaned.
 pub(in crate::http) async fn dead_letter(
     State(app): State<App>,
+    Operator(by): Operator,
     selection: Result<Json<Selection>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
-    release(&app, selection, Release::DeadLetter).await
+    release(&app, &by, selection, Release::DeadLetter).await
 }
 
 async fn release(
     app: &App,
+    by: &str,
     selection: Result<Json<Selection>, JsonRejection>,
     how: Release,
 ) -> Result<Json<Value>, Problem> {
     let form = "send {\"key\": \"…\"} or {\"all\": true}, and \"topic\" and \"partition\" where they matter";
     let Json(selection) = selection.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, form))?;
-    if how == Release::DeadLetter && selection.is_of_topic() {
-        tracing::warn!(?selection, "an operator gives up what waits of an orphaned topic");
-        let given_up = app.operations.give_up(selection).await;
-        let events = given_up.map_err(|why| Problem::new(StatusCode::CONFLICT, why))?;
-        return Ok(Json(json!({"events": events})));
-    }
-    if !selection.is_given() {
+    let of_topic = how == Release::DeadLetter && selection.is_of_topic();
+    if !selection.is_given() && !of_topic {
         return Err(Problem::new(StatusCode::BAD_REQUEST, form));
     }
-    tracing::warn!(?selection, ?how, "an operator releases waiting keys");
+    let action = match how {
+        Release::Retry => "waiting_retry",
+        Release::DeadLetter => "waiting_dead_letter",
+    };
+    let entry = begun(by, action, &selection);
+    // Before the first key is released, so that no kill hides who has asked. Without the store no key is released either.
+    app.store.mark(entry.clone(), Vec::new()).await.map_err(|error| Problem::store_away(&error))?;
+    if of_topic {
+        let given_up = app.operations.give_up(selection).await;
+        let events = given_up.map_err(|why| Problem::new(StatusCode::CONFLICT, why))?;
+        operator::record(app, AuditRow { letters: events, ..entry }).await;
+        return Ok(Json(json!({"events": events})));
+    }
     let released = app.operations.release(selection, how).await;
+    operator::record(app, AuditRow { letters: released as u64, ..entry }).await;
     Ok(Json(json!({"released": released})))
 }

@@ -34,6 +34,37 @@ async fn waiting_keys_are_released_when_they_are_named() {
 }
 
 #[tokio::test]
+async fn what_operators_do_is_recorded() {
+    let served = Served::with(&[("APP_ADMIN_TOKEN", TOKEN)]).await;
+    let ask = async |target: &str, body: &str, operator: Option<&str>| {
+        let mut request = post(target).header(header::AUTHORIZATION, format!("Bearer {TOKEN}"));
+        if let Some(operator) = operator {
+            request = request.header("x-operator", operator);
+        }
+        served.send(request.body(Body::from(body.to_owned())).expect("a request")).await
+    };
+    ask("/consumer/pause", "", None).await;
+    ask("/consumer/resume", "", Some("cli:somebody")).await;
+    ask("/waiting/retry", r#"{"all": true}"#, None).await;
+    ask("/waiting/dead-letter", r#"{"key": "k-1", "topic": "things"}"#, Some(&"x".repeat(65))).await;
+    ask("/waiting/dead-letter", r#"{"topic": "orphaned"}"#, None).await;
+    ask("/waiting/retry", "{}", None).await.problem(400);
+    let audit =
+        served.send(empty(get("/dlq/audit").header(header::AUTHORIZATION, format!("Bearer {TOKEN}")))).await.json();
+    let rows: Vec<_> = audit.as_array().expect("a list").iter().rev().collect();
+    let field = |name: &str| rows.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    assert_eq!(field("action"), ["pause", "resume", "waiting_retry", "waiting_dead_letter", "waiting_dead_letter"]);
+    let itself = "token@127.0.0.1";
+    let for_somebody = format!("cli:somebody via {itself}");
+    assert_eq!(field("by"), [itself, &for_somebody, itself, itself, itself], "a name that is too long is none");
+    assert_eq!(
+        field("selection"),
+        ["{}", "{}", r#"{"all":true}"#, r#"{"key":"k-1","topic":"things"}"#, r#"{"topic":"orphaned"}"#]
+    );
+    assert_eq!(field("letters"), [0, 0, 1, 0, 41], "how many keys, or events of a topic, were found");
+}
+
+#[tokio::test]
 async fn without_a_token_only_this_machine_may() {
     let served = Served::with(&[]).await;
     let stranger = pause(&served, from_elsewhere(asked())).await;

@@ -4,8 +4,9 @@ import { get, post } from "./api.js";
 import { confirm, say } from "./dialogs.js";
 import { Rows, byId, element, setText, textRow } from "./dom.js";
 import { count, dateTime, plural } from "./format.js";
+import { result, startJobs } from "./jobs.js";
 import { openLetter } from "./letter.js";
-import { askReplay, followRunning, startReplay } from "./replay.js";
+import { askReplay, followRunning } from "./replay.js";
 
 /** How many letters are shown at first, and at most: the latest. */
 const FEW = 50;
@@ -231,17 +232,26 @@ function park() {
     yes: "Park",
     fields: [element("label", {}, "Note", note)],
     act: async () => {
-      const { letters: parked } = await post("/dlq/park", { ...chosenOnes(), note: note.value });
-      say(`${plural(parked, "dead letter")} parked.`);
-      await searchLetters();
+      // The dialog closes, and the job goes on.
+      parked(await post("/dlq/park", { ...chosenOnes(), note: note.value }));
     },
   });
+}
+
+async function parked(job) {
+  try {
+    const { letters: number } = await result(job, ({ letters: number }) => `Parking: ${count(number)} parked`);
+    say(`${plural(number, "dead letter")} parked.`);
+  } catch (error) {
+    say(`Not all of them are parked: ${error.message}`, "bad");
+  }
+  await searchLetters();
 }
 
 /** `whenAllowed` runs an action once the operator may act. */
 export function startLetters(whenAllowed) {
   allowed = whenAllowed;
-  startReplay(whenAllowed);
+  startJobs(whenAllowed);
   followRunning(searchLetters);
   form().addEventListener("submit", (event) => {
     event.preventDefault();
@@ -261,5 +271,5 @@ export function startLetters(whenAllowed) {
   });
   byId("letters-replay").addEventListener("click", () => allowed(() => askReplay(chosenOnes(), searchLetters)));
   byId("letters-park").addEventListener("click", () => allowed(park));
-  byId("letters-replay-all").addEventListener("click", () => allowed(() => askReplay(conditions(), searchLetters)));
+  byId("letters-replay-all").addEventListener("click", () => allowed(() => askReplay({ ...conditions(), all: true }, searchLetters)));
 }

@@ -4,6 +4,7 @@ import { get, post, postText } from "./api.js";
 import { confirm, say } from "./dialogs.js";
 import { byId, element } from "./dom.js";
 import { dateTime, plural } from "./format.js";
+import { result } from "./jobs.js";
 import { askReplay } from "./replay.js";
 
 const route = (id, action = "") => `/dlq/${encodeURIComponent(id)}${action}`;
@@ -114,8 +115,18 @@ export async function openLetter({ id, before }, allowed, changed) {
   }
 
   async function settle(path, more, text) {
-    await post(path, { ids: [id], ...more });
-    say(text);
+    // A question that was asked before closes, and the job goes on.
+    settled(await post(path, { ids: [id], ...more }), text);
+  }
+
+  async function settled(job, text) {
+    try {
+      const { letters: number } = await result(job, () => "Looking for the dead letter");
+      if (number > 0) say(text);
+      else say("Somebody else has dealt with the dead letter meanwhile.", "bad");
+    } catch (error) {
+      say(`The dead letter is as it was: ${error.message}`, "bad");
+    }
     await done();
   }
 }

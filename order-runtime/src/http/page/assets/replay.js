@@ -1,12 +1,10 @@
 // Replays: what would go back, asked before it goes, and how far it is.
 
-import { get, post, remove } from "./api.js";
+import { get, post } from "./api.js";
 import { confirm, say } from "./dialogs.js";
-import { byId, element, setText } from "./dom.js";
+import { element } from "./dom.js";
 import { count, plural } from "./format.js";
-
-/** How often the service is asked how far a replay is, in milliseconds. */
-const PERIOD = 500;
+import { follow, result } from "./jobs.js";
 
 const REASONS = {
   loop_guard: "replayed too often already",
@@ -33,7 +31,8 @@ function histogram({ counts, leftOut }) {
 
 /** Shows what a replay of `selection` would send, and sends it where that is wanted. */
 export async function askReplay(selection, then) {
-  const planned = await post("/dlq/replay", { ...selection, dryRun: true });
+  const planned = await plan(selection);
+  if (planned === null) return;
   if (planned.replayed === 0) {
     const why = Object.entries(planned.leftOut).map(([reason, letters]) => `${count(letters)} ${word(reason)}`);
     say(`Nothing would be replayed${why.length > 0 ? `: ${why.join(", ")}` : ""}.`, "bad");
@@ -53,35 +52,29 @@ export async function askReplay(selection, then) {
     act: async () => {
       const body = { ...selection, max: max.valueAsNumber };
       if (rate.value !== "") body.rate = rate.valueAsNumber;
-      await post("/dlq/replay", body);
-      follow(then);
+      followReplay(await post("/dlq/replay", body), then);
     },
   });
 }
 
-let following = false;
-
-/** Shows how far the replay of this instance is, until it ends. */
-export async function follow(then) {
-  if (following) return;
-  following = true;
+/** What a replay would send; null where that is not known, which the operator is told. */
+async function plan(selection) {
+  const counting = await post("/dlq/replay", { ...selection, dryRun: true });
   try {
-    const line = byId("replay-progress");
-    let view = await get("/dlq/replay");
-    while (view.state === "running") {
-      line.hidden = false;
-      setText(byId("replay-text"), `Replaying: ${count(view.summary.replayed)} sent, ${count(view.read)} of ${count(view.of)} records read.`);
-      await new Promise((resolve) => setTimeout(resolve, PERIOD));
-      view = await get("/dlq/replay");
-    }
-    line.hidden = true;
-    tell(view);
+    return await result(counting, ({ replayed }) => `Counting: ${plural(replayed, "dead letter")} so far`);
+  } catch (error) {
+    say(`How many dead letters would be replayed is not known: ${error.message}`, "bad");
+    return null;
+  }
+}
+
+/** Shows how far a replay is, until it ends. */
+async function followReplay(job, then) {
+  try {
+    tell(await follow(job, ({ replayed }) => `Replaying: ${count(replayed)} sent`));
     await then();
   } catch (error) {
-    byId("replay-progress").hidden = true;
     say(`How far the replay is cannot be told: ${error.message}`, "bad");
-  } finally {
-    following = false;
   }
 }
 
@@ -94,11 +87,7 @@ function tell({ state, summary, error }) {
 
 /** Shows a replay that somebody has begun before this page was opened. */
 export async function followRunning(then) {
-  const view = await get("/dlq/replay").catch(() => null);
-  if (view?.state === "running") await follow(then);
-}
-
-/** `whenAllowed` runs an action once the operator may act. */
-export function startReplay(whenAllowed) {
-  byId("replay-stop").addEventListener("click", () => whenAllowed(() => remove("/dlq/replay")));
+  const jobs = await get("/dlq/jobs").catch(() => []);
+  const running = jobs.find(({ state, action, dryRun }) => state === "running" && action === "replay" && !dryRun);
+  if (running !== undefined) await followReplay(running, then);
 }

@@ -1,0 +1,230 @@
+//! Work on dead letters that goes on after the answer: replays, setting aside, and counting what these would do.
+//!
+//! Each reads the whole dead-letter topic, which takes longer than an answer may. Nothing of a job is kept but what it has done:
+//! that is marked in the store, so the same request goes on where a stop, a kill or an error has ended it.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::App;
+use crate::dead_letters::{AsideSummary, DeskError, Replay, Selection, SetAside, Summary};
+
+/// Jobs that are counting at the same time, at most: each reads the topic with a client of its own.
+const COUNTING: usize = 4;
+/// Jobs that are shown, those that have ended included.
+const SHOWN: usize = 64;
+
+/// The jobs of this instance, the oldest first.
+#[derive(Default)]
+pub(super) struct Jobs(Mutex<VecDeque<Job>>);
+
+struct Job {
+    view: View,
+    stop: CancellationToken,
+}
+
+/// What a job does.
+pub(super) enum Work {
+    Replay(Selection, Replay),
+    SetAside(Selection, SetAside),
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct View {
+    pub(super) id: String,
+    /// As in the audit: `replay`, `park`, `unpark`, `purge`.
+    action: &'static str,
+    /// It only counts.
+    dry_run: bool,
+    state: State,
+    by: String,
+    started_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<Timestamp>,
+    /// Records of the topic that were read, and how many there are at most.
+    read: u64,
+    of: u64,
+    /// What has ended it, where that was an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// What was done so far.
+    summary: Done,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Running,
+    Stopped,
+    Done,
+    Failed,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+enum Done {
+    Replay(Summary),
+    SetAside(AsideSummary),
+}
+
+/// Jobs that may not run at the same time.
+#[derive(PartialEq, Eq)]
+enum Kind {
+    Counting,
+    Replay,
+    SetAside,
+}
+
+impl Work {
+    /// A job that has done nothing yet.
+    fn view(&self, by: String) -> View {
+        let (action, dry_run, summary) = match self {
+            Self::Replay(_, how) => {
+                ("replay", how.dry_run, Done::Replay(Summary { dry_run: how.dry_run, ..Summary::default() }))
+            }
+            Self::SetAside(_, what) => {
+                let summary = AsideSummary { dry_run: what.dry_run, ..AsideSummary::default() };
+                (what.how.as_str(), what.dry_run, Done::SetAside(summary))
+            }
+        };
+        View {
+            id: Uuid::new_v4().simple().to_string(),
+            action,
+            dry_run,
+            state: State::Running,
+            by,
+            started_at: Timestamp::now(),
+            ended_at: None,
+            read: 0,
+            of: 0,
+            error: None,
+            summary,
+        }
+    }
+
+    async fn run(
+        self,
+        app: &App,
+        by: &str,
+        stop: &CancellationToken,
+        mut progress: impl FnMut(Done, u64, u64),
+    ) -> Result<Done, DeskError> {
+        let desk = app.desk();
+        match self {
+            Self::Replay(selection, how) => {
+                let progress = |summary: &Summary, read, of| progress(Done::Replay(summary.clone()), read, of);
+                if how.dry_run {
+                    desk.count(selection, &how, stop, progress).await.map(Done::Replay)
+                } else {
+                    desk.replay(&*app.publisher, by, selection, &how, stop, progress).await.map(Done::Replay)
+                }
+            }
+            Self::SetAside(selection, what) => {
+                let progress = |summary: &AsideSummary, read, of| progress(Done::SetAside(summary.clone()), read, of);
+                desk.set_aside(by, selection, &what, stop, progress).await.map(Done::SetAside)
+            }
+        }
+    }
+}
+
+impl View {
+    fn kind(&self) -> Kind {
+        match self.summary {
+            _ if self.dry_run => Kind::Counting,
+            Done::Replay(_) => Kind::Replay,
+            Done::SetAside(_) => Kind::SetAside,
+        }
+    }
+}
+
+/// Begins a job, and answers how far it is; `None` where others have to end before.
+pub(super) fn begin(app: &App, by: String, work: Work) -> Option<View> {
+    let jobs = Arc::clone(app.jobs());
+    let view = work.view(by.clone());
+    let (id, stop) = (view.id.clone(), CancellationToken::new());
+    {
+        let mut known = jobs.0.lock();
+        let kind = view.kind();
+        let most = if kind == Kind::Counting { COUNTING } else { 1 };
+        let running = known.iter().filter(|job| job.view.state == State::Running && job.view.kind() == kind);
+        if running.count() >= most {
+            return None;
+        }
+        known.push_back(Job { view: view.clone(), stop: stop.clone() });
+        forget_oldest(&mut known);
+    }
+    let app = app.clone();
+    tokio::spawn(async move {
+        let progress = |summary, read, of| {
+            jobs.update(&id, |view| (view.summary, view.read, view.of) = (summary, read, of));
+        };
+        let result = work.run(&app, &by, &stop, progress).await;
+        jobs.update(&id, |view| {
+            view.ended_at = Some(Timestamp::now());
+            match result {
+                Ok(summary) => {
+                    view.state = if stop.is_cancelled() { State::Stopped } else { State::Done };
+                    view.summary = summary;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, action = view.action, "work on dead letters has failed");
+                    view.state = State::Failed;
+                    view.error = Some(error.to_string());
+                }
+            }
+        });
+    });
+    Some(view)
+}
+
+/// Forgets the oldest job that has ended where there are too many; the last replay is always known.
+fn forget_oldest(known: &mut VecDeque<Job>) {
+    if known.len() <= SHOWN {
+        return;
+    }
+    let last_replay = known.iter().rposition(|job| job.view.kind() == Kind::Replay);
+    let mut ended = known.iter().enumerate().filter(|(_, job)| job.view.state != State::Running);
+    if let Some((oldest, _)) = ended.find(|(place, _)| Some(*place) != last_replay) {
+        known.remove(oldest);
+    }
+}
+
+/// All jobs that are known, the latest first.
+pub(super) fn all(app: &App) -> Vec<View> {
+    app.jobs().0.lock().iter().rev().map(|job| job.view.clone()).collect()
+}
+
+/// How far a job is.
+pub(super) fn view(app: &App, id: &str) -> Option<View> {
+    app.jobs().find(|view| view.id == id, |job| job.view.clone())
+}
+
+/// How far the last replay is that was no dry run.
+pub(super) fn last_replay(app: &App) -> Option<View> {
+    app.jobs().find(|view| view.kind() == Kind::Replay, |job| job.view.clone())
+}
+
+/// Ends a job after the letters that are under way.
+pub(super) fn stop(app: &App, id: &str) {
+    app.jobs().find(|view| view.id == id, |job| job.stop.cancel());
+}
+
+impl Jobs {
+    /// The latest job of which something holds.
+    fn find<T>(&self, is: impl Fn(&View) -> bool, then: impl FnOnce(&Job) -> T) -> Option<T> {
+        self.0.lock().iter().rev().find(|job| is(&job.view)).map(then)
+    }
+
+    fn update(&self, id: &str, change: impl FnOnce(&mut View)) {
+        if let Some(job) = self.0.lock().iter_mut().find(|job| job.view.id == id) {
+            change(&mut job.view);
+        }
+    }
+}
