@@ -177,3 +177,144 @@ where
 fn time(row: &tokio_postgres::Row, column: usize) -> Result<Timestamp, PostgresError> {
     Timestamp::try_from(row.try_get::<_, SystemTime>(column)?).map_err(PostgresError::data)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader},
+        path::Path,
+        process::{Child, Command, Stdio},
+        sync::Arc,
+    };
+
+    use order_runtime::{
+        broker::PartitionId,
+        store::{Change, Changes, Committed, EntityType, Store, postgres::PostgresStore},
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::orders::entities::{
+        item::Item,
+        money::Money,
+        order::{Status, tests::order},
+    };
+
+    /// A server of this test; it is wiped when its standard input closes, however the test ends.
+    struct Server {
+        url: String,
+        _keeps_it_running: Child,
+    }
+
+    /// `None`, with a word, where there is no PostgreSQL.
+    fn server() -> Option<Server> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/postgres/postgres");
+        let mut command = Command::new(script);
+        let mut child =
+            command.args(["serve", "0"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bash runs it");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a text");
+        // "up: pid 4711, 127.0.0.1:15432"
+        let Some(address) = line.trim().rsplit(' ').next().filter(|address| address.contains(':')) else {
+            let required = std::env::var("ORDER_TESTS_REQUIRE").unwrap_or_default();
+            let required = required.split(',').any(|suite| suite.trim() == "postgres");
+            assert!(!required, "PostgreSQL is needed, since ORDER_TESTS_REQUIRE names postgres");
+            eprintln!("skipped: PostgreSQL is needed");
+            // It has said why, and ends.
+            let _ = child.wait();
+            return None;
+        };
+        Some(Server { url: format!("postgres://postgres@{address}/postgres"), _keeps_it_running: child })
+    }
+
+    /// A row in which no two columns have the same value.
+    fn row(version: u64, of: Order) -> Row<Order> {
+        let at = |microsecond| Timestamp::from_microsecond(microsecond).unwrap();
+        let second = i64::try_from(version).unwrap();
+        Row {
+            value: of,
+            version,
+            created_at: at(1_700_000_000_123_456),
+            updated_at: at(1_800_000_000_654_321 + second),
+        }
+    }
+
+    async fn write(store: &PostgresStore, offset: i64, expected: u64, row: &Row<Order>) {
+        // Any id will do for the topic; the store has one at hand.
+        let topic_id = store.claim("group").await.unwrap();
+        let partition = PartitionId { cluster: "cluster".into(), topic_id, topic: "t".into(), partition: 0 };
+        if offset == 0 {
+            store.begin(&partition, 0).await.unwrap();
+        }
+        let change = Change { row: row.clone(), expected };
+        let changes = Changes {
+            entities: vec![(EntityType::of::<Order>(), Arc::new(vec![change]))],
+            ..Changes::of_position(partition, offset, offset, offset + 1)
+        };
+        let answers = store.commit(vec![Arc::new(changes)]).await.unwrap();
+        assert_eq!(answers, [Committed::Applied { revision: offset + 1 }]);
+    }
+
+    /// The row as the service reads it, alone and in a page, and as anybody reads it, by the names of its columns.
+    async fn read(store: &PostgresStore, url: &str) -> [Value; 3] {
+        let entity = EntityType::of::<Order>();
+        let alone = store.view(entity, "order-1").await.unwrap().unwrap();
+        let mut page = store.page(entity, Page { limit: 10, ..Page::default() }).await.unwrap();
+        assert_eq!(page.len(), 1);
+        let (db, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let time = |column| format!("trim(to_json({column} AT TIME ZONE 'UTC')::text, '\"') || 'Z'");
+        let named = format!(
+            "SELECT json_strip_nulls(json_build_object('orderId', order_id, 'customerId', customer_id,
+                 'currency', currency, 'total', total::text, 'status', status, 'items', items, 'carrier', carrier,
+                 'trackingNumber', tracking_number, 'cancelReason', cancel_reason, 'version', version,
+                 'createdAt', {}, 'updatedAt', {}))::text FROM orders",
+            time("created_at"),
+            time("updated_at")
+        );
+        let named: String = db.query_one(&named, &[]).await.unwrap().get(0);
+        [alone, page.remove(0), serde_json::from_str(&named).unwrap()]
+    }
+
+    #[tokio::test]
+    async fn every_column_is_read_back_as_it_was_written() {
+        let Some(server) = server() else { return };
+        let store = PostgresStore::open(&server.url, &[EntityType::of::<Order>()]).await.unwrap();
+        let items = [("A-1", 2, 1250), ("B-2", 3, 5)].map(|(sku, quantity, cents)| Item {
+            sku: sku.to_owned(),
+            quantity,
+            unit_price: Money::cents(cents),
+        });
+        let placed = Order {
+            total: Money::cents(2515),
+            items: items.into(),
+            carrier: Some("a carrier".to_owned()),
+            tracking_number: Some("a number".to_owned()),
+            cancel_reason: Some("a reason".to_owned()),
+            ..order(Status::Created)
+        };
+        let first = row(1, placed.clone());
+        write(&store, 0, 0, &first).await;
+        let expected = first.view();
+        assert_eq!(expected["items"][1], json!({"sku": "B-2", "quantity": 3, "unitPrice": "0.05"}));
+        assert_eq!(expected["createdAt"], "2023-11-14T22:13:20.123456Z");
+        for found in read(&store, &server.url).await {
+            assert_eq!(found, expected, "inserted");
+        }
+
+        let next = row(
+            2,
+            Order {
+                status: Status::Cancelled,
+                carrier: Some("another carrier".to_owned()),
+                tracking_number: None,
+                cancel_reason: Some("another reason".to_owned()),
+                ..placed
+            },
+        );
+        write(&store, 1, 1, &next).await;
+        for found in read(&store, &server.url).await {
+            assert_eq!(found, next.view(), "updated");
+        }
+    }
+}
