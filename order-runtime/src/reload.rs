@@ -145,10 +145,14 @@ async fn build(package: &str, root: &Path) -> std::io::Result<bool> {
     Ok(command.status().await?.success())
 }
 
-/// Whether a variable is one that cargo sets for the package whose program it runs.
+/// Whether a variable is one that cargo sets for the package whose program it runs
+/// (<https://doc.rust-lang.org/cargo/reference/environment-variables.html>).
 fn is_of_package(name: &OsStr) -> bool {
+    const NAMES: [&str; 5] =
+        ["OUT_DIR", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR", "CARGO_RUSTC_CURRENT_DIR"];
+    const PREFIXES: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CFG_", "CARGO_FEATURE_"];
     let name = name.to_string_lossy();
-    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    NAMES.contains(&name.as_ref()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Asks the child to stop and waits for it.
@@ -241,6 +245,20 @@ mod tests {
         }
         for path in ["src/events/.#thing.rs", "src/thing.rs~", "Cargo.lock", "notes.txt"] {
             assert!(!is_source(Path::new(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_build_sees_nothing_that_cargo_has_told_this_process_of_its_package() {
+        // Build scripts of our dependencies look at each of these kinds, rustix's at OUT_DIR.
+        for name in ["OUT_DIR", "CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_BIN_NAME", "CARGO_CFG_TARGET_OS"] {
+            assert!(is_of_package(OsStr::new(name)), "{name}");
+        }
+        // What the developer has set for builds stays.
+        for name in
+            ["CARGO", "CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_JOBS", "CARGO_PROFILE_DEV_DEBUG", "RUSTFLAGS"]
+        {
+            assert!(!is_of_package(OsStr::new(name)), "{name}");
         }
     }
 

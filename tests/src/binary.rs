@@ -7,6 +7,8 @@ use std::{
     sync::OnceLock,
 };
 
+use crate::domain::without_own_package;
+
 /// The `order-service` executable of the profile that this test runs in, built once per test program.
 ///
 /// Cargo tells a test the executables of its own package only, and builds those of other packages for some commands
@@ -41,7 +43,9 @@ fn build(program: &str) -> PathBuf {
         Some(name) => name,
     };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    without_own_package(&mut command);
+    let output = command
         .args([
             "build",
             "--quiet",

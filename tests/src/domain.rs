@@ -108,15 +108,21 @@ impl Domain {
 pub(crate) fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(folder).env("CARGO_TARGET_DIR", target()).env("CARGO_TERM_COLOR", "never");
-    // What cargo tells this program of its own package: build scripts that look at it (ring's does) would run again, and all that
-    // stands on their crates be compiled again.
+    without_own_package(&mut command);
+    command
+}
+
+/// Keeps from a build what cargo tells this program of its own package: build scripts that look at it (ring's and rustix's do)
+/// would run again, and all that stands on their crates be compiled again.
+pub(crate) fn without_own_package(command: &mut Command) {
+    const NAMES: [&str; 4] = ["OUT_DIR", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR"];
+    const PREFIXES: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+        if NAMES.contains(&text.as_ref()) || PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
             command.env_remove(&name);
         }
     }
-    command
 }
 
 /// The folder of the workspace's sources.

@@ -40,6 +40,10 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let root = root();
     let result = match arguments[..] {
+        ref arguments if asks_for_help(arguments) => {
+            println!("{USAGE}");
+            Ok(())
+        }
         ["fmt"] => fmt::run(&root, false),
         ["fmt", "--check"] => fmt::run(&root, true),
         ["new", "processor", event] => new::processor(&root, event, None).map(|files| report(&files)),
@@ -50,10 +54,6 @@ fn main() -> ExitCode {
         ["chaos", ref arguments @ ..] => chaos::run(&root, arguments),
         ["instructions"] => instructions::run(&root, false),
         ["instructions", "--bless"] => instructions::run(&root, true),
-        ["help" | "--help" | "-h"] => {
-            println!("{USAGE}");
-            Ok(())
-        }
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -65,6 +65,16 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Whether help is asked for, also behind a chore that has no help of its own.
+fn asks_for_help(arguments: &[&str]) -> bool {
+    let of_chore = |name: &&str| ["fmt", "new", "instructions"].contains(name);
+    match arguments {
+        ["help" | "--help" | "-h"] => true,
+        [chore, .., last] => of_chore(chore) && ["--help", "-h"].contains(last),
+        _ => false,
     }
 }
 
@@ -80,4 +90,19 @@ fn report(files: &[PathBuf]) {
 fn root() -> PathBuf {
     let package = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     package.parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::asks_for_help;
+
+    #[test]
+    fn help_is_no_name() {
+        for arguments in [&["--help"][..], &["new", "processor", "--help"], &["new", "--help"], &["fmt", "-h"]] {
+            assert!(asks_for_help(arguments), "{arguments:?}");
+        }
+        for arguments in [&["new", "processor", "OrderRefunded"][..], &["chaos", "--help"], &[]] {
+            assert!(!asks_for_help(arguments), "{arguments:?} is the chore's own");
+        }
+    }
 }
