@@ -51,7 +51,7 @@ pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
     }
     context.output.rows(&["WHAT", "", "DETAIL"], &findings, |finding| {
         vec![finding.what.to_owned(), if finding.ok { "ok" } else { "WRONG" }.to_owned(), finding.detail.clone()]
-    });
+    })?;
     Ok(if findings.iter().all(|finding| finding.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

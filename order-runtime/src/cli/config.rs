@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, Failure};
 
 #[derive(Serialize)]
 struct Row<'a> {
@@ -13,7 +13,7 @@ struct Row<'a> {
     origin: String,
 }
 
-pub(super) fn run(context: &Context) -> ExitCode {
+pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
     let rows: Vec<Row<'_>> = context
         .config
         .in_force
@@ -22,6 +22,6 @@ pub(super) fn run(context: &Context) -> ExitCode {
         .collect();
     context.output.rows(&["VARIABLE", "VALUE", "FROM"], &rows, |row| {
         vec![row.name.to_owned(), row.value.unwrap_or("-").to_owned(), row.origin.clone()]
-    });
-    ExitCode::SUCCESS
+    })?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use crate::telemetry::dashboards;
 pub(super) enum Command {
     /// A dashboard for Grafana, as JSON to import.
     Grafana,
-    /// Alert rules for Prometheus, as YAML for `rule_files`.
+    /// Alert rules for Prometheus, as YAML for `rule_files`; with `--output json` as JSON.
     Alerts,
 }
 
@@ -19,9 +19,12 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<ExitCode, Fail
     match command {
         Command::Grafana => {
             let dashboard = dashboards::grafana(name, &context.config.app.name, &registry);
-            Output::document(&format!("{dashboard:#}"));
+            Output::document(&format!("{dashboard:#}"))?;
         }
-        Command::Alerts => Output::document(dashboards::alerts(name, &registry).trim_end()),
+        Command::Alerts if context.output.is_json() => {
+            Output::document(&format!("{:#}", dashboards::alerts_json(name, &registry)))?;
+        }
+        Command::Alerts => Output::document(dashboards::alerts(name, &registry).trim_end())?,
     }
     Ok(ExitCode::SUCCESS)
 }

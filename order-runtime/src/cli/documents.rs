@@ -19,7 +19,7 @@ pub(super) fn run(context: &Context, kind: Kind, arguments: &Arguments) -> Resul
     let declared = Declared { dispatcher: &context.dispatcher, config: &context.config, registry: &registry };
     let document = documents::document(kind, &declared);
     let Some(path) = &arguments.check else {
-        Output::document(&format!("{document:#}"));
+        Output::document(&format!("{document:#}"))?;
         return Ok(ExitCode::SUCCESS);
     };
     let shown = path.display();

@@ -6,16 +6,18 @@ mod config;
 mod dashboards;
 mod dlq;
 mod documents;
+mod examples;
 mod output;
 mod processors;
 mod progress;
 mod publish;
 mod replay;
 mod run;
+mod shell;
 mod store;
 mod waiting;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
@@ -23,12 +25,16 @@ use self::output::Output;
 use crate::{
     Dispatcher,
     broker::BrokerError,
-    config::{Config, ConfigErrors, EnvFile, Flags},
+    config::{Config, ConfigErrors, Defaults, EnvFile, Flags},
     dead_letters::DeskError,
     documents::Kind,
     registry::{Registry, RegistryErrors},
     store::StoreError,
+    telemetry::logs,
 };
+
+/// How long the rest of the log may take to be written when the process ends.
+const LOG: Duration = Duration::from_secs(1);
 
 /// Processes events from Kafka; without a command it runs the service.
 #[derive(Debug, Parser)]
@@ -57,7 +63,7 @@ struct Common {
     /// Do it without asking.
     #[arg(long, short, global = true, action = ArgAction::SetTrue)]
     yes: bool,
-    /// Results only: no progress, no hints.
+    /// Results only: no progress, no hints, and of the log errors only.
     #[arg(long, short, global = true, action = ArgAction::SetTrue)]
     quiet: bool,
 }
@@ -103,6 +109,10 @@ enum Command {
     Dashboards(dashboards::Command),
     /// Run the embedded development broker alone, at `KAFKA_BROKER_URL`.
     Broker,
+    /// Write the completions for a shell; works offline.
+    Completions(shell::Completions),
+    /// Write manual pages; works offline.
+    Man(shell::Man),
 }
 
 /// Why a command did not do its work.
@@ -203,15 +213,20 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
         .block_on(work)
 }
 
+/// The whole command line of a service.
+fn command_line(dispatcher: &Dispatcher) -> clap::Command {
+    let command = Cli::command().name(dispatcher.package).version(dispatcher.version);
+    examples::add(command, dispatcher.package)
+}
+
 /// Runs the command that the process was started with. `main` returns what it answers.
 pub(crate) fn run(dispatcher: Dispatcher) -> ExitCode {
-    let command = Cli::command().name(dispatcher.package).version(dispatcher.version);
-    let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = command_line(&dispatcher).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let Cli { command, common } = match parsed {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    match execute(dispatcher, command.unwrap_or(Command::Run(run::Arguments::default())), common) {
+    let code = match execute(dispatcher, command.unwrap_or(Command::Run(run::Arguments::default())), common) {
         Ok(code) => code,
         Err(failure) => {
             output::error(&failure);
@@ -220,10 +235,25 @@ pub(crate) fn run(dispatcher: Dispatcher) -> ExitCode {
                 Failure::Failed(_) => 1,
             })
         }
-    }
+    };
+    logs::flush(LOG);
+    code
+}
+
+/// The environment as text. A value that is not UTF-8 keeps a sign of it, which is refused where the variable is a setting.
+fn environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> impl Iterator<Item = (String, String)> {
+    // A variable whose name is not UTF-8 is none of ours.
+    let named = variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    named.map(|(name, value)| (name, value.to_string_lossy().into_owned()))
 }
 
 fn execute(dispatcher: Dispatcher, command: Command, common: Common) -> Result<ExitCode, Failure> {
+    // These are asked for by shells and packagers, who have no configuration.
+    match &command {
+        Command::Completions(arguments) => return shell::completions(command_line(&dispatcher), arguments),
+        Command::Man(arguments) => return shell::man(command_line(&dispatcher), arguments),
+        _ => {}
+    }
     let workers = match &command {
         Command::Run(arguments) => arguments.workers.clone(),
         _ => None,
@@ -234,10 +264,11 @@ fn execute(dispatcher: Dispatcher, command: Command, common: Common) -> Result<E
         workers,
     );
     let env_file = common.env_file.map_or(EnvFile::Default, EnvFile::Path);
-    // A variable whose name or value is not UTF-8 is none of ours.
-    let environment =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let (config, warnings) = Config::load(&flags, environment, &env_file)?;
+    let defaults = Defaults::of(dispatcher.name, dispatcher.package);
+    let (mut config, warnings) = Config::load_over(&defaults, &flags, environment(std::env::vars_os()), &env_file)?;
+    if common.quiet && config.log.filter != "off" {
+        "error".clone_into(&mut config.log.filter);
+    }
     crate::telemetry::init(&config.log);
     for warning in warnings {
         tracing::warn!(variable = warning.name, "{}", warning.text);
@@ -248,7 +279,7 @@ fn execute(dispatcher: Dispatcher, command: Command, common: Common) -> Result<E
         Command::Run(_) => run::run(context),
         Command::Check => check::run(&context),
         Command::Processors => processors::run(&context),
-        Command::Config => Ok(config::run(&context)),
+        Command::Config => config::run(&context),
         Command::Publish(arguments) => publish::run(&context, arguments),
         Command::Dlq(command) => dlq::run(&context, command),
         Command::Waiting(command) => waiting::run(&context, command),
@@ -258,14 +289,29 @@ fn execute(dispatcher: Dispatcher, command: Command, common: Common) -> Result<E
         Command::Schema(arguments) => documents::run(&context, Kind::Schema, &arguments),
         Command::Dashboards(command) => dashboards::run(&context, &command),
         Command::Broker => broker::run(&context),
+        Command::Completions(arguments) => shell::completions(command_line(&context.dispatcher), &arguments),
+        Command::Man(arguments) => shell::man(command_line(&context.dispatcher), &arguments),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use super::*;
 
-    use super::Cli;
+    #[cfg(unix)]
+    #[test]
+    fn a_value_that_is_not_utf_8_is_refused_and_not_passed_over() {
+        use std::os::unix::ffi::OsStringExt;
+        let broken = |text: &[u8]| OsString::from_vec(text.to_vec());
+        let variables = [
+            (OsString::from("APP_ADMIN_TOKEN"), broken(b"0123456789abcdef\xff")),
+            (OsString::from("SOMEBODY_ELSES"), broken(b"\xff")),
+            (broken(b"\xff"), OsString::from("1")),
+        ];
+        let loaded = Config::load(&Flags::default(), environment(variables), &EnvFile::None);
+        let errors = loaded.expect_err("no token may be passed over").to_string();
+        assert_eq!(errors, "APP_ADMIN_TOKEN: the value (environment) is not valid; expected UTF-8 text");
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

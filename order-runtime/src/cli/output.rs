@@ -8,7 +8,8 @@ use std::{
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::Format;
+use super::{Failure, Format};
+use crate::telemetry::logs;
 
 /// How a command writes.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +29,12 @@ impl Output {
     }
 
     /// Writes rows: as a table, or as JSON, one array of objects.
-    pub(super) fn rows<T: Serialize>(self, header: &[&str], items: &[T], row: impl Fn(&T) -> Vec<String>) {
+    pub(super) fn rows<T: Serialize>(
+        self,
+        header: &[&str],
+        items: &[T],
+        row: impl Fn(&T) -> Vec<String>,
+    ) -> Result<(), Failure> {
         match self.format {
             Format::Json => Self::json(&items),
             Format::Table => {
@@ -40,29 +46,27 @@ impl Output {
                     table.add_row(row(item).iter().map(|cell| printable(cell)));
                 }
                 let text: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-                write(&mut io::stdout(), &text.join("\n"));
+                Self::document(&text.join("\n"))
             }
         }
     }
 
     /// Writes one result: JSON where that is wanted, else `text`.
-    pub(super) fn one<T: Serialize>(self, item: &T, text: impl FnOnce() -> String) {
+    pub(super) fn one<T: Serialize>(self, item: &T, text: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.format {
             Format::Json => Self::json(item),
-            Format::Table => write(&mut io::stdout(), &text()),
+            Format::Table => Self::document(&text()),
         }
     }
 
-    fn json<T: Serialize>(item: &T) {
-        match serde_json::to_string_pretty(item) {
-            Ok(text) => write(&mut io::stdout(), &text),
-            Err(error) => self::error(&error),
-        }
+    fn json<T: Serialize>(item: &T) -> Result<(), Failure> {
+        Self::document(&serde_json::to_string_pretty(item).map_err(Failure::failed)?)
     }
 
     /// Writes a document that has one form only.
-    pub(super) fn document(text: &str) {
-        write(&mut io::stdout(), text);
+    pub(super) fn document(text: &str) -> Result<(), Failure> {
+        write(&mut io::stdout().lock(), text)
+            .map_err(|error| Failure::failed(format!("the result cannot be written to standard output: {error}")))
     }
 
     /// Whether nothing but results is to be written.
@@ -73,16 +77,16 @@ impl Output {
     /// Says something beside the result.
     pub(super) fn hint(self, text: impl Display) {
         if !self.quiet {
-            write(&mut io::stderr(), &text.to_string());
+            // A command does not fail because nobody reads what it says beside its result.
+            let _ = write(&mut io::stderr(), &text.to_string());
         }
     }
 }
 
 /// Says what went wrong.
 pub(super) fn error(error: &impl Display) {
-    let mut stream = io::stderr();
-    let mark = if crate::telemetry::colours(&stream) { "\x1b[1;31merror\x1b[0m" } else { "error" };
-    let _ = writeln!(stream, "{mark}: {error}");
+    let mark = if crate::telemetry::colours(&io::stderr()) { "\x1b[1;31merror\x1b[0m" } else { "error" };
+    logs::write(&format!("{mark}: {error}\n"));
 }
 
 /// Asks before something is done. Whoever cannot be asked has not agreed.
@@ -101,14 +105,33 @@ pub(super) fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
-fn write(stream: &mut impl Write, text: &str) {
-    // A reader that has gone, `head` say, has seen enough.
-    let _ = writeln!(stream, "{text}");
+fn write(stream: &mut impl Write, text: &str) -> io::Result<()> {
+    let written = writeln!(stream, "{text}").and_then(|()| stream.flush());
+    // A reader that has gone, `head` for example, has seen enough.
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Fails(io::ErrorKind);
+
+    impl Write for Fails {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_result_that_cannot_be_written_is_a_failure_but_for_a_reader_that_has_gone() {
+        assert!(write(&mut Fails(io::ErrorKind::StorageFull), "result").is_err());
+        assert!(write(&mut Fails(io::ErrorKind::BrokenPipe), "result").is_ok());
+    }
 
     #[test]
     fn a_terminal_is_not_controlled_by_values() {

@@ -24,6 +24,6 @@ pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
             row.at.clone(),
             row.summary.to_owned(),
         ]
-    });
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,7 +12,7 @@ use crate::{
     config::is_topic,
     dead_letters::begun,
     engine::Settings,
-    range_replay::{Bound, Range, RecordSource, Replay, Report, ranges},
+    range_replay::{self, Bound, Range, RecordSource, Replay, Report, ranges},
     service,
     store::AuditRow,
 };
@@ -80,7 +80,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
             shadow: arguments.shadow,
         };
         let progress = Progress::new(context.output, "records", Some(0));
-        let report = replay.run(reader, |taken, all| progress.reach_of(taken, all)).await;
+        let report = replay.run(reader, |now| show(&progress, now)).await;
         drop(progress);
         if let (Ok(report), Some(entry)) = (&report, entry) {
             store.mark(AuditRow { letters: report.handled + report.dead_lettered, ..entry }, Vec::new()).await?;
@@ -88,8 +88,18 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         store.close().await;
         report.map_err(Failure::failed)
     })?;
-    context.output.one(&report, || human(&report));
+    context.output.one(&report, || human(&report))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// An event that waits is not done, however few are left to be read; its back-offs may take minutes.
+fn show(progress: &Progress, now: range_replay::Progress) {
+    progress.reach_of(now.taken.saturating_sub(now.waiting), now.all);
+    progress.say(match now.waiting {
+        0 => String::new(),
+        1 => "1 event waits for its next attempt".to_owned(),
+        waiting => format!("{waiting} events wait for their next attempt"),
+    });
 }
 
 fn told(ranges: &[Range]) -> String {

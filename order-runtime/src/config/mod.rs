@@ -1,23 +1,32 @@
 //! Settings: what they are, where they come from, what is wrong with them.
 
+mod defaults;
+mod env_file;
+mod kubernetes;
 mod librdkafka;
 mod otlp;
 mod parse;
 mod properties;
 mod report;
 mod rules;
+mod secret;
 mod settings;
 mod source;
+mod store_url;
+mod unknown;
 
-use std::{collections::BTreeMap, fmt, thread::available_parallelism, time::Duration};
+use std::{collections::BTreeMap, thread::available_parallelism, time::Duration};
 
+pub use defaults::Defaults;
 pub use otlp::{OtlpConfig, TraceSampler};
 pub use report::{ConfigErrors, Problem, SettingInForce, Warning, env_example};
 pub(crate) use rules::is_loopback;
+pub use secret::Secret;
 pub use source::{EnvFile, Flags, Origin};
+pub use store_url::{PostgresUrl, StoreUrl};
 
 use settings::{DefaultValue, Setting};
-use source::Layers;
+use source::{Layers, Names};
 
 use crate::engine::dialect::Dialect;
 
@@ -57,7 +66,7 @@ impl Default for Config {
 impl Config {
     /// Reads the configuration: `flags` over `environment` over the env file over defaults.
     ///
-    /// The process environment is neither read nor changed, but for variables that an env file itself refers to by `$NAME`.
+    /// The process environment is neither read nor changed.
     ///
     /// # Errors
     /// All wrong values and contradictions together. Values of secrets are in none of the texts.
@@ -66,31 +75,48 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
         env_file: &EnvFile,
     ) -> Result<(Self, Vec<Warning>), ConfigErrors> {
+        Self::load_over(&Defaults::default(), flags, environment, env_file)
+    }
+
+    /// The same over the defaults of a service of another name.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_over(
+        defaults: &Defaults,
+        flags: &Flags,
+        environment: impl IntoIterator<Item = (String, String)>,
+        env_file: &EnvFile,
+    ) -> Result<(Self, Vec<Warning>), ConfigErrors> {
         let mut problems = Vec::new();
         let mut warnings = Vec::new();
         let mut given = rules::Given::default();
-        let mut origins = Vec::new();
-        let layers = Layers::read(flags, environment, env_file, &mut problems);
+        let mut sources = Vec::new();
+        let names = Names {
+            is_known: |name| is_setting(name) || properties::is_property(name),
+            may_hold_secret: |name| settings::may_hold_secret(name) || properties::may_hold_secret(name),
+        };
+        let layers = Layers::read(defaults, flags, environment, env_file, names, &mut problems, &mut warnings);
 
         let mut config = Self::from_table();
         for setting in settings::all() {
-            let origin = config.read(setting, &layers, &mut problems, &mut warnings);
-            if origin != Origin::Default {
+            let source = config.read(setting, &layers, &mut problems, &mut warnings);
+            if source.origin != Origin::Default {
                 given.insert(setting.name);
             }
-            origins.push(origin);
+            sources.push(source);
         }
         let properties = properties::read(&layers, &mut config.kafka, &mut problems, &mut warnings);
         let reload_wanted = config.app.reload;
         rules::derive(&mut config, &given, layers.under_cargo());
         rules::check(&config, &given, &mut problems, &mut warnings);
         rules::check_reload(&config, &given, reload_wanted, &mut warnings);
-        warnings.extend(unknown_names(&layers));
+        warnings.extend(unknown::warnings(&layers));
         if !problems.is_empty() {
             return Err(ConfigErrors(problems));
         }
 
-        let in_force = settings::all().zip(origins).map(|(setting, origin)| config.in_force(setting, origin));
+        let in_force = settings::all().zip(sources).map(|(setting, source)| config.in_force(setting, source));
         config.in_force = in_force.chain(properties).collect();
         Ok((config, warnings))
     }
@@ -153,26 +179,40 @@ impl Config {
         layers: &Layers,
         problems: &mut Vec<Problem>,
         warnings: &mut Vec<Warning>,
-    ) -> Origin {
+    ) -> Source {
         let mut names = vec![setting.name.to_owned()];
         names.extend(setting.alias.map(ToOwned::to_owned));
         if setting.from_file {
             names.push(format!("{}_FILE", setting.name));
         }
-        let Some(raw) = layers.find(&names, problems, warnings) else { return Origin::Default };
+        let Some(raw) = layers.find(&names, problems, warnings) else { return Source::default() };
         // `NAME=` means "not set" for what may be without a value; anything else deserves a word.
         if raw.text.is_empty() && !matches!(setting.default, DefaultValue::Text(_)) {
-            return Origin::Default;
+            return Source::default();
         }
-        if let Err(expected) = (setting.apply)(self, &raw.text) {
-            let shown = (!setting.secret).then_some(raw.text.as_str());
-            problems.push(Problem::wrong(&raw.name, shown, &raw.origin, expected.0));
+        let text = raw.text.expose();
+        let bare = parse::unquoted(text);
+        match (setting.apply)(self, text) {
+            Ok(()) if bare.is_some() && raw.is_of_environment() => {
+                warnings.push(Warning::new(&raw.name, QUOTES_KEPT));
+            }
+            Ok(()) => {}
+            Err(_) if bare.is_some_and(|bare| (setting.apply)(self, bare).is_ok()) => {
+                warnings.push(Warning::new(&raw.name, QUOTES_REMOVED));
+            }
+            Err(expected) => {
+                let quoted = raw.quotable(setting.may_hold_secret());
+                let cause = kubernetes::cause_of(&raw.name, text);
+                problems.push(Problem::wrong(&raw.name, quoted, &raw.origin, expected.0 + &cause));
+            }
         }
-        raw.origin
+        Source { origin: raw.origin, from_file: raw.from_file }
     }
 
-    fn in_force(&self, setting: &Setting, origin: Origin) -> SettingInForce {
+    fn in_force(&self, setting: &Setting, Source { origin, from_file }: Source) -> SettingInForce {
         let value = Some((setting.show)(self)).filter(|value| !value.is_empty());
+        // A value that was put into a file of its own is not meant to be seen.
+        let value = if from_file { value.map(|_| "***".to_owned()) } else { value };
         let value = value.or(match setting.default {
             DefaultValue::Derived(words) => Some(format!("({words})")),
             DefaultValue::Text(_) | DefaultValue::None => None,
@@ -181,47 +221,25 @@ impl Config {
     }
 }
 
-/// Whether the variable is a setting of the service's own.
-fn is_setting(name: &str) -> bool {
-    settings::all().any(|setting| {
-        setting.name == name
-            || setting.alias == Some(name)
-            || (setting.from_file && name.strip_suffix("_FILE") == Some(setting.name))
-    })
+const QUOTES_KEPT: &str = "the quotes around the value are a part of it; docker's --env-file keeps them: remove them where they are not meant";
+const QUOTES_REMOVED: &str =
+    "the quotes around the value were removed; docker's --env-file keeps them: write the value without";
+
+/// Where the value of one setting was found.
+struct Source {
+    origin: Origin,
+    from_file: bool,
 }
 
-/// Warns of names that look like settings and are none.
-fn unknown_names(layers: &Layers) -> Vec<Warning> {
-    let own =
-        || settings::all().flat_map(|setting| [Some(setting.name), setting.alias]).flatten().map(ToOwned::to_owned);
-    let mut warnings: Vec<Warning> = Vec::new();
-    for layer in &layers.layers {
-        for name in layer.texts.keys() {
-            let prefixed = ["APP_", "KAFKA_", "STORE_"].iter().any(|prefix| name.starts_with(prefix));
-            if is_setting(name) || properties::is_property(name) || warnings.iter().any(|warning| warning.name == *name)
-            {
-                continue;
-            }
-            let nearest = own()
-                .chain(properties::variables().filter(|_| name.starts_with("KAFKA_")))
-                .map(|known| (strsim::normalized_damerau_levenshtein(name, &known), known))
-                .max_by(|a, b| a.0.total_cmp(&b.0));
-            let text = match nearest {
-                Some((similarity, known)) if similarity >= 0.7 => {
-                    format!("is not a setting ({}); did you mean {known}?", layer.origin)
-                }
-                _ if prefixed => {
-                    format!("is not a setting ({}); see `config` or .env.example for those that are", layer.origin)
-                }
-                _ => continue,
-            };
-            // The environment is everybody's; only our prefixes are meant for us there.
-            if prefixed || matches!(layer.origin, Origin::EnvFile(_)) {
-                warnings.push(Warning::new(name, text));
-            }
-        }
+impl Default for Source {
+    fn default() -> Self {
+        Self { origin: Origin::Default, from_file: false }
     }
-    warnings
+}
+
+/// Whether the variable is a setting of the service's own.
+fn is_setting(name: &str) -> bool {
+    settings::all().any(|setting| setting.is_set_by(name))
 }
 
 /// Settings of the service itself.
@@ -317,27 +335,6 @@ pub enum OnTruncation {
     Continue,
 }
 
-/// Where the store is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// `sqlite://PATH`.
-    Sqlite(std::path::PathBuf),
-    /// `postgres://…`, with its password.
-    Postgres(Secret),
-    /// `memory`.
-    Memory,
-}
-
-impl fmt::Display for StoreUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
-            Self::Postgres(url) => f.write_str(&report::printable(url.expose())),
-            Self::Memory => f.write_str("memory"),
-        }
-    }
-}
-
 /// Settings of HTTP.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, by its own variable")]
@@ -367,28 +364,6 @@ pub struct LogConfig {
     pub filter: String,
     /// `LOG_FORMAT` is `json`.
     pub json: bool,
-}
-
-/// A value that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps `value` from being printed.
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The value itself; for the one place that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }
 
 #[cfg(test)]

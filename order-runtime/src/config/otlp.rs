@@ -12,8 +12,20 @@ use super::{
 /// Settings of OTLP.
 #[derive(Debug, Clone)]
 pub struct OtlpConfig {
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, without a slash at its end; nothing is exported without one.
+    /// `OTEL_SDK_DISABLED`: nothing is exported.
+    pub disabled: bool,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, without a slash at its end: where traces and metrics go that have no endpoint of their own.
     pub endpoint: Option<String>,
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`: the whole URL for traces.
+    pub traces_endpoint: Option<String>,
+    /// `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`: the whole URL for metrics.
+    pub metrics_endpoint: Option<String>,
+    /// `OTEL_TRACES_EXPORTER` is `otlp`, not `none`.
+    pub traces: bool,
+    /// `OTEL_METRICS_EXPORTER` is `otlp`, not `none`.
+    pub metrics: bool,
+    /// `OTEL_EXPORTER_OTLP_PROTOCOL`, as it was set. Only `http/protobuf` is spoken.
+    pub protocol: String,
     /// `OTEL_EXPORTER_OTLP_HEADERS`: names and values.
     pub headers: Vec<(String, Secret)>,
     /// `OTEL_EXPORTER_OTLP_TIMEOUT`.
@@ -79,10 +91,31 @@ impl TraceSampler {
 }
 
 impl OtlpConfig {
+    /// The URL that traces are sent to; `None` where they are not to be sent.
+    pub fn traces_url(&self) -> Option<String> {
+        self.url(self.traces, self.traces_endpoint.as_ref(), "/v1/traces")
+    }
+
+    /// The URL that metrics are sent to; `None` where they are not to be sent.
+    pub fn metrics_url(&self) -> Option<String> {
+        self.url(self.metrics, self.metrics_endpoint.as_ref(), "/v1/metrics")
+    }
+
+    fn url(&self, wanted: bool, own: Option<&String>, path: &str) -> Option<String> {
+        let shared = || self.endpoint.as_ref().map(|endpoint| format!("{endpoint}{path}"));
+        own.cloned().or_else(shared).filter(|_| wanted && !self.disabled)
+    }
+
     /// Before anything is set.
     pub(super) fn unset() -> Self {
         Self {
+            disabled: false,
             endpoint: None,
+            traces_endpoint: None,
+            metrics_endpoint: None,
+            traces: true,
+            metrics: true,
+            protocol: String::new(),
             headers: Vec::new(),
             timeout: Duration::ZERO,
             service_name: None,
@@ -94,12 +127,61 @@ impl OtlpConfig {
     }
 }
 
+/// The one protocol that is spoken.
+pub(super) const PROTOCOL: &str = "http/protobuf";
+
 pub(super) const OTLP: &[Setting] = &[
+    Setting {
+        name: "OTEL_SDK_DISABLED",
+        default: DefaultValue::Text("False"),
+        help: "Send no traces and no metrics, whatever else is set.",
+        apply: |config, text| set(&mut config.otlp.disabled, parse::boolean(text)),
+        show: |config| super::settings::show_bool(config.otlp.disabled),
+        ..SETTING
+    },
     Setting {
         name: "OTEL_EXPORTER_OTLP_ENDPOINT",
         help: "Where traces and metrics are sent by OTLP, such as http://localhost:4318: protobuf over plain HTTP, to a collector beside the service. Nothing is sent without it.",
         apply: |config, text| set(&mut config.otlp.endpoint, endpoint(text).map(Some)),
         show: |config| config.otlp.endpoint.clone().unwrap_or_default(),
+        ..SETTING
+    },
+    Setting {
+        name: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        help: "The whole URL for traces, such as http://localhost:4318/v1/traces, where they go elsewhere.",
+        apply: |config, text| set(&mut config.otlp.traces_endpoint, url(text).map(Some)),
+        show: |config| config.otlp.traces_endpoint.clone().unwrap_or_default(),
+        ..SETTING
+    },
+    Setting {
+        name: "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+        help: "The whole URL for metrics, such as http://localhost:4318/v1/metrics, where they go elsewhere.",
+        apply: |config, text| set(&mut config.otlp.metrics_endpoint, url(text).map(Some)),
+        show: |config| config.otlp.metrics_endpoint.clone().unwrap_or_default(),
+        ..SETTING
+    },
+    Setting {
+        name: "OTEL_TRACES_EXPORTER",
+        default: DefaultValue::Text("otlp"),
+        help: "otlp, or none to send no traces.",
+        apply: |config, text| set(&mut config.otlp.traces, exporter(text)),
+        show: |config| exporter_name(config.otlp.traces),
+        ..SETTING
+    },
+    Setting {
+        name: "OTEL_METRICS_EXPORTER",
+        default: DefaultValue::Text("otlp"),
+        help: "otlp, or none to send no metrics; GET /metrics answers all the same.",
+        apply: |config, text| set(&mut config.otlp.metrics, exporter(text)),
+        show: |config| exporter_name(config.otlp.metrics),
+        ..SETTING
+    },
+    Setting {
+        name: "OTEL_EXPORTER_OTLP_PROTOCOL",
+        default: DefaultValue::Text(PROTOCOL),
+        help: "http/protobuf is the one that is spoken; another one draws a warning.",
+        apply: |config, text| set(&mut config.otlp.protocol, parse::line(text)),
+        show: |config| config.otlp.protocol.clone(),
         ..SETTING
     },
     Setting {
@@ -178,17 +260,37 @@ pub(super) const OTLP: &[Setting] = &[
 ];
 
 fn endpoint(text: &str) -> Result<String, Expected> {
-    let text = text.trim().trim_end_matches('/');
+    url(text).map(|url| url.trim_end_matches('/').to_owned())
+}
+
+fn url(text: &str) -> Result<String, Expected> {
+    const FORM: &str = "a URL such as http://localhost:4318";
+    let expected = |cure: &str| Err(Expected(format!("{FORM}; {cure}")));
+    let text = text.trim();
     let uri: Option<axum::http::Uri> = text.parse().ok();
-    match uri {
-        Some(uri) if uri.scheme_str() == Some("http") && uri.authority().is_some() && uri.query().is_none() => {
-            Ok(text.to_owned())
-        }
-        _ => Err(Expected(
-            "a URL such as http://localhost:4318; for https run a collector beside the service, which sends on"
-                .to_owned(),
-        )),
+    let Some(uri) = uri.filter(|uri| uri.authority().is_some()) else { return Err(Expected(FORM.to_owned())) };
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return expected("without user and password: give what the collector asks for in OTEL_EXPORTER_OTLP_HEADERS");
     }
+    if uri.query().is_some() {
+        return expected("without parameters");
+    }
+    match uri.scheme_str() {
+        Some("http") => Ok(text.to_owned()),
+        _ => expected("for https run a collector beside the service, which sends on"),
+    }
+}
+
+fn exporter(text: &str) -> Result<bool, Expected> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "otlp" => Ok(true),
+        "none" => Ok(false),
+        _ => Err(Expected("otlp or none; GET /metrics answers Prometheus in any case".to_owned())),
+    }
+}
+
+fn exporter_name(wanted: bool) -> String {
+    if wanted { "otlp" } else { "none" }.to_owned()
 }
 
 fn milliseconds(text: &str) -> Result<Duration, Expected> {

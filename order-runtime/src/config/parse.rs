@@ -1,9 +1,15 @@
 //! From the text of a setting to its value. Every error says what is expected; the caller adds the name and the text.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+    time::Duration,
+};
 
-use super::{Embedded, OffsetReset, OnTruncation, Secret, StoreUrl};
-use crate::{engine::dialect::Dialect, store::postgres};
+use super::{Embedded, OffsetReset, OnTruncation};
+use crate::engine::dialect::Dialect;
 
 /// What is expected instead of the text that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +27,15 @@ fn expected<T>(what: impl Into<String>) -> Parsed<T> {
     Err(Expected(what.into()))
 }
 
+/// The text without quotes around it, if there are some. The shell and an env file take them away, docker's `--env-file` does not.
+pub(super) fn unquoted(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let inner = |quote| text.strip_prefix(quote)?.strip_suffix(quote);
+    inner('"').or_else(|| inner('\''))
+}
+
 pub(super) fn boolean(text: &str) -> Parsed<bool> {
-    match text.to_ascii_lowercase().as_str() {
+    match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
         _ => expected("True or False (also 1/0, yes/no, on/off)"),
@@ -34,7 +47,7 @@ pub(super) fn number<T>(text: &str, least: T, most: T) -> Parsed<T>
 where
     T: Copy + FromStr + PartialOrd + fmt::Display,
 {
-    match text.parse::<T>() {
+    match text.trim().parse::<T>() {
         Ok(number) if least <= number && number <= most => Ok(number),
         _ => expected(format!("a whole number from {least} to {most}")),
     }
@@ -49,13 +62,13 @@ pub(super) fn line(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }
 
-/// `["a","b"]` or `a,b`; at least one entry, none of them empty.
+/// `["a","b"]` or `a,b`, with a comma behind the last one or without; at least one entry, none of them empty.
 pub(super) fn list(text: &str) -> Parsed<Vec<String>> {
     const FORM: &str = r#"a list: JSON such as ["a","b"], or a,b"#;
     let entries: Vec<String> = if text.trim_start().starts_with('[') {
         serde_json::from_str(text).or_else(|_| expected(FORM))?
     } else {
-        text.split(',').map(ToOwned::to_owned).collect()
+        without_last_comma(text).split(',').map(ToOwned::to_owned).collect()
     };
     let entries: Vec<String> = entries.iter().map(|entry| entry.trim().to_owned()).collect();
     if entries.iter().any(String::is_empty) {
@@ -112,25 +125,47 @@ fn is_host_name(text: &str) -> bool {
         })
 }
 
-/// `host:port`, several with commas; a port that is missing is Kafka's 9092.
-pub(super) fn brokers(text: &str) -> Parsed<String> {
-    let brokers: Result<Vec<String>, ()> = text.split(',').map(|broker| broker_address(broker.trim())).collect();
-    brokers
-        .map(|brokers| brokers.join(","))
-        .or_else(|()| expected("host:port, several with commas, such as localhost:9092"))
+fn without_last_comma(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_suffix(',').unwrap_or(text)
 }
 
-fn broker_address(text: &str) -> Result<String, ()> {
+/// `host:port`, several with commas; a port that is missing is Kafka's 9092.
+pub(super) fn brokers(text: &str) -> Parsed<String> {
+    const FORM: &str = "host:port, several with commas, such as localhost:9092";
+    let text = without_last_comma(text);
+    if text.contains("://") {
+        return expected(format!(
+            "{FORM}; without a scheme such as PLAINTEXT://, the protocol is set by KAFKA_SECURITY_PROTOCOL"
+        ));
+    }
+    let brokers: Vec<&str> = text.split(',').map(str::trim).collect();
+    if brokers.iter().any(|broker| broker.contains([';', ' ', '\t'])) {
+        return expected(format!("{FORM}; between two brokers stands a comma, not a semicolon or a blank"));
+    }
+    if brokers.iter().any(|broker| may_end_in_a_port(broker)) {
+        return expected(format!("{FORM}; an IPv6 address with a port stands in brackets, such as [::1]:9092"));
+    }
+    let addresses: Option<Vec<String>> = brokers.into_iter().map(broker_address).collect();
+    addresses.map(|addresses| addresses.join(",")).ok_or_else(|| Expected(FORM.to_owned()))
+}
+
+/// Whether this is an IPv6 address without brackets whose last group may as well be a port.
+fn may_end_in_a_port(broker: &str) -> bool {
+    let last = broker.rsplit(':').next().unwrap_or_default();
+    broker.parse::<Ipv6Addr>().is_ok() && last.len() == 4 && last.bytes().all(|byte| byte.is_ascii_digit())
+        // Five digits are no group, so that only a port can be meant.
+        || broker.rsplit_once(':').is_some_and(|(host, port)| host.parse::<Ipv6Addr>().is_ok() && port.len() == 5)
+}
+
+fn broker_address(text: &str) -> Option<String> {
     let (host_text, port) = match text.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port),
         Some(_) | None => (text, "9092"),
     };
-    let host = host(host_text).map_err(|_| ())?;
-    let port: u16 = port.parse().map_err(|_| ())?;
-    if port == 0 {
-        return Err(());
-    }
-    Ok(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+    let host = host(host_text).ok()?;
+    let port: u16 = port.parse().ok().filter(|port| *port > 0)?;
+    Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
 }
 
 /// The name of one topic, by Kafka's rules.
@@ -184,27 +219,6 @@ pub(super) fn on_truncation(text: &str) -> Parsed<OnTruncation> {
         "stop" => Ok(OnTruncation::Stop),
         "continue" => Ok(OnTruncation::Continue),
         _ => expected("stop or continue"),
-    }
-}
-
-/// `sqlite://PATH`, `postgres://…` or `memory`.
-pub(super) fn store(text: &str) -> Parsed<StoreUrl> {
-    const FORMS: &str = "sqlite://PATH, postgres://USER:PASSWORD@HOST:PORT/DATABASE or memory";
-    let text = text.trim();
-    if text.eq_ignore_ascii_case("memory") {
-        return Ok(StoreUrl::Memory);
-    }
-    match text.split_once("://") {
-        Some(("sqlite", ":memory:")) => expected("memory; a store in memory is asked for by that word alone"),
-        Some(("sqlite", path)) if path.contains(['?', '#']) => {
-            expected("sqlite://PATH without parameters; the service sets what it needs")
-        }
-        Some(("sqlite", path)) if !path.is_empty() && !path.ends_with('/') => Ok(StoreUrl::Sqlite(PathBuf::from(path))),
-        Some(("postgres" | "postgresql", _)) => match postgres::check_url(text) {
-            Ok(()) => Ok(StoreUrl::Postgres(Secret::new(text))),
-            Err(why) => expected(format!("{FORMS}; {why}")),
-        },
-        _ => expected(FORMS),
     }
 }
 
@@ -303,7 +317,7 @@ mod tests {
             &[
                 ("True", Some(true)),
                 ("TRUE", Some(true)),
-                ("yes", Some(true)),
+                ("yes ", Some(true)),
                 ("1", Some(true)),
                 ("False", Some(false)),
                 ("no", Some(false)),
@@ -325,7 +339,10 @@ mod tests {
                 (r#"["a","b"]"#, Some(entries(["a", "b"]))),
                 (r#"["a","#, None),
                 ("[1]", None),
+                ("a,b,", Some(entries(["a", "b"]))),
                 ("a,,b", None),
+                ("a,,", None),
+                (",", None),
                 ("", None),
             ],
         );
@@ -344,8 +361,21 @@ mod tests {
                 ("k1:port", None),
                 ("k1,,k2", None),
                 ("http://k1:9092", None),
+                ("k1:9092,", Some("k1:9092".into())),
+                ("fe80::1:2", Some("[fe80::1:2]:9092".into())),
+                ("::1:9092", None),
+                ("fe80::1:19092", None),
             ],
         );
+        for (text, cure) in [
+            ("::1:9092", "[::1]:9092"),
+            ("PLAINTEXT://kafka:9092", "KAFKA_SECURITY_PROTOCOL"),
+            ("k1:9092;k2:9092", "a comma"),
+            ("k1:9092 k2:9092", "a comma"),
+        ] {
+            let Expected(what) = brokers(text).expect_err("no brokers");
+            assert!(what.contains(cure), "{text}: {what}");
+        }
     }
 
     #[test]
@@ -361,26 +391,6 @@ mod tests {
                 ("..", None),
             ],
         );
-    }
-
-    #[test]
-    fn stores() {
-        table(
-            store,
-            &[
-                ("memory", Some(StoreUrl::Memory)),
-                ("sqlite://service.db", Some(StoreUrl::Sqlite("service.db".into()))),
-                ("sqlite:///var/lib/service.db", Some(StoreUrl::Sqlite("/var/lib/service.db".into()))),
-                ("sqlite://", None),
-                ("sqlite://dir/", None),
-                ("sqlite://a.db?mode=ro", None),
-                ("mysql://a", None),
-            ],
-        );
-        let Expected(why) = store("postgres://u:secret@db/service").expect_err("another machine, without TLS");
-        assert!(why.contains("sslmode=disable") && !why.contains("secret"), "{why}");
-        assert!(matches!(store("postgres://u:secret@localhost/service"), Ok(StoreUrl::Postgres(_))));
-        assert!(!why.contains("secret"), "{why}");
     }
 
     #[test]
@@ -424,7 +434,7 @@ mod tests {
         table(duration, &[("2s", Some(Duration::from_secs(2))), ("0s", None), ("2", None)]);
         table(
             |text| number::<u16>(text, 1, 100),
-            &[("1", Some(1)), ("100", Some(100)), ("0", None), ("101", None), ("-1", None)],
+            &[("1", Some(1)), (" 100 ", Some(100)), ("0", None), ("101", None), ("-1", None)],
         );
         table(host, &[("0.0.0.0", Some("0.0.0.0".into())), ("[::]", Some("::".into())), ("a:1", None), ("", None)]);
         table(

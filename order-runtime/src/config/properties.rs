@@ -122,6 +122,12 @@ pub(super) fn is_property(variable: &str) -> bool {
     meaning(variable).is_some()
 }
 
+/// Whether the value of a variable is that of a property which is a secret.
+pub(super) fn may_hold_secret(variable: &str) -> bool {
+    // A setting of our own goes before the property of its name.
+    !super::is_setting(variable) && meaning(variable).is_some_and(|meant| is_secret(meant.property))
+}
+
 /// Reads every property that is set into `kafka`.
 pub(super) fn read(
     layers: &Layers,
@@ -153,10 +159,18 @@ pub(super) fn read(
             continue;
         }
         let Property { name, kind, .. } = meant.property;
-        let secret = is_secret(meant.property) || raw.name != variable;
-        match check(meant, &raw.text) {
+        let secret = is_secret(meant.property);
+        let text = raw.text.expose();
+        let bare = parse::unquoted(text);
+        let checked = check(meant, text).or_else(|expected| match bare.map(|bare| check(meant, bare)) {
+            Some(Ok(value)) => {
+                warnings.push(Warning::new(&raw.name, super::QUOTES_REMOVED));
+                Ok(value)
+            }
+            _ => Err(expected),
+        });
+        match checked {
             Ok(value) => {
-                let value_shown = if secret { "***".to_owned() } else { printable(&value) };
                 if name == "partitioner" && !PARTITIONERS.contains(&value.as_str()) {
                     warnings.push(Warning::new(
                         &raw.name,
@@ -164,12 +178,16 @@ pub(super) fn read(
                          lose their order; the default is murmur2_random",
                     ));
                 }
+                if kind == Kind::Text && bare.is_some() && raw.is_of_environment() {
+                    warnings.push(Warning::new(&raw.name, super::QUOTES_KEPT));
+                }
+                let value_shown = if secret || raw.from_file { "***".to_owned() } else { printable(&value) };
                 in_force.push(SettingInForce { name: variable, value: Some(value_shown), origin: raw.origin });
                 place(kafka, meant).insert(name.to_owned(), Secret::new(value));
             }
             Err(expected) => {
-                let shown = (!secret && kind != Kind::Callback).then_some(raw.text.as_str());
-                problems.push(Problem::wrong(&raw.name, shown, &raw.origin, expected));
+                let quoted = raw.quotable(secret || kind == Kind::Callback);
+                problems.push(Problem::wrong(&raw.name, quoted, &raw.origin, expected));
             }
         }
     }

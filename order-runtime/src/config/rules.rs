@@ -4,7 +4,9 @@ use std::{collections::HashSet, net::IpAddr};
 
 use super::{
     Config, Embedded, StoreUrl,
+    otlp::PROTOCOL,
     report::{Problem, Warning},
+    source::readable_by_others,
 };
 
 /// Which settings somebody has set.
@@ -52,6 +54,28 @@ pub(super) fn check(config: &Config, given: &Given, problems: &mut Vec<Problem>,
     check_properties(config, problems);
     check_exposure(config, problems, warnings);
     check_effects(config, given, warnings);
+    check_otlp(config, given, warnings);
+}
+
+fn check_otlp(config: &Config, given: &Given, warnings: &mut Vec<Warning>) {
+    let otlp = &config.otlp;
+    if otlp.protocol != PROTOCOL {
+        warnings.push(Warning::new(
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            format!("only {PROTOCOL} is spoken; point the endpoint at the collector's port for HTTP, 4318 by default"),
+        ));
+    }
+    let silent = otlp.traces_url().is_none() && otlp.metrics_url().is_none();
+    let endpoints =
+        ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"];
+    if silent && let Some(name) = endpoints.into_iter().find(|name| given.has(name)) {
+        let cause = if otlp.disabled {
+            "OTEL_SDK_DISABLED=True"
+        } else {
+            "this OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER"
+        };
+        warnings.push(Warning::new(name, format!("has no effect with {cause}")));
+    }
 }
 
 fn check_topics(config: &Config, problems: &mut Vec<Problem>) {
@@ -167,6 +191,12 @@ fn check_effects(config: &Config, given: &Given, warnings: &mut Vec<Warning>) {
     }
     if !config.http.trusted_host {
         idle("APP_TRUSTED_HOSTS", "has no effect with APP_MIDDLEWARE_TRUSTEDHOST=False");
+    }
+    if let StoreUrl::Sqlite(path) = &config.store
+        && config.production
+        && readable_by_others(path)
+    {
+        warnings.push(Warning::new("STORE_URL", format!("other users can read {}; chmod 600 it", path.display())));
     }
     if config.production && config.store == StoreUrl::Memory {
         warnings.push(Warning::new(

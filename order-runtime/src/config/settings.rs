@@ -2,7 +2,7 @@
 //!
 //! Reading, `config`, `.env.example` and the hints for misspelt names all follow from it.
 
-use super::{Config, Embedded, OffsetReset, OnTruncation, Secret, otlp::OTLP, parse, parse::Expected};
+use super::{Config, Embedded, OffsetReset, OnTruncation, Secret, otlp::OTLP, parse, parse::Expected, store_url};
 
 /// One setting.
 pub(super) struct Setting {
@@ -43,6 +43,25 @@ pub(super) const SECTIONS: &[(&str, &[Setting])] = &[
     ("Logs", LOGS),
     ("Traces and metrics by OTLP", OTLP),
 ];
+
+impl Setting {
+    /// Whether its value is a secret or may hold one.
+    pub(super) fn may_hold_secret(&self) -> bool {
+        self.secret || self.from_file
+    }
+
+    /// Whether `variable` sets it, by itself or by naming a file.
+    pub(super) fn is_set_by(&self, variable: &str) -> bool {
+        self.name == variable
+            || self.alias == Some(variable)
+            || (self.from_file && variable.strip_suffix("_FILE") == Some(self.name))
+    }
+}
+
+/// Whether the value of a variable is a secret of ours or may hold one.
+pub(super) fn may_hold_secret(variable: &str) -> bool {
+    all().any(|setting| setting.may_hold_secret() && setting.is_set_by(variable))
+}
 
 pub(super) fn all() -> impl Iterator<Item = &'static Setting> {
     SECTIONS.iter().flat_map(|(_, settings)| settings.iter())
@@ -226,7 +245,7 @@ const STORE: &[Setting] = &[
         name: "STORE_URL",
         default: DefaultValue::Text("sqlite://order-service.db"),
         help: "Where effects, positions and waiting events are kept: sqlite://PATH for one instance, postgres://USER:PASSWORD@HOST:PORT/DATABASE for several, or memory (at least once, gone on exit).",
-        apply: |config, text| set(&mut config.store, parse::store(text)),
+        apply: |config, text| set(&mut config.store, store_url::parse(text)),
         show: |config| config.store.to_string(),
         from_file: true,
         ..SETTING
@@ -331,7 +350,7 @@ pub(super) fn set<T>(place: &mut T, parsed: Result<T, Expected>) -> Result<(), E
     Ok(())
 }
 
-fn show_bool(value: bool) -> String {
+pub(super) fn show_bool(value: bool) -> String {
     if value { "True" } else { "False" }.to_owned()
 }
 

@@ -2,11 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
-use super::report::{Problem, Warning};
+use super::{
+    Defaults, Secret, env_file,
+    report::{Problem, Warning},
+};
 
 /// Settings given on the command line.
 #[derive(Debug, Clone, Default)]
@@ -16,14 +19,14 @@ pub struct Flags(Vec<Flag>);
 struct Flag {
     setting: &'static str,
     name: &'static str,
-    text: String,
+    text: Secret,
 }
 
 impl Flags {
     /// Lets the flag `name`, `--workers` say, decide on `setting`, `APP_WORKERS` say.
     #[must_use]
     pub fn with(mut self, setting: &'static str, name: &'static str, text: Option<String>) -> Self {
-        self.0.extend(text.map(|text| Flag { setting, name, text }));
+        self.0.extend(text.map(|text| Flag { setting, name, text: Secret::new(text) }));
         self
     }
 }
@@ -46,6 +49,8 @@ pub enum Origin {
     Default,
     /// The env file, by its name.
     EnvFile(String),
+    /// The env file, by its name; references in the value were substituted.
+    EnvFileSubstituted(String),
     /// The environment.
     Environment,
     /// A flag of the command line.
@@ -57,6 +62,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::EnvFile(name) => f.write_str(name),
+            Self::EnvFileSubstituted(name) => write!(f, "{name}, ${{…}} substituted"),
             Self::Environment => f.write_str("environment"),
             Self::Flag(flag) => f.write_str(flag),
         }
@@ -68,14 +74,39 @@ impl fmt::Display for Origin {
 pub(super) struct Raw {
     /// The variable as it was written.
     pub(super) name: String,
-    pub(super) text: String,
+    pub(super) text: Secret,
     pub(super) origin: Origin,
+    /// Whether the text was read from the file that a variable with `_FILE` names.
+    pub(super) from_file: bool,
+}
+
+impl Raw {
+    /// Whether the text itself stands in the environment.
+    pub(super) fn is_of_environment(&self) -> bool {
+        self.origin == Origin::Environment && !self.from_file
+    }
+
+    /// The text for an error to quote, where it can hold no secret.
+    pub(super) fn quotable(&self, may_hold_secret: bool) -> Option<&str> {
+        self.text.quotable().filter(|_| !may_hold_secret && !self.from_file)
+    }
 }
 
 /// All texts of one origin.
 pub(super) struct Layer {
     pub(super) origin: Origin,
-    pub(super) texts: BTreeMap<String, String>,
+    pub(super) texts: BTreeMap<String, Secret>,
+    /// The texts in which references were substituted.
+    substituted: Vec<String>,
+}
+
+impl Layer {
+    fn origin_of(&self, name: &String) -> Origin {
+        match &self.origin {
+            Origin::EnvFile(file) if self.substituted.contains(name) => Origin::EnvFileSubstituted(file.clone()),
+            origin => origin.clone(),
+        }
+    }
 }
 
 /// All texts, the lowest origin first.
@@ -85,19 +116,26 @@ pub(super) struct Layers {
 }
 
 impl Layers {
+    /// Reads all layers; later ones win.
     pub(super) fn read(
+        defaults: &Defaults,
         flags: &Flags,
         environment: impl IntoIterator<Item = (String, String)>,
         env_file: &EnvFile,
+        names: Names,
         problems: &mut Vec<Problem>,
+        warnings: &mut Vec<Warning>,
     ) -> Self {
-        let mut layers = Vec::new();
-        layers.extend(match env_file {
+        let texts = environment.into_iter().map(|(name, text)| (name, Secret::new(text))).collect();
+        let environment = Layer { origin: Origin::Environment, texts, substituted: Vec::new() };
+        let mut reader = EnvFileReader { environment: &environment, names, problems, warnings };
+        let file = match env_file {
             EnvFile::None => None,
-            EnvFile::Default => read_env_file(Path::new(".env"), false, problems),
-            EnvFile::Path(path) => read_env_file(path, true, problems),
-        });
-        layers.push(Layer { origin: Origin::Environment, texts: environment.into_iter().collect() });
+            EnvFile::Default => reader.read(Path::new(".env"), false),
+            EnvFile::Path(path) => reader.read(path, true),
+        };
+        let defaults = Layer { origin: Origin::Default, texts: defaults.texts(), substituted: Vec::new() };
+        let layers = [defaults].into_iter().chain(file).chain([environment]).collect();
         Self { layers, flags: flags.0.clone() }
     }
 
@@ -116,8 +154,8 @@ impl Layers {
         warnings: &mut Vec<Warning>,
     ) -> Option<Raw> {
         if let Some(flag) = self.flags.iter().find(|flag| names.iter().any(|name| name == flag.setting)) {
-            let raw = Raw { name: flag.setting.to_owned(), text: flag.text.clone(), origin: Origin::Flag(flag.name) };
-            return Some(raw);
+            let (name, text) = (flag.setting.to_owned(), flag.text.clone());
+            return Some(Raw { name, text, origin: Origin::Flag(flag.name), from_file: false });
         }
         for layer in self.layers.iter().rev() {
             let mut found = names.iter().filter_map(|name| layer.texts.get(name).map(|text| (name, text)));
@@ -130,86 +168,169 @@ impl Layers {
                     layer.origin
                 )));
             }
-            if text.contains(char::REPLACEMENT_CHARACTER) {
+            if text.expose().contains(char::REPLACEMENT_CHARACTER) {
                 problems.push(Problem::wrong(name, None, &layer.origin, "UTF-8 text"));
                 return None;
             }
-            let origin = layer.origin.clone();
+            let origin = layer.origin_of(name);
             if names.first() != Some(name) && name.ends_with("_FILE") && !text.is_empty() {
                 return read_secret(name, text, origin, problems, warnings);
             }
-            return Some(Raw { name: name.clone(), text: text.clone(), origin });
+            return Some(Raw { name: name.clone(), text: text.clone(), origin, from_file: false });
         }
         None
     }
 }
 
-fn read_env_file(path: &Path, demanded: bool, problems: &mut Vec<Problem>) -> Option<Layer> {
-    let name = path.display().to_string();
-    let entries = match dotenvy::from_path_iter(path) {
-        Ok(entries) => entries,
-        Err(error) if error.not_found() && !demanded => return None,
-        Err(error) => {
-            problems.push(Problem::contradiction(format!("the env file {name} cannot be read: {error}")));
-            return None;
-        }
-    };
-    let mut texts = BTreeMap::new();
-    for (index, entry) in entries.enumerate() {
-        match entry {
-            Ok((name_of_entry, text)) => {
-                if texts.insert(name_of_entry.clone(), text).is_some() {
-                    problems
-                        .push(Problem::contradiction(format!("{name_of_entry} is set twice in {name}: remove one")));
+/// What an env file needs to know of variables.
+#[derive(Clone, Copy)]
+pub(super) struct Names {
+    /// Whether a variable is known, so that its name is not a part of something else and may be printed.
+    pub(super) is_known: fn(&str) -> bool,
+    /// Whether the value of a variable may hold a secret.
+    pub(super) may_hold_secret: fn(&str) -> bool,
+}
+
+struct EnvFileReader<'a> {
+    environment: &'a Layer,
+    names: Names,
+    problems: &'a mut Vec<Problem>,
+    warnings: &'a mut Vec<Warning>,
+}
+
+impl EnvFileReader<'_> {
+    fn read(&mut self, path: &Path, demanded: bool) -> Option<Layer> {
+        let file = path.display().to_string();
+        let text = match fs::read(path).map(String::from_utf8) {
+            Ok(Ok(text)) => text,
+            Ok(Err(error)) => {
+                let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = before.split(|byte| *byte == b'\n').count();
+                self.wrong(format!("line {line} of {file} is not UTF-8: save the file as UTF-8"));
+                return None;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !demanded => return None,
+            Err(error) => {
+                self.wrong(format!("the env file {file} cannot be read: {error}"));
+                return None;
+            }
+        };
+        let mut layer = Layer { origin: Origin::EnvFile(file), texts: BTreeMap::new(), substituted: Vec::new() };
+        for entry in env_file::parse(&text) {
+            match entry {
+                Ok(entry) => self.take(&entry, &mut layer),
+                // The line may be a secret, or a part of one; only names that are ours are printed.
+                Err(error) => {
+                    let name = error.name.filter(|name| (self.names.is_known)(name));
+                    let name = name.map_or_else(String::new, |name| format!(" ({name})"));
+                    self.wrong(format!("line {} of {}{name}: {}", error.line, layer.origin, error.reason));
                 }
             }
-            // The error itself holds the whole line, and with it maybe a secret.
-            Err(dotenvy::Error::LineParse(line, _)) => {
-                let key = line.split('=').next().unwrap_or_default().trim();
-                let shown: String = key.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect();
-                problems.push(Problem::contradiction(format!(
-                    "entry {} of {name} ({shown}…) cannot be read: expected NAME=value, in quotes where the value has blanks",
-                    index + 1
-                )));
+        }
+        self.warn_of_readers(path, &layer);
+        Some(layer)
+    }
+
+    fn take(&mut self, entry: &env_file::Entry, layer: &mut Layer) {
+        let Names { is_known, may_hold_secret } = self.names;
+        let place = format!("line {} of {}", entry.line, layer.origin);
+        let refers = entry.references().next().is_some();
+        let text = if may_hold_secret(&entry.name) {
+            if refers {
+                let text = format!(
+                    "nothing is substituted in a value that may hold a secret; ${{…}} on {place} is taken as it stands"
+                );
+                self.warnings.push(Warning::new(&entry.name, text));
             }
-            Err(error) => {
-                problems.push(Problem::contradiction(format!("the env file {name} cannot be read: {error}")));
-                break;
+            entry.literal()
+        } else {
+            for reference in entry.references() {
+                let name = &reference.name;
+                if may_hold_secret(name) {
+                    self.wrong(format!(
+                        "{place} refers to {name}, which may hold a secret: secrets are not put into other values"
+                    ));
+                } else if self.value_of(name, layer).is_none() && reference.default.is_none() {
+                    self.wrong(format!(
+                        "{place} refers to ${{{name}}}, which is not set: set it, or put the value in single quotes where it is meant as it stands"
+                    ));
+                }
             }
+            entry.substituted(|reference| {
+                let found = self.value_of(&reference.name, layer).map(|text| text.expose().to_owned());
+                found.or_else(|| reference.default.clone()).unwrap_or_default()
+            })
+        };
+        if refers && !may_hold_secret(&entry.name) {
+            layer.substituted.push(entry.name.clone());
+        }
+        if layer.texts.insert(entry.name.clone(), Secret::new(text)).is_some() {
+            let name = if is_known(&entry.name) { entry.name.as_str() } else { "a variable" };
+            self.wrong(format!("{place} sets {name} a second time: remove one"));
         }
     }
-    Some(Layer { origin: Origin::EnvFile(name), texts })
+
+    /// The value that a reference stands for: of the environment, which wins over the file, or of an entry before it.
+    fn value_of<'l>(&'l self, name: &str, layer: &'l Layer) -> Option<&'l Secret> {
+        self.environment.texts.get(name).or_else(|| layer.texts.get(name))
+    }
+
+    fn warn_of_readers(&mut self, path: &Path, layer: &Layer) {
+        let is_secret = |(name, text): (&String, &Secret)| {
+            let harmless = name == "STORE_URL" && !text.expose().trim_start().starts_with("postgres");
+            !text.is_empty() && !harmless && !name.ends_with("_FILE") && (self.names.may_hold_secret)(name)
+        };
+        if readable_by_others(path)
+            && let Some((name, _)) = layer.texts.iter().find(|entry| is_secret(*entry))
+        {
+            let text = format!("other users can read {}, where it is set; chmod 600 it", layer.origin);
+            self.warnings.push(Warning::new(name, text));
+        }
+    }
+
+    fn wrong(&mut self, text: String) {
+        self.problems.push(Problem::contradiction(text));
+    }
 }
 
 fn read_secret(
     name: &str,
-    path: &str,
+    path: &Secret,
     origin: Origin,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Warning>,
 ) -> Option<Raw> {
+    let path = Path::new(path.expose());
     match fs::read_to_string(path) {
         Ok(text) => {
-            if readable_by_others(Path::new(path)) {
+            if readable_by_others(path) {
+                let path = path.display();
                 warnings.push(Warning::new(name, format!("other users can read {path}; chmod 600 it")));
             }
-            let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
-            Some(Raw { name: name.to_owned(), text: text.to_owned(), origin })
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+            Some(Raw { name: name.to_owned(), text: Secret::new(text), origin, from_file: true })
         }
+        // Somebody may have given the secret itself.
         Err(error) => {
-            problems.push(Problem::wrong(name, Some(path), &origin, format!("a file that can be read ({error})")));
+            problems.push(Problem::wrong(
+                name,
+                None,
+                &origin,
+                format!("the path of a file that can be read ({error})"),
+            ));
             None
         }
     }
 }
 
 #[cfg(unix)]
-fn readable_by_others(path: &Path) -> bool {
+pub(super) fn readable_by_others(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
 }
 
 #[cfg(not(unix))]
-fn readable_by_others(_path: &Path) -> bool {
+pub(super) fn readable_by_others(_path: &Path) -> bool {
     false
 }

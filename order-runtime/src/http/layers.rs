@@ -168,7 +168,7 @@ async fn as_problem(response: Response) -> Response {
         return response;
     }
     let detail = match status {
-        StatusCode::NOT_FOUND => "there is nothing here; GET / lists what there is",
+        StatusCode::NOT_FOUND => "there is no such route; GET /docs lists those that there are",
         StatusCode::METHOD_NOT_ALLOWED => "the route does not know this method",
         StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than 1 MiB",
         StatusCode::REQUEST_TIMEOUT => "the body has taken more than 10 s",

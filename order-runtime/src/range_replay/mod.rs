@@ -69,6 +69,17 @@ pub(crate) struct Replay {
     pub(crate) shadow: bool,
 }
 
+/// How far a replay is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    /// Records that were taken.
+    pub(crate) taken: u64,
+    /// Records that there are at most.
+    pub(crate) all: u64,
+    /// Events of those taken that wait for their next attempt.
+    pub(crate) waiting: u64,
+}
+
 /// Why a replay did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReplayError {
@@ -92,12 +103,11 @@ pub(crate) enum ReplayError {
 }
 
 impl Replay {
-    /// Runs the ranges to their end: every event has its outcome, or waits for an operator. `progress` hears how many records have
-    /// been taken, and of how many.
+    /// Runs the ranges to their end: every event has its outcome, or waits for an operator. `progress` is called with how far it is.
     pub(crate) async fn run(
         self,
         records: impl RecordSource + 'static,
-        mut progress: impl FnMut(u64, u64),
+        mut progress: impl FnMut(Progress),
     ) -> Result<Report, ReplayError> {
         let Self { registry, entities, settings, store, ranges, shadow } = self;
         let all: u64 = ranges.iter().map(Range::at_most).sum();
@@ -132,7 +142,7 @@ impl Replay {
         let _ = assigned.await;
         drop(events);
         consumer.fill(records);
-        let result = to_the_end(&*view, &consumer, &outcomes, &*operations, |taken| progress(taken, all)).await;
+        let result = to_the_end(&*view, &consumer, &outcomes, &*operations, |taken, waiting| progress(Progress { taken, all, waiting })).await;
         // However it has ended: the engine must not run on behind the answer.
         let stats = operations.stats();
         consumer.revoke().await;
@@ -143,16 +153,18 @@ impl Replay {
     }
 }
 
-/// Waits until every event has its outcome or waits for an operator, and answers how many of these there are.
+/// Waits until every event has its outcome or waits for an operator, and answers how many of these there are. `progress` takes the
+/// events that were consumed, and those that wait.
 async fn to_the_end(
     view: &dyn Store,
     consumer: &RangeConsumer,
     outcomes: &Outcomes,
     operations: &dyn Operations,
-    mut progress: impl FnMut(u64),
+    mut progress: impl FnMut(u64, u64),
 ) -> Result<u64, ReplayError> {
     loop {
-        progress(operations.stats().consumed);
+        let waiting = operations.partitions().iter().map(|partition| partition.waiting_events as u64).sum();
+        progress(operations.stats().consumed, waiting);
         if let Some(why) = consumer.failed() {
             return Err(ReplayError::Records(why));
         }

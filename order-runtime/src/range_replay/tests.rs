@@ -65,7 +65,7 @@ async fn replay(
         ranges: vec![Range { id: partition(), from: offset(from), to: offset(events.len()) }],
         shadow,
     };
-    replay.run(Records(records.collect()), |_, _| {}).await
+    replay.run(Records(records.collect()), |_| {}).await
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn records_that_do_not_come_end_it() {
         ranges: vec![Range { id: MemoryBroker::partition(0), from: 0, to: 5 }],
         shadow: true,
     };
-    let error = replay.run(Broken, |_, _| {}).await.expect_err("it is broken");
+    let error = replay.run(Broken, |_| {}).await.expect_err("it is broken");
     assert_eq!(error.to_string(), "the range cannot be read: nobody answers");
 }
 

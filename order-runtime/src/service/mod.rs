@@ -33,7 +33,7 @@ use crate::{
         sqlite::{Mode, SqliteStore},
     },
     telemetry::{
-        ObservedPublisher,
+        ObservedPublisher, logs,
         metrics::{Metrics, Sources},
         otlp::Otlp,
     },
@@ -106,7 +106,7 @@ pub(crate) async fn serve(
     let publisher = KafkaPublisher::new(&config.kafka)?;
     let metrics = Metrics::new(registry.processors().len());
     let mut otlp = Otlp::start(&config.otlp, &dispatcher, &config.kafka.group_id).map_err(ServeError::Export)?;
-    let tracer = otlp.as_ref().map(|otlp| Arc::clone(&otlp.tracer));
+    let tracer = otlp.as_ref().and_then(Otlp::tracer);
     let observed = ObservedPublisher::new(publisher.clone(), Arc::clone(&metrics), tracer.clone());
     let (consumer, events) = KafkaConsumer::start(&config.kafka)?;
     let engine = engine::start(Parts {
@@ -370,8 +370,7 @@ fn announce(
         },
         String::new(),
     ];
-    // Nobody reads standard error any more: nothing to do about it.
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), (lines.join("\n") + "\n").as_bytes());
+    logs::write(&(lines.join("\n") + "\n"));
 }
 
 #[cfg(test)]

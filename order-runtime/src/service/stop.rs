@@ -1,27 +1,33 @@
-//! What asks the service to stop: SIGTERM, SIGINT, or the end of the supervisor that started it.
+//! What asks the service to stop: SIGTERM, SIGINT, SIGHUP, or the end of the supervisor that started it.
 
-use std::io;
+use std::{io, time::Duration};
 
 use tokio::{
     io::AsyncReadExt,
     signal::unix::{Signal, SignalKind, signal},
 };
 
+/// How long the log may take to be written before an abort.
+const LOG: Duration = Duration::from_millis(500);
+
 /// Listens for requests to stop, from its creation on.
 #[derive(Debug)]
 pub(crate) struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    /// The end of the terminal; `None` where the process was started to outlive it, as `nohup` does.
+    hangup: Option<Signal>,
     /// Standard input is a pipe from the supervisor; its end is a request too.
     supervised: bool,
 }
 
 impl Stop {
-    /// Begins to listen; from now on neither signal ends the process by itself.
+    /// Begins to listen; from now on no signal of these ends the process by itself.
     pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) },
             supervised: std::env::var_os(crate::reload::SUPERVISED).is_some(),
         })
     }
@@ -32,19 +38,43 @@ impl Stop {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            () = hung_up(&mut self.hangup) => "SIGHUP",
             () = end_of_input(), if supervised => "the supervisor has ended",
         }
     }
 
-    /// Ends the process at the next request.
+    /// Ends the process at the next SIGTERM or SIGINT. Not at a SIGHUP: the end of a terminal may send it twice.
     pub(crate) async fn abort_on_next(mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
         tracing::error!("aborted; whatever was under way is handled again at the next start");
+        crate::telemetry::logs::flush(LOG);
         std::process::exit(1);
     }
+}
+
+async fn hung_up(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(hangup) => {
+            hangup.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether whoever started the process lets it ignore SIGHUP; listening would undo that.
+#[cfg(target_os = "linux")]
+fn ignores_hangup() -> bool {
+    let status = procfs::process::Process::myself().and_then(|process| process.status());
+    // Bit 0 is signal 1, SIGHUP.
+    status.is_ok_and(|status| status.sigign & 1 == 1)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ignores_hangup() -> bool {
+    false
 }
 
 async fn end_of_input() {

@@ -3,8 +3,15 @@
 //! The event is looked up when a line is written: an event that is not told of costs two writes to a thread's own variable.
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     fmt::Write as _,
+    fs::File,
     io::{self, IsTerminal, Write},
+    os::fd::AsFd,
+    panic::PanicHookInfo,
+    sync::OnceLock,
+    thread,
+    time::Duration,
 };
 
 use scoped_tls::scoped_thread_local;
@@ -18,6 +25,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use super::log_sink::LogSink;
 use crate::{config::LogConfig, dispatch::Delivery};
 
 scoped_thread_local!(static CURRENT: Delivery);
@@ -27,13 +35,89 @@ pub(crate) fn during<T>(delivery: &Delivery, step: impl FnOnce() -> T) -> T {
     CURRENT.set(delivery, step)
 }
 
-/// Sends logs to standard error. The first call counts; a process has one log.
+/// The way to standard error, once logs are set up.
+static SINK: OnceLock<LogSink> = OnceLock::new();
+
+/// How long a panic may take to be written before its thread goes on.
+const PANIC: Duration = Duration::from_millis(100);
+
+/// Sends logs to standard error, by a thread of their own. The first call counts; a process has one log.
 pub(crate) fn init(config: &LogConfig) {
     // The configuration has checked the filter already.
     let filter = EnvFilter::builder().parse_lossy(&config.filter);
-    let lines = layer(config.json, colours(&io::stderr()), io::stderr);
+    if let Ok(sink) = to_standard_error() {
+        let _ = SINK.set(sink);
+        std::panic::set_hook(Box::new(report_panic));
+    }
+    let lines = layer(config.json, colours(&io::stderr()), || Stderr);
     // Whoever has set a subscriber before us, a test say, keeps it.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+}
+
+fn to_standard_error() -> io::Result<LogSink> {
+    // A handle of its own: that of the standard library has a lock, which a write that blocks would hold.
+    let stream = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    LogSink::start(stream, |lines| {
+        tracing::warn!(lines, "log lines were dropped, because the reader of the log did not read");
+    })
+}
+
+/// Writes text to standard error, in turn with the lines of the log and without waiting for its reader.
+pub(crate) fn write(text: &str) {
+    match SINK.get() {
+        Some(sink) => sink.write(text.as_bytes()),
+        // Nobody reads standard error any more: nothing to do about it.
+        None => drop(io::stderr().write_all(text.as_bytes())),
+    }
+}
+
+/// Waits until the log is written, but not for a reader that does not read. Call it before the process ends.
+pub(crate) fn flush(within: Duration) {
+    if let Some(sink) = SINK.get() {
+        sink.flush(within);
+    }
+}
+
+/// How many lines were dropped since the start, because the reader of the log did not read or has gone.
+pub(crate) fn dropped() -> u64 {
+    SINK.get().map_or(0, LogSink::dropped)
+}
+
+/// For how long the reader of the log has not read, where that is so.
+pub(crate) fn stalled() -> Option<Duration> {
+    SINK.get().and_then(LogSink::stalled)
+}
+
+/// Writes what Rust's own hook writes. That one waits for the reader, and with it the thread of a processor would.
+fn report_panic(panic: &PanicHookInfo<'_>) {
+    let current = thread::current();
+    let name = current.name().unwrap_or("<unnamed>");
+    let place = panic.location().map_or_else(String::new, ToString::to_string);
+    let message = panic.payload_as_str().unwrap_or("Box<dyn Any>");
+    let trace = Backtrace::capture();
+    let trace = if trace.status() == BacktraceStatus::Captured { format!("{trace}") } else { String::new() };
+    write(&format!("\nthread '{name}' panicked at {place}:\n{message}\n{trace}"));
+    // It may be the last that the process writes.
+    flush(PANIC);
+}
+
+/// Hands lines to the thread that writes them.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match SINK.get() {
+            Some(sink) => {
+                sink.write(line);
+                Ok(line.len())
+            }
+            None => io::stderr().write(line),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes lines to what `sink` gives.

@@ -20,6 +20,6 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     })?;
     context.output.rows(&["AT", "BY", "ACTION", "COUNT", "SELECTION"], &rows, |row| {
         vec![row.at.to_string(), row.by.clone(), row.action.clone(), row.letters.to_string(), row.selection.clone()]
-    });
+    })?;
     Ok(ExitCode::SUCCESS)
 }

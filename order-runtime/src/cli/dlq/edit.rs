@@ -60,7 +60,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         }
     }
     let edited = edited?;
-    context.output.one(&edited, || human(&edited));
+    context.output.one(&edited, || human(&edited))?;
     Ok(ExitCode::SUCCESS)
 }
 

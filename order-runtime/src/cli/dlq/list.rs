@@ -25,7 +25,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, F
     let asked = Asked { selection: Selection { ids: Vec::new(), filter }, any: all, max, before: None };
     let listing = looking(context, async |desk| Ok(desk.list(asked, reading(context)).await?))?;
     if context.output.is_json() {
-        context.output.one(&listing, String::new);
+        context.output.one(&listing, String::new)?;
         return Ok(ExitCode::SUCCESS);
     }
     let header = ["ID", "WRITTEN", "STATE", "REASON", "CODE", "EVENT", "FROM", "MESSAGE"];
@@ -41,7 +41,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, F
             letter.origin.to_string(),
             letter.error_message.clone(),
         ]
-    });
+    })?;
     context.output.hint(summary(&listing, &context.config.kafka.dlq_topic));
     Ok(ExitCode::SUCCESS)
 }

@@ -58,7 +58,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
 }
 
 fn told(context: &Context, summary: &Summary) -> Result<ExitCode, Failure> {
-    context.output.one(summary, || human(summary));
+    context.output.one(summary, || human(summary))?;
     known(&summary.unknown_ids)?;
     Ok(ExitCode::SUCCESS)
 }

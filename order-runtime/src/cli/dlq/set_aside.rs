@@ -56,7 +56,7 @@ pub(super) fn run(context: &Context, arguments: Arguments, how: Aside) -> Result
         (Aside::Unpark, true) => "would take back",
         (Aside::Purge, true) => "would purge",
     };
-    context.output.one(&summary, || format!("{verb} {} dead letters", summary.letters));
+    context.output.one(&summary, || format!("{verb} {} dead letters", summary.letters))?;
     known(&summary.unknown_ids)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,7 +13,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let shown = looking(context, async |desk| Ok(desk.show(&arguments.id, None).await?))?;
-    context.output.one(&shown, || human(&shown));
+    context.output.one(&shown, || human(&shown))?;
     Ok(ExitCode::SUCCESS)
 }
 

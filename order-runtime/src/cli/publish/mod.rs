@@ -7,7 +7,6 @@ use std::{
     fs,
     io::{self, BufRead, BufReader},
     process::ExitCode,
-    sync::Arc,
 };
 
 use self::sample::{Mix, Sample};
@@ -90,7 +89,7 @@ fn publish_one(context: &Context, Accepted { id, record }: Accepted) -> Result<E
         context.output.one(&result, || {
             let key = key.as_deref().map_or_else(|| "without a key".to_owned(), |key| format!("under the key {key}"));
             format!("published {id} {key} to {topic}/{}, offset {}", place.partition, place.offset)
-        });
+        })?;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -123,7 +122,7 @@ fn publish_lines(context: &Context, intake: &Intake, arguments: &Arguments, even
         drop(progress);
         context.output.one(&serde_json::json!({"published": sent, "refused": wrong}), || {
             format!("published {sent} events, refused {wrong}")
-        });
+        })?;
         Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
@@ -156,7 +155,7 @@ fn publish_sample(context: &Context, intake: &Intake, arguments: &Arguments, cou
                 "published {} good events of {count} lives, {} bad ones and {} duplicates (seed {seed})",
                 made.good, made.bad, made.duplicates
             )
-        });
+        })?;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -176,7 +175,7 @@ impl Outlet {
         let publisher = KafkaPublisher::new(&context.config.kafka)?;
         let group = &context.config.kafka.group_id;
         let otlp = Otlp::start(&context.config.otlp, &context.dispatcher, group).map_err(Failure::wrong_use)?;
-        let tracer = otlp.as_ref().map(|otlp| Arc::clone(&otlp.tracer));
+        let tracer = otlp.as_ref().and_then(Otlp::tracer);
         let sender = Sender::new(ObservedPublisher::new(publisher, Metrics::new(0), tracer), rate);
         Ok(Self { sender, otlp })
     }

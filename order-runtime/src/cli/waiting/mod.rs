@@ -29,7 +29,7 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false, args = ["key", "all"])]
+#[command(group = clap::ArgGroup::new("keys").required(true).args(["key", "all"]))]
 pub(super) struct Which {
     /// The Kafka key.
     key: Option<String>,
@@ -101,7 +101,7 @@ fn list(context: &Context) -> Result<ExitCode, Failure> {
             key.error_code.clone(),
             key.error_message.clone(),
         ]
-    });
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -113,7 +113,7 @@ fn release(context: &Context, selection: &Selection, how: &str) -> Result<ExitCo
         }
     }
     let released = block_on(remote::ask(&context.config, how, selection, "released"))?;
-    context.output.one(&serde_json::json!({"released": released}), || format!("released {released} keys"));
+    context.output.one(&serde_json::json!({"released": released}), || format!("released {released} keys"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -127,6 +127,6 @@ fn give_up(context: &Context, selection: &Selection) -> Result<ExitCode, Failure
         }
     }
     let events = block_on(remote::ask(&context.config, "dead-letter", selection, "events"))?;
-    context.output.one(&serde_json::json!({"events": events}), || format!("{events} events became dead letters"));
+    context.output.one(&serde_json::json!({"events": events}), || format!("{events} events became dead letters"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -91,7 +91,7 @@ impl Traced {
         let loaded = Config::load(&crate::config::Flags::default(), environment, &crate::config::EnvFile::None);
         let (config, _) = loaded.expect("a right configuration");
         let otlp = Otlp::start(&config.otlp, &dispatcher(), "group").expect("an exporter").expect("an endpoint");
-        let rig = Rig::start_traced(Arc::new(MemoryStore::default()), Some(Arc::clone(&otlp.tracer))).await;
+        let rig = Rig::start_traced(Arc::new(MemoryStore::default()), otlp.tracer()).await;
         rig.broker.assign(&[partition()]).await;
         Self { collector, otlp, rig }
     }
@@ -142,7 +142,7 @@ fn drawn(spans: &[Span]) -> String {
 /// Publishes by the publisher of the service and appends what came out to the partition, as a broker would.
 async fn produce(traced: &Traced, id: &str) {
     let broker = &traced.rig.broker;
-    let tracer = Some(Arc::clone(&traced.otlp.tracer));
+    let tracer = traced.otlp.tracer();
     let publisher = ObservedPublisher::new(Arc::clone(broker) as _, Arc::clone(&traced.rig.metrics), tracer);
     let record = OutgoingRecord {
         topic: "things".into(),
@@ -297,7 +297,7 @@ async fn a_collector_that_is_away_disturbs_nobody() {
     );
     let config = config.expect("a right configuration").0;
     traced.otlp = Otlp::start(&config.otlp, &dispatcher(), "group").expect("an exporter").expect("an endpoint");
-    let rig = Rig::start_traced(Arc::new(MemoryStore::default()), Some(Arc::clone(&traced.otlp.tracer))).await;
+    let rig = Rig::start_traced(Arc::new(MemoryStore::default()), traced.otlp.tracer()).await;
     rig.broker.assign(&[partition()]).await;
     traced.rig = rig;
     traced.send("Added", "event-1", "", &[]);

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::http::App;
+use crate::{http::App, telemetry::logs};
 
 /// `GET /health/live`: 503 where something does not move and no cause is known that will pass.
 pub(in crate::http) async fn live(State(app): State<App>) -> Response {
@@ -31,8 +31,15 @@ fn answer(reasons: Vec<String>, warnings: Option<Vec<String>>) -> Response {
     let (code, status) =
         if reasons.is_empty() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };
     let mut body = json!({"status": status, "reasons": reasons});
-    if let Some(warnings) = warnings {
+    if let Some(mut warnings) = warnings {
+        warnings.extend(log_warning());
         body["warnings"] = json!(warnings);
     }
     (code, Json(body)).into_response()
+}
+
+/// A log that nobody reads stops nothing, but an operator should know.
+fn log_warning() -> Option<String> {
+    let stalled = logs::stalled()?.as_secs();
+    Some(format!("the reader of the log has not read for {stalled} s; {} lines were dropped so far", logs::dropped()))
 }

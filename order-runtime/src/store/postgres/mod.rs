@@ -85,10 +85,10 @@ impl PostgresError {
     }
 }
 
-/// Why a URL is no PostgreSQL's, or is not one that may be used; without its secrets.
-pub(crate) fn check_url(url: &str) -> Result<(), String> {
+/// What a URL says, or why it cannot be used; the reason is without its secrets.
+pub(crate) fn check_url(url: &str) -> Result<tokio_postgres::Config, String> {
     match link::settings(url) {
-        Ok(_) => Ok(()),
+        Ok((config, _)) => Ok(config),
         Err(StoreError::Unusable(why)) => Err(why),
         Err(error) => Err(error.to_string()),
     }

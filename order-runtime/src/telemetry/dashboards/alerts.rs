@@ -2,6 +2,8 @@
 
 use std::{fmt::Write, time::Duration};
 
+use serde_json::{Value, json};
+
 use crate::{engine::retry, registry::Registry};
 
 /// One rule; `NAME` stands for the domain's name, `EVENT` for that of an event.
@@ -139,27 +141,13 @@ const OF_EVENT: [Rule; 2] = [
 /// The rules as YAML.
 pub(crate) fn alerts(name: &str, registry: &Registry) -> String {
     let mut out = format!("groups:\n  - name: {name}\n    rules:\n");
-    for rule in &GENERAL {
-        write(&mut out, name, rule, "", Duration::from_mins(rule.minutes));
-    }
-    let longest = registry.processors().iter().map(|entry| retry::span(&entry.policy)).max().unwrap_or_default();
-    write(&mut out, name, &KEYS_WAIT, "", longest * 2);
-    let mut events: Vec<&str> = registry.processors().iter().map(|entry| entry.event).collect();
-    events.dedup();
-    for event in events {
-        for rule in &OF_EVENT {
-            write(&mut out, name, rule, event, Duration::from_mins(rule.minutes));
-        }
-    }
-    out
-}
-
-fn write(out: &mut String, name: &str, rule: &Rule, event: &str, lasts: Duration) {
-    let filled = |text: &str| serde_json::Value::from(text.replace("NAME", name).replace("EVENT", event)).to_string();
-    // A text of JSON is one of YAML. Writing to a text does not fail.
-    let _ = write!(
-        out,
-        "      - alert: {}{}{event}
+    // A text of JSON is one of YAML.
+    let text = |text: &str| Value::from(text).to_string();
+    for rule in filled(name, registry) {
+        // Writing to a text does not fail.
+        let _ = write!(
+            out,
+            "      - alert: {}
         expr: {}
         for: {}
         labels:
@@ -168,14 +156,63 @@ fn write(out: &mut String, name: &str, rule: &Rule, event: &str, lasts: Duration
           summary: {}
           description: {}
 ",
-        upper_camel(name),
-        rule.name,
-        filled(rule.expression),
-        prometheus_duration(lasts),
-        rule.severity,
-        filled(rule.summary),
-        filled(rule.description),
-    );
+            rule.alert,
+            text(&rule.expr),
+            rule.lasts,
+            rule.severity,
+            text(&rule.summary),
+            text(&rule.description),
+        );
+    }
+    out
+}
+
+/// The same as JSON, which is YAML too.
+pub(crate) fn alerts_json(name: &str, registry: &Registry) -> Value {
+    let rule = |rule: Filled| {
+        json!({
+            "alert": rule.alert,
+            "expr": rule.expr,
+            "for": rule.lasts,
+            "labels": {"severity": rule.severity},
+            "annotations": {"summary": rule.summary, "description": rule.description},
+        })
+    };
+    let rules: Vec<Value> = filled(name, registry).into_iter().map(rule).collect();
+    json!({"groups": [{"name": name, "rules": rules}]})
+}
+
+/// A rule for one service, and for one event where it is about events.
+struct Filled {
+    alert: String,
+    expr: String,
+    lasts: String,
+    severity: &'static str,
+    summary: String,
+    description: String,
+}
+
+fn filled(name: &str, registry: &Registry) -> Vec<Filled> {
+    let fill = |rule: &Rule, event: &str, lasts: Duration| {
+        let fill = |text: &str| text.replace("NAME", name).replace("EVENT", event);
+        Filled {
+            alert: format!("{}{}{event}", upper_camel(name), rule.name),
+            expr: fill(rule.expression),
+            lasts: prometheus_duration(lasts),
+            severity: rule.severity,
+            summary: fill(rule.summary),
+            description: fill(rule.description),
+        }
+    };
+    let mut rules: Vec<Filled> = GENERAL.iter().map(|rule| fill(rule, "", Duration::from_mins(rule.minutes))).collect();
+    let longest = registry.processors().iter().map(|entry| retry::span(&entry.policy)).max().unwrap_or_default();
+    rules.push(fill(&KEYS_WAIT, "", longest * 2));
+    let mut events: Vec<&str> = registry.processors().iter().map(|entry| entry.event).collect();
+    events.dedup();
+    for event in events {
+        rules.extend(OF_EVENT.iter().map(|rule| fill(rule, event, Duration::from_mins(rule.minutes))));
+    }
+    rules
 }
 
 /// Whole seconds, by the largest unit that holds them without a rest.

@@ -5,7 +5,7 @@ mod alerts;
 mod grafana;
 mod panels;
 
-pub(crate) use alerts::alerts;
+pub(crate) use alerts::{alerts, alerts_json};
 pub(crate) use grafana::grafana;
 
 #[cfg(test)]

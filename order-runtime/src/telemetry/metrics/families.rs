@@ -10,6 +10,7 @@ use super::{
 use crate::{
     engine::observe::{Operations, PartitionState, PartitionView},
     registry::Registry,
+    telemetry::logs,
 };
 
 /// Stands in for the names of events that nobody has declared: whoever may send may send any name.
@@ -241,6 +242,12 @@ impl Sources {
                 "Offsets that are handled again because the store was restored from an older copy",
             )
             .with(Vec::new(), Value::Whole(metrics.restored_offsets.load(Ordering::Relaxed))),
+            self.own(
+                "log.dropped_lines",
+                Kind::Counter,
+                "Log lines that were dropped, because the reader of the log did not read",
+            )
+            .with(Vec::new(), Value::Whole(logs::dropped())),
             self.own("build.info", Kind::Gauge, "Always 1; the labels say what runs").with(
                 labels([("version", self.version), ("runtime_version", env!("CARGO_PKG_VERSION"))]),
                 Value::Whole(1),

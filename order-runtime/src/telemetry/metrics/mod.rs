@@ -21,4 +21,6 @@ pub(crate) mod text;
 
 pub(crate) use families::Sources;
 pub(crate) use histogram::Distribution;
+#[cfg(test)]
+pub(crate) use process::families as process;
 pub(crate) use recorded::{Metrics, Timing, TopicMetrics};

@@ -4,13 +4,13 @@ use super::family::Family;
 
 /// The metrics of this process; none where the system does not tell.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn families() -> Vec<Family> {
+pub(crate) fn families() -> Vec<Family> {
     Vec::new()
 }
 
 /// The metrics of this process; none where the system does not tell.
 #[cfg(target_os = "linux")]
-pub(super) fn families() -> Vec<Family> {
+pub(crate) fn families() -> Vec<Family> {
     read().unwrap_or_default()
 }
 

@@ -33,25 +33,28 @@ struct Inner {
     http: legacy::Client<HttpConnector, Full<Bytes>>,
     runtime: Handle,
     config: OtlpConfig,
+    /// The whole URL that is sent to; there is nothing secret in it.
+    url: String,
     timeout: Duration,
     away: AtomicBool,
 }
 
 impl Client {
-    pub(super) fn new(config: &OtlpConfig) -> Self {
+    /// Sends what one signal has to send, to `url`.
+    pub(super) fn new(config: &OtlpConfig, url: String) -> Self {
         Self(Arc::new(Inner {
             http: legacy::Client::builder(TokioExecutor::new()).build_http(),
             runtime: Handle::current(),
             config: config.clone(),
+            url,
             timeout: config.timeout,
             away: AtomicBool::new(false),
         }))
     }
 
-    /// Posts a message of OTLP to a path of the endpoint.
-    pub(super) async fn post(&self, path: &str, message: &impl Message) -> Result<(), HttpError> {
-        let endpoint = self.0.config.endpoint.as_deref().unwrap_or_default();
-        let mut request = Request::post(format!("{endpoint}{path}")).header("content-type", "application/x-protobuf");
+    /// Posts a message of OTLP.
+    pub(super) async fn post(&self, message: &impl Message) -> Result<(), HttpError> {
+        let mut request = Request::post(&self.0.url).header("content-type", "application/x-protobuf");
         for (name, value) in &self.0.config.headers {
             request = request.header(name, value.expose());
         }
@@ -75,7 +78,7 @@ impl Inner {
             Ok(response) => Some(format!("it answers {}", response.status())),
             Err(error) => Some(error.to_string()),
         };
-        let endpoint = self.config.endpoint.as_deref().unwrap_or_default();
+        let endpoint = &self.url;
         match problem {
             Some(problem) => {
                 if !self.away.swap(true, Ordering::Relaxed) {
@@ -109,6 +112,6 @@ impl HttpClient for Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("endpoint", &self.0.config.endpoint).finish_non_exhaustive()
+        f.debug_struct("Client").field("url", &self.0.url).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,6 @@
 //! Metrics as OTLP writes them: the same ones that Prometheus reads, by their names with dots.
+//!
+//! The process has other names in each of the two worlds, so those of OpenTelemetry are put in here.
 
 use std::time::SystemTime;
 
@@ -26,7 +28,7 @@ const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
 pub(super) async fn export(client: &Client, resource: &Resource, started: SystemTime, sources: &Sources) {
     let request = request(sources.read(), resource, nanoseconds(started), nanoseconds(SystemTime::now()));
     // The client tells of it.
-    let _ = client.post("/v1/metrics", &request).await;
+    let _ = client.post(&request).await;
 }
 
 fn nanoseconds(time: SystemTime) -> u64 {
@@ -75,11 +77,23 @@ fn metric(family: Family, start: u64, now: u64) -> Metric {
         }),
     };
     Metric {
-        name: family.name,
+        name: conventional(family.name),
         description: family.help.to_owned(),
         unit: unit.to_owned(),
         data: Some(data),
         ..Metric::default()
+    }
+}
+
+/// The name of <https://opentelemetry.io/docs/specs/semconv/system/process-metrics/> for what Prometheus calls otherwise.
+fn conventional(name: String) -> String {
+    match name.as_str() {
+        "process.cpu" => "process.cpu.time".to_owned(),
+        "process.resident.memory" => "process.memory.usage".to_owned(),
+        "process.virtual.memory" => "process.memory.virtual".to_owned(),
+        "process.open_fds" => "process.unix.file_descriptor.count".to_owned(),
+        "process.threads" => "process.thread.count".to_owned(),
+        _ => name,
     }
 }
 
@@ -132,6 +146,24 @@ fn distribution(sample: Sample, start: u64, now: u64) -> Option<HistogramDataPoi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_process_has_the_names_of_the_conventions() {
+        let names: Vec<String> =
+            crate::telemetry::metrics::process().into_iter().map(|family| conventional(family.name)).collect();
+        assert_eq!(
+            names,
+            [
+                "process.cpu.time",
+                "process.memory.usage",
+                "process.memory.virtual",
+                "process.unix.file_descriptor.count",
+                "process.thread.count",
+                "process.start_time",
+            ]
+        );
+    }
 
     #[test]
     fn a_counter_keeps_its_value_and_the_conventions_their_dots() {

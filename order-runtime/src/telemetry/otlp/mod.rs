@@ -20,6 +20,7 @@ use opentelemetry_sdk::{
 };
 use tokio::task::JoinHandle;
 use tracing::warn;
+use uuid::Uuid;
 
 use self::client::Client;
 use super::{metrics::Sources, trace::Tracer};
@@ -33,69 +34,85 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 /// A running export.
 pub(crate) struct Otlp {
-    pub(crate) tracer: Arc<Tracer>,
-    client: Client,
+    tracer: Option<Arc<Tracer>>,
+    /// Sends metrics; `None` where none are to be sent.
+    client: Option<Client>,
     config: OtlpConfig,
     resource: Resource,
     started: SystemTime,
-    exporting: Option<(JoinHandle<()>, Sources)>,
+    exporting: Option<(JoinHandle<()>, Client, Sources)>,
 }
 
 impl Otlp {
-    /// Starts exporting traces where an endpoint is set; called on a runtime, which sends what is exported.
+    /// Starts exporting traces where there is an endpoint for them; called on a runtime, which sends what is exported.
+    /// `None` where neither traces nor metrics are to be sent.
     ///
     /// # Errors
     /// What the exporter does not like about the configuration.
     pub(crate) fn start(config: &OtlpConfig, dispatcher: &Dispatcher, group: &str) -> Result<Option<Self>, String> {
-        let Some(endpoint) = &config.endpoint else { return Ok(None) };
-        let client = Client::new(config);
-        let headers: HashMap<String, String> =
-            config.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
-        let exporter = SpanExporter::builder()
-            .with_http()
-            .with_http_client(client.clone())
-            .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(format!("{endpoint}/v1/traces"))
-            .with_timeout(config.timeout)
-            .with_headers(headers)
-            .build()
-            .map_err(|error| format!("traces cannot be exported to {endpoint}: {error}"))?;
-        let mut processor = BatchSpanProcessor::builder(exporter).build();
+        let client = config.metrics_url().map(|url| Client::new(config, url));
+        let traces = config.traces_url();
+        if client.is_none() && traces.is_none() {
+            return Ok(None);
+        }
         let resource = resource(config, dispatcher);
-        processor.set_resource(&resource);
-        let tracer = Arc::new(Tracer::new(dispatcher.name, group, sampler(config.sampler), processor));
-        let started = SystemTime::now();
+        let tracer = traces.map(|url| {
+            let mut processor = BatchSpanProcessor::builder(exporter(config, &url)?).build();
+            processor.set_resource(&resource);
+            Ok::<_, String>(Arc::new(Tracer::new(dispatcher.name, group, sampler(config.sampler), processor)))
+        });
+        let (tracer, started) = (tracer.transpose()?, SystemTime::now());
         Ok(Some(Self { tracer, client, config: config.clone(), resource, started, exporting: None }))
     }
 
-    /// Exports metrics from now on, too.
+    /// What traces events; `None` where no traces are to be sent.
+    pub(crate) fn tracer(&self) -> Option<Arc<Tracer>> {
+        self.tracer.clone()
+    }
+
+    /// Exports metrics from now on, too, where they are to be sent.
     pub(crate) fn export_metrics(&mut self, sources: Sources) {
-        let (client, resource, started) = (self.client.clone(), self.resource.clone(), self.started);
+        let Some(client) = &self.client else { return };
+        let (sending, resource, started) = (client.clone(), self.resource.clone(), self.started);
         let (interval, from) = (self.config.metric_interval, sources.clone());
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(interval).await;
-                metrics::export(&client, &resource, started, &from).await;
+                metrics::export(&sending, &resource, started, &from).await;
             }
         });
-        self.exporting = Some((task, sources));
+        self.exporting = Some((task, client.clone(), sources));
     }
 
     /// Exports the rest, for a short time.
     pub(crate) async fn end(self) {
-        if let Some((task, sources)) = self.exporting {
+        if let Some((task, client, sources)) = self.exporting {
             task.abort();
-            let last = metrics::export(&self.client, &self.resource, self.started, &sources);
+            let last = metrics::export(&client, &self.resource, self.started, &sources);
             // The client has told why it did not.
             let _ = tokio::time::timeout(FLUSH, last).await;
         }
-        let tracer = self.tracer;
+        let Some(tracer) = self.tracer else { return };
         // The exporter's thread needs this runtime to send; so the wait must not hold one of its threads.
         let flushed = tokio::task::spawn_blocking(move || tracer.shutdown(FLUSH)).await;
         if !matches!(flushed, Ok(true)) {
             warn!("not every span was exported in time; the rest is dropped");
         }
     }
+}
+
+fn exporter(config: &OtlpConfig, url: &str) -> Result<SpanExporter, String> {
+    let headers: HashMap<String, String> =
+        config.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+    SpanExporter::builder()
+        .with_http()
+        .with_http_client(Client::new(config, url.to_owned()))
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(url)
+        .with_timeout(config.timeout)
+        .with_headers(headers)
+        .build()
+        .map_err(|error| format!("traces cannot be exported to {url}: {error}"))
 }
 
 /// What all that is exported says of its origin.
@@ -105,6 +122,10 @@ fn resource(config: &OtlpConfig, dispatcher: &Dispatcher) -> Resource {
     let mut builder = Resource::builder_empty();
     if !named("service.version") {
         builder = builder.with_attribute(KeyValue::new("service.version", dispatcher.version));
+    }
+    // Two instances of a service would else write into one stream of metrics.
+    if !named("service.instance.id") {
+        builder = builder.with_attribute(KeyValue::new("service.instance.id", Uuid::new_v4().to_string()));
     }
     if !named("service.name") || config.service_name.is_some() {
         let name = config.service_name.clone().unwrap_or_else(|| dispatcher.package.to_owned());
