@@ -149,6 +149,14 @@ impl Deployment {
         Service::new(Process::spawn(format!("the service on port {port}"), &mut command), port)
     }
 
+    /// Starts the service with a log that nobody reads.
+    pub fn start_unread(&self) -> Service {
+        let port = free_port();
+        let mut command = self.command(["run"]);
+        command.env("APP_PORT", port.to_string());
+        Service::new(Process::spawn_unread(format!("the service on port {port}"), &mut command), port)
+    }
+
     /// Starts the service and waits until it says that it is ready.
     pub async fn start_ready(&self) -> Service {
         let mut service = self.start();
@@ -158,11 +166,21 @@ impl Deployment {
 
     /// Runs a command of the service to its end.
     pub async fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Finished {
+        self.run_into(arguments, Stdio::piped()).await
+    }
+
+    /// The same with standard output of the test's choice.
+    pub async fn run_into<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+        stdout: impl Into<Stdio>,
+    ) -> Finished {
         let mut command = tokio::process::Command::from(self.command(arguments));
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        let output = tokio::time::timeout(COMMAND_DEADLINE, command.output()).await;
+        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).kill_on_drop(true);
+        let child = command.spawn().expect("order-service starts");
+        let output = tokio::time::timeout(COMMAND_DEADLINE, child.wait_with_output()).await;
         let output = output.unwrap_or_else(|_| panic!("{command:?} still runs after {COMMAND_DEADLINE:?}"));
-        let output = output.expect("order-service starts");
+        let output = output.expect("a child of ours can be waited for");
         Finished {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

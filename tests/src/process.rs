@@ -1,7 +1,7 @@
 //! A child process whose output is kept, and which never outlives its test.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, PipeReader, Read, pipe},
     iter,
     net::TcpListener,
     ops::Range,
@@ -26,6 +26,8 @@ pub(crate) struct Process {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     readers: Vec<JoinHandle<()>>,
+    /// The end of its output that nobody reads.
+    _unread: Option<PipeReader>,
 }
 
 impl Process {
@@ -39,7 +41,16 @@ impl Process {
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let log = Arc::default();
         let readers = vec![keep(child.stdout.take(), &log), keep(child.stderr.take(), &log)];
-        Self { name, child, log, readers }
+        Self { name, child, log, readers, _unread: None }
+    }
+
+    /// The same with one pipe for both streams, which nobody reads.
+    pub(crate) fn spawn_unread(name: impl Into<String>, command: &mut Command) -> Self {
+        let name = name.into();
+        let (reader, writer) = pipe().expect("a pipe");
+        command.stdin(Stdio::null()).stdout(writer.try_clone().expect("a second handle")).stderr(writer);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        Self { name, child, log: Arc::default(), readers: Vec::new(), _unread: Some(reader) }
     }
 
     /// What it has written so far, both streams as they came.

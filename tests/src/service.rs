@@ -124,6 +124,13 @@ impl Service {
         self.process.wait(STOP_DEADLINE).await
     }
 
+    /// SIGHUP; waits for the end, for at most 10 s. Answers its whole log, too.
+    pub async fn hang_up(mut self) -> (ExitStatus, String) {
+        self.process.signal(Signal::HUP);
+        let status = self.process.wait(STOP_DEADLINE).await;
+        (status, self.process.log())
+    }
+
     /// SIGKILL, wherever it is.
     pub fn kill(mut self) {
         self.process.kill();

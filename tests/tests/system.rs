@@ -2,6 +2,8 @@
 
 #[path = "browser/page.rs"]
 mod page;
+#[path = "system/process.rs"]
+mod process;
 mod scenarios;
 
 use order_tests::{Broker, Postgres};
