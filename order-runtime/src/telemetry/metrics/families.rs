@@ -139,10 +139,17 @@ impl Sources {
         let mut age = self
             .own("event.age", Kind::Histogram, "Age of a record when the batch that took it was committed")
             .in_unit(Unit::Seconds);
+        let mut implausible = self.own(
+            "event.implausible.times",
+            Kind::Counter,
+            "Records whose timestamp cannot be true, which have no age: before 2011, or an hour ahead",
+        );
         for (name, topic) in self.metrics.topics() {
-            age.add(labels([("topic", &name)]), Value::Histogram(topic.age.read()));
+            let labels = labels([("topic", &name)]);
+            age.add(labels.clone(), Value::Histogram(topic.age.read()));
+            implausible.add(labels, Value::Whole(topic.implausible_times.load(Ordering::Relaxed)));
         }
-        vec![events, letters, age]
+        vec![events, letters, age, implausible]
     }
 
     fn partitions(&self) -> Vec<Family> {
@@ -215,7 +222,7 @@ impl Sources {
         let mut breakers = self.own(
             "breaker.open",
             Kind::Gauge,
-            "1 while most events of a processor fail alike, so that only a few are tried",
+            "1 while events of a processor fail because something outside is unavailable, so that only a few are tried",
         );
         for (entry, is_open) in self.registry.processors().iter().zip(self.operations.breakers()) {
             let version = entry.version.to_string();

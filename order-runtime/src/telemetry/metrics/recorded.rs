@@ -43,8 +43,10 @@ pub(crate) struct Metrics {
 #[derive(Debug)]
 pub(crate) struct TopicMetrics {
     pub(super) consumed: AtomicU64,
-    /// Records that have a timestamp, by their age when their batch was committed.
+    /// Records that have a plausible timestamp, by their age when their batch was committed.
     pub(super) age: Histogram,
+    /// Records whose timestamp cannot be true.
+    pub(super) implausible_times: AtomicU64,
     /// By processor: attempts that succeeded, attempts that failed.
     pub(super) attempts: Vec<[Histogram; 2]>,
 }
@@ -111,6 +113,7 @@ impl Metrics {
             Arc::new(TopicMetrics {
                 consumed: AtomicU64::default(),
                 age: Histogram::new(AGES),
+                implausible_times: AtomicU64::default(),
                 attempts: (0..self.processors).map(|_| [Histogram::new(SECONDS), Histogram::new(SECONDS)]).collect(),
             })
         }))
@@ -208,11 +211,27 @@ impl TopicMetrics {
     /// Records of one batch were mostly written in the same milliseconds: equal ages are counted together.
     fn ages(&self, now: i64, written: &[i64]) {
         for equal in written.chunk_by(|a, b| a == b) {
-            // A producer's clock may be ahead, and a timestamp may be anything.
-            let age = Duration::from_millis(u64::try_from(now.saturating_sub(equal[0])).unwrap_or_default());
-            self.age.observe_many(age.as_secs_f64(), equal.len() as u64);
+            let records = equal.len() as u64;
+            match age(now, equal[0]) {
+                Some(age) => self.age.observe_many(age.as_secs_f64(), records),
+                None => {
+                    self.implausible_times.fetch_add(records, Ordering::Relaxed);
+                }
+            }
         }
     }
+}
+
+/// The first second of 2011, the year of Kafka's first release: no record is older. Times in seconds lie before it, and so does 0.
+const OLDEST: i64 = 1_293_840_000_000;
+/// How far a producer's clock may be ahead, in milliseconds: Kafka's default for `message.timestamp.after.max.ms`. Times in
+/// microseconds or nanoseconds lie behind it.
+const AHEAD: i64 = 3_600_000;
+
+/// The age of a record at `now`, both in milliseconds of the Unix epoch; none where its time cannot be true.
+fn age(now: i64, written: i64) -> Option<Duration> {
+    let is_plausible = written >= OLDEST && written <= now.saturating_add(AHEAD);
+    is_plausible.then(|| Duration::from_millis(u64::try_from(now.saturating_sub(written)).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -235,10 +254,20 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_of_any_kind_have_an_age() {
+    fn implausible_times_have_no_age_and_are_counted() {
+        let now = 1_790_000_000_000;
         let topic = Metrics::new(0).topic(&Arc::from("things"));
-        topic.ages(10_000, &[9_000, 9_000, 20_000, i64::MIN, i64::MAX]);
+        topic.ages(now, &[now - 1_000, now - 1_000, now + 60_000]);
+        // Zero, seconds, microseconds and nanoseconds of the same moment, and no time at all.
+        topic.ages(now, &[0, now / 1_000, now * 1_000, now * 1_000_000, -1, -1, i64::MIN, i64::MAX]);
         let read = topic.age.read();
-        assert_eq!((read.count(), read.counts[0]), (5, 2), "the future is new: {read:?}");
+        assert_eq!(
+            (read.count(), read.counts[0]),
+            (3, 1),
+            "a clock that is somewhat ahead means a new record: {read:?}"
+        );
+        assert!((read.sum - 2.0).abs() < 1e-9, "{read:?}");
+        assert!(read.quantile(0.99).is_some_and(|age| age <= 1.0), "{read:?}");
+        assert_eq!(topic.implausible_times.load(Ordering::Relaxed), 8);
     }
 }
