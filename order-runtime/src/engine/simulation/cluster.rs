@@ -1,8 +1,11 @@
-//! A log that several members of a group read, and the topic that dead letters go to.
+//! Topics whose logs several members of a group read, and the topic that dead letters go to.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -10,46 +13,110 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
-use super::faults::{Bug, Faults, Gate};
+use super::{
+    faults::{Bug, Faults},
+    gate::Gate,
+    journal::{Journal, Told},
+    store::at_once,
+};
 use crate::{
     broker::{
-        Acknowledged, Consumer, ConsumerEvent, Intake, OutgoingRecord, OutgoingRecords, PartitionId, PartitionOffer,
-        PublishError, Publisher, RecordBatch, Start,
+        Acknowledged, BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, Intake, OutgoingRecord,
+        OutgoingRecords, PartitionId, PartitionOffer, PublishError, Publisher, RecordBatch, Start, TopicState,
     },
     engine::observe::Health,
+    store::Store,
 };
+
+/// The topic that every member reads.
+pub(super) const EVENTS: &str = "events";
+/// The topic that not every member reads, and that comes and goes.
+pub(super) const MORE: &str = "more";
 
 /// The records of a partition: keys and payloads.
 type Log = Vec<(Option<String>, String)>;
 
 /// What all members see.
-#[derive(Default)]
 pub(super) struct Cluster {
-    logs: Mutex<BTreeMap<i32, Log>>,
+    logs: Mutex<BTreeMap<PartitionId, Log>>,
+    /// How often the second topic was made, and whether it exists now.
+    more: Mutex<(u64, bool)>,
     pub(super) published: Mutex<Vec<OutgoingRecord>>,
+    pub(super) journal: Arc<Journal>,
+    store: Arc<dyn Store>,
+    /// Each time that a member gets a partition has a number of its own.
+    tenures: AtomicU64,
 }
 
-pub(super) fn partition(number: i32) -> PartitionId {
+fn id(topic: &str, topic_id: u64, partition: i32) -> PartitionId {
     PartitionId {
         cluster: Arc::from("simulated"),
-        topic_id: Uuid::from_u128(1),
-        topic: Arc::from("events"),
-        partition: number,
+        topic_id: Uuid::from_u128(topic_id.into()),
+        topic: Arc::from(topic),
+        partition,
     }
 }
 
+/// A partition of the first topic.
+pub(super) fn partition(number: i32) -> PartitionId {
+    id(EVENTS, 1, number)
+}
+
 impl Cluster {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            logs: Mutex::default(),
+            more: Mutex::default(),
+            published: Mutex::default(),
+            journal: Arc::default(),
+            store,
+            tenures: AtomicU64::new(0),
+        }
+    }
+
     /// Appends a record and answers its offset.
-    pub(super) fn append(&self, partition: i32, key: &str, payload: String) -> i64 {
+    pub(super) fn append(&self, partition: &PartitionId, key: &str, payload: String) -> i64 {
         let mut logs = self.logs.lock();
-        let log = logs.entry(partition).or_default();
+        let log = logs.entry(partition.clone()).or_default();
         log.push((Some(key.to_owned()), payload));
         i64::try_from(log.len()).expect("a small log") - 1
     }
 
     /// The offset after the last record.
-    pub(super) fn end(&self, partition: i32) -> i64 {
-        self.logs.lock().get(&partition).map_or(0, |log| i64::try_from(log.len()).expect("a small log"))
+    pub(super) fn end(&self, partition: &PartitionId) -> i64 {
+        self.logs.lock().get(partition).map_or(0, |log| i64::try_from(log.len()).expect("a small log"))
+    }
+
+    /// A partition loses its last records; `end` is the offset after the last one that is left.
+    pub(super) fn truncate(&self, partition: &PartitionId, end: i64) {
+        if let Some(log) = self.logs.lock().get_mut(partition) {
+            log.truncate(usize::try_from(end).unwrap_or_default());
+        }
+    }
+
+    /// The one partition of the second topic as it is now, where the topic exists.
+    pub(super) fn more(&self) -> Option<PartitionId> {
+        let (made, exists) = *self.more.lock();
+        exists.then(|| id(MORE, 100 + made, 0))
+    }
+
+    /// Deletes the second topic.
+    pub(super) fn delete_more(&self) {
+        self.more.lock().1 = false;
+    }
+
+    /// Makes the second topic, under an id that no topic had before.
+    pub(super) fn make_more(&self) {
+        let mut more = self.more.lock();
+        *more = (more.0 + 1, true);
+    }
+
+    /// A member is told where a log ends.
+    fn tell(&self, partition: &PartitionId, tenure: u64) -> i64 {
+        let log_end = self.end(partition);
+        let position = at_once(self.store.reload(partition)).ok().flatten().map_or(0, |stored| stored.next_offset);
+        self.journal.told(Told { partition: partition.clone(), log_end, position, tenure });
+        log_end
     }
 }
 
@@ -59,15 +126,18 @@ struct Cursor {
     next: Option<i64>,
     paused: bool,
     ready: Arc<Notify>,
+    tenure: u64,
 }
 
 /// One process's client.
 pub(super) struct Member {
+    /// By its address, a processor knows the process that runs it.
+    pub(super) name: Arc<str>,
     cluster: Arc<Cluster>,
     gate: Arc<Gate>,
     faults: Arc<Faults>,
     events: mpsc::UnboundedSender<ConsumerEvent>,
-    cursors: Mutex<HashMap<i32, Cursor>>,
+    cursors: Mutex<HashMap<PartitionId, Cursor>>,
 }
 
 impl Member {
@@ -77,20 +147,22 @@ impl Member {
         faults: Arc<Faults>,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<ConsumerEvent>) {
         let (events, receiver) = mpsc::unbounded_channel();
-        (Arc::new(Self { cluster, gate, faults, events, cursors: Mutex::default() }), receiver)
+        let name = Arc::from("simulated");
+        (Arc::new(Self { name, cluster, gate, faults, events, cursors: Mutex::default() }), receiver)
     }
 
     /// Gives partitions to the member; the answer comes when, and if, its engine answers.
-    pub(super) async fn assign(&self, numbers: &[i32]) {
-        let offer = |number: &i32| PartitionOffer {
-            id: partition(*number),
+    pub(super) async fn assign(&self, partitions: &[PartitionId]) {
+        let tenure = self.cluster.tenures.fetch_add(1, Ordering::Relaxed);
+        let offer = |partition: &PartitionId| PartitionOffer {
+            id: PartitionId { cluster: Arc::clone(&self.name), ..partition.clone() },
             log_start: 0,
-            log_end: self.cluster.end(*number),
+            log_end: self.cluster.tell(partition, tenure),
             committed: None,
             committed_metadata: String::new(),
             ready: Arc::default(),
         };
-        let offers: Vec<_> = numbers.iter().map(offer).collect();
+        let offers: Vec<_> = partitions.iter().map(offer).collect();
         let (answer, starts) = oneshot::channel();
         let event = ConsumerEvent::Assigned { partitions: offers.clone(), answer };
         if self.events.send(event).is_err() {
@@ -103,31 +175,63 @@ impl Member {
                 Start::Paused => None,
             };
             ready.notify_one();
-            self.cursors.lock().insert(id.partition, Cursor { next, paused: false, ready });
+            self.cursors.lock().insert(id.clone(), Cursor { next, paused: false, ready, tenure });
+            self.check_range(&id);
         }
     }
 
     /// Takes partitions back: in order, waiting for the drain, or because the session was lost.
-    pub(super) async fn revoke(&self, numbers: &[i32], lost: bool) {
+    pub(super) async fn revoke(&self, partitions: &[PartitionId], lost: bool) {
         let (answer, done) = oneshot::channel();
-        let partitions = numbers.iter().map(|number| partition(*number)).collect();
-        for number in numbers {
-            self.cursors.lock().remove(number);
+        for partition in partitions {
+            self.cursors.lock().remove(partition);
         }
+        let partitions = partitions.to_vec();
         if self.events.send(ConsumerEvent::Revoked { partitions, lost, answer }).is_ok() {
             let _ = done.await;
         }
     }
 
     /// Tells of records that have come.
-    pub(super) fn ready(&self, number: i32) {
-        if let Some(cursor) = self.cursors.lock().get(&number) {
+    pub(super) fn ready(&self, partition: &PartitionId) {
+        if let Some(cursor) = self.cursors.lock().get(partition) {
             cursor.ready.notify_one();
         }
     }
 
+    /// The number of the assignment by which the member has the partition now, once its engine has answered it.
+    pub(super) fn tenure(&self, partition: &PartitionId) -> Option<u64> {
+        self.cursor(partition, |cursor| cursor.tenure)
+    }
+
+    /// The partitions that the engine has begun with.
+    pub(super) fn begun(&self) -> BTreeSet<PartitionId> {
+        self.cursors.lock().keys().cloned().collect()
+    }
+
+    /// A fetch beyond the end of the log fails, and the engine hears of it.
+    pub(super) fn check_range(&self, partition: &PartitionId) {
+        if self.gate.is_shut() {
+            return;
+        }
+        let end = self.cluster.end(partition);
+        let beyond = self.cursor(partition, |cursor| {
+            let is_beyond = cursor.next.is_some_and(|next| next > end);
+            if is_beyond {
+                cursor.next = None;
+            }
+            is_beyond.then_some(cursor.tenure)
+        });
+        if let Some(tenure) = beyond.flatten() {
+            let log_end = self.cluster.tell(partition, tenure);
+            let partition = partition.clone();
+            // An engine that has ended hears nothing.
+            let _ = self.events.send(ConsumerEvent::OutOfRange { partition, log_start: 0, log_end });
+        }
+    }
+
     fn cursor<R>(&self, id: &PartitionId, work: impl FnOnce(&mut Cursor) -> R) -> Option<R> {
-        self.cursors.lock().get_mut(&id.partition).map(work)
+        self.cursors.lock().get_mut(id).map(work)
     }
 }
 
@@ -141,7 +245,7 @@ impl Consumer for Member {
         self.cursor(id, |cursor| {
             let (Some(next), false) = (cursor.next, cursor.paused) else { return };
             let from = usize::try_from(next).unwrap_or_default();
-            let records = logs.get(&id.partition).into_iter().flatten().enumerate().skip(from);
+            let records = logs.get(id).into_iter().flatten().enumerate().skip(from);
             // Now and then little has arrived.
             let most = max_records.min(1 + usize::try_from(self.faults.below(40)).unwrap_or_default());
             for (offset, (key, payload)) in records.take(most) {
@@ -170,13 +274,14 @@ impl Consumer for Member {
             cursor.paused = false;
             cursor.ready.notify_one();
         });
+        self.check_range(id);
     }
 
     fn store_offset(&self, _: &PartitionId, _: i64, _: &str) {}
 
     fn intake(&self, id: &PartitionId) -> Option<Intake> {
         let taken = self.cursor(id, |cursor| cursor.next).flatten().unwrap_or_default();
-        let log_end = self.cluster.end(id.partition);
+        let log_end = self.cluster.end(id);
         Some(Intake { log_end, taken, next: taken, ready_since: None, silent_since: None, transaction_since: None })
     }
 
@@ -195,15 +300,25 @@ impl Publisher for Member {
             reason: "the simulation says so".to_owned(),
         };
         let mut answers = Vec::with_capacity(records.len());
+        // No record overtakes one of its key that was not acknowledged.
+        let mut held_back = BTreeSet::new();
         for record in records.iter() {
+            if held_back.contains(&record.key) {
+                answers.push(Err(failed(record)));
+                continue;
+            }
             self.gate.open().await;
             self.faults.delay_publish().await;
-            self.faults.crash(&self.gate).await;
+            if self.cluster.journal.may_interrupt(&self.gate) {
+                self.faults.crash(&self.gate).await;
+            }
             if self.faults.publish_fails() {
+                held_back.extend(record.key.is_some().then_some(&record.key));
                 answers.push(Err(failed(record)));
                 continue;
             }
             let unknown = self.faults.publish_unknown().then(|| failed(record));
+            held_back.extend((unknown.is_some() && record.key.is_some()).then_some(&record.key));
             if self.faults.bug != Some(Bug::DeadLettersAreDropped) || !self.faults.in_thousand(50) {
                 self.cluster.published.lock().push(OutgoingRecord::clone(record));
             }
@@ -211,5 +326,29 @@ impl Publisher for Member {
             answers.push(unknown.map_or(Ok(Acknowledged { partition: 0, offset: 0 }), Err));
         }
         answers
+    }
+}
+
+#[async_trait]
+impl ClusterMetadata for Member {
+    async fn topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError> {
+        self.gate.open().await;
+        if self.faults.publish_fails() {
+            return Err(BrokerError::Request { what: "about topics", reason: "the simulation says so".to_owned() });
+        }
+        let exists = |id| TopicState::Exists { id, partitions: 1 };
+        let state = |name: Arc<str>| {
+            let state = match &*name {
+                EVENTS => exists(partition(0).topic_id),
+                MORE => self.cluster.more().map_or(TopicState::Absent, |more| exists(more.topic_id)),
+                _ => TopicState::Unknown("no such topic was ever made".to_owned()),
+            };
+            (name, state)
+        };
+        Ok(ClusterTopics { cluster: Arc::clone(&self.name), topics: names.into_iter().map(state).collect() })
+    }
+
+    async fn readers(&self, _: &str) -> Result<Vec<String>, BrokerError> {
+        Ok(Vec::new())
     }
 }

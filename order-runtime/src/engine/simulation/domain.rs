@@ -1,55 +1,41 @@
-//! Entities that remember what was done to them, and processors that do what their events say.
+//! Processors that do what their events say.
 
-use std::{any::TypeId, cell::Cell, collections::BTreeMap, time::Duration};
-
-use serde::Serialize;
-use serde_json::{Value, json};
-
-use super::scenario::{Act, Event};
-use crate::{
-    dispatch::{Class, Delivery, FailedAttempt, Injectable, Outcome},
-    engine::unit_of_work::{WorkingSet, new_set},
-    registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
-    store::{Entity, EntityType, conformance::fixture, memory::new_table},
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    sync::Arc,
+    time::Duration,
 };
 
-/// What has happened to one entity.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub(super) struct Ledger {
-    pub(super) id: String,
-    /// The numbers of the events of its key, as they were applied.
-    pub(super) applied: Vec<u32>,
-    /// How often events of any key have changed it beside their own.
-    pub(super) touched: u32,
-}
+use serde_json::{Value, json};
 
-impl Entity for Ledger {
-    type Id = String;
-
-    fn id(&self) -> &String {
-        &self.id
-    }
-}
-
-/// Ledgers are kept in memory only, so the SQL of another entity stands in for theirs.
-pub(super) fn entity() -> EntityType {
-    EntityType {
-        name: "Ledger",
-        type_id: TypeId::of::<Ledger>(),
-        filters: &[],
-        ids_of_keys: |keys| {
-            let ids: Vec<String> = keys.map(|key| String::from_utf8_lossy(key).into_owned()).collect();
-            Box::new(ids)
-        },
-        new_set: new_set::<Ledger>,
-        memory: new_table::<Ledger>,
-        ..fixture::entity()
-    }
-}
+use super::{
+    gate::{Gate, Killer},
+    ledger::Ledger,
+    scenario::{Act, Event},
+};
+use crate::{
+    dispatch::{Class, Delivery, FailedAttempt, Injectable, Outcome},
+    engine::unit_of_work::WorkingSet,
+    registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
+};
 
 thread_local! {
     /// Whether what [`Act::Depend`] needs is away; a world lives on one thread.
     pub(super) static AWAY: Cell<bool> = const { Cell::new(false) };
+
+    /// The processes of the world. Each knows its partitions by a cluster name at an address of its own, by which a
+    /// processor finds the process that runs it.
+    pub(super) static PROCESSES: RefCell<Vec<(Arc<str>, Arc<Gate>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The process that runs a delivery.
+fn process_of(delivery: &Delivery) -> Arc<Gate> {
+    let cluster = &delivery.partition().cluster;
+    PROCESSES.with_borrow(|processes| {
+        let found = processes.iter().find(|(known, _)| Arc::ptr_eq(known, cluster));
+        Arc::clone(&found.expect("a delivery runs in a process of the world").1)
+    })
 }
 
 const DONE: ProcessorEntry = ProcessorEntry {
@@ -108,6 +94,9 @@ impl Event {
             Act::Reject => ("reject", 0),
             Act::Skip => ("skip", 0),
             Act::Unknown => ("unknown", 0),
+            Act::Park(times) => ("park", times.into()),
+            Act::Stop => ("stop", 1),
+            Act::Kill(milliseconds) => ("kill", milliseconds),
         };
         let name = match self.act {
             Act::Unknown => "Unheard",
@@ -116,7 +105,7 @@ impl Event {
         };
         let data = json!({
             "id": self.key.to_string(), "n": self.n, "act": act, "argument": argument,
-            "also": self.also.map(|also| also.to_string()),
+            "also": self.also.map(|also| also.to_string()), "refused": self.refused,
         });
         json!({"eventId": self.id(), "eventName": name, "data": data}).to_string()
     }
@@ -132,6 +121,7 @@ async fn act(delivery: Delivery) -> Outcome {
     let id = data["id"].as_str().unwrap_or_default().to_owned();
     let mut own = ledgers.get(&id).await.unwrap_or(Ledger { id, ..Ledger::default() });
     own.applied.extend(data["n"].as_u64().and_then(|n| u32::try_from(n).ok()));
+    own.refused |= data["refused"] == true;
     ledgers.put(own);
     if let Some(also) = data["also"].as_str() {
         let id = also.to_owned();
@@ -156,6 +146,21 @@ async fn act(delivery: Delivery) -> Outcome {
         "hang" if event.attempt() == 1 => std::future::pending().await,
         "reject" => failed(Class::DeadLetter),
         "skip" => failed(Class::Skip),
+        "park" if u64::from(event.attempt()) <= argument => failed(Class::ParkKey),
+        "stop" if u64::from(event.attempt()) <= argument => failed(Class::Stop),
+        "kill" => {
+            if argument > 0 {
+                tokio::time::sleep(Duration::from_millis(argument)).await;
+            }
+            let process = process_of(&delivery);
+            process.open().await;
+            process.kill(Killer {
+                event_id: delivery.event_id().to_owned(),
+                partition: delivery.partition().clone(),
+                offset: delivery.record().offset,
+            });
+            std::future::pending().await
+        }
         _ => Outcome::Done,
     }
 }

@@ -7,31 +7,47 @@
 //!
 //! | module | the question it answers |
 //! |---|---|
-//! | `scenario` | what happens under this seed? |
+//! | `scenario`, `troubles` | what happens under this seed? |
 //! | `world` | how do members, log and time play it? |
+//! | `group` | how do members come and go? |
 //! | `cluster` | how does a log behave, and a member of a group? |
-//! | `faults` | how do store and broker misbehave? |
-//! | `domain` | what do processors do? |
-//! | `oracle` | did anything get lost, doubled or out of order? |
+//! | `gate`, `faults`, `store` | how do a process, a broker and a store misbehave? |
+//! | `domain`, `ledger` | what do processors do? |
+//! | `operators` | what do operators release, and what may they rely on? |
+//! | `losses` | what need not be handled, since its log lost it? |
+//! | `journal` | what was committed? |
+//! | `oracle` | did anything get lost, doubled or out of order, and does every dead letter deserve to be one? |
 //!
 //! A second kind of scenario plays outages of what processors call, so that circuit breakers open and close under all of that.
 //!
 //! `SIMULATION_SEEDS=20000 cargo test -p order-runtime --release simulation` runs more, and `SIMULATION_SEED=4711` one
-//! alone. A failing seed is shrunk before it is told: steps are left out as long as it still fails.
+//! alone. `SIMULATION_SEEDS_SQLITE` is the number of those that play on a SQLite store in memory. A failing seed is shrunk before it is
+//! told: steps and events are left out as long as it still fails. `SIMULATION_ALL=1` lists all failing seeds instead, and
+//! `SIMULATION_WITHOUT=deadly,topics` leaves kinds of trouble out.
 
 mod cluster;
 mod domain;
 mod faults;
+mod gate;
+mod group;
+mod journal;
+mod ledger;
+mod losses;
+mod operators;
 mod oracle;
+mod report;
 mod scenario;
+mod store;
+mod troubles;
 mod world;
 
-pub(super) use self::faults::{Gate, SimulatedStore};
 use self::{
     faults::Bug,
-    scenario::Scenario,
-    world::{Report, play},
+    report::Report,
+    scenario::{Scenario, Step, StoreKind},
+    world::play,
 };
+pub(super) use self::{gate::Gate, store::SimulatedStore};
 
 /// Seeds of a run where nobody says how many.
 const SEEDS: u64 = 400;
@@ -39,7 +55,10 @@ const SEEDS: u64 = 400;
 /// Seeds with outages of a run where nobody says how many, one for so many of the others.
 const OUTAGES: u64 = 16;
 
-/// Seeds that have found something, played each time.
+/// One of so many seeds plays on SQLite where nobody says how many: a call to its thread takes time.
+const SQLITE: u64 = 20;
+
+/// Seeds whose plain scenario has found something, played each time.
 ///
 /// 4150: look-ups in a slow store counted as a processor's time, so that its time-outs made a dead letter of a good event.
 const FOUND: [u64; 1] = [4150];
@@ -77,14 +96,32 @@ fn shrunk(mut scenario: Scenario, mut wrong: String) -> (Scenario, String) {
         }
         size /= 2;
     }
+    for step in 0..scenario.steps.len() {
+        let mut at = 0;
+        loop {
+            let mut smaller = scenario.clone();
+            let Step::Produce(events) = &mut smaller.steps[step] else { break };
+            if at >= events.len() {
+                break;
+            }
+            events.remove(at);
+            match play(&smaller) {
+                Err(still) => (scenario, wrong) = (smaller, still),
+                Ok(_) => at += 1,
+            }
+        }
+    }
     (scenario, wrong)
 }
 
 /// Plays scenarios and shrinks the one that fails.
 fn hold(scenarios: impl Iterator<Item = Scenario>) -> Report {
+    if std::env::var_os("SIMULATION_ALL").is_some() {
+        return list(scenarios);
+    }
     match search(scenarios) {
         Ok((played, report)) => {
-            println!("{played} schedules: {report:?}");
+            println!("{played} schedules: {report}");
             report
         }
         Err(failed) => {
@@ -94,12 +131,39 @@ fn hold(scenarios: impl Iterator<Item = Scenario>) -> Report {
     }
 }
 
+/// Plays all scenarios, and prints what is wrong with each that fails.
+fn list(scenarios: impl Iterator<Item = Scenario>) -> Report {
+    let mut total = Report::default();
+    let (mut played, mut failed) = (0, 0);
+    for scenario in scenarios {
+        played += 1;
+        match play(&scenario) {
+            Ok(report) => total += report,
+            Err(wrong) => {
+                failed += 1;
+                println!("SIMULATION_SEED={} fails: {wrong}", scenario.seed);
+            }
+        }
+    }
+    println!("{played} schedules: {total}");
+    assert_eq!(failed, 0, "so many schedules fail");
+    total
+}
+
 #[test]
 fn no_schedule_loses_doubles_or_reorders() {
     let one = number("SIMULATION_SEED");
     let seeds = one.map_or(0..number("SIMULATION_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
-    let found = FOUND.into_iter().filter(|_| one.is_none());
-    hold(found.chain(seeds).map(|seed| Scenario::of(seed, None)));
+    let found = FOUND.into_iter().filter(|_| one.is_none()).map(|seed| Scenario::of(seed, None));
+    hold(found.chain(seeds.map(|seed| Scenario::with_troubles(seed, None))));
+}
+
+#[test]
+fn no_schedule_loses_doubles_or_reorders_on_sqlite() {
+    let default = number("SIMULATION_SEEDS").unwrap_or(SEEDS) / SQLITE;
+    let seeds = number("SIMULATION_SEEDS_SQLITE").unwrap_or(default);
+    let seeds = number("SIMULATION_SEED").map_or(0..seeds, |seed| seed..seed + 1);
+    hold(seeds.map(|seed| Scenario::with_troubles(seed, None).on(StoreKind::Sqlite)));
 }
 
 /// While what events need is away, circuit breakers open; all holds as ever, and no event pays for the outage where nothing
@@ -116,9 +180,10 @@ fn no_outage_of_others_loses_doubles_or_reorders() {
 /// The simulation is worth its seeds only if it finds what is broken on purpose.
 #[test]
 fn deliberate_bugs_are_found() {
-    for bug in Bug::ALL {
+    for bug in Bug::ALL.into_iter().filter(|bug| !bug.needs().is_some_and(troubles::is_left_out)) {
         // Without fencing, the versions of rows and rings still stop nearly everything, so this schedule comes first.
-        let found = search(std::iter::once(2480).chain(0..2_000).map(|seed| Scenario::of(seed, Some(bug))));
+        let first = std::iter::once(Scenario::of(2480, Some(bug)));
+        let found = search(first.chain((0..2_000).map(|seed| Scenario::with_troubles(seed, Some(bug)))));
         let (scenario, wrong) = *found.err().unwrap_or_else(|| panic!("{bug:?} is not found by 2,000 schedules"));
         println!("{bug:?} is found by schedule {}: {wrong}", scenario.seed);
     }

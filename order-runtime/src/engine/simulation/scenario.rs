@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::faults::Bug;
+use crate::engine::release::Release;
 
 /// A source of numbers that gives the same ones for a seed, in every release of every library.
 #[derive(Debug, Clone)]
@@ -37,12 +38,25 @@ const KEYS: u64 = 6;
 /// The same where an outage is played: the circuit breaker looks at first attempts, and a key has one event at a time.
 const KEYS_OF_OUTAGE: u64 = 150;
 
+/// The store that a scenario plays on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StoreKind {
+    Memory,
+    Sqlite,
+}
+
 /// A scenario, whole: the seed alone makes it, and shrinking leaves out steps.
 #[derive(Debug, Clone)]
 pub(super) struct Scenario {
     pub(super) seed: u64,
+    pub(super) store: StoreKind,
     pub(super) partitions: i32,
+    /// Keys of the first topic.
     pub(super) keys: u64,
+    /// Keys of the second topic; 0 where there is no such topic. Their numbers follow those of the first topic.
+    pub(super) more_keys: u64,
+    /// A process that an event has killed is started again.
+    pub(super) restarts: bool,
     pub(super) weather: Weather,
     pub(super) steps: Vec<Step>,
     pub(super) bug: Option<Bug>,
@@ -89,6 +103,26 @@ pub(super) enum Step {
     /// What [`Act::Depend`] needs is away from now on, as these events notice; or is there again.
     Away(Vec<Event>),
     Back,
+    /// An operator releases waiting keys at a member.
+    Release(u64, Which, Release),
+    /// From now on every call to the store fails; or it works again.
+    StoreAway,
+    StoreBack,
+    /// A partition of the first topic loses up to so many of its last records.
+    Truncate(u64, i64),
+    /// The second topic is deleted.
+    Vanish,
+    /// The second topic is deleted, if it exists, and made anew.
+    Remake,
+    /// A member joins whose configuration lacks the second topic.
+    JoinNarrow,
+}
+
+/// The keys that an operator releases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    All,
+    Key(u64),
 }
 
 /// An event: the `n`-th of its key.
@@ -99,6 +133,8 @@ pub(super) struct Event {
     pub(super) act: Act,
     /// Another entity that it changes too.
     pub(super) also: Option<u64>,
+    /// The store refuses what it writes.
+    pub(super) refused: bool,
 }
 
 /// What its processor does.
@@ -121,12 +157,18 @@ pub(super) enum Act {
     Unknown,
     /// It is not even an event.
     Undecodable,
+    /// It holds its key so many times, each time until an operator releases it, and then succeeds.
+    Park(u32),
+    /// It stops its partition once, until an operator resumes it, and then succeeds.
+    Stop,
+    /// It ends the process, so many milliseconds after its attempt began.
+    Kill(u64),
 }
 
 /// Short: a shrunk scenario is read by people.
 impl std::fmt::Debug for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{} {:?}", self.key, self.n, self.act)?;
+        write!(f, "{}-{} {:?}{}", self.key, self.n, self.act, if self.refused { " refused" } else { "" })?;
         self.also.map_or(Ok(()), |also| write!(f, " and {also}"))
     }
 }
@@ -141,7 +183,26 @@ impl Scenario {
         for _ in 0..10 + dice.below(30) {
             steps.push(Self::step(&mut dice, &mut produced));
         }
-        Self { seed, partitions, keys: KEYS, weather, steps, bug }
+        Self { partitions, weather, steps, bug, ..Self::empty(seed, KEYS) }
+    }
+
+    fn empty(seed: u64, keys: u64) -> Self {
+        Self {
+            seed,
+            store: StoreKind::Memory,
+            partitions: 1,
+            keys,
+            more_keys: 0,
+            restarts: false,
+            weather: Weather::default(),
+            steps: Vec::new(),
+            bug: None,
+        }
+    }
+
+    /// The same on another store.
+    pub(super) fn on(self, store: StoreKind) -> Self {
+        Self { store, ..self }
     }
 
     /// The same with outages of what some events need. Every fourth is calm: nothing but outages goes wrong there.
@@ -167,7 +228,7 @@ impl Scenario {
             steps.push(Step::Wait(Duration::from_millis(if calm { 120_000 } else { pause })));
         }
         let weather = if calm { Weather::default() } else { weather };
-        Self { seed, partitions, keys: KEYS_OF_OUTAGE, weather, steps, bug: None }
+        Self { partitions, weather, steps, ..Self::empty(seed, KEYS_OF_OUTAGE) }
     }
 
     /// Whether nothing but outages goes wrong.
@@ -192,7 +253,7 @@ impl Scenario {
         }
     }
 
-    fn event(dice: &mut Dice, produced: &mut Produced) -> Event {
+    pub(super) fn event(dice: &mut Dice, produced: &mut Produced) -> Event {
         let keys = produced.count();
         let key = dice.below(keys);
         let act = match dice.below(100) {
@@ -229,14 +290,14 @@ impl Weather {
 }
 
 /// How many events each key has so far.
-struct Produced {
+pub(super) struct Produced {
     events: Vec<u32>,
     /// Events in a thousand that need what may be away.
     depend: u64,
 }
 
 impl Produced {
-    fn new(keys: u64) -> Self {
+    pub(super) fn new(keys: u64) -> Self {
         Self { events: (0..keys).map(|_| 0).collect(), depend: 0 }
     }
 
@@ -244,9 +305,9 @@ impl Produced {
         self.events.len() as u64
     }
 
-    fn next(&mut self, key: u64, act: Act, also: Option<u64>) -> Event {
+    pub(super) fn next(&mut self, key: u64, act: Act, also: Option<u64>) -> Event {
         let n = &mut self.events[usize::try_from(key).unwrap_or_default()];
         *n += 1;
-        Event { key, n: *n, act, also }
+        Event { key, n: *n, act, also, refused: false }
     }
 }

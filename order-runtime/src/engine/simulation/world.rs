@@ -1,63 +1,37 @@
 //! Plays a scenario: members, partitions, the log, and time.
 
 use std::{
-    collections::BTreeMap,
-    ops::AddAssign,
-    sync::{Arc, atomic::Ordering},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use super::{
-    cluster::{Cluster, Member, partition},
-    domain::{self, AWAY, Ledger},
-    faults::{Faults, Gate, SimulatedClock, SimulatedStore},
-    oracle::{self, Produced},
-    scenario::{Event, Scenario, Step},
+    cluster::{Cluster, partition},
+    domain::{self, AWAY, PROCESSES},
+    faults::Faults,
+    gate::SimulatedClock,
+    group::Process,
+    ledger::{self, Ledger},
+    losses::{Losses, Produced},
+    operators::Operators,
+    oracle::{self, Evidence},
+    report::Report,
+    scenario::{Event, Scenario, Step, StoreKind, Which},
+    store::at_once,
 };
 use crate::{
-    config::{OffsetReset, OnTruncation},
-    engine::{EngineHandle, Parts, Settings, start},
-    registry::Registry,
-    store::{Load, Outbox, Row, Store, memory::MemoryStore},
-    telemetry::metrics::Metrics,
+    broker::PartitionId,
+    engine::{
+        EngineHandle,
+        release::{Release, Selection},
+    },
+    registry::{OnExhausted, Registry},
+    store::{Load, Outbox, Row, Store, WaitingRow, WaitingState, memory::MemoryStore, sqlite::SqliteStore},
 };
 
-/// How long a member may take to give its partitions back before the group goes on without it.
-const SESSION: Duration = Duration::from_secs(10);
 /// By then everything must have come to its end once nothing goes wrong any more; of virtual time.
 const SETTLED: Duration = Duration::from_mins(30);
-
-/// How much went wrong.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Report {
-    events: u64,
-    members: u64,
-    crashes: u64,
-    freezes: u64,
-    rebalances: u64,
-    pub(super) outages: u64,
-    store_errors: u64,
-    lost_answers: u64,
-    publish_errors: u64,
-    fenced: u64,
-    conflicts: u64,
-}
-
-impl AddAssign for Report {
-    fn add_assign(&mut self, other: Self) {
-        self.events += other.events;
-        self.members += other.members;
-        self.crashes += other.crashes;
-        self.freezes += other.freezes;
-        self.rebalances += other.rebalances;
-        self.outages += other.outages;
-        self.store_errors += other.store_errors;
-        self.lost_answers += other.lost_answers;
-        self.publish_errors += other.publish_errors;
-        self.fenced += other.fenced;
-        self.conflicts += other.conflicts;
-    }
-}
 
 /// Plays a scenario and judges it.
 ///
@@ -72,60 +46,86 @@ pub(super) fn play(scenario: &Scenario) -> Result<Report, String> {
             world.note_outages();
         }
         world.settle(scenario.seed % 2 == 1).await?;
-        let ledgers = world.ledgers().await;
-        oracle::check(scenario, &world.produced, &ledgers, &world.cluster.published.lock())?;
+        let ledgers = world.ledgers();
+        let evidence = Evidence {
+            produced: &world.produced,
+            ledgers: &ledgers,
+            published: &world.cluster.published.lock(),
+            committed: &world.cluster.journal.outbox(),
+            gave_up: &|partition, offset| world.operators.gave_up(partition, offset),
+        };
+        oracle::check(scenario, &evidence)?;
         Ok(world.report())
     })
 }
 
-/// A process.
-struct Process {
-    member: Arc<Member>,
-    gate: Arc<Gate>,
-    engine: EngineHandle,
-    /// As the group sees it.
-    partitions: Vec<i32>,
+pub(super) struct World {
+    pub(super) partitions: i32,
+    keys: u64,
+    pub(super) more_keys: u64,
+    pub(super) restarts: bool,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) store_id: uuid::Uuid,
+    pub(super) registry: Arc<Registry>,
+    pub(super) faults: Arc<Faults>,
+    pub(super) clock: Arc<SimulatedClock>,
+    /// Those that the group counts as members.
+    pub(super) processes: Vec<Process>,
+    /// Those that were frozen when the group gave their partitions away, and when they come back.
+    pub(super) frozen: Vec<(Process, tokio::time::Instant)>,
+    /// Those that are gone; kept, since a process that has ended holds nothing back either.
+    pub(super) gone: Vec<Process>,
+    produced: Vec<Produced>,
+    losses: Losses,
+    /// Events of the first topic, in the order in which they were produced.
+    order: Vec<Event>,
+    operators: Operators,
+    /// How many processes each killing event has ended.
+    pub(super) kills: BTreeMap<String, u32>,
+    /// What was seen to be wrong before the end.
+    pub(super) wrong: Option<String>,
+    pub(super) report: Report,
 }
 
-struct World {
-    partitions: i32,
-    keys: u64,
-    cluster: Arc<Cluster>,
-    store: Arc<MemoryStore>,
-    store_id: uuid::Uuid,
-    registry: Arc<Registry>,
-    faults: Arc<Faults>,
-    clock: Arc<SimulatedClock>,
-    /// Those that the group counts as members.
-    processes: Vec<Process>,
-    /// Those that were frozen when the group gave their partitions away, and when they come back.
-    frozen: Vec<(Process, tokio::time::Instant)>,
-    /// Those that are gone; kept, since a process that has ended holds nothing back either.
-    gone: Vec<Process>,
-    produced: Produced,
-    order: Vec<Event>,
-    report: Report,
+fn new_store(kind: StoreKind) -> Arc<dyn Store> {
+    match kind {
+        StoreKind::Memory => Arc::new(MemoryStore::default()),
+        StoreKind::Sqlite => Arc::new(SqliteStore::in_memory(&[ledger::entity()]).expect("memory can be written to")),
+    }
 }
 
 impl World {
     async fn new(scenario: &Scenario) -> Self {
-        let store = Arc::new(MemoryStore::default());
-        let store_id = store.claim("group").await.expect("a new store has no group");
+        let store = new_store(scenario.store);
+        let store_id = at_once(store.claim("group")).expect("a new store has no group");
         AWAY.set(false);
+        PROCESSES.with_borrow_mut(Vec::clear);
+        let faults = Arc::new(Faults::new(scenario.seed, scenario.weather, scenario.bug));
+        let cluster = Arc::new(Cluster::new(Arc::clone(&store)));
+        if scenario.more_keys > 0 {
+            cluster.make_more();
+        }
         Self {
             partitions: scenario.partitions,
             keys: scenario.keys,
-            cluster: Arc::default(),
+            more_keys: scenario.more_keys,
+            restarts: scenario.restarts,
+            operators: Operators::new(Arc::clone(&store), Arc::clone(&cluster.journal), Arc::clone(&faults)),
+            cluster,
             store,
             store_id,
             registry: Arc::new(domain::registry()),
-            faults: Arc::new(Faults::new(scenario.seed, scenario.weather, scenario.bug)),
+            faults,
             clock: Arc::new(SimulatedClock::new(scenario.seed)),
             processes: Vec::new(),
             frozen: Vec::new(),
             gone: Vec::new(),
-            produced: Produced::new(),
+            produced: Vec::new(),
+            losses: Losses::default(),
             order: Vec::new(),
+            kills: BTreeMap::new(),
+            wrong: None,
             report: Report::default(),
         }
     }
@@ -133,6 +133,7 @@ impl World {
     async fn step(&mut self, step: &Step) {
         self.bury_the_crashed().await;
         self.wake_the_frozen().await;
+        self.follow_losses();
         match step {
             Step::Produce(events) => events.iter().for_each(|event| self.produce(*event)),
             Step::Repeat(any) => {
@@ -140,30 +141,26 @@ impl World {
                     self.produce(event);
                 }
             }
-            Step::Join => self.join().await,
+            Step::Join => self.join(false).await,
+            Step::JoinNarrow => {
+                self.report.members_without_the_second_topic += 1;
+                self.join(true).await;
+            }
             Step::Leave(any) => {
                 if let Some(index) = self.index(*any) {
                     let process = self.processes.remove(index);
-                    give_back(&process, &process.partitions).await;
-                    process.gate.crash();
-                    self.gone.push(process);
+                    self.leave(process).await;
                     self.share(0).await;
                 }
             }
             Step::Crash(any) => {
-                if let Some(index) = self.index(*any) {
-                    self.faults.crashes.fetch_add(1, Ordering::Relaxed);
-                    self.processes[index].gate.crash();
+                if let Some(index) = self.interruptible(*any) {
+                    self.crash(index);
                 }
             }
             Step::Freeze(any, duration) => {
-                if let Some(index) = self.index(*any) {
-                    self.report.freezes += 1;
-                    let process = self.processes.remove(index);
-                    process.gate.shut();
-                    tokio::time::sleep(SESSION.min(*duration)).await;
-                    self.frozen.push((process, tokio::time::Instant::now() + *duration));
-                    self.share(0).await;
+                if let Some(index) = self.interruptible(*any) {
+                    self.freeze(index, *duration).await;
                 }
             }
             Step::Rebalance(any) => self.share(*any).await,
@@ -186,6 +183,28 @@ impl World {
                     self.processes[index].engine.operations().resume();
                 }
             }
+            Step::Release(any, which, how) => {
+                if let Some(index) = self.index(*any) {
+                    self.release(index, *which, *how).await;
+                }
+            }
+            Step::StoreAway if self.may_interrupt_all() => {
+                self.report.store_outages += 1;
+                self.faults.set_store_away(true);
+            }
+            Step::StoreAway => {}
+            Step::StoreBack => self.faults.set_store_away(false),
+            Step::Truncate(any, records) => self.truncate(*any, *records),
+            Step::Vanish => {
+                self.delete_more();
+                self.share(0).await;
+            }
+            Step::Remake => {
+                self.delete_more();
+                self.report.topics_made_anew += 1;
+                self.cluster.make_more();
+                self.share(0).await;
+            }
         }
     }
 
@@ -195,142 +214,120 @@ impl World {
         self.report.outages += self.processes.iter().filter(|process| is_open(process)).count() as u64;
     }
 
-    fn index(&self, any: u64) -> Option<usize> {
-        let count = u64::try_from(self.processes.len()).unwrap_or_default();
-        usize::try_from(any.checked_rem(count)?).ok()
-    }
-
     fn produce(&mut self, event: Event) {
-        let number = i32::try_from(event.key).unwrap_or_default() % self.partitions;
-        let offset = self.cluster.append(number, &event.key.to_string(), event.payload());
-        self.produced.insert((number, offset), event);
-        self.order.push(event);
-        self.report.events += 1;
-        for process in &self.processes {
-            if process.partitions.contains(&number) {
-                process.member.ready(number);
-            }
-        }
-    }
-
-    async fn join(&mut self) {
-        self.report.members += 1;
-        let gate = Arc::new(Gate::default());
-        let (member, events) = Member::new(Arc::clone(&self.cluster), Arc::clone(&gate), Arc::clone(&self.faults));
-        let store = SimulatedStore {
-            inner: Arc::clone(&self.store),
-            gate: Arc::clone(&gate),
-            faults: Arc::clone(&self.faults),
+        let is_of_events = event.key < self.keys;
+        let partition = if is_of_events {
+            partition(i32::try_from(event.key).unwrap_or_default() % self.partitions)
+        } else if let Some(more) = self.cluster.more() {
+            more
+        } else {
+            // Nobody can produce to a topic that does not exist.
+            return;
         };
-        let engine = start(Parts {
-            registry: Arc::clone(&self.registry),
-            store: Arc::new(store),
-            store_id: self.store_id,
-            consumer: Arc::clone(&member) as _,
-            metadata: None,
-            events,
-            publisher: Arc::clone(&member) as _,
-            entities: vec![domain::entity()],
-            settings: Settings {
-                group: "group".to_owned(),
-                topics: vec!["events".to_owned()],
-                dlq_topic: "events-dlq".into(),
-                dlq_headers: Vec::new(),
-                service_version: "0.0.0",
-                reset: OffsetReset::Earliest,
-                on_truncation: OnTruncation::Stop,
-                retry_max_elapsed: None,
-                drain: Duration::from_secs(3),
-                retention: Duration::from_hours(24 * 365),
-                shadow: false,
-            },
-            clock: Arc::clone(&self.clock) as _,
-            metrics: Metrics::new(self.registry.processors().len()),
-            tracer: None,
-        });
-        self.processes.push(Process { member, gate, engine, partitions: Vec::new() });
-        self.share(0).await;
-    }
-
-    /// Shares the partitions among the members, turned by some: what changes its owner is given back first.
-    async fn share(&mut self, turn: u64) {
-        self.report.rebalances += 1;
-        let count = self.processes.len();
-        let mut wanted = vec![Vec::new(); count];
-        if count > 0 {
-            let turn = usize::try_from(turn % 8).unwrap_or_default();
-            for number in 0..self.partitions {
-                wanted[(usize::try_from(number).unwrap_or_default() + turn) % count].push(number);
+        let offset = self.cluster.append(&partition, &event.key.to_string(), event.payload());
+        for process in &self.processes {
+            if process.partitions.contains(&partition) {
+                process.member.ready(&partition);
             }
         }
-        for (process, wanted) in self.processes.iter_mut().zip(&wanted) {
-            let leaving: Vec<i32> =
-                process.partitions.iter().copied().filter(|number| !wanted.contains(number)).collect();
-            process.partitions.retain(|number| wanted.contains(number));
-            give_back(process, &leaving).await;
+        self.produced.push(Produced { partition, offset, event, excused: None });
+        if is_of_events {
+            self.order.push(event);
         }
-        for (process, wanted) in self.processes.iter_mut().zip(wanted) {
-            let new: Vec<i32> = wanted.iter().copied().filter(|number| !process.partitions.contains(number)).collect();
-            process.partitions = wanted;
-            if !new.is_empty() {
-                // It answers when its store does; the world does not wait for that.
-                let member = Arc::clone(&process.member);
-                tokio::spawn(async move { member.assign(&new).await });
-                tokio::task::yield_now().await;
-            }
+        self.report.events += 1;
+    }
+
+    async fn release(&mut self, index: usize, which: Which, how: Release) {
+        let selection = match which {
+            Which::All => Selection { all: true, ..Selection::default() },
+            Which::Key(key) => Selection { key: Some(key.to_string()), ..Selection::default() },
+        };
+        self.operators.release(self.processes[index].console(), selection, how);
+        tokio::task::yield_now().await;
+    }
+
+    /// A partition of the first topic loses its last records.
+    fn truncate(&mut self, any: u64, records: i64) {
+        let number = i32::try_from(any % u64::try_from(self.partitions).unwrap_or(1)).unwrap_or_default();
+        let partition = partition(number);
+        let end = self.cluster.end(&partition);
+        let cut = (end - records).max(0);
+        if cut == end || self.losses.is_open(&partition) {
+            return;
+        }
+        self.report.truncations += 1;
+        self.report.truncated_records += cut.abs_diff(end);
+        self.cluster.truncate(&partition, cut);
+        self.losses.truncated(&mut self.produced, &partition, cut, end);
+        self.processes.iter().for_each(|process| process.member.check_range(&partition));
+        self.follow_losses();
+    }
+
+    fn delete_more(&mut self) {
+        if let Some(more) = self.cluster.more() {
+            self.report.topics_deleted += 1;
+            self.cluster.delete_more();
+            self.losses.deleted(&mut self.produced, &more);
         }
     }
 
-    /// The group notices that a process has ended, a session timeout later.
-    async fn bury_the_crashed(&mut self) {
-        while let Some(index) = self.processes.iter().position(|process| process.gate.has_crashed()) {
-            let process = self.processes.remove(index);
-            self.gone.push(process);
-            tokio::time::sleep(SESSION).await;
-            self.share(0).await;
-        }
-    }
-
-    /// Who wakes up goes on with what it was doing, and only then learns that its partitions have other owners.
-    async fn wake_the_frozen(&mut self) {
-        let now = tokio::time::Instant::now();
-        while let Some(index) = self.frozen.iter().position(|(_, until)| *until <= now) {
-            let (process, _) = self.frozen.remove(index);
-            process.gate.reopen();
-            tokio::time::sleep(Duration::from_millis(self.faults.below(500))).await;
-            let lost = process.partitions.clone();
-            let _ = tokio::time::timeout(SESSION, process.member.revoke(&lost, true)).await;
-            process.gate.crash();
-            self.gone.push(process);
-        }
+    fn follow_losses(&mut self) {
+        self.losses.follow(&mut self.produced, self.cluster.journal.take_notices());
     }
 
     /// Heals everything and lets the rest be worked off: by one last member, or by those that are there, so that what has come
-    /// to a standstill in a process shows.
+    /// to a standstill in a process shows. Operators release what only they can.
     async fn settle(&mut self, by_those_there: bool) -> Result<(), String> {
         self.faults.heal();
         AWAY.set(false);
-        for (process, _) in self.frozen.drain(..) {
-            process.gate.crash();
-            self.gone.push(process);
+        for (process, _) in std::mem::take(&mut self.frozen) {
+            self.end(process);
         }
+        self.bury_the_crashed().await;
         if by_those_there {
-            self.bury_the_crashed().await;
             for process in &self.processes {
                 process.engine.operations().resume();
             }
         } else {
             for process in std::mem::take(&mut self.processes) {
-                give_back(&process, &process.partitions).await;
-                process.gate.crash();
-                self.gone.push(process);
+                self.leave(process).await;
             }
         }
-        if self.processes.is_empty() {
-            self.join().await;
+        if self.processes.is_empty() || self.cluster.more().is_some() && !self.has_broad_member() {
+            self.join(false).await;
         }
         let until = tokio::time::Instant::now() + SETTLED;
-        while let Some(left) = self.left().await {
+        loop {
+            self.rest(until).await?;
+            self.operators.check()?;
+            self.operators.forget();
+            let Some(left) = self.left() else { break };
+            if tokio::time::Instant::now() > until {
+                return Err(format!("no operator brings it to an end: {left}"));
+            }
+            for process in &self.processes {
+                process.engine.operations().resume();
+            }
+            for index in 0..self.processes.len() {
+                self.release(index, Which::All, Release::Retry).await;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        self.follow_losses();
+        Ok(())
+    }
+
+    /// Waits until nothing is left to do without an operator.
+    async fn rest(&mut self, until: tokio::time::Instant) -> Result<(), String> {
+        loop {
+            self.bury_the_crashed().await;
+            if let Some(wrong) = &self.wrong {
+                return Err(wrong.clone());
+            }
+            if self.processes.is_empty() {
+                self.join(false).await;
+            }
+            let Some(left) = self.left().filter(|_| !self.only_operators_can_go_on()) else { return Ok(()) };
             if tokio::time::Instant::now() > until {
                 let shown: Vec<_> =
                     self.processes.iter().flat_map(|process| process.engine.operations().partitions()).collect();
@@ -338,20 +335,22 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Ok(())
     }
 
     /// What is not done yet.
-    async fn left(&self) -> Option<String> {
-        for number in 0..self.partitions {
-            let stored = self.store.reload(&partition(number)).await.expect("memory answers");
-            let (position, waiting) = stored.map_or((0, 0), |stored| (stored.next_offset, stored.waiting.len()));
-            let end = self.cluster.end(number);
-            if position != end || waiting > 0 {
-                return Some(format!("partition {number} is at {position} of {end}, {waiting} events wait"));
+    fn left(&self) -> Option<String> {
+        for partition in self.partitions() {
+            let stored = at_once(self.store.reload(&partition)).expect("the store answers");
+            let position = stored.map_or(0, |stored| stored.next_offset);
+            let end = self.cluster.end(&partition);
+            if position != end {
+                return Some(format!("{partition} is at {position} of {end}"));
             }
         }
-        match self.store.outbox(0, 1).await.expect("memory answers") {
+        if let Some((partition, row)) = self.waiting().first() {
+            return Some(format!("the event at {partition}@{} waits as {:?}", row.offset, row.state));
+        }
+        match at_once(self.store.outbox(0, 1)).expect("the store answers") {
             Outbox::Rows(rows) if rows.is_empty() => self
                 .processes
                 .iter()
@@ -361,37 +360,50 @@ impl World {
         }
     }
 
-    async fn ledgers(&self) -> BTreeMap<String, Ledger> {
-        let ids: Vec<String> = (0..self.keys).map(|key| key.to_string()).collect();
-        let wanted = Load { entities: vec![(domain::entity(), Box::new(ids))], ..Load::default() };
-        let mut loaded = self.store.load(wanted).await.expect("memory answers");
+    fn waiting(&self) -> Vec<(PartitionId, WaitingRow)> {
+        at_once(self.store.waiting(usize::MAX)).expect("the store answers")
+    }
+
+    /// Whether all keys that wait are held, and only stopped partitions are behind.
+    fn only_operators_can_go_on(&self) -> bool {
+        let waiting = self.waiting();
+        let mut firsts = BTreeMap::new();
+        for (partition, row) in &waiting {
+            firsts.entry((partition, &row.lane)).or_insert(row.state);
+        }
+        let exist = self.partitions();
+        let stops = |state: &WaitingState| *state == WaitingState::Held(OnExhausted::Stop);
+        let stopped: BTreeSet<&PartitionId> =
+            firsts.iter().filter(|(_, state)| stops(state)).map(|((partition, _), _)| *partition).collect();
+        let is_held = |((partition, _), state): (&(&PartitionId, _), &WaitingState)| {
+            exist.contains(partition) && (stopped.contains(partition) || matches!(state, WaitingState::Held(_)))
+        };
+        let is_done = |partition: &PartitionId| {
+            let stored = at_once(self.store.reload(partition)).expect("the store answers");
+            stopped.contains(partition) || stored.map_or(0, |stored| stored.next_offset) == self.cluster.end(partition)
+        };
+        !firsts.is_empty()
+            && firsts.iter().all(is_held)
+            && exist.iter().all(is_done)
+            && matches!(at_once(self.store.outbox(0, 1)), Ok(Outbox::Rows(rows)) if rows.is_empty())
+    }
+
+    fn ledgers(&self) -> BTreeMap<String, Ledger> {
+        let ids: Vec<String> = (0..self.keys + self.more_keys).map(|key| key.to_string()).collect();
+        let wanted = Load { entities: vec![(ledger::entity(), Box::new(ids))], ..Load::default() };
+        let mut loaded = at_once(self.store.load(wanted)).expect("the store answers");
         let rows = loaded.entities.remove(0).downcast::<Vec<Row<Ledger>>>().expect("ledgers");
         rows.into_iter().map(|row| (row.value.id.clone(), row.value)).collect()
     }
 
     fn report(&self) -> Report {
-        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        Report {
-            crashes: count(&self.faults.crashes),
-            store_errors: count(&self.faults.store_errors),
-            lost_answers: count(&self.faults.unknown_commits),
-            publish_errors: count(&self.faults.publish_errors),
-            fenced: count(&self.faults.fenced),
-            conflicts: count(&self.faults.conflicts),
-            ..self.report
-        }
+        let dead_letters = self.cluster.journal.outbox().len() as u64;
+        Report { dead_letters, ..self.report }.with(&self.faults)
     }
 }
 
 fn has_open_breaker(engine: &EngineHandle) -> bool {
     engine.operations().health().not_ready.iter().any(|reason| reason.contains("most events of"))
-}
-
-/// The member gives partitions back in order; the group waits for it only as long as for any member.
-async fn give_back(process: &Process, partitions: &[i32]) {
-    if !partitions.is_empty() && !process.gate.is_shut() {
-        let _ = tokio::time::timeout(SESSION, process.member.revoke(partitions, false)).await;
-    }
 }
 
 fn pick<T>(list: &[T], any: u64) -> Option<&T> {

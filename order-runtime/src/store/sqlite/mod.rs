@@ -161,6 +161,15 @@ impl SqliteStore {
         Ok(Self { engine: Some(engine), viewer, watch: Some(watch) })
     }
 
+    /// Opens a store in memory, which ends when it is dropped: no disk is waited for.
+    #[cfg(test)]
+    pub(crate) fn in_memory(entities: &[EntityType]) -> Result<Self, StoreError> {
+        let started = |error: io::Error| StoreError::Unavailable(format!("a thread does not start: {error}"));
+        let (writer, reader) = open::in_memory(entities)?;
+        let engine = Some(Worker::start("store-engine", writer, drop).map_err(started)?);
+        Ok(Self { engine, viewer: Worker::start("store-viewer", reader, drop).map_err(started)? })
+    }
+
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,

@@ -58,6 +58,19 @@ pub(super) fn reader(path: &Path, entities: &[EntityType]) -> Result<Connection,
     checked(path, entities, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
+/// Opens two connections to a database in memory that no other pair sees: one that writes, one that reads.
+#[cfg(test)]
+pub(super) fn in_memory(entities: &[EntityType]) -> Result<(Connection, Connection), StoreError> {
+    let path = PathBuf::from(format!("file:/{}?vfs=memdb", uuid::Uuid::new_v4()));
+    let at_path = |error| opening(&path, error);
+    let access = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI;
+    let mut writer = connect(&path, access | OpenFlags::SQLITE_OPEN_CREATE).map_err(at_path)?;
+    writer.pragma_update(None, "foreign_keys", true).map_err(at_path)?;
+    schema::migrate(&mut writer, &path, entities)?;
+    let reader = connect(&path, access).map_err(at_path)?;
+    Ok((writer, reader))
+}
+
 /// The only path of a store that is there.
 pub(super) fn existing(path: &Path) -> Result<PathBuf, StoreError> {
     if !path.exists() {

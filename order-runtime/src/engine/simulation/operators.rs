@@ -1,0 +1,187 @@
+//! What operators release, and what they may rely on when they are answered.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    cluster::Member,
+    faults::{Bug, Faults},
+    gate::Gate,
+    journal::{Journal, OpenRelease},
+    store::at_once,
+};
+use crate::{
+    broker::PartitionId,
+    engine::{
+        observe::Operations,
+        release::{Release, Selection},
+    },
+    store::{Store, WaitingState},
+};
+
+/// A process as an operator sees it.
+#[derive(Clone)]
+pub(super) struct Console {
+    pub(super) member: Arc<Member>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) operations: Arc<dyn Operations>,
+}
+
+/// A held event at a time: how often it had failed, and by which assignment its owner had the partition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Held {
+    partition: PartitionId,
+    offset: i64,
+    attempts: u32,
+    tenure: u64,
+}
+
+/// What an answer has promised of a held event, as long as its owner keeps the partition.
+struct Promise {
+    held: Held,
+    how: Release,
+    member: Arc<Member>,
+    gate: Arc<Gate>,
+}
+
+/// What operators have asked for.
+pub(super) struct Operators {
+    store: Arc<dyn Store>,
+    journal: Arc<Journal>,
+    faults: Arc<Faults>,
+    answered: Arc<Mutex<Answered>>,
+    /// Every release to the dead-letter topic, answered or not.
+    condemned: Vec<Arc<OpenRelease>>,
+}
+
+#[derive(Default)]
+struct Answered {
+    promises: Vec<Promise>,
+    /// An answer that cannot be right.
+    wrong: Option<String>,
+}
+
+impl Operators {
+    pub(super) fn new(store: Arc<dyn Store>, journal: Arc<Journal>, faults: Arc<Faults>) -> Self {
+        Self { store, journal, faults, answered: Arc::default(), condemned: Vec::new() }
+    }
+
+    /// Releases keys at a process. The answer comes when, and if, its owners answer; nobody waits for it here.
+    pub(super) fn release(&mut self, console: Console, selection: Selection, how: Release) {
+        let counter = match how {
+            Release::Retry => &self.faults.retries_released,
+            Release::DeadLetter => &self.faults.letters_released,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let open = Arc::new(OpenRelease {
+            selection: selection.clone(),
+            gate: Arc::clone(&console.gate),
+            firsts: Mutex::default(),
+        });
+        if how == Release::DeadLetter {
+            self.add_firsts(&open);
+            self.journal.open(Arc::clone(&open));
+            self.condemned.push(Arc::clone(&open));
+        }
+        let before = self.held(&console, &selection);
+        if self.faults.bug == Some(Bug::ReleasesAreLost) && self.faults.in_thousand(200) {
+            self.promise(&console, how, before);
+            return;
+        }
+        let this = self.clone();
+        tokio::spawn(async move {
+            let found = console.operations.release(selection.clone(), how).await;
+            this.add_firsts(&open);
+            this.journal.close(&open);
+            let after = this.held(&console, &selection);
+            let both: BTreeSet<Held> = before.intersection(&after).cloned().collect();
+            if found < both.len() {
+                let wrong = format!("a release of {selection:?} has found {found} keys, but these are held: {both:?}");
+                this.answered.lock().wrong.get_or_insert(wrong);
+            }
+            this.promise(&console, how, both);
+        });
+    }
+
+    /// Whether an operator may have given up the event.
+    pub(super) fn gave_up(&self, partition: &PartitionId, offset: i64) -> bool {
+        let place = (partition.clone(), offset);
+        self.condemned.iter().any(|release| release.firsts.lock().contains(&place))
+    }
+
+    /// Checks, at a time when nothing is left to be done without an operator, that what was promised has happened.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let answered = self.answered.lock();
+        if let Some(wrong) = &answered.wrong {
+            return Err(wrong.clone());
+        }
+        for Promise { held, how, member, gate } in &answered.promises {
+            if gate.is_shut() || member.tenure(&held.partition) != Some(held.tenure) {
+                continue;
+            }
+            let waiting = at_once(self.store.reload(&held.partition)).ok().flatten().map(|stored| stored.waiting);
+            let row = waiting.into_iter().flatten().find(|row| row.offset == held.offset);
+            let is_kept = match (row, how) {
+                (None, _) => true,
+                // In a stopped partition it is only due.
+                (Some(row), Release::Retry) => {
+                    row.attempts > held.attempts || !matches!(row.state, WaitingState::Held(_))
+                }
+                (Some(_), Release::DeadLetter) => false,
+            };
+            if !is_kept {
+                return Err(format!("the release ({how:?}) of {held:?} was answered and has not happened"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was promised so far no longer counts.
+    pub(super) fn forget(&self) {
+        self.answered.lock().promises.clear();
+    }
+
+    fn promise(&self, console: &Console, how: Release, held: BTreeSet<Held>) {
+        let promise =
+            |held| Promise { held, how, member: Arc::clone(&console.member), gate: Arc::clone(&console.gate) };
+        self.answered.lock().promises.extend(held.into_iter().map(promise));
+    }
+
+    /// The held events that a process has to do with.
+    fn held(&self, console: &Console, selection: &Selection) -> BTreeSet<Held> {
+        let mut held = BTreeSet::new();
+        if console.gate.is_shut() {
+            return held;
+        }
+        for partition in console.member.begun() {
+            let Some(tenure) = console.member.tenure(&partition) else { continue };
+            let Ok(Some(stored)) = at_once(self.store.reload(&partition)) else { continue };
+            let is_held = |state| matches!(state, WaitingState::Held(_));
+            let rows = stored.waiting.iter().filter(|row| is_held(row.state) && selection.takes_lane(&row.lane));
+            let of = |offset, attempts| Held { partition: partition.clone(), offset, attempts, tenure };
+            held.extend(rows.map(|row| of(row.offset, row.attempts)));
+        }
+        held
+    }
+
+    fn add_firsts(&self, open: &OpenRelease) {
+        let positions = at_once(self.store.positions()).unwrap_or_default();
+        positions.iter().for_each(|(partition, _)| open.add_firsts(&*self.store, partition));
+    }
+}
+
+impl Clone for Operators {
+    fn clone(&self) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            journal: Arc::clone(&self.journal),
+            faults: Arc::clone(&self.faults),
+            answered: Arc::clone(&self.answered),
+            condemned: Vec::new(),
+        }
+    }
+}
