@@ -52,9 +52,8 @@ pub(crate) async fn a_topic_that_is_not_configured_costs_no_event(broker: &Broke
     let with_both = [("KAFKA_TOPIC", both.as_str())];
 
     let mut new = deployment.start_with(&with_both);
-    let mut old = deployment.start();
     new.wait_ready(PATIENCE).await;
-    old.wait_ready(PATIENCE).await;
+    let old = deployment.start_ready().await;
     pay(&second_topic, ORDERS).await;
     eventually("the payments wait", PATIENCE, async || new.stat("waiting").await == ORDERS.len() as u64).await;
 
@@ -64,7 +63,7 @@ pub(crate) async fn a_topic_that_is_not_configured_costs_no_event(broker: &Broke
     assert!(further.terminate().await.success());
 
     // The instance without the topic shows what waits of it, and is ready.
-    until("the topic is shown as orphaned", PATIENCE, async || {
+    until("the topic is shown as orphaned", PATIENCE * 2, async || {
         let (warnings, orphaned) = (warnings(&old).await, orphaned(&old, &second_name).await);
         let is_told = warnings.iter().any(|text| text.contains(&second_name) && text.contains("KAFKA_TOPIC"));
         let all = orphaned.len() == ORDERS.len() && orphaned.iter().all(|cause| cause == "not_configured");
