@@ -6,10 +6,16 @@ use syn::{Attribute, Data, DeriveInput, Fields, Meta};
 
 use crate::{errors::Errors, item, names};
 
-const CLASSES: [(&str, &str); 5] =
-    [("retry", "Retry"), ("dead_letter", "DeadLetter"), ("skip", "Skip"), ("park_key", "ParkKey"), ("stop", "Stop")];
+const CLASSES: [(&str, &str); 6] = [
+    ("retry", "Retry"),
+    ("unavailable", "Unavailable"),
+    ("dead_letter", "DeadLetter"),
+    ("skip", "Skip"),
+    ("park_key", "ParkKey"),
+    ("stop", "Stop"),
+];
 
-const CHOICES: &str = "write `#[failure(retry)]`, `#[failure(dead_letter)]`, `#[failure(skip)]`, `#[failure(park_key)]` or `#[failure(stop)]`";
+const CHOICES: &str = "write `#[failure(retry)]`, `#[failure(unavailable)]`, `#[failure(dead_letter)]`, `#[failure(skip)]`, `#[failure(park_key)]` or `#[failure(stop)]`";
 
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     let item: DeriveInput = match syn::parse2(tokens) {

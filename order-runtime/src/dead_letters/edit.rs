@@ -133,9 +133,7 @@ impl Judged {
     /// letter's.
     fn event_id(&self) -> String {
         let known = self.known.as_ref().map(|row| row.event_id.clone());
-        known
-            .or_else(|| Some(self.letter.event_id.clone()).filter(|id| !id.is_empty()))
-            .unwrap_or_else(|| self.letter.id.clone())
+        known.or_else(|| self.letter.own_id().map(ToOwned::to_owned)).unwrap_or_else(|| self.letter.id.clone())
     }
 }
 

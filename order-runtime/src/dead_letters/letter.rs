@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::families::{self, Family};
 use crate::{
     broker::{HeaderBlock, OutgoingRecord, RecordBatch, RecordRef},
-    engine::identity::payload_hash,
+    engine::identity::{payload_hash, source_hash},
     envelope,
 };
 
@@ -124,6 +124,20 @@ impl Letter {
                 headers: HeaderBlock::from_bytes(record.encoded_headers().to_vec()),
             },
         }
+    }
+
+    /// The id under which its key remembers the event; none where its id belongs to another event.
+    pub(super) fn own_id(&self) -> Option<&str> {
+        (!self.event_id.is_empty() && self.error_code != "event_id_reused").then_some(&*self.event_id)
+    }
+
+    /// The hash of the event's source, as its key remembers it.
+    pub(super) fn source(&self) -> u64 {
+        let mut batch = RecordBatch::default();
+        batch.push(0, None, None, self.record.payload.as_deref(), &self.record.headers);
+        let Some(record) = batch.get(0) else { return 0 };
+        envelope::decode(&record)
+            .map_or(0, |envelope| source_hash(&envelope, self.record.payload.as_deref().unwrap_or_default()))
     }
 
     /// What tells one writing of a letter from another: the same event may fail again after a replay.

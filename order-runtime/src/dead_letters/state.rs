@@ -140,8 +140,9 @@ impl Desk {
             let known = id.and_then(|id| rows.get(&id).cloned());
             let mark = marks.get(&(letter.id.clone(), letter.replays)).cloned();
             let ring = letter.record.key.as_deref().and_then(|key| rings.get(&ring_key_of(key)));
-            let event_id = known.as_ref().map_or(&*letter.event_id, |row| &*row.event_id);
-            let fate = ring.and_then(|ring| ring.find(event_id)).map(|entry| entry.fate);
+            let event_id = known.as_ref().map(|row| &*row.event_id).or_else(|| letter.own_id());
+            let entry = ring.zip(event_id).and_then(|(ring, id)| ring.find(id, letter.source()));
+            let fate = entry.map(|entry| entry.fate);
             let state = match &mark {
                 Some(mark) if mark.state == MarkState::Purged => State::Purged,
                 _ if known.as_ref().is_some_and(|row| row.replays > letter.replays) => State::Superseded,

@@ -1,6 +1,6 @@
 //! One event on its way through a processor.
 
-use std::{any::TypeId, fmt, sync::Arc};
+use std::{any::TypeId, borrow::Cow, fmt, sync::Arc};
 
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -122,6 +122,14 @@ impl Delivery {
         }
     }
 
+    /// What no other event shares: the id, together with its source where the event is a `CloudEvent`.
+    pub(crate) fn identity(&self) -> Cow<'_, str> {
+        match &self.0.envelope.source {
+            Some(source) => format!("{}\0{}", source.of(self.payload()), self.event_id()).into(),
+            None => self.event_id().into(),
+        }
+    }
+
     pub(crate) fn event_name(&self) -> &str {
         self.0.envelope.name.of(self.payload())
     }
@@ -168,7 +176,7 @@ impl Delivery {
     /// Decodes and validates the event's data.
     ///
     /// # Errors
-    /// The outcome where that cannot be done: [`Outcome::Invalid`] names each violation by its JSON path.
+    /// The outcome where that cannot be done: [`Outcome::Invalid`] names each violation by its JSON path in the event.
     pub fn event<T: Schema>(&self) -> Result<Event<T>, Outcome> {
         let data = self.0.envelope.data(self.payload());
         let is_all = |(_, length): &Front<T>| data.get(*length..).is_some_and(envelope::is_all);
@@ -176,7 +184,7 @@ impl Delivery {
             Extent::Front => T::decode_front(data).filter(is_all).ok_or(Outcome::Unread)?.0,
             Extent::Whole => T::decode(data),
         };
-        Ok(Event::new(decoded.map_err(Outcome::Invalid)?, self.clone()))
+        Ok(Event::new(decoded.map_err(|invalid| Outcome::Invalid(invalid.in_event()))?, self.clone()))
     }
 
     /// Builds the contract that configuration chose for an interface.

@@ -113,7 +113,7 @@ impl Emitter {
         // The time is that of the cause: an attempt that runs again emits the same bytes.
         let occurred_at = self.delivery.envelope().occurred_at.or_else(|| self.delivery.record().time());
         self.delivery.changes().emit(|index| {
-            let event_id = identity::emitted_id(self.delivery.event_id(), index);
+            let event_id = identity::emitted_id(&self.delivery.identity(), index);
             let envelope = Envelope { event_id: &event_id, event_name: event, version: 1, occurred_at, data };
             let payload = serde_json::to_vec(&envelope)
                 .map_err(|error| EmitError::Data { event: event.to_owned(), reason: error.to_string() })?;

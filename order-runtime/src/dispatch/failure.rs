@@ -7,6 +7,11 @@ use std::{borrow::Cow, fmt};
 pub enum Class {
     /// Try again by the processor's retry policy; later events of the key wait behind it.
     Retry,
+    /// Something outside that many events need is unavailable: tried again like [`Retry`](Self::Retry). While most events of the
+    /// processor fail like this, its circuit breaker is open: a few events are tried, the others wait, and no attempt counts.
+    /// For a failure that depends on the event itself (what it refers to is not there yet), `Retry` is right: no number of such
+    /// events holds up others.
+    Unavailable,
     /// Trying again cannot help: the event becomes a dead letter.
     DeadLetter,
     /// The event needs nothing: it counts as done and its changes are dropped.
@@ -21,7 +26,7 @@ pub enum Class {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` says nothing of what to do with an event that fails with it",
     label = "not a classified error",
-    note = "add `#[derive(Debug, thiserror::Error, Failure)]` to it and give each variant its class: `#[failure(retry)]`, `dead_letter`, `skip`, `park_key` or `stop`; for a small processor, return `Result<(), Failed>`"
+    note = "add `#[derive(Debug, thiserror::Error, Failure)]` to it and give each variant its class: `#[failure(retry)]`, `unavailable`, `dead_letter`, `skip`, `park_key` or `stop`; for a small processor, return `Result<(), Failed>`"
 )]
 pub trait Failure: std::error::Error + Send + Sync + 'static {
     /// What to do with the event.
@@ -43,6 +48,11 @@ impl Failed {
     /// Try again by the processor's retry policy.
     pub fn retry(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(Class::Retry, code, message)
+    }
+
+    /// Something outside is unavailable: try again, and let the circuit breaker know.
+    pub fn unavailable(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::new(Class::Unavailable, code, message)
     }
 
     /// Trying again cannot help: dead-letter the event.

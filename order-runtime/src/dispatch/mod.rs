@@ -5,6 +5,7 @@ mod emit;
 mod event;
 mod failure;
 mod schema;
+mod whole;
 
 use std::{borrow::Cow, future::Future, pin::Pin};
 
@@ -16,6 +17,7 @@ pub use event::Event;
 pub use failure::{Class, Failed, Failure};
 pub(crate) use schema::shown;
 pub use schema::{Front, Invalid, Schema, Violation, decode_data, decode_front};
+pub(crate) use whole::integer as whole_number;
 
 /// What `#[event_processor]` generates: decodes the event, injects the arguments and calls the function.
 pub type Handler = fn(Delivery) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;

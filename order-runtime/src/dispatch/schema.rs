@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use garde::Validate;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use super::whole;
 use crate::envelope;
 
 /// The data of an event does not fit its schema: every violation that was found, by JSON path.
@@ -17,7 +18,8 @@ pub struct Invalid {
 /// One place of the data that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Violation {
-    /// The place in the event's `data`, `$.items[0].quantity` say; `$` is the data itself.
+    /// The place, `$.items[0].quantity` say. In what a schema answers, `$` is the event's `data`; in outcomes, dead letters and over HTTP
+    /// it is the event, and the same place `$.data.items[0].quantity`.
     pub path: String,
     /// What is wrong; never the value itself, which may be personal.
     pub message: String,
@@ -27,6 +29,14 @@ impl Invalid {
     /// One violation at `path`.
     pub fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { violations: vec![Violation { path: path.into(), message: message.into() }] }
+    }
+
+    /// The same by the paths that they have in the whole event.
+    pub(crate) fn in_event(mut self) -> Self {
+        for violation in &mut self.violations {
+            violation.path.insert_str(1, ".data");
+        }
+        self
     }
 }
 
@@ -106,6 +116,14 @@ where
 {
     if !is_object(json) {
         return Err(Invalid::at("$", "is not an object"));
+    }
+    // JSON Schema counts 2.0 and 2e0 as integers, and so do we; serde takes them for floats.
+    let rewritten = whole::numbers(json);
+    let json = &*rewritten;
+    if matches!(rewritten, std::borrow::Cow::Owned(_))
+        && let Ok(value) = serde_json::from_str(json)
+    {
+        return valid(value, names);
     }
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| undecodable(&error))?;
@@ -384,6 +402,21 @@ mod tests {
         for decode in [decode_data, decode_again] {
             let thing: Thing = decode(json, NAMES).expect("it is valid");
             assert_eq!((thing.serial_no.as_str(), thing.count, thing.parts[0].unit_weight), ("a", 1, 3));
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_integers_however_they_are_written() {
+        for count in ["2.0", "2e0", "20E-1", "0.2e1", "2.000000000000000000000000"] {
+            let json =
+                format!(r#"{{"serialNo":"2.0","N":{count},"parts":[{{"unitWeight":3.0}},{{"unitWeight":-0}}]}}"#);
+            let thing: Thing = decode_data(&json, NAMES).unwrap_or_else(|invalid| panic!("{json}: {invalid}"));
+            assert_eq!((thing.serial_no.as_str(), thing.count, thing.parts[0].unit_weight), ("2.0", 2, 3));
+            let (thing, length) = decode_front::<Thing>(&format!("{json}}}"), NAMES).expect("it is JSON");
+            assert_eq!((thing.expect("it is valid").count, length), (2, json.len()));
+        }
+        for count in ["1.5", "4294967296.0", "1e300", "-2.0", "25e-1"] {
+            assert_eq!(violations(&format!(r#"{{"serialNo":"a","N":{count}}}"#))[0].0, "$.N", "{count}");
         }
     }
 

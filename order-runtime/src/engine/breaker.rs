@@ -1,11 +1,17 @@
-//! The circuit breaker: what happens when most events of a processor fail in the same way.
+//! The circuit breaker: what happens when events of a processor fail because something outside is unavailable.
 //!
-//! What such events need is most likely away for all of them, a service that they call say, and spending their retries
-//! would make dead letters of good events. So the breaker opens, for the processor and the error code: a few events a
-//! back-off are tried, the others wait in the store as if their turn had not come, and failures with this code do not count
-//! as attempts. Events of other processors flow. It closes when tried events succeed.
+//! What such events need is most likely unavailable for all of them, and spending their retries would make dead letters of good events.
+//! So the breaker opens, for the processor and the error code: a few events a back-off are tried, the others wait in the store as if
+//! their turn had not come, and failures with this code do not count as attempts. Events of other processors flow. It closes when tried
+//! events succeed.
 //!
-//! Only first attempts open it: events that fail again and again are those that have failed before, and say nothing new.
+//! Only failures that speak of something outside count: of class `unavailable`, and timeouts. A failure that depends on the event
+//! itself never does, whoever sends many of them. Two things open the breaker:
+//!
+//! - many first attempts fail with one code ([`Breakers::observe`]). Events that fail again and again are those that have failed
+//!   before, and say nothing new;
+//! - where little comes: an event's budget ends with class `unavailable`, and no event of the processor has succeeded since it failed first
+//!   ([`Breakers::opens_instead`]).
 
 use std::{
     collections::BTreeMap,
@@ -33,6 +39,8 @@ const SUCCESSES: u64 = 3;
 /// It closes when no event has failed at its first attempt for so long: what is left has failed before, and its budget
 /// decides.
 const QUIET: Duration = Duration::from_mins(1);
+/// A success so shortly before an event failed still says that nothing outside is unavailable.
+const RECENT: Duration = Duration::from_secs(1);
 /// Codes of one processor that are counted; a code is meant to be one of few.
 const CODES: usize = 32;
 
@@ -49,7 +57,7 @@ pub(crate) struct Breakers {
 pub(crate) struct Trials {
     /// First attempts, by processor.
     pub(crate) attempts: Vec<u64>,
-    /// Those that failed and may succeed later: processor and code.
+    /// Those that failed because something outside is unavailable: processor and code.
     pub(crate) failures: Vec<(usize, String)>,
 }
 
@@ -69,6 +77,9 @@ struct Breaker {
     now: Counts,
     before: Counts,
     open: Option<Open>,
+    last_success: Option<Instant>,
+    /// When it closed last.
+    closed: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -123,6 +134,30 @@ impl Breakers {
             && self.processors.lock().get(processor).is_some_and(|breaker| breaker.is_open_for(code))
     }
 
+    /// Whether the breaker opens instead of the end of an event's budget: the event has failed for so long, last with this code,
+    /// and no event of its processor has succeeded meanwhile. An event that has failed before the breaker closed does not open it
+    /// again, so that one that can never succeed comes to its end.
+    pub(crate) fn opens_instead(&self, processor: usize, code: &str, failing: Duration) -> bool {
+        let now = Instant::now();
+        let mut processors = self.processors.lock();
+        let Some((breaker, entry)) = processors.get_mut(processor).zip(self.entries.get(processor)) else {
+            return false;
+        };
+        let within = |then: Option<Instant>, time: Duration| then.is_some_and(|then| now.duration_since(then) <= time);
+        let is_available = within(breaker.last_success, failing.max(RECENT));
+        if breaker.open.is_some() || is_available || within(breaker.closed, failing) {
+            return false;
+        }
+        warn!(
+            processor = entry.name,
+            code,
+            "the circuit breaker opens: an event has failed to the end of its retries, and no other has succeeded meanwhile"
+        );
+        breaker.open = Some(Open::begin(code, now));
+        self.count_open(&processors);
+        true
+    }
+
     /// Counts what a batch has tried: first attempts, and all successes by processor.
     pub(crate) fn observe(&self, trials: &Trials, successes: impl Iterator<Item = u64>) {
         let now = Instant::now();
@@ -138,9 +173,12 @@ impl Breakers {
                 breaker.failed(code, now);
             }
         }
-        for (processor, successes) in successes.enumerate() {
-            if let Some(open) = processors.get_mut(processor).and_then(|breaker| breaker.open.as_mut()) {
-                open.successes += successes;
+        for (processor, successes) in successes.enumerate().filter(|(_, successes)| *successes > 0) {
+            if let Some(breaker) = processors.get_mut(processor) {
+                breaker.last_success = Some(now);
+                if let Some(open) = &mut breaker.open {
+                    open.successes += successes;
+                }
             }
         }
         for (breaker, entry) in processors.iter_mut().zip(&self.entries) {
@@ -183,6 +221,12 @@ impl Breakers {
     }
 }
 
+impl Open {
+    fn begin(code: &str, now: Instant) -> Self {
+        Self { code: code.to_owned(), round: 0, next_round: now, left: 0, successes: 0, last_first_failure: now }
+    }
+}
+
 impl Breaker {
     fn is_open_for(&self, code: &str) -> bool {
         self.open.as_ref().is_some_and(|open| open.code == code)
@@ -217,7 +261,7 @@ impl Breaker {
             && (open.successes >= SUCCESSES || now.duration_since(open.last_first_failure) >= QUIET)
         {
             info!(processor = entry.name, code = open.code, "the circuit breaker closes");
-            *self = Self::default();
+            *self = Self { last_success: self.last_success, closed: Some(now), ..Self::default() };
         }
     }
 
@@ -240,14 +284,7 @@ impl Breaker {
                 attempts,
                 "the circuit breaker opens: a few events are tried, the others wait without losing attempts"
             );
-            self.open = Some(Open {
-                code: code.clone(),
-                round: 0,
-                next_round: now,
-                left: 0,
-                successes: 0,
-                last_first_failure: now,
-            });
+            self.open = Some(Open::begin(code, now));
         }
     }
 }
@@ -346,6 +383,25 @@ mod tests {
         batch(&breakers, 0, 0, "away");
         assert!(breakers.reasons().is_empty(), "only events that have failed before are left; their budgets decide");
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_little_comes_the_end_of_a_budget_opens_it() {
+        let breakers = Breakers::new(&[&ENTRY]);
+        let budget = Duration::from_secs(3);
+        batch(&breakers, 1, 0, "away");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(!breakers.opens_instead(0, "away", budget), "another event has succeeded meanwhile");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(breakers.opens_instead(0, "away", budget));
+        assert!(breakers.freezes(0, "away"));
+        assert!(!breakers.opens_instead(0, "other", budget), "it is open already");
+        tokio::time::advance(QUIET).await;
+        assert_eq!(breakers.open(), [false]);
+        assert!(!breakers.opens_instead(0, "away", QUIET + budget), "that event has had its outage");
+        tokio::time::advance(budget * 2).await;
+        assert!(breakers.opens_instead(0, "away", budget), "this one failed first after it");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn it_closes_where_nothing_comes_any_more() {
         let breakers = Breakers::new(&[&ENTRY]);

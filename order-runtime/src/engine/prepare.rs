@@ -6,7 +6,7 @@ use super::{
     attempt::Item,
     batch::{Batch, Flow},
     dead_letter::Reason,
-    identity::{self, Fate, UnreadableRing, cut},
+    identity::{self, Fate, Fingerprint, UnreadableRing, cut},
     settle::{Failure, Who},
     unit_of_work::EventChanges,
 };
@@ -39,10 +39,10 @@ enum Placed {
 
 /// An event whose id its key has seen before.
 enum Repeat {
-    /// With this payload.
+    /// It says the same.
     Same,
-    /// With another one.
-    OtherPayload,
+    /// It says something else.
+    OtherContent,
 }
 
 /// How an event's record is read.
@@ -63,7 +63,7 @@ impl Batch<'_> {
         let record = item.record();
         if record.size() > MAX_EVENT_BYTES {
             let message = format!("the record has {} bytes; the service takes {MAX_EVENT_BYTES}", record.size());
-            let failure = Failure { reason: Reason::TooLarge, code: "too_large".into(), message: &message };
+            let failure = Failure::of_event(Reason::TooLarge, "too_large", &message);
             return Err(self.dead_letter(item, lane, &Who::default(), &failure));
         }
         if matches!(how, Reading::Quick)
@@ -82,7 +82,7 @@ impl Batch<'_> {
         let envelope = match read {
             Ok(envelope) => envelope,
             Err(error) => {
-                let failure = Failure { reason: Reason::Undecodable, code: error.code.into(), message: &error.message };
+                let failure = Failure::of_event(Reason::Undecodable, error.code, &error.message);
                 return Err(self.dead_letter(item, lane, &Who::default(), &failure));
             }
         };
@@ -101,13 +101,12 @@ impl Batch<'_> {
         let given_id = envelope.id.is_none().then(|| self.place_of(&record));
         let name = envelope.name.of(payload);
         let id = given_id.as_deref().or_else(|| envelope.id.as_ref().map(|id| id.of(payload)));
-        let who = Who { event_name: name, event_id: id, processor: None };
+        let who = Who { event_name: name, event_id: id, envelope: Some(&envelope), ..Who::default() };
         let repeat = match self.repeat(item, lane, &who) {
             Ok(repeat) => repeat,
             Err(unreadable) => {
                 let message = unreadable.to_string();
-                let failure =
-                    Failure { reason: Reason::Rejected, code: "identity_unreadable".into(), message: &message };
+                let failure = Failure::of_event(Reason::Rejected, "identity_unreadable", &message);
                 return Placed::Settled(self.hold(item, lane, OnExhausted::ParkKey, &who, &failure));
             }
         };
@@ -119,7 +118,10 @@ impl Batch<'_> {
                 return Placed::Settled(Flow::Free);
             }
             Some(_) if is_open => return Placed::Verdict(envelope),
-            Some(Repeat::OtherPayload) => return Placed::Settled(self.reused(item, lane, name)),
+            Some(Repeat::OtherContent) => {
+                let who = Who { id_is_taken: true, ..who };
+                return Placed::Settled(self.reused(item, lane, &who));
+            }
         }
         let (code, reason, message) = match self.partition.engine.registry.find(name, envelope.version) {
             Lookup::Found(processor, entry) => {
@@ -160,7 +162,7 @@ impl Batch<'_> {
                 ("unknown_version", Reason::Invalid, message)
             }
         };
-        Placed::Settled(self.dead_letter(item, lane, &who, &Failure { reason, code: code.into(), message: &message }))
+        Placed::Settled(self.dead_letter(item, lane, &who, &Failure::of_event(reason, code, &message)))
     }
 
     /// Counts an attempt that has begun.
@@ -194,25 +196,31 @@ impl Batch<'_> {
     /// Which ids the key has seen cannot be read.
     fn repeat(&self, item: &Item, lane: &[u8], who: &Who<'_>) -> Result<Option<Repeat>, UnreadableRing> {
         let Some(ring) = self.effects.ring(&self.partition.ring_key(lane)).transpose()? else { return Ok(None) };
-        let Some(known) = who.event_id.and_then(|id| ring.find(id)) else { return Ok(None) };
+        let (Some(id), Some(envelope)) = (who.event_id, who.envelope) else { return Ok(None) };
+        let payload = item.record().payload;
+        let source = identity::source_hash(envelope, payload.unwrap_or_default());
+        let Some(known) = ring.find(id, source) else { return Ok(None) };
         let is_replay = self.replayed(item, who).is_some();
         if is_replay && known.fate == Fate::DeadLettered {
             return Ok(None);
         }
         // Of a dead letter and its corrections one counts: a replay of an event that was settled since is a repeat, whatever
         // its payload.
-        let same = is_replay || known.hash == identity::payload_hash(item.record().payload);
-        Ok(Some(if same { Repeat::Same } else { Repeat::OtherPayload }))
+        let is_known = |print| match print {
+            Fingerprint::Content { .. } => print == identity::fingerprint(envelope, payload.unwrap_or_default()),
+            Fingerprint::Payload(hash) => hash == identity::payload_hash(payload),
+        };
+        let is_same = is_replay || is_known(known.print);
+        Ok(Some(if is_same { Repeat::Same } else { Repeat::OtherContent }))
     }
 
     /// Settles an event whose id belongs to another one of its key.
-    fn reused(&mut self, item: &Item, lane: &[u8], name: &str) -> Flow {
-        let failure = Failure {
-            reason: Reason::Invalid,
-            code: "event_id_reused".into(),
-            message: "another event with this id but another payload was received before; give each event an id of its own",
-        };
-        // The ring keeps the first event of the id, so the second is told under no id.
-        self.dead_letter(item, lane, &Who { event_name: name, ..Who::default() }, &failure)
+    fn reused(&mut self, item: &Item, lane: &[u8], who: &Who<'_>) -> Flow {
+        let failure = Failure::of_event(
+            Reason::Invalid,
+            "event_id_reused",
+            "another event with this id but another content was received before; give each event an id of its own",
+        );
+        self.dead_letter(item, lane, who, &failure)
     }
 }

@@ -8,7 +8,7 @@ use super::{
     attempt::{End, Ended, Item},
     batch::{Batch, Flow},
     dead_letter::{Reason, Verdict},
-    identity::{self, Fate, RingEntry, cut},
+    identity::{self, Fate, Fingerprint, RingEntry, cut},
     lookups::LookupFailure,
     owner::Blame,
     retry::{self, Next},
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     broker::RecordRef,
     dispatch::{Class, Delivery, Outcome, shown},
-    envelope,
+    envelope::{self, Envelope},
     registry::{OnExhausted, ProcessorEntry},
     store::{DeadLetterId, DeadLetterRow, OutboxRecord, StoreError, WaitingRow, WaitingState},
 };
@@ -32,6 +32,8 @@ pub(super) struct Failure<'a> {
     pub(super) reason: Reason,
     pub(super) code: Cow<'static, str>,
     pub(super) message: &'a str,
+    /// Whether it says that something outside is unavailable, for other events too: the circuit breaker looks at no others.
+    pub(super) is_outage: bool,
 }
 
 /// Who a dead letter is, as far as is known.
@@ -39,6 +41,10 @@ pub(super) struct Failure<'a> {
 pub(super) struct Who<'a> {
     pub(super) event_name: &'a str,
     pub(super) event_id: Option<&'a str>,
+    /// Its envelope, where it could be decoded.
+    pub(super) envelope: Option<&'a Envelope>,
+    /// Whether the id belongs to another event, under which this one is not remembered.
+    pub(super) id_is_taken: bool,
     pub(super) processor: Option<(usize, &'static str)>,
 }
 
@@ -47,7 +53,7 @@ impl Batch<'_> {
     pub(super) fn replayed(&self, item: &Item, who: &Who<'_>) -> Option<&DeadLetterRow> {
         let record = item.record();
         let row = self.named(&record)?;
-        let same = match who.event_id {
+        let same = match who.own_id() {
             Some(id) => row.event_id == id,
             None => row.hash == identity::payload_hash(record.payload),
         };
@@ -87,12 +93,14 @@ impl Batch<'_> {
             End::Returned(Outcome::Invalid(invalid)) => {
                 item.count_failure(self.now, true);
                 let message = shown(&invalid);
-                let failure = Failure { reason: Reason::Invalid, code: "invalid_data".into(), message: &message };
+                let failure = Failure::of_event(Reason::Invalid, "invalid_data", &message);
                 self.dead_letter(&item, lane, &who(), &failure)
             }
             End::Returned(Outcome::Failed(failed)) => {
-                let failure = |reason| Failure { reason, code: failed.code.clone(), message: &failed.message };
-                if !matches!(failed.class, Class::Skip | Class::Retry) {
+                let is_outage = failed.class == Class::Unavailable;
+                let failure =
+                    |reason| Failure { reason, code: failed.code.clone(), message: &failed.message, is_outage };
+                if !matches!(failed.class, Class::Skip | Class::Retry | Class::Unavailable) {
                     item.count_failure(self.now, true);
                 }
                 match failed.class {
@@ -102,27 +110,26 @@ impl Batch<'_> {
                         self.done(&item, lane, &delivery, Fate::Skipped)
                     }
                     Class::DeadLetter => self.dead_letter(&item, lane, &who(), &failure(Reason::Rejected)),
-                    Class::Retry => self.failed(item, lane, processor, &delivery, &failure(Reason::Exhausted)),
+                    Class::Retry | Class::Unavailable => {
+                        self.failed(item, lane, processor, &delivery, &failure(Reason::Exhausted))
+                    }
                     Class::ParkKey => self.hold(&item, lane, OnExhausted::ParkKey, &who(), &failure(Reason::Rejected)),
                     Class::Stop => self.hold(&item, lane, OnExhausted::Stop, &who(), &failure(Reason::Rejected)),
                 }
             }
             // Whoever calls a processor reads such an event as a whole and calls it again.
             End::Returned(Outcome::Unread) => {
-                let failure = Failure {
-                    reason: Reason::Undecodable,
-                    code: "not_json".into(),
-                    message: "the payload is not JSON",
-                };
+                let failure = Failure::of_event(Reason::Undecodable, "not_json", "the payload is not JSON");
                 self.dead_letter(&item, lane, &who(), &failure)
             }
             End::Panicked(message) => {
-                let failure = Failure { reason: Reason::Panic, code: "panic".into(), message: &message };
+                let failure = Failure::of_event(Reason::Panic, "panic", &message);
                 self.failed(item, lane, processor, &delivery, &failure)
             }
             End::TimedOut(limit) => {
                 let message = format!("the processor did not return within {}", humantime::format_duration(limit));
-                let failure = Failure { reason: Reason::Timeout, code: "timeout".into(), message: &message };
+                // A processor that waits too long waits for something outside.
+                let failure = Failure { is_outage: true, ..Failure::of_event(Reason::Timeout, "timeout", &message) };
                 self.failed(item, lane, processor, &delivery, &failure)
             }
             End::LookupFailed(failure) => self.lookup_failed(item, lane, processor, &delivery, &failure),
@@ -140,8 +147,8 @@ impl Batch<'_> {
         failure: &LookupFailure,
     ) -> Flow {
         let entry = self.partition.engine.registry.processors()[processor];
-        let (code, message) = (failure.code().into(), failure.message());
-        let told = Failure { reason: Reason::Exhausted, code, message: &message };
+        let (code, message) = (failure.code(), failure.message());
+        let told = Failure::of_event(Reason::Exhausted, code, &message);
         match failure {
             LookupFailure::Unreadable(_) => {
                 let delay = retry::backoff(&entry.policy, u32::MAX);
@@ -168,32 +175,50 @@ impl Batch<'_> {
         let who = &who(delivery, processor, entry);
         let limit = engine.settings.retry_max_elapsed;
         let is_first = item.first_failed_at.is_none();
-        if is_first {
+        if is_first && failure.is_outage {
             self.effects.trials.failures.push((processor, failure.code.clone().into_owned()));
         }
-        let frozen = engine.breakers.freezes(processor, &failure.code);
+        let frozen = failure.is_outage && engine.breakers.freezes(processor, &failure.code);
         item.count_failure(now, !frozen);
         let failing = item.first_failed_at.map(|first| now.duration_since(first).unsigned_abs()).unwrap_or_default();
-        if frozen && limit.is_none_or(|limit| failing < limit) {
-            // Its processor fails for nearly all events: its own budget begins when that is over.
-            let delay = retry::backoff(&entry.policy, u32::MAX);
-            self.wait_with(&item, lane, WaitingState::Retry, delay, Some(failure), now);
-            return Flow::Waits;
+        let has_time = limit.is_none_or(|limit| failing < limit);
+        if frozen && has_time {
+            return self.wait_for_outage(&item, lane, entry, failure);
         }
         // What has waited for a turn that the breaker withheld has not used its time yet.
         let waited = item.row.as_ref().filter(|row| !(is_first && row.state == WaitingState::Retry));
         let since = waited.map(|row| row.since).or(item.first_failed_at).unwrap_or(now);
+        let is_alone = self.effects.tally.processor(processor)[0] == 0;
+        let breakers = &self.partition.engine.breakers;
         match retry::next(&entry.policy, limit, item.attempts, since, now, self.partition.engine.clock.random()) {
             Next::Again(delay) if delay <= retry::IN_PLACE => self.again_in_place(item, lane, delay),
             Next::Again(delay) => {
                 self.wait_with(&item, lane, WaitingState::Retry, delay, Some(failure), since);
                 Flow::Waits
             }
+            Next::Exhausted
+                if failure.is_outage
+                    // One processor that hangs may do so because of its event.
+                    && failure.reason != Reason::Timeout
+                    && has_time
+                    && is_alone
+                    && breakers.opens_instead(processor, &failure.code, failing) =>
+            {
+                item.attempts = item.attempts.saturating_sub(1);
+                self.wait_for_outage(&item, lane, entry, failure)
+            }
             Next::Exhausted => match entry.policy.on_exhausted {
                 OnExhausted::DeadLetter => self.dead_letter(&item, lane, who, failure),
                 held => self.hold(&item, lane, held, who, failure),
             },
         }
+    }
+
+    /// The processor's circuit breaker is open for this failure: the event's own budget begins when that is over.
+    fn wait_for_outage(&mut self, item: &Item, lane: &[u8], entry: &ProcessorEntry, failure: &Failure<'_>) -> Flow {
+        let delay = retry::backoff(&entry.policy, u32::MAX);
+        self.wait_with(item, lane, WaitingState::Retry, delay, Some(failure), self.now);
+        Flow::Waits
     }
 
     /// Only an operator releases this event and what follows it.
@@ -273,7 +298,8 @@ impl Batch<'_> {
     /// An event is handled or skipped.
     fn done(&mut self, item: &Item, lane: &[u8], delivery: &Delivery, fate: Fate) -> Flow {
         if self.partition.engine.remembers {
-            self.remember(item, lane, delivery.event_id(), delivery.event_name(), fate);
+            let print = identity::fingerprint(delivery.envelope(), item.record().payload.unwrap_or_default());
+            self.remember(lane, delivery.event_id(), delivery.event_name(), print, fate);
         }
         self.release(item, lane);
         Flow::Free
@@ -287,13 +313,8 @@ impl Batch<'_> {
         let replayed = self.replayed(item, who);
         let id = replayed.map_or_else(|| self.partition.dead_letter_id(record.offset), |earlier| earlier.dlq_id);
         let replays = replayed.map_or(0, |earlier| earlier.replays + 1);
-        let fallback_id;
-        let event_id = if let Some(id) = who.event_id {
-            id
-        } else {
-            fallback_id = self.place_of(&record);
-            &fallback_id
-        };
+        let own_id = who.own_id().map_or_else(|| Cow::Owned(self.place_of(&record)), Cow::Borrowed);
+        let event_id = who.event_id.unwrap_or(&own_id);
         let mut letter = self.letters.record(
             &engine.settings,
             &self.partition.id,
@@ -315,7 +336,7 @@ impl Batch<'_> {
         self.trace_dead_letter(&mut letter, item, told, (&failure.code, failure.message));
         let remembered = DeadLetterRow {
             dlq_id: id,
-            event_id: event_id.to_owned(),
+            event_id: own_id.to_string(),
             hash: identity::payload_hash(record.payload),
             replays,
             reason: failure.reason.as_str().into(),
@@ -329,10 +350,11 @@ impl Batch<'_> {
         if let Some((processor, _)) = who.processor {
             self.effects.tally.processor(processor)[1] += 1;
         }
-        if let Some(id) = who.event_id
+        if let (Some(id), Some(envelope)) = (who.own_id(), who.envelope)
             && self.partition.engine.remembers
         {
-            self.remember(item, lane, id, who.event_name, Fate::DeadLettered);
+            let print = identity::fingerprint(envelope, record.payload.unwrap_or_default());
+            self.remember(lane, id, who.event_name, print, Fate::DeadLettered);
         }
         self.release(item, lane);
         Flow::Free
@@ -357,17 +379,16 @@ impl Batch<'_> {
         let envelope = envelope::decode(&record).ok();
         let id = envelope.as_ref().map(|envelope| self.event_id(envelope, item));
         let name = envelope.as_ref().map_or("", |envelope| envelope.name.of(record.payload.unwrap_or_default()));
-        let who = Who { event_name: name, event_id: id.as_deref(), processor: None };
-        let failure = Failure { reason: blame.reason, code: blame.code.clone(), message: &blame.message };
+        let who = Who { event_name: name, event_id: id.as_deref(), envelope: envelope.as_ref(), ..Who::default() };
+        let failure = Failure::of_event(blame.reason, blame.code.clone(), &blame.message);
         self.dead_letter(item, lane, &who, &failure);
     }
 
     /// Notes in the key's ring what became of an event.
-    fn remember(&mut self, item: &Item, lane: &[u8], id: &str, name: &str, fate: Fate) {
-        let hash = identity::payload_hash(item.record().payload);
+    fn remember(&mut self, lane: &[u8], id: &str, name: &str, print: Fingerprint, fate: Fate) {
         let at = self.now;
         if let Some(ring) = self.effects.ring_mut(&self.partition.ring_key(lane)) {
-            ring.replace(&RingEntry { id: id.into(), hash, fate, name, at });
+            ring.replace(&RingEntry { id: id.into(), print, fate, name, at });
         }
     }
 
@@ -381,6 +402,26 @@ impl Batch<'_> {
     }
 }
 
+impl<'a> Failure<'a> {
+    /// A failure that says nothing of other events.
+    pub(super) fn of_event(reason: Reason, code: impl Into<Cow<'static, str>>, message: &'a str) -> Self {
+        Self { reason, code: code.into(), message, is_outage: false }
+    }
+}
+
+impl Who<'_> {
+    /// The id under which the event is remembered.
+    pub(super) fn own_id(&self) -> Option<&str> {
+        self.event_id.filter(|_| !self.id_is_taken)
+    }
+}
+
 fn who<'a>(delivery: &'a Delivery, processor: usize, entry: &'static ProcessorEntry) -> Who<'a> {
-    Who { event_name: entry.event, event_id: Some(delivery.event_id()), processor: Some((processor, entry.name)) }
+    Who {
+        event_name: entry.event,
+        event_id: Some(delivery.event_id()),
+        envelope: Some(delivery.envelope()),
+        id_is_taken: false,
+        processor: Some((processor, entry.name)),
+    }
 }

@@ -1,4 +1,4 @@
-//! CloudEvents in binary mode: attributes in headers, the payload is the data.
+//! `CloudEvent`s in binary mode: attributes in headers, the payload is the data.
 
 use super::{Envelope, Text, Undecodable, check_id, check_name, check_specversion, parse_time};
 use crate::broker::RecordRef;
@@ -32,6 +32,7 @@ pub(super) fn decode(record: &RecordRef<'_>, payload: &str) -> Result<Envelope, 
     };
     Ok(Envelope {
         id: id.map(|id| Text::Owned(id.into())),
+        source: text(record, "ce_source")?.filter(|source| !source.is_empty()).map(|source| Text::Owned(source.into())),
         name: Text::Owned(name.into()),
         version,
         occurred_at: text(record, "ce_time")?.map(parse_time).transpose()?,
@@ -46,7 +47,7 @@ fn text<'a>(record: &RecordRef<'a>, name: &str) -> Result<Option<&'a str>, Undec
 }
 
 /// Whether a media type is JSON, by itself or by its suffix.
-pub(super) fn is_json(media_type: &str) -> bool {
+pub(crate) fn is_json(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
 }

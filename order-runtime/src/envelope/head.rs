@@ -24,7 +24,9 @@ pub(super) fn read(text: &str) -> Option<Envelope> {
             Member::Time => time.replace(cursor.string()?).is_some(),
             Member::Version => version.replace(cursor.number()?).is_some(),
             Member::Data => break,
-            Member::SpecVersion | Member::DataVersion | Member::DataBase64 | Member::Unknown => return None,
+            Member::SpecVersion | Member::DataVersion | Member::DataBase64 | Member::Source | Member::Unknown => {
+                return None;
+            }
         };
         if before {
             return None;
@@ -44,7 +46,7 @@ pub(super) fn read(text: &str) -> Option<Envelope> {
         None => None,
     };
     let version = version.unwrap_or(1);
-    Some(Envelope { id: id.map(Text::Place), name: Text::Place(name), version, occurred_at, data })
+    Some(Envelope { id: id.map(Text::Place), source: None, name: Text::Place(name), version, occurred_at, data })
 }
 
 /// How many bytes of the rest of an envelope, from its data on, are its data; `None` where anything but its end follows.

@@ -1,4 +1,4 @@
-//! The envelope as a JSON object: the service's own form and CloudEvents in structured mode.
+//! The envelope as a JSON object: the service's own form and `CloudEvent`s in structured mode.
 
 use std::{borrow::Cow, fmt, ops::Range};
 
@@ -6,6 +6,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Envelope, Text, Undecodable, check_id, check_name, check_specversion, parse_time};
+use crate::dispatch::whole_number;
 
 /// The members of an envelope, whatever their spelling.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,7 @@ pub(super) enum Member {
     SpecVersion,
     DataVersion,
     DataBase64,
+    Source,
     Unknown,
 }
 
@@ -32,6 +34,7 @@ impl Member {
             "specversion" => Self::SpecVersion,
             "dataversion" => Self::DataVersion,
             "data_base64" => Self::DataBase64,
+            "source" => Self::Source,
             _ => Self::Unknown,
         }
     }
@@ -46,6 +49,7 @@ impl Member {
             Self::SpecVersion => "specversion",
             Self::DataVersion => "dataversion",
             Self::DataBase64 => "data_base64",
+            Self::Source => "source",
             Self::Unknown => "?",
         }
     }
@@ -62,6 +66,9 @@ struct Raw<'a> {
     specversion: Option<&'a RawValue>,
     dataversion: Option<&'a RawValue>,
     data_base64: bool,
+    source: Option<&'a RawValue>,
+    /// It matters only in a `CloudEvent`.
+    source_twice: bool,
     /// The first member that stood twice.
     twice: Option<&'static str>,
 }
@@ -77,6 +84,7 @@ impl<'a> Raw<'a> {
             Member::Data => &mut self.data,
             Member::SpecVersion => &mut self.specversion,
             Member::DataVersion => &mut self.dataversion,
+            Member::Source => &mut self.source,
             Member::DataBase64 | Member::Unknown => return None,
         })
     }
@@ -101,7 +109,10 @@ impl<'de> Deserialize<'de> for Raw<'de> {
                         Some(slot) => {
                             let value = map.next_value()?;
                             if slot.replace(value).is_some() {
-                                raw.twice.get_or_insert(member.name());
+                                raw.source_twice |= member == Member::Source;
+                                if member != Member::Source {
+                                    raw.twice.get_or_insert(member.name());
+                                }
                             }
                         }
                         None => {
@@ -143,13 +154,17 @@ impl<'de> Deserialize<'de> for MemberName {
 /// Decodes an envelope that is a JSON object.
 pub(super) fn decode(payload: &str) -> Result<Envelope, Undecodable> {
     let raw: Raw<'_> = serde_json::from_str(payload).map_err(|error| not_json(&error))?;
-    if let Some(member) = raw.twice {
+    let source_twice = raw.specversion.filter(|_| raw.source_twice).map(|_| Member::Source.name());
+    if let Some(member) = raw.twice.or(source_twice) {
         let message = format!("the member {member}, in any of its spellings, stands twice");
         return Err(Undecodable::new("duplicate_member", message));
     }
     if let Some(version) = raw.specversion {
         check_specversion(&string(payload, version, "specversion")?.of(payload))?;
     }
+    // Without a specversion it is a member that the envelope does not know.
+    let source = raw.source.filter(|source| raw.specversion.is_some() && !matches!(source.get(), "null" | "\"\""));
+    let source = source.map(|source| string(payload, source, "source")).transpose()?;
     if raw.data_base64 {
         return Err(Undecodable::new("data_base64", "the data is Base64; send it as JSON in `data`"));
     }
@@ -166,6 +181,7 @@ pub(super) fn decode(payload: &str) -> Result<Envelope, Undecodable> {
         raw.time.filter(|time| time.get() != "null").map(|time| string(payload, time, "occurredAt")).transpose()?;
     Ok(Envelope {
         id: id.map(Value::into_text),
+        source: source.map(Value::into_text),
         name: name.into_text(),
         version: version(raw.version.or(raw.dataversion))?,
         occurred_at: time.map(|time| parse_time(&time.of(payload))).transpose()?,
@@ -207,6 +223,7 @@ fn string<'a>(payload: &str, value: &'a RawValue, member: &'static str) -> Resul
             "eventId" => "bad_id",
             "eventName" => "bad_name",
             "occurredAt" => "bad_time",
+            "source" => "bad_source",
             _ => "bad_specversion",
         };
         Undecodable::new(code, format!("the member {member} is not a string"))
@@ -216,11 +233,14 @@ fn string<'a>(payload: &str, value: &'a RawValue, member: &'static str) -> Resul
 fn version(value: Option<&RawValue>) -> Result<u32, Undecodable> {
     let Some(value) = value.map(RawValue::get).filter(|value| *value != "null") else { return Ok(1) };
     // CloudEvents allows strings only in extension attributes that older senders use.
-    let digits = value.trim_matches('"');
+    let text = value.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    // JSON Schema counts 2.0 as the integer 2.
+    let number = text.is_none().then(|| whole_number(value)).flatten();
+    let digits = text.or(number.as_deref()).unwrap_or(value);
     digits
         .parse()
         .ok()
-        .filter(|version| *version > 0)
+        .filter(|version| *version > 0 && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()))
         .ok_or_else(|| Undecodable::new("bad_version", "the member version is not a whole number from 1 on"))
 }
 

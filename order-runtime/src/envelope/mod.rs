@@ -4,7 +4,7 @@
 //!
 //! - the service's own JSON object, `{"eventId","eventName","version","occurredAt","data"}`; also accepted are `event_id` and `id`,
 //!   `event_name`, `name` and `type`, `occurred_at` and `time`;
-//! - CloudEvents 1.0 structured mode, a JSON object with `specversion`: its `id`, `type`, `time` and `data`
+//! - CloudEvents 1.0 structured mode, a JSON object with `specversion`: its `id`, `source`, `type`, `time` and `data`
 //!   (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>);
 //! - CloudEvents 1.0 binary mode, with `ce_`-headers: the whole payload is the data
 //!   (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md>). Where such headers are present they decide, whatever the
@@ -24,12 +24,12 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
-pub(crate) use self::head::length_of_value;
+pub(crate) use self::{binary::is_json, head::length_of_value};
 use crate::broker::RecordRef;
 
 /// The deepest nesting of arrays and objects in a payload.
 pub const MAX_DEPTH: usize = 128;
-/// The longest event id and event name, in bytes.
+/// The longest event id, in characters, and event name, in bytes.
 pub const MAX_NAME: usize = 256;
 
 /// A decoded envelope. Texts and data are places in the record's payload wherever they can be.
@@ -37,6 +37,8 @@ pub const MAX_NAME: usize = 256;
 pub struct Envelope {
     /// The producer's id of the event; `None` where it gave none.
     pub id: Option<Text>,
+    /// The `source` of a `CloudEvent`, which identifies it together with its id.
+    pub source: Option<Text>,
     /// The event's name.
     pub name: Text,
     /// The event's version, 1 where it says none.
@@ -152,8 +154,10 @@ pub(crate) fn check_name(name: &str) -> Result<(), Undecodable> {
 
 /// Checks the id of an event.
 fn check_id(id: &str) -> Result<(), Undecodable> {
-    if id.is_empty() || id.len() > MAX_NAME || has_control(id) {
-        let message = format!("the event's id is empty, longer than {MAX_NAME} bytes, or has control characters");
+    // Counted in characters, as the published schema does; no character has more than four bytes.
+    let is_long = id.len() > MAX_NAME && id.chars().count() > MAX_NAME;
+    if id.is_empty() || is_long || has_control(id) {
+        let message = format!("the event's id is empty, longer than {MAX_NAME} characters, or has control characters");
         return Err(Undecodable::new("bad_id", message));
     }
     Ok(())
@@ -162,10 +166,20 @@ fn check_id(id: &str) -> Result<(), Undecodable> {
 /// Reads when an event happened.
 fn parse_time(time: &str) -> Result<Timestamp, Undecodable> {
     time.parse()
+        .or_else(|error| cut_fraction(time).ok_or(error)?.parse())
         .map_err(|_| Undecodable::new("bad_time", "the event's time is not RFC 3339, such as 2026-01-31T12:00:00Z"))
 }
 
-/// Checks that the event speaks CloudEvents 1.
+/// A time with nine digits of its fraction of a second, where it has more: RFC 3339 allows any number, a timestamp keeps
+/// nanoseconds.
+fn cut_fraction(time: &str) -> Option<String> {
+    const NANOSECONDS: usize = 9;
+    let (seconds, fraction) = time.split_once('.')?;
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+    (digits > NANOSECONDS).then(|| format!("{seconds}.{}{}", &fraction[..NANOSECONDS], &fraction[digits..]))
+}
+
+/// Checks that the event speaks `CloudEvent`s 1.
 fn check_specversion(version: &str) -> Result<(), Undecodable> {
     if version == "1.0" || version.starts_with("1.") {
         return Ok(());

@@ -70,6 +70,41 @@ fn what_is_left_out_has_a_default() {
 }
 
 #[test]
+fn numbers_and_times_are_read_as_their_standards_write_them() {
+    let version = |text: &str| parts(&format!(r#"{{"eventName":"A","version":{text}}}"#), &[]).2;
+    assert_eq!(["2", "2.0", "2e0", "20e-1", "\"2\""].map(version), [2; 5]);
+    let time = |text: &str| parts(&format!(r#"{{"eventName":"A","occurredAt":"{text}"}}"#), &[]).3;
+    assert_eq!(time("2026-01-31T12:00:00.123456789012Z").as_deref(), Some("2026-01-31T12:00:00.123456789Z"));
+    assert_eq!(time("2026-01-31T13:00:00.0000000000000+01:00").as_deref(), Some("2026-01-31T12:00:00Z"));
+}
+
+#[test]
+fn the_length_of_an_id_counts_characters() {
+    let id = |length| format!(r#"{{"eventName":"A","eventId":"{}"}}"#, "é".repeat(length));
+    assert!(decoded(id(MAX_NAME).as_bytes(), &[]).is_ok());
+    assert_eq!(code(id(MAX_NAME + 1).as_bytes(), &[]), "bad_id");
+}
+
+#[test]
+fn the_source_belongs_to_cloud_events_alone() {
+    let source = |payload: &str, headers: &[(&str, &str)]| {
+        let envelope = decoded(payload.as_bytes(), headers).unwrap_or_else(|error| panic!("{payload}: {error:?}"));
+        envelope.source.map(|source| source.of(payload.as_bytes()).to_owned())
+    };
+    assert_eq!(source(r#"{"specversion":"1.0","type":"A","source":"/x"}"#, &[]).as_deref(), Some("/x"));
+    for payload in [
+        r#"{"eventName":"A","source":7}"#,
+        r#"{"eventName":"A","source":"/x","source":"/y","data":{}}"#,
+        r#"{"specversion":"1.0","type":"A","source":""}"#,
+        r#"{"specversion":"1.0","type":"A","source":null}"#,
+    ] {
+        assert_eq!(source(payload, &[]), None, "{payload}");
+    }
+    let headers = [("ce_specversion", "1.0"), ("ce_type", "A"), ("ce_source", "/x")];
+    assert_eq!(source("{}", &headers).as_deref(), Some("/x"));
+}
+
+#[test]
 fn escaped_and_foreign_texts_are_read() {
     let (id, name, ..) =
         parts(r#"{"eventName":"Thing\u0048appened","eventId":"ä\n\"ö\"","data":{}}"#.replace("\\n", "").as_str(), &[]);
@@ -140,7 +175,12 @@ fn what_is_no_event_has_its_code() {
         (br#"{"eventName":"A","eventId":""}"#, "bad_id"),
         (br#"{"eventName":"A","version":0}"#, "bad_version"),
         (br#"{"eventName":"A","version":-1}"#, "bad_version"),
-        (br#"{"eventName":"A","version":1.0}"#, "bad_version"),
+        (br#"{"eventName":"A","version":1.5}"#, "bad_version"),
+        (br#"{"eventName":"A","version":"1.0"}"#, "bad_version"),
+        (br#"{"eventName":"A","version":"+1"}"#, "bad_version"),
+        (br#"{"eventName":"A","version":""}"#, "bad_version"),
+        (br#"{"specversion":"1.0","type":"A","source":7}"#, "bad_source"),
+        (br#"{"specversion":"1.0","type":"A","source":"a","source":"b"}"#, "duplicate_member"),
         (br#"{"eventName":"A","version":4294967296}"#, "bad_version"),
         (br#"{"eventName":"A","occurredAt":"yesterday"}"#, "bad_time"),
         (br#"{"eventName":"A","occurredAt":1700000000}"#, "bad_time"),

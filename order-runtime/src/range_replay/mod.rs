@@ -142,7 +142,10 @@ impl Replay {
         let _ = assigned.await;
         drop(events);
         consumer.fill(records);
-        let result = to_the_end(&*view, &consumer, &outcomes, &*operations, |taken, waiting| progress(Progress { taken, all, waiting })).await;
+        let result = to_the_end(&*view, &consumer, &outcomes, &*operations, |taken, waiting| {
+            progress(Progress { taken, all, waiting })
+        })
+        .await;
         // However it has ended: the engine must not run on behind the answer.
         let stats = operations.stats();
         consumer.revoke().await;

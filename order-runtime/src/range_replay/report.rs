@@ -60,6 +60,8 @@ pub(crate) struct Difference {
 pub(super) struct Outcome {
     ring: Vec<u8>,
     pub(super) event_id: String,
+    /// The hash of its source.
+    source: u64,
     event_name: String,
     fate: Fate,
     pub(super) code: String,
@@ -72,6 +74,7 @@ impl Outcome {
         Self {
             ring: ring.to_vec(),
             event_id: entry.id.to_string(),
+            source: entry.source(),
             event_name: entry.name.to_owned(),
             fate: entry.fate,
             code: String::new(),
@@ -84,6 +87,7 @@ impl Outcome {
         Self {
             ring: Vec::new(),
             event_id: letter.event_id.clone(),
+            source: 0,
             event_name: String::new(),
             fate: Fate::DeadLettered,
             code: letter.code.clone().into_owned(),
@@ -130,7 +134,10 @@ impl Outcomes {
                     let known = remembered.dead_letters.iter().any(|letter| letter.dlq_id == *id);
                     known.then_some(Fate::DeadLettered)
                 }
-                None => rings.get(&*outcome.ring).and_then(|ring| ring.find(&outcome.event_id)).map(|entry| entry.fate),
+                None => rings
+                    .get(&*outcome.ring)
+                    .and_then(|ring| ring.find(&outcome.event_id, outcome.source))
+                    .map(|entry| entry.fate),
             };
             match was {
                 None => compared.unknown += 1,

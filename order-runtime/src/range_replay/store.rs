@@ -108,7 +108,9 @@ impl Real {
             let ring = Ring::from_bytes(written.bytes.clone()).ok()?;
             // Within a batch, what runs again may push out the next one, until the ring holds the same ids anew.
             let is_doubtful = |entry: &RingEntry<'_>| {
-                known.find(&entry.id).is_none_or(|known| known.at != entry.at && known.fate != Fate::DeadLettered)
+                known
+                    .find(&entry.id, entry.source())
+                    .is_none_or(|known| known.at != entry.at && known.fate != Fate::DeadLettered)
             };
             let event = ring.iter().find(is_doubtful)?;
             Some(format!(

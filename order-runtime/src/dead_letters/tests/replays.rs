@@ -8,7 +8,7 @@ use crate::{
         replay::{BATCH, LeftOut},
         state::Flaw,
     },
-    engine::identity::{Fate, Ring, RingEntry, payload_hash, ring_key_of},
+    engine::identity::{Fate, Fingerprint, Ring, RingEntry, payload_hash, ring_key_of},
     store::{DeadLetterRow, RingRow, conformance::fixture::step},
 };
 
@@ -286,7 +286,8 @@ async fn remember(desk: &Desk, row: DeadLetterRow, fate: Fate) {
     let partition = partition(0);
     store.begin(&partition, 0).await.expect("a position");
     let mut ring = Ring::default();
-    ring.push(&RingEntry { id: row.event_id.as_str().into(), hash: row.hash, fate, name: "Added", at: row.at });
+    let print = Fingerprint::Payload(row.hash);
+    ring.push(&RingEntry { id: row.event_id.as_str().into(), print, fate, name: "Added", at: row.at });
     let mut changes = step(&partition, 0, 0);
     changes.rings.push(RingRow { key: ring_key_of(b"key"), version: 0, bytes: ring.as_bytes().to_vec() });
     changes.dead_letters.push(row.clone().into());

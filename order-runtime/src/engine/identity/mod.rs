@@ -4,13 +4,14 @@
 //! is what would cost. It excludes repeats and replays of an id among the key's last [`Ring::CAPACITY`] events; that a record
 //! is delivered twice is excluded by the partition's position.
 
+mod content;
 mod ring;
 
 use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-pub use self::ring::{Fate, Ring, RingEntry, UnreadableRing};
-use crate::{broker::PartitionId, store::DeadLetterId};
+pub use self::ring::{Fate, Fingerprint, Ring, RingEntry, UnreadableRing};
+use crate::{broker::PartitionId, envelope::Envelope, store::DeadLetterId};
 
 /// The name of a partition, which its topic does not share with one that was made anew under its name.
 pub(crate) fn name_of(partition: &PartitionId) -> String {
@@ -34,7 +35,18 @@ pub(crate) fn dead_letter_id(partition_name: &str, offset: i64) -> DeadLetterId 
     xxh3_128(id_of_place(partition_name, offset).as_bytes()).into()
 }
 
-/// The hash that tells a repeat of an event from another event under the same id.
+/// The hash of a `CloudEvent`'s source; 0 for an event without one.
+pub(crate) fn source_hash(envelope: &Envelope, payload: &[u8]) -> u64 {
+    envelope.source.as_ref().map_or(0, |source| xxh3_64(source.of(payload).as_bytes()))
+}
+
+/// What tells an event from others of its id: where it comes from, and what it says.
+pub(crate) fn fingerprint(envelope: &Envelope, payload: &[u8]) -> Fingerprint {
+    let content = content::hash(envelope.name.of(payload), envelope.version, envelope.data(payload));
+    Fingerprint::Content { source: source_hash(envelope, payload), content }
+}
+
+/// The hash of a record's payload, byte for byte.
 pub(crate) fn payload_hash(payload: Option<&[u8]>) -> u128 {
     xxh3_128(payload.unwrap_or_default())
 }

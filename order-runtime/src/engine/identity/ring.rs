@@ -48,19 +48,69 @@ impl Fate {
     }
 }
 
+/// What a ring keeps of an event to compare it with later ones of the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fingerprint {
+    /// Where it comes from, and what it says.
+    Content {
+        /// The hash of a `CloudEvent`'s `source`; 0 for an event without one.
+        source: u64,
+        /// The hash of its name, version and data: see [`super::content`].
+        content: u64,
+    },
+    /// The hash of its payload's bytes: of an event that an earlier release settled, which kept no more.
+    Payload(u128),
+}
+
+impl Fingerprint {
+    /// Whether an event of that source may be meant; of an earlier release's events the source is not known.
+    fn is_of(self, wanted: u64) -> bool {
+        match self {
+            Self::Content { source, .. } => source == wanted,
+            Self::Payload(_) => true,
+        }
+    }
+
+    const fn to_bytes(self) -> [u8; 16] {
+        match self {
+            Self::Content { source, content } => (((source as u128) << 64) | content as u128).to_le_bytes(),
+            Self::Payload(hash) => hash.to_le_bytes(),
+        }
+    }
+
+    const fn of(is_payload: bool, bytes: [u8; 16]) -> Self {
+        let hash = u128::from_le_bytes(bytes);
+        if is_payload {
+            return Self::Payload(hash);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "the halves of the number")]
+        Self::Content { source: (hash >> 64) as u64, content: hash as u64 }
+    }
+}
+
 /// One event in a ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RingEntry<'a> {
     /// Its id.
     pub id: Cow<'a, str>,
-    /// The hash of its payload.
-    pub hash: u128,
+    /// What tells it from other events of this id.
+    pub print: Fingerprint,
     /// What became of it.
     pub fate: Fate,
     /// Its name; empty where it could not be decoded.
     pub name: &'a str,
     /// When it was settled.
     pub at: Timestamp,
+}
+
+impl RingEntry<'_> {
+    /// The hash of its source; 0 where it has none, or it is not known.
+    pub fn source(&self) -> u64 {
+        match self.print {
+            Fingerprint::Content { source, .. } => source,
+            Fingerprint::Payload(_) => 0,
+        }
+    }
 }
 
 /// Why a ring cannot be read. Which events of the key count already is then not known, so none of them may run.
@@ -80,9 +130,10 @@ pub enum UnreadableRing {
 
 /// The last events of one key, as the bytes that a store keeps.
 ///
-/// Layout: a version byte, then the entries, oldest first: form of the id and fate (1), length of the name (1), hash of the payload
-/// (16), microseconds since the epoch (8), id, name; numbers little-endian. An id that is a UUID is its 16 bytes, any other its length
-/// (2) and its text: rings are half of what the store writes for an event. It is searched in place, so a look-up allocates nothing.
+/// Layout: a version byte, then the entries, oldest first: kind of the fingerprint, form of the id and fate (1), length of the name
+/// (1), fingerprint (16), microseconds since the epoch (8), id, name; numbers little-endian. An id that is a UUID is its 16 bytes, any
+/// other its length (2) and its text: rings are half of what the store writes for an event. It is searched in place, so a look-up
+/// allocates nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ring {
     /// Empty where there are no entries.
@@ -92,7 +143,11 @@ pub struct Ring {
 
 /// The present layout. A further one comes with a migration of the store's schema, so that releases that cannot read it refuse
 /// the store at their start.
-const VERSION: u8 = 2;
+///
+/// Version 2 has the same layout without the bit [`PAYLOAD`]: all its fingerprints are of payloads.
+const VERSION: u8 = 3;
+/// The bit of an entry's first byte that says that its fingerprint is of the payload's bytes.
+const PAYLOAD: u8 = 0x40;
 /// The bytes of an entry before its id.
 const FIXED: usize = 1 + 1 + 16 + 8;
 
@@ -105,18 +160,26 @@ impl Ring {
     /// # Errors
     /// Where a part cannot be read: the ring would forget events, and their repeats would be applied.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, UnreadableRing> {
-        match bytes.first() {
+        let is_version_2 = match bytes.first() {
             None => return Ok(Self::default()),
-            Some(&VERSION) => {}
+            Some(&VERSION) => false,
+            Some(2) => true,
             Some(1) => return Self::from_version_1(&bytes[1..]),
             Some(&version) if version > VERSION => return Err(UnreadableRing::Newer(version)),
             Some(_) => return Err(UnreadableRing::Damaged),
-        }
+        };
         let mut ring = Self { bytes, entries: 0 };
         let mut end = 1;
         while let Some(raw) = ring.raw(end) {
+            let start = end;
             end += raw.bytes.len();
             ring.entries += 1;
+            if is_version_2 {
+                ring.bytes[start] |= PAYLOAD;
+            }
+        }
+        if is_version_2 {
+            ring.bytes[0] = VERSION;
         }
         if end == ring.bytes.len() { Ok(ring) } else { Err(UnreadableRing::Damaged) }
     }
@@ -132,7 +195,7 @@ impl Ring {
         {
             ring.push(&RingEntry {
                 id: String::from_utf8_lossy(id),
-                hash: u128::from_le_bytes(part(fixed, 16)),
+                print: Fingerprint::Payload(u128::from_le_bytes(part(fixed, 16))),
                 fate,
                 name: std::str::from_utf8(name).unwrap_or_default(),
                 at: time(part(fixed, 33)),
@@ -152,12 +215,12 @@ impl Ring {
         self.bytes
     }
 
-    /// The entry of that id.
-    pub fn find(&self, id: &str) -> Option<RingEntry<'_>> {
+    /// The entry of that id, of an event of that source: see [`Fingerprint`].
+    pub fn find(&self, id: &str, source: u64) -> Option<RingEntry<'_>> {
         if self.entries == 0 {
             return None;
         }
-        self.place(&Id::of(id)).map(|raw| raw.entry())
+        self.place(&Id::of(id), source).map(|raw| raw.entry())
     }
 
     /// Adds an event; when the ring is full the oldest leaves.
@@ -179,9 +242,10 @@ impl Ring {
         if self.bytes.is_empty() {
             self.bytes.push(VERSION);
         }
-        self.bytes.push(id.form() << 4 | entry.fate.code());
+        let is_payload = matches!(entry.print, Fingerprint::Payload(_));
+        self.bytes.push(if is_payload { PAYLOAD } else { 0 } | id.form() << 4 | entry.fate.code());
         self.bytes.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
-        self.bytes.extend_from_slice(&entry.hash.to_le_bytes());
+        self.bytes.extend_from_slice(&entry.print.to_bytes());
         self.bytes.extend_from_slice(&entry.at.as_microsecond().to_le_bytes());
         if let Id::Text(text) = id {
             self.bytes.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
@@ -191,10 +255,10 @@ impl Ring {
         self.entries += 1;
     }
 
-    /// Replaces the entry of that id, as a replay does.
+    /// Replaces the entry of that id and source, as a replay does.
     pub fn replace(&mut self, entry: &RingEntry<'_>) {
         let id = Id::of(&entry.id);
-        if let Some(raw) = self.place(&id) {
+        if let Some(raw) = self.place(&id, entry.source()) {
             let (start, end) = (raw.start, raw.start + raw.bytes.len());
             self.bytes.drain(start..end);
             self.entries -= 1;
@@ -224,8 +288,8 @@ impl Ring {
         serde_json::to_value(views).unwrap_or_default()
     }
 
-    fn place(&self, wanted: &Id<'_>) -> Option<Raw<'_>> {
-        self.raws().find(|raw| raw.id == *wanted)
+    fn place(&self, wanted: &Id<'_>, source: u64) -> Option<Raw<'_>> {
+        self.raws().find(|raw| raw.id == *wanted && raw.print().is_of(source))
     }
 
     fn raws(&self) -> impl Iterator<Item = Raw<'_>> {
@@ -241,7 +305,7 @@ impl Ring {
         let bytes = self.bytes.get(start..)?;
         let (fixed, rest) = bytes.split_first_chunk::<FIXED>()?;
         let fate = Fate::of(fixed[0] & 0xf)?;
-        let (id, rest) = Id::read(fixed[0] >> 4, rest)?;
+        let (id, rest) = Id::read((fixed[0] & !PAYLOAD) >> 4, rest)?;
         let name = rest.get(..usize::from(fixed[1]))?;
         let length = bytes.len() - rest.len() + name.len();
         Some(Raw { start, bytes: &bytes[..length], fixed, fate, id, name })
@@ -335,10 +399,14 @@ struct Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
+    fn print(&self) -> Fingerprint {
+        Fingerprint::of(self.fixed[0] & PAYLOAD != 0, part(self.fixed, 2))
+    }
+
     fn entry(&self) -> RingEntry<'a> {
         RingEntry {
             id: self.id.to_text(),
-            hash: u128::from_le_bytes(part(self.fixed, 2)),
+            print: self.print(),
             fate: self.fate,
             name: std::str::from_utf8(self.name).unwrap_or_default(),
             at: time(part(self.fixed, 18)),
@@ -351,7 +419,13 @@ mod tests {
     use super::*;
 
     fn entry(id: &str, fate: Fate) -> RingEntry<'_> {
-        RingEntry { id: id.into(), hash: 7, fate, name: "ThingHappened", at: Timestamp::UNIX_EPOCH }
+        RingEntry {
+            id: id.into(),
+            print: Fingerprint::Content { source: 0, content: 7 },
+            fate,
+            name: "ThingHappened",
+            at: Timestamp::UNIX_EPOCH,
+        }
     }
 
     #[test]
@@ -360,8 +434,8 @@ mod tests {
         ring.push(&entry("a", Fate::Handled));
         ring.push(&entry("b", Fate::DeadLettered));
         let ring = Ring::from_bytes(ring.as_bytes().to_vec()).expect("a ring");
-        assert_eq!(ring.find("b"), Some(entry("b", Fate::DeadLettered)));
-        assert_eq!(ring.find("c"), None);
+        assert_eq!(ring.find("b", 0), Some(entry("b", Fate::DeadLettered)));
+        assert_eq!(ring.find("c", 0), None);
         assert_eq!(ring.iter().map(|entry| entry.id).collect::<Vec<_>>(), ["a", "b"]);
     }
 
@@ -378,16 +452,56 @@ mod tests {
             "x".repeat(256),
             String::new(),
         ];
+        let numbered = |number: usize| Fingerprint::Content { source: 0, content: number as u64 };
         let mut ring = Ring::default();
         for (number, id) in ids.iter().enumerate() {
-            assert_eq!(ring.find(id), None, "{id}");
-            ring.push(&RingEntry { hash: number as u128, ..entry(id, Fate::Skipped) });
+            assert_eq!(ring.find(id, 0), None, "{id}");
+            ring.push(&RingEntry { print: numbered(number), ..entry(id, Fate::Skipped) });
         }
         let ring = Ring::from_bytes(ring.into_bytes()).expect("a ring");
         assert!(ring.iter().map(|entry| entry.id).eq(ids.iter().map(String::as_str)));
         for (number, id) in ids.iter().enumerate() {
-            assert_eq!(ring.find(id).map(|entry| entry.hash), Some(number as u128), "{id}");
+            assert_eq!(ring.find(id, 0).map(|entry| entry.print), Some(numbered(number)), "{id}");
         }
+    }
+
+    #[test]
+    fn events_of_one_id_are_told_by_their_source() {
+        let of = |source, fate| RingEntry { print: Fingerprint::Content { source, content: 7 }, ..entry("1", fate) };
+        let mut ring = Ring::default();
+        ring.push(&of(u64::MAX, Fate::Handled));
+        ring.push(&of(5, Fate::DeadLettered));
+        let mut ring = Ring::from_bytes(ring.into_bytes()).expect("a ring");
+        assert_eq!(ring.find("1", u64::MAX), Some(of(u64::MAX, Fate::Handled)));
+        assert_eq!(ring.find("1", 5), Some(of(5, Fate::DeadLettered)));
+        assert_eq!(ring.find("1", 0), None);
+        ring.replace(&of(5, Fate::Handled));
+        assert_eq!(ring.iter().map(|entry| entry.source()).collect::<Vec<_>>(), [u64::MAX, 5]);
+    }
+
+    /// The bytes of a ring of the second layout.
+    fn version_2(ids: &[&str]) -> Vec<u8> {
+        let mut bytes = vec![2];
+        for id in ids {
+            bytes.extend_from_slice(&[Fate::DeadLettered.code(), 13]);
+            bytes.extend_from_slice(&7_u128.to_le_bytes());
+            bytes.extend_from_slice(&0_i64.to_le_bytes());
+            bytes.extend_from_slice(&u16::try_from(id.len()).expect("short").to_le_bytes());
+            bytes.extend_from_slice(id.as_bytes());
+            bytes.extend_from_slice(b"ThingHappened");
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_second_layout_is_still_read() {
+        let mut ring = Ring::from_bytes(version_2(&["a", "b"])).expect("a ring");
+        let earlier = |id| RingEntry { print: Fingerprint::Payload(7), ..entry(id, Fate::DeadLettered) };
+        assert!(ring.iter().eq([earlier("a"), earlier("b")]));
+        assert_eq!(ring.find("b", 5), Some(earlier("b")), "it may be of any source");
+        ring.push(&entry("c", Fate::Handled));
+        let ring = Ring::from_bytes(ring.into_bytes()).expect("a ring");
+        assert!(ring.iter().eq([earlier("a"), earlier("b"), entry("c", Fate::Handled)]));
     }
 
     #[test]
@@ -406,8 +520,9 @@ mod tests {
         let damaged = Ring::from_bytes(bytes[..bytes.len() - 1].to_vec());
         assert_eq!(damaged, Err(UnreadableRing::Damaged));
         let ring = Ring::from_bytes(bytes).expect("a ring");
-        let dead = entry("0192b1f0-5d5a-7c3e-8f43-0a1b2c3d4e5f", Fate::DeadLettered);
-        assert!(ring.iter().eq([entry("a", Fate::Skipped), dead]));
+        let earlier = |id, fate| RingEntry { print: Fingerprint::Payload(7), ..entry(id, fate) };
+        let dead = earlier("0192b1f0-5d5a-7c3e-8f43-0a1b2c3d4e5f", Fate::DeadLettered);
+        assert!(ring.iter().eq([earlier("a", Fate::Skipped), dead]));
         assert_eq!(Ring::from_bytes(ring.as_bytes().to_vec()), Ok(ring));
     }
 
@@ -417,8 +532,8 @@ mod tests {
         for number in 0..=Ring::CAPACITY {
             ring.push(&entry(&number.to_string(), Fate::Handled));
         }
-        assert_eq!(ring.find("0"), None);
-        assert!(ring.find("1").is_some());
+        assert_eq!(ring.find("0", 0), None);
+        assert!(ring.find("1", 0).is_some());
         assert_eq!(ring.iter().count(), Ring::CAPACITY);
         assert_eq!(Ring::from_bytes(ring.as_bytes().to_vec()), Ok(ring));
     }
@@ -429,7 +544,7 @@ mod tests {
         ring.push(&entry("a", Fate::DeadLettered));
         ring.push(&entry("b", Fate::Handled));
         ring.replace(&entry("a", Fate::Handled));
-        assert_eq!(ring.find("a").map(|entry| entry.fate), Some(Fate::Handled));
+        assert_eq!(ring.find("a", 0).map(|entry| entry.fate), Some(Fate::Handled));
         assert_eq!(ring.iter().count(), 2);
     }
 
@@ -451,9 +566,10 @@ mod tests {
             changed[at] = byte;
             Ring::from_bytes(changed)
         };
-        assert_eq!(with(0, 3), Err(UnreadableRing::Newer(3)));
+        assert_eq!(with(0, 4), Err(UnreadableRing::Newer(4)));
         assert_eq!(with(0, 0), Err(UnreadableRing::Damaged));
         assert_eq!(with(1, 0x04), Err(UnreadableRing::Damaged), "an outcome that is not known here");
+        assert_eq!(with(1, 0x81), Err(UnreadableRing::Damaged), "a bit that is not known here");
         assert_eq!(with(1, 0x31), Err(UnreadableRing::Damaged), "a form of ids that is not known here");
         assert_eq!(Ring::from_bytes(Vec::new()), Ok(Ring::default()), "a ring without entries has no bytes");
     }

@@ -132,7 +132,7 @@ async fn act(delivery: Delivery) -> Outcome {
     // What was put by now counts only if the event succeeds.
     let failed = |class| Outcome::Failed(FailedAttempt { class, code: "told_to".into(), message: String::new() });
     if data["act"] == "depend" && AWAY.get() {
-        return failed(Class::Retry);
+        return failed(Class::Unavailable);
     }
     let argument = data["argument"].as_u64().unwrap_or_default();
     match data["act"].as_str().unwrap_or_default() {

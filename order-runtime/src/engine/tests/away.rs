@@ -54,3 +54,37 @@ async fn attempts_that_were_under_way_when_the_breaker_opened_get_their_turn() {
     rig.settled().await;
     assert_eq!((rig.stats().ok, rig.stats().dead_lettered), (80, 0));
 }
+
+/// One event every two seconds: the retries of each are spent before the next one comes.
+#[tokio::test(start_paused = true)]
+async fn an_outage_makes_no_dead_letters_where_little_comes_either() {
+    const EVENTS: i64 = 16;
+    let rig = Rig::start().await;
+    rig.send("Dependent", "before", 1, "");
+    rig.settled().await;
+    AWAY.set(true);
+    for number in 0..EVENTS {
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        rig.send("Dependent", &format!("key-{number}"), 1, "");
+    }
+    rig.until("the breaker opens", is_open).await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    AWAY.set(false);
+    rig.settled().await;
+    assert_eq!((rig.stats().ok, rig.stats().dead_lettered), (17, 0));
+}
+
+/// Whoever sends events that fail by themselves must not hold up those of others.
+#[tokio::test]
+async fn failures_that_depend_on_the_event_open_no_breaker() {
+    let rig = Rig::start().await;
+    for number in 0..100 {
+        let then = if number % 2 == 0 { "retry" } else { "panic" };
+        rig.send("Patient", &format!("forged-{number}"), 1, then);
+    }
+    rig.until("all have failed", |rig| rig.engine.operations().partitions()[0].waiting_events == 100).await;
+    rig.send("Patient", "honest", 1, "");
+    rig.until("the honest event", |rig| rig.stats().ok == 1).await;
+    let health = rig.engine.operations().health();
+    assert!(health.not_ready.is_empty(), "{health:?}");
+}

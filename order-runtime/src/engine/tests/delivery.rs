@@ -67,7 +67,89 @@ async fn an_id_with_another_payload_is_a_dead_letter() {
     rig.settled().await;
     let letters = rig.dead_letters(1).await;
     assert_eq!(header(&letters[0], "dlq-error-code"), "event_id_reused");
+    assert_eq!(header(&letters[0], "dlq-event-id"), "same", "the producer looks for its own id");
     assert_eq!(rig.counter("a").await, Some((1, 1)));
+}
+
+#[tokio::test]
+async fn a_repeat_in_other_words_is_a_repeat() {
+    let rig = Rig::start().await;
+    for payload in [
+        r#"{"eventId":"same","eventName":"Added","data":{"id":"a","add":1,"then":""}}"#,
+        r#"{"eventName":"Added","eventId":"same","sentAt":"2026-01-31T12:00:00Z","data":{"id":"a","add":1,"then":""}}"#,
+        r#"{"data":{"then":"","add":1,"id":"a"},"eventName":"Added","version":1,"eventId":"same"}"#,
+        r#"{"eventId": "same", "occurredAt": "2026-01-31T12:00:00Z", "eventName": "Added", "data": {"id": "\u0061", "add": 1.0, "then": ""}}"#,
+    ] {
+        rig.broker.append(&partition(), Some("a"), payload, &[]);
+    }
+    rig.settled().await;
+    assert_eq!(rig.broker.published(), [], "no repeat is a dead letter");
+    assert_eq!(rig.counter("a").await, Some((1, 1)));
+    assert_eq!((rig.stats().ok, rig.stats().skipped), (1, 3));
+}
+
+#[tokio::test]
+async fn an_id_with_another_name_or_version_belongs_to_another_event() {
+    let rig = Rig::start().await;
+    rig.send_as("same", "Added", "a", 1, "");
+    rig.send_as("same", "Twice", "a", 1, "");
+    rig.settled().await;
+    let letters = rig.dead_letters(1).await;
+    assert_eq!(header(&letters[0], "dlq-error-code"), "event_id_reused");
+    assert_eq!(rig.counter("a").await, Some((1, 1)));
+}
+
+/// A `CloudEvent` of a shop that counts its events from 1, structured and binary.
+fn of_shop(rig: &Rig, shop: &str, id: &str, add: i64) {
+    let data = format!(r#"{{"id":"a","add":{add},"then":""}}"#);
+    let payload =
+        format!(r#"{{"specversion":"1.0","source":"/shops/{shop}","id":"{id}","type":"Added","data":{data}}}"#);
+    rig.broker.append(&partition(), Some("a"), &payload, &[]);
+    let source = format!("/shops/{shop}");
+    let headers = [
+        ("ce_specversion", "1.0"),
+        ("ce_source", source.as_str()),
+        ("ce_id", id),
+        ("ce_type", "Added"),
+        ("content-type", "application/json"),
+    ];
+    rig.broker.append(&partition(), Some("a"), &data, &headers);
+}
+
+#[tokio::test]
+async fn cloud_events_are_identified_by_source_and_id() {
+    let rig = Rig::start().await;
+    for (shop, id, add) in [("one", "1", 1), ("two", "1", 2), ("one", "2", 3), ("two", "2", 4), ("one", "1", 1)] {
+        of_shop(&rig, shop, id, add);
+    }
+    rig.settled().await;
+    assert_eq!(rig.broker.published(), [], "each is a good event");
+    assert_eq!(rig.counter("a").await, Some((1234, 4)));
+    assert_eq!((rig.stats().ok, rig.stats().skipped), (4, 6), "each in its other mode, and the last one, is a repeat");
+    of_shop(&rig, "one", "1", 7);
+    rig.settled().await;
+    let letters = rig.dead_letters(2).await;
+    assert_eq!(header(&letters[0], "dlq-error-code"), "event_id_reused", "one source has used its id twice");
+}
+
+#[tokio::test]
+async fn events_that_share_an_id_emit_events_of_their_own() {
+    let rig = Rig::start().await;
+    for shop in ["one", "two"] {
+        let payload = format!(
+            r#"{{"specversion":"1.0","source":"/{shop}","id":"1","type":"Added","data":{{"id":"a","add":1,"then":"emit"}}}}"#
+        );
+        rig.broker.append(&partition(), Some("a"), &payload, &[]);
+    }
+    rig.until("four events", |rig| rig.broker.published().len() == 4).await;
+    let ids: std::collections::BTreeSet<String> = rig
+        .broker
+        .published()
+        .iter()
+        .filter_map(|record| serde_json::from_slice::<serde_json::Value>(record.payload.as_deref()?).ok())
+        .map(|event| event["eventId"].to_string())
+        .collect();
+    assert_eq!(ids.len(), 4, "{ids:?}");
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ static PROCESSORS: [ProcessorEntry; 10] = [
         handler: |delivery| {
             Box::pin(async {
                 if AWAY.get() {
-                    let failed = Failed::retry("away", "what it needs is away");
+                    let failed = Failed::unavailable("away", "what it needs is away");
                     return Outcome::Failed(failed.into());
                 }
                 act(delivery).await

@@ -58,7 +58,7 @@ async fn events_wait_where_the_ring_of_their_key_is_damaged() {
     let mut ring = Ring::default();
     ring.push(&crate::engine::identity::RingEntry {
         id: "event-1".into(),
-        hash: 7,
+        print: crate::engine::identity::Fingerprint::Content { source: 0, content: 7 },
         fate: crate::engine::identity::Fate::Handled,
         name: "Added",
         at: jiff::Timestamp::UNIX_EPOCH,

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     broker::{HeaderBlock, OutgoingRecord, PartitionId, memory::MemoryBroker},
-    engine::identity::{Fate, Ring, RingEntry, payload_hash, ring_key_of},
+    engine::identity::{Fate, Fingerprint, Ring, RingEntry, payload_hash, ring_key_of},
     registry::OnExhausted,
     store::{
         AuditRow, Changes, Committed, DeadLetterRow, LetterMark, Load, MarkState, OutboxRecord, RingRow, Row, Store,
@@ -128,7 +128,7 @@ const SETTLED: [(&str, &str, u8, Fate); 3] =
 fn entry<'a>(id: &'a str, key: &str, add: u8, fate: Fate) -> RingEntry<'a> {
     RingEntry {
         id: id.into(),
-        hash: payload_hash(Some(added(id, key, add).as_bytes())),
+        print: Fingerprint::Payload(payload_hash(Some(added(id, key, add).as_bytes()))),
         fate,
         name: "Added",
         at: at(1_700_000_003),
@@ -150,7 +150,7 @@ fn ring_of_the_first_layout() -> Vec<u8> {
     let mut bytes = vec![1];
     // The hash of the id, which nothing reads any more.
     bytes.extend_from_slice(&[0; 16]);
-    bytes.extend_from_slice(&settled.hash.to_le_bytes());
+    bytes.extend_from_slice(&payload_hash(Some(added("e-0", "old", 5).as_bytes())).to_le_bytes());
     bytes.push(1);
     bytes.extend_from_slice(&settled.at.as_microsecond().to_le_bytes());
     bytes.extend_from_slice(&[5, 3, 0]);

@@ -56,12 +56,14 @@ async fn an_inner_object_may_be_an_array() {
 async fn ids_and_times_at_their_limits() {
     let with = |member: &str| record(format!(r#"{{"eventName":"Added",{member},"data":{{"id":"a","add":0}}}}"#));
     each_is_applied(vec![
-        with(&format!(r#""eventId":"{}""#, "x".repeat(MAX_NAME))),
+        with(&format!(r#""eventId":"{}""#, "é".repeat(MAX_NAME))),
         with(r#""eventId":null"#),
         with(r#""occurredAt":null"#),
         with(r#""occurredAt":"0001-01-01T00:00:00Z""#),
         with(r#""occurredAt":"9999-12-30T00:00:00Z""#),
         with(r#""version":"1""#),
+        with(r#""version":1.0"#),
+        with(r#""occurredAt":"2026-01-31T12:00:00.123456789012Z""#),
     ])
     .await;
 }

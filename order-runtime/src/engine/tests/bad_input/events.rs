@@ -38,19 +38,19 @@ async fn names_that_nobody_handles() {
 #[tokio::test]
 async fn events_that_do_not_fit_their_schema() {
     let cases = [
-        (r#"{"amount":1}"#, "$.id: is missing"),
-        (r#"{"id":"","amount":1}"#, "$.id: "),
-        (r#"{"id":7,"amount":1}"#, "$.id: is an integer"),
-        (r#"{"id":"a","amount":-1}"#, "$.amount: "),
-        (r#"{"id":"a","amount":"s3cret"}"#, "$.amount: is a string"),
-        (r#"{"id":"a","amount":null}"#, "$.amount: is null"),
+        (r#"{"amount":1}"#, "$.data.id: is missing"),
+        (r#"{"id":"","amount":1}"#, "$.data.id: "),
+        (r#"{"id":7,"amount":1}"#, "$.data.id: is an integer"),
+        (r#"{"id":"a","amount":-1}"#, "$.data.amount: "),
+        (r#"{"id":"a","amount":"s3cret"}"#, "$.data.amount: is a string"),
+        (r#"{"id":"a","amount":null}"#, "$.data.amount: is null"),
         (r#"{"id":"a","amount":1,"Unit":"metre"}"#, ""),
-        (r#"{"id":"a","amount":1,"parts":[{"count":1},{"count":0}]}"#, "$.parts[1].count: "),
-        (r#"{"id":"a","amount":1,"parts":[{"count":1},{}]}"#, "$.parts[1].count: is missing"),
-        (r#"{"id":"a","amount":1,"parts":7}"#, "$.parts: is an integer"),
+        (r#"{"id":"a","amount":1,"parts":[{"count":1},{"count":0}]}"#, "$.data.parts[1].count: "),
+        (r#"{"id":"a","amount":1,"parts":[{"count":1},{}]}"#, "$.data.parts[1].count: is missing"),
+        (r#"{"id":"a","amount":1,"parts":7}"#, "$.data.parts: is an integer"),
         (r#"{"id":"a","amount":1,"unit":"s3cret"}"#, "allowed"),
-        (r#"{"id":"a","amount":1,"at":"2026-02-30T00:00:00Z"}"#, "$.at: "),
-        (r#"{"id":"a","amount":1,"at":"+99999-01-01T00:00:00Z"}"#, "$.at: "),
+        (r#"{"id":"a","amount":1,"at":"2026-02-30T00:00:00Z"}"#, "$.data.at: "),
+        (r#"{"id":"a","amount":1,"at":"+99999-01-01T00:00:00Z"}"#, "$.data.at: "),
     ];
     let (fits, broken): (Vec<_>, Vec<_>) = cases.iter().partition(|(_, message)| message.is_empty());
     assert_eq!(fits.len(), 1, "a member that the schema does not know is no fault");

@@ -66,7 +66,7 @@ async fn numbers_that_no_type_holds() {
     for number in ["1e400", digits.as_str(), "18446744073709551616", "-9223372036854775809"] {
         cases.push((added(&format!(r#"{{"id":"a","add":{number}}}"#)), "invalid", "invalid_data"));
     }
-    for number in ["9223372036854775808", "1.0", "1e2", "0.1", digits.as_str(), "1e400", "\"1\""] {
+    for number in ["9223372036854775808", "9223372036854775808.0", "1e-2", "0.1", digits.as_str(), "1e400", "\"1\""] {
         cases.push((measured(&format!(r#"{{"id":"a","amount":{number}}}"#)), "invalid", "invalid_data"));
     }
     each_is_a_dead_letter(cases).await;
