@@ -1,5 +1,7 @@
 //! Events that come in by the command line or over HTTP: checked as a processor will see them, then made into records.
 
+mod cloud_events;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -58,7 +60,8 @@ impl Intake {
         Self { registry, topic: topic.to_owned(), key_field }
     }
 
-    /// Checks a whole event, in any form that the service consumes, and completes what is missing: its id and its time.
+    /// Checks a whole event, in any form that the service consumes, and completes what is missing: its id and its time. A
+    /// `CloudEvent` stays one, with its source and its extensions.
     ///
     /// # Errors
     /// Everything that is wrong, each with its JSON path in the event.
@@ -67,6 +70,9 @@ impl Intake {
         batch.push(0, None, None, Some(json), []);
         let record = batch.get(0).unwrap_or_else(|| unreachable!("one record was pushed"));
         let envelope = envelope::decode(&record).map_err(|error| vec![violation("$", error.message)])?;
+        if envelope.source.is_some() {
+            return self.structured(json, &envelope, key);
+        }
         let id = envelope.id.as_ref().map_or_else(|| Uuid::new_v4().to_string(), |id| id.of(json).to_owned());
         let data = envelope.data(json);
         self.build(&id, envelope.name.of(json), envelope.version, envelope.occurred_at, data, key)
@@ -93,7 +99,7 @@ impl Intake {
         let key = key.map(ToOwned::to_owned).or_else(|| self.key_of(data));
         let occurred_at = occurred_at.unwrap_or_else(Timestamp::now);
         let record = self.record(id, name, version, occurred_at, data, key.as_deref())?;
-        Ok(Accepted { id: id.to_owned(), record })
+        accepted(id, record)
     }
 
     /// The record of an event, unchecked.
@@ -131,6 +137,15 @@ impl Intake {
     }
 }
 
+/// An event whose record is what the service would take from Kafka, too.
+fn accepted(id: &str, record: OutgoingRecord) -> Result<Accepted, Vec<Violation>> {
+    let mut batch = RecordBatch::default();
+    batch.push(0, None, None, record.payload.as_deref(), &record.headers);
+    let consumed = batch.get(0).unwrap_or_else(|| unreachable!("one record was pushed"));
+    envelope::decode(&consumed).map_err(|error| vec![violation("$", error.message)])?;
+    Ok(Accepted { id: id.to_owned(), record })
+}
+
 /// Checks an event by the schema of the processor that will handle it, and answers which one that is.
 pub(crate) fn check(
     registry: &Registry,
@@ -162,10 +177,7 @@ pub(crate) fn check(
         Some(schema) => (schema.check)(data),
         None => <Value as crate::dispatch::Schema>::decode(data).map(drop),
     };
-    checked.map(|()| entry).map_err(|invalid| {
-        let within = |found: Violation| Violation { path: found.path.replacen('$', "$.data", 1), ..found };
-        invalid.violations.into_iter().map(within).collect()
-    })
+    checked.map(|()| entry).map_err(|invalid| invalid.in_event().violations)
 }
 
 fn violation(path: impl Into<String>, message: impl Into<String>) -> Violation {

@@ -14,12 +14,13 @@ use serde_json::{Value, json};
 
 use crate::{
     broker::PublishError,
+    envelope,
     http::{
         App,
         operator::Operator,
         problem::{Pointed, Problem},
     },
-    intake::{self, Accepted},
+    intake::{self, Accepted, Intake},
     telemetry::trace,
 };
 
@@ -34,7 +35,8 @@ pub(in crate::http) struct Parameters {
     key: Option<String>,
 }
 
-/// `POST /events`: one event or an array. All are checked before the first is published.
+/// `POST /events`: one event or an array, or a `CloudEvent` in any mode of its binding for HTTP. All are checked before the first is
+/// published.
 pub(in crate::http) async fn publish(
     State(app): State<App>,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
@@ -51,27 +53,13 @@ pub(in crate::http) async fn publish(
         let detail = "KAFKA_TOPIC has patterns only, so it is not known where events go";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
     };
-    let array = body.trim_ascii_start().starts_with(b"[");
-    let events = intake::split(&body).map_err(|error| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("the body is not JSON: line {}, column {}", error.line(), error.column()),
-        )
-    })?;
-    if events.len() > MOST {
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("send at most {MOST} events at once")));
-    }
-    let mut accepted = Vec::with_capacity(events.len());
-    let mut errors = Vec::new();
-    for (index, event) in events.iter().enumerate() {
-        match intake.event(event.get().as_bytes(), parameters.key.as_deref()) {
-            Ok(event) => accepted.push(event),
-            Err(violations) => errors
-                .extend(violations.into_iter().map(|violation| Pointed { index: array.then_some(index), violation })),
-        }
-    }
+    let (mut accepted, errors) = if is_binary(&headers) {
+        binary(intake, &headers, &body, parameters.key.as_deref())
+    } else {
+        structured(intake, &body, parameters.key.as_deref())?
+    };
     if !errors.is_empty() {
-        let detail = "nothing is published; `errors` names everything that is wrong";
+        let detail = "nothing is published; `errors` says what is wrong with each event";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_errors(errors));
     }
     if let Some(context) = trace::of_http(&headers) {
@@ -93,6 +81,49 @@ pub(in crate::http) async fn publish(
     Ok((StatusCode::ACCEPTED, Json(json!({"ids": ids}))))
 }
 
+/// What is right, and what is wrong with the rest.
+type Checked = (Vec<Accepted>, Vec<Pointed>);
+
+/// One event or several, each in a JSON object.
+fn structured(intake: &Intake, body: &[u8], key: Option<&str>) -> Result<Checked, Problem> {
+    let array = body.trim_ascii_start().starts_with(b"[");
+    let events = intake::split(body).map_err(|error| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("the body is not JSON: line {}, column {}", error.line(), error.column()),
+        )
+    })?;
+    if events.len() > MOST {
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("send at most {MOST} events at once")));
+    }
+    let (mut accepted, mut errors) = (Vec::with_capacity(events.len()), Vec::new());
+    for (index, event) in events.iter().enumerate() {
+        match intake.event(event.get().as_bytes(), key) {
+            Ok(event) => accepted.push(event),
+            Err(violations) => errors
+                .extend(violations.into_iter().map(|violation| Pointed { index: array.then_some(index), violation })),
+        }
+    }
+    Ok((accepted, errors))
+}
+
+/// A `CloudEvent` whose attributes are headers.
+fn binary(intake: &Intake, headers: &HeaderMap, body: &[u8], key: Option<&str>) -> Checked {
+    let attributes = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    match intake.binary(attributes, content_type(headers), body, key) {
+        Ok(event) => (vec![event], Vec::new()),
+        Err(violations) => {
+            (Vec::new(), violations.into_iter().map(|violation| Pointed { index: None, violation }).collect())
+        }
+    }
+}
+
+/// Whether attributes of a `CloudEvent` stand in the headers and not in the body, as its content type says.
+fn is_binary(headers: &HeaderMap) -> bool {
+    let in_body = essence(headers).starts_with("application/cloudevents");
+    !in_body && ["ce-specversion", "ce-id", "ce-type", "ce-source"].iter().any(|name| headers.contains_key(*name))
+}
+
 fn not_published(error: &PublishError) -> Problem {
     match error {
         PublishError::TooLarge { .. } => {
@@ -110,7 +141,18 @@ fn not_published(error: &PublishError) -> Problem {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    kind == "application/json" || kind == "application/cloudevents+json" || kind == "application/cloudevents-batch+json"
+    let kind = essence(headers);
+    kind == "application/json"
+        || kind == "application/cloudevents+json"
+        || kind == "application/cloudevents-batch+json"
+        || is_binary(headers) && envelope::is_json(&kind)
+}
+
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default()
+}
+
+/// The media type of the body without its parameters.
+fn essence(headers: &HeaderMap) -> String {
+    content_type(headers).split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -74,12 +74,103 @@ async fn events_are_checked_and_published() {
     assert_eq!(written["eventId"], "e-1");
 }
 
+/// A header of a published record, as text.
+fn header(record: &OutgoingRecord, name: &str) -> Option<String> {
+    record.headers.get(name).map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+#[tokio::test]
+async fn a_cloud_event_in_binary_mode_is_published_as_one() {
+    let served = Served::with(&[]).await;
+    let binary = |specversion: &str, data: &str| {
+        let request = get("/events")
+            .method("POST")
+            .header("content-type", "application/json; charset=utf-8")
+            .header("ce-specversion", specversion)
+            .header("ce-id", "1")
+            .header("ce-source", "/shops/caf%C3%A9")
+            .header("ce-type", "Added")
+            .header("ce-tenant", "north")
+            .body(Body::from(data.to_owned()));
+        request.expect("a request")
+    };
+    let data = r#"{"counterId":"c-1","n":1.0}"#;
+    let answer = served.send(binary("1.0", data)).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.body);
+    assert_eq!(answer.json(), json!({"ids": ["1"]}));
+    let published = served.broker.published();
+    let record = &published[0];
+    assert_eq!((record.key.as_deref(), record.payload.as_deref()), (Some(&b"c-1"[..]), Some(data.as_bytes())));
+    for (name, value) in [
+        ("ce_specversion", "1.0"),
+        ("ce_id", "1"),
+        ("ce_source", "/shops/café"),
+        ("ce_type", "Added"),
+        ("ce_tenant", "north"),
+    ] {
+        assert_eq!(header(record, name).as_deref(), Some(value), "{name}");
+    }
+    assert!(header(record, "ce_time").is_some(), "a time is put in");
+
+    let answer = served.send(binary("1.0", "[1]")).await;
+    answer.problem(422);
+    let answer = served.send(binary("0.3", data)).await;
+    assert!(
+        answer.problem(422).starts_with("nothing is published") && answer.body.contains("specversion"),
+        "{}",
+        answer.body
+    );
+    let without = get("/events").method("POST").header("content-type", "application/json").header("ce-type", "Added");
+    let answer = served.send(without.body(Body::from(data)).expect("a request")).await;
+    answer.problem(422);
+    assert!(answer.body.contains("ce-specversion is missing"), "{}", answer.body);
+    let text = binary("1.0", data);
+    let (mut parts, body) = text.into_parts();
+    parts.headers.insert("content-type", "text/plain".parse().expect("a media type"));
+    served.send(Request::from_parts(parts, body)).await.problem(415);
+    assert_eq!(served.broker.published().len(), 1);
+}
+
+#[tokio::test]
+async fn cloud_events_in_structured_mode_and_in_batches_keep_their_source() {
+    let served = Served::with(&[]).await;
+    let event = |id: &str| json!({"specversion": "1.0", "id": id, "source": "/shops/one", "type": "Added", "tenant": "north", "data": {"counterId": "c-1"}});
+    let send = async |kind: &str, body: Value| {
+        let request = get("/events").method("POST").header("content-type", kind).body(Body::from(body.to_string()));
+        served.send(request.expect("a request")).await
+    };
+    for (kind, body) in [
+        ("application/cloudevents+json; charset=UTF-8", event("1")),
+        ("application/json", event("2")),
+        ("application/cloudevents-batch+json", json!([event("3"), event("4")])),
+    ] {
+        let answer = send(kind, body).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{kind}: {}", answer.body);
+    }
+    let published = served.broker.published();
+    assert_eq!(published.len(), 4);
+    for (id, record) in ["1", "2", "3", "4"].into_iter().zip(&published) {
+        let written: Value = serde_json::from_slice(record.payload.as_deref().expect("a payload")).expect("JSON");
+        assert_eq!(
+            (&written["id"], &written["source"], &written["tenant"]),
+            (&json!(id), &json!("/shops/one"), &json!("north"))
+        );
+        assert!(written["time"].is_string(), "{written}");
+        assert_eq!(header(record, "content-type").as_deref(), Some("application/cloudevents+json; charset=UTF-8"));
+        assert_eq!(record.key.as_deref(), Some(&b"c-1"[..]));
+    }
+    let mut nameless = event("5");
+    nameless.as_object_mut().expect("an object").remove("id");
+    let answer = send("application/cloudevents+json", nameless).await;
+    assert_eq!(answer.json()["ids"].as_array().map(Vec::len), Some(1), "an id is put in: {}", answer.body);
+}
+
 #[tokio::test]
 async fn wrong_events_are_refused_as_a_whole() {
     let served = Served::with(&[]).await;
     let one = json!({"eventName": "Adde", "data": {}});
     let answer = served.post("/events", &one.to_string()).await;
-    assert_eq!(answer.problem(422), "nothing is published; `errors` names everything that is wrong");
+    assert_eq!(answer.problem(422), "nothing is published; `errors` says what is wrong with each event");
     let expected = json!({"path": "$.eventName", "message": "no processor handles `Adde`; did you mean Added?"});
     assert_eq!(answer.json()["errors"], json!([expected]));
 

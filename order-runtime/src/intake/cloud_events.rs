@@ -1,0 +1,141 @@
+//! `CloudEvent`s that come over HTTP leave as `CloudEvent`s, so that their source, which is part of their identity, and their extensions
+//! reach every consumer: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::{Accepted, Intake, accepted, check, violation};
+use crate::{
+    broker::{HeaderBlock, OutgoingRecord, RecordBatch},
+    dispatch::Violation,
+    envelope::{self, Envelope},
+};
+
+/// The prefix of attributes in headers of HTTP; Kafka's has an underscore.
+const HTTP_PREFIX: &str = "ce-";
+
+impl Intake {
+    /// Checks a `CloudEvent` in binary mode: attributes from `ce-` headers, as HTTP writes them, and data from the body.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its JSON path in the event.
+    pub(crate) fn binary<'h>(
+        &self,
+        headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+        content_type: &str,
+        body: &[u8],
+        key: Option<&str>,
+    ) -> Result<Accepted, Vec<Violation>> {
+        let mut kafka = HeaderBlock::default();
+        kafka.push_text("content-type", content_type);
+        for (name, value) in headers {
+            let Some(attribute) = name.strip_prefix(HTTP_PREFIX) else { continue };
+            let value = percent_decoded(value)
+                .ok_or_else(|| vec![violation("$", format!("the header {name} is not UTF-8 in percent-encoding"))])?;
+            kafka.push_text(&format!("ce_{attribute}"), &value);
+        }
+        let mut batch = RecordBatch::default();
+        batch.push(0, None, None, Some(body), &kafka);
+        let record = batch.get(0).unwrap_or_else(|| unreachable!("one record was pushed"));
+        if record.header("ce_specversion").is_none() {
+            return Err(vec![violation("$", "the header ce-specversion is missing; a CloudEvent has it")]);
+        }
+        let envelope = envelope::decode(&record).map_err(|error| vec![violation("$", error.message)])?;
+        let data = envelope.data(body);
+        check(&self.registry, envelope.name.of(body), envelope.version, data)?;
+        let id = envelope.id.as_ref().map(|id| id.of(body).to_owned());
+        let id = id.unwrap_or_else(|| {
+            let id = Uuid::new_v4().to_string();
+            kafka.push_text("ce_id", &id);
+            id
+        });
+        if envelope.occurred_at.is_none() {
+            kafka.push_text("ce_time", &Timestamp::now().to_string());
+        }
+        accepted(&id, self.outgoing(body.to_vec(), kafka, key, data))
+    }
+
+    /// Checks a `CloudEvent` in structured mode.
+    pub(super) fn structured(
+        &self,
+        json: &[u8],
+        envelope: &Envelope,
+        key: Option<&str>,
+    ) -> Result<Accepted, Vec<Violation>> {
+        let data = envelope.data(json);
+        check(&self.registry, envelope.name.of(json), envelope.version, data)?;
+        let not_json = |error: serde_json::Error| vec![violation("$", error.to_string())];
+        let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(json).map_err(not_json)?;
+        let mut complete = |name: &str, value: &str| -> Result<(), Vec<Violation>> {
+            let value = RawValue::from_string(format!("\"{value}\"")).map_err(not_json)?;
+            members.insert(name.to_owned(), value);
+            Ok(())
+        };
+        let id = match &envelope.id {
+            Some(id) => id.of(json).to_owned(),
+            None => {
+                let id = Uuid::new_v4().to_string();
+                complete("id", &id)?;
+                id
+            }
+        };
+        if envelope.occurred_at.is_none() {
+            complete("time", &Timestamp::now().to_string())?;
+        }
+        let payload = serde_json::to_vec(&members).map_err(not_json)?;
+        let mut headers = HeaderBlock::default();
+        headers.push_text("content-type", "application/cloudevents+json; charset=UTF-8");
+        accepted(&id, self.outgoing(payload, headers, key, data))
+    }
+
+    fn outgoing(&self, payload: Vec<u8>, headers: HeaderBlock, key: Option<&str>, data: &str) -> OutgoingRecord {
+        let key = key.map(ToOwned::to_owned).or_else(|| self.key_of(data));
+        OutgoingRecord {
+            topic: self.topic.as_str().into(),
+            partition: None,
+            key: key.map(|key| key.into_bytes().into()),
+            payload: Some(payload.into()),
+            headers,
+            timestamp: None,
+        }
+    }
+}
+
+/// A header's value, in which HTTP writes what is not printable ASCII as the bytes of its UTF-8: `%C3%A9` for `é`.
+fn percent_decoded(value: &[u8]) -> Option<String> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((byte, behind)) = rest.split_first() {
+        rest = behind;
+        if *byte != b'%' {
+            decoded.push(*byte);
+            continue;
+        }
+        let (digits, behind) = rest.split_first_chunk::<2>()?;
+        decoded.push(digit(digits[0])? << 4 | digit(digits[1])?);
+        rest = behind;
+    }
+    String::from_utf8(decoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_headers_are_decoded() {
+        for (value, expected) in [
+            ("/shops/one", Some("/shops/one")),
+            ("Caf%C3%A9 100%25", Some("Café 100%")),
+            ("%zz", None),
+            ("%C3", None),
+            ("%C", None),
+        ] {
+            assert_eq!(percent_decoded(value.as_bytes()).as_deref(), expected, "{value}");
+        }
+    }
+}
