@@ -106,7 +106,13 @@ impl Service {
         self.post_with(path, body, &[]).await
     }
 
-    /// The same with headers.
+    /// Sends JSON to a route, byte for byte.
+    pub async fn post_text(&self, path: &str, body: String) -> Answer {
+        let request = self.client.post(format!("{}{path}", self.base)).header("content-type", "application/json");
+        answer(request.body(body)).await
+    }
+
+    /// Sends JSON with headers.
     pub async fn post_with(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Answer {
         let request = self.client.post(format!("{}{path}", self.base)).json(body);
         answer(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await

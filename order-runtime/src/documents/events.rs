@@ -2,8 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Declared;
-use crate::registry::{ProcessorEntry, Registry};
+use super::{Declared, exact};
+use crate::{
+    envelope::MAX_NAME,
+    registry::{ProcessorEntry, Registry},
+};
 
 /// Schemas by name, with the place where the document keeps them.
 pub(super) struct Definitions {
@@ -21,7 +24,11 @@ impl Definitions {
         for entry in registry.processors() {
             let name = name(entry);
             let data = match entry.input.and_then(|input| registry.schema(input)) {
-                Some(input) => definitions.add(input.name, (input.schema)().to_value()),
+                Some(input) => {
+                    let mut schema = (input.schema)().to_value();
+                    exact::say(&mut schema);
+                    definitions.add(input.name, schema)
+                }
                 None => json!(true),
             };
             definitions.schemas.insert(name.clone(), envelope(entry, &data));
@@ -78,19 +85,26 @@ pub(super) fn name(entry: &ProcessorEntry) -> String {
 }
 
 fn envelope(entry: &ProcessorEntry, data: &Value) -> Value {
-    // An event that says no version is one of version 1.
-    let required =
-        if entry.version == 1 { json!(["eventName", "data"]) } else { json!(["eventName", "version", "data"]) };
+    // An event that says no version is one of version 1; `null` says none. Older senders write the version as a text.
+    let (version, text) = (entry.version, entry.version.to_string());
+    let (required, versions) = if version == 1 {
+        (json!(["eventName", "data"]), json!([version, text, null]))
+    } else {
+        (json!(["eventName", "version", "data"]), json!([version, text]))
+    };
     json!({
         "title": entry.event,
         "description": entry.summary,
         "type": "object",
         "required": required,
         "properties": {
-            "eventId": {"type": "string", "minLength": 1, "maxLength": 256, "description": "Events of one id count once. Without one, the place in Kafka is the id."},
+            "eventId": {
+                "type": ["string", "null"], "minLength": 1, "maxLength": MAX_NAME, "pattern": exact::WITHOUT_CONTROLS,
+                "description": "Events of one id count once. Without one, the place in Kafka is the id.",
+            },
             "eventName": {"const": entry.event},
-            "version": {"const": entry.version},
-            "occurredAt": {"type": "string", "format": "date-time"},
+            "version": {"enum": versions},
+            "occurredAt": {"type": ["string", "null"], "format": "date-time"},
             "data": data,
         },
     })

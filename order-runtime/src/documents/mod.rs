@@ -3,6 +3,7 @@
 //! | module | the question it answers |
 //! |---|---|
 //! | `events` | what does an event look like? (JSON Schema) |
+//! | `exact` | which rules hold for every event, and stand in each schema? |
 //! | `asyncapi` | which topics are read and written? |
 //! | `openapi` | which HTTP routes are there? |
 //! | `compatible` | does a document still promise what an earlier one did? |
@@ -10,6 +11,7 @@
 mod asyncapi;
 mod compatible;
 mod events;
+mod exact;
 mod openapi;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use super::money::{Money, not_negative};
 #[serde(rename_all = "camelCase")]
 pub struct Item {
     /// What.
-    #[garde(length(bytes, min = 1, max = 128))]
+    #[garde(length(chars, min = 1, max = 128))]
     pub sku: String,
     /// How many.
     #[garde(range(min = 1))]

@@ -7,16 +7,21 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::value::RawValue;
 
-/// The longest text of an amount; 28 digits fit with sign, point and exponent.
-const LONGEST: usize = 40;
+/// The most digits of an amount, as it is written.
+const DIGITS: usize = 28;
+/// The largest exponent of an amount that is a text, and the most digits on either side of its point then: so no such text is beyond
+/// [`DIGITS`], and a pattern can say it.
+const EXPONENT: i32 = 19;
+const DIGITS_BEFORE_EXPONENT: usize = 9;
 
 /// An amount in the currency of its order: a decimal number of up to 28 digits, never a binary float.
 ///
-/// In JSON it is read from a number, by the digits as they stand there, or from a text of such a number, and written as a text.
+/// In JSON it is read from a number, by the digits as they stand there, or from a text of such a number, and written as a text. An
+/// amount that would have to be rounded is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Money(Decimal);
 
-/// A text that is no amount, or one that cannot be kept exactly.
+/// A text that is no amount, or an amount that cannot be kept exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not a decimal number of at most 28 digits")]
 pub struct NoMoney;
@@ -42,21 +47,73 @@ impl FromStr for Money {
     type Err = NoMoney;
 
     fn from_str(text: &str) -> Result<Self, NoMoney> {
-        // Only what JSON calls a number: the library's own parsers take more.
-        let number = text.strip_prefix('-').unwrap_or(text);
-        let is_number = number.starts_with(|first: char| first.is_ascii_digit())
-            && number.ends_with(|last: char| last.is_ascii_digit())
-            && number.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
-        if !is_number || text.len() > LONGEST {
+        let written = Written::of(text).ok_or(NoMoney)?;
+        if written.digits() > DIGITS {
             return Err(NoMoney);
         }
-        let amount = if number.contains(['e', 'E']) {
-            Decimal::from_scientific(text).map_err(|_| NoMoney)?
+        written.exact().map(Self).ok_or(NoMoney)
+    }
+}
+
+/// A number in the parts that JSON has for it; leading zeros are allowed.
+#[derive(Debug, Clone, Copy)]
+struct Written<'a> {
+    /// Sign, digits and point.
+    mantissa: &'a str,
+    whole: &'a str,
+    fraction: &'a str,
+    exponent: i32,
+    /// How many digits the exponent is written with; 0 where there is none.
+    exponent_digits: usize,
+}
+
+impl<'a> Written<'a> {
+    /// Takes only what JSON calls a number: the library's own parsers take more.
+    fn of(text: &'a str) -> Option<Self> {
+        let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let (mantissa, exponent) =
+            text.split_once(['e', 'E']).map_or((text, None), |(mantissa, exponent)| (mantissa, Some(exponent)));
+        let number = mantissa.strip_prefix('-').unwrap_or(mantissa);
+        let (whole, fraction) = number.split_once('.').map_or((number, None), |(whole, rest)| (whole, Some(rest)));
+        let exponent_digits = exponent.map(|text| text.strip_prefix(['+', '-']).unwrap_or(text));
+        let fits = is_digits(whole) && fraction.is_none_or(is_digits) && exponent_digits.is_none_or(is_digits);
+        fits.then_some(())?;
+        let exponent = exponent.map_or(Ok(0), str::parse).ok()?;
+        let exponent_digits = exponent_digits.map_or(0, str::len);
+        Some(Self { mantissa, whole, fraction: fraction.unwrap_or_default(), exponent, exponent_digits })
+    }
+
+    fn digits(self) -> usize {
+        self.whole.len() + self.fraction.len()
+    }
+
+    /// The amount, where none of its digits has to be dropped.
+    fn exact(self) -> Option<Decimal> {
+        let amount = Decimal::from_str_exact(self.mantissa).ok()?;
+        if self.exponent == 0 || amount.is_zero() {
+            return Some(amount);
+        }
+        // Zeros at its end cost scale and say nothing.
+        let amount = amount.normalize();
+        let scale = i32::try_from(amount.scale()).ok()?.checked_sub(self.exponent)?;
+        let (digits, scale) = if scale < 0 {
+            let factor = 10_i128.checked_pow(scale.unsigned_abs())?;
+            (amount.mantissa().checked_mul(factor)?, 0)
         } else {
-            // Refuses what it would have to round.
-            Decimal::from_str_exact(text).map_err(|_| NoMoney)?
+            (amount.mantissa(), scale.unsigned_abs())
         };
-        Ok(Self(amount))
+        let is_short = digits.unsigned_abs() < 10_u128.pow(u32::try_from(DIGITS).ok()?);
+        is_short.then(|| Decimal::try_from_i128_with_scale(digits, scale).ok()).flatten()
+    }
+
+    /// Whether it may stand in a text: what the pattern of the schema says.
+    fn is_text(self) -> bool {
+        let most = DIGITS_BEFORE_EXPONENT;
+        self.exponent_digits == 0
+            || (self.whole.len() <= most
+                && self.fraction.len() <= most
+                && self.exponent_digits <= 2
+                && self.exponent.abs() <= EXPONENT)
     }
 }
 
@@ -90,8 +147,12 @@ impl<'de> Deserialize<'de> for Money {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The number as it is written: as a float, 0.1 would be something else already.
         let raw = <&RawValue>::deserialize(deserializer)?.get();
-        let text = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or(raw);
-        text.parse().map_err(D::Error::custom)
+        let Some(text) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) else {
+            return raw.parse().map_err(D::Error::custom);
+        };
+        let amount: Self = text.parse().map_err(D::Error::custom)?;
+        let is_text = Written::of(text).is_some_and(Written::is_text) && !(amount.0.is_zero() && text.starts_with('-'));
+        if is_text { Ok(amount) } else { Err(D::Error::custom(NoMoney)) }
     }
 }
 
@@ -101,11 +162,15 @@ impl JsonSchema for Money {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let (digits, before, length) = (DIGITS, DIGITS_BEFORE_EXPONENT, DIGITS + 1);
+        let plain = format!("[0-9]{{1,{digits}}}|[0-9]+\\.[0-9]+");
+        let exponent = format!("[0-9]{{1,{before}}}(\\.[0-9]{{1,{before}}})?[eE][+-]?(0?[0-9]|1[0-9])");
         json_schema!({
-            "description": "A decimal number of at most 28 digits, as a number or as text.",
+            "description": "A decimal number of at most 28 digits, as text or as a number. Of a number, JSON Schema cannot count the digits: \
+                            an amount of more digits is refused, never rounded.",
             "anyOf": [
-                {"type": "number", "minimum": 0},
-                {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?([eE][+-]?[0-9]+)?$"},
+                {"type": "number", "minimum": 0, "exclusiveMaximum": 1e28},
+                {"type": "string", "maxLength": length, "pattern": format!("^({plain}|{exponent})$")},
             ],
         })
     }
@@ -131,6 +196,12 @@ mod tests {
             ("9007199254740993", "9007199254740993"),
             ("1234567890123456789.01", "1234567890123456789.01"),
             ("-1", "-1"),
+            ("2.50e1", "25"),
+            ("25.004999e0", "25.004999"),
+            ("\"1E+3\"", "1000"),
+            ("1e-28", "0.0000000000000000000000000001"),
+            ("0e99", "0"),
+            ("\"007\"", "7"),
         ] {
             assert_eq!(money(json).as_deref(), Ok(amount), "{json}");
         }
@@ -148,6 +219,19 @@ mod tests {
         let long = format!("\"0.{}\"", "1".repeat(30));
         let bad = [
             &long,
+            "25.004999999999999999999999999999e0",
+            "25.004999999999999999999999999999",
+            "123456789.123456789e-20",
+            "1e28",
+            "10000000000000000000000000000",
+            "\"1e20\"",
+            "\"1.1234567890e1\"",
+            "\"-0\"",
+            "\"1e\"",
+            "\"1e+\"",
+            "\".5\"",
+            "\"1e1.5\"",
+            "1e99999999999",
             "\"\"",
             "\"ten\"",
             "\"1_000\"",

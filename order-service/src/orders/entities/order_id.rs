@@ -5,24 +5,26 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// The longest id, in bytes.
+/// The longest id, in characters, as JSON Schema counts.
 const LONGEST: usize = 128;
 
-/// The identity of an order: 1 to 128 bytes without control characters.
+/// The identity of an order: 1 to 128 characters without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct OrderId(String);
 
 /// A text that is no id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an order id has 1 to {LONGEST} bytes and no control characters")]
+#[error("an order id has 1 to {LONGEST} characters and no control characters")]
 pub struct NoOrderId;
 
 impl TryFrom<String> for OrderId {
     type Error = NoOrderId;
 
     fn try_from(text: String) -> Result<Self, NoOrderId> {
-        let fits = !text.is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control);
+        // Most ids are short enough in bytes, too.
+        let is_short = text.len() <= LONGEST || text.chars().count() <= LONGEST;
+        let fits = !text.is_empty() && is_short && !text.chars().any(char::is_control);
         fits.then_some(Self(text)).ok_or(NoOrderId)
     }
 }
@@ -60,7 +62,12 @@ impl JsonSchema for OrderId {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "minLength": 1, "maxLength": LONGEST})
+        json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "maxLength": LONGEST,
+            "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$",
+        })
     }
 }
 
@@ -71,7 +78,8 @@ mod tests {
     #[test]
     fn ids_are_short_texts() {
         assert_eq!("order-1".parse().map(|id: OrderId| id.to_string()), Ok("order-1".to_owned()));
-        for text in ["", "a\nb", "a\0b", &"x".repeat(129)] {
+        assert!("é".repeat(128).parse::<OrderId>().is_ok());
+        for text in ["", "a\nb", "a\0b", "a\u{85}", &"x".repeat(129), &"é".repeat(129)] {
             assert_eq!(text.parse::<OrderId>(), Err(NoOrderId), "{text:?}");
         }
     }

@@ -6,7 +6,7 @@ pub struct INPUT_CancelOrder {
     /// The order.
     pub order_id: OrderId,
     /// Why.
-    #[garde(inner(length(bytes, max = 1024)))]
+    #[garde(length(chars, max = 1024))]
     pub reason: Option<String>,
 }
 

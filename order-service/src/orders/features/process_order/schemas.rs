@@ -8,7 +8,7 @@ pub struct INPUT_ProcessOrder {
     /// The order.
     pub order_id: OrderId,
     /// Whose it is.
-    #[garde(length(bytes, min = 1, max = 128))]
+    #[garde(length(chars, min = 1, max = 128))]
     pub customer_id: String,
     /// The currency of all amounts, by its code of ISO 4217, `EUR` say.
     #[garde(custom(three_letters))]

@@ -6,10 +6,10 @@ pub struct INPUT_ShipOrder {
     /// The order.
     pub order_id: OrderId,
     /// Who carries it.
-    #[garde(inner(length(bytes, min = 1, max = 128)))]
+    #[garde(length(chars, min = 1, max = 128))]
     pub carrier: Option<String>,
     /// How to follow it.
-    #[garde(inner(length(bytes, min = 1, max = 128)))]
+    #[garde(length(chars, min = 1, max = 128))]
     pub tracking_number: Option<String>,
 }
 
