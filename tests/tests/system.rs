@@ -5,6 +5,8 @@ mod page;
 #[path = "system/process.rs"]
 mod process;
 mod scenarios;
+#[path = "system/schema.rs"]
+mod schema;
 
 use order_tests::{Broker, Postgres};
 
@@ -16,7 +18,6 @@ scenarios::every_scenario!(broker);
 scenarios::tests!(broker:
     crashes::a_deleted_store_ends_the_service,
     crashes::a_second_instance_is_refused,
-    schema::the_published_schema_and_the_service_agree,
     traces::one_trace_covers_a_dead_letter_and_its_replay,
 );
 

@@ -143,7 +143,7 @@ impl Replay {
         drop(events);
         consumer.fill(records);
         let result = to_the_end(&*view, &consumer, &outcomes, &*operations, |taken, waiting| {
-            progress(Progress { taken, all, waiting })
+            progress(Progress { taken, all, waiting });
         })
         .await;
         // However it has ended: the engine must not run on behind the answer.

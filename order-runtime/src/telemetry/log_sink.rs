@@ -177,7 +177,7 @@ mod tests {
             sink.write(format!("{number}\n").as_bytes());
         }
         assert!(sink.flush(PATIENCE));
-        let wanted: String = (0..1_000).map(|number| format!("{number}\n")).collect();
+        let wanted: String = (0..1_000).map(|number| format!("{number}\n")).collect::<Vec<_>>().concat();
         let mut read = vec![0; wanted.len()];
         reader.read_exact(&mut read).expect("all lines");
         assert_eq!(String::from_utf8(read).expect("text"), wanted);

@@ -128,7 +128,8 @@ impl Plan {
 /// An event that ends its process, at once or when the store knows it as running.
 fn killer(random: &mut StdRng, index: usize, key: &str, entry: u32) -> Planned {
     let id = format!("event-{index}");
-    let script = if index.is_multiple_of(2) { json!("abort") } else { json!({"abortAfter": random.random_range(60..300)}) };
+    let script =
+        if index.is_multiple_of(2) { json!("abort") } else { json!({"abortAfter": random.random_range(60..300)}) };
     let payload = scripted(&id, "EntryRecorded", key, entry, &script).into_bytes();
     Planned {
         id: Some(id),

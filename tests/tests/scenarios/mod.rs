@@ -6,7 +6,6 @@ pub(crate) mod commands;
 pub(crate) mod crashes;
 pub(crate) mod delivery;
 pub(crate) mod http;
-pub(crate) mod schema;
 pub(crate) mod traces;
 pub(crate) mod upgrade;
 pub(crate) mod waiting;

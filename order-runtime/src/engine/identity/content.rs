@@ -305,7 +305,7 @@ mod tests {
     /// The same value with its members in the opposite order and every character escaped.
     fn rewritten(value: &Value) -> String {
         let string = |text: &str| {
-            let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+            let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>().concat();
             format!("\"{units}\"")
         };
         match value {

@@ -121,7 +121,9 @@ impl Journal {
         state.open.retain(|release| !release.gate.has_crashed());
         let open = state.open.clone();
         drop(state);
-        open.iter().for_each(|release| release.add_firsts(store, &changes.partition));
+        for release in &open {
+            release.add_firsts(store, &changes.partition);
+        }
     }
 
     /// Everything that went to the outbox, in the order of the commits.

@@ -133,5 +133,5 @@ fn ledger(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row<Ledger>> {
 }
 
 fn text(numbers: &[u32]) -> String {
-    numbers.iter().map(|number| format!("{number} ")).collect()
+    numbers.iter().map(|number| format!("{number} ")).collect::<Vec<_>>().concat()
 }

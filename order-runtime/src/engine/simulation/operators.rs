@@ -170,7 +170,9 @@ impl Operators {
 
     fn add_firsts(&self, open: &OpenRelease) {
         let positions = at_once(self.store.positions()).unwrap_or_default();
-        positions.iter().for_each(|(partition, _)| open.add_firsts(&*self.store, partition));
+        for (partition, _) in &positions {
+            open.add_firsts(&*self.store, partition);
+        }
     }
 }
 

@@ -96,7 +96,9 @@ impl Scenario {
         let mut steps = Vec::new();
         for mut step in std::mem::take(&mut scenario.steps) {
             if let Step::Produce(events) = &mut step {
-                events.iter_mut().for_each(|event| troubles.touch(&mut dice, event));
+                for event in events.iter_mut() {
+                    troubles.touch(&mut dice, event);
+                }
             }
             steps.push(step);
             scenario.add(&mut dice, &mut troubles, &mut more, &mut is_away, &mut steps);

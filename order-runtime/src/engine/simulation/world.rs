@@ -40,7 +40,7 @@ const SETTLED: Duration = Duration::from_mins(30);
 pub(super) fn play(scenario: &Scenario) -> Result<Report, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime of one thread").block_on(async {
-        let mut world = World::new(scenario).await;
+        let mut world = World::new(scenario);
         for step in &scenario.steps {
             world.step(step).await;
             world.note_outages();
@@ -96,7 +96,7 @@ fn new_store(kind: StoreKind) -> Arc<dyn Store> {
 }
 
 impl World {
-    async fn new(scenario: &Scenario) -> Self {
+    fn new(scenario: &Scenario) -> Self {
         let store = new_store(scenario.store);
         let store_id = at_once(store.claim("group")).expect("a new store has no group");
         AWAY.set(false);

@@ -119,16 +119,14 @@ impl SqliteStore {
             return Self::run(path, entities);
         }
         let path = open::existing(path)?;
-        let duties =
-            |name| Duties { name, queue: ENGINE_QUEUE, limit: None, chore: Box::new(|| {}), end: Box::new(drop) };
         let engine = match mode {
             Mode::Beside => {
                 let guest = open::guest(&path, entities)?;
-                Some(Worker::start(guest, duties("store-engine")).map_err(not_started)?)
+                Some(Worker::start(guest, plain("store-engine")).map_err(not_started)?)
             }
             _ => None,
         };
-        let viewer = Worker::start(open::reader(&path, entities)?, duties("store-viewer")).map_err(not_started)?;
+        let viewer = Worker::start(open::reader(&path, entities)?, plain("store-viewer")).map_err(not_started)?;
         Ok(Self { engine, viewer, watch: None })
     }
 
@@ -164,10 +162,9 @@ impl SqliteStore {
     /// Opens a store in memory, which ends when it is dropped: no disk is waited for.
     #[cfg(test)]
     pub(crate) fn in_memory(entities: &[EntityType]) -> Result<Self, StoreError> {
-        let started = |error: io::Error| StoreError::Unavailable(format!("a thread does not start: {error}"));
         let (writer, reader) = open::in_memory(entities)?;
-        let engine = Some(Worker::start("store-engine", writer, drop).map_err(started)?);
-        Ok(Self { engine, viewer: Worker::start("store-viewer", reader, drop).map_err(started)? })
+        let engine = Some(Worker::start(writer, plain("store-engine")).map_err(not_started)?);
+        Ok(Self { engine, viewer: Worker::start(reader, plain("store-viewer")).map_err(not_started)?, watch: None })
     }
 
     async fn write<T: Send + 'static>(
@@ -208,6 +205,11 @@ impl SqliteStore {
     fn there(&self) -> Result<(), StoreError> {
         self.watch.as_ref().map_or(Ok(()), |watch| watch.known())
     }
+}
+
+/// What a thread does that neither guards the file nor limits its statements.
+fn plain(name: &'static str) -> Duties {
+    Duties { name, queue: ENGINE_QUEUE, limit: None, chore: Box::new(|| {}), end: Box::new(drop) }
 }
 
 fn not_started(error: io::Error) -> StoreError {

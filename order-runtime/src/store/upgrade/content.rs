@@ -13,7 +13,7 @@ use crate::{
     registry::OnExhausted,
     store::{
         AuditRow, Changes, Committed, DeadLetterRow, LetterMark, Load, MarkState, OutboxRecord, RingRow, Row, Store,
-        StoreError, WaitingRow, WaitingState,
+        StoreError, Suspect, WaitingRow, WaitingState,
         conformance::fixture::{self, Counter, at, commit, counter_change},
     },
 };
@@ -271,10 +271,11 @@ pub(super) async fn expect(store: &impl Store) {
 
     assert_eq!(store.positions().await.expect("positions"), [(live(), POSITION), (hurt(), SUSPECT)]);
     let known = store.reload(&live()).await.expect("an answer").expect("a position");
-    assert_eq!((known.next_offset, known.revision, known.starts, known.suspect), (POSITION, 2, 0, None));
+    assert_eq!((known.next_offset, known.revision, known.starts, known.suspects), (POSITION, 2, 0, Vec::new()));
     assert_eq!(known.waiting, waiting_live());
     let known = store.reload(&hurt()).await.expect("an answer").expect("a position");
-    assert_eq!((known.next_offset, known.revision, known.starts, known.suspect), (SUSPECT, 1, 4, Some(SUSPECT)));
+    assert_eq!((known.next_offset, known.revision, known.starts), (SUSPECT, 1, 4));
+    assert_eq!(known.suspects, [Suspect { offset: SUSPECT, running: 0, alone: 2 }]);
     assert_eq!(known.waiting, waiting_hurt());
 
     assert_eq!(fixture::counters(store, &["a", "b"]).await, counters());

@@ -217,8 +217,9 @@ fn rows() -> Vec<String> {
     rows
 }
 
-pub(crate) async fn the_published_schema_and_the_service_agree(broker: &Broker) {
-    let deployment = Deployment::new(broker).await;
+#[tokio::test]
+async fn the_published_schema_and_the_service_agree() {
+    let deployment = Deployment::new(&Broker::embedded().await).await;
     let published = deployment.run(["schema"]).await.expect_code(0).json();
     let schema = jsonschema::options().should_validate_formats(true).build(&published).expect("it is a JSON Schema");
     let fits = |event: &str| serde_json::from_str::<Value>(event).is_ok_and(|event| schema.is_valid(&event));
