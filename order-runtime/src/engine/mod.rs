@@ -20,7 +20,7 @@
 //! | `dead_letter`, [`dialect`], `relay` | how do records leave, and when? |
 //! | `orphaned` | what becomes of events whose partition no assignment brings here? |
 //! | `retention` | what is forgotten, and when? |
-//! | `status`, `observe` | what is shown of all this? |
+//! | `status`, `observe`, `view` | what is shown of all this? |
 //! | `progress`, `health` | does it move, and if not, why? |
 //! | `timing`, `trace` | how long do attempts take, and which spans do they leave? |
 //! | `told` | what does the log say of single events? |
@@ -59,6 +59,7 @@ mod timing;
 mod told;
 mod trace;
 pub mod unit_of_work;
+mod view;
 mod waiting;
 
 use std::{sync::Arc, time::Duration};

@@ -149,6 +149,12 @@ impl Waiting {
         })
     }
 
+    /// The lanes at which an attempt may be under way or be due, each with the offset of its last event.
+    pub(crate) fn that_may_run(&self) -> Vec<(Lane, i64)> {
+        let lasts = self.lanes.iter().filter_map(|(name, lane)| Some((name, lane.back()?.row.offset)));
+        lasts.filter(|(name, last)| self.may_run(name, *last)).map(|(name, last)| (name.clone(), last)).collect()
+    }
+
     /// Whether the event at this offset waits.
     pub(crate) fn has(&self, offset: i64) -> bool {
         self.lanes.values().flatten().any(|waiter| waiter.row.offset == offset)

@@ -50,7 +50,7 @@ async fn a_result_that_cannot_be_written_is_an_error() {
     let broker = Broker::embedded().await;
     let deployment = Deployment::new(&broker).await;
     let publish = ["publish", "OrderPaid", r#"{"orderId": "order-1", "amount": "1.00"}"#];
-    for arguments in [&["openapi"][..], &["config"], &["processors", "--output", "json"], &["dlq", "audit"], &publish] {
+    for arguments in [&["openapi"][..], &["config"], &["processors", "--output", "json"], &publish] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let failed = deployment.run_into(arguments, full).await.expect_code(1);
         assert!(failed.stderr.contains("cannot be written to standard output"), "{arguments:?}: {failed:?}");

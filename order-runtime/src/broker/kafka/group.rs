@@ -72,16 +72,16 @@ mod tests {
     #[test]
     fn members_that_are_no_instances_are_named() {
         let mut config = Config::default().kafka;
-        config.group_id = "orders".to_owned();
+        config.group_id = "things".to_owned();
         let mut group = GroupView {
             protocol: "range".to_owned(),
-            members: vec![member("orders-consumer-42", true), member("idle", false)],
+            members: vec![member("things-consumer-42", true), member("idle", false)],
         };
         assert_eq!(group.strangers(&config), None);
         group.members.push(member("kcat", true));
         let told = group.strangers(&config).expect("a stranger");
         assert!(
-            told.contains("kcat at 10.0.0.5") && told.contains("KAFKA_GROUP_ID") && !told.contains("orders-consumer")
+            told.contains("kcat at 10.0.0.5") && told.contains("KAFKA_GROUP_ID") && !told.contains("things-consumer")
         );
         config.properties.insert("client.id".to_owned(), Secret::new("kcat"));
         assert_eq!(group.strangers(&config), None, "it has the name that was set");

@@ -98,7 +98,7 @@ fn no_secret_of_an_env_file_is_printed() {
             format!("{name} {text}"),
             format!("{name} = {text}\n{name}={text}x"),
             format!("{text}=\n{text}=="),
-            text.to_string(),
+            text.clone(),
         ] {
             let (_folder, path) = file(&line);
             assert_silent(&line, &load_over(&[], &EnvFile::Path(path)));

@@ -31,7 +31,7 @@ impl Owner {
             released: effects.released.keys().copied().collect(),
             outbox: std::mem::take(&mut effects.outbox),
             dead_letters: std::mem::take(&mut effects.dead_letters),
-            proves: self.proof.is_complete(),
+            proves: self.proof.is_complete(taken.to),
             cleared: self.cleared(&effects, taken.to),
             bytes: effects.bytes,
             ..Changes::of_position((*self.partition.id).clone(), self.revision, self.position, taken.to)
@@ -43,7 +43,7 @@ impl Owner {
             Ok(Committed::Conflict) => self.conflicted(effects.events.count()),
             // The event itself has run into this before, and nothing less can be written of it.
             Ok(Committed::Refused(message)) if effects.is_forced => self.store_failed(&StoreError::Refused(message)),
-            Ok(Committed::Refused(message)) => self.data_refused(message, &effects.events).await,
+            Ok(Committed::Refused(message)) => self.data_refused(message, &effects.events, taken.to).await,
             Err(error) => self.store_failed(&error),
         }
     }
@@ -89,7 +89,7 @@ impl Owner {
             self.waiting.insert(row, now);
         }
         self.look_for_proof(changes);
-        self.count_single();
+        self.look_for_end_of_search();
         self.postpone(&effects.postponed);
         let successes = effects.tally.processors.iter().map(|[ok, ..]| *ok);
         self.partition.engine.breakers.observe(&effects.trials, successes);

@@ -40,6 +40,8 @@ use crate::{
 
 /// The most records of one batch.
 pub(super) const BATCH_RECORDS: usize = 4096;
+/// How long after its neighbour a partition begins where owners have died.
+const APART: Duration = Duration::from_millis(150);
 /// How often a partition that cannot go on looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -125,6 +127,10 @@ impl Owner {
         // One timer for all waits: a new one for each would be made and ended with each batch.
         let mut look_again = interval(LOOK_AGAIN);
         look_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Partitions of one process that each run events alone begin one after the other. Else an event that kills the process at
+        // once would let the same event of its neighbour be noted in each life, which then took the blame as well.
+        let read_again =
+            single.as_ref().map(|_| Instant::now() + APART * partition.id.partition.unsigned_abs().min(32));
         Self {
             partition,
             waiting,
@@ -144,7 +150,7 @@ impl Owner {
             controls,
             ready,
             failures: 0,
-            read_again: None,
+            read_again,
             conflicts: 0,
             told: Told::default(),
             topic,

@@ -24,8 +24,8 @@ const CHANCES: u32 = 3;
 /// Events run one at a time.
 #[derive(Debug)]
 pub(super) struct Single {
-    /// Events that are still to be run alone; where owners have died, until nothing that was under way is left.
-    left: usize,
+    /// What is still to be settled before the search for a refused event ends; `None` where owners have died, whose proof ends it.
+    search: Option<Open>,
     /// Whether a record comes before a waiting event that is due.
     pub(super) records_next: bool,
     /// Owners have died here: each event is noted in the store before it runs, and nothing else runs until its attempt ends.
@@ -46,9 +46,10 @@ pub(super) struct Proof {
     pub(super) suspects: BTreeSet<i64>,
 }
 
+/// Events whose attempts have to end.
 #[derive(Debug)]
 struct Open {
-    /// Keys that were due at the assignment, each with its last waiting event: an attempt at them may have been under way.
+    /// Keys whose turn it was, each with its last waiting event.
     lanes: Vec<(Lane, i64)>,
     /// The position that must be reached, unless the log ends before.
     until: i64,
@@ -78,9 +79,9 @@ impl Blame {
 }
 
 impl Single {
-    /// One at a time, until so many have been settled.
-    fn searching(left: usize) -> Self {
-        Self { left, records_next: false, deadly: false, noted: None }
+    /// One at a time, until everything is settled that the refused batch may have had.
+    fn searching(open: Open) -> Self {
+        Self { search: Some(open), records_next: false, deadly: false, noted: None }
     }
 
     /// What an assignment demands.
@@ -95,29 +96,27 @@ impl Single {
             suspects = assigned.suspects.len(),
             "owners of the partition have died; its events run one at a time to find the one that kills"
         );
-        Some(Self { deadly: true, ..Self::searching(usize::MAX) })
+        Some(Self { search: None, records_next: false, deadly: true, noted: None })
     }
 }
 
 impl Proof {
     /// What an assignment has to show. A batch that somebody died of may have had as many records as any.
     pub(super) fn after(assigned: &Assigned, waiting: &Waiting, deadly: bool) -> Self {
-        let last = |lane: &Lane| waiting.lane(lane).last().map(|waiter| waiter.row.offset);
-        let lanes = waiting.due().into_iter().filter_map(|lane| Some((last(&lane)?, lane)));
         let records = if deadly { i64::try_from(BATCH_RECORDS).unwrap_or(i64::MAX) } else { 1 };
         Self {
             starts: assigned.starts,
-            open: Some(Open {
-                lanes: lanes.map(|(last, lane)| (lane, last)).collect(),
-                until: assigned.next_offset.saturating_add(records),
-            }),
+            open: Some(Open::of(waiting, assigned.next_offset.saturating_add(records))),
             suspects: assigned.suspects.iter().map(|suspect| suspect.offset).collect(),
         }
     }
 
     /// Whether everything is settled and the store does not know yet.
-    pub(super) fn is_complete(&self) -> bool {
-        self.open.is_none() && self.starts > 0
+    ///
+    /// A commit that moves the position to `to` completes it by itself where no key was due: a process that is ended again soon
+    /// after its first commit has then shown that it could handle the event that came first.
+    pub(super) fn is_complete(&self, to: i64) -> bool {
+        self.starts > 0 && self.open.as_ref().is_none_or(|open| open.lanes.is_empty() && to >= open.until)
     }
 
     /// Whether it is worth a look when nothing comes. The start of this very owner alone is not.
@@ -127,6 +126,11 @@ impl Proof {
 }
 
 impl Open {
+    /// What may be under way, and the records before `until`.
+    fn of(waiting: &Waiting, until: i64) -> Self {
+        Self { lanes: waiting.that_may_run(), until }
+    }
+
     /// Takes note of what is settled by now; true when nothing is left.
     fn is_settled(&mut self, waiting: &Waiting, position: i64) -> bool {
         self.lanes.retain(|(lane, last)| waiting.may_run(lane, *last));
@@ -136,17 +140,22 @@ impl Open {
 
 impl Owner {
     /// The store takes no data like this. The verdict is given to an event that was settled alone; where there were several,
-    /// they run one at a time until the one is found.
-    pub(super) async fn data_refused(&mut self, message: String, events: &Events) {
+    /// they run one at a time until the one is found. `to` is the position after the batch.
+    ///
+    /// The search ends when all of them have been settled, not after as many commits: a slow event commits more than once.
+    pub(super) async fn data_refused(&mut self, message: String, events: &Events, to: i64) {
         if let Some(offset) = events.only() {
             warn!(partition = %self.partition.id, offset, error = %message, "the store refuses the data of an event; it becomes a dead letter");
             self.refused = Some(Refused { offset, message });
+            self.reload().await;
         } else {
             let events = events.count();
             warn!(partition = %self.partition.id, events, error = %message, "the store refuses data of the batch; its events run one at a time to find the one");
-            self.single.get_or_insert_with(|| Single::searching(events));
+            self.reload().await;
+            if self.single.as_ref().is_none_or(|single| !single.deadly) {
+                self.single = Some(Single::searching(Open::of(&self.waiting, to)));
+            }
         }
-        self.reload().await;
     }
 
     /// Whether the refused event can be dead-lettered now: it is the first of its key, or its record may be taken.
@@ -231,12 +240,10 @@ impl Owner {
         }
     }
 
-    /// Counts an event that ran alone.
-    pub(super) fn count_single(&mut self) {
-        self.single.take_if(|single| {
-            single.left = single.left.saturating_sub(1);
-            single.left == 0
-        });
+    /// Ends the search for a refused event when everything is settled that its batch may have had.
+    pub(super) fn look_for_end_of_search(&mut self) {
+        let (waiting, position) = (&self.waiting, self.position);
+        self.single.take_if(|single| single.search.as_mut().is_some_and(|open| open.is_settled(waiting, position)));
     }
 
     /// Where nothing is left to do, nothing of what was under way is: the deaths of earlier owners count no more, and a

@@ -95,3 +95,21 @@ async fn a_dead_letter_that_is_refused_too_is_tried_again_and_blames_nobody() {
     is_only_letter(&rig.dead_letters(1).await, &refused);
     assert_eq!(rig.counter("other").await, Some((2, 1)));
 }
+
+/// A slow event is committed as running before it is committed as handled, so the search must not end after two commits.
+#[tokio::test]
+async fn a_refused_event_behind_a_slow_one_of_its_waiting_key_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rig = on_sqlite(&folder).await;
+    rig.send("Added", "a", 1, "fail_once");
+    rig.send("Added", "a", 2, "dawdle");
+    let refused = rig.send("Added", "a", REFUSED, "");
+    rig.send("Added", "a", 4, "");
+    for number in 0..3 {
+        rig.send("Added", &format!("neighbour-{number}"), 1, "");
+    }
+    rig.broker.assign(&[partition()]).await;
+    rig.settled().await;
+    is_only_letter(&rig.dead_letters(1).await, &refused);
+    assert_eq!(rig.counter("a").await, Some((124, 3)));
+}

@@ -53,11 +53,11 @@ mod tests {
     fn a_thousand_new_rows_need_few_locks_and_the_stronger_hold_counts() {
         let rows: Vec<(String, u64)> = (0..1_000).map(|id| (id.to_string(), 0)).collect();
         let mut absences = Absences::default();
-        absences.add("orders", &rows, Hold::Shared);
+        absences.add("things", &rows, Hold::Shared);
         assert_eq!(absences.0.len(), 64);
-        absences.add("orders", &rows[..1], Hold::Alone);
-        absences.add("orders", &rows[..1], Hold::Shared);
-        absences.add("orders", &[("there".to_owned(), 3)], Hold::Alone);
+        absences.add("things", &rows[..1], Hold::Alone);
+        absences.add("things", &rows[..1], Hold::Shared);
+        absences.add("things", &[("there".to_owned(), 3)], Hold::Alone);
         assert_eq!(absences.0.values().filter(|hold| **hold == Hold::Alone).count(), 1);
     }
 
