@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::warn;
 
-use super::{BATCH_RECORDS, Owner, backlog::Taken};
+use super::{BATCH_RECORDS, Owner, backlog::Taken, search::CAREFUL_RECORDS};
 use crate::{
     engine::{effects::Effects, told, waiting::Lane},
     store::{Changes, Committed, StoreError},
@@ -78,7 +78,8 @@ impl Owner {
     /// The batch is in the store: what is known of the partition follows.
     async fn applied(&mut self, effects: Effects, changes: &Changes, taken: &Taken, revision: i64) {
         self.has_written(taken.to, revision);
-        self.limit = (self.limit * 2).min(BATCH_RECORDS);
+        self.careful_until.take_if(|until| self.position >= *until);
+        self.limit = (self.limit * 2).min(if self.careful_until.is_some() { CAREFUL_RECORDS } else { BATCH_RECORDS });
         self.forget_records(taken.records);
         self.settled(changes);
         for (offset, lane) in &effects.released {

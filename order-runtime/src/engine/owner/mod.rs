@@ -20,7 +20,7 @@ pub(super) use self::search::Blame;
 use self::{
     recovery::Jump,
     releases::Releases,
-    search::{Proof, Refused, Single},
+    search::{CAREFUL_RECORDS, Proof, Refused, Single},
     state::Stopped,
 };
 use super::{
@@ -85,6 +85,8 @@ pub(crate) struct Owner {
     revision: i64,
     /// The most records of the next batch: small after a conflict.
     limit: usize,
+    /// Below this position batches stay small, since owners have died here.
+    careful_until: Option<i64>,
     /// One event at a time, to find the one that is at fault.
     single: Option<Single>,
     /// The event whose data the store has refused: it is dead-lettered next.
@@ -121,6 +123,7 @@ impl Owner {
         ready: Arc<Notify>,
     ) -> Self {
         let single = Single::after(&partition.id, &assigned);
+        let careful_until = search::careful_until(&assigned);
         let waiting = partition.waiting(std::mem::take(&mut assigned.waiting));
         let proof = Proof::after(&assigned, &waiting, single.is_some());
         let topic = partition.engine.metrics.topic(&partition.id.topic);
@@ -139,7 +142,8 @@ impl Owner {
             backlog: VecDeque::new(),
             position: assigned.next_offset,
             revision: assigned.revision,
-            limit: BATCH_RECORDS,
+            limit: if careful_until.is_some() { CAREFUL_RECORDS } else { BATCH_RECORDS },
+            careful_until,
             single,
             refused: None,
             jump: None,

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use tracing::warn;
 
-use super::{BATCH_RECORDS, Owner};
+use super::Owner;
 use crate::{
     broker::PartitionId,
     engine::{
@@ -18,6 +18,10 @@ use crate::{
 
 /// Deaths of owners after which events run alone: of any owners, or of those that an event was running with.
 const DEADLY: u32 = 3;
+/// Deaths after which batches are small, so that few events need to run alone if the next owner dies as well.
+const CAREFUL: u32 = 2;
+/// The most records of a batch then, and as many records run alone.
+pub(super) const CAREFUL_RECORDS: usize = 64;
 /// How often a suspect is run alone before it is dead-lettered.
 const CHANCES: u32 = 3;
 
@@ -101,9 +105,9 @@ impl Single {
 }
 
 impl Proof {
-    /// What an assignment has to show. A batch that somebody died of may have had as many records as any.
+    /// What an assignment has to show. The batches of the owner that died last were small.
     pub(super) fn after(assigned: &Assigned, waiting: &Waiting, deadly: bool) -> Self {
-        let records = if deadly { i64::try_from(BATCH_RECORDS).unwrap_or(i64::MAX) } else { 1 };
+        let records = if deadly { i64::try_from(CAREFUL_RECORDS).unwrap_or(i64::MAX) } else { 1 };
         Self {
             starts: assigned.starts,
             open: Some(Open::of(waiting, assigned.next_offset.saturating_add(records))),
@@ -123,6 +127,12 @@ impl Proof {
     pub(super) fn is_wanted(&self) -> bool {
         self.starts > 1 || (self.starts > 0 && !self.suspects.is_empty())
     }
+}
+
+/// The position below which batches are small, where earlier owners have died.
+pub(super) fn careful_until(assigned: &Assigned) -> Option<i64> {
+    let records = i64::try_from(super::BATCH_RECORDS).unwrap_or(i64::MAX);
+    (assigned.starts >= CAREFUL).then(|| assigned.next_offset.saturating_add(records))
 }
 
 impl Open {

@@ -118,7 +118,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Warns when other users of this machine can read the store: it holds what customers have sent.
+/// Warns when other users of this machine can read the store: it holds the data of events.
 pub(super) fn warn_of_readers(path: &Path) {
     if let Ok(metadata) = fs::metadata(path)
         && let Some(mode) = open_mode(&metadata)
