@@ -69,7 +69,7 @@ fn an_event_that_kills_the_process_is_found_and_dead_lettered() {
     });
     is_letter_of(&letter, "e-2");
     assert_eq!(counter(&store, "good"), Some((12, 2)), "its neighbours are applied once, in order");
-    assert_eq!(deaths, 5, "two until it is suspected, and three while it ran alone");
+    assert_eq!(deaths, 5, "three until it is suspected, and three while it ran alone");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn an_event_that_awaits_before_it_kills_is_found_though_its_neighbours_are_commi
         }
     });
     is_letter_of(&letter, "e-1");
-    assert_eq!(deaths, 5, "two until it is suspected, and three while it ran alone");
+    assert_eq!(deaths, 6, "three until it is suspected, and three while it ran alone");
     assert_eq!(counter(&store, "slow"), Some((7, 1)));
     assert_eq!(counter(&store, "neighbour-0"), Some((1, 1)));
 }
@@ -101,7 +101,7 @@ fn an_event_that_kills_behind_a_slow_one_of_its_key_is_found_and_the_slow_one_is
         }
     });
     is_letter_of(&letter, "e-2");
-    assert_eq!(deaths, 5, "two until it is suspected, and three while it ran alone");
+    assert_eq!(deaths, 6, "three until it is suspected, and three while it ran alone");
     assert_eq!(counter(&store, "a"), Some((13, 2)));
 }
 

@@ -70,7 +70,7 @@ mod tests {
     const LIST: &str = "\
 25 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
 26 25 0:23 / /data rw,relatime shared:3 - ext4 /dev/sdb1 rw
-27 25 8:1 /host/orders.db /app/orders.db rw,relatime - ext4 /dev/sda1 rw
+27 25 8:1 /host/things.db /app/things.db rw,relatime - ext4 /dev/sda1 rw
 28 25 0:44 / /mnt/a\\040b rw - nfs4 server:/x rw
 29 25 0:45 / /data rw - tmpfs tmpfs rw
 ";
@@ -81,17 +81,17 @@ mod tests {
 
     #[test]
     fn a_file_lies_in_the_nearest_mount() {
-        assert_eq!(of("/database/orders.db").point, Path::new("/"));
-        assert_eq!(of("/data/orders.db").point, Path::new("/data"));
-        assert_eq!(of("/data/orders.db").file_system, "tmpfs", "the later mount covers the earlier one");
-        assert_eq!(of("/app/orders.db").point, Path::new("/app/orders.db"));
-        assert_eq!(of("/mnt/a b/orders.db").point, Path::new("/mnt/a b"));
+        assert_eq!(of("/database/things.db").point, Path::new("/"));
+        assert_eq!(of("/data/things.db").point, Path::new("/data"));
+        assert_eq!(of("/data/things.db").file_system, "tmpfs", "the later mount covers the earlier one");
+        assert_eq!(of("/app/things.db").point, Path::new("/app/things.db"));
+        assert_eq!(of("/mnt/a b/things.db").point, Path::new("/mnt/a b"));
     }
 
     #[test]
     fn locks_of_a_network_are_not_trusted() {
-        assert!(of("/data/orders.db").has_local_locks());
-        assert!(!of("/mnt/a b/orders.db").has_local_locks());
+        assert!(of("/data/things.db").has_local_locks());
+        assert!(!of("/mnt/a b/things.db").has_local_locks());
     }
 
     #[test]
