@@ -115,6 +115,7 @@ pub fn start(parts: Parts) -> EngineHandle {
     let remembers = store.durable() || !entities.is_empty();
     let engine = Arc::new(Engine {
         breakers: Breakers::new(registry.processors()),
+        turns: Arc::default(),
         orphans: orphaned::OrphanState::default(),
         registry,
         committer: Committer::start(Arc::clone(&store), Arc::clone(&metrics)),

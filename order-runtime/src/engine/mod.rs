@@ -9,6 +9,7 @@
 //! | `prepare` | which processor is to be called for a record, if any? |
 //! | `attempt` | how is a processor called, awaited, and survived? |
 //! | `settle` | what becomes of an event after an attempt? |
+//! | `turns` | which partitions may run events at the same time? |
 //! | `load` | what does a batch ask the store for? |
 //! | `unit_of_work` | what do processors see and change before a commit? |
 //! | `lookups` | how long has an event waited for the store? |
@@ -58,6 +59,7 @@ pub(crate) mod tests;
 mod timing;
 mod told;
 mod trace;
+mod turns;
 pub mod unit_of_work;
 mod view;
 mod waiting;
@@ -70,7 +72,7 @@ pub use coordinator::{Ended, EngineHandle, Parts, start};
 pub(crate) use self::relay::BACKLOG_LIMIT as OUTBOX_LIMIT;
 use self::{
     breaker::Breakers, committer::Committer, dialect::Dialect, orphaned::OrphanState, relay::OutboxState,
-    status::Status,
+    status::Status, turns::Turns,
 };
 use crate::{
     broker::Consumer,
@@ -118,6 +120,7 @@ pub(crate) struct Engine {
     pub(crate) outbox: Arc<OutboxState>,
     pub(crate) status: Arc<Status>,
     pub(crate) breakers: Breakers,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) orphans: OrphanState,
     pub(crate) entities: Vec<EntityType>,
     /// Whether the identity of events is kept. A store that forgets promises at least once, and where it holds no entity there

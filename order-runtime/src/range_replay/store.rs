@@ -235,8 +235,13 @@ impl<E: Effects> Store for Halves<E> {
         Ok(Outbox::Rows(Vec::new()))
     }
 
-    async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
-        self.own.0.suspect(partition, offset).await
+    async fn runs_alone(
+        &self,
+        partition: &PartitionId,
+        assignment: i64,
+        offset: Option<i64>,
+    ) -> Result<u32, StoreError> {
+        self.own.0.runs_alone(partition, assignment, offset).await
     }
 
     async fn ended(&self, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError> {

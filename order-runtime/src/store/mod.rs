@@ -50,7 +50,7 @@ pub trait Store: Send + Sync + 'static {
     async fn claim(&self, group: &str) -> Result<Uuid, StoreError>;
 
     /// Reads what is known of partitions that were just assigned, and counts their start. Where the last assignment has not
-    /// [ended](Store::ended), its owner has died: each event that was running then is counted as a suspect.
+    /// [ended](Store::ended), its owner has died: each event that was running then, or ran alone, is counted as a suspect.
     /// The answer has one element for each, in the same order; `None` for a partition without a position.
     async fn assigned(&self, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError>;
 
@@ -83,9 +83,15 @@ pub trait Store: Send + Sync + 'static {
     /// The first rows of the outbox, in order, behind `after`; of several instances that share a store, one gets them.
     async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError>;
 
-    /// Notes that the event at `offset` is run alone from now on, because owners of the partition have died. Answers how often
-    /// that was noted of this offset, this time included, until a commit [cleared](Changes::cleared) it.
-    async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError>;
+    /// Notes that of this partition the event at `offset` runs alone from now on, because owners have died, or that none does.
+    /// Answers how often an owner has died while this event ran alone, until a commit [cleared](Changes::cleared) it. An
+    /// [assignment](Assigned::assignment) that another one has followed changes nothing and is answered 0.
+    async fn runs_alone(
+        &self,
+        partition: &PartitionId,
+        assignment: i64,
+        offset: Option<i64>,
+    ) -> Result<u32, StoreError>;
 
     /// Notes that the owners of these partitions have ended without dying, each with the number of its
     /// [assignment](Assigned::assignment): their starts do not count. An assignment that another one has followed is passed over.
@@ -182,7 +188,7 @@ pub struct Suspect {
     pub offset: i64,
     /// How often it was running when an owner died.
     pub running: u32,
-    /// How often it was run alone; see [`Store::suspect`].
+    /// How often it [ran alone](Store::runs_alone) when an owner died.
     pub alone: u32,
 }
 

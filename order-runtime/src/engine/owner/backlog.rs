@@ -58,7 +58,7 @@ impl Owner {
         if self.single.is_some() {
             return self.plan_one(plan);
         }
-        if self.stopped.is_some() {
+        if self.stopped.is_some() || !self.may_begin() {
             // An attempt that has ended is settled; nothing else is tried.
             return (plan, Taken::nothing(self.position));
         }

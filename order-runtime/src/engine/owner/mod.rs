@@ -30,6 +30,7 @@ use super::{
     release::{Release, Selection},
     status::PartitionStatus,
     told::Told,
+    turns::Turn,
     waiting::Waiting,
 };
 use crate::{
@@ -40,8 +41,6 @@ use crate::{
 
 /// The most records of one batch.
 pub(super) const BATCH_RECORDS: usize = 4096;
-/// How long after its neighbour a partition begins where owners have died.
-const APART: Duration = Duration::from_millis(150);
 /// How often a partition that cannot go on looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -81,6 +80,8 @@ pub(crate) struct Owner {
     finished: Vec<Finished>,
     /// Records that were taken and are not committed: batches, and the next index in the first one.
     backlog: VecDeque<(Arc<RecordBatch>, usize)>,
+    /// The number of the assignment.
+    assignment: i64,
     position: i64,
     revision: i64,
     /// The most records of the next batch: small after a conflict.
@@ -89,6 +90,8 @@ pub(crate) struct Owner {
     careful_until: Option<i64>,
     /// One event at a time, to find the one that is at fault.
     single: Option<Single>,
+    /// Lets it begin events; kept as long as any is under way.
+    turn: Option<Turn>,
     /// The event whose data the store has refused: it is dead-lettered next.
     refused: Option<Refused>,
     /// Where the position is moved to before anything else, because the log does not have the offsets in between.
@@ -130,21 +133,19 @@ impl Owner {
         // One timer for all waits: a new one for each would be made and ended with each batch.
         let mut look_again = interval(LOOK_AGAIN);
         look_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Partitions of one process that each run events alone begin one after the other. Else an event that kills the process at
-        // once would let the same event of its neighbour be noted in each life, which then took the blame as well.
-        let read_again =
-            single.as_ref().map(|_| Instant::now() + APART * partition.id.partition.unsigned_abs().min(32));
         Self {
             partition,
             waiting,
             running: Running::new(),
             finished: Vec::new(),
             backlog: VecDeque::new(),
+            assignment: assigned.assignment,
             position: assigned.next_offset,
             revision: assigned.revision,
             limit: if careful_until.is_some() { CAREFUL_RECORDS } else { BATCH_RECORDS },
             careful_until,
             single,
+            turn: None,
             refused: None,
             jump: None,
             proof,
@@ -154,7 +155,7 @@ impl Owner {
             controls,
             ready,
             failures: 0,
-            read_again,
+            read_again: None,
             conflicts: 0,
             told: Told::default(),
             topic,
@@ -171,8 +172,11 @@ impl Owner {
         loop {
             let Some(()) = self.wait_for_work().await else { break };
             self.work().await;
+            self.end_turn().await;
         }
         self.finish_releases().await;
+        self.drop_what_runs();
+        self.end_turn().await;
         self.let_kafka_follow().await;
     }
 
@@ -183,6 +187,9 @@ impl Owner {
         let outbox = Arc::clone(&self.partition.engine.outbox);
         // Before it is looked at, so that no word is missed.
         let room = outbox.room();
+        let turns = Arc::clone(&self.partition.engine.turns);
+        let turn_given_back = turns.changed();
+        let may_begin = self.may_begin();
         let takes = self.takes_records();
         let due = self.time_to_next_due();
         let read_again = self.read_again.map(|at| at.saturating_duration_since(Instant::now()));
@@ -206,6 +213,7 @@ impl Owner {
             () = self.ready.notified(), if takes && self.backlog.is_empty() => {}
             () = std::future::ready(()), if takes && !self.backlog.is_empty() => {}
             () = sleep(due), if due.is_some() => {}
+            () = turn_given_back, if !may_begin => self.show_state(),
             // There may be nothing to take, and so no batch after which the state would be shown.
             () = room, if !takes => self.show_state(),
             // What keeps the partition from going on may pass without a word to this task, the full outbox aside; and a store that forgets
@@ -242,6 +250,11 @@ impl Owner {
         if !self.releases.is_empty() {
             return self.apply_release().await;
         }
+        if self.finished.is_empty() && !self.take_turn() {
+            // Whoever has told of records tells but once.
+            self.ready.notify_one();
+            return;
+        }
         self.fill_backlog();
         let (plan, taken) = self.plan();
         if plan.is_empty() {
@@ -254,7 +267,7 @@ impl Owner {
             Err(error) => return self.store_failed(&error),
         };
         self.partition.status.progress.is_at(Activity::Handling);
-        let alone = self.single.is_some() || self.stopped.is_some();
+        let alone = self.single.is_some() || self.stopped.is_some() || !self.may_begin();
         let batch = Batch::new(&self.partition, &self.waiting, &mut self.running, &self.ready);
         let result = match blame {
             Some(blame) => batch.refuse(plan, &blame).await,

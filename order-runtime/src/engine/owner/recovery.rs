@@ -44,7 +44,7 @@ impl Owner {
         self.read_again = Some(Instant::now() + delay);
     }
 
-    fn drop_what_runs(&mut self) {
+    pub(super) fn drop_what_runs(&mut self) {
         self.running = Running::new();
         self.finished.clear();
         self.partition.unit.clear();

@@ -11,6 +11,7 @@ use crate::{
         batch::Plan,
         dead_letter::Reason,
         effects::{Effects, Events},
+        turns::Turn,
         waiting::{Lane, Waiting},
     },
     store::{Assigned, Changes, Committed, StoreError, Suspect, WaitingRow, WaitingState},
@@ -22,7 +23,7 @@ const DEADLY: u32 = 3;
 const CAREFUL: u32 = 2;
 /// The most records of a batch then, and as many records run alone.
 pub(super) const CAREFUL_RECORDS: usize = 64;
-/// How often a suspect is run alone before it is dead-lettered.
+/// Deaths of owners while an event ran alone, after which it is dead-lettered.
 const CHANCES: u32 = 3;
 
 /// Events run one at a time.
@@ -34,9 +35,8 @@ pub(super) struct Single {
     pub(super) records_next: bool,
     /// Owners have died here: each event is noted in the store before it runs, and nothing else runs until its attempt ends.
     deadly: bool,
-    /// The event that was noted last, and how often it was by then: one that runs again because the store did not answer has
-    /// not killed this owner.
-    noted: Option<(i64, u32)>,
+    /// The event that the store knows to run alone.
+    noted: Option<i64>,
 }
 
 /// Whether the deaths of earlier owners still count: until everything has been settled that was under way then.
@@ -162,7 +162,7 @@ impl Owner {
             let events = events.count();
             warn!(partition = %self.partition.id, events, error = %message, "the store refuses data of the batch; its events run one at a time to find the one");
             self.reload().await;
-            if self.single.as_ref().is_none_or(|single| !single.deadly) {
+            if !self.is_deadly() {
                 self.single = Some(Single::searching(Open::of(&self.waiting, to)));
             }
         }
@@ -195,9 +195,50 @@ impl Owner {
         self.refused = None;
     }
 
-    /// Whether an event runs that may kill the process: nothing else is begun until its attempt has ended.
+    fn is_deadly(&self) -> bool {
+        self.single.as_ref().is_some_and(|single| single.deadly)
+    }
+
+    /// Whether events may be begun, as far as other partitions of the process are concerned.
+    pub(super) fn may_begin(&self) -> bool {
+        match &self.turn {
+            Some(turn) => turn.has_come(),
+            // Who wants to be alone is to ask for it.
+            None => self.is_deadly() || self.partition.engine.turns.is_open(),
+        }
+    }
+
+    /// Asks for a turn where it has none; true when events may be begun.
+    pub(super) fn take_turn(&mut self) -> bool {
+        if self.turn.is_none() {
+            let turns = &self.partition.engine.turns;
+            self.turn = if self.is_deadly() { Some(turns.queue()) } else { turns.share() };
+        }
+        self.turn.as_ref().is_some_and(Turn::has_come)
+    }
+
+    /// Gives the turn back when nothing is under way any more. Before that the store knows that no event runs alone: else a
+    /// neighbour that kills the process would be the death of the event that has waited here.
+    pub(super) async fn end_turn(&mut self) {
+        let waits = self.is_deadly() && self.turn.as_ref().is_some_and(|turn| !turn.has_come());
+        if waits || !self.running.is_empty() || !self.finished.is_empty() || self.read_again.is_some() {
+            return;
+        }
+        if let Some(single) = &mut self.single
+            && single.noted.is_some()
+        {
+            let store = &self.partition.engine.store;
+            match store.runs_alone(&self.partition.id, self.assignment, None).await {
+                Ok(_) => single.noted = None,
+                Err(error) => return self.store_failed(&error),
+            }
+        }
+        self.turn = None;
+    }
+
+    /// Whether nothing is to be begun now: another partition has the turn, or an event runs that may kill the process.
     pub(super) fn waits_for_one(&self) -> bool {
-        !self.running.is_empty() && self.single.as_ref().is_some_and(|single| single.deadly)
+        !self.may_begin() || (self.is_deadly() && !self.running.is_empty())
     }
 
     /// Why the one event of the plan must not run again, where it must not. A suspect is noted first.
@@ -210,13 +251,10 @@ impl Owner {
         let due = plan.due.first().and_then(|lane| self.waiting.lane(lane).next()).map(|waiter| waiter.row.offset);
         let come = plan.records.first().and_then(|(records, index)| records.get(*index)).map(|record| record.offset);
         let Some(offset) = due.or(come) else { return Ok(None) };
-        let times = match single.noted {
-            Some((noted, times)) if noted == offset => times,
-            _ => self.partition.engine.store.suspect(&self.partition.id, offset).await?,
-        };
-        single.noted = Some((offset, times));
+        let deaths = self.partition.engine.store.runs_alone(&self.partition.id, self.assignment, Some(offset)).await?;
+        single.noted = Some(offset);
         self.proof.suspects.insert(offset);
-        if times <= CHANCES {
+        if deaths < CHANCES {
             return Ok(None);
         }
         let message = format!("the process has ended {CHANCES} times while this event ran alone");
@@ -241,7 +279,7 @@ impl Owner {
         for offset in &changes.cleared {
             self.proof.suspects.remove(offset);
             if let Some(single) = &mut self.single {
-                single.noted.take_if(|(noted, _)| noted == offset);
+                single.noted.take_if(|noted| noted == offset);
             }
         }
         if self.proof.open.as_mut().is_some_and(|open| open.is_settled(&self.waiting, self.position)) {

@@ -110,6 +110,10 @@ impl Owner {
                 jump.at
             );
             (PartitionState::Full, Some(reason))
+        } else if !self.may_begin() {
+            let reason =
+                "an event of another partition runs alone, because processes have died; this one goes on afterwards";
+            (PartitionState::Full, Some(reason.to_owned()))
         } else {
             (PartitionState::Running, self.restored())
         };

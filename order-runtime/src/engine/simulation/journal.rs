@@ -42,8 +42,8 @@ struct State {
     coincidences: BTreeMap<(PartitionId, i64), u32>,
     /// Releases that are not answered yet.
     open: Vec<Arc<OpenRelease>>,
-    /// How often events of a partition were suspected, and whether anything was committed since; for deliberate bugs.
-    suspicions: BTreeMap<PartitionId, u32>,
+    /// How often events of a partition were run alone, and whether anything was committed since; for deliberate bugs.
+    run_alone: BTreeMap<PartitionId, u32>,
     committed: BTreeSet<PartitionId>,
 }
 
@@ -150,16 +150,18 @@ impl Journal {
         self.state.lock().open.retain(|other| !Arc::ptr_eq(other, release));
     }
 
-    /// A process runs an event alone from now on.
-    pub(super) fn suspected(&self, gate: &Arc<Gate>, partition: &PartitionId, offset: i64) {
+    /// A process runs this event of a partition alone from now on, or none. Answers how often events of the partition were run alone.
+    pub(super) fn runs_alone(&self, gate: &Arc<Gate>, partition: &PartitionId, offset: Option<i64>) -> u32 {
         let mut state = self.state.lock();
-        state.alone.insert((id(gate), partition.clone()), offset);
-        *state.suspicions.entry(partition.clone()).or_default() += 1;
-    }
-
-    /// How often events of a partition were suspected.
-    pub(super) fn suspicions(&self, partition: &PartitionId) -> u32 {
-        self.state.lock().suspicions.get(partition).copied().unwrap_or_default()
+        let place = (id(gate), partition.clone());
+        let times = state.run_alone.entry(partition.clone()).or_default();
+        *times += u32::from(offset.is_some());
+        let times = *times;
+        match offset {
+            Some(offset) => state.alone.insert(place, offset),
+            None => state.alone.remove(&place),
+        };
+        times
     }
 
     /// Takes away what is known of deaths before the last commit of each partition.

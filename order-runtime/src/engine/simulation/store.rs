@@ -240,12 +240,17 @@ impl Store for SimulatedStore {
         answer
     }
 
-    async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
+    async fn runs_alone(
+        &self,
+        partition: &PartitionId,
+        assignment: i64,
+        offset: Option<i64>,
+    ) -> Result<u32, StoreError> {
         self.before().await?;
-        let answer = at_once(self.inner.suspect(partition, offset));
-        self.journal.suspected(&self.gate, partition, offset);
+        let answer = at_once(self.inner.runs_alone(partition, assignment, offset));
+        let times = self.journal.runs_alone(&self.gate, partition, offset);
         let answer = match (self.faults.bug, answer) {
-            (Some(Bug::WrongEventIsBlamed), Ok(_)) => Ok(self.journal.suspicions(partition)),
+            (Some(Bug::WrongEventIsBlamed), Ok(_)) => Ok(times),
             (_, answer) => answer,
         };
         self.after(answer).await

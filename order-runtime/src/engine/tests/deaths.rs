@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::rig::{DEATHS, Rig, header, partition};
 use crate::{
-    broker::OutgoingRecord,
+    broker::{OutgoingRecord, PartitionId, memory::MemoryBroker},
     engine::simulation::{Gate, SimulatedStore},
     store::{Store as _, memory::MemoryStore},
 };
@@ -33,10 +33,18 @@ fn life<T>(store: &Arc<MemoryStore>, work: impl AsyncFn(&Rig) -> T) -> Option<T>
 /// Runs life after life until one survives, and answers the deaths before it and its one dead letter. `send` gets the number
 /// of the life; the log begins anew with each, so what it sends comes after all that it has sent in the life before.
 fn lives(store: &Arc<MemoryStore>, send: impl Fn(&Rig, usize)) -> (usize, OutgoingRecord) {
+    lives_of(store, &[partition()], send)
+}
+
+fn lives_of(
+    store: &Arc<MemoryStore>,
+    partitions: &[PartitionId],
+    send: impl Fn(&Rig, usize),
+) -> (usize, OutgoingRecord) {
     for deaths in 0..20 {
         let survived = life(store, async |rig| {
             send(rig, deaths);
-            rig.broker.assign(&[partition()]).await;
+            rig.broker.assign(partitions).await;
             let letter = rig.dead_letters(1).await.remove(0);
             rig.settled().await;
             letter
@@ -103,6 +111,44 @@ fn an_event_that_kills_behind_a_slow_one_of_its_key_is_found_and_the_slow_one_is
     is_letter_of(&letter, "e-2");
     assert_eq!(deaths, 6, "three until it is suspected, and three while it ran alone");
     assert_eq!(counter(&store, "a"), Some((13, 2)));
+}
+
+#[test]
+fn a_slow_event_is_not_blamed_for_what_another_partition_has_done() {
+    let store = Arc::new(MemoryStore::default());
+    let partitions = [partition(), MemoryBroker::partition(1)];
+    let (deaths, letter) = lives_of(&store, &partitions, |rig, _| {
+        rig.send_as("e-1", "Added", "slow", 7, "dawdle");
+        rig.send_to(&partitions[1], "e-2", "Deadly", "bad", 1, "");
+    });
+    is_letter_of(&letter, "e-2");
+    assert_eq!(deaths, 5, "two until events run alone, and three while it did");
+    assert_eq!(counter(&store, "slow"), Some((7, 1)));
+}
+
+/// It is dropped where it is each time, as a member leaves, and that is no death.
+#[test]
+fn a_slow_event_is_not_blamed_for_members_that_leave() {
+    let store = Arc::new(MemoryStore::default());
+    for _ in 0..2 {
+        life(&store, async |rig| rig.broker.assign(&[partition()]).await);
+    }
+    let send = |rig: &Rig| rig.send_as("e-1", "Added", "slow", 7, "dawdle");
+    for _ in 0..4 {
+        life(&store, async |rig| {
+            send(rig);
+            rig.broker.assign(&[partition()]).await;
+            rig.until("it runs", |rig| rig.stats().waiting == 1).await;
+            rig.broker.revoke(&[partition()], false).await;
+        });
+    }
+    let letters = life(&store, async |rig| {
+        send(rig);
+        rig.broker.assign(&[partition()]).await;
+        rig.settled().await;
+        rig.broker.published().len()
+    });
+    assert_eq!((letters, counter(&store, "slow")), (Some(0), Some((7, 1))));
 }
 
 #[test]

@@ -291,8 +291,13 @@ impl Rig {
 
     /// The same with an id of one's own.
     pub(crate) fn send_as(&self, id: &str, name: &str, key: &str, add: i64, then: &str) {
+        self.send_to(&partition(), id, name, key, add, then);
+    }
+
+    /// The same to a partition of one's choice.
+    pub(crate) fn send_to(&self, partition: &PartitionId, id: &str, name: &str, key: &str, add: i64, then: &str) {
         let payload = json!({ "eventId": id, "eventName": name, "data": { "id": key, "add": add, "then": then } });
-        self.broker.append(&MemoryBroker::partition(0), Some(key), &payload.to_string(), &[]);
+        self.broker.append(partition, Some(key), &payload.to_string(), &[]);
     }
 
     pub(crate) fn stats(&self) -> StatsView {

@@ -53,7 +53,7 @@ conformance! {
         waiting_events_are_listed_by_partition_and_offset,
         waiting_keys_and_events_are_counted_by_partition,
         committable_offset,
-        a_suspect_is_counted_until_it_is_cleared,
+        deaths_are_counted_of_the_event_that_ran_alone_until_it_is_cleared,
         an_assignment_that_ended_in_order_does_not_count,
         what_was_running_when_an_owner_died_is_suspected,
         another_consumer_group_is_refused;

@@ -91,8 +91,11 @@ pub(super) async fn what_was_running_when_an_owner_died_is_suspected(store: impl
     assert_eq!(suspects().await, [(3, 1, 0)], "nobody died meanwhile");
     assign().await;
     assert_eq!(suspects().await, [(3, 2, 0)]);
-    assert_eq!(store.suspect(&known, 3).await.expect("an answer"), 1);
-    assert_eq!(suspects().await, [(3, 2, 1)]);
+    let last = assign().await.expect("a position").assignment;
+    assert_eq!(store.runs_alone(&known, last, Some(3)).await.expect("an answer"), 0);
+    assert_eq!(suspects().await, [(3, 3, 0)]);
+    assign().await;
+    assert_eq!(suspects().await, [(3, 4, 1)]);
 }
 
 pub(super) async fn waiting_events_keep_their_record_byte_for_byte(store: impl Store) {
@@ -214,21 +217,53 @@ pub(super) async fn committable_offset(store: impl Store) {
     assert_eq!(committable().await, 10);
 }
 
-pub(super) async fn a_suspect_is_counted_until_it_is_cleared(store: impl Store) {
-    let known = begun(&store, 0).await;
-    let other = begun(&store, 1).await;
-    let suspect = async |offset| store.suspect(&known, offset).await.expect("an answer");
-    assert_eq!((suspect(5).await, suspect(5).await), (1, 2));
-    assert_eq!((suspect(6).await, suspect(5).await), (1, 3), "each is counted by itself");
-    assert_eq!(store.suspect(&other, 5).await.expect("an answer"), 1);
-    assert_eq!(store.suspect(&partition(9), 5).await.expect("an answer"), 1, "it has no position");
+pub(super) async fn deaths_are_counted_of_the_event_that_ran_alone_until_it_is_cleared(store: impl Store) {
+    let (known, other) = (begun(&store, 0).await, begun(&store, 1).await);
+    let assign = async |of: &PartitionId| {
+        let assigned = store.assigned(std::slice::from_ref(of)).await.expect("an answer").remove(0);
+        assigned.expect("a position").assignment
+    };
+    // An owner runs events alone, one after the other, and dies.
+    let dies = async |of: &PartitionId, offsets: &[i64]| {
+        let assignment = assign(of).await;
+        for offset in offsets {
+            store.runs_alone(of, assignment, Some(*offset)).await.expect("an answer");
+        }
+    };
+    let suspects = async |of| {
+        let stored = store.reload(of).await.expect("an answer").expect("a position");
+        stored.suspects.iter().map(|it| (it.offset, it.alone)).collect::<Vec<_>>()
+    };
+    dies(&known, &[5]).await;
+    dies(&known, &[6, 5]).await;
+    dies(&other, &[5]).await;
+    assert_eq!(suspects(&known).await, [(5, 1), (6, 0)], "its owner may live");
+    let assignment = assign(&known).await;
+    assign(&other).await;
+    assert_eq!(suspects(&known).await, [(5, 2), (6, 0)]);
+    assert_eq!(suspects(&other).await, [(5, 1)]);
+    let runs = async |assignment, offset| store.runs_alone(&known, assignment, offset).await.expect("an answer");
+    assert_eq!((runs(assignment, Some(6)).await, runs(assignment, Some(5)).await), (0, 2));
+
+    runs(assignment, None).await;
+    let assignment = assign(&known).await;
+    assert_eq!(suspects(&known).await, [(5, 2), (6, 0)], "none ran alone when it died");
+    runs(assignment, Some(6)).await;
+    store.ended(&[(known.clone(), assignment)]).await.expect("an answer");
+    let assignment = assign(&known).await;
+    assert_eq!(suspects(&known).await, [(5, 2), (6, 0)], "it ended in order");
+    assert_eq!(runs(assignment - 1, Some(6)).await, 0);
+    assert_eq!(store.runs_alone(&partition(9), 1, Some(5)).await.expect("an answer"), 0, "it has no position");
+    let assignment = assign(&known).await;
+    assert_eq!(suspects(&known).await, [(5, 2), (6, 0)], "another assignment had followed the one that said so");
+
+    runs(assignment, Some(5)).await;
     commit(&store, Changes { proves: true, ..step(&known, 0, 0) }).await;
-    assert_eq!(suspect(5).await, 4, "the commit of a neighbour");
+    assert_eq!(suspects(&known).await, [(5, 2), (6, 0)], "the commit of a neighbour");
     commit(&store, Changes { cleared: vec![5, 7], ..step(&known, 1, 1) }).await;
-    let suspects = async |of| store.reload(of).await.expect("an answer").expect("a position").suspects;
-    assert_eq!(suspects(&known).await, [Suspect { offset: 6, running: 0, alone: 1 }]);
-    assert_eq!(suspects(&other).await, [Suspect { offset: 5, running: 0, alone: 1 }]);
-    assert_eq!(suspect(5).await, 1);
+    assign(&known).await;
+    assert_eq!(suspects(&known).await, [(6, 0)]);
+    assert_eq!(suspects(&other).await, [(5, 1)]);
 }
 
 pub(super) async fn another_consumer_group_is_refused(store: impl Store) {

@@ -168,9 +168,14 @@ impl Store for MemoryStore {
         Ok(waiting.into_iter().chain(state.outbox.lowest(partition)).fold(position, i64::min))
     }
 
-    async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
+    async fn runs_alone(
+        &self,
+        partition: &PartitionId,
+        assignment: i64,
+        offset: Option<i64>,
+    ) -> Result<u32, StoreError> {
         let mut state = self.state.lock();
-        Ok(state.partitions.get_mut(partition).map_or(1, |partition| partition.suspect(offset)))
+        Ok(state.partitions.get_mut(partition).map_or(0, |partition| partition.runs_alone(assignment, offset)))
     }
 
     async fn ended(&self, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError> {

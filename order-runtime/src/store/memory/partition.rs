@@ -14,6 +14,8 @@ pub(super) struct Partition {
     owned: bool,
     /// By offset.
     suspects: BTreeMap<i64, Suspect>,
+    /// The event that runs alone.
+    alone: Option<i64>,
     /// By offset.
     pub(super) waiting: BTreeMap<i64, WaitingRow>,
 }
@@ -30,7 +32,11 @@ impl Partition {
             for row in self.waiting.values().filter(|row| row.state == WaitingState::Running) {
                 suspect(&mut self.suspects, row.offset).running += 1;
             }
+            if let Some(offset) = self.alone {
+                suspect(&mut self.suspects, offset).alone += 1;
+            }
         }
+        self.alone = None;
         self.starts += 1;
         self.assignment += 1;
         self.owned = true;
@@ -40,6 +46,7 @@ impl Partition {
     pub(super) fn ended(&mut self, assignment: i64) {
         if self.owned && self.assignment == assignment {
             self.starts = self.starts.saturating_sub(1);
+            self.alone = None;
             self.owned = false;
         }
     }
@@ -80,15 +87,18 @@ impl Partition {
         }
         for offset in &changes.cleared {
             self.suspects.remove(offset);
+            self.alone.take_if(|alone| alone == offset);
         }
         self.revision
     }
 
-    /// Notes that an event is run alone and answers how often it was.
-    pub(super) fn suspect(&mut self, offset: i64) -> u32 {
-        let suspect = suspect(&mut self.suspects, offset);
-        suspect.alone += 1;
-        suspect.alone
+    /// Notes which event runs alone, and answers how often an owner has died of it.
+    pub(super) fn runs_alone(&mut self, assignment: i64, offset: Option<i64>) -> u32 {
+        if !self.owned || self.assignment != assignment {
+            return 0;
+        }
+        self.alone = offset;
+        offset.map_or(0, |offset| suspect(&mut self.suspects, offset).alone)
     }
 
     /// The lowest offset whose event waits.

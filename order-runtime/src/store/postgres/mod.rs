@@ -212,8 +212,13 @@ impl Store for PostgresStore {
         }
     }
 
-    async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
-        self.loader.run(async |db| partitions::suspect(db, partition, offset).await).await
+    async fn runs_alone(
+        &self,
+        partition: &PartitionId,
+        assignment: i64,
+        offset: Option<i64>,
+    ) -> Result<u32, StoreError> {
+        self.loader.run(async |db| partitions::runs_alone(db, partition, assignment, offset).await).await
     }
 
     async fn ended(&self, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError> {

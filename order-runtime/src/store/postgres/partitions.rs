@@ -35,8 +35,8 @@ pub(super) async fn assigned(db: &Client, partitions: &[PartitionId]) -> Result<
                  SELECT id, owned FROM positions
                  WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4 FOR UPDATE
              ), noted AS (
-                 INSERT INTO suspects (position, record_offset, running, alone)
-                 SELECT position, record_offset, 1, 0 FROM waiting JOIN found ON waiting.position = found.id
+                 INSERT INTO suspects (position, record_offset, running, alone, runs_alone)
+                 SELECT position, record_offset, 1, 0, false FROM waiting JOIN found ON waiting.position = found.id
                  WHERE owned AND state = $5
                  ON CONFLICT (position, record_offset) DO UPDATE SET running = suspects.running + 1
              )
@@ -45,10 +45,19 @@ pub(super) async fn assigned(db: &Client, partitions: &[PartitionId]) -> Result<
              RETURNING positions.id, next_offset, revision, starts, assignment",
         )
         .await?;
+    let count_alone = db
+        .prepare_cached(
+            "UPDATE suspects SET alone = alone + positions.owned::int, runs_alone = false FROM positions
+             WHERE suspects.position = positions.id AND runs_alone
+               AND cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4",
+        )
+        .await?;
     let mut answers = Vec::with_capacity(partitions.len());
     for partition in partitions {
         let (cluster, topic) = (&*partition.cluster, &*partition.topic);
         let running = state_name(WaitingState::Running);
+        // First, while the position still tells whether its owner has died. Counted once, whoever asks a second time.
+        db.execute(&count_alone, &[&cluster, &partition.topic_id, &topic, &partition.partition]).await?;
         let found =
             db.query_opt(&count, &[&cluster, &partition.topic_id, &topic, &partition.partition, &running]).await?;
         answers.push(match found {
@@ -80,27 +89,48 @@ pub(super) async fn begin(db: &Client, partition: &PartitionId, next_offset: i64
     stored.ok_or_else(|| StoreError::Unavailable("a position that was just written is not there".to_owned()))
 }
 
-pub(super) async fn suspect(db: &Client, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
+pub(super) async fn runs_alone(
+    db: &Client,
+    partition: &PartitionId,
+    assignment: i64,
+    offset: Option<i64>,
+) -> Result<u32, StoreError> {
     let (cluster, topic) = (&*partition.cluster, &*partition.topic);
-    let found = db
-        .query_opt(
-            "INSERT INTO suspects (position, record_offset, running, alone)
-             SELECT id, $5::bigint, 0, 1 FROM positions
-             WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4
-             ON CONFLICT (position, record_offset) DO UPDATE SET alone = suspects.alone + 1
-             RETURNING alone",
-            &[&cluster, &partition.topic_id, &topic, &partition.partition, &offset],
+    // Nothing runs between the two statements.
+    let reset = db
+        .prepare_cached(
+            "WITH owned AS (
+                 SELECT id FROM positions
+                 WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4 AND assignment = $5 AND owned
+             ), others AS (
+                 UPDATE suspects SET runs_alone = false FROM owned WHERE position = owned.id AND runs_alone
+             )
+             SELECT id FROM owned",
         )
         .await?;
-    let times: i64 = found.map(|row| row.try_get(0)).transpose()?.unwrap_or(1);
-    Ok(u32::try_from(times).unwrap_or(u32::MAX))
+    let position =
+        db.query_opt(&reset, &[&cluster, &partition.topic_id, &topic, &partition.partition, &assignment]).await?;
+    let (Some(position), Some(offset)) = (position, offset) else { return Ok(0) };
+    let note = db
+        .prepare_cached(
+            "INSERT INTO suspects (position, record_offset, running, alone, runs_alone) VALUES ($1, $2, 0, 0, true)
+             ON CONFLICT (position, record_offset) DO UPDATE SET runs_alone = true
+             RETURNING alone",
+        )
+        .await?;
+    let row = db.query_one(&note, &[&position.try_get::<_, i64>(0)?, &offset]).await?;
+    rows::number(&row, 0)
 }
 
 pub(super) async fn ended(db: &Client, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError> {
     let statement = db
         .prepare_cached(
-            "UPDATE positions SET starts = greatest(starts - 1, 0), owned = false
-             WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4 AND assignment = $5 AND owned",
+            "WITH ended AS (
+                 UPDATE positions SET starts = greatest(starts - 1, 0), owned = false
+                 WHERE cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4 AND assignment = $5 AND owned
+                 RETURNING id
+             )
+             UPDATE suspects SET runs_alone = false FROM ended WHERE position = ended.id AND runs_alone",
         )
         .await?;
     for (partition, assignment) in assignments {

@@ -118,9 +118,10 @@ const MIGRATIONS: &[&str] = &[
         record_offset bigint NOT NULL,
         running       bigint NOT NULL,
         alone         bigint NOT NULL,
+        runs_alone    boolean NOT NULL,
         PRIMARY KEY (position, record_offset)
     );
-    INSERT INTO suspects SELECT id, suspect, 0, suspected FROM positions WHERE suspect IS NOT NULL;
+    INSERT INTO suspects SELECT id, suspect, 0, suspected, FALSE FROM positions WHERE suspect IS NOT NULL;
 
     ALTER TABLE positions ADD COLUMN assignment bigint NOT NULL DEFAULT 0;
     ALTER TABLE positions ADD COLUMN owned boolean NOT NULL DEFAULT false;

@@ -291,9 +291,14 @@ impl Store for SqliteStore {
         self.read(move |db| queries::outbox(db, after, limit)).await.map(Outbox::Rows)
     }
 
-    async fn suspect(&self, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
+    async fn runs_alone(
+        &self,
+        partition: &PartitionId,
+        assignment: i64,
+        offset: Option<i64>,
+    ) -> Result<u32, StoreError> {
         let partition = partition.clone();
-        self.write(move |db| partitions::suspect(db, &partition, offset)).await
+        self.write(move |db| partitions::runs_alone(db, &partition, assignment, offset)).await
     }
 
     async fn ended(&self, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError> {

@@ -36,12 +36,19 @@ pub(super) fn assigned(db: &mut Connection, partitions: &[PartitionId]) -> Resul
         let (cluster, topic_id, topic, number) = identity(partition);
         transaction
             .prepare_cached(
-                "INSERT INTO suspects (position, record_offset, running, alone)
-                 SELECT id, record_offset, 1, 0 FROM positions JOIN waiting ON waiting.position = positions.id
+                "INSERT INTO suspects (position, record_offset, running, alone, runs_alone)
+                 SELECT id, record_offset, 1, 0, FALSE FROM positions JOIN waiting ON waiting.position = positions.id
                  WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4 AND owned AND state = ?5
                  ON CONFLICT (position, record_offset) DO UPDATE SET running = running + 1",
             )?
             .execute((cluster, topic_id, topic, number, state_name(WaitingState::Running)))?;
+        transaction
+            .prepare_cached(
+                "UPDATE suspects SET alone = alone + positions.owned, runs_alone = FALSE FROM positions
+                 WHERE suspects.position = positions.id AND runs_alone
+                   AND cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4",
+            )?
+            .execute(identity(partition))?;
         transaction
             .prepare_cached(
                 "UPDATE positions SET starts = starts + 1, assignment = assignment + 1, owned = TRUE
@@ -74,25 +81,50 @@ pub(super) fn begin(db: &mut Connection, partition: &PartitionId, next_offset: i
     Ok(stored)
 }
 
-pub(super) fn suspect(db: &Connection, partition: &PartitionId, offset: i64) -> Result<u32, StoreError> {
+pub(super) fn runs_alone(
+    db: &mut Connection,
+    partition: &PartitionId,
+    assignment: i64,
+    offset: Option<i64>,
+) -> Result<u32, StoreError> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (cluster, topic_id, topic, number) = identity(partition);
-    let times = db
+    let position: Option<i64> = transaction
         .prepare_cached(
-            "INSERT INTO suspects (position, record_offset, running, alone)
-             SELECT id, ?5, 0, 1 FROM positions
-             WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4
-             ON CONFLICT (position, record_offset) DO UPDATE SET alone = alone + 1
-             RETURNING alone",
+            "SELECT id FROM positions
+             WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4 AND assignment = ?5 AND owned",
         )?
-        .query_row((cluster, topic_id, topic, number, offset), |row| row.get(0))
+        .query_row((cluster, topic_id, topic, number, assignment), |row| row.get(0))
         .optional()?;
-    Ok(times.unwrap_or(1))
+    let Some(position) = position else { return Ok(0) };
+    transaction
+        .prepare_cached("UPDATE suspects SET runs_alone = FALSE WHERE position = ?1 AND runs_alone")?
+        .execute([position])?;
+    let mut deaths = 0;
+    if let Some(offset) = offset {
+        deaths = transaction
+            .prepare_cached(
+                "INSERT INTO suspects (position, record_offset, running, alone, runs_alone) VALUES (?1, ?2, 0, 0, TRUE)
+                 ON CONFLICT (position, record_offset) DO UPDATE SET runs_alone = TRUE
+                 RETURNING alone",
+            )?
+            .query_row([position, offset], |row| row.get(0))?;
+    }
+    transaction.commit()?;
+    Ok(deaths)
 }
 
 pub(super) fn ended(db: &mut Connection, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for (partition, assignment) in assignments {
         let (cluster, topic_id, topic, number) = identity(partition);
+        transaction
+            .prepare_cached(
+                "UPDATE suspects SET runs_alone = FALSE FROM positions
+                 WHERE suspects.position = positions.id AND runs_alone
+                   AND cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4 AND assignment = ?5 AND owned",
+            )?
+            .execute((cluster, &topic_id, topic, number, assignment))?;
         transaction
             .prepare_cached(
                 "UPDATE positions SET starts = MAX(starts - 1, 0), owned = FALSE

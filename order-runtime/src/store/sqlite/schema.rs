@@ -116,9 +116,10 @@ const MIGRATIONS: &[&str] = &[
         record_offset INTEGER NOT NULL,
         running       INTEGER NOT NULL,
         alone         INTEGER NOT NULL,
+        runs_alone    INTEGER NOT NULL,
         PRIMARY KEY (position, record_offset)
     ) STRICT, WITHOUT ROWID;
-    INSERT INTO suspects SELECT id, suspect, 0, suspected FROM positions WHERE suspect IS NOT NULL;
+    INSERT INTO suspects SELECT id, suspect, 0, suspected, FALSE FROM positions WHERE suspect IS NOT NULL;
 
     ALTER TABLE positions DROP COLUMN suspect;
     ALTER TABLE positions DROP COLUMN suspected;

@@ -254,11 +254,11 @@ pub(super) async fn write(store: &impl Store) {
     let mut changes = Changes::of_position(hurt(), 0, 0, SUSPECT);
     changes.waiting = waiting_hurt();
     assert_eq!(commit(store, changes).await, Committed::Applied { revision: 1 });
-    for _ in 0..4 {
-        store.assigned(&[hurt()]).await.expect("a start that counts");
-    }
-    for _ in 0..2 {
-        store.suspect(&hurt(), SUSPECT).await.expect("a suspect that counts");
+    for start in 0..4 {
+        let assigned = store.assigned(&[hurt()]).await.expect("a start that counts").remove(0).expect("a position");
+        if start == 1 || start == 2 {
+            store.runs_alone(&hurt(), assigned.assignment, Some(SUSPECT)).await.expect("a suspect that counts");
+        }
     }
     store.mark(audit(), marks()).await.expect("marks");
 }
