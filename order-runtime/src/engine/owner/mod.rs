@@ -255,6 +255,10 @@ impl Owner {
             self.ready.notify_one();
             return;
         }
+        if self.single.is_some() {
+            // The word is taken up below. Kept, it would bring two partitions that have nothing to do to the queue by turns for ever.
+            self.ready.notified().now_or_never();
+        }
         self.fill_backlog();
         let (plan, taken) = self.plan();
         if plan.is_empty() {
