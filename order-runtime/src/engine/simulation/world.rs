@@ -380,7 +380,10 @@ impl World {
         };
         let is_done = |partition: &PartitionId| {
             let stored = at_once(self.store.reload(partition)).expect("the store answers");
-            stopped.contains(partition) || stored.map_or(0, |stored| stored.next_offset) == self.cluster.end(partition)
+            let (position, end) = (stored.map_or(0, |stored| stored.next_offset), self.cluster.end(partition));
+            // A log that has lost records waits with its position until what is held beyond its end is released.
+            let waits_beyond = || waiting.iter().any(|(of, row)| of == partition && row.offset >= end);
+            stopped.contains(partition) || position == end || (position > end && waits_beyond())
         };
         !firsts.is_empty()
             && firsts.iter().all(is_held)
