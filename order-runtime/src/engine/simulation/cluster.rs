@@ -150,7 +150,18 @@ impl Member {
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<ConsumerEvent>) {
         let (events, receiver) = mpsc::unbounded_channel();
         let name = Arc::from("simulated");
-        (Arc::new(Self { name, cluster, gate, faults, events, cursors: Mutex::default(), taken_back: Mutex::default() }), receiver)
+        (
+            Arc::new(Self {
+                name,
+                cluster,
+                gate,
+                faults,
+                events,
+                cursors: Mutex::default(),
+                taken_back: Mutex::default(),
+            }),
+            receiver,
+        )
     }
 
     /// Gives partitions to the member; the answer comes when, and if, its engine answers.

@@ -35,13 +35,9 @@ struct Troubles {
     killers: u32,
 }
 
-/// Kinds of trouble that are left out where nobody says which, because the engine does not bear them yet.
-const OFF: &str = "refused,deadly,held,stopping,releases,truncations,topics,order";
-
 /// Whether a kind of trouble is left out, by the name of its field: `SIMULATION_WITHOUT=deadly,topics`.
 pub(super) fn is_left_out(name: &str) -> bool {
-    static WITHOUT: LazyLock<String> =
-        LazyLock::new(|| std::env::var("SIMULATION_WITHOUT").unwrap_or_else(|_| OFF.to_owned()));
+    static WITHOUT: LazyLock<String> = LazyLock::new(|| std::env::var("SIMULATION_WITHOUT").unwrap_or_default());
     WITHOUT.split(',').any(|without| without == name)
 }
 
