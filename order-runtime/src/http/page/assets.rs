@@ -27,13 +27,14 @@ macro_rules! asset {
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-static ASSETS: [Asset; 18] = [
+static ASSETS: [Asset; 19] = [
     asset!("app.js", SCRIPT),
     asset!("api.js", SCRIPT),
     asset!("charts.js", SCRIPT),
     asset!("dead_letters.js", SCRIPT),
     asset!("dialogs.js", SCRIPT),
     asset!("dom.js", SCRIPT),
+    asset!("event_stream.js", SCRIPT),
     asset!("format.js", SCRIPT),
     asset!("jobs.js", SCRIPT),
     asset!("letter.js", SCRIPT),

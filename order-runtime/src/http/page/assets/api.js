@@ -14,6 +14,9 @@ export class Refused extends Error {
 
 export const hasToken = () => token !== null;
 
+/** The header of a request that shows the token, where there is one. */
+export const credentials = () => (token === null ? {} : { authorization: `Bearer ${token}` });
+
 /** Keeps the token in this tab; `null` forgets it. */
 export function setToken(text) {
   token = text;
@@ -42,8 +45,7 @@ function parse(text) {
 }
 
 async function ask(method, target, body) {
-  const headers = {};
-  if (token !== null) headers.authorization = `Bearer ${token}`;
+  const headers = credentials();
   if (body !== undefined) headers["content-type"] = "application/json";
   let response;
   try {

@@ -5,6 +5,7 @@ import { Charts } from "./charts.js";
 import { offerEvents, searchLetters, showLetterCount, startLetters } from "./dead_letters.js";
 import { askToken, say } from "./dialogs.js";
 import { byId, setText } from "./dom.js";
+import { EventStream } from "./event_stream.js";
 import { time } from "./format.js";
 import { showDisconnected, showOverview, startConsumption } from "./overview.js";
 import { showPartitions, showProcessors } from "./tables.js";
@@ -12,7 +13,8 @@ import { refreshWaiting, showWaiting, startWaiting } from "./waiting.js";
 
 /** Seconds of history that are kept. */
 const POINTS = 300;
-/** How long to wait after the service has refused to be listened to, in milliseconds. */
+/** How long to wait before the service is listened to again, in milliseconds; longer where too many do. */
+const SOON = 2_000;
 const LATER = 10_000;
 
 const state = {
@@ -53,7 +55,7 @@ function show() {
 }
 
 function listen() {
-  const stream = new EventSource("/page/live");
+  const stream = new EventStream("/page/live");
   stream.addEventListener("hello", ({ data }) => {
     const told = JSON.parse(data);
     state.declared = told.declared;
@@ -75,18 +77,20 @@ function listen() {
     show();
   });
   stream.addEventListener("error", () => {
-    connected(false);
-    // The browser connects again by itself, unless it was refused.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, LATER);
+    connected(false, stream.refused);
+    showAccess();
+    setTimeout(listen, stream.refused === 503 ? LATER : SOON);
   });
 }
 
-function connected(is) {
+function connected(is, refused = 0) {
   const notice = byId("connection");
   document.body.classList.toggle("stale", !is);
   notice.hidden = is;
   if (is) return;
   showDisconnected();
+  if (refused === 401) return setText(notice, "Sign in to see what the service does.");
+  if (refused === 403) return setText(notice, "The service shows what it does to nobody, since it has no token.");
   const since = heard === null ? "" : ` What is shown is of ${time(heard)}.`;
   setText(notice, `The service cannot be heard; trying again.${since}`);
 }
