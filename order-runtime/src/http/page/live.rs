@@ -21,7 +21,7 @@ use tokio::sync::{
 };
 
 use super::hub::PAGES;
-use crate::http::{App, accept::Ending, problem::Problem};
+use crate::http::{App, accept::Ending, admin::Role, problem::Problem};
 
 /// What the browser waits before it connects again, in milliseconds.
 const PRELUDE: &str = "retry: 2000\n\n";
@@ -29,9 +29,10 @@ const PRELUDE: &str = "retry: 2000\n\n";
 /// `GET /page/live`.
 pub(in crate::http) async fn live(
     State(app): State<App>,
+    role: Option<Extension<Role>>,
     ending: Option<Extension<Ending>>,
 ) -> Result<Response, Problem> {
-    let place = app.0.hub.place().ok_or_else(|| {
+    let place = app.0.hub.place(role.is_some()).ok_or_else(|| {
         let detail = format!("{PAGES} pages are open, which is as many as may be; close one");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("10"))

@@ -85,13 +85,30 @@ async fn a_slow_page_is_greeted_anew_and_holds_nobody_up() {
 async fn as_many_pages_as_may_be_and_no_more() {
     let served = Served::with(&[]).await;
     let mut open = Vec::new();
-    for _ in 0..64 {
+    // Clients of this machine are administrators here, who have 16 places beside the 64 of everybody.
+    for _ in 0..16 + 64 {
         open.push(Listening::to(&served).await);
     }
     let refused = served.get("/page/live").await;
     assert_eq!(refused.problem(503), "64 pages are open, which is as many as may be; close one");
     open.pop();
     assert_eq!(Listening::to(&served).await.next().await.0, "hello", "a closed page makes room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_keep_no_operator_out() {
+    let served = Served::with(&[("APP_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef")]).await;
+    let live = async |request: request::Builder| {
+        served.router.clone().oneshot(empty(request)).await.unwrap_or_else(|never| match never {})
+    };
+    let mut strangers = Vec::new();
+    for _ in 0..64 {
+        strangers.push(live(get("/page/live")).await);
+    }
+    assert!(strangers.iter().all(|answer| answer.status() == StatusCode::OK));
+    assert_eq!(live(get("/page/live")).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let operator = get("/page/live").header(header::AUTHORIZATION, "Bearer 0123456789abcdef0123456789abcdef");
+    assert_eq!(live(operator).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]

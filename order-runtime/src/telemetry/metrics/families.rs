@@ -232,7 +232,12 @@ impl Sources {
         for (kind, count) in [("assigned", &metrics.assigned), ("revoked", &metrics.revoked), ("lost", &metrics.lost)] {
             rebalances.add(labels([("kind", kind)]), Value::Whole(count.load(Ordering::Relaxed)));
         }
+        let mut refused = self.own("http.refused", Kind::Counter, "Connections and requests that HTTP has refused");
+        for (why, count) in metrics.http_refused() {
+            refused.add(labels([("reason", why.as_str())]), Value::Whole(count));
+        }
         vec![
+            refused,
             flag("live", "1 while /health/live answers 200", health.not_live.is_empty()),
             flag("ready", "1 while /health/ready answers 200", health.not_ready.is_empty()),
             breakers,
