@@ -11,6 +11,7 @@ mod redrive;
 mod resources;
 #[path = "../scenarios/mod.rs"]
 mod scenarios;
+mod surroundings;
 
 use std::time::Duration;
 

@@ -255,7 +255,7 @@ impl Owner {
             self.ready.notify_one();
             return;
         }
-        if self.single.is_some() {
+        if self.single.is_some() && self.backlog.is_empty() {
             // The word is taken up below. Kept, it would bring two partitions that have nothing to do to the queue by turns for ever.
             self.ready.notified().now_or_never();
         }

@@ -138,6 +138,8 @@ pub(super) struct Member {
     faults: Arc<Faults>,
     events: mpsc::UnboundedSender<ConsumerEvent>,
     cursors: Mutex<HashMap<PartitionId, Cursor>>,
+    /// The first tenure of each partition that may begin after it was taken back.
+    taken_back: Mutex<HashMap<PartitionId, u64>>,
 }
 
 impl Member {
@@ -148,7 +150,7 @@ impl Member {
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<ConsumerEvent>) {
         let (events, receiver) = mpsc::unbounded_channel();
         let name = Arc::from("simulated");
-        (Arc::new(Self { name, cluster, gate, faults, events, cursors: Mutex::default() }), receiver)
+        (Arc::new(Self { name, cluster, gate, faults, events, cursors: Mutex::default(), taken_back: Mutex::default() }), receiver)
     }
 
     /// Gives partitions to the member; the answer comes when, and if, its engine answers.
@@ -170,6 +172,10 @@ impl Member {
         }
         let Ok(starts) = starts.await else { return };
         for (PartitionOffer { id, ready, .. }, start) in offers.into_iter().zip(starts) {
+            if self.taken_back.lock().get(&id).is_some_and(|first| tenure < *first) {
+                // It was taken back while its store was slow.
+                continue;
+            }
             let next = match start {
                 Start::At(offset) => Some(offset),
                 Start::Paused => None,
@@ -183,8 +189,10 @@ impl Member {
     /// Takes partitions back: in order, waiting for the drain, or because the session was lost.
     pub(super) async fn revoke(&self, partitions: &[PartitionId], lost: bool) {
         let (answer, done) = oneshot::channel();
+        let next = self.cluster.tenures.load(Ordering::Relaxed);
         for partition in partitions {
             self.cursors.lock().remove(partition);
+            self.taken_back.lock().insert(partition.clone(), next);
         }
         let partitions = partitions.to_vec();
         if self.events.send(ConsumerEvent::Revoked { partitions, lost, answer }).is_ok() {

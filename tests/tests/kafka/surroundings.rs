@@ -1,0 +1,156 @@
+//! What others do to the topics and the group of the service: the service names the cause, and goes on where it can.
+
+use std::time::Duration;
+
+use order_tests::{Broker, Deployment, NewRecord, PATIENCE, Service, events, until};
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer as _},
+    producer::{FutureProducer, FutureRecord, Producer as _},
+};
+
+/// Transactions count as open after ten seconds, and the group is asked for its members every thirty.
+const TOLD: Duration = Duration::from_mins(2);
+
+async fn set(broker: &Broker, topic: &str, name: &str, value: &str) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", broker.address()).create().expect("an admin client");
+    let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+    admin.alter_configs([&change], &AdminOptions::new()).await.expect("an answer").remove(0).expect("it is changed");
+}
+
+/// Waits until the service is not ready, for a reason in which all these words are.
+async fn not_ready(service: &Service, words: &[&str]) {
+    until("readiness names the cause", TOLD, async || {
+        let answer = service.ask("/health/ready").await;
+        let text = answer.body.to_string();
+        if answer.status == 503 && words.iter().all(|word| text.contains(word)) { Ok(()) } else { Err(text) }
+    })
+    .await;
+}
+
+async fn letters_lie(deployment: &Deployment, count: usize) {
+    until("the dead letters lie in their topic", PATIENCE, async || {
+        let lie = deployment.dead_letters().read().len();
+        if lie == count { Ok(()) } else { Err(format!("{lie} of {count}")) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_compacted_topic_of_dead_letters_keeps_back_only_those_without_a_key() {
+    let Some(broker) = super::broker().await else { return };
+    let deployment = Deployment::with_partitions(&broker, 1).await;
+    let letters = deployment.dead_letters().name().to_owned();
+    set(&broker, &letters, "cleanup.policy", "compact").await;
+    let checked = deployment.run(["check"]).await.expect_code(1);
+    assert!(format!("{checked:?}").contains("is compacted"), "{checked:?}");
+
+    let bad = |key: Option<&str>| NewRecord {
+        key: key.map(Into::into),
+        payload: Some(b"{".to_vec()),
+        ..NewRecord::default()
+    };
+    let keys = [Some("a"), None, Some("b"), None, Some("a")];
+    deployment.events().produce_all(keys.map(|key| bad(key).to_partition(0))).await;
+    let service = deployment.start_ready().await;
+    letters_lie(&deployment, 3).await;
+    let keys: Vec<_> = deployment.dead_letters().read().into_iter().map(|letter| letter.key).collect();
+    assert!(keys.iter().all(Option::is_some), "{keys:?}");
+    not_ready(&service, &[&letters, "cleanup.policy"]).await;
+
+    set(&broker, &letters, "cleanup.policy", "delete").await;
+    letters_lie(&deployment, 5).await;
+    until("ready again", PATIENCE, async || {
+        let answer = service.ask("/health/ready").await;
+        if answer.status == 200 { Ok(()) } else { Err(answer.body.to_string()) }
+    })
+    .await;
+    assert!(service.terminate().await.success());
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_open_is_the_reason_that_partitions_show() {
+    let Some(broker) = super::broker().await else { return };
+    let deployment = Deployment::with_partitions(&broker, 1).await;
+    let service = deployment.start_ready().await;
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker.address())
+        .set("transactional.id", deployment.group())
+        .create()
+        .expect("a producer");
+    producer.init_transactions(PATIENCE).expect("transactions");
+    producer.begin_transaction().expect("a transaction");
+    let topic = deployment.events().name().to_owned();
+    let payload = events::created("order-1").to_string();
+    producer.send(FutureRecord::to(&topic).key("order-1").payload(&payload), PATIENCE).await.expect("it is written");
+    until("the reason is shown", TOLD, async || {
+        let partitions = service.get("/partitions").await.to_string();
+        if partitions.contains("a transaction of a producer") { Ok(()) } else { Err(partitions) }
+    })
+    .await;
+    assert_eq!(service.stat("ok").await, 0);
+    producer.commit_transaction(PATIENCE).expect("it is committed");
+    until("it is handled", PATIENCE, async || {
+        let partitions = service.get("/partitions").await.to_string();
+        let handled = service.stat("ok").await == 1 && !partitions.contains("a transaction of a producer");
+        if handled { Ok(()) } else { Err(partitions) }
+    })
+    .await;
+    assert!(service.terminate().await.success());
+}
+
+fn stranger(broker: &Broker, deployment: &Deployment, assignor: &str) -> BaseConsumer {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", broker.address())
+        .set("group.id", deployment.group())
+        .set("client.id", "somebody-else")
+        .set("partition.assignment.strategy", assignor)
+        .create()
+        .expect("a consumer");
+    consumer.subscribe(&[deployment.events().name()]).expect("a subscription");
+    consumer
+}
+
+/// Polls until the member has the topic's partition, and goes on in the background.
+async fn takes_all(consumer: BaseConsumer) -> tokio::task::JoinHandle<()> {
+    let (has_it, taken) = tokio::sync::oneshot::channel();
+    let polling = tokio::task::spawn_blocking(move || {
+        let mut has_it = Some(has_it);
+        loop {
+            let _ = consumer.poll(Duration::from_millis(100));
+            if consumer.assignment().is_ok_and(|list| list.count() == 1)
+                && let Some(has_it) = has_it.take()
+            {
+                let _ = has_it.send(());
+            }
+            if STOP.load(std::sync::atomic::Ordering::Relaxed) {
+                return;
+            }
+        }
+    });
+    taken.await.expect("it takes the partition");
+    polling
+}
+
+static STOP: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+#[tokio::test]
+async fn members_that_are_no_instances_are_named() {
+    let Some(broker) = super::broker().await else { return };
+    // One that shares the assignor takes the only partition; one that does not keeps the service out.
+    let mut polling = Vec::new();
+    for (assignor, word) in [("cooperative-sticky", "no instances of this service"), ("roundrobin", "assignor")] {
+        let deployment = Deployment::with_partitions(&broker, 1).await;
+        polling.push(takes_all(stranger(&broker, &deployment, assignor)).await);
+        let service = deployment.start();
+        not_ready(&service, &["somebody-else", word]).await;
+        service.kill();
+    }
+    STOP.store(true, std::sync::atomic::Ordering::Relaxed);
+    for polling in polling {
+        polling.await.expect("no panic");
+    }
+}
