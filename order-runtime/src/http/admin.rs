@@ -6,6 +6,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use super::{App, accept::Peer, host::Host, problem::Problem};
@@ -16,6 +17,28 @@ pub(super) async fn only(State(app): State<App>, request: Request, next: Next) -
     match may(&app.config, &request) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
+    }
+}
+
+/// What somebody who asks like this needs, to administer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Access {
+    /// Nothing.
+    Open,
+    /// The token.
+    Token,
+    /// It is not possible from where they are.
+    Closed,
+}
+
+impl Access {
+    pub(super) fn of(config: &Config, request: &Request) -> Self {
+        match may(config, request) {
+            _ if config.app.admin_token.is_some() => Self::Token,
+            Ok(()) => Self::Open,
+            Err(_) => Self::Closed,
+        }
     }
 }
 
