@@ -187,7 +187,8 @@ mod tests {
 
     #[test]
     fn letters_are_chosen_by_id_too() {
-        let mut object = json!({"ids": [ID], "reason": "rejected", "note": "n"}).as_object().cloned().expect("an object");
+        let mut object =
+            json!({"ids": [ID], "reason": "rejected", "note": "n"}).as_object().cloned().expect("an object");
         let selection = Selection::take(&mut object).expect("a selection");
         assert_eq!(object.keys().collect::<Vec<_>>(), ["note"], "what is no condition is for the caller to judge");
         assert!(selection.is_given() && selection.takes(&letter("rejected", "", 0)));

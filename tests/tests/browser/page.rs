@@ -46,7 +46,8 @@ async fn curves_and_counters_move(browser: &Browser, deployment: &Deployment) {
         row.innerText.includes('OrderCreated'))?.cells[1].innerText === '50'";
     browser.sees("all fifty are counted", handled).await;
     browser.sees("the curve has moved", &format!("{drawn} !== {before}")).await;
-    let row = "[...document.querySelectorAll('#processor-rows tr')].find((row) => row.innerText.includes('OrderCreated'))";
+    let row =
+        "[...document.querySelectorAll('#processor-rows tr')].find((row) => row.innerText.includes('OrderCreated'))";
     browser.sees("it has a rate", &format!("/^[0-9.]+$/.test({row}.cells[2].innerText)")).await;
     browser.sees("and a duration", &format!("/^[< 0-9.]+ (ms|s)$/.test({row}.cells[3].innerText)")).await;
     browser.sees("and a curve", &format!("{row}.querySelector('polyline').points.length > 1")).await;
