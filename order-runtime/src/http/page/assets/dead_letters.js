@@ -69,20 +69,24 @@ export async function searchLetters() {
 
 /** Adds older ones to the list. */
 async function readOlder() {
+  const button = byId("letters-older");
+  if (older === null) return;
+  button.disabled = true;
   const many = letters.length;
-  await read(older, MORE);
+  const isRead = await read(older, MORE);
   // More than that may be of one millisecond.
-  if (older !== null && letters.length === many) await read(older, MOST);
+  if (isRead && older !== null && letters.length === many) await read(older, MOST);
+  button.disabled = false;
 }
 
 /** The same list anew, after something was done with a letter of it. */
 async function reload() {
   const many = letters.length;
   await read(null, Math.min(Math.max(many, FEW), MOST));
-  while (older !== null && letters.length < many) await read(older, MOST);
+  while (older !== null && letters.length < many && await read(older, MOST));
 }
 
-/** Reads from a place on, `null` for the end of the topic. */
+/** Reads from a place on, `null` for the end of the topic; answers whether the list has it. */
 async function read(from, max) {
   const turn = ++searching;
   byId("letters-table").setAttribute("aria-busy", "true");
@@ -92,19 +96,21 @@ async function read(from, max) {
     const given = conditions();
     const answer = await get("/dlq", { ...given, all, max, before, until: from?.until ?? given.until });
     // An answer to an earlier question does not overtake.
-    if (turn !== searching) return;
+    if (turn !== searching) return false;
     add(from, before, answer, max);
     if (from === null) offerGroups(answer.counts);
     draw();
+    return true;
   } catch (error) {
-    if (turn !== searching) return;
+    if (turn !== searching) return false;
     if (from !== null) {
       say(`Older dead letters were not read: ${error.message}`, "bad");
-      return;
+      return false;
     }
     [letters, matching, older, part] = [[], 0, null, null];
     offerGroups([]);
     draw(cannotSee(error));
+    return false;
   } finally {
     // What came before the next second is told is in the list, or will be when it is read again.
     if (from === null) {

@@ -9,7 +9,7 @@ import { showState } from "./tables.js";
 /** Waiting events that are read for the list. */
 const LIMIT = 500;
 /** Keys that are shown at first. */
-const FEW = 20;
+const FEW = 10;
 /** The shortest time between two readings, in milliseconds. */
 const PAUSE = 3000;
 
