@@ -41,7 +41,7 @@ fn hostile(deployment: &Deployment) -> Vec<NewRecord> {
         b"__proto__",
         b"\xff\xfe\xed\xa0\x80",
         b"",
-        &[b'x'; 20_000],
+        &[b'x'; 10_000],
     ];
     let names = ["dlq-event-name", "dlq-reason", "dlq-error-message", "dlq-event-id", "dlq-topic"];
     let mut letters = Vec::new();
@@ -74,13 +74,11 @@ pub(crate) async fn what_strangers_write_is_shown_as_text(broker: &Broker) {
     let service = deployment.start_ready().await;
     let letters = hostile(&deployment);
     let count = letters.len();
+    assert!(count <= 20, "the list shows them at once");
     deployment.dead_letters().produce(letters).await;
     browser.open(&format!("{}/", service.address())).await;
     browser.choose("#letters-filter [name=state]", "all").await;
     browser.click("Search").await;
-    if count > 20 {
-        browser.click("Show older").await;
-    }
     let rows = "document.querySelectorAll('#letter-rows tr')";
     browser.sees("all are listed", &format!("{rows}.length === {count}")).await;
     browser.reads("#letter-rows", MARKUP).await;

@@ -51,7 +51,7 @@ async fn curves_and_counters_move(browser: &Browser, deployment: &Deployment) {
     browser.sees("it has a rate", &format!("/^[0-9.]+$/.test({row}.cells[2].innerText)")).await;
     browser.sees("and a duration", &format!("/^[< 0-9.]+ (ms|s)$/.test({row}.cells[3].innerText)")).await;
     browser.sees("and a curve", &format!("{row}.querySelector('polyline').points.length > 1")).await;
-    let labels = "return [...window.labels.values()].filter((labels) => labels.length > 0);";
+    let labels = "return [...window.labels].filter(([drawing]) => drawing.isConnected).map(([, labels]) => labels);";
     let labels = browser.run(labels).await;
     let labels: Vec<Vec<String>> = serde_json::from_value(labels).expect("texts");
     assert_eq!(labels.len(), 3, "three charts have axes: {labels:?}");
