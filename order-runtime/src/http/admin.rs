@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use parking_lot::Mutex;
+use serde::Serialize;
 use subtle::ConstantTimeEq;
 use tokio::time::{Duration, Instant};
 
@@ -43,6 +44,29 @@ pub(super) async fn only(State((app, audience)): State<(App, Audience)>, mut req
             next.run(request).await
         }
         Err(problem) => problem.into_response(),
+    }
+}
+
+/// What somebody who asks like this needs, to administer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Access {
+    /// Nothing.
+    Open,
+    /// The token.
+    Token,
+    /// It is not possible from where they are.
+    Closed,
+}
+
+impl Access {
+    pub(super) fn of(config: &Config, role: Option<Role>) -> Self {
+        let app = &config.app;
+        match role {
+            Some(Role::Administrator) if app.admin_token.is_none() => Self::Open,
+            _ if app.admin_token.is_some() || app.viewer_token.is_some() => Self::Token,
+            _ => Self::Closed,
+        }
     }
 }
 

@@ -27,7 +27,7 @@ macro_rules! asset {
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-static ASSETS: [Asset; 19] = [
+static ASSETS: [Asset; 21] = [
     asset!("app.js", SCRIPT),
     asset!("api.js", SCRIPT),
     asset!("charts.js", SCRIPT),
@@ -38,7 +38,9 @@ static ASSETS: [Asset; 19] = [
     asset!("format.js", SCRIPT),
     asset!("jobs.js", SCRIPT),
     asset!("letter.js", SCRIPT),
+    asset!("letter_rows.js", SCRIPT),
     asset!("overview.js", SCRIPT),
+    asset!("processors.js", SCRIPT),
     asset!("replay.js", SCRIPT),
     asset!("tables.js", SCRIPT),
     asset!("waiting.js", SCRIPT),

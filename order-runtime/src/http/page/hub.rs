@@ -21,7 +21,7 @@ use super::{
     snapshot::{Greeting, Snapshot, Tick, frame},
 };
 use crate::{
-    http::{HttpParts, Shared},
+    http::{HttpParts, Shared, admin::Access},
     registry::ProcessorView,
 };
 
@@ -88,13 +88,14 @@ impl Hub {
     }
 
     /// What a page is told first, and whatever comes after that, with nothing between.
-    pub(super) fn greet(&self, parts: &HttpParts) -> (Option<Bytes>, broadcast::Receiver<Bytes>) {
+    pub(super) fn greet(&self, parts: &HttpParts, access: Access) -> (Option<Bytes>, broadcast::Receiver<Bytes>) {
         let mut seen = self.seen.lock();
         let Seen { history, told } = &mut *seen;
         // Others know this one, and what they hear next is what has changed since.
         let told = told.get_or_insert_with(|| Snapshot::of(parts, parts.operations.stats()));
         let greeting = Greeting {
             version: parts.dispatcher.version,
+            access,
             embedded_broker: parts.embedded_broker,
             declared: parts.registry.processors().iter().map(|entry| ProcessorView::of(entry)).collect(),
             history: history.points(),

@@ -101,6 +101,7 @@ impl Operations for Shown {
             lag: Some(2),
             waiting_keys: 0,
             waiting_events: 0,
+            waiting_since: None,
         }]
     }
 

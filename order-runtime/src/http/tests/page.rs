@@ -48,6 +48,8 @@ async fn a_page_is_greeted_with_everything_and_told_what_changes() {
     assert_eq!(event, "hello");
     assert_eq!((&hello["version"], &hello["embeddedBroker"]), (&json!("1.2.3"), &json!(true)));
     assert_eq!(hello["declared"][0]["processor"], "EventProcessor_Added");
+    let row = json!({"ok": 2, "deadLettered": 0, "retried": 1, "skipped": 0, "attempts": 0, "milliseconds": 0.0});
+    assert_eq!(hello["processors"]["rows"][0][1], row);
     assert_eq!(hello["partitions"], json!({"whole": true, "rows": [[0, hello["partitions"]["rows"][0][1]]]}));
     assert_eq!(hello["partitions"]["rows"][0][1]["lag"], 2);
     let (event, tick) = page.next().await;
@@ -56,6 +58,17 @@ async fn a_page_is_greeted_with_everything_and_told_what_changes() {
     assert_eq!((&tick["stats"]["consumed"], &tick["paused"]), (&json!(3), &json!(false)));
     served.shown.pause();
     assert_eq!(page.next().await.1["paused"], true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_hears_what_it_needs_before_it_asks() {
+    let local = Served::with(&[]).await;
+    assert_eq!(Listening::to(&local).await.next().await.1["access"], "open");
+    let guarded = Served::with(&[("APP_ADMIN_TOKEN", "a-token-of-the-tests")]).await;
+    assert_eq!(Listening::to(&guarded).await.next().await.1["access"], "token");
+    let stranger = local.router.clone().oneshot(empty(from_elsewhere(get("/page/live")))).await.expect("an answer");
+    let mut stranger = Listening { body: stranger.into_body().into_data_stream(), rest: String::new() };
+    assert_eq!(stranger.next().await.1["access"], "closed");
 }
 
 #[tokio::test(start_paused = true)]

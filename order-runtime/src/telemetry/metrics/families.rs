@@ -1,6 +1,11 @@
 //! Which metrics there are. The names of OpenTelemetry for messaging where it has some, else the domain's name in front.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use jiff::Timestamp;
 
 use super::{
     Metrics,
@@ -164,6 +169,11 @@ impl Sources {
             }
             family
         };
+        let now = Timestamp::now();
+        let waited = |view: &PartitionView| {
+            let waited = view.waiting_since.and_then(|since| Duration::try_from(now.duration_since(since)).ok());
+            Some(waited.unwrap_or_default().as_secs())
+        };
         let mut states = self.own("partitions", Kind::Gauge, "Assigned partitions by what they do");
         for (state, name) in PartitionState::ALL {
             let count = views.iter().filter(|view| view.state == state).count();
@@ -173,6 +183,8 @@ impl Sources {
             gauge("consumer.lag", "Records between a partition's position and its end", &|view| view.lag),
             gauge("waiting.keys", "Keys whose events wait", &|view| Some(view.waiting_keys as u64)),
             gauge("waiting.events", "Events that wait", &|view| Some(view.waiting_events as u64)),
+            gauge("waiting.oldest", "How long the key waits that has waited longest; 0 where none waits", &waited)
+                .in_unit(Unit::Seconds),
             states,
         ]
     }

@@ -157,6 +157,19 @@ impl Metrics {
         self.topics().into_iter().fold(Distribution::default(), |ages, (_, topic)| ages.and(topic.age.read()))
     }
 
+    /// How many attempts of each processor have ended, and the seconds that they took together.
+    pub(crate) fn attempts(&self) -> Vec<(u64, f64)> {
+        let mut sums = vec![(0, 0.0); self.processors];
+        for (_, topic) in self.topics() {
+            for (sum, histograms) in sums.iter_mut().zip(&topic.attempts) {
+                for read in histograms.iter().map(Histogram::read) {
+                    *sum = (sum.0 + read.count(), sum.1 + read.sum);
+                }
+            }
+        }
+        sums
+    }
+
     /// A batch was committed: repeats and dead letters that came to no processor, and all dead letters by [`Reason`].
     pub(crate) fn settled(&self, [repeated, unplaced]: [u64; 2], letters: &[u64; Reason::ALL.len()]) {
         self.repeated.fetch_add(repeated, Ordering::Relaxed);
