@@ -191,3 +191,47 @@ pub(crate) fn split(json: &[u8]) -> Result<Vec<Box<RawValue>>, serde_json::Error
     }
     serde_json::from_slice::<Box<RawValue>>(json).map(|one| vec![one])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, iter, time::Duration};
+
+    use super::*;
+    use crate::{
+        dispatch::Outcome,
+        registry::{OnExhausted, Place, RetryPolicy},
+    };
+
+    static ADDED: ProcessorEntry = ProcessorEntry {
+        event: "Added",
+        version: 1,
+        name: "EventProcessor_Added",
+        summary: "",
+        input: None,
+        arguments: &[],
+        policy: RetryPolicy {
+            retries: 0,
+            backoff: Duration::ZERO,
+            backoff_max: Duration::ZERO,
+            timeout: Duration::from_secs(1),
+            on_exhausted: OnExhausted::DeadLetter,
+        },
+        place: Place { file: "", line: 1, module: "" },
+        handler: |_| Box::pin(async { Outcome::Done }),
+    };
+
+    #[test]
+    fn what_the_service_would_refuse_is_refused_alone_and_in_its_envelope() {
+        let registry =
+            Registry::from_entries(iter::once(&ADDED), iter::empty(), iter::empty(), iter::empty(), &BTreeMap::new());
+        let registry = Arc::new(registry.expect("one processor does not conflict"));
+        let intake = Intake { registry, topic: "things".to_owned(), key_field: None };
+        for (data, fits) in
+            [(r#"{"a":"b"}"#, true), (r#"{"a":"\u0000"}"#, false), ("{\"a\":\"\0\"}", false), ("{", false)]
+        {
+            let event = format!(r#"{{"eventName":"Added","data":{data}}}"#);
+            assert_eq!(intake.data("Added", data, None).is_ok(), fits, "{data}");
+            assert_eq!(intake.event(event.as_bytes(), None).is_ok(), fits, "{data}");
+        }
+    }
+}

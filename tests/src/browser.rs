@@ -26,12 +26,22 @@ const ARGUMENTS: [&str; 9] = [
     "--disable-sync",
 ];
 
-/// Notes what goes wrong in a page: errors, and what its policy forbids.
+/// Notes what goes wrong in a page: errors, and what its policy forbids. Also what is written on each drawing, in `labels`.
 const WATCH: &str = "window.troubles = [];
     const note = (text) => window.troubles.push(String(text));
     addEventListener('error', (event) => note(event.message));
     addEventListener('unhandledrejection', (event) => note(event.reason));
-    addEventListener('securitypolicyviolation', (event) => note(`${event.violatedDirective}: ${event.blockedURI}`));";
+    addEventListener('securitypolicyviolation', (event) => note(`${event.violatedDirective}: ${event.blockedURI}`));
+    window.labels = new Map();
+    const { clearRect, fillText } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.clearRect = function (...area) {
+        window.labels.set(this.canvas, []);
+        return clearRect.apply(this, area);
+    };
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+        window.labels.get(this.canvas)?.push(text);
+        return fillText.call(this, text, ...place);
+    };";
 
 /// One window of a browser of its own; all its processes end with it.
 pub struct Browser {
@@ -190,6 +200,14 @@ impl Browser {
             .filter(|node| node["ignored"] != true)
             .map(|node| (text(node, "role"), text(node, "name")))
             .collect()
+    }
+
+    /// Asserts that no question of the page was refused, which the browser's console would show as an error.
+    pub async fn expect_no_refusal(&self) {
+        let refused = "return performance.getEntriesByType('resource')
+            .filter(({ responseStatus }) => responseStatus >= 400)
+            .map(({ name, responseStatus }) => `${name}: ${responseStatus}`);";
+        assert_eq!(self.run(refused).await, json!([]));
     }
 
     /// Asserts that no script has failed, and that the page has tried nothing that its policy forbids.

@@ -1,5 +1,7 @@
 //! The scenarios on the embedded broker: they need nothing but this repository.
 
+#[path = "browser/letters.rs"]
+mod letters;
 #[path = "browser/page.rs"]
 mod page;
 #[path = "system/process.rs"]
@@ -31,6 +33,16 @@ async fn an_earlier_store_in_postgres_goes_on() {
 #[tokio::test]
 async fn an_operator_deals_with_dead_letters() {
     page::an_operator_deals_with_dead_letters(&Broker::embedded().await).await;
+}
+
+#[tokio::test]
+async fn what_strangers_write_is_shown_as_text() {
+    letters::what_strangers_write_is_shown_as_text(&Broker::embedded().await).await;
+}
+
+#[tokio::test]
+async fn long_lists_are_folded_and_go_on() {
+    letters::long_lists_are_folded_and_go_on(&Broker::embedded().await).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What commands write: results to standard output, everything else to standard error.
 
 use std::{
-    fmt::Display,
+    fmt::{Display, Write as _},
     io::{self, IsTerminal, Write},
 };
 
@@ -60,7 +60,7 @@ impl Output {
     }
 
     fn json<T: Serialize>(item: &T) -> Result<(), Failure> {
-        Self::document(&serde_json::to_string_pretty(item).map_err(Failure::failed)?)
+        Self::document(&escaped(&serde_json::to_string_pretty(item).map_err(Failure::failed)?))
     }
 
     /// Writes a document that has one form only.
@@ -102,7 +102,28 @@ pub(super) fn agrees(question: &str) -> bool {
 
 /// Text from outside without what would control a terminal.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+    text.chars().map(|letter| if letter.is_control() || is_direction(letter) { '\u{fffd}' } else { letter }).collect()
+}
+
+/// JSON without what would control a terminal, as the escapes that mean the same. JSON has such characters in texts only; the line
+/// ends between its members stay.
+pub(super) fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter != '\n' && (letter.is_control() || is_direction(letter)) {
+            // Writing to a text does not fail. None of these characters needs more than four digits.
+            let _ = write!(out, "\\u{:04x}", u32::from(letter));
+        } else {
+            out.push(letter);
+        }
+    }
+    out
+}
+
+/// Characters that change the direction of text, so that a reader sees another order than a program
+/// (<https://www.unicode.org/reports/tr9/>, section 2).
+fn is_direction(letter: char) -> bool {
+    matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn write(stream: &mut impl Write, text: &str) -> io::Result<()> {
@@ -136,5 +157,18 @@ mod tests {
     #[test]
     fn a_terminal_is_not_controlled_by_values() {
         assert_eq!(printable("a\x1b[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
+        assert_eq!(printable("a\u{9b}31mb\u{202e}c"), "a\u{fffd}31mb\u{fffd}c");
+    }
+
+    #[test]
+    fn a_terminal_is_not_controlled_by_json_which_stays_what_it_is() {
+        let value = serde_json::json!({"a": "\u{9b}31m \u{202e}x \u{7f} é 日", "b": [1]});
+        let text = escaped(&serde_json::to_string_pretty(&value).expect("JSON"));
+        assert!(
+            text.chars().all(|letter| letter == '\n' || printable(&letter.to_string()) == letter.to_string()),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), value);
+        assert!(text.contains("é 日"), "{text}");
     }
 }

@@ -132,6 +132,7 @@ impl Config {
                 reload: false,
                 workers: available_parallelism().map_or(1, std::num::NonZero::get),
                 admin_token: None,
+                viewer_token: None,
                 contracts: BTreeMap::new(),
                 on_truncation: OnTruncation::Stop,
                 retry_max_elapsed: None,
@@ -158,6 +159,7 @@ impl Config {
                 trusted_host: false,
                 trusted_hosts: ["localhost", "127.0.0.1", "[::1]"].map(ToOwned::to_owned).to_vec(),
                 https_redirect: false,
+                public_reads: true,
             },
             log: LogConfig { level: String::new(), filter: String::new(), json: false },
             otlp: OtlpConfig::unset(),
@@ -257,6 +259,8 @@ pub struct AppConfig {
     pub workers: usize,
     /// `APP_ADMIN_TOKEN`.
     pub admin_token: Option<Secret>,
+    /// `APP_VIEWER_TOKEN`.
+    pub viewer_token: Option<Secret>,
     /// `APP_CONTRACTS`: feature to contract version.
     pub contracts: BTreeMap<String, u32>,
     /// `APP_ON_TRUNCATION`.
@@ -353,6 +357,8 @@ pub struct HttpConfig {
     pub trusted_hosts: Vec<String>,
     /// `APP_MIDDLEWARE_HTTPSREDIRECT`.
     pub https_redirect: bool,
+    /// `APP_PUBLIC_READS`.
+    pub public_reads: bool,
 }
 
 /// Settings of logs.

@@ -29,6 +29,9 @@ pub(super) fn derive(config: &mut Config, given: &Given, under_cargo: bool) {
         if !given.has("LOG_FORMAT") {
             config.log.json = true;
         }
+        if !given.has("APP_PUBLIC_READS") {
+            config.http.public_reads = false;
+        }
         if config.kafka.embedded == Embedded::Auto {
             config.kafka.embedded = Embedded::Never;
         }
@@ -53,6 +56,7 @@ pub(super) fn check(config: &Config, given: &Given, problems: &mut Vec<Problem>,
     check_embedded(config, problems);
     check_properties(config, problems);
     check_exposure(config, problems, warnings);
+    check_tokens(config, problems, warnings);
     check_effects(config, given, warnings);
     check_otlp(config, given, warnings);
 }
@@ -151,15 +155,6 @@ fn check_exposure(config: &Config, problems: &mut Vec<Problem>, warnings: &mut V
             warnings.push(Warning::new(name, text));
         }
     }
-    if public && config.app.admin_token.is_some() && !config.http.https_redirect {
-        warnings.push(Warning::new(
-            "APP_ADMIN_TOKEN",
-            format!(
-                "the token travels in plain text to {}; put TLS in front and set APP_MIDDLEWARE_HTTPSREDIRECT=True",
-                config.app.host
-            ),
-        ));
-    }
     let kafka = &config.kafka;
     for (name, value) in
         [("ssl.endpoint.identification.algorithm", "none"), ("enable.ssl.certificate.verification", "false")]
@@ -172,8 +167,39 @@ fn check_exposure(config: &Config, problems: &mut Vec<Problem>, warnings: &mut V
             ));
         }
     }
-    if config.http.cors && config.production && config.http.cors_origins.as_deref() == Some(&["*".to_owned()]) {
+    if config.http.cors && config.http.cors_origins.as_deref() == Some(&["*".to_owned()]) {
         warnings.push(Warning::new("APP_CORS_ORIGINS", "any web page may read answers; list the origins that need to"));
+    }
+}
+
+/// Different characters that a token has in production at least: a word that is repeated has fewer, a random token more.
+const DIFFERENT: usize = 6;
+
+fn check_tokens(config: &Config, problems: &mut Vec<Problem>, warnings: &mut Vec<Warning>) {
+    let app = &config.app;
+    for (name, token) in [("APP_ADMIN_TOKEN", &app.admin_token), ("APP_VIEWER_TOKEN", &app.viewer_token)] {
+        let Some(token) = token else { continue };
+        let different = token.expose().bytes().collect::<HashSet<u8>>().len();
+        if config.production && different < DIFFERENT {
+            problems.push(Problem::contradiction(format!(
+                "{name}: the token has fewer than {DIFFERENT} different characters, so it can be guessed; make a random one, \
+                 for example with `openssl rand -hex 32`"
+            )));
+        }
+        if !is_loopback(&app.host) && !config.http.https_redirect {
+            warnings.push(Warning::new(
+                name,
+                format!(
+                    "the token travels in plain text to {}; put TLS in front and set APP_MIDDLEWARE_HTTPSREDIRECT=True",
+                    app.host
+                ),
+            ));
+        }
+    }
+    if app.viewer_token.is_some() && app.viewer_token == app.admin_token {
+        problems.push(Problem::contradiction(
+            "APP_VIEWER_TOKEN: it is the same as APP_ADMIN_TOKEN, so viewers could change everything; choose another one",
+        ));
     }
 }
 

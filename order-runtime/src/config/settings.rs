@@ -140,6 +140,17 @@ const SERVICE: &[Setting] = &[
         ..SETTING
     },
     Setting {
+        name: "APP_VIEWER_TOKEN",
+        help: "Bearer token, at least 16 characters, that reads what APP_ADMIN_TOKEN reads and changes nothing.",
+        secret: true,
+        from_file: true,
+        apply: |config, text| {
+            set(&mut config.app.viewer_token, parse::token(text).map(|token| Some(Secret::new(token))))
+        },
+        show: |config| config.app.viewer_token.as_ref().map_or_else(String::new, |_| "***".to_owned()),
+        ..SETTING
+    },
+    Setting {
         name: "APP_CONTRACTS",
         default: DefaultValue::Derived("the highest of each feature"),
         help: r#"Which contract a feature uses, as JSON: {"Feature": 1}."#,
@@ -315,6 +326,14 @@ const HTTP: &[Setting] = &[
         help: "Answer plain HTTP with 307 to https; health and metrics are exempt.",
         apply: |config, text| set(&mut config.http.https_redirect, parse::boolean(text)),
         show: |config| show_bool(config.http.https_redirect),
+        ..SETTING
+    },
+    Setting {
+        name: "APP_PUBLIC_READS",
+        default: DefaultValue::Derived("True; False in production"),
+        help: "Let everybody who may connect read entities, counters and the live page. False: only with APP_VIEWER_TOKEN or APP_ADMIN_TOKEN.",
+        apply: |config, text| set(&mut config.http.public_reads, parse::boolean(text)),
+        show: |config| show_bool(config.http.public_reads),
         ..SETTING
     },
 ];

@@ -310,6 +310,18 @@ fn contradictions_are_refused() {
         (&[("KAFKA_EMBEDDED", "always"), ("KAFKA_BROKER_URL", "localhost:1,localhost:2")], "one loopback address"),
         (&[("APP_TRUSTED_HOSTS", "*"), ("APP_HOST", "0.0.0.0"), ("PRODUCTION_ENV", "True")], "any Host"),
         (&[("KAFKA_MAX_POLL_INTERVAL_MS", "10000")], "KAFKA_SESSION_TIMEOUT_MS"),
+        (
+            &[("PRODUCTION_ENV", "True"), ("APP_ADMIN_TOKEN", "aaaaaaaaaaaaaaaa")],
+            "APP_ADMIN_TOKEN: the token has fewer",
+        ),
+        (
+            &[("PRODUCTION_ENV", "True"), ("APP_VIEWER_TOKEN", "abababababababababab")],
+            "APP_VIEWER_TOKEN: the token has fewer",
+        ),
+        (
+            &[("APP_ADMIN_TOKEN", "0123456789abcdef"), ("APP_VIEWER_TOKEN", "0123456789abcdef")],
+            "the same as APP_ADMIN_TOKEN",
+        ),
         (&[("KAFKA_GROUP_PROTOCOL", "consumer"), ("KAFKA_SESSION_TIMEOUT_MS", "6000")], "KAFKA_GROUP_PROTOCOL"),
     ] {
         let errors = errors(variables);
@@ -323,6 +335,8 @@ fn doubtful_settings_are_told() {
         (&[("APP_TRUSTED_HOSTS", "*"), ("APP_HOST", "0.0.0.0")][..], "APP_TRUSTED_HOSTS"),
         (&[("APP_MIDDLEWARE_TRUSTEDHOST", "False"), ("APP_HOST", "0.0.0.0")], "APP_MIDDLEWARE_TRUSTEDHOST"),
         (&[("APP_ADMIN_TOKEN", "0123456789abcdef"), ("APP_HOST", "0.0.0.0")], "APP_ADMIN_TOKEN"),
+        (&[("APP_VIEWER_TOKEN", "0123456789abcdef"), ("APP_HOST", "0.0.0.0")], "APP_VIEWER_TOKEN"),
+        (&[("APP_CORS_ORIGINS", "*")], "APP_CORS_ORIGINS"),
         (&[("PRODUCTION_ENV", "True"), ("APP_RELOAD", "True")], "APP_RELOAD"),
         (&[("APP_RELOAD", "True")], "APP_RELOAD"),
         (&[("KAFKA_ENABLE_SSL_CERTIFICATE_VERIFICATION", "no")], "KAFKA_ENABLE_SSL_CERTIFICATE_VERIFICATION"),
@@ -342,6 +356,8 @@ fn production_and_cargo_decide_on_defaults() {
     let production = config(&[("PRODUCTION_ENV", "true")]);
     assert!(production.log.json && production.kafka.embedded == Embedded::Never);
     assert!(!config(&[("PRODUCTION_ENV", "true"), ("LOG_FORMAT", "text")]).log.json);
+    assert!(!production.http.public_reads && config(&[]).http.public_reads);
+    assert!(config(&[("PRODUCTION_ENV", "true"), ("APP_PUBLIC_READS", "yes")]).http.public_reads);
     let cargo = [("CARGO", "/bin/cargo"), ("CARGO_MANIFEST_DIR", "/x")];
     assert!(config(&cargo).app.reload);
     assert!(!config(&[cargo[0], cargo[1], ("PRODUCTION_ENV", "1")]).app.reload);

@@ -18,8 +18,12 @@ use crate::{
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Letter {
-    /// `dlq-id`; for a letter that this service did not write, a name made of where it lies.
+    /// `dlq-id`; for a letter that this service did not write, or whose `dlq-id` cannot be one of its own, a name made of where it
+    /// lies. So every letter has a name that an address can hold: `..` or `audit` would lead somewhere else.
     pub(crate) id: String,
+    /// Whether that is its `dlq-id`.
+    #[serde(skip)]
+    pub(super) has_own_id: bool,
     /// Who wrote it; none for a record that is no dead letter of a known kind.
     pub(crate) family: Option<Family>,
     /// `dlq-reason`; for a letter of another framework, the framework.
@@ -91,10 +95,9 @@ impl Letter {
                 (other.and_then(name_of).unwrap_or_default(), name, id)
             }
         };
-        let id = match family {
-            Some(Family::Dlq) => text("dlq-id"),
-            _ => id_of_place(topic, partition, record),
-        };
+        let own_id = Some(text("dlq-id")).filter(|id| family == Some(Family::Dlq) && is_id(id));
+        let has_own_id = own_id.is_some();
+        let id = own_id.unwrap_or_else(|| id_of_place(topic, partition, record));
         let (origin, error_code, error_message) = match told {
             Some(told) => (
                 Origin { topic: told.topic, partition: told.partition, offset: told.offset },
@@ -105,6 +108,7 @@ impl Letter {
         };
         Self {
             id,
+            has_own_id,
             family,
             reason,
             error_code,
@@ -190,6 +194,11 @@ fn event_of(record: &RecordRef<'_>) -> (String, String) {
 
 fn name_of(family: Family) -> Option<String> {
     serde_json::to_value(family).ok()?.as_str().map(ToOwned::to_owned)
+}
+
+/// Whether a text is what this service writes as `dlq-id`.
+fn is_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A name of 32 hexadecimal digits, the same at each reading. Time and payload are part of it: a topic that was made anew

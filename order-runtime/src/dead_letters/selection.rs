@@ -145,13 +145,17 @@ fn given_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Times
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::broker::RecordBatch;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef";
 
     fn letter(reason: &str, event: &str, at: i64) -> Letter {
         let mut batch = RecordBatch::default();
         let headers = [
-            (&b"dlq-id"[..], Some(&b"id"[..])),
+            (&b"dlq-id"[..], Some(ID.as_bytes())),
             (b"dlq-reason", Some(reason.as_bytes())),
             (b"dlq-event-name", Some(event.as_bytes())),
             (b"dlq-error-code", Some(b"code")),
@@ -183,7 +187,8 @@ mod tests {
 
     #[test]
     fn letters_are_chosen_by_id_too() {
-        let mut object = serde_json::from_str(r#"{"ids": ["id"], "reason": "rejected", "note": "n"}"#).expect("JSON");
+        let mut object =
+            json!({"ids": [ID], "reason": "rejected", "note": "n"}).as_object().cloned().expect("an object");
         let selection = Selection::take(&mut object).expect("a selection");
         assert_eq!(object.keys().collect::<Vec<_>>(), ["note"], "what is no condition is for the caller to judge");
         assert!(selection.is_given() && selection.takes(&letter("rejected", "", 0)));
@@ -205,7 +210,7 @@ mod tests {
 
     #[test]
     fn ids_that_no_letter_has_are_known() {
-        let ids = ["id", "nobody", "nothing"].map(str::to_owned).to_vec();
+        let ids = [ID, "nobody", "nothing"].map(str::to_owned).to_vec();
         let filter = Filter { reason: Some("rejected".to_owned()), ..Filter::default() };
         let search = Search::of(Selection { ids, filter });
         assert!(!search.takes(&letter("invalid", "", 0)), "it is there, and not meant");

@@ -64,8 +64,7 @@ impl Judged {
         let Some(family) = letter.family else { return Some(Flaw::NoLetter) };
         let Some(topic) = &letter.origin.topic else { return Some(Flaw::Damaged) };
         if family == Family::Dlq {
-            let has_id = letter.id.len() == 32 && letter.id.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if !has_id || letter.origin.partition.is_none() || letter.origin.offset.is_none() {
+            if !letter.has_own_id || letter.origin.partition.is_none() || letter.origin.offset.is_none() {
                 return Some(Flaw::Damaged);
             }
         }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Declared, events::Definitions};
-use crate::http::{self, Parameter, Route};
+use crate::http::{self, Audience, Parameter, Route};
 
 pub(super) fn document(declared: &Declared<'_>) -> Value {
     let mut definitions = Definitions::of(declared.registry, "#/components/schemas/");
@@ -33,7 +33,10 @@ pub(super) fn document(declared: &Declared<'_>) -> Value {
         "paths": paths,
         "components": {
             "schemas": definitions.schemas,
-            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer", "description": "APP_ADMIN_TOKEN"}},
+            "securitySchemes": {
+                "admin": {"type": "http", "scheme": "bearer", "description": "APP_ADMIN_TOKEN"},
+                "viewer": {"type": "http", "scheme": "bearer", "description": "APP_VIEWER_TOKEN"},
+            },
         },
     })
 }
@@ -59,8 +62,14 @@ fn operation(route: &Route) -> Value {
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
-    if route.guarded {
-        operation["security"] = json!([{"admin": []}]);
+    let security = match route.audience {
+        Audience::Open => None,
+        Audience::Viewers => Some(json!([{"viewer": []}, {"admin": []}, {}])),
+        Audience::Administrators if route.method == "get" => Some(json!([{"viewer": []}, {"admin": []}])),
+        Audience::Administrators => Some(json!([{"admin": []}])),
+    };
+    if let Some(security) = security {
+        operation["security"] = security;
         operation["responses"]["401"] = json!({"description": "No token, or a wrong one.", "content": problem});
     }
     if route.path == "/events" {

@@ -55,6 +55,9 @@ pub struct PartitionView {
     pub waiting_keys: usize,
     /// Events that wait.
     pub waiting_events: usize,
+    /// Since when the key waits that has waited longest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<Timestamp>,
 }
 
 /// What a partition does.

@@ -194,6 +194,8 @@ pub(crate) struct PartitionStatus {
     pub(crate) position: AtomicI64,
     pub(crate) waiting_lanes: AtomicUsize,
     pub(crate) waiting_events: AtomicUsize,
+    /// Since when the key waits that has waited longest.
+    pub(crate) waiting_since: Mutex<Option<Timestamp>>,
     /// Offsets below this one were handled before the store was replaced by an older copy.
     pub(crate) restored_below: Option<i64>,
     state: Mutex<(PartitionState, Option<String>, Timestamp)>,
@@ -207,6 +209,7 @@ impl PartitionStatus {
             position: AtomicI64::new(position),
             waiting_lanes: AtomicUsize::default(),
             waiting_events: AtomicUsize::default(),
+            waiting_since: Mutex::default(),
             restored_below: None,
             state: Mutex::new((PartitionState::Running, None, now)),
             progress: Progress::new(),

@@ -54,6 +54,7 @@ impl Operations for View {
                 lag,
                 waiting_keys: partition.waiting_lanes.load(Ordering::Relaxed),
                 waiting_events: partition.waiting_events.load(Ordering::Relaxed),
+                waiting_since: *partition.waiting_since.lock(),
             }
         };
         self.engine.status.partitions().iter().map(view).collect()

@@ -4,7 +4,7 @@
 //! task, so it never says more than the store does.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque, btree_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -80,6 +80,8 @@ impl Waiter {
 pub(crate) struct Waiting {
     lanes: HashMap<Lane, VecDeque<Waiter>, RandomState>,
     due: BTreeSet<(Instant, Lane)>,
+    /// Since when the first event of each lane waits, and how many lanes that is true of.
+    since: BTreeMap<Timestamp, usize>,
     /// The longest that any event waits for its next attempt.
     longest: Duration,
     events: usize,
@@ -168,6 +170,11 @@ impl Waiting {
     /// When the next lane is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Since when the lane waits that has waited longest; none where no lane waits.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        self.since.first_key_value().map(|(since, _)| *since)
     }
 
     /// The number of lanes.
@@ -274,6 +281,12 @@ impl Waiting {
     fn change(&mut self, name: &[u8], work: impl FnOnce(&mut VecDeque<Waiter>) -> Delta) {
         let mut lane = self.lanes.remove(name).unwrap_or_default();
         if let Some(first) = lane.front() {
+            if let Entry::Occupied(mut lanes) = self.since.entry(first.row.since) {
+                *lanes.get_mut() -= 1;
+                if *lanes.get() == 0 {
+                    lanes.remove();
+                }
+            }
             match first.row.state {
                 WaitingState::Retry | WaitingState::Behind => {
                     self.due.remove(&(first.due, name.into()));
@@ -288,6 +301,7 @@ impl Waiting {
         self.events = self.events + delta.come - delta.gone;
         self.bytes = self.bytes + delta.bytes_come - delta.bytes_gone;
         let Some(first) = lane.front() else { return };
+        *self.since.entry(first.row.since).or_default() += 1;
         match first.row.state {
             WaitingState::Retry | WaitingState::Behind => {
                 self.due.insert((first.due, name.into()));
@@ -367,6 +381,26 @@ mod tests {
         assert_eq!(waiting.next_due(), Some(Instant::now() + Duration::from_secs(100)));
         waiting.insert(row(b"a", 1, WaitingState::Retry, 5_000), at(9_000));
         assert_eq!(waiting.next_due(), Some(Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_lane_is_known_by_its_first_event() {
+        let mut waiting = waiting();
+        assert_eq!(waiting.oldest(), None);
+        let since = |offset, seconds| WaitingRow { since: at(seconds), ..row(b"a", offset, WaitingState::Behind, 0) };
+        waiting.insert(since(1, 10), at(0));
+        waiting.insert(since(2, 20), at(0));
+        waiting.insert(WaitingRow { since: at(15), ..row(b"b", 3, WaitingState::Retry, 50) }, at(0));
+        waiting.insert(WaitingRow { since: at(15), ..row(b"c", 4, WaitingState::Retry, 50) }, at(0));
+        waiting.postpone(b"a", Duration::from_secs(9));
+        assert_eq!(waiting.oldest(), Some(at(10)));
+        waiting.remove(b"a", 1);
+        assert_eq!(waiting.oldest(), Some(at(15)), "what was behind came later");
+        waiting.remove(b"b", 3);
+        assert_eq!(waiting.oldest(), Some(at(15)), "another key waits since then too");
+        waiting.remove(b"c", 4);
+        waiting.remove(b"a", 2);
+        assert_eq!((waiting.oldest(), waiting.since.len()), (None, 0));
     }
 
     #[tokio::test(start_paused = true)]

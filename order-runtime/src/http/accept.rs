@@ -1,27 +1,36 @@
-//! The accept loop: connections are bounded in number and in time.
+//! The accept loop: connections are bounded in number (see [`Places`]) and in time.
 //!
 //! axum's own `serve` waits without end for a head that does not come, and knows no cap.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::Request};
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use super::layers::HEAD_BYTES;
+use super::{
+    layers::{HEAD_BYTES, is_probe},
+    places::{Place, Places},
+    problem::Problem,
+    throttle::LogThrottle,
+};
+use crate::telemetry::metrics::{Metrics, Refusal};
 
-/// Connections at once; further ones are closed.
-const CONNECTIONS: usize = 512;
 /// How long a whole head may take, and how long a connection may be idle.
 const HEAD: Duration = Duration::from_secs(10);
+/// How long a head may take in the reserve; a probe sends it at once.
+const RESERVE_HEAD: Duration = Duration::from_secs(2);
 /// How long a client may not read what it is sent.
 const WRITE: Duration = Duration::from_secs(20);
 /// A head of more headers is answered with 431.
@@ -38,8 +47,9 @@ pub(super) struct Peer(pub(super) SocketAddr);
 pub(super) struct Ending(pub(super) CancellationToken);
 
 /// Answers requests until `ended`; then waits, for at most three seconds, for those under way.
-pub(crate) async fn serve(listener: TcpListener, router: Router, ended: CancellationToken) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+pub(crate) async fn serve(listener: TcpListener, router: Router, metrics: Arc<Metrics>, ended: CancellationToken) {
+    let places = Arc::new(Places::default());
+    let throttle = LogThrottle::default();
     let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -55,14 +65,24 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, ended: Cancella
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
-            debug!(%peer, "too many connections; this one is closed");
-            continue;
-        };
+        let place = places.take(peer.ip());
+        if place.reserve().is_some() {
+            metrics.refused(Refusal::Connections);
+            if let Some(held_back) = throttle.pass() {
+                warn!(
+                    %peer,
+                    held_back,
+                    "too many HTTP connections; new ones get answers about health and metrics only"
+                );
+            }
+        }
         let (router, ended) = (router.clone(), ended.clone());
         tasks.spawn(async move {
-            connection(stream, peer, router, ended).await;
-            drop(permit);
+            let Some(given_up) = place.reserve() else { return connection(stream, peer, router, &place, ended).await };
+            tokio::select! {
+                () = connection(stream, peer, router, &place, ended) => {}
+                () = given_up.cancelled() => {}
+            }
         });
     }
     tasks.close();
@@ -71,7 +91,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, ended: Cancella
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, ended: CancellationToken) {
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, place: &Place, ended: CancellationToken) {
+    let is_reserve = place.reserve().is_some();
     // A small answer must not wait for another.
     if stream.set_nodelay(true).is_err() {
         return;
@@ -83,11 +104,18 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, ended: 
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(ending.clone());
-        router.clone().oneshot(request)
+        let router = router.clone();
+        async move {
+            if is_reserve && !is_probe(request.uri().path()) {
+                return Ok::<Response, Infallible>(too_many());
+            }
+            router.oneshot(request).await
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(if is_reserve { RESERVE_HEAD } else { HEAD })
+        .keep_alive(!is_reserve)
         .max_buf_size(HEAD_BYTES)
         .max_header_size(HEAD_BYTES)
         .max_headers(HEADERS)
@@ -103,4 +131,10 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, ended: 
     if let Err(error) = result {
         debug!(%peer, %error, "a connection has ended early");
     }
+}
+
+fn too_many() -> Response {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections are open; try again later")
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+        .into_response()
 }

@@ -1,4 +1,10 @@
-//! Who may change something, or see payloads.
+//! Who may see or change what.
+//!
+//! A route is open, for viewers or for administrators ([`Audience`]). Administrators have `APP_ADMIN_TOKEN`. Viewers have
+//! `APP_VIEWER_TOKEN`: they read what administrators read and change nothing. Without `APP_ADMIN_TOKEN`, in development, clients of
+//! the same machine are administrators. `APP_PUBLIC_READS` opens the routes for viewers to everybody.
+
+use std::{collections::HashMap, net::IpAddr};
 
 use axum::{
     extract::{Request, State},
@@ -6,52 +12,232 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use parking_lot::Mutex;
+use serde::Serialize;
 use subtle::ConstantTimeEq;
+use tokio::time::{Duration, Instant};
 
-use super::{App, accept::Peer, host::Host, problem::Problem};
-use crate::config::{Config, Secret};
+use super::{App, accept::Peer, host::Host, places, problem::Problem, routes::Audience, throttle::LogThrottle};
+use crate::{
+    config::{Config, Secret},
+    telemetry::metrics::Refusal,
+};
 
-/// Lets a request through that may administer.
-pub(super) async fn only(State(app): State<App>, request: Request, next: Next) -> Response {
-    match may(&app.config, &request) {
-        Ok(()) => next.run(request).await,
+/// Headers by which a proxy says that it passes a request on.
+const PASSED_ON: [&str; 6] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"];
+
+/// What a request may do, as its token says, or the machine that it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Viewer,
+    Administrator,
+}
+
+/// Lets a request through that may do what a route does; the route then knows its [`Role`], where it has one.
+pub(super) async fn only(State((app, audience)): State<(App, Audience)>, mut request: Request, next: Next) -> Response {
+    match may(&app, &request, audience) {
+        Ok(role) => {
+            if let Some(role) = role {
+                request.extensions_mut().insert(role);
+            }
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     }
 }
 
-fn may(config: &Config, request: &Request) -> Result<(), Problem> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) && is_foreign(request) {
-        // A page of somebody else makes the browser ask; the browser's user has not.
-        return Err(Problem::new(StatusCode::FORBIDDEN, "the request comes from a page of another origin"));
-    }
-    match &config.app.admin_token {
-        Some(token) if has_token(request.headers(), token) => Ok(()),
-        Some(_) => Err(Problem::new(StatusCode::UNAUTHORIZED, "send the token as `Authorization: Bearer …`")
-            .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-        None if config.production => {
-            Err(Problem::new(StatusCode::FORBIDDEN, "this route needs APP_ADMIN_TOKEN to be set, in production always"))
+/// What somebody who asks like this needs, to administer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Access {
+    /// Nothing.
+    Open,
+    /// The token.
+    Token,
+    /// It is not possible from where they are.
+    Closed,
+}
+
+impl Access {
+    pub(super) fn of(config: &Config, role: Option<Role>) -> Self {
+        let app = &config.app;
+        match role {
+            Some(Role::Administrator) if app.admin_token.is_none() => Self::Open,
+            _ if app.admin_token.is_some() || app.viewer_token.is_some() => Self::Token,
+            _ => Self::Closed,
         }
-        None if is_local(request) => Ok(()),
-        None => Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "without APP_ADMIN_TOKEN this route answers clients of the same machine only",
-        )),
     }
 }
 
-fn has_token(headers: &HeaderMap, token: &Secret) -> bool {
-    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    let given =
-        given.and_then(|value| value.split_at_checked(7)).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
-    given.is_some_and(|(_, given)| given.ct_eq(token.expose().as_bytes()).into())
+fn may(app: &App, request: &Request, audience: Audience) -> Result<Option<Role>, Problem> {
+    let config = &app.config;
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !reads && is_foreign(request) {
+        // A page of somebody else makes the browser ask; the browser's user has not.
+        return Err(foreign());
+    }
+    let role = match bearer(request.headers())? {
+        Some(token) => app.0.guesses.check(app, request, token)?,
+        None => None,
+    };
+    match role {
+        Some(Role::Viewer) if !reads => {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "the viewer's token may only read; this needs APP_ADMIN_TOKEN",
+            ));
+        }
+        Some(_) => return Ok(role),
+        None => {}
+    }
+    let is_public = audience == Audience::Viewers && config.http.public_reads;
+    let trusts_machine = config.app.admin_token.is_none() && !config.production;
+    if trusts_machine && is_local(app, request) {
+        // The address stands for a token here, and a browser sends the requests of every page from this address.
+        return match (is_foreign(request), is_public) {
+            (false, _) => Ok(Some(Role::Administrator)),
+            (true, true) => Ok(None),
+            (true, false) => Err(foreign()),
+        };
+    }
+    if is_public {
+        return Ok(None);
+    }
+    if config.app.admin_token.is_some() || reads && config.app.viewer_token.is_some() {
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "send the token as `Authorization: Bearer …`")
+            .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+    }
+    let detail = match audience {
+        Audience::Viewers if config.production => {
+            "this route needs APP_VIEWER_TOKEN or APP_ADMIN_TOKEN to be set, or APP_PUBLIC_READS=True"
+        }
+        _ if config.production => "this route needs APP_ADMIN_TOKEN to be set, in production always",
+        _ => "without APP_ADMIN_TOKEN this route answers clients of the same machine only",
+    };
+    Err(Problem::new(StatusCode::FORBIDDEN, detail))
 }
 
-fn is_local(request: &Request) -> bool {
-    // A proxy on the same machine passes strangers on, and says so.
-    let passed_on =
-        ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| request.headers().contains_key(*name));
+fn foreign() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "the request comes from a page of another origin")
+}
+
+/// The bearer token of a request.
+fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(given) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        // A proxy may look at another one than the service does.
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "the request has several Authorization headers"));
+    }
+    let given = given.as_bytes().split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
+    Ok(given.map(|(_, token)| token))
+}
+
+fn role_of(config: &Config, given: &[u8]) -> Option<Role> {
+    let is = |token: &Option<Secret>| token.as_ref().is_some_and(|token| given.ct_eq(token.expose().as_bytes()).into());
+    if is(&config.app.admin_token) {
+        Some(Role::Administrator)
+    } else if is(&config.app.viewer_token) {
+        Some(Role::Viewer)
+    } else {
+        None
+    }
+}
+
+/// Wrong tokens, by the address that has sent them.
+#[derive(Default)]
+pub(super) struct Guesses {
+    wrong: Mutex<HashMap<IpAddr, Wrong>>,
+    throttle: LogThrottle,
+}
+
+struct Wrong {
+    since: Instant,
+    tokens: u32,
+}
+
+impl Guesses {
+    /// Wrong tokens that an address may send in [`PERIOD`](Self::PERIOD); then none of its tokens is compared until the time is over.
+    const MOST: u32 = 30;
+    const PERIOD: Duration = Duration::from_mins(1);
+    /// Addresses that are remembered.
+    const ADDRESSES: usize = 10_000;
+
+    fn check(&self, app: &App, request: &Request, token: &[u8]) -> Result<Option<Role>, Problem> {
+        let address = sender(request);
+        if let Some(address) = address
+            && self.wrong.lock().get(&address).is_some_and(|wrong| wrong.tokens >= Self::MOST && !wrong.is_over())
+        {
+            app.sources.metrics.refused(Refusal::Guessing);
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens came from this address")
+                .with_header(header::RETRY_AFTER, HeaderValue::from_static("60")));
+        }
+        let role = role_of(&app.config, token);
+        if role.is_none() && (app.config.app.admin_token.is_some() || app.config.app.viewer_token.is_some()) {
+            self.note(app, address);
+        }
+        Ok(role)
+    }
+
+    fn note(&self, app: &App, address: Option<IpAddr>) {
+        app.sources.metrics.refused(Refusal::Token);
+        if let Some(held_back) = self.throttle.pass() {
+            let from = address.map(|address| address.to_string()).unwrap_or_default();
+            tracing::warn!(from, held_back, "a request had a wrong token");
+        }
+        let Some(address) = address else { return };
+        let mut wrong = self.wrong.lock();
+        if wrong.len() >= Self::ADDRESSES {
+            wrong.retain(|_, wrong| !wrong.is_over());
+            if wrong.len() >= Self::ADDRESSES {
+                wrong.clear();
+            }
+        }
+        let entry = wrong.entry(address).or_insert_with(Wrong::none);
+        if entry.is_over() {
+            *entry = Wrong::none();
+        }
+        entry.tokens += 1;
+    }
+}
+
+impl Wrong {
+    fn none() -> Self {
+        Self { since: Instant::now(), tokens: 0 }
+    }
+
+    fn is_over(&self) -> bool {
+        self.since.elapsed() >= Guesses::PERIOD
+    }
+}
+
+/// Whose guesses a request counts to. A proxy of this machine names its client, and only such a proxy is believed.
+fn sender(request: &Request) -> Option<IpAddr> {
+    let peer = request.extensions().get::<Peer>()?.0.ip();
+    let named = || {
+        let list = request.headers().get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+        list.rsplit(',').next()?.trim().parse().ok()
+    };
+    let named = if peer.to_canonical().is_loopback() { named() } else { None };
+    Some(places::client(named.unwrap_or(peer)))
+}
+
+fn is_local(app: &App, request: &Request) -> bool {
     let peer = request.extensions().get::<Peer>();
-    !passed_on && peer.is_some_and(|Peer(address)| address.ip().to_canonical().is_loopback())
+    if !peer.is_some_and(|Peer(address)| address.ip().to_canonical().is_loopback()) {
+        return false;
+    }
+    // A proxy on the same machine passes strangers on, and says so.
+    let Some(header) = PASSED_ON.iter().find(|name| request.headers().contains_key(**name)) else { return true };
+    if app.0.behind_proxy.pass().is_some() {
+        tracing::warn!(
+            header,
+            "a proxy on this machine passes requests on, and its clients look like this machine; set APP_ADMIN_TOKEN, because a \
+             proxy that does not say so makes everybody an administrator"
+        );
+    }
+    false
 }
 
 /// Whether a browser says that a page of another origin asks.

@@ -5,11 +5,10 @@ use std::{any::Any, time::Duration};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, Version, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use http_body_util::{BodyExt, LengthLimitError};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::{
@@ -17,50 +16,62 @@ use tower_http::{
         predicate::{And, NotForContentType, Predicate, SizeAbove},
     },
     cors::{AllowOrigin, CorsLayer},
-    limit::RequestBodyLimitLayer,
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
     timeout::TimeoutLayer,
 };
 
-use super::{App, host::Host, problem::Problem};
+use super::{
+    App,
+    accept::Peer,
+    admin, body,
+    host::{Host, NoHost},
+    problem::Problem,
+    routes::Audience,
+};
 use crate::{
     config::{Config, is_loopback},
     store::postgres,
 };
 
-/// The largest body: a thousand events.
-const BODY_BYTES: usize = 1024 * 1024;
 /// The longest header, its name included.
 const HEADER_BYTES: usize = 16 * 1024;
 /// All headers together; the parser, which reads on before it measures, is not that strict.
 pub(super) const HEAD_BYTES: usize = 32 * 1024;
 /// The longest target of a request.
 const TARGET_BYTES: usize = 8 * 1024;
-/// How long a body may take as a whole, however steadily it drips.
-const BODY: Duration = Duration::from_secs(10);
-/// How long an answer may take from there.
+/// How long an answer may take, from when the body was read.
 const ANSWER: Duration = Duration::from_secs(15);
 // A store that is slow is told as such, and not by an answer that took too long.
 const _: () = assert!(postgres::VIEW.as_secs() + 5 < ANSWER.as_secs(), "the store answers before HTTP gives up");
 
+/// Routes of one [`Audience`] behind what they have in common. A request meets it in this order: whether it may, how much its body
+/// may be, the body, and the route within its time.
+pub(super) fn within(routes: Router<App>, app: &App, audience: Audience) -> Router<App> {
+    let mut routes = routes.route_layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER));
+    if audience == Audience::Administrators {
+        // Nobody else's body is looked at.
+        routes = routes.route_layer(middleware::from_fn_with_state(app.clone(), body::whole));
+    }
+    if audience != Audience::Open {
+        routes = routes.route_layer(middleware::from_fn_with_state((app.clone(), audience), admin::only));
+    }
+    routes
+}
+
 /// The routes behind all layers; the last one here is the first that a request meets.
 pub(super) fn around(routes: Router, app: &App) -> Router {
     let config = &app.config;
-    let mut router = routes.layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER));
+    let mut router = routes;
     if config.http.gzip {
         router =
             router.layer(CompressionLayer::new().quality(CompressionLevel::Precise(5)).compress_when(worth_it(config)));
     }
-    router = router
-        .layer(middleware::from_fn(with_whole_body))
-        .layer(RequestBodyLimitLayer::new(BODY_BYTES))
-        .layer(middleware::map_response(as_problem))
-        .layer(CatchPanicLayer::custom(panicked));
+    router = router.layer(middleware::map_response(as_problem)).layer(CatchPanicLayer::custom(panicked));
     if config.http.cors {
         router = router.layer(cors(config));
     }
     if config.http.https_redirect {
-        router = router.layer(middleware::from_fn(to_https));
+        router = router.layer(middleware::from_fn_with_state(app.clone(), to_https));
     }
     router
         .layer(middleware::from_fn_with_state(app.clone(), well_formed))
@@ -70,7 +81,7 @@ pub(super) fn around(routes: Router, app: &App) -> Router {
 }
 
 /// Whether a route answers whoever asks, by whatever name and scheme: probes come by address.
-fn is_probe(path: &str) -> bool {
+pub(super) fn is_probe(path: &str) -> bool {
     path == "/health" || path.starts_with("/health/") || path == "/metrics"
 }
 
@@ -89,14 +100,14 @@ async fn well_formed(State(app): State<App>, request: Request, next: Next) -> Re
         return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body without a content encoding")
             .into_response();
     }
-    let host = match Host::of(&request) {
-        Ok(host) => host,
-        Err(error) => return Problem::new(StatusCode::BAD_REQUEST, error.to_string()).into_response(),
-    };
+    let is_probe = is_probe(request.uri().path());
     let http = &app.config.http;
-    if http.trusted_host && !is_probe(request.uri().path()) && !host.is_among(&http.trusted_hosts) {
-        // The name is not repeated: it is the sender's choice.
-        return Problem::new(StatusCode::BAD_REQUEST, "the host is not one of APP_TRUSTED_HOSTS").into_response();
+    match Host::of(&request) {
+        Ok(host) if is_probe || !http.trusted_host || host.is_among(&http.trusted_hosts) => {}
+        Ok(_) => return untrusted(),
+        // HTTP/1.0 knows no Host, and some probes still speak it.
+        Err(NoHost::Missing) if is_probe && request.version() <= Version::HTTP_10 => {}
+        Err(error) => return Problem::new(StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     }
     // A length beside chunks is how requests are smuggled past a proxy: hyper drops the length, so whoever sends
     // chunks gets no second request on the connection (RFC 9112, section 6.3).
@@ -108,26 +119,9 @@ async fn well_formed(State(app): State<App>, request: Request, next: Next) -> Re
     response
 }
 
-/// Takes the whole body before a route sees the request: every route has the same limits on it.
-async fn with_whole_body(request: Request, next: Next) -> Response {
-    let (head, body) = request.into_parts();
-    match tokio::time::timeout(BODY, body.collect()).await {
-        Ok(Ok(body)) => next.run(Request::from_parts(head, body.to_bytes().into())).await,
-        Ok(Err(error)) => {
-            let limit = error.into_inner().is::<LengthLimitError>();
-            if limit { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST }.into_response()
-        }
-        // The rest of the body would be taken for the next request.
-        Err(_) => (StatusCode::REQUEST_TIMEOUT, [(header::CONNECTION, "close")]).into_response(),
-    }
-}
-
 /// Sends plain HTTP to https: same host, path and query.
-async fn to_https(request: Request, next: Next) -> Response {
-    // A proxy that ends TLS is on the same machine or says so by a header that only it is believed.
-    let behind_tls = request.extensions().get::<super::accept::Peer>().is_some_and(|peer| peer.0.ip().is_loopback())
-        && request.headers().get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-    if behind_tls || is_probe(request.uri().path()) {
+async fn to_https(State(app): State<App>, request: Request, next: Next) -> Response {
+    if is_behind_tls(&request) || is_probe(request.uri().path()) {
         return next.run(request).await;
     }
     let Ok(host) = Host::of(&request) else { return next.run(request).await };
@@ -135,12 +129,39 @@ async fn to_https(request: Request, next: Next) -> Response {
         // It has been sent in the clear already; following the redirect would hide that.
         return Problem::new(StatusCode::FORBIDDEN, "send credentials by https only").into_response();
     }
+    if !host.is_among(&app.config.http.trusted_hosts) {
+        // Any name would be answered with a redirect to it where APP_MIDDLEWARE_TRUSTEDHOST is off.
+        return untrusted();
+    }
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let location = HeaderValue::try_from(format!("https://{}{target}", host.for_https()));
     match location {
         Ok(location) => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response(),
         Err(_) => Problem::new(StatusCode::BAD_REQUEST, "the target cannot be redirected").into_response(),
     }
+}
+
+/// Whether TLS ends at a proxy. It is on the same machine and says so by a header, and only such a proxy is believed.
+fn is_behind_tls(request: &Request) -> bool {
+    if !request.extensions().get::<Peer>().is_some_and(|Peer(address)| address.ip().to_canonical().is_loopback()) {
+        return false;
+    }
+    let first = |name: &str| {
+        // The first entry is of the proxy that the client has spoken to.
+        let list = request.headers().get(name)?.to_str().ok()?;
+        list.split(',').next().map(str::trim)
+    };
+    let by_forwarded = || {
+        let pairs = first("forwarded")?.split(';').filter_map(|pair| pair.trim().split_once('='));
+        let mut schemes = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("proto"));
+        schemes.next().map(|(_, scheme)| scheme.trim_matches('"'))
+    };
+    first("x-forwarded-proto").or_else(by_forwarded).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+}
+
+fn untrusted() -> Response {
+    // The name is not repeated: it is the sender's choice.
+    Problem::new(StatusCode::BAD_REQUEST, "the host is not one of APP_TRUSTED_HOSTS").into_response()
 }
 
 /// What keeps a browser from doing with an answer what it is not for.

@@ -3,26 +3,34 @@
 //! | module | the question it answers |
 //! |---|---|
 //! | `accept` | who may connect, and for how long? |
+//! | `places` | how many connections are there for whom? |
 //! | `host` | whom does a request believe to speak to? |
-//! | `admin` | who may change something? |
+//! | `admin` | who may see or change what? |
+//! | `body` | how much of a body is read, and when? |
 //! | `layers` | in which order is a request looked at? |
 //! | `problem` | what does an error look like? |
 //! | `page` | what does an operator's browser show? |
 //! | `routes` | what is answered? |
 //! | `operator` | who acts, and where is it recorded? |
+//! | `readers` | how many answers that may be large are made at the same time? |
+//! | `throttle` | how often is a log line repeated? |
 //! | `jobs` | how far is work on dead letters that goes on after the answer? |
 
 mod accept;
 mod admin;
+mod body;
 mod host;
 mod jobs;
 mod layers;
 mod operator;
 mod page;
+mod places;
 mod problem;
+mod readers;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +40,7 @@ use self::jobs::Jobs;
 pub(crate) use self::{
     accept::serve,
     operator::OPERATOR,
-    routes::{Parameter, Route, table as routes},
+    routes::{Audience, Parameter, Route, table as routes},
 };
 use crate::{
     Dispatcher,
@@ -76,6 +84,11 @@ struct Shared {
     hub: page::Hub,
     desk: Desk,
     jobs: Arc<Jobs>,
+    bodies: body::BodyMemory,
+    guesses: admin::Guesses,
+    behind_proxy: throttle::LogThrottle,
+    readers: readers::Readers,
+    ingested: operator::Ingested,
 }
 
 impl App {
@@ -108,7 +121,18 @@ pub(crate) fn router(parts: HttpParts) -> Router {
         topics: parts.config.kafka.topics.clone(),
         budget: Some(LETTERS),
     };
-    let app = App(Arc::new(Shared { parts, intake, desk, jobs: Arc::default(), hub: page::Hub::default() }));
+    let app = App(Arc::new(Shared {
+        parts,
+        intake,
+        desk,
+        jobs: Arc::default(),
+        hub: page::Hub::default(),
+        bodies: body::BodyMemory::default(),
+        guesses: admin::Guesses::default(),
+        behind_proxy: throttle::LogThrottle::default(),
+        readers: readers::Readers::default(),
+        ingested: operator::Ingested::default(),
+    }));
     tokio::spawn(page::Hub::watch(Arc::downgrade(&app.0)));
     layers::around(routes::all(&app), &app)
 }

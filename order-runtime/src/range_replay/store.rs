@@ -16,8 +16,8 @@ use crate::{
     broker::PartitionId,
     engine::identity::{Fate, Ring, RingEntry},
     store::{
-        Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, Load, Loaded, Outbox, Page, Store, StoreError,
-        WaitingRow, memory::MemoryStore,
+        Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, Listed, Load, Loaded, Outbox, Page, Store,
+        StoreError, WaitingRow, memory::MemoryStore,
     },
 };
 
@@ -261,7 +261,7 @@ impl<E: Effects> Store for Halves<E> {
         Ok(None)
     }
 
-    async fn page(&self, _entity: EntityType, _page: Page) -> Result<Vec<Value>, StoreError> {
+    async fn page(&self, _entity: EntityType, _page: Page) -> Result<Vec<Listed>, StoreError> {
         Ok(Vec::new())
     }
 

@@ -306,7 +306,10 @@ impl HttpThread {
                     let watch = watch::tell(Arc::clone(&parts.operations));
                     tokio::spawn(watched_until.run_until_cancelled_owned(watch));
                     match tokio::net::TcpListener::from_std(listener) {
-                        Ok(listener) => http::serve(listener, http::router(parts), until).await,
+                        Ok(listener) => {
+                            let metrics = Arc::clone(&parts.sources.metrics);
+                            http::serve(listener, http::router(parts), metrics, until).await;
+                        }
                         Err(error) => error!(%error, "HTTP cannot listen"),
                     }
                 });

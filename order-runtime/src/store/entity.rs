@@ -57,6 +57,20 @@ impl<T: Entity> Row<T> {
         }
         view
     }
+
+    /// The row as a part of a page.
+    pub(crate) fn listed(&self) -> Listed {
+        Listed { id: self.value.id().to_string(), view: self.view() }
+    }
+}
+
+/// An entity of a page.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// Its read model.
+    pub view: serde_json::Value,
 }
 
 /// A row to be written, and the version that the store must hold for the writing to be right.

@@ -116,9 +116,9 @@ pub struct AuditRow {
     /// Who it was.
     pub by: String,
     /// What was done: to dead letters `replay`, `edit`, `park`, `unpark`, `purge`; to a range of a topic `replay_range`; to keys
-    /// that wait `waiting_retry`, `waiting_dead_letter`; to consumption `pause`, `resume`.
+    /// that wait `waiting_retry`, `waiting_dead_letter`; to consumption `pause`, `resume`; with events that came over HTTP `publish`.
     pub action: String,
-    /// To how many letters or keys; of a range, how many events had an outcome that was new.
+    /// To how many letters, keys or events; of a range, how many events had an outcome that was new.
     pub letters: u64,
     /// Which were meant, as JSON.
     pub selection: String,

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-pub use entity::{Change, Entity, EntityType, Page, Row};
+pub use entity::{Change, Entity, EntityType, Listed, Page, Row};
 pub use letters::{AuditRow, DeadLetterId, LetterMark, MarkState};
 
 use crate::{
@@ -108,7 +108,7 @@ pub trait Store: Send + Sync + 'static {
     async fn view(&self, entity: EntityType, id: &str) -> Result<Option<serde_json::Value>, StoreError>;
 
     /// A page of an entity's read model.
-    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<serde_json::Value>, StoreError>;
+    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError>;
 
     /// The ring of a key, undecoded: see [`Ring`](crate::engine::identity::Ring).
     async fn ring(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError>;

@@ -21,6 +21,8 @@ pub(crate) async fn an_operator_sees_what_happens_and_steers(broker: &Broker) {
     browser.reads("#health", "Live and ready").await;
     browser.sees("partitions are there", "document.querySelectorAll('#partition-rows tr').length === 4").await;
     browser.reads("#waiting", "No key waits.").await;
+    browser.reads("#letters-empty", "An event that cannot be handled comes here").await;
+    browser.expect_no_refusal().await;
 
     curves_and_counters_move(&browser, &deployment).await;
     keys_that_wait_are_found_and_released(&browser, &deployment, &service).await;
@@ -44,6 +46,19 @@ async fn curves_and_counters_move(browser: &Browser, deployment: &Deployment) {
         row.innerText.includes('OrderCreated'))?.cells[1].innerText === '50'";
     browser.sees("all fifty are counted", handled).await;
     browser.sees("the curve has moved", &format!("{drawn} !== {before}")).await;
+    let row =
+        "[...document.querySelectorAll('#processor-rows tr')].find((row) => row.innerText.includes('OrderCreated'))";
+    browser.sees("it has a rate", &format!("/^[0-9.]+$/.test({row}.cells[2].innerText)")).await;
+    browser.sees("and a duration", &format!("/^[< 0-9.]+ (ms|s)$/.test({row}.cells[3].innerText)")).await;
+    browser.sees("and a curve", &format!("{row}.querySelector('polyline').points.length > 1")).await;
+    let labels = "return [...window.labels].filter(([drawing]) => drawing.isConnected).map(([, labels]) => labels);";
+    let labels = browser.run(labels).await;
+    let labels: Vec<Vec<String>> = serde_json::from_value(labels).expect("texts");
+    assert_eq!(labels.len(), 3, "three charts have axes: {labels:?}");
+    for labels in labels {
+        let different: BTreeSet<_> = labels.iter().collect();
+        assert_eq!(different.len(), labels.len(), "no label repeats: {labels:?}");
+    }
     browser.sees("the tile shows an age", "/[0-9]/.test(document.querySelector('#tile-p99').innerText)").await;
 }
 
@@ -166,10 +181,13 @@ pub(crate) async fn an_operator_deals_with_dead_letters(broker: &Broker) {
     deployment.events().produce(records.chain(history.iter().map(|event| NewRecord::json("order-3", event)))).await;
     eventually("there are three dead letters", PATIENCE, async || deployment.dead_letters().read().len() == 3).await;
     browser.open(&address(&service)).await;
+    browser.reads("#letters-empty", "Sign in to see dead letters.").await;
+    browser.expect_no_refusal().await;
 
     an_administrator_signs_in_by_keyboard(&browser).await;
     browser.sees("all three are listed", "document.querySelectorAll('#letter-rows tr').length === 3").await;
     browser.reads("#letters-groups", "OrderCreated · invalid").await;
+    only_what_is_new_is_called_new(&browser, &deployment).await;
 
     a_letter_is_corrected(&browser, &service).await;
     a_letter_is_parked_and_taken_back(&browser).await;
@@ -179,6 +197,18 @@ pub(crate) async fn an_operator_deals_with_dead_letters(broker: &Broker) {
     browser.reads("#letters-empty", "Sign in to see dead letters.").await;
     browser.expect_no_trouble().await;
     assert!(!service.log().contains(TOKEN), "the token is not logged");
+}
+
+async fn only_what_is_new_is_called_new(browser: &Browser, deployment: &Deployment) {
+    let button = "document.querySelector('#letters-refresh')";
+    browser.sees("it is known from when on is counted", &format!("{button}.title !== ''")).await;
+    assert_eq!(browser.run(&format!("return {button}.textContent;")).await, "Refresh", "three are there, none is new");
+    let one_more = events::event("OrderImagined", json!({"orderId": "order-4"}));
+    deployment.events().produce([NewRecord::json("order-4", &one_more)]).await;
+    browser.reads("#letters-refresh", "Refresh (1 new)").await;
+    browser.click("Refresh (1 new)").await;
+    browser.sees("all four are listed", "document.querySelectorAll('#letter-rows tr').length === 4").await;
+    browser.sees("it is counted anew", &format!("{button}.title !== '' && {button}.textContent === 'Refresh'")).await;
 }
 
 async fn an_administrator_signs_in_by_keyboard(browser: &Browser) {
@@ -202,6 +232,8 @@ async fn a_letter_is_corrected(browser: &Browser, service: &Service) {
     browser.tab_to("OrderCreated").await;
     browser.press(ENTER).await;
     browser.reads(".verdict", "$.data.items[0].quantity").await;
+    let main = browser.run("return document.querySelector('.drawer .controls .primary').textContent;").await;
+    assert_eq!(main, "Edit", "a replay of what is still invalid does not help");
     browser.click("Edit").await;
     browser.click("Check and send").await;
     browser.reads("#edit-errors", "$.data.items[0].quantity").await;

@@ -3,7 +3,10 @@
 use std::{fmt::Write as _, process::ExitCode};
 
 use super::{Context, Failure, looking};
-use crate::{cli::output::printable, dead_letters::Shown};
+use crate::{
+    cli::output::{escaped, printable},
+    dead_letters::Shown,
+};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -50,7 +53,7 @@ fn human(shown: &Shown) -> String {
         line("replay", &format!("refused: {}", flaw.text()));
     }
     let payload = match (&shown.payload, &shown.payload_text) {
-        (Some(json), _) => json.pretty(),
+        (Some(json), _) => escaped(&json.pretty()),
         (None, Some(text)) => format!("(no JSON) {}", printable(text)),
         (None, None) => "(none)".to_owned(),
     };

@@ -102,11 +102,16 @@ fn publish_lines(context: &Context, intake: &Intake, arguments: &Arguments, even
         let progress = Progress::new(context.output, "events", None);
         for (number, line) in (1_u64..).zip(BufReader::new(io::stdin()).split(b'\n')) {
             let line = line.map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
-            let text = String::from_utf8_lossy(&line);
-            if text.trim().is_empty() {
+            if line.trim_ascii().is_empty() {
                 continue;
             }
-            match intake.data(event, &text, arguments.key.as_deref()) {
+            let checked = match str::from_utf8(&line) {
+                Ok(text) => intake.data(event, text, arguments.key.as_deref()),
+                Err(error) => {
+                    Err(vec![Violation { path: "$.data".to_owned(), message: format!("is not UTF-8: {error}") }])
+                }
+            };
+            match checked {
                 Ok(accepted) => {
                     outlet.sender.send(accepted.record).await.map_err(Failure::failed)?;
                     progress.add(1);

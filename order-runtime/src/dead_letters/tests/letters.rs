@@ -1,7 +1,11 @@
 //! What is there, and what is set aside.
 
 use super::*;
-use crate::dead_letters::{Aside, Asked, Filter, Listing, SetAside, state::State, trial::Trial};
+use crate::dead_letters::{
+    Aside, Asked, Filter, Listing, SetAside,
+    state::{Flaw, State},
+    trial::Trial,
+};
 
 async fn listed(desk: &Desk, parked: bool, all: bool, max: usize) -> Listing {
     let selection = Selection { filter: Filter { parked, ..Filter::default() }, ..Selection::default() };
@@ -29,6 +33,26 @@ async fn a_list_has_the_latest_and_counts_all() {
     let counts: Vec<_> = listing.counts.rows().collect();
     assert_eq!(counts, [("invalid", "Added", "told_to", 1), ("rejected", "Added", "told_to", 600)]);
     assert!(listing.letters.iter().all(|judged| judged.letter.record.payload.is_none()), "payloads are not kept");
+}
+
+#[tokio::test]
+async fn a_letter_with_an_odd_id_is_found_by_where_it_lies() {
+    let odd = ["..", ".", "", "audit", "jobs", "replay", "a/b", "<b>", "\u{202e}"];
+    let letters = odd.map(|id| {
+        let mut letter = letter(1, "rejected", 0);
+        letter.headers.retain(|name| name != b"dlq-id");
+        letter.headers.push("dlq-id", Some(id.as_bytes()));
+        letter
+    });
+    let desk = desk(letters.to_vec());
+    let listing = listed(&desk, false, true, 10).await;
+    assert_eq!(listing.letters.len(), odd.len(), "each is a letter of its own");
+    for judged in &listing.letters {
+        let id = &judged.letter.id;
+        assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id} can stand in an address");
+        let shown = desk.show(id, None).await.expect("it is found");
+        assert_eq!((shown.judged.letter.at.offset, shown.flaw), (judged.letter.at.offset, Some(Flaw::Damaged)));
+    }
 }
 
 #[tokio::test]

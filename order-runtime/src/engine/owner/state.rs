@@ -72,6 +72,7 @@ impl Owner {
         status.position.store(self.position, Ordering::Relaxed);
         status.waiting_lanes.store(self.waiting.lanes(), Ordering::Relaxed);
         status.waiting_events.store(self.waiting.events(), Ordering::Relaxed);
+        *status.waiting_since.lock() = self.waiting.oldest();
         let stopping = self.waiting.stopped_by(|offset| self.releases.contains(offset)).filter(|_| !self.gone);
         match (&self.stopped, stopping) {
             (None, Some(row)) => {

@@ -23,8 +23,8 @@ use super::{
 use crate::{
     broker::PartitionId,
     store::{
-        Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, Load, Loaded, Outbox, Page, Store, StoreError,
-        WaitingRow, memory::MemoryStore,
+        Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, Listed, Load, Loaded, Outbox, Page, Store,
+        StoreError, WaitingRow, memory::MemoryStore,
     },
 };
 
@@ -274,7 +274,7 @@ impl Store for SimulatedStore {
         at_once(self.inner.view(entity, id))
     }
 
-    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Value>, StoreError> {
+    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError> {
         at_once(self.inner.page(entity, page))
     }
 

@@ -27,17 +27,20 @@ macro_rules! asset {
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-static ASSETS: [Asset; 18] = [
+static ASSETS: [Asset; 21] = [
     asset!("app.js", SCRIPT),
     asset!("api.js", SCRIPT),
     asset!("charts.js", SCRIPT),
     asset!("dead_letters.js", SCRIPT),
     asset!("dialogs.js", SCRIPT),
     asset!("dom.js", SCRIPT),
+    asset!("event_stream.js", SCRIPT),
     asset!("format.js", SCRIPT),
     asset!("jobs.js", SCRIPT),
     asset!("letter.js", SCRIPT),
+    asset!("letter_rows.js", SCRIPT),
     asset!("overview.js", SCRIPT),
+    asset!("processors.js", SCRIPT),
     asset!("replay.js", SCRIPT),
     asset!("tables.js", SCRIPT),
     asset!("waiting.js", SCRIPT),

@@ -21,7 +21,7 @@ use super::{
     snapshot::{Greeting, Snapshot, Tick, frame},
 };
 use crate::{
-    http::{HttpParts, Shared},
+    http::{HttpParts, Shared, admin::Access},
     registry::ProcessorView,
 };
 
@@ -29,6 +29,8 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(1);
 /// Pages that may be open at once; each holds one of the service's connections.
 pub(super) const PAGES: usize = 64;
+/// Pages beside these for whoever has shown who they are, so that strangers cannot keep an operator out.
+pub(super) const PAGES_OF_KNOWN: usize = 16;
 /// Seconds that a page may be behind; one that is slower is greeted anew instead of getting what it has missed.
 const BEHIND: usize = 4;
 
@@ -37,6 +39,7 @@ pub(in crate::http) struct Hub {
     seen: Mutex<Seen>,
     ticks: broadcast::Sender<Bytes>,
     places: Arc<Semaphore>,
+    places_of_known: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -49,7 +52,8 @@ struct Seen {
 impl Default for Hub {
     fn default() -> Self {
         let (ticks, _) = broadcast::channel(BEHIND);
-        Self { seen: Mutex::default(), ticks, places: Arc::new(Semaphore::new(PAGES)) }
+        let [places, places_of_known] = [PAGES, PAGES_OF_KNOWN].map(|places| Arc::new(Semaphore::new(places)));
+        Self { seen: Mutex::default(), ticks, places, places_of_known }
     }
 }
 
@@ -84,13 +88,14 @@ impl Hub {
     }
 
     /// What a page is told first, and whatever comes after that, with nothing between.
-    pub(super) fn greet(&self, parts: &HttpParts) -> (Option<Bytes>, broadcast::Receiver<Bytes>) {
+    pub(super) fn greet(&self, parts: &HttpParts, access: Access) -> (Option<Bytes>, broadcast::Receiver<Bytes>) {
         let mut seen = self.seen.lock();
         let Seen { history, told } = &mut *seen;
         // Others know this one, and what they hear next is what has changed since.
         let told = told.get_or_insert_with(|| Snapshot::of(parts, parts.operations.stats()));
         let greeting = Greeting {
             version: parts.dispatcher.version,
+            access,
             embedded_broker: parts.embedded_broker,
             declared: parts.registry.processors().iter().map(|entry| ProcessorView::of(entry)).collect(),
             history: history.points(),
@@ -99,8 +104,9 @@ impl Hub {
         (frame("hello", &greeting), self.ticks.subscribe())
     }
 
-    /// A place for one more page; `None` where as many as may be are open.
-    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
+    /// A place for one more page; `None` where as many as may be are open. `is_known` where its reader has a role.
+    pub(super) fn place(&self, is_known: bool) -> Option<OwnedSemaphorePermit> {
+        let own = is_known.then(|| Arc::clone(&self.places_of_known).try_acquire_owned().ok()).flatten();
+        own.or_else(|| Arc::clone(&self.places).try_acquire_owned().ok())
     }
 }

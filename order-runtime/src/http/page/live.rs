@@ -21,7 +21,12 @@ use tokio::sync::{
 };
 
 use super::hub::PAGES;
-use crate::http::{App, accept::Ending, problem::Problem};
+use crate::http::{
+    App,
+    accept::Ending,
+    admin::{Access, Role},
+    problem::Problem,
+};
 
 /// What the browser waits before it connects again, in milliseconds.
 const PRELUDE: &str = "retry: 2000\n\n";
@@ -29,14 +34,16 @@ const PRELUDE: &str = "retry: 2000\n\n";
 /// `GET /page/live`.
 pub(in crate::http) async fn live(
     State(app): State<App>,
+    role: Option<Extension<Role>>,
     ending: Option<Extension<Ending>>,
 ) -> Result<Response, Problem> {
-    let place = app.0.hub.place().ok_or_else(|| {
+    let place = app.0.hub.place(role.is_some()).ok_or_else(|| {
         let detail = format!("{PAGES} pages are open, which is as many as may be; close one");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("10"))
     })?;
-    let listener = Listener { app, place, ending: ending.map(|Extension(ending)| ending), ticks: None };
+    let access = Access::of(&app.config, role.map(|Extension(role)| role));
+    let listener = Listener { app, access, place, ending: ending.map(|Extension(ending)| ending), ticks: None };
     let body = Body::from_stream(stream::unfold(listener, async |mut listener| {
         let next = listener.next().await?;
         Some((Ok::<_, Infallible>(next), listener))
@@ -47,6 +54,7 @@ pub(in crate::http) async fn live(
 /// One open page.
 struct Listener {
     app: App,
+    access: Access,
     #[expect(dead_code, reason = "it is given back when the page goes")]
     place: OwnedSemaphorePermit,
     /// Absent where a request came over no connection, in tests.
@@ -76,7 +84,7 @@ impl Listener {
     }
 
     fn greeting(&mut self) -> Option<Bytes> {
-        let (greeting, ticks) = self.app.0.hub.greet(&self.app);
+        let (greeting, ticks) = self.app.0.hub.greet(&self.app, self.access);
         self.ticks = Some(ticks);
         greeting
     }

@@ -8,8 +8,8 @@
 //! | `history` | what do the curves show? |
 //! | `snapshot` | what does a page know, and what has changed since? |
 //!
-//! Everything here is for whoever may reach the service: numbers, names of topics and processors, reasons. Keys and
-//! payloads are behind the routes for administrators, which the page asks with the administrator's token.
+//! The page itself is for whoever may reach the service. What it listens to is for viewers: numbers, names of topics and
+//! processors, reasons. Keys and payloads are behind the routes for administrators. The page asks all of them with a token.
 
 mod assets;
 mod history;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::history::Point;
 use crate::{
     engine::observe::{OrphanView, PartitionView, ProcessorStats, StatsView},
-    http::HttpParts,
+    http::{HttpParts, admin::Access},
     registry::ProcessorView,
 };
 
@@ -21,7 +21,32 @@ pub(super) struct Snapshot {
     warnings: Vec<String>,
     orphans: Vec<OrphanView>,
     partitions: Vec<PartitionView>,
-    processors: Vec<ProcessorStats>,
+    processors: Vec<ProcessorRow>,
+}
+
+/// One processor's counters, and the time that its attempts took.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProcessorRow {
+    #[serde(flatten)]
+    stats: ProcessorStats,
+    /// Attempts that have ended.
+    attempts: u64,
+    /// The milliseconds that they took together.
+    milliseconds: f64,
+}
+
+impl ProcessorRow {
+    fn all(parts: &HttpParts) -> Vec<Self> {
+        let times = parts.sources.metrics.attempts();
+        let row = |(stats, (attempts, seconds)): (_, (_, f64))| Self {
+            stats,
+            attempts,
+            // More digits would only be more to send.
+            milliseconds: (seconds * 1e6).round() / 1e3,
+        };
+        parts.operations.processors().into_iter().zip(times).map(row).collect()
+    }
 }
 
 impl Snapshot {
@@ -36,7 +61,7 @@ impl Snapshot {
             warnings: health.warnings,
             orphans: operations.orphans(),
             partitions: operations.partitions(),
-            processors: operations.processors(),
+            processors: ProcessorRow::all(parts),
         }
     }
 
@@ -68,7 +93,7 @@ pub(super) struct Changes<'a> {
     /// Partitions that this instance does not own and in which events wait.
     orphans: &'a [OrphanView],
     partitions: Rows<'a, PartitionView>,
-    processors: Rows<'a, ProcessorStats>,
+    processors: Rows<'a, ProcessorRow>,
 }
 
 /// Rows of a table by their place in it.
@@ -97,6 +122,8 @@ impl<'a, T: PartialEq> Rows<'a, T> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Greeting<'a> {
     pub(super) version: &'static str,
+    /// What the operator needs to administer, so that a page does not ask for what it is refused.
+    pub(super) access: Access,
     /// Whether the broker is the embedded one.
     pub(super) embedded_broker: bool,
     /// In the order of their counters.
@@ -140,6 +167,7 @@ mod tests {
             lag: None,
             waiting_keys: 0,
             waiting_events: 0,
+            waiting_since: None,
         }
     }
 
@@ -152,7 +180,7 @@ mod tests {
             warnings: Vec::new(),
             orphans: Vec::new(),
             partitions,
-            processors: vec![ProcessorStats::default()],
+            processors: vec![ProcessorRow::default()],
         }
     }
 

@@ -20,6 +20,7 @@ use crate::{
         jobs::{self, View, Work},
         operator::Operator,
         problem::{Pointed, Problem},
+        readers,
     },
     store::AuditRow,
 };
@@ -92,6 +93,7 @@ pub(in crate::http) async fn list(
     let filter = Filter { event, reason, code, key, since, until, parked };
     let selection = Selection { ids: Vec::new(), filter };
     let asked = Asked { selection, any: all, max, before: place(asked.before)? };
+    let _turn = readers::turn(&app).await?;
     app.desk().list(asked, |_, _| {}).await.map(Json).map_err(failed)
 }
 
@@ -101,7 +103,9 @@ pub(in crate::http) async fn show(
     Path(id): Path<String>,
     query: Result<Query<Whereabouts>, QueryRejection>,
 ) -> Result<Json<Shown>, Problem> {
-    app.desk().show(&id, Whereabouts::of(query)?).await.map(Json).map_err(failed)
+    let before = Whereabouts::of(query)?;
+    let _turn = readers::turn(&app).await?;
+    app.desk().show(&id, before).await.map(Json).map_err(failed)
 }
 
 /// `GET /dlq/audit`: what operators have done, with dead letters and else, the latest first.
@@ -189,7 +193,7 @@ pub(in crate::http) async fn edit(
         EditError::Desk(error) => failed(error),
         EditError::Invalid(violations) => {
             let errors = violations.into_iter().map(|violation| Pointed { index: None, violation }).collect();
-            let detail = "nothing is sent; `errors` names everything that is wrong";
+            let detail = "nothing is sent; `errors` names what is wrong";
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_errors(errors)
         }
     })

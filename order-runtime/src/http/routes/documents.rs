@@ -39,9 +39,13 @@ pub(in crate::http) async fn page(State(app): State<App>) -> Html<String> {
     let openapi = document(&app, Kind::OpenApi);
     for (path, methods) in openapi["paths"].as_object().into_iter().flatten() {
         for (method, operation) in methods.as_object().into_iter().flatten() {
-            let guarded = if operation.get("security").is_some() { " For administrators." } else { "" };
+            let whom = match operation["security"].as_array().map_or(0, Vec::len) {
+                0 => "",
+                1 => " For administrators.",
+                _ => " For viewers.",
+            };
             let summary = escaped(operation["summary"].as_str().unwrap_or_default());
-            say(format!("<tr><td><code>{} {}</code><td>{summary}{guarded}</tr>", method.to_uppercase(), escaped(path)));
+            say(format!("<tr><td><code>{} {}</code><td>{summary}{whom}</tr>", method.to_uppercase(), escaped(path)));
         }
     }
     say("</tbody></table><h2>Events</h2>".to_owned());

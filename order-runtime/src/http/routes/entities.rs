@@ -2,21 +2,26 @@
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
-    http::StatusCode,
+    extract::{OriginalUri, Path, Query, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
 
 use crate::{
     engine::identity::{Ring, ring_key_of},
-    http::{App, problem::Problem, routes::Parameter},
-    store::{EntityType, Page, StoreError},
+    http::{App, problem::Problem, readers, routes::Parameter},
+    store::{EntityType, Listed, Page, StoreError},
 };
 
 /// Entities of a page where nobody says how many.
 const LIMIT: usize = 100;
 /// Entities of a page at most.
 const MOST: usize = 1000;
+/// A page ends with the entity that reaches this size.
+const PAGE_BYTES: usize = 1024 * 1024;
+/// Entities that are read and held at the same time.
+const PIECE: usize = 32;
 
 /// The parameters of the page, for people.
 pub(super) fn parameters(filters: &[&str]) -> Vec<Parameter> {
@@ -27,7 +32,11 @@ pub(super) fn parameters(filters: &[&str]) -> Vec<Parameter> {
     };
     let filters = filters.iter().map(|name| parameter(name, "string", "Only those that have this value."));
     [
-        parameter("limit", "integer", "How many at most, from 1 to 1,000; 100 where nothing is said."),
+        parameter(
+            "limit",
+            "integer",
+            "How many at most, from 1 to 1,000; 100 where nothing is said. A page of 1 MiB ends earlier.",
+        ),
         parameter("after", "string", "The id behind which the page begins."),
     ]
     .into_iter()
@@ -35,15 +44,67 @@ pub(super) fn parameters(filters: &[&str]) -> Vec<Parameter> {
     .collect()
 }
 
-/// `GET /{name}?limit=&after=` and the entity's filters: an array in the order of ids.
+/// `GET /{name}?limit=&after=` and the entity's filters: an array in the order of ids. Where more may follow, the header `Link` has
+/// the address of the next page.
 pub(in crate::http) async fn page(
     State(app): State<App>,
+    OriginalUri(uri): OriginalUri,
     query: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<Vec<Value>>, Problem> {
+) -> Result<Response, Problem> {
     let Query(parameters) = query.map_err(|_| bad("the query cannot be read"))?;
     let entity = entity(&app)?;
-    let page = read(parameters, entity.filters)?;
-    app.store.page(entity, page).await.map(Json).map_err(|error| Problem::store_away(&error))
+    let asked = read(parameters, entity.filters)?;
+    let turn = readers::turn(&app).await?;
+    let (body, last) = pieces(&app, entity, asked.clone()).await?;
+    drop(turn);
+    let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
+    if let Some(last) = last {
+        let next = next(uri.path(), &Page { after: Some(last), ..asked });
+        response.headers_mut().extend(next.map(|next| (header::LINK, next)));
+    }
+    Ok(response)
+}
+
+/// A page as JSON, and the last id where more may follow. The store is asked for a piece at a time, which is written before the
+/// next one is read: a page of the largest entities would take a thousand times their size.
+async fn pieces(app: &App, entity: EntityType, asked: Page) -> Result<(Vec<u8>, Option<String>), Problem> {
+    let mut body = b"[".to_vec();
+    let (mut left, mut after) = (asked.limit, asked.after);
+    loop {
+        let page = Page { limit: PIECE.min(left), after: after.clone(), filters: asked.filters.clone() };
+        let wanted = page.limit;
+        let rows = app.store.page(entity, page).await.map_err(|error| Problem::store_away(&error))?;
+        let is_last = rows.len() < wanted;
+        for Listed { id, view } in rows {
+            if body.len() >= PAGE_BYTES {
+                return Ok((closed(body), after));
+            }
+            if body.len() > 1 {
+                body.push(b',');
+            }
+            serde_json::to_writer(&mut body, &view)
+                .map_err(|error| Problem::store_away(&StoreError::Unusable(error.to_string())))?;
+            after = Some(id);
+            left -= 1;
+        }
+        if is_last || left == 0 || body.len() >= PAGE_BYTES {
+            return Ok((closed(body), after.filter(|_| !is_last)));
+        }
+    }
+}
+
+fn closed(mut body: Vec<u8>) -> Vec<u8> {
+    body.push(b']');
+    body
+}
+
+/// The header that names the next page (RFC 8288).
+fn next(path: &str, page: &Page) -> Option<HeaderValue> {
+    let limit = page.limit.to_string();
+    let fixed = [("limit", limit.as_str()), ("after", page.after.as_deref().unwrap_or_default())];
+    let filters = page.filters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(fixed.into_iter().chain(filters)).finish();
+    HeaderValue::try_from(format!("<{path}?{query}>; rel=\"next\"")).ok()
 }
 
 /// `GET /{name}/{id}`.

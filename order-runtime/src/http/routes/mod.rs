@@ -11,35 +11,34 @@ mod route;
 mod stats;
 mod waiting;
 
-use axum::{Router, middleware, routing};
+use axum::{Router, routing};
 
-pub(crate) use self::route::{Parameter, Route};
-use super::{App, admin, page};
+pub(crate) use self::route::{Audience, Parameter, Route};
+use super::{App, layers, page};
 use crate::Dispatcher;
 
 /// All routes, without layers.
 pub(super) fn all(app: &App) -> Router {
-    let (guarded, open): (Vec<_>, Vec<_>) = table(&app.dispatcher).into_iter().partition(|route| route.guarded);
-    let onto = |router, route: Route| route.onto(router);
-    let administration = guarded
-        .into_iter()
-        .fold(Router::new(), onto)
-        .route_layer(middleware::from_fn_with_state(app.clone(), admin::only));
-    open.into_iter()
-        .fold(Router::new(), onto)
-        // Parts of the page, and nobody else's: no document has them.
-        .route("/page/assets/{version}/{*name}", routing::get(page::asset))
-        .merge(administration)
-        .with_state(app.clone())
+    let mut routes = Router::new();
+    for audience in [Audience::Open, Audience::Viewers, Audience::Administrators] {
+        let of_audience = table(&app.dispatcher).into_iter().filter(|route| route.audience == audience);
+        let of_audience = of_audience.fold(Router::new(), |router, route| route.onto(router));
+        routes = routes.merge(layers::within(of_audience, app, audience));
+    }
+    // Parts of the page, and nobody else's: no document has them.
+    routes.route("/page/assets/{version}/{*name}", routing::get(page::asset)).with_state(app.clone())
 }
 
 /// All routes that somebody outside may rely on: what is served, and what the OpenAPI document says of it.
 pub(crate) fn table(dispatcher: &Dispatcher) -> Vec<Route> {
     let mut routes = operation();
-    routes.extend(administration().into_iter().chain(dead_letters()).map(Route::guarded));
+    let mut reads = activity();
     if let Some(entity) = dispatcher.entities.first() {
-        routes.extend(read_model(dispatcher.name, entity.filters));
+        reads.extend(read_model(dispatcher.name, entity.filters));
     }
+    routes.extend(reads.into_iter().map(|route| route.of(Audience::Viewers)));
+    let administration = administration().into_iter().chain(dead_letters());
+    routes.extend(administration.map(|route| route.of(Audience::Administrators)));
     routes
 }
 
@@ -48,18 +47,24 @@ fn operation() -> Vec<Route> {
     let unfit: &[_] = &[("503", "It is not; the body says why.")];
     vec![
         Route::get("/", "The operator's page.", page::index),
-        Route::get("/page/live", "What the page listens to: server-sent events, one a second.", page::live)
-            .answers(&[("503", "As many pages are open as may be.")]),
         Route::get("/health", "Whether the service moves and is fit for work.", health::all).answers(unfit),
         Route::get("/health/live", "Whether the service moves.", health::live).answers(unfit),
         Route::get("/health/ready", "Whether the service is fit for work.", health::ready).answers(unfit),
         Route::get("/metrics", "Metrics for Prometheus, in its text format or in OpenMetrics.", metrics::prometheus),
-        Route::get("/stats", "Counters since the start.", stats::stats),
-        Route::get("/processors", "The declared processors and their counters.", stats::processors),
-        Route::get("/partitions", "The assigned partitions, and why one does not move.", stats::partitions),
         Route::get("/openapi.json", "This document.", documents::openapi),
         Route::get("/asyncapi.json", "The topics and their messages.", documents::asyncapi),
         Route::get("/docs", "Routes and events, for people.", documents::page),
+    ]
+}
+
+/// What the service is doing.
+fn activity() -> Vec<Route> {
+    vec![
+        Route::get("/page/live", "What the page listens to: server-sent events, one a second.", page::live)
+            .answers(&[("503", "As many pages are open as may be.")]),
+        Route::get("/stats", "Counters since the start.", stats::stats),
+        Route::get("/processors", "The declared processors and their counters.", stats::processors),
+        Route::get("/partitions", "The assigned partitions, and why one does not move.", stats::partitions),
     ]
 }
 
@@ -70,7 +75,7 @@ fn administration() -> Vec<Route> {
             .query::<events::Parameters>()
             .answers(&[
                 ("202", "All are published; the body has their ids."),
-                ("422", "Nothing is published; the body names everything that is wrong, by JSON path."),
+                ("422", "Nothing is published; the body names what is wrong, by JSON path: every broken rule, or the first member of an event that cannot be decoded."),
             ]),
         Route::post("/consumer/pause", "Stops taking records.", consumer::pause),
         Route::post("/consumer/resume", "Takes records again; a stopped partition tries again, too.", consumer::resume),

@@ -10,6 +10,17 @@ use serde_json::{Value, json};
 
 use crate::http::App;
 
+/// For whom a route is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// For everybody who may connect.
+    Open,
+    /// For whoever may read: viewers and administrators, and everybody with `APP_PUBLIC_READS`.
+    Viewers,
+    /// For administrators; viewers may read.
+    Administrators,
+}
+
 /// One method of one path.
 pub(crate) struct Route {
     /// As OpenAPI writes it: `get`.
@@ -19,8 +30,7 @@ pub(crate) struct Route {
     pub(crate) query: Vec<Parameter>,
     /// Statuses beside 200 and what they mean.
     pub(crate) answers: &'static [(&'static str, &'static str)],
-    /// For administrators.
-    pub(crate) guarded: bool,
+    pub(crate) audience: Audience,
     handler: MethodRouter<App>,
 }
 
@@ -46,7 +56,15 @@ impl Route {
     }
 
     fn new(method: &'static str, path: &str, summary: &'static str, handler: MethodRouter<App>) -> Self {
-        Self { method, path: path.to_owned(), summary, query: Vec::new(), answers: &[], guarded: false, handler }
+        Self {
+            method,
+            path: path.to_owned(),
+            summary,
+            query: Vec::new(),
+            answers: &[],
+            audience: Audience::Open,
+            handler,
+        }
     }
 
     /// Its query is read into a `P`.
@@ -58,8 +76,8 @@ impl Route {
         Self { answers, ..self }
     }
 
-    pub(super) fn guarded(self) -> Self {
-        Self { guarded: true, ..self }
+    pub(super) fn of(self, audience: Audience) -> Self {
+        Self { audience, ..self }
     }
 
     /// Adds it to a router.

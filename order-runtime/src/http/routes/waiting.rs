@@ -20,6 +20,7 @@ use crate::{
         App,
         operator::{self, Operator},
         problem::Problem,
+        readers,
     },
     store::AuditRow,
 };
@@ -46,6 +47,7 @@ pub(in crate::http) async fn list(
         let detail = format!("the only parameter is `limit`, a number of events from 1 to {MOST}");
         Problem::new(StatusCode::BAD_REQUEST, detail)
     })?;
+    let _turn = readers::turn(&app).await?;
     let rows = app.store.waiting(limit).await.map_err(|error| Problem::store_away(&error))?;
     let orphans = app.operations.orphans();
     let orphaned = |id: &PartitionId| orphans.iter().find(|orphan| orphan.id == *id).map(|orphan| orphan.cause);

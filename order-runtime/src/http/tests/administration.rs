@@ -69,7 +69,7 @@ async fn without_a_token_only_this_machine_may() {
     let served = Served::with(&[]).await;
     let stranger = pause(&served, from_elsewhere(asked())).await;
     assert!(stranger.problem(403).contains("clients of the same machine only"));
-    for name in ["forwarded", "x-forwarded-for", "x-real-ip"] {
+    for name in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
         let passed_on = pause(&served, asked().header(name, "192.0.2.7")).await;
         passed_on.problem(403);
     }
@@ -101,6 +101,133 @@ async fn production_needs_a_token() {
     let served = Served::with(&production).await;
     assert!(pause(&served, asked()).await.problem(403).contains("APP_ADMIN_TOKEN"));
     served.post("/events", "{}").await.problem(403);
+}
+
+const VIEWER: &str = "fedcba9876543210fedcba9876543210";
+const PRODUCTION: (&str, &str) = ("PRODUCTION_ENV", "true");
+const READS: [&str; 7] =
+    ["/counters", "/counters/c-1", "/counters/c-1/events", "/page/live", "/stats", "/processors", "/partitions"];
+
+/// The status of an answer; not its body, which may have no end.
+async fn status(served: &Served, request: request::Builder) -> u16 {
+    let answer = served.router.clone().oneshot(empty(request)).await.unwrap_or_else(|never| match never {});
+    answer.status().as_u16()
+}
+
+#[tokio::test]
+async fn in_production_nobody_reads_without_a_token_unless_it_is_opened() {
+    let closed = Served::with(&[PRODUCTION]).await;
+    let tokens = Served::with(&[PRODUCTION, ("APP_ADMIN_TOKEN", TOKEN), ("APP_VIEWER_TOKEN", VIEWER)]).await;
+    let opened = Served::with(&[PRODUCTION, ("APP_PUBLIC_READS", "true")]).await;
+    for target in READS {
+        assert_eq!(status(&closed, get(target)).await, 403, "{target}");
+        assert_eq!(status(&tokens, get(target)).await, 401, "{target}");
+        for token in [TOKEN, VIEWER] {
+            let request = get(target).header(header::AUTHORIZATION, format!("Bearer {token}"));
+            // No event of the counter is remembered.
+            let expected = if target.ends_with("/events") { 404 } else { 200 };
+            assert_eq!(status(&tokens, request).await, expected, "{target}");
+        }
+        assert_ne!(status(&opened, from_elsewhere(get(target))).await, 403, "{target}");
+    }
+    let detail = closed.get("/counters").await.problem(403);
+    assert!(detail.contains("APP_VIEWER_TOKEN") && detail.contains("APP_PUBLIC_READS"), "{detail}");
+    for target in ["/", "/health", "/metrics", "/docs", "/openapi.json"] {
+        assert_eq!(status(&closed, get(target)).await, 200, "{target}");
+    }
+    opened.get("/dlq").await.problem(403);
+}
+
+#[tokio::test]
+async fn a_viewer_reads_everything_and_changes_nothing() {
+    let served = Served::with(&[("APP_ADMIN_TOKEN", TOKEN), ("APP_VIEWER_TOKEN", VIEWER)]).await;
+    let viewer = |request: request::Builder| request.header(header::AUTHORIZATION, format!("Bearer {VIEWER}"));
+    for target in ["/waiting", "/dlq", "/dlq/audit", "/dlq/jobs"] {
+        assert_eq!(status(&served, viewer(get(target))).await, 200, "{target}");
+    }
+    for target in ["/events", "/consumer/pause", "/waiting/retry", "/dlq/purge"] {
+        let answer = served.send(empty(viewer(post(target)))).await;
+        assert_eq!(answer.problem(403), "the viewer's token may only read; this needs APP_ADMIN_TOKEN", "{target}");
+    }
+    assert!(!served.shown.paused.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn reads_can_be_closed_in_development_too() {
+    let served = Served::with(&[("APP_PUBLIC_READS", "false")]).await;
+    assert_eq!(status(&served, get("/counters")).await, 200);
+    let stranger = served.send(empty(from_elsewhere(get("/counters")))).await;
+    assert!(stranger.problem(403).contains("clients of the same machine only"), "{}", stranger.body);
+}
+
+#[tokio::test]
+async fn several_credentials_are_refused() {
+    let served = Served::with(&[("APP_ADMIN_TOKEN", TOKEN)]).await;
+    let right = format!("Bearer {TOKEN}");
+    for [first, second] in [[right.as_str(), "Bearer wrong"], ["Basic abc", right.as_str()], [&right, &right]] {
+        let request = asked().header(header::AUTHORIZATION, first).header(header::AUTHORIZATION, second);
+        assert_eq!(pause(&served, request).await.problem(400), "the request has several Authorization headers");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_guesses_tokens_is_stopped_for_a_while() {
+    let served = Served::with(&[("APP_ADMIN_TOKEN", TOKEN)]).await;
+    let with = |token: &str| asked().header(header::AUTHORIZATION, format!("Bearer {token}"));
+    for _ in 0..30 {
+        pause(&served, from_elsewhere(with("wrong"))).await.problem(401);
+    }
+    let stopped = pause(&served, from_elsewhere(with(TOKEN))).await;
+    assert_eq!(stopped.problem(429), "too many wrong tokens came from this address");
+    assert_eq!(stopped.header("retry-after"), "60");
+    assert_eq!(pause(&served, with(TOKEN)).await.status, StatusCode::OK, "another address is not");
+    let of = |client: &str| with("wrong").header("x-forwarded-for", format!("10.0.0.1, {client}"));
+    for _ in 0..30 {
+        pause(&served, of("198.51.100.1")).await.problem(401);
+    }
+    pause(&served, of("198.51.100.1")).await.problem(429);
+    pause(&served, of("198.51.100.2")).await.problem(401);
+    let metrics = served.get("/metrics").await.body;
+    for line in
+        ["counters_http_refused_total{reason=\"token\"} 61", "counters_http_refused_total{reason=\"guessing\"} 2"]
+    {
+        assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+    }
+    tokio::time::advance(std::time::Duration::from_mins(1)).await;
+    assert_eq!(pause(&served, from_elsewhere(with(TOKEN))).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn without_a_token_no_page_of_another_origin_reads_what_is_guarded() {
+    let served = Served::with(&[]).await;
+    for target in ["/dlq", "/waiting", "/dlq/audit"] {
+        let answer = served.send(empty(get(target).header("origin", "http://localhost:5173"))).await;
+        assert_eq!(answer.problem(403), "the request comes from a page of another origin", "{target}");
+    }
+    let open = get("/counters").header("origin", "http://localhost:5173");
+    assert_eq!(status(&served, open).await, 200);
+    let own = get("/dlq").header("origin", "http://localhost:8000").header("sec-fetch-site", "same-origin");
+    assert_eq!(status(&served, own).await, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_were_sent_are_in_the_audit() {
+    let served = Served::with(&[]).await;
+    let event = r#"{"eventName": "Added", "data": {}}"#;
+    let letters = async || {
+        let audit = served.get("/dlq/audit").await.json();
+        let rows: Vec<_> = audit.as_array().expect("a list").iter().filter(|row| row["action"] == "publish").collect();
+        assert!(rows.iter().all(|row| row["by"] == "http@127.0.0.1"), "{audit}");
+        rows.iter().map(|row| row["letters"].as_u64().expect("a number")).collect::<Vec<_>>()
+    };
+    served.post("/events", event).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(letters().await, [1]);
+    for _ in 0..3 {
+        served.post("/events", event).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_mins(1)).await;
+    assert_eq!(letters().await, [4], "what follows within a minute is recorded together");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ impl Loop {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let ended = CancellationToken::new();
-        let task = tokio::spawn(super::super::serve(listener, served.router, ended.clone()));
+        let task = tokio::spawn(super::super::serve(listener, served.router, served.metrics, ended.clone()));
         Self { address, ended, task }
     }
 
@@ -145,6 +145,45 @@ async fn a_length_beside_chunks_ends_the_connection() {
         assert_eq!(answers.matches("HTTP/1.1").count(), 1, "the second request is not answered: {answers}");
         assert!(answers.contains("connection: close"), "{answers}");
     }
+}
+
+#[tokio::test]
+async fn idle_connections_of_one_address_keep_no_probe_out() {
+    let served = Loop::start().await;
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(served.connect().await);
+    }
+    let asked = |target: &str| format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    for _ in 0..20 {
+        let answer = served.exchange(&asked("/health/live")).await;
+        assert_eq!(status(&answer), "HTTP/1.1 200 OK", "{answer}");
+    }
+    let answer = served.exchange(&asked("/stats")).await;
+    assert_eq!(status(&answer), "HTTP/1.1 503 Service Unavailable", "{answer}");
+    assert!(answer.contains("retry-after: 5") && answer.contains("too many connections are open"), "{answer}");
+    let counted = served.exchange(&asked("/metrics")).await;
+    let refused =
+        counted.lines().find_map(|line| line.strip_prefix("counters_http_refused_total{reason=\"connections\"} "));
+    assert!(refused.is_some_and(|count| count.trim().parse::<u32>().is_ok_and(|count| count >= 65)), "{counted}");
+
+    drop(idle);
+    let answered = async || loop {
+        let answer = served.exchange(&asked("/stats")).await;
+        if status(&answer) == "HTTP/1.1 200 OK" {
+            break;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), answered()).await.expect("closed connections make room");
+}
+
+#[tokio::test]
+async fn a_probe_of_http_1_0_needs_no_host() {
+    let served = Loop::start().await;
+    let answer = served.exchange("GET /health/live HTTP/1.0\r\n\r\n").await;
+    assert_eq!(status(&answer), "HTTP/1.0 200 OK", "{answer}");
+    let answer = served.exchange("GET /stats HTTP/1.0\r\n\r\n").await;
+    assert!(status(&answer).ends_with("400 Bad Request"), "{answer}");
 }
 
 #[tokio::test]

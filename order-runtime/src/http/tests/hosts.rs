@@ -61,10 +61,33 @@ async fn plain_http_is_sent_to_https() {
 }
 
 #[tokio::test]
+async fn nobody_is_sent_to_a_host_that_is_not_known() {
+    let served =
+        Served::with(&[("APP_MIDDLEWARE_HTTPSREDIRECT", "true"), ("APP_MIDDLEWARE_TRUSTEDHOST", "false")]).await;
+    let answer = served.send(empty(to_host("/", "evil.example"))).await;
+    assert_eq!(answer.problem(400), "the host is not one of APP_TRUSTED_HOSTS");
+    assert_eq!(served.get("/").await.status, StatusCode::TEMPORARY_REDIRECT);
+}
+
+#[tokio::test]
 async fn a_proxy_of_this_machine_is_believed_and_nobody_else() {
     let served = Served::with(&[("APP_MIDDLEWARE_HTTPSREDIRECT", "true")]).await;
     let through = |request: request::Builder| empty(request.header("x-forwarded-proto", "https"));
     assert_eq!(served.send(through(get("/stats"))).await.status, StatusCode::OK);
+    for (name, value) in [
+        ("x-forwarded-proto", "https,http"),
+        ("x-forwarded-proto", "HTTPS"),
+        ("forwarded", "for=192.0.2.7;proto=https;by=a, for=192.0.2.8;proto=http"),
+        ("forwarded", "Proto=\"HTTPS\""),
+    ] {
+        let answer = served.send(empty(get("/stats").header(name, value))).await;
+        assert_eq!(answer.status, StatusCode::OK, "{name}: {value}");
+    }
+    for (name, value) in [("x-forwarded-proto", "http,https"), ("forwarded", "proto=http"), ("forwarded", "for=https")]
+    {
+        let answer = served.send(empty(get("/stats").header(name, value))).await;
+        assert_eq!(answer.status, StatusCode::TEMPORARY_REDIRECT, "{name}: {value}");
+    }
     let spoofed = served.send(through(from_elsewhere(get("/stats")))).await;
     assert_eq!(spoofed.status, StatusCode::TEMPORARY_REDIRECT);
 }

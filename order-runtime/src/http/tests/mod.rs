@@ -77,6 +77,8 @@ struct Shown {
     health: Health,
     orphans: Vec<OrphanView>,
     panics: bool,
+    /// So many counters of 40 kB each, `large-000` and on.
+    large: u32,
     paused: AtomicBool,
 }
 
@@ -99,6 +101,7 @@ impl Operations for Shown {
             lag: Some(2),
             waiting_keys: 0,
             waiting_events: 0,
+            waiting_since: None,
         }]
     }
 
@@ -151,6 +154,7 @@ struct Served {
     router: Router,
     broker: Arc<MemoryBroker>,
     shown: Arc<Shown>,
+    metrics: Arc<Metrics>,
 }
 
 impl Served {
@@ -174,11 +178,17 @@ impl Served {
         );
         let store = MemoryStore::default();
         let partition = begun(&store, 0).await;
-        let counters = vec![counter_change("c-1", 1, 0), counter_change("c-2", 2, 0)];
+        let mut counters = vec![counter_change("c-1", 1, 0), counter_change("c-2", 2, 0)];
+        counters.extend((0..shown.large).map(|number| {
+            let mut change = counter_change(&format!("large-{number:03}"), 1, 0);
+            change.row.value.status = "x".repeat(40_000);
+            change
+        }));
         commit(&store, step(&partition, 0, 0).writing(counters)).await;
         let (broker, _) = MemoryBroker::new();
         let shown = Arc::new(shown);
         let registry = Arc::new(registry.expect("one processor does not conflict"));
+        let metrics = Metrics::new(1);
         let router = super::router(HttpParts {
             config,
             dispatcher: Dispatcher {
@@ -200,12 +210,12 @@ impl Served {
                 version: "1.2.3",
                 group: "group".to_owned(),
                 registry,
-                metrics: Metrics::new(1),
+                metrics: Arc::clone(&metrics),
                 operations: Arc::clone(&shown) as Arc<dyn Operations>,
             },
             embedded_broker: true,
         });
-        Self { router, broker, shown }
+        Self { router, broker, shown, metrics }
     }
 
     async fn send(&self, request: Request) -> Answer {

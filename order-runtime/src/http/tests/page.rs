@@ -48,6 +48,8 @@ async fn a_page_is_greeted_with_everything_and_told_what_changes() {
     assert_eq!(event, "hello");
     assert_eq!((&hello["version"], &hello["embeddedBroker"]), (&json!("1.2.3"), &json!(true)));
     assert_eq!(hello["declared"][0]["processor"], "EventProcessor_Added");
+    let row = json!({"ok": 2, "deadLettered": 0, "retried": 1, "skipped": 0, "attempts": 0, "milliseconds": 0.0});
+    assert_eq!(hello["processors"]["rows"][0][1], row);
     assert_eq!(hello["partitions"], json!({"whole": true, "rows": [[0, hello["partitions"]["rows"][0][1]]]}));
     assert_eq!(hello["partitions"]["rows"][0][1]["lag"], 2);
     let (event, tick) = page.next().await;
@@ -56,6 +58,17 @@ async fn a_page_is_greeted_with_everything_and_told_what_changes() {
     assert_eq!((&tick["stats"]["consumed"], &tick["paused"]), (&json!(3), &json!(false)));
     served.shown.pause();
     assert_eq!(page.next().await.1["paused"], true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_hears_what_it_needs_before_it_asks() {
+    let local = Served::with(&[]).await;
+    assert_eq!(Listening::to(&local).await.next().await.1["access"], "open");
+    let guarded = Served::with(&[("APP_ADMIN_TOKEN", "a-token-of-the-tests")]).await;
+    assert_eq!(Listening::to(&guarded).await.next().await.1["access"], "token");
+    let stranger = local.router.clone().oneshot(empty(from_elsewhere(get("/page/live")))).await.expect("an answer");
+    let mut stranger = Listening { body: stranger.into_body().into_data_stream(), rest: String::new() };
+    assert_eq!(stranger.next().await.1["access"], "closed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,13 +98,30 @@ async fn a_slow_page_is_greeted_anew_and_holds_nobody_up() {
 async fn as_many_pages_as_may_be_and_no_more() {
     let served = Served::with(&[]).await;
     let mut open = Vec::new();
-    for _ in 0..64 {
+    // Clients of this machine are administrators here, who have 16 places beside the 64 of everybody.
+    for _ in 0..16 + 64 {
         open.push(Listening::to(&served).await);
     }
     let refused = served.get("/page/live").await;
     assert_eq!(refused.problem(503), "64 pages are open, which is as many as may be; close one");
     open.pop();
     assert_eq!(Listening::to(&served).await.next().await.0, "hello", "a closed page makes room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_keep_no_operator_out() {
+    let served = Served::with(&[("APP_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef")]).await;
+    let live = async |request: request::Builder| {
+        served.router.clone().oneshot(empty(request)).await.unwrap_or_else(|never| match never {})
+    };
+    let mut strangers = Vec::new();
+    for _ in 0..64 {
+        strangers.push(live(get("/page/live")).await);
+    }
+    assert!(strangers.iter().all(|answer| answer.status() == StatusCode::OK));
+    assert_eq!(live(get("/page/live")).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let operator = get("/page/live").header(header::AUTHORIZATION, "Bearer 0123456789abcdef0123456789abcdef");
+    assert_eq!(live(operator).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -22,6 +22,37 @@ async fn entities_come_alone_and_in_pages() {
 }
 
 #[tokio::test]
+async fn a_page_of_large_entities_ends_early_and_says_where_to_go_on() {
+    let served = Served::showing(Shown { large: 60, ..Shown::default() }, &[]).await;
+    let mut target = "/counters?limit=1000&after=c-2".to_owned();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let answer = served.get(&target).await;
+        assert!(answer.body.len() < 1024 * 1024 + 50_000, "{}", answer.body.len());
+        assert_eq!(answer.header("content-type"), "application/json");
+        let page = answer.json();
+        let ids = page.as_array().expect("a list").iter().map(|counter| counter["id"].as_str().expect("an id"));
+        seen.extend(ids.map(ToOwned::to_owned));
+        let link = answer.header("link");
+        let Some(next) = link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")) else {
+            assert_eq!(link, "");
+            break;
+        };
+        target = next.to_owned();
+    }
+    let expected: Vec<String> = (0..60).map(|number| format!("large-{number:03}")).collect();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn a_page_says_where_the_next_one_is() {
+    let served = Served::with(&[]).await;
+    let link = async |target: &str| served.get(target).await.header("link").to_owned();
+    assert_eq!(link("/counters").await, "");
+    assert_eq!(link("/counters?limit=1&status=odd").await, "</counters?limit=1&after=c-1&status=odd>; rel=\"next\"");
+}
+
+#[tokio::test]
 async fn parameters_are_known_and_bounded() {
     let served = Served::with(&[]).await;
     for (target, expected) in [
@@ -163,6 +194,21 @@ async fn cloud_events_in_structured_mode_and_in_batches_keep_their_source() {
     nameless.as_object_mut().expect("an object").remove("id");
     let answer = send("application/cloudevents+json", nameless).await;
     assert_eq!(answer.json()["ids"].as_array().map(Vec::len), Some(1), "an id is put in: {}", answer.body);
+}
+
+#[tokio::test]
+async fn a_body_in_another_character_set_is_refused() {
+    let served = Served::with(&[]).await;
+    let status = async |kind: &str| {
+        let request = get("/events").method("POST").header("content-type", kind);
+        served.send(request.body(Body::from(r#"{"eventName": "Added", "data": {}}"#)).expect("a request")).await.status
+    };
+    for kind in ["application/json; charset=utf-16", "application/json; a=b;Charset = \"latin1\""] {
+        assert_eq!(status(kind).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{kind}");
+    }
+    for kind in ["application/json", "application/json; charset=UTF-8", "application/json;charset=\"utf-8\""] {
+        assert_eq!(status(kind).await, StatusCode::ACCEPTED, "{kind}");
+    }
 }
 
 #[tokio::test]

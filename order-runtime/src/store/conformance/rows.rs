@@ -34,7 +34,9 @@ pub(super) async fn a_view_has_the_fields_of_the_runtime(store: impl Store) {
 
 async fn ids(store: &impl Store, page: Page) -> Vec<String> {
     let views = store.page(entity(), page).await.expect("a page");
-    views.iter().map(|view| view["id"].as_str().expect("an id").to_owned()).collect()
+    let id = |view: &serde_json::Value| view["id"].as_str().map(ToOwned::to_owned);
+    assert!(views.iter().all(|listed| id(&listed.view).as_ref() == Some(&listed.id)), "{views:?}");
+    views.into_iter().map(|listed| listed.id).collect()
 }
 
 pub(super) async fn pages_follow_each_other_in_the_order_of_ids(store: impl Store) {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 pub(crate) use self::table::{MemoryTable, Tables, new_table};
 use self::{outbox::Outbox, partition::Partition};
 use super::{
-    Assigned, AuditRow, Changes, Committed, DeadLetterId, DeadLetterRow, EntityType, LetterMark, Load, Loaded,
+    Assigned, AuditRow, Changes, Committed, DeadLetterId, DeadLetterRow, EntityType, LetterMark, Listed, Load, Loaded,
     MarkState, Page, RingRow, Store, StoreError, WaitingRow,
 };
 use crate::{broker::PartitionId, store};
@@ -210,7 +210,7 @@ impl Store for MemoryStore {
         Ok(self.state.lock().tables.of(entity).view(id))
     }
 
-    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Value>, StoreError> {
+    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError> {
         Ok(self.state.lock().tables.of(entity).page(&page))
     }
 

@@ -8,7 +8,7 @@ use std::{
 use foldhash::fast::RandomState;
 use serde_json::Value;
 
-use crate::store::{Change, Changes, Entity, EntityType, Load, Page, Row, StoreError, entity::typed};
+use crate::store::{Change, Changes, Entity, EntityType, Listed, Load, Page, Row, StoreError, entity::typed};
 
 /// One entity type's rows, with the type erased.
 pub(crate) trait MemoryTable: Send {
@@ -25,7 +25,7 @@ pub(crate) trait MemoryTable: Send {
     /// Writes a `Vec<Change<T>>` that was accepted.
     fn save(&mut self, changes: &dyn Any) -> Result<(), StoreError>;
     fn view(&self, id: &str) -> Option<Value>;
-    fn page(&self, page: &Page) -> Vec<Value>;
+    fn page(&self, page: &Page) -> Vec<Listed>;
 }
 
 /// The tables of all entity types, each made when it is first asked for.
@@ -128,7 +128,7 @@ impl<T: Entity> MemoryTable for Table<T> {
         self.rows.get(&id.parse().ok()?).map(Row::view)
     }
 
-    fn page(&self, page: &Page) -> Vec<Value> {
+    fn page(&self, page: &Page) -> Vec<Listed> {
         let after: Option<T::Id> = match &page.after {
             None => None,
             Some(text) => match text.parse() {
@@ -141,8 +141,8 @@ impl<T: Entity> MemoryTable for Table<T> {
             self.rows.keys().filter(|id| after.as_ref().is_none_or(|after| *id > after)).collect();
         ids.sort_unstable();
         ids.into_iter()
-            .filter_map(|id| self.rows.get(id).map(Row::view))
-            .filter(|view| page.filters.iter().all(|(field, wanted)| view[field] == wanted.as_str()))
+            .filter_map(|id| self.rows.get(id).map(Row::listed))
+            .filter(|listed| page.filters.iter().all(|(field, wanted)| listed.view[field] == wanted.as_str()))
             .take(page.limit)
             .collect()
     }

@@ -35,8 +35,8 @@ use self::{
     queries::RelayLock,
 };
 use super::{
-    Assigned, AuditRow, Changes, Committed, DeadLetterId, Entity, EntityType, LetterMark, Load, Loaded, Outbox, Page,
-    Row, Store, StoreError, WaitingCount, WaitingRow,
+    Assigned, AuditRow, Changes, Committed, DeadLetterId, Entity, EntityType, LetterMark, Listed, Load, Loaded, Outbox,
+    Page, Row, Store, StoreError, WaitingCount, WaitingRow,
 };
 use crate::broker::PartitionId;
 
@@ -237,7 +237,7 @@ impl Store for PostgresStore {
         self.viewer.run(async |db| entity.postgres.view(db, id).await).await
     }
 
-    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Value>, StoreError> {
+    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError> {
         self.viewer.run(async |db| entity.postgres.page(db, &page).await).await
     }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{Client, PostgresEntity};
-use crate::store::{Change, Page, Row, StoreError, entity::typed};
+use crate::store::{Change, Listed, Page, Row, StoreError, entity::typed};
 
 /// An id as text, and the version that a row of that id must have, 0 being none.
 pub(super) type Expected = (String, u64);
@@ -28,7 +28,7 @@ pub(crate) trait PostgresTable: Send + Sync {
     /// Writes several `Vec<Change<T>>` whose rows are locked; false where a row to insert exists by now.
     async fn save(&self, db: &Client, changes: &[&(dyn Any + Send + Sync)]) -> Result<bool, StoreError>;
     async fn view(&self, db: &Client, id: &str) -> Result<Option<Value>, StoreError>;
-    async fn page(&self, db: &Client, page: &Page) -> Result<Vec<Value>, StoreError>;
+    async fn page(&self, db: &Client, page: &Page) -> Result<Vec<Listed>, StoreError>;
 }
 
 /// The table of one entity type.
@@ -111,13 +111,13 @@ impl<T: PostgresEntity> PostgresTable for Table<T> {
         Ok(rows.first().map(Row::view))
     }
 
-    async fn page(&self, db: &Client, page: &Page) -> Result<Vec<Value>, StoreError> {
+    async fn page(&self, db: &Client, page: &Page) -> Result<Vec<Listed>, StoreError> {
         // Nothing that PostgreSQL keeps has such a filter, and no id stands behind such a text alone.
         let texts = page.filters.iter().map(|(_, value)| value).chain(&page.after);
         if texts.into_iter().any(|text| !is_text(text)) {
             return Ok(Vec::new());
         }
         let rows = T::page(db, page).await?;
-        Ok(rows.iter().map(Row::view).collect())
+        Ok(rows.iter().map(Row::listed).collect())
     }
 }

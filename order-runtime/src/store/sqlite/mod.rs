@@ -36,8 +36,8 @@ use self::{
     worker::{Duties, Worker},
 };
 use super::{
-    Assigned, AuditRow, Change, Changes, Committed, DeadLetterId, Entity, EntityType, LetterMark, Load, Loaded, Outbox,
-    Page, Row, Store, StoreError, WaitingCount, WaitingRow,
+    Assigned, AuditRow, Change, Changes, Committed, DeadLetterId, Entity, EntityType, LetterMark, Listed, Load, Loaded,
+    Outbox, Page, Row, Store, StoreError, WaitingCount, WaitingRow,
 };
 use crate::broker::PartitionId;
 
@@ -319,7 +319,7 @@ impl Store for SqliteStore {
         self.query(move |db| entity.sqlite.view(db, &id)).await
     }
 
-    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Json>, StoreError> {
+    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError> {
         self.query(move |db| entity.sqlite.page(db, &page)).await
     }
 

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use super::SqliteEntity;
-use crate::store::{Change, Page, StoreError, entity::typed};
+use crate::store::{Change, Listed, Page, StoreError, entity::typed};
 
 /// [`SqliteEntity`] with the type erased.
 pub(crate) trait SqliteTable: Send + Sync {
@@ -18,7 +18,7 @@ pub(crate) trait SqliteTable: Send + Sync {
     /// Whether every element of a `Vec<(T::Id, u64)>` still has that version, 0 being none.
     fn unchanged(&self, db: &Connection, reads: &dyn Any) -> Result<bool, StoreError>;
     fn view(&self, db: &Connection, id: &str) -> Result<Option<Value>, StoreError>;
-    fn page(&self, db: &Connection, page: &Page) -> Result<Vec<Value>, StoreError>;
+    fn page(&self, db: &Connection, page: &Page) -> Result<Vec<Listed>, StoreError>;
 }
 
 /// The table of one entity type.
@@ -61,8 +61,8 @@ impl<T: SqliteEntity> SqliteTable for Table<T> {
         Ok(rows.first().map(crate::store::Row::view))
     }
 
-    fn page(&self, db: &Connection, page: &Page) -> Result<Vec<Value>, StoreError> {
+    fn page(&self, db: &Connection, page: &Page) -> Result<Vec<Listed>, StoreError> {
         let rows = T::page(db, page)?;
-        Ok(rows.iter().map(crate::store::Row::view).collect())
+        Ok(rows.iter().map(crate::store::Row::listed).collect())
     }
 }

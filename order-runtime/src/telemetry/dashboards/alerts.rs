@@ -22,7 +22,7 @@ const WARNING: Rule = Rule { name: "", expression: "", minutes: 0, severity: "wa
 const CRITICAL: Rule = Rule { severity: "critical", ..WARNING };
 
 /// Rules of the service as a whole.
-const GENERAL: [Rule; 11] = [
+const GENERAL: [Rule; 13] = [
     Rule {
         name: "Absent",
         expression: "absent(NAME_build_info)",
@@ -80,6 +80,17 @@ const GENERAL: [Rule; 11] = [
         ..WARNING
     },
     Rule {
+        name: "LagStays",
+        // As many records as ten seconds bring are on their way in a healthy service, however busy it is.
+        expression: "min_over_time(sum(NAME_consumer_lag)[30m:1m]) > 1000 \
+                     and min_over_time(sum(NAME_consumer_lag)[30m:1m]) > 10 * sum(rate(NAME_events_total[30m])) \
+                     and predict_linear(sum(NAME_consumer_lag)[30m:1m], 14400) > 0",
+        minutes: 5,
+        summary: "{{ $value }} records or more are not taken for half an hour, and four hours more do not end that",
+        description: "As much comes as is handled, or nothing is handled. GET /partitions says which partitions are behind.",
+        ..WARNING
+    },
+    Rule {
         name: "RecordsLost",
         expression: "increase(NAME_dropped_offsets_total[1h]) > 0",
         summary: "{{ $labels.instance }}: the log has dropped records before they were handled",
@@ -108,14 +119,24 @@ const GENERAL: [Rule; 11] = [
         description: "They are dead-lettered; dlq list --reason unknown_event names them.",
         ..WARNING
     },
+    Rule {
+        name: "UndecodableEvents",
+        expression: r#"sum(rate(NAME_dead_letters_total{reason="undecodable"}[10m])) * 60 > 1"#,
+        minutes: 2,
+        summary: "{{ $value }} records a minute cannot be decoded",
+        description: "A producer writes something else than events. They are dead-lettered; dlq list --reason undecodable names them.",
+        ..WARNING
+    },
 ];
 
-/// Holds for as long as the most patient retry policy, and that again.
+/// Names a key that waits for longer than twice the most patient retry policy, which `SECONDS` stands for. Where keys come and
+/// go, some key always waits, and none of them for long.
 const KEYS_WAIT: Rule = Rule {
     name: "KeysWait",
-    expression: "sum(NAME_waiting_keys) > 0",
-    summary: "{{ $value }} keys wait for longer than any retry policy",
-    description: "They are held, or wait behind what is; waiting list says why.",
+    expression: "max(NAME_waiting_oldest_seconds) > SECONDS",
+    minutes: 1,
+    summary: "a key waits for {{ $value }} seconds, longer than any retry policy",
+    description: "It is held, or waits behind what is; waiting list says why.",
     ..WARNING
 };
 
@@ -193,32 +214,31 @@ struct Filled {
 }
 
 fn filled(name: &str, registry: &Registry) -> Vec<Filled> {
-    let fill = |rule: &Rule, event: &str, lasts: Duration| {
-        let fill = |text: &str| text.replace("NAME", name).replace("EVENT", event);
+    let longest = registry.processors().iter().map(|entry| retry::span(&entry.policy)).max().unwrap_or_default();
+    let patience = whole_seconds(longest * 2).to_string();
+    let fill = |rule: &Rule, event: &str| {
+        let fill = |text: &str| text.replace("NAME", name).replace("EVENT", event).replace("SECONDS", &patience);
         Filled {
             alert: format!("{}{}{event}", upper_camel(name), rule.name),
             expr: fill(rule.expression),
-            lasts: prometheus_duration(lasts),
+            lasts: format!("{}m", rule.minutes),
             severity: rule.severity,
             summary: fill(rule.summary),
             description: fill(rule.description),
         }
     };
-    let mut rules: Vec<Filled> = GENERAL.iter().map(|rule| fill(rule, "", Duration::from_mins(rule.minutes))).collect();
-    let longest = registry.processors().iter().map(|entry| retry::span(&entry.policy)).max().unwrap_or_default();
-    rules.push(fill(&KEYS_WAIT, "", longest * 2));
+    let mut rules: Vec<Filled> = GENERAL.iter().chain([&KEYS_WAIT]).map(|rule| fill(rule, "")).collect();
     let mut events: Vec<&str> = registry.processors().iter().map(|entry| entry.event).collect();
     events.dedup();
     for event in events {
-        rules.extend(OF_EVENT.iter().map(|rule| fill(rule, event, Duration::from_mins(rule.minutes))));
+        rules.extend(OF_EVENT.iter().map(|rule| fill(rule, event)));
     }
     rules
 }
 
-/// Whole seconds, by the largest unit that holds them without a rest.
-fn prometheus_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
-    if seconds.is_multiple_of(60) { format!("{}m", seconds / 60) } else { format!("{seconds}s") }
+/// Rounded up.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 fn upper_camel(name: &str) -> String {

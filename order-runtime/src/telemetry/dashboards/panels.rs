@@ -58,6 +58,9 @@ pub(super) const ROWS: [(&str, &[Panel]); 4] = [
             (r#"sum by (topic) (NAME_waiting_keys{instance=~"$instance"})"#, "keys {{topic}}"),
             (r#"sum by (topic) (NAME_waiting_events{instance=~"$instance"})"#, "events {{topic}}"),
         ]),
+        graph("The key that waits longest", "s", "How long it has waited; where keys come and go in seconds, this stays low.", &[
+            (r#"max by (topic) (NAME_waiting_oldest_seconds{instance=~"$instance"})"#, "{{topic}}"),
+        ]),
         graph("Circuit breakers", "short", "1 while most events fail alike.", &[
             (r#"max by (event) (NAME_breaker_open{instance=~"$instance",event=~"$event"})"#, "{{event}}"),
         ]),
@@ -74,9 +77,11 @@ pub(super) const ROWS: [(&str, &[Panel]); 4] = [
             (r#"histogram_quantile(0.5, sum by (le) (rate(NAME_store_commit_duration_seconds_bucket{instance=~"$instance"}[$__rate_interval])))"#, "median"),
             (r#"histogram_quantile(0.99, sum by (le) (rate(NAME_store_commit_duration_seconds_bucket{instance=~"$instance"}[$__rate_interval])))"#, "99 %"),
         ]),
-        graph("Records in a transaction", "short", "How many records one transaction takes, and how many transactions fail.", &[
+        graph("Records in a transaction", "short", "How many records one transaction takes.", &[
             (r#"histogram_quantile(0.5, sum by (le) (rate(NAME_store_commit_events_bucket{instance=~"$instance"}[$__rate_interval])))"#, "median"),
-            (r#"sum(rate(NAME_store_commit_failures_total{instance=~"$instance"}[$__rate_interval]))"#, "failures a second"),
+        ]),
+        graph("Failed transactions", "ops", "Transactions a second that the store did not answer, or answered with an error.", &[
+            (r#"sum by (instance) (rate(NAME_store_commit_failures_total{instance=~"$instance"}[$__rate_interval]))"#, "{{instance}}"),
         ]),
         graph("Sending, 99 %", "s", "Time until the broker has answered.", &[
             (r#"histogram_quantile(0.99, sum by (le, messaging_destination_name) (rate(messaging_client_operation_duration_seconds_bucket{instance=~"$instance"}[$__rate_interval])))"#, "{{messaging_destination_name}}"),
@@ -84,9 +89,11 @@ pub(super) const ROWS: [(&str, &[Panel]); 4] = [
         graph("Records sent", "ops", "Dead letters, emitted events and events that came over HTTP, a second.", &[
             (r#"sum by (messaging_destination_name, error_type) (rate(messaging_client_sent_messages_total{instance=~"$instance"}[$__rate_interval]))"#, "{{messaging_destination_name}} {{error_type}}"),
         ]),
-        graph("Outbox", "short", "What is not published yet.", &[
-            (r#"sum by (instance) (NAME_outbox_records{instance=~"$instance"})"#, "records {{instance}}"),
-            (r#"sum by (instance) (NAME_outbox_bytes{instance=~"$instance"})"#, "bytes {{instance}}"),
+        graph("Outbox, records", "short", "How many records are not published yet.", &[
+            (r#"sum by (instance) (NAME_outbox_records{instance=~"$instance"})"#, "{{instance}}"),
+        ]),
+        graph("Outbox, size", "bytes", "How large they are together.", &[
+            (r#"sum by (instance) (NAME_outbox_bytes{instance=~"$instance"})"#, "{{instance}}"),
         ]),
     ]),
     ("The process", &[

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use regex_lite::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 use yaml_rust2::{Yaml, YamlLoader};
 
 use super::{alerts, grafana};
@@ -52,7 +52,7 @@ fn reduced(expression: &str) -> String {
         (r"\bx\[[0-9]+[smhd]:[0-9]+[smhd]\]", "range"),
     ];
     const TOGETHER: [(&str, &str); 3] = [
-        (r"\b(rate|increase|deriv|[a-z]+_over_time)\(range\)", "x"),
+        (r"\b((rate|increase|deriv|[a-z]+_over_time)\(range\)|predict_linear\(range, x\))", "x"),
         (r"\b(sum|max|min|avg|absent)?\(x\)(\[[0-9]+[smhd]:[0-9]+[smhd]\])?", "x$2"),
         (r"\bx (\*|/|\+|-|==|!=|>|<|>=|<=|and|or|unless) x\b", "x"),
     ];
@@ -75,6 +75,7 @@ fn a_broken_expression_does_not_fit_together() {
         "things_live == 0",
         r#"sum(increase(things_dead_letters_total{reason="a",event=~"b|c"}[10m])) > 0.01 * max(things_live)"#,
         "sum(things_lag) > 1000 and deriv(sum(things_lag)[15m:1m]) > 0",
+        "predict_linear(sum(things_lag)[15m:1m], 60) > 0",
     ] {
         assert_eq!(reduced(right), "x", "{right}");
     }
@@ -92,6 +93,7 @@ fn a_broken_expression_does_not_fit_together() {
         r#"things_partitions{"stopped"} > 0"#,
         "sums(things_live) > 0",
         "deriv(sum(things_lag)[15m]) > 0",
+        "predict_linear(sum(things_lag)[15m:1m]) > 0",
     ] {
         assert_ne!(reduced(broken), "x", "{broken}");
     }
@@ -122,6 +124,19 @@ async fn the_dashboard_shows_only_what_is_told() {
     }
     let events = dashboard["templating"]["list"][2]["query"].as_str().expect("the events");
     assert!(events.split(',').any(|event| event == "Added"), "{events}");
+    let instances = &dashboard["templating"]["list"][1];
+    assert_eq!(
+        (&instances["query"], &instances["includeAll"], instances.get("allValue")),
+        (&json!("label_values(things_build_info, instance)"), &json!(true), None),
+        "all instances are those of this service, not those of every job"
+    );
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        let mut shown = Vec::new();
+        expressions(panel, &mut shown);
+        let units = ["_seconds", "_bytes", "rate("];
+        let units = units.map(|unit| shown.iter().filter(|expression| expression.contains(unit)).count());
+        assert!(units.iter().all(|count| [0, shown.len()].contains(count)), "an axis has one unit: {shown:?}");
+    }
     let ids: BTreeSet<u64> =
         dashboard["panels"].as_array().expect("panels").iter().filter_map(|panel| panel["id"].as_u64()).collect();
     assert_eq!(ids.len(), dashboard["panels"].as_array().map_or(0, Vec::len), "each panel has an id of its own");
@@ -140,12 +155,19 @@ async fn alerts_are_about_what_is_told() {
         assert!(Regex::new("^[0-9]+[sm]$").is_ok_and(|form| form.is_match(lasts)), "{name}: {lasts}");
         assert!(rule["annotations"]["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{name}");
     }
-    for name in ["ThingsNotLive", "ThingsRecordsLost", "ThingsDeadLettersAdded", "ThingsBreakerOpenAdded"] {
+    for name in [
+        "ThingsNotLive",
+        "ThingsRecordsLost",
+        "ThingsLagStays",
+        "ThingsUndecodableEvents",
+        "ThingsDeadLettersAdded",
+        "ThingsBreakerOpenAdded",
+    ] {
         assert!(rules.contains_key(name), "{name} in {:?}", rules.keys());
     }
-    let waits = rules["ThingsKeysWait"]["for"].as_str().expect("a duration");
+    let waits = rules["ThingsKeysWait"]["expr"].as_str().expect("an expression");
     assert_eq!(
-        waits, "436s",
+        waits, "max(things_waiting_oldest_seconds) > 436",
         "twice what the most patient processor takes: three delays of a minute and a fifth, four attempts"
     );
 }

@@ -1,6 +1,11 @@
 //! Which metrics there are. The names of OpenTelemetry for messaging where it has some, else the domain's name in front.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use jiff::Timestamp;
 
 use super::{
     Metrics,
@@ -164,6 +169,11 @@ impl Sources {
             }
             family
         };
+        let now = Timestamp::now();
+        let waited = |view: &PartitionView| {
+            let waited = view.waiting_since.and_then(|since| Duration::try_from(now.duration_since(since)).ok());
+            Some(waited.unwrap_or_default().as_secs())
+        };
         let mut states = self.own("partitions", Kind::Gauge, "Assigned partitions by what they do");
         for (state, name) in PartitionState::ALL {
             let count = views.iter().filter(|view| view.state == state).count();
@@ -173,6 +183,8 @@ impl Sources {
             gauge("consumer.lag", "Records between a partition's position and its end", &|view| view.lag),
             gauge("waiting.keys", "Keys whose events wait", &|view| Some(view.waiting_keys as u64)),
             gauge("waiting.events", "Events that wait", &|view| Some(view.waiting_events as u64)),
+            gauge("waiting.oldest", "How long the key waits that has waited longest; 0 where none waits", &waited)
+                .in_unit(Unit::Seconds),
             states,
         ]
     }
@@ -232,7 +244,12 @@ impl Sources {
         for (kind, count) in [("assigned", &metrics.assigned), ("revoked", &metrics.revoked), ("lost", &metrics.lost)] {
             rebalances.add(labels([("kind", kind)]), Value::Whole(count.load(Ordering::Relaxed)));
         }
+        let mut refused = self.own("http.refused", Kind::Counter, "Connections and requests that HTTP has refused");
+        for (why, count) in metrics.http_refused() {
+            refused.add(labels([("reason", why.as_str())]), Value::Whole(count));
+        }
         vec![
+            refused,
             flag("live", "1 while /health/live answers 200", health.not_live.is_empty()),
             flag("ready", "1 while /health/ready answers 200", health.not_ready.is_empty()),
             breakers,

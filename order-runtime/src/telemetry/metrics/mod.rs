@@ -23,4 +23,4 @@ pub(crate) use families::Sources;
 pub(crate) use histogram::Distribution;
 #[cfg(test)]
 pub(crate) use process::families as process;
-pub(crate) use recorded::{Metrics, Timing, TopicMetrics};
+pub(crate) use recorded::{Metrics, Refusal, Timing, TopicMetrics};

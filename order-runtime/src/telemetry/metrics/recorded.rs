@@ -34,9 +34,37 @@ pub(crate) struct Metrics {
     pub(super) dropped_offsets: AtomicU64,
     /// Offsets that are handled again because the store was restored from an older copy.
     pub(super) restored_offsets: AtomicU64,
+    /// What HTTP has refused, in the order of [`Refusal::ALL`].
+    http_refused: [AtomicU64; Refusal::ALL.len()],
     pub(super) commit_duration: Histogram,
     pub(super) commit_events: Histogram,
     pub(super) failed_commits: AtomicU64,
+}
+
+/// Why HTTP refuses something that a client may ask too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Too many connections are open.
+    Connections,
+    /// A token is wrong.
+    Token,
+    /// Too many wrong tokens came from the address.
+    Guessing,
+    /// Too much is read or sent at the same time.
+    Busy,
+}
+
+impl Refusal {
+    pub(super) const ALL: [Self; 4] = [Self::Connections, Self::Token, Self::Guessing, Self::Busy];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Token => "token",
+            Self::Guessing => "guessing",
+            Self::Busy => "busy",
+        }
+    }
 }
 
 /// What is measured of one topic that is consumed.
@@ -100,6 +128,7 @@ impl Metrics {
             lost: AtomicU64::default(),
             dropped_offsets: AtomicU64::default(),
             restored_offsets: AtomicU64::default(),
+            http_refused: Default::default(),
             commit_duration: Histogram::new(SECONDS),
             commit_events: Histogram::new(COUNTS),
             failed_commits: AtomicU64::default(),
@@ -126,6 +155,19 @@ impl Metrics {
     /// Ages of the records of all topics, when their batches were committed.
     pub(crate) fn ages(&self) -> Distribution {
         self.topics().into_iter().fold(Distribution::default(), |ages, (_, topic)| ages.and(topic.age.read()))
+    }
+
+    /// How many attempts of each processor have ended, and the seconds that they took together.
+    pub(crate) fn attempts(&self) -> Vec<(u64, f64)> {
+        let mut sums = vec![(0, 0.0); self.processors];
+        for (_, topic) in self.topics() {
+            for (sum, histograms) in sums.iter_mut().zip(&topic.attempts) {
+                for read in histograms.iter().map(Histogram::read) {
+                    *sum = (sum.0 + read.count(), sum.1 + read.sum);
+                }
+            }
+        }
+        sums
     }
 
     /// A batch was committed: repeats and dead letters that came to no processor, and all dead letters by [`Reason`].
@@ -175,6 +217,16 @@ impl Metrics {
     pub(crate) fn revoked(&self, partitions: usize, lost: bool) {
         let counter = if lost { &self.lost } else { &self.revoked };
         counter.fetch_add(partitions as u64, Ordering::Relaxed);
+    }
+
+    /// HTTP has refused something.
+    pub(crate) fn refused(&self, why: Refusal) {
+        self.http_refused[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often HTTP has refused something, by the reason.
+    pub(super) fn http_refused(&self) -> impl Iterator<Item = (Refusal, u64)> {
+        Refusal::ALL.into_iter().map(|why| (why, self.http_refused[why as usize].load(Ordering::Relaxed)))
     }
 
     /// The store was restored from an older copy.

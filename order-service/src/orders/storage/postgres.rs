@@ -273,7 +273,7 @@ mod tests {
             time("updated_at")
         );
         let named: String = db.query_one(&named, &[]).await.unwrap().get(0);
-        [alone, page.remove(0), serde_json::from_str(&named).unwrap()]
+        [alone, page.remove(0).view, serde_json::from_str(&named).unwrap()]
     }
 
     #[tokio::test]

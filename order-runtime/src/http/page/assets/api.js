@@ -14,6 +14,25 @@ export class Refused extends Error {
 
 export const hasToken = () => token !== null;
 
+/** The header of a request that shows the token, where there is one. */
+export const credentials = () => (token === null ? {} : { authorization: `Bearer ${token}` });
+
+/** What the service wants of an operator: nothing (`open`), the token, or that they come from elsewhere (`closed`). */
+let access = null;
+
+export function setAccess(told) {
+  access = told;
+}
+
+export const needsToken = () => access === "token";
+
+/** Why a question need not be asked: the service would refuse it, and the browser would note an error. */
+function refusal() {
+  if (access === "token" && token === null) return new Refused(401, "The administrator's token is needed.");
+  if (access === "closed") return new Refused(403, "Open this page on the service's own machine, or set APP_ADMIN_TOKEN and sign in.");
+  return null;
+}
+
 /** Keeps the token in this tab; `null` forgets it. */
 export function setToken(text) {
   token = text;
@@ -34,16 +53,16 @@ export const postText = (path, json) => ask("POST", path, json);
 
 export const remove = (path) => ask("DELETE", path);
 
-/** Numbers keep the digits that they are written with, where the browser can do that. */
+/** A number that is too large to be exact becomes the text that it is written with, where the browser knows that. */
 function parse(text) {
-  if (typeof JSON.rawJSON !== "function") return JSON.parse(text);
   return JSON.parse(text, (_, value, { source } = {}) =>
-    typeof value === "number" && source !== undefined && String(value) !== source ? JSON.rawJSON(source) : value);
+    Number.isInteger(value) && !Number.isSafeInteger(value) && source !== undefined ? source : value);
 }
 
 async function ask(method, target, body) {
-  const headers = {};
-  if (token !== null) headers.authorization = `Bearer ${token}`;
+  const refused = refusal();
+  if (refused !== null) throw refused;
+  const headers = credentials();
   if (body !== undefined) headers["content-type"] = "application/json";
   let response;
   try {

@@ -1,18 +1,21 @@
 // The page: listens to the service, keeps what it was told, and shows it.
 
-import { get, hasToken, setToken, Refused } from "./api.js";
+import { get, hasToken, needsToken, setAccess, setToken, Refused } from "./api.js";
 import { Charts } from "./charts.js";
-import { offerEvents, searchLetters, showLetterCount, startLetters } from "./dead_letters.js";
+import { offerEvents, openLetters, searchLetters, showLetterCount, startLetters } from "./dead_letters.js";
 import { askToken, say } from "./dialogs.js";
 import { byId, setText } from "./dom.js";
+import { EventStream } from "./event_stream.js";
 import { time } from "./format.js";
 import { showDisconnected, showOverview, startConsumption } from "./overview.js";
-import { showPartitions, showProcessors } from "./tables.js";
+import { showProcessors, trackProcessors } from "./processors.js";
+import { showPartitions } from "./tables.js";
 import { refreshWaiting, showWaiting, startWaiting } from "./waiting.js";
 
 /** Seconds of history that are kept. */
 const POINTS = 300;
-/** How long to wait after the service has refused to be listened to, in milliseconds. */
+/** How long to wait before the service is listened to again, in milliseconds; longer where too many do. */
+const SOON = 2_000;
 const LATER = 10_000;
 
 const state = {
@@ -20,6 +23,7 @@ const state = {
 };
 let frozen = false;
 let heard = null;
+let isOpened = false;
 
 const charts = new Charts();
 
@@ -53,18 +57,21 @@ function show() {
 }
 
 function listen() {
-  const stream = new EventSource("/page/live");
+  const stream = new EventStream("/page/live");
   stream.addEventListener("hello", ({ data }) => {
     const told = JSON.parse(data);
     state.declared = told.declared;
     state.points = told.history;
     state.point = told.history.at(-1) ?? null;
     apply(told);
+    trackProcessors(state.point?.at ?? 0, state.counters, true);
     setText(byId("version"), told.version);
     byId("embedded").hidden = !told.embeddedBroker;
     connected(true);
     offerEvents(told.declared);
+    setAccess(told.access);
     show();
+    openOnce();
   });
   stream.addEventListener("tick", ({ data }) => {
     const told = JSON.parse(data);
@@ -72,21 +79,28 @@ function listen() {
     state.points.push(told.point);
     if (state.points.length > POINTS) state.points.shift();
     apply(told);
+    trackProcessors(told.point.at, state.counters, false);
     show();
   });
   stream.addEventListener("error", () => {
-    connected(false);
-    // The browser connects again by itself, unless it was refused.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, LATER);
+    connected(false, stream.refused);
+    // Before it is heard for the first time, its refusal says what it wants.
+    if (stream.refused === 401) setAccess("token");
+    if (stream.refused === 403) setAccess("closed");
+    showAccess();
+    openOnce();
+    setTimeout(listen, stream.refused === 503 ? LATER : SOON);
   });
 }
 
-function connected(is) {
+function connected(is, refused = 0) {
   const notice = byId("connection");
   document.body.classList.toggle("stale", !is);
   notice.hidden = is;
   if (is) return;
   showDisconnected();
+  if (refused === 401) return setText(notice, "Sign in to see what the service does.");
+  if (refused === 403) return setText(notice, "The service shows what it does to nobody, since it has no token.");
   const since = heard === null ? "" : ` What is shown is of ${time(heard)}.`;
   setText(notice, `The service cannot be heard; trying again.${since}`);
 }
@@ -122,16 +136,18 @@ async function signIn() {
   showAccess();
   if (done) {
     refreshWaiting();
-    searchLetters();
+    openLetters();
   }
   return done;
 }
 
 function showAccess() {
   setText(byId("access"), hasToken() ? "Sign out" : "Sign in");
+  // Where no token is asked for, there is nothing to sign in to.
+  byId("access").hidden = !needsToken() && !hasToken();
 }
 
-async function startAccess() {
+function startAccess() {
   byId("access").addEventListener("click", async () => {
     if (!hasToken()) return signIn();
     setToken(null);
@@ -141,10 +157,14 @@ async function startAccess() {
     searchLetters();
   });
   showAccess();
-  // Where no token is asked for, there is nothing to sign in to.
-  const open = await tryToken().then(() => !hasToken(), (error) => error.status !== 401 && error.status !== 0);
-  byId("access").hidden = open;
-  searchLetters();
+}
+
+/** Reads what only an administrator is answered, once the service has told who that is. */
+function openOnce() {
+  showAccess();
+  if (isOpened) return;
+  isOpened = true;
+  openLetters();
 }
 
 // --- how the page looks

@@ -2,16 +2,30 @@
 
 import uPlot from "./vendor/uPlot.esm.js";
 import { byId, element, setText } from "./dom.js";
-import { count, duration, minute, rate, time } from "./format.js";
+import { brief, count, duration, minute, rate, time } from "./format.js";
 
 /** Seconds that the curves show. */
 const SPAN = 300;
 const HEIGHT = 170;
 
+/** 1, 2 and 5 times the powers of ten from `first` on. */
+const decades = (first) => Array.from({ length: 48 }, (_, place) => [1, 2, 5][place % 3] * 10 ** (first + Math.floor(place / 3)));
+const [SECOND, HOUR] = [1000, 3_600_000];
+
+// The steps of an axis are such that its words tell them apart: no tenth where whole numbers are shown.
+const STEPS = {
+  rate: decades(-1),
+  count: decades(0),
+  duration: [
+    0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, ...[1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800].map((step) => step * SECOND),
+    ...[1, 2, 6, 12, 24, 48, 120, 240, 480, 1200, 2400, 4800, 12_000, 24_000, 48_000, 120_000].map((step) => step * HOUR),
+  ],
+};
+
 // Curves are told apart by dashes as well as by colour.
 const CHARTS = [
   {
-    title: "Throughput", unit: "events per second", show: rate,
+    title: "Throughput", unit: "events per second", show: rate, axis: brief, steps: STEPS.rate,
     curves: [
       { name: "handled", field: "ok", colour: "--curve-1", fill: true },
       { name: "retries", field: "retried", colour: "--curve-3", dash: [2, 3] },
@@ -19,14 +33,14 @@ const CHARTS = [
     ],
   },
   {
-    title: "Age at commit", unit: "since the record was written", show: duration,
+    title: "Age at commit", unit: "since the record was written", show: duration, axis: duration, steps: STEPS.duration,
     curves: [
       { name: "p50", field: "p50", colour: "--curve-1", fill: true },
       { name: "p99", field: "p99", colour: "--curve-2", dash: [7, 4] },
     ],
   },
   {
-    title: "Backlog", unit: "records and events", show: count,
+    title: "Backlog", unit: "records and events", show: count, axis: brief, steps: STEPS.count,
     curves: [
       { name: "lag", field: "lag", colour: "--curve-1", fill: true },
       { name: "waiting", field: "waiting", colour: "--curve-2", dash: [7, 4] },
@@ -70,7 +84,7 @@ class Chart {
   /** Makes the drawing anew, in the colours of the theme. */
   build() {
     this.#chart?.destroy();
-    const { curves, show } = this.#definition;
+    const { curves, axis: words, steps } = this.#definition;
     const axis = {
       stroke: colour("--muted"), font: "12px system-ui, sans-serif",
       grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false },
@@ -81,7 +95,7 @@ class Chart {
       scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(1, (high ?? 1) * 1.1)] } },
       axes: [
         { ...axis, grid: { show: false }, size: 26, gap: 6, incrs: [60, 120], space: 45, values: (_, ticks) => ticks.map((tick) => minute(tick * 1000)) },
-        { ...axis, size: 58, gap: 6, space: 34, values: (_, ticks) => ticks.map((tick) => show(tick)) },
+        { ...axis, size: 58, gap: 6, space: 34, incrs: steps, values: (_, ticks) => ticks.map((tick) => words(tick)) },
       ],
       series: [{}, ...curves.map((curve) => ({
         stroke: colour(curve.colour), width: 2, dash: curve.dash, spanGaps: false, points: { show: false },

@@ -2,140 +2,145 @@
 
 import { get, post } from "./api.js";
 import { confirm, say } from "./dialogs.js";
-import { Rows, byId, element, setText, textRow } from "./dom.js";
-import { count, dateTime, plural } from "./format.js";
+import { byId, element, setText, short } from "./dom.js";
+import { count, plural, time, words } from "./format.js";
 import { result, startJobs } from "./jobs.js";
 import { openLetter } from "./letter.js";
+import { letterRows } from "./letter_rows.js";
 import { askReplay, followRunning } from "./replay.js";
 
-/** How many letters are shown at first, and at most: the latest. */
-const FEW = 50;
+/** Letters that are shown at first, that are added at a time, and that one answer may have. */
+const FEW = 20;
+const MORE = 200;
 const MOST = 1000;
 /** Groups that are offered for a closer look. */
 const GROUPS = 8;
+/** The longest name on a button. */
+const NAME = 80;
 
+/** Those that were read, the latest first; each with `before`, the place of the topic that it was found before. */
 let letters = [];
-let max = FEW;
+/** How many there are, as far as the topic was read. */
 let matching = 0;
-/** Where the list begins and where it goes on, in a topic that is too large to be read for one answer. */
-let before = null;
-let next = null;
+/** Where older ones are: before a place of the topic, and up to a time; null where there are none. */
+let older = null;
+/** The last answer, where it was of a part of the topic. */
 let part = null;
 let shown = [];
 let chosen = new Set();
-let counted = 0;
-let countedAtSearch = 0;
+/** Dead letters since the start: now, and when the list was read; null until that is known. */
+let counted = null;
+let countedAtSearch = null;
 let allowed = null;
 let searching = 0;
 
-/** `topic/partition@offset`. */
-function placeOf({ topic, partition, offset }) {
-  return topic ? `${topic}/${partition ?? "?"}@${offset ?? "?"}` : "unknown";
-}
-
-/** What became of a letter; an open one needs no word. */
-const STATES = { replayed: "Replayed", parked: "Parked", purged: "Purged", superseded: "Failed again" };
-
-const rows = new Rows(byId("letter-rows"), () => {
-  let id = null;
-  const box = element("input", {
-    type: "checkbox",
-    change: () => {
-      if (box.checked) chosen.add(id);
-      else chosen.delete(id);
-      showChosen();
-    },
-  });
-  const link = element("button", { type: "button", class: "link", click: () => open(id) });
-  const row = textRow(byId("letter-rows"), [
-    {
-      kind: "choice",
-      fill: (cell, letter) => {
-        if (cell.firstChild === null) cell.append(box);
-        box.checked = chosen.has(letter.id);
-        box.setAttribute("aria-label", `Select ${nameOf(letter)} ${letter.id}`);
-      },
-    },
-    {
-      name: true,
-      fill: (cell, letter) => {
-        if (cell.firstChild === null) cell.append(link, element("small"));
-        setText(link, nameOf(letter));
-        setText(cell.lastChild, STATES[letter.state] ? ` ${STATES[letter.state]}` : "");
-      },
-    },
-    { kind: "key", fill: (cell, { key }) => setText(cell, key ?? "(no key)") },
-    {
-      fill: (cell, { reason, errorCode }) => {
-        if (cell.firstChild === null) cell.append(element("div"), element("code"));
-        setText(cell.firstChild, reason.replaceAll("_", " "));
-        setText(cell.lastChild, errorCode);
-      },
-    },
-    { kind: "why", fill: (cell, { errorMessage }) => setText(cell, errorMessage) },
-    { kind: "wide place", fill: (cell, { origin }) => setText(cell, placeOf(origin)) },
-    { kind: "time", fill: (cell, { time }) => setText(cell, dateTime(time)) },
-  ]);
-  return {
-    node: row.node,
-    show(letter) {
-      id = letter.id;
-      row.show(letter);
-    },
-  };
+const rows = letterRows({
+  isChosen: (id) => chosen.has(id),
+  choose: (id, is) => {
+    if (is) chosen.add(id);
+    else chosen.delete(id);
+    showChosen();
+  },
+  open: ({ id, before }) => allowed(() => openLetter({ id, before }, allowed, reload)),
 });
 
-const nameOf = ({ eventName }) => eventName === "" ? "(unknown event)" : eventName;
-
 const form = () => byId("letters-filter");
-const value = (name) => form().elements[name].value.trim();
+/** What is chosen is a value as it is; what is typed may have blanks around it. */
+const value = (name) => {
+  const field = form().elements[name];
+  return field.tagName === "SELECT" ? field.value : field.value.trim();
+};
 /** The conditions that the service checks; an empty one is none. */
 const conditions = () => {
   const given = ["event", "reason", "code", "key"].map((name) => [name, value(name)]).filter(([, text]) => text !== "");
+  for (const name of ["since", "until"]) {
+    const at = new Date(value(name));
+    if (!Number.isNaN(at.getTime())) given.push([name, at.toISOString()]);
+  }
   if (value("state") === "parked") given.push(["parked", true]);
   return Object.fromEntries(given);
 };
 
 /** Reads the latest letters that the form means. */
-export function searchLetters() {
-  return searchBefore(null);
-}
-
-/** The same among those before a place. */
-async function searchBefore(place) {
-  before = place;
-  max = FEW;
+export async function searchLetters() {
   chosen = new Set();
-  await read();
+  await read(null, FEW);
 }
 
-async function read() {
+/** Adds older ones to the list. */
+async function readOlder() {
+  const button = byId("letters-older");
+  if (older === null) return;
+  button.disabled = true;
+  const many = letters.length;
+  const isRead = await read(older, MORE);
+  // More than that may be of one millisecond.
+  if (isRead && older !== null && letters.length === many) await read(older, MOST);
+  button.disabled = false;
+}
+
+/** The same list anew, after something was done with a letter of it. */
+async function reload() {
+  const many = letters.length;
+  await read(null, Math.min(Math.max(many, FEW), MOST));
+  while (older !== null && letters.length < many && await read(older, MOST));
+}
+
+/** Reads from a place on, `null` for the end of the topic; answers whether the list has it. */
+async function read(from, max) {
   const turn = ++searching;
-  const countedBefore = counted;
   byId("letters-table").setAttribute("aria-busy", "true");
   try {
     const all = value("state") === "all" ? true : null;
-    const answer = await get("/dlq", { ...conditions(), all, max, before });
+    const before = from?.before ?? null;
+    const given = conditions();
+    const answer = await get("/dlq", { ...given, all, max, before, until: from?.until ?? given.until });
     // An answer to an earlier question does not overtake.
-    if (turn !== searching) return;
-    letters = answer.letters.toReversed();
-    matching = answer.matching;
-    next = answer.next ?? null;
-    part = answer.partial ? answer : null;
-    offerGroups(answer.counts);
+    if (turn !== searching) return false;
+    add(from, before, answer, max);
+    if (from === null) offerGroups(answer.counts);
     draw();
+    return true;
   } catch (error) {
-    if (turn !== searching) return;
-    letters = [];
-    matching = 0;
-    [next, part] = [null, null];
+    if (turn !== searching) return false;
+    if (from !== null) {
+      say(`Older dead letters were not read: ${error.message}`, "bad");
+      return false;
+    }
+    [letters, matching, older, part] = [[], 0, null, null];
     offerGroups([]);
     draw(cannotSee(error));
+    return false;
   } finally {
-    countedAtSearch = countedBefore;
+    // What came before the next second is told is in the list, or will be when it is read again.
+    if (from === null) {
+      countedAtSearch = null;
+      byId("letters-refresh").title = "";
+    }
     showNew();
     byId("letters-table").removeAttribute("aria-busy");
   }
+}
+
+const keyOf = ({ id, replays }) => `${id} ${replays}`;
+
+/** Adds an answer to the list. Those that are of one millisecond with the last ones may come again. */
+function add(from, before, answer, max) {
+  const former = from === null ? [] : letters;
+  const known = new Set(former.map(keyOf));
+  const found = answer.letters.toReversed().map((letter) => ({ ...letter, before }));
+  const news = found.filter((letter) => !known.has(keyOf(letter)));
+  letters = [...former, ...news];
+  matching = former.length + answer.matching - (found.length - news.length);
+  part = answer.partial ? answer : null;
+  older = null;
+  const last = found.at(-1)?.time ?? null;
+  if (answer.matching > found.length && last !== null) {
+    // The rest of a millisecond that has more of them than one answer is passed over.
+    const isStuck = news.length === 0 && max === MOST;
+    older = { before, until: new Date(new Date(last).getTime() + (isStuck ? 0 : 1)).toISOString() };
+  }
+  older ??= answer.next ? { before: answer.next, until: null } : null;
 }
 
 /** Letters by reason, event and error code, the largest groups first: each is a search. */
@@ -145,12 +150,24 @@ function offerGroups(counts) {
     element("li", {}, element("button", {
       type: "button", class: "small",
       click: () => {
-        const { elements } = form();
-        [elements.reason.value, elements.event.value, elements.code.value] = [reason, event, errorCode];
+        choose("reason", reason);
+        choose("event", event);
+        form().elements.code.value = errorCode;
         allowed(searchLetters);
       },
-    }, [event, reason.replaceAll("_", " "), errorCode].filter((part) => part !== "").join(" · "),
+    }, [event, words(reason), errorCode].filter(Boolean).map((text) => short(text, NAME)).join(" · "),
     element("span", { class: "count" }, count(number))))));
+}
+
+/** Chooses a value of the search; one that no list offers is added to it. */
+function choose(name, wanted) {
+  const list = form().elements[name];
+  if (![...list.options].some(({ value }) => value === wanted)) {
+    const option = element("option", {}, short(wanted, NAME));
+    option.value = wanted;
+    list.append(option);
+  }
+  list.value = wanted;
 }
 
 function cannotSee({ status, message }) {
@@ -164,29 +181,33 @@ function draw(problem = "") {
   const wanted = value("text").toLowerCase();
   const found = letters.filter((letter) => [letter.eventName, letter.key, letter.eventId, letter.errorCode, letter.errorMessage, letter.id]
     .some((text) => text?.toLowerCase().includes(wanted)));
-  rows.update(found, ({ id, replays }) => `${id} ${replays}`);
+  rows.update(found, keyOf);
   shown = found.map(({ id }) => id);
   chosen = new Set(shown.filter((id) => chosen.has(id)));
   byId("letters-table").hidden = found.length === 0;
-  const empty = problem !== "" ? problem : "No dead letter matches.";
   byId("letters-empty").hidden = found.length > 0;
-  setText(byId("letters-empty"), empty);
-  byId("letters-more").hidden = letters.length >= matching || max >= MOST;
+  setText(byId("letters-empty"), problem !== "" ? problem : nothing());
+  byId("letters-older").hidden = older === null;
   byId("letters-replay-all").hidden = matching === 0 || value("state") === "all";
   setText(byId("letters-found"), matching === 0 ? "" : `${count(found.length)} shown of ${count(matching)}`);
-  showPart();
+  byId("letters-partial").hidden = part === null;
+  if (part !== null) setText(byId("letters-partial"), partial());
   showChosen();
 }
 
-/** Says where a list is not of the whole topic, and offers the rest. */
-function showPart() {
-  byId("letters-partial").hidden = part === null;
-  byId("letters-older").hidden = next === null;
-  byId("letters-latest").hidden = before === null;
-  if (part === null) return;
-  const which = before === null ? `the latest ${count(part.read)} of ${count(part.of)} records` : `${count(part.read)} records, of ${count(part.of)} from there on`;
-  setText(byId("letters-read"), `This is not all: the list is of ${which}.`);
+/** What to do where the list is empty. */
+function nothing() {
+  if (letters.length > 0) return "No dead letter that is shown has this text. Change the text, or show older ones.";
+  if (older !== null) return "No dead letter matches among the records that were read. Show older ones, or clear a filter.";
+  const isFiltered = value("state") === "parked" || Object.keys(conditions()).length > 0;
+  return isFiltered
+    ? "No dead letter matches. Clear a filter, or choose another state."
+    : "No dead letter waits for you. An event that cannot be handled comes here, with the reason and what can be done.";
 }
+
+const partial = () => older === null
+  ? `All ${count(part.of)} records from there on were read.`
+  : `This is not all: ${count(part.read)} of ${count(part.of)} records were read for the last answer.`;
 
 function showChosen() {
   byId("letters-selection").hidden = chosen.size === 0;
@@ -197,18 +218,20 @@ function showChosen() {
   all.indeterminate = chosen.size > 0 && chosen.size < shown.length;
 }
 
-function open(id) {
-  allowed(() => openLetter({ id, before }, allowed, () => searchBefore(before)));
-}
-
-/** How many there are since the start: more than at the last search means that there are new ones. */
+/** Dead letters since the start: more than when the list was read means that there are new ones. */
 export function showLetterCount(number) {
+  // A service that was started again counts anew.
+  if (counted !== null && number < counted) countedAtSearch = null;
   counted = number;
+  if (countedAtSearch === null) {
+    countedAtSearch = number;
+    byId("letters-refresh").title = `New ones are counted from ${time(new Date())} on`;
+  }
   showNew();
 }
 
 function showNew() {
-  const more = counted - countedAtSearch;
+  const more = countedAtSearch === null ? 0 : counted - countedAtSearch;
   setText(byId("letters-refresh"), more > 0 ? `Refresh (${count(more)} new)` : "Refresh");
 }
 
@@ -217,8 +240,8 @@ export function offerEvents(declared) {
   const names = [...new Set(declared.map(({ event }) => event))];
   const choice = form().elements.event;
   const known = [...choice.options].slice(1).map(({ value }) => value);
-  if (names.join() === known.join()) return;
-  choice.replaceChildren(choice.options[0], ...names.map((name) => element("option", {}, name)));
+  const missing = names.filter((name) => !known.includes(name));
+  choice.append(...missing.map((name) => element("option", {}, name)));
 }
 
 /** A selection of letters by id; parked ones have to be asked for. */
@@ -248,23 +271,25 @@ async function parked(job) {
   await searchLetters();
 }
 
+/** Reads the list, and shows a replay that is under way. */
+export function openLetters() {
+  searchLetters();
+  followRunning(searchLetters);
+}
+
 /** `whenAllowed` runs an action once the operator may act. */
 export function startLetters(whenAllowed) {
   allowed = whenAllowed;
   startJobs(whenAllowed);
-  followRunning(searchLetters);
   form().addEventListener("submit", (event) => {
     event.preventDefault();
     allowed(searchLetters);
   });
+  // The fields are empty after the event.
+  form().addEventListener("reset", () => setTimeout(() => allowed(searchLetters)));
   byId("letters-refresh").addEventListener("click", () => allowed(searchLetters));
   form().elements.text.addEventListener("input", () => draw());
-  byId("letters-more").addEventListener("click", () => {
-    max = Math.min(max * 4, MOST);
-    allowed(read);
-  });
-  byId("letters-older").addEventListener("click", () => allowed(() => searchBefore(next)));
-  byId("letters-latest").addEventListener("click", () => allowed(searchLetters));
+  byId("letters-older").addEventListener("click", () => allowed(readOlder));
   byId("letters-all").addEventListener("change", ({ target }) => {
     chosen = new Set(target.checked ? shown : []);
     draw();

@@ -1,6 +1,6 @@
 // Questions to the operator, and words to them. A dialog keeps the focus and gives it back to where it came from.
 
-import { byId, element } from "./dom.js";
+import { byId, element, setText } from "./dom.js";
 
 /** What is outside of an open dialog is neither shown nor read out: words to the operator go where they are. */
 function follow() {
@@ -47,7 +47,7 @@ function open(dialog, problem, submit) {
         done = true;
         close();
       } catch (error) {
-        problem.textContent = error.message;
+        setText(problem, error.message);
       } finally {
         for (const button of buttons) button.disabled = false;
       }
@@ -75,8 +75,8 @@ export function askToken(check) {
  * `danger` puts the focus on the way out.
  */
 export function confirm({ title, text, yes, danger = false, fields = [], act }) {
-  byId("confirm-title").textContent = title;
-  byId("confirm-text").textContent = text;
+  setText(byId("confirm-title"), title);
+  setText(byId("confirm-text"), text);
   byId("confirm-fields").replaceChildren(...fields);
   const button = byId("confirm-yes");
   button.textContent = yes;

@@ -2,21 +2,67 @@
 
 export const byId = (id) => document.getElementById(id);
 
+/** What has no form of its own, or changes how the text around it is shown: control characters and marks of direction. */
+const UNSEEN = /(?![\n\t])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+
+/** A text from outside as it can be seen: what has no form of its own is written as its number. */
+export function visible(text) {
+  return String(text ?? "").replace(UNSEEN, (sign) => `⟨U+${sign.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+}
+
+/** The beginning of a text where it is long. */
+export function short(text, most = 300) {
+  const signs = [...String(text ?? "").slice(0, 2 * most)];
+  return signs.length > most ? `${signs.slice(0, most).join("")}…` : String(text ?? "");
+}
+
 /** An element. `properties` are attributes; functions are listeners; what follows are nodes or texts. */
 export function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
     if (typeof value === "function") made.addEventListener(key, value);
     else if (value === true) made.setAttribute(key, "");
-    else if (value !== false && value !== null && value !== undefined) made.setAttribute(key, value);
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(key, visible(value));
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
+  const given = children.filter((child) => child !== null && child !== undefined);
+  made.append(...given.map((child) => child instanceof Node ? child : visible(child)));
   return made;
 }
 
 /** Sets a text where it is another one: an unchanged node is neither laid out nor read out again. */
 export function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const shown = visible(text);
+  if (node.textContent !== shown) node.textContent = shown;
+}
+
+/** Sets a name for screen readers. */
+export function setLabel(node, text) {
+  node.setAttribute("aria-label", visible(text));
+}
+
+/** A long list of which the first ones are shown, and all of them on demand. */
+export class Fold {
+  #button;
+  #few;
+  #words;
+  #open = false;
+
+  /** `words(open, number)` names the button; `draw()` shows the list anew. */
+  constructor(button, few, words, draw) {
+    [this.#button, this.#few, this.#words] = [button, few, words];
+    button.addEventListener("click", () => {
+      this.#open = !this.#open;
+      draw();
+    });
+  }
+
+  /** Those that are shown. */
+  of(items) {
+    this.#button.hidden = items.length <= this.#few;
+    this.#button.setAttribute("aria-expanded", String(this.#open));
+    setText(this.#button, this.#words(this.#open, items.length));
+    return this.#open ? items : items.slice(0, this.#few);
+  }
 }
 
 /** The rows of a table by key: those that stay keep their nodes, and with them focus and selection. */

@@ -2,6 +2,7 @@
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const minutes = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const moment = new Intl.DateTimeFormat("en-GB", {
@@ -15,6 +16,11 @@ export function count(number) {
   return number === null || number === undefined ? NONE : whole.format(number);
 }
 
+/** A number beside an axis. */
+export function brief(number) {
+  return number === null || number === undefined ? NONE : compact.format(number);
+}
+
 /** A number per second: small ones with a decimal place. */
 export function rate(number) {
   return number === null || number === undefined ? NONE : (number < 100 ? tenths : whole).format(number);
@@ -23,12 +29,13 @@ export function rate(number) {
 /** Milliseconds in the unit that fits. */
 export function duration(milliseconds) {
   if (milliseconds === null || milliseconds === undefined) return NONE;
+  if (milliseconds > 0 && milliseconds < 0.1) return "< 0.1 ms";
   if (milliseconds < 10) return `${tenths.format(milliseconds)} ms`;
   if (milliseconds < 1000) return `${whole.format(milliseconds)} ms`;
   if (milliseconds < 120_000) return `${tenths.format(milliseconds / 1000)} s`;
-  if (milliseconds < 7_200_000) return `${whole.format(milliseconds / 60_000)} min`;
-  if (milliseconds < 172_800_000) return `${whole.format(milliseconds / 3_600_000)} h`;
-  return `${whole.format(milliseconds / 86_400_000)} days`;
+  if (milliseconds < 7_200_000) return `${tenths.format(milliseconds / 60_000)} min`;
+  if (milliseconds < 172_800_000) return `${tenths.format(milliseconds / 3_600_000)} h`;
+  return `${tenths.format(milliseconds / 86_400_000)} days`;
 }
 
 /** Hour and minute. */
@@ -43,8 +50,9 @@ export function time(date) {
 
 /** Day and time; the text as it came where it is no time. */
 export function dateTime(text) {
+  if (text === null || text === undefined) return NONE;
   const date = new Date(text);
-  return Number.isNaN(date.getTime()) ? String(text ?? NONE) : moment.format(date);
+  return Number.isNaN(date.getTime()) ? String(text) : moment.format(date);
 }
 
 /** How far in the future a time is. */
@@ -61,4 +69,9 @@ export function ago(text) {
 /** `1 key`, `2 keys`. */
 export function plural(number, one, several = `${one}s`) {
   return `${count(number)} ${number === 1 ? one : several}`;
+}
+
+/** A name of the program in words: `too_large`. */
+export function words(name) {
+  return String(name ?? "").replaceAll("_", " ");
 }

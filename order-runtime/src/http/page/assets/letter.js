@@ -1,9 +1,9 @@
 // One dead letter: everything that is known of it, and what can be done with it.
 
-import { get, post, postText } from "./api.js";
+import { get, post, postText, Refused } from "./api.js";
 import { confirm, say } from "./dialogs.js";
-import { byId, element } from "./dom.js";
-import { dateTime, plural } from "./format.js";
+import { byId, element, setText, short } from "./dom.js";
+import { dateTime, plural, words } from "./format.js";
 import { result } from "./jobs.js";
 import { askReplay } from "./replay.js";
 
@@ -23,6 +23,7 @@ export async function openLetter({ id, before }, allowed, changed) {
 
   async function show() {
     const letter = await get(route(id), { before });
+    if (letter?.state === undefined) throw new Refused(404, "The service does not know this dead letter.");
     byId("letter").replaceChildren(detail(letter));
     dialog.querySelector("h2").focus();
   }
@@ -36,15 +37,19 @@ export async function openLetter({ id, before }, allowed, changed) {
   function detail(letter) {
     const open = letter.state === "open" || letter.state === "parked";
     const button = (text, act, kind = "") => element("button", { type: "button", class: kind, click: () => allowed(act) }, text);
+    const replay = (kind) => button("Replay", () => askReplay({ ids: [id], ...letter.state === "parked" ? { parked: true } : {} }, done), kind);
+    // The main action is the one that helps: what is still invalid fails again as it is.
+    const main = isInvalid(letter)
+      ? [button("Edit", () => edit(letter), "primary"), replay("")]
+      : [replay("primary"), button("Edit", () => edit(letter))];
     const actions = !open ? [] : [
-      button("Replay", () => askReplay({ ids: [id], ...letter.state === "parked" ? { parked: true } : {} }, done), "primary"),
-      button("Edit", () => edit(letter)),
+      ...main,
       letter.state === "parked" ? button("Take back", unpark) : button("Park", park),
       button("Purge", purge, "danger"),
     ];
     return element("div", { class: "stack" },
       element("div", { class: "head" },
-        element("h2", { id: "letter-title", tabindex: "-1" }, letter.eventName === "" ? "Dead letter" : letter.eventName),
+        element("h2", { id: "letter-title", tabindex: "-1" }, short(letter.eventName) || "Dead letter"),
         element("button", { type: "button", "aria-label": "Close", click: () => dialog.close() }, "Close")),
       verdict(letter),
       element("div", { class: "controls", role: "group", "aria-label": "Actions" }, ...actions),
@@ -79,7 +84,7 @@ export async function openLetter({ id, before }, allowed, changed) {
       act: async () => {
         if (preview.hidden) {
           const { diff } = await send(true);
-          preview.textContent = diff;
+          setText(preview, diff);
           preview.hidden = false;
           throw new Error("This is what changes. Press again to send it.");
         }
@@ -141,6 +146,9 @@ function checked(text) {
   }
 }
 
+/** Whether a replay would fail again before a processor sees it. */
+const isInvalid = ({ trial, flaw }) => Boolean(trial?.errors) && !flaw;
+
 /** What this build would do with the letter, in a sentence. */
 function verdict({ state, trial, flaw, mark }) {
   const settled = {
@@ -172,11 +180,11 @@ const FLAWS = {
 function facts(letter) {
   const place = ({ topic, partition, offset }) => topic ? `${topic}/${partition ?? "?"}@${offset ?? "?"}` : "unknown";
   const known = [
-    ["Error", [letter.errorCode, letter.errorMessage].filter((text) => text !== "").join(": ")],
-    ["Reason", letter.reason.replaceAll("_", " ")],
+    ["Error", [letter.errorCode, letter.errorMessage].filter(Boolean).join(": ")],
+    ["Reason", words(letter.reason)],
     ["Key", letter.key ?? "(no key)"],
     ["Event id", letter.eventId],
-    ["Came from", place(letter.origin)],
+    ["Came from", place(letter.origin ?? {})],
     ["Processor", letter.processor],
     ["Attempts", letter.attempts],
     ["Replays", letter.replays],

@@ -3,7 +3,7 @@
 import { get, post } from "./api.js";
 import { confirm, say } from "./dialogs.js";
 import { element } from "./dom.js";
-import { count, plural } from "./format.js";
+import { count, plural, words } from "./format.js";
 import { follow, result } from "./jobs.js";
 
 const REASONS = {
@@ -17,7 +17,7 @@ const REASONS = {
   too_large: "larger than their topic takes",
 };
 
-const word = (reason) => REASONS[reason] ?? reason.replaceAll("_", " ");
+const word = (reason) => REASONS[reason] ?? words(reason);
 
 function histogram({ counts, leftOut }) {
   const line = (text, number) => element("tr", {},

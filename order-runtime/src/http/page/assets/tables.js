@@ -1,6 +1,6 @@
-// Partitions and processors.
+// Partitions: those that do not move and those that are behind come first.
 
-import { Rows, byId, element, setText, textRow } from "./dom.js";
+import { Fold, Rows, byId, element, setText, textRow } from "./dom.js";
 import { ago, count, plural } from "./format.js";
 
 const STATES = {
@@ -9,7 +9,11 @@ const STATES = {
   stopped: ["bad", "Stopped"],
   store_away: ["bad", "Store away"],
   full: ["warn", "Full"],
+  stuck: ["bad", "Stuck"],
 };
+
+/** Partitions that are shown at first. */
+const FEW = 10;
 
 /** A sign and a word: the meaning is not in the colour alone. */
 export function showState(cell, level, word) {
@@ -48,36 +52,22 @@ function waitsFor({ state, reason, since, lag, waitingKeys }) {
   return waitingKeys > 0 ? "the next attempt of a key" : "new records";
 }
 
+/** What does not move first, then what is furthest behind. */
+function bySorrow(one, other) {
+  const rank = ({ state }) => ["bad", "warn", "ok"].indexOf(STATES[state]?.[0] ?? "warn");
+  return rank(one) - rank(other) || (other.lag ?? 0) - (one.lag ?? 0)
+    || one.topic.localeCompare(other.topic) || one.partition - other.partition;
+}
+
+const fold = new Fold(byId("partitions-all"), FEW, (open, number) => open ? `Show the first ${FEW}` : `Show all ${count(number)} partitions`,
+  () => showPartitions(shown));
+let shown = [];
+
 export function showPartitions(list) {
+  shown = list;
   const most = Math.max(1, ...list.map(({ lag }) => lag ?? 0));
-  partitions.update(list.map((partition) => ({ ...partition, share: (partition.lag ?? 0) / most })),
+  partitions.update(fold.of(list.toSorted(bySorrow)).map((partition) => ({ ...partition, share: (partition.lag ?? 0) / most })),
     ({ topic, partition }) => `${topic}/${partition}`);
   byId("partitions-empty").hidden = list.length > 0;
   byId("partition-rows").closest(".scroll").hidden = list.length === 0;
-}
-
-const processors = new Rows(byId("processor-rows"), () => textRow(byId("processor-rows"), [
-  {
-    name: true,
-    fill: (cell, { event, version, processor, at }) => {
-      if (cell.firstChild !== null) return;
-      cell.append(event, element("small", { title: `${processor}, ${at}` }, ` v${version}`));
-    },
-  },
-  { kind: "number", fill: text(({ ok }) => count(ok)) },
-  { kind: "number", fill: text(({ retried }) => count(retried)) },
-  { kind: "number", fill: text(({ deadLettered }) => count(deadLettered)) },
-  {
-    kind: "wide",
-    fill: text(({ retry }) => retry.retries === 0
-      ? "no retry"
-      : `${retry.retries} retries, ${retry.backoff} to ${retry.backoffMax}, then ${retry.onExhausted.replaceAll("_", " ")}`),
-  },
-  { kind: "why", fill: text(({ summary, processor }) => summary === "" ? processor : summary) },
-]));
-
-/** `declared` and `counters` have the same order. */
-export function showProcessors(declared, counters) {
-  processors.update(declared.map((processor, index) => ({ ...processor, ...counters[index] })),
-    ({ event, version }) => `${event} ${version}`);
 }

@@ -2,12 +2,14 @@
 
 import { get, post } from "./api.js";
 import { confirm, say } from "./dialogs.js";
-import { Rows, byId, element, setText, textRow, throttled } from "./dom.js";
+import { Fold, Rows, byId, element, setLabel, setText, short, textRow, throttled } from "./dom.js";
 import { count, dateTime, plural, until } from "./format.js";
 import { showState } from "./tables.js";
 
 /** Waiting events that are read for the list. */
 const LIMIT = 500;
+/** Keys that are shown at first. */
+const FEW = 10;
 /** The shortest time between two readings, in milliseconds. */
 const PAUSE = 3000;
 
@@ -38,7 +40,7 @@ const rows = new Rows(byId("waiting-rows"), () => {
   const retry = element("button", { type: "button", class: "small", click: () => release(item, "retry") }, "Retry now");
   const condemn = element("button", { type: "button", class: "small", click: () => release(item, "dead-letter") }, "Dead-letter");
   const row = textRow(byId("waiting-rows"), [
-    { name: true, kind: "key", fill: (cell, key) => setText(cell, keyText(key)) },
+    { name: true, kind: "key", fill: (cell, key) => setText(cell, short(keyText(key))) },
     { kind: "why", fill: showCause },
     { kind: "until", fill: (cell, { due, state, orphaned }) => setText(cell, orphaned === null ? nextAttempt(due, state) : "not here") },
     { kind: "number", fill: (cell, { attempts }) => setText(cell, count(attempts)) },
@@ -48,8 +50,8 @@ const rows = new Rows(byId("waiting-rows"), () => {
       kind: "actions",
       fill: (cell, key) => {
         if (cell.firstChild === null) cell.append(retry, condemn);
-        retry.setAttribute("aria-label", `Retry ${keyText(key)} now`);
-        condemn.setAttribute("aria-label", key.orphaned === null
+        setLabel(retry, `Retry ${keyText(key)} now`);
+        setLabel(condemn, key.orphaned === null
           ? `Dead-letter the first event of ${keyText(key)}`
           : `Dead-letter everything that waits of the topic ${key.topic}`);
         // An event without a key cannot be named, and an orphaned one has nobody who would try it.
@@ -83,17 +85,21 @@ function nextAttempt(due, state) {
   return due === null ? "under way" : until(due);
 }
 
+const NOTHING = "No key waits. A key comes here when its event is tried again later, or is held until you release it.";
+
+const fold = new Fold(byId("waiting-all"), FEW, (open, number) => open ? `Show the first ${FEW}` : `Show all ${count(number)} keys`, () => draw());
+
 function draw() {
   const wanted = byId("waiting-filter").elements.text.value.toLowerCase();
   const matches = keys.filter((key) => [keyText(key), key.errorCode, key.errorMessage].some((text) => text.toLowerCase().includes(wanted)));
-  rows.update(matches, ({ topic, partition, key, offset }) => JSON.stringify([topic, partition, key ?? offset]));
+  rows.update(fold.of(matches), ({ topic, partition, key, offset }) => JSON.stringify([topic, partition, key ?? offset]));
   const any = keys.length > 0;
   byId("waiting-table").hidden = matches.length === 0;
   byId("waiting-filter").hidden = keys.length < 2 && wanted === "";
   byId("waiting-retry-all").hidden = !any;
   const empty = byId("waiting-empty");
   empty.hidden = matches.length > 0 && expected <= keys.length;
-  if (!any) setText(empty, "No key waits.");
+  if (!any) setText(empty, NOTHING);
   else if (matches.length === 0) setText(empty, "No waiting key matches.");
   else setText(empty, `The first ${plural(keys.length, "key")} of ${count(expected)}; the command “waiting list” has all.`);
 }

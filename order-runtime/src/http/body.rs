@@ -1,0 +1,81 @@
+//! How much of a request's body is read, and when: after it is known that the request may do what it asks for.
+
+use std::time::Duration;
+
+use axum::{
+    body::{Body, HttpBody as _},
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
+
+use super::{App, problem::Problem};
+use crate::telemetry::metrics::Refusal;
+
+/// The largest body: a thousand events.
+const BODY_BYTES: usize = 1024 * 1024;
+/// All bodies that are held at the same time.
+const ALL_BYTES: usize = 32 * BODY_BYTES;
+/// How long a body may take as a whole, however steadily it drips.
+const BODY: Duration = Duration::from_secs(10);
+/// How long it waits until others leave memory to it.
+const MEMORY: Duration = Duration::from_secs(5);
+
+/// Bytes for bodies that are not taken.
+pub(super) struct BodyMemory(Semaphore);
+
+impl Default for BodyMemory {
+    fn default() -> Self {
+        Self(Semaphore::new(ALL_BYTES))
+    }
+}
+
+/// Takes the whole body before a route sees the request: every route has the same limits on it. The memory is taken before the
+/// first byte, because a body that has begun could not be finished while others hold it all.
+pub(super) async fn whole(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let announced = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let bytes = announced.unwrap_or(if body.is_end_stream() { 0 } else { BODY_BYTES });
+    if bytes > BODY_BYTES {
+        return too_large();
+    }
+    let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+    let Ok(Ok(_held)) = tokio::time::timeout(MEMORY, app.0.bodies.0.acquire_many(permits)).await else {
+        app.sources.metrics.refused(Refusal::Busy);
+        return Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many bodies are being received; send it again later",
+        )
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+        .into_response();
+    };
+    match tokio::time::timeout(BODY, read(body, bytes)).await {
+        Ok(Ok(Some(body))) => next.run(Request::from_parts(head, body)).await,
+        Ok(Ok(None)) => too_large(),
+        Ok(Err(_)) => StatusCode::BAD_REQUEST.into_response(),
+        // The rest of the body would be taken for the next request.
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, [(header::CONNECTION, "close")]).into_response(),
+    }
+}
+
+/// Copies a body into one piece: many small chunks, each in a buffer of its own, would take a multiple of its size. `None` where
+/// it is larger than `most`.
+async fn read(mut body: Body, most: usize) -> Result<Option<Body>, axum::Error> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if data.len() > most - whole.len() {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(Some(whole.freeze().into()))
+}
+
+fn too_large() -> Response {
+    StatusCode::PAYLOAD_TOO_LARGE.into_response()
+}
