@@ -12,9 +12,9 @@ use syn::{
 
 use crate::{errors::Errors, names};
 
-/// The longest that one attempt may take: beyond it the consumer would be thrown out of its group.
+/// The longest that one attempt may take: later events of its key wait meanwhile.
 const LONGEST_TIMEOUT: Duration = Duration::from_mins(5);
-/// The longest that an event may be retried: Kafka keeps records for a week by default.
+/// The longest that an event may be retried: later events of its key wait behind it. What takes longer is for an operator.
 const LONGEST_BUDGET: Duration = Duration::from_hours(168);
 /// The defaults of `order_runtime::registry::RetryPolicy`.
 const DEFAULT_RETRIES: u32 = 12;
@@ -108,10 +108,10 @@ impl Arguments {
         arguments
     }
 
-    /// The event's name in the right case, right or corrected.
+    /// The event's name in the right case, right or corrected; nothing where it cannot be guessed.
     pub(crate) fn corrected_event(&self) -> Option<String> {
         let event = self.event.as_ref()?.value();
-        Some(if names::is_upper_camel(&event) { event } else { names::guess(&event) })
+        if names::is_upper_camel(&event) { Some(event) } else { names::event(&event) }
     }
 
     fn check_event(&self, errors: &mut Errors) {
@@ -121,7 +121,12 @@ impl Arguments {
             errors.at(
                 event,
                 format_args!("the event `{name}` must be named in UpperCamelCase"),
-                format_args!("rename it to `{}`", names::guess(&name)),
+                match names::event(&name) {
+                    Some(right) => format!("rename it to `{right}`"),
+                    None => {
+                        "name it after what has happened, `OrderPaid` say; a processor handles one event".to_owned()
+                    }
+                },
             );
         }
     }
@@ -176,10 +181,10 @@ impl Arguments {
             errors.at(
                 &pair.value,
                 format_args!(
-                    "all retries together may take {} days; Kafka keeps a record for 7 days by default",
+                    "all retries together may take {} days, and later events of the key would wait for as long; the most is 7 days",
                     budget.as_secs() / (24 * 3600)
                 ),
-                "allow fewer retries, or a shorter `backoff`",
+                "allow fewer retries or a shorter `backoff`; `on_exhausted = \"park_key\"` keeps the event for an operator",
             );
         }
     }
@@ -279,8 +284,8 @@ fn timeout(literal: &LitStr, errors: &mut Errors) -> Option<Duration> {
     if timeout.is_zero() || timeout > LONGEST_TIMEOUT {
         errors.at(
             literal,
-            format_args!("the timeout `{}` cannot hold", literal.value()),
-            "choose from `1ms` to `5m`: a consumer that is silent for longer is thrown out of its group",
+            format_args!("the timeout `{}` is not between `1ms` and `5m`", literal.value()),
+            "choose one between them: later events of the key wait while an attempt runs",
         );
         return None;
     }

@@ -6,7 +6,8 @@ use syn::{Item, ItemImpl, ItemStruct, Type};
 
 use crate::{
     errors::Errors,
-    injectable, item,
+    injectable,
+    item::{self, Unread},
     names::{self, Kind},
     place,
 };
@@ -17,14 +18,15 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     match syn::parse2(tokens.clone()) {
         Ok(Item::Struct(item)) => on_struct(&item, errors),
         Ok(Item::Impl(item)) => on_impl(&item, errors),
-        _ => {
-            errors.at(
-                tokens.clone().into_iter().next(),
-                "`#[contract]` stands on a struct and on its impl of an interface",
-                "write it above `pub struct CONTRACT_HELPER_<Feature>_V<N>` and above `impl INTERFACE_HELPER_<Feature> for …`",
-            );
-            let errors = errors.into_tokens();
-            quote! { #tokens #errors }
+        other => {
+            let error = other.err().unwrap_or_else(|| syn::Error::new_spanned(&tokens, "neither a struct nor an impl"));
+            let problem = Unread {
+                attribute: "contract",
+                keywords: &["struct", "impl"],
+                stands_on: "a struct and on its impl of an interface",
+                example: "pub struct CONTRACT_HELPER_<Feature>_V<N>` and above `impl INTERFACE_HELPER_<Feature> for …",
+            };
+            problem.report(&tokens, &error, errors)
         }
     }
 }

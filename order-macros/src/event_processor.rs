@@ -7,7 +7,7 @@ use syn::{FnArg, ReturnType, Type};
 use crate::{
     arguments::Arguments,
     errors::Errors,
-    item::{self, Function, located_at},
+    item::{self, Function, Unread, located_at},
     names::{self, Kind},
     place,
 };
@@ -15,7 +15,15 @@ use crate::{
 pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream {
     let function: Function = match syn::parse2(tokens.clone()) {
         Ok(function) => function,
-        Err(_) => return not_a_function(&tokens),
+        Err(error) => {
+            let problem = Unread {
+                attribute: "event_processor",
+                keywords: &["fn"],
+                stands_on: "an async function",
+                example: "pub async fn EventProcessor_<Event>(event: Event<…>) -> Result<(), …>",
+            };
+            return problem.report(&tokens, &error, Errors::new());
+        }
     };
     let mut errors = Errors::new();
     let arguments = Arguments::check(arguments, &mut errors);
@@ -45,17 +53,6 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
         #registration
         #errors
     }
-}
-
-fn not_a_function(tokens: &TokenStream) -> TokenStream {
-    let mut errors = Errors::new();
-    errors.at(
-        tokens.clone().into_iter().next(),
-        "`#[event_processor]` stands on an async function",
-        "write it above `pub async fn EventProcessor_<Event>(event: Event<…>) -> Result<(), …>`",
-    );
-    let errors = errors.into_tokens();
-    quote! { #tokens #errors }
 }
 
 fn check_name(ident: &Ident, arguments: &Arguments, errors: &mut Errors) {

@@ -6,7 +6,7 @@ use syn::{FnArg, GenericParam, ItemTrait, ReturnType, TraitItem, TraitItemFn, Ty
 
 use crate::{
     errors::Errors,
-    item,
+    item::{self, Unread},
     names::{self, Kind},
     place,
 };
@@ -16,14 +16,14 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     item::no_arguments(&arguments, "interface", &mut errors);
     let mut item: ItemTrait = match syn::parse2(tokens.clone()) {
         Ok(item) => item,
-        Err(_) => {
-            errors.at(
-                tokens.clone().into_iter().next(),
-                "`#[interface]` stands on a trait",
-                "write it above `pub trait INTERFACE_HELPER_<Feature>`",
-            );
-            let errors = errors.into_tokens();
-            return quote! { #tokens #errors };
+        Err(error) => {
+            let problem = Unread {
+                attribute: "interface",
+                keywords: &["trait"],
+                stands_on: "a trait",
+                example: "pub trait INTERFACE_HELPER_<Feature>",
+            };
+            return problem.report(&tokens, &error, errors);
         }
     };
     match names::feature(Kind::Interface, &item.ident.to_string()) {

@@ -53,6 +53,55 @@ pub(crate) fn names_beside(function: &Function) -> TokenStream {
     if function.signature.receiver().is_some() { TokenStream::new() } else { names() }
 }
 
+/// What an attribute says of an item that it cannot read.
+pub(crate) struct Unread {
+    pub(crate) attribute: &'static str,
+    /// The keywords of the items that it stands on.
+    pub(crate) keywords: &'static [&'static str],
+    pub(crate) stands_on: &'static str,
+    pub(crate) example: &'static str,
+}
+
+impl Unread {
+    /// The item as it is, with the names of the domain, so that the rest of its file goes on to compile.
+    ///
+    /// An item of the right kind is half typed, and rustc reports that better. If rustc does accept it, the program is refused when
+    /// it is built, which is after all other errors: an item must not be left out silently.
+    pub(crate) fn report(&self, tokens: &TokenStream, error: &syn::Error, mut errors: Errors) -> TokenStream {
+        let names = names();
+        if self.keywords.contains(&keyword(tokens).as_str()) {
+            let text = format!("`#[{}]` cannot read this item: {error}", self.attribute);
+            let errors = errors.into_tokens();
+            return quote! {
+                #tokens
+                #names
+                const _: () = {
+                    #[used]
+                    static UNREAD: fn() = || const { ::core::panic!(#text) };
+                };
+                #errors
+            };
+        }
+        errors.at(
+            tokens.clone().into_iter().next(),
+            format_args!("`#[{}]` stands on {}", self.attribute, self.stands_on),
+            format_args!("write it above `{}`", self.example),
+        );
+        let errors = errors.into_tokens();
+        quote! { #tokens #names #errors }
+    }
+}
+
+/// The keyword that says what an item is: the first word behind its attributes, its visibility and its qualifiers.
+fn keyword(tokens: &TokenStream) -> String {
+    const BEFORE: [&str; 7] = ["pub", "async", "unsafe", "const", "extern", "default", "auto"];
+    let words = tokens.clone().into_iter().filter_map(|token| match token {
+        TokenTree::Ident(ident) => Some(ident.to_string()),
+        _ => None,
+    });
+    words.into_iter().find(|word| !BEFORE.contains(&word.as_str())).unwrap_or_default()
+}
+
 /// Wraps what an expansion adds, so that none of its names can be seen.
 pub(crate) fn hidden(content: &TokenStream) -> TokenStream {
     quote! {

@@ -9,7 +9,12 @@
 //! | service | `SERVICE_<Feature>` |
 //! | event processor | `EventProcessor_<Event>` |
 
+mod words;
+
 use std::fmt;
+
+use self::words::{capitalised, upper_camel, words};
+pub(crate) use self::words::{is_upper_camel, snake_case};
 
 /// A kind of item whose name follows a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +91,32 @@ impl fmt::Display for Misnamed {
 pub(crate) fn feature(kind: Kind, name: &str) -> Result<String, Misnamed> {
     match name.strip_prefix(kind.prefix()) {
         Some(feature) if is_upper_camel(feature) => Ok(feature.to_owned()),
+        // Behind the right prefix all of it is the feature's: a `USECASE_sign_contract` has no other mark.
+        Some(rest) if has_letter(rest) => Err(misnamed(kind, name, kind.of(&camel(rest)))),
         _ => Err(misnamed(kind, name, kind.of(&guess(name)))),
     }
+}
+
+/// The feature of the service that a use case gives, also where the use case is wrong: the one that its folder is called by,
+/// in the spelling of the use case where it has the right name. `dispatcher!` and `#[usecase]` both ask here.
+pub(crate) fn of_service(usecase: &str, folder: Option<&str>) -> String {
+    match (feature(Kind::Usecase, usecase), folder) {
+        (Ok(feature), Some(folder)) if snake_case(&feature) != folder => upper_camel(folder),
+        (Ok(feature), _) => feature,
+        (Err(_), Some(folder)) => upper_camel(folder),
+        (Err(wrong), None) => guess(&wrong.written),
+    }
+}
+
+/// The event that somebody most likely meant; nothing where the text has no letter. An event may be called by a word that marks
+/// a kind elsewhere, as `ContractSigned` is.
+pub(crate) fn event(written: &str) -> Option<String> {
+    let name = written.strip_prefix(Kind::Processor.prefix()).unwrap_or(written);
+    has_letter(name).then(|| camel(name))
+}
+
+fn has_letter(text: &str) -> bool {
+    text.contains(|character: char| character.is_ascii_alphabetic())
 }
 
 /// The feature and the version that a contract's name names.
@@ -100,19 +129,15 @@ pub(crate) fn contract(name: &str) -> Result<(String, u32), Misnamed> {
         return Ok((feature.to_owned(), version));
     }
     let (stem, version) = split_version(name);
-    Err(misnamed(Kind::Contract, name, format!("{}_V{version}", Kind::Contract.of(&guess(stem)))))
+    let feature = match stem.strip_prefix(Kind::Contract.prefix()) {
+        Some(rest) if has_letter(rest) => camel(rest),
+        _ => guess(stem),
+    };
+    Err(misnamed(Kind::Contract, name, format!("{}_V{version}", Kind::Contract.of(&feature))))
 }
 
 fn misnamed(kind: Kind, written: &str, suggestion: String) -> Misnamed {
     Misnamed { kind, written: written.to_owned(), suggestion }
-}
-
-/// Whether a text is a feature or an event: letters and digits, a capital first, and not all of them capitals.
-pub(crate) fn is_upper_camel(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_uppercase())
-        && text.chars().all(|character| character.is_ascii_alphanumeric())
-        && (text.contains(|character: char| character.is_ascii_lowercase())
-            || text.chars().filter(char::is_ascii_alphabetic).count() == 1)
 }
 
 /// A number without leading zeros.
@@ -131,7 +156,7 @@ fn split_version(name: &str) -> (&str, u32) {
     }
 }
 
-/// Words that mark a kind, as people write them, longest first.
+/// Words that mark a kind, as people write them.
 const MARKS: [&str; 14] = [
     "eventprocessor",
     "interfacehelper",
@@ -149,26 +174,24 @@ const MARKS: [&str; 14] = [
     "event",
 ];
 
-/// The feature that somebody most likely meant.
+/// The feature that somebody most likely meant, without a mark of its kind before it or else behind it.
 pub(crate) fn guess(name: &str) -> String {
-    let mut words = words(name);
+    let words = words(name);
     // A mark may be several words (`Use_Case`), so it is sought in the words put together.
-    'strip: while words.len() > 1 {
-        for mark in MARKS {
-            for count in (1..words.len().min(3)).rev() {
-                if words[..count].concat() == mark {
-                    words.drain(..count);
-                    continue 'strip;
-                }
-                if words[words.len() - count..].concat() == mark {
-                    words.truncate(words.len() - count);
-                    continue 'strip;
-                }
-            }
-        }
-        break;
+    let is_mark = |words: &[String]| MARKS.contains(&words.concat().as_str());
+    let counts = || (1..words.len().min(3)).rev();
+    if let Some(count) = counts().find(|&count| is_mark(&words[..count])) {
+        return camel(&words[count..].join("_"));
     }
-    let camel: String = words.iter().map(|word| capitalised(word)).collect();
+    if let Some(count) = counts().find(|&count| is_mark(&words[words.len() - count..])) {
+        return camel(&words[..words.len() - count].join("_"));
+    }
+    camel(name)
+}
+
+/// A name in `UpperCamelCase` that says the same; `Feature` where it has no letter.
+fn camel(name: &str) -> String {
+    let camel = upper_camel(name);
     let letters = camel.trim_start_matches(|first: char| !first.is_ascii_alphabetic());
     if letters.is_empty() {
         return "Feature".to_owned();
@@ -176,48 +199,6 @@ pub(crate) fn guess(name: &str) -> String {
     let name = capitalised(letters);
     // Words of one letter make a name that looks like an abbreviation.
     if is_upper_camel(&name) { name } else { capitalised(&name.to_ascii_lowercase()) }
-}
-
-/// The words of a name in any case, in lower case.
-fn words(name: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let characters: Vec<char> = name.chars().collect();
-    let mut start_new = true;
-    for (index, character) in characters.iter().enumerate() {
-        if !character.is_ascii_alphanumeric() {
-            start_new = true;
-            continue;
-        }
-        let after_lower = index > 0 && !characters[index - 1].is_ascii_uppercase() && character.is_ascii_uppercase();
-        // The last capital of a run begins a word: `XMLParser` is `xml`, `parser`.
-        let ends_run = character.is_ascii_uppercase()
-            && index > 0
-            && characters[index - 1].is_ascii_uppercase()
-            && characters.get(index + 1).is_some_and(char::is_ascii_lowercase);
-        if start_new || after_lower || ends_run {
-            words.push(String::new());
-        }
-        start_new = false;
-        if let Some(word) = words.last_mut() {
-            word.push(character.to_ascii_lowercase());
-        }
-    }
-    words
-}
-
-fn capitalised(word: &str) -> String {
-    let mut characters = word.chars();
-    characters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(characters).collect()
-}
-
-/// A feature's folder: `ProcessOrder` as `process_order`.
-pub(crate) fn snake_case(feature: &str) -> String {
-    words(feature).join("_")
-}
-
-/// A folder's feature: `process_order` as `ProcessOrder`.
-pub(crate) fn upper_camel(folder: &str) -> String {
-    words(folder).iter().map(|word| capitalised(word)).collect()
 }
 
 #[cfg(test)]
@@ -254,6 +235,9 @@ mod tests {
             (Kind::Usecase, "ship_order_usecase", "USECASE_ShipOrder"),
             (Kind::Usecase, "USECASE_", "USECASE_Usecase"),
             (Kind::Usecase, "_1", "USECASE_Feature"),
+            (Kind::Usecase, "USECASE_sign_contract", "USECASE_SignContract"),
+            (Kind::Usecase, "usecase_sign_contract", "USECASE_SignContract"),
+            (Kind::Input, "INPUT_record_output", "INPUT_RecordOutput"),
             (Kind::Interface, "INTERFACE_ShipOrder", "INTERFACE_HELPER_ShipOrder"),
             (Kind::Interface, "ShipOrderHelper", "INTERFACE_HELPER_ShipOrder"),
             (Kind::Input, "ShipOrderInput", "INPUT_ShipOrder"),
@@ -273,6 +257,7 @@ mod tests {
             ("CONTRACT_HELPER_ShipOrder_2", "CONTRACT_HELPER_ShipOrder_V0"),
             ("CONTRACT_ShipOrder_V3", "CONTRACT_HELPER_ShipOrder_V3"),
             ("ShipOrderContractV3", "CONTRACT_HELPER_ShipOrder_V3"),
+            ("CONTRACT_HELPER_sign_contract_V3", "CONTRACT_HELPER_SignContract_V3"),
         ] {
             assert_eq!(contract(name).expect_err(name).suggestion, expected, "{name}");
         }
@@ -292,15 +277,30 @@ mod tests {
     }
 
     #[test]
-    fn features_and_folders_name_each_other() {
-        for (camel, snake) in [
-            ("ProcessOrder", "process_order"),
-            ("Ship", "ship"),
-            ("XMLImport", "xml_import"),
-            ("Order2Go", "order2_go"),
+    fn an_event_keeps_words_that_mark_a_kind_elsewhere() {
+        for (written, expected) in [
+            ("contract_signed", Some("ContractSigned")),
+            ("input", Some("Input")),
+            ("service_order_closed", Some("ServiceOrderClosed")),
+            ("EventProcessor_OrderPaid", Some("OrderPaid")),
+            ("*", None),
+            ("42", None),
         ] {
-            assert_eq!(snake_case(camel), snake);
+            assert_eq!(event(written).as_deref(), expected, "{written}");
         }
-        assert_eq!(upper_camel("process_order"), "ProcessOrder");
+    }
+
+    #[test]
+    fn a_service_is_called_as_its_use_case_where_that_stands_in_the_right_folder() {
+        for (usecase, folder, expected) in [
+            ("USECASE_SendSMS", Some("send_sms"), "SendSMS"),
+            ("USECASE_SendSms", Some("send_sms"), "SendSms"),
+            ("USECASE_SendMail", Some("send_sms"), "SendSms"),
+            ("send_it", Some("send_sms"), "SendSms"),
+            ("USECASE_SendSMS", None, "SendSMS"),
+            ("send_it", None, "SendIt"),
+        ] {
+            assert_eq!(of_service(usecase, folder), expected, "{usecase} in {folder:?}");
+        }
     }
 }

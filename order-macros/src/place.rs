@@ -57,11 +57,11 @@ impl Place {
         Some(path.join("/") + "/")
     }
 
-    /// The feature whose folder the file stands in.
-    pub(crate) fn feature(&self) -> Option<String> {
+    /// The folder of a feature that the file stands in.
+    pub(crate) fn feature_folder(&self) -> Option<String> {
         let folders = self.folders();
         let features = folders.iter().position(|name| name == "features")?;
-        folders.get(features + 1).map(|folder| crate::names::upper_camel(folder))
+        folders.get(features + 1).cloned()
     }
 
     fn folders(&self) -> Vec<String> {
@@ -112,7 +112,8 @@ mod tests {
         ] {
             assert_eq!(place(file).wrong_for_feature("ProcessOrder").as_deref(), expected, "{file}");
         }
-        assert_eq!(place("orders/features/process_order/x.rs").feature().as_deref(), Some("ProcessOrder"));
-        assert_eq!(place("events/x.rs").feature(), None);
+        assert_eq!(place("orders/features/process_order/x.rs").feature_folder().as_deref(), Some("process_order"));
+        assert_eq!(place("events/x.rs").feature_folder(), None);
+        assert_eq!(place("features/send_sms/usecase.rs").wrong_for_feature("SendSMS"), None);
     }
 }

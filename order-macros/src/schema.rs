@@ -6,7 +6,7 @@ use syn::{Attribute, Data, DeriveInput, Expr, ExprLit, Fields, Lit};
 
 use crate::{
     errors::Errors,
-    item,
+    item::{self, Unread},
     names::{self, Kind},
 };
 
@@ -16,22 +16,22 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     let parsed: syn::Result<DeriveInput> = syn::parse2(tokens.clone());
     let item = match parsed {
         Ok(item) if !matches!(item.data, Data::Union(_)) => item,
-        _ => {
-            errors.at(
-                tokens.clone().into_iter().next(),
-                "`#[schema]` stands on a struct or an enum",
-                "write it above `pub struct INPUT_<Feature>` or `pub struct OUTPUT_<Feature>`",
-            );
-            let errors = errors.into_tokens();
-            return quote! { #tokens #errors };
+        other => {
+            let error = other.err().unwrap_or_else(|| syn::Error::new_spanned(&tokens, "a union"));
+            let problem = Unread {
+                attribute: "schema",
+                keywords: &["struct", "enum"],
+                stands_on: "a struct or an enum",
+                example: "pub struct INPUT_<Feature>` or `pub struct OUTPUT_<Feature>",
+            };
+            return problem.report(&tokens, &error, errors);
         }
     };
     let name = item.ident.to_string();
-    let output = name.to_ascii_lowercase().contains("output");
-    let kind = if output { Kind::Output } else { Kind::Input };
+    let kind = kind(&name);
     let feature = names::feature(kind, &name);
     if let Err(wrong) = &feature {
-        let other = if output { Kind::Input } else { Kind::Output };
+        let other = if kind == Kind::Output { Kind::Input } else { Kind::Output };
         errors.at(
             &item.ident,
             format_args!("schema `{name}` must be named `{}` or `{}`", Kind::Input.pattern(), Kind::Output.pattern()),
@@ -62,6 +62,13 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
         #registration
         #errors
     }
+}
+
+/// Which of the two it is: by its prefix, and for a wrong name by its first or last word.
+fn kind(name: &str) -> Kind {
+    let lower = name.to_ascii_lowercase();
+    let output = name.starts_with(Kind::Output.prefix()) || lower.starts_with("output") || lower.ends_with("output");
+    if output && !name.starts_with(Kind::Input.prefix()) { Kind::Output } else { Kind::Input }
 }
 
 /// What the attribute writes itself may not be written again with another meaning. Answers whether the case of names is.
@@ -175,4 +182,23 @@ fn register(item: &DeriveInput, kind: Kind, feature: &str) -> TokenStream {
         };
         #claim
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_says_which_schema_it_is() {
+        for (name, expected) in [
+            ("INPUT_RecordOutput", Kind::Input),
+            ("INPUT_OutputPower", Kind::Input),
+            ("OUTPUT_ReadInput", Kind::Output),
+            ("output_ship_order", Kind::Output),
+            ("ShipOrderOutput", Kind::Output),
+            ("ShipOrder", Kind::Input),
+        ] {
+            assert_eq!(kind(name), expected, "{name}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use syn::{FnArg, Type, TypeParamBound};
 
 use crate::{
     errors::Errors,
-    item::{self, Function},
+    item::{self, Function, Unread},
     names::{self, Kind},
     place,
 };
@@ -16,14 +16,14 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     item::no_arguments(&arguments, "usecase", &mut errors);
     let function: Function = match syn::parse2(tokens.clone()) {
         Ok(function) => function,
-        Err(_) => {
-            errors.at(
-                tokens.clone().into_iter().next(),
-                "`#[usecase]` stands on an async function",
-                "write it above `pub async fn USECASE_<Feature>(input: INPUT_<Feature>) -> Result<OUTPUT_<Feature>, …>`",
-            );
-            let errors = errors.into_tokens();
-            return quote! { #tokens #errors };
+        Err(error) => {
+            let problem = Unread {
+                attribute: "usecase",
+                keywords: &["fn"],
+                stands_on: "an async function",
+                example: "pub async fn USECASE_<Feature>(input: INPUT_<Feature>) -> Result<OUTPUT_<Feature>, …>",
+            };
+            return problem.report(&tokens, &error, errors);
         }
     };
     let ident = &function.signature.ident;
@@ -53,12 +53,9 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     // Others name the service by the folder's feature; whatever is wrong here, the name stays good for them.
     let service = match (&feature, errors.is_empty()) {
         (Ok(feature), true) => service(&function, feature, interface),
-        (feature, _) => {
-            let feature = here
-                .and_then(|place| place.feature())
-                .or_else(|| feature.as_ref().ok().cloned())
-                .unwrap_or_else(|| names::guess(&ident.to_string()));
-            stub(&function, &feature)
+        _ => {
+            let folder = here.and_then(|place| place.feature_folder());
+            stub(&function, &names::of_service(&ident.to_string(), folder.as_deref()))
         }
     };
     let errors = errors.into_tokens();

@@ -15,6 +15,7 @@ use crate::{
     dispatch::Violation,
     envelope,
     registry::{Lookup, ProcessorEntry, Registry},
+    store::EntityType,
 };
 
 /// Checks events and makes records of them.
@@ -22,8 +23,8 @@ use crate::{
 pub(crate) struct Intake {
     registry: Arc<Registry>,
     topic: String,
-    /// The field of an event's data that is the record's key, where nobody names a key.
-    key_field: Option<String>,
+    /// The fields of an event's data that may be the record's key, where nobody names a key: the first one that is there.
+    key_fields: Vec<String>,
 }
 
 /// An event that is right.
@@ -47,17 +48,18 @@ struct Written<'a> {
 }
 
 impl Intake {
-    /// Events go to `topic`, keyed by the id of the domain's first entity.
+    /// Events go to `topic`, keyed by the id of the first entity of the domain that the data names.
     pub(crate) fn new(registry: Arc<Registry>, dispatcher: &Dispatcher, topic: &str) -> Self {
-        let key_field = dispatcher.entities.first().map(|entity| {
+        // The field's name is the entity's, as JSON spells names.
+        let key_field = |entity: &EntityType| {
             let mut name = entity.name.to_owned();
-            // The field's name is the entity's, as JSON spells names.
             if let Some(first) = name.get_mut(..1) {
                 first.make_ascii_lowercase();
             }
             name + "Id"
-        });
-        Self { registry, topic: topic.to_owned(), key_field }
+        };
+        let key_fields = dispatcher.entities.iter().map(key_field).collect();
+        Self { registry, topic: topic.to_owned(), key_fields }
     }
 
     /// Checks a whole event, in any form that the service consumes, and completes what is missing: its id and its time. A
@@ -82,8 +84,14 @@ impl Intake {
     ///
     /// # Errors
     /// Everything that is wrong, each with its JSON path in the event.
-    pub(crate) fn data(&self, name: &str, data: &str, key: Option<&str>) -> Result<Accepted, Vec<Violation>> {
-        self.build(&Uuid::new_v4().to_string(), name, 1, None, data, key)
+    pub(crate) fn data(
+        &self,
+        name: &str,
+        version: u32,
+        data: &str,
+        key: Option<&str>,
+    ) -> Result<Accepted, Vec<Violation>> {
+        self.build(&Uuid::new_v4().to_string(), name, version, None, data, key)
     }
 
     fn build(
@@ -127,13 +135,12 @@ impl Intake {
     }
 
     fn key_of(&self, data: &str) -> Option<String> {
-        let field = self.key_field.as_deref()?;
         let fields: Map<String, Value> = serde_json::from_str(data).ok()?;
-        match fields.get(field)? {
+        self.key_fields.iter().find_map(|field| match fields.get(field)? {
             Value::String(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
-        }
+        })
     }
 }
 

@@ -113,6 +113,15 @@ mod tests {
     }
 
     #[test]
+    fn an_acronym_is_one_word_of_the_folders_name() {
+        let root = tempfile::tempdir().unwrap();
+        processor(root.path(), "SMSSent", Some("SendSMS")).unwrap();
+        let processor = read(root.path(), "order-service/src/events/sms_sent.rs");
+        assert!(processor.contains("send_sms: SERVICE_SendSMS"), "{processor}");
+        assert!(root.path().join("order-service/src/orders/features/send_sms/usecase.rs").exists());
+    }
+
+    #[test]
     fn what_exists_is_never_overwritten() {
         let root = tempfile::tempdir().unwrap();
         processor(root.path(), "OrderRefunded", Some("RefundOrder")).unwrap();

@@ -1,6 +1,8 @@
 //! `dispatcher!(…)`.
 
 mod arguments;
+mod exports;
+mod file;
 mod scan;
 
 use std::path::{Path, PathBuf};
@@ -8,10 +10,7 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 
-use self::{
-    arguments::Arguments,
-    scan::{Folder, SourceFile},
-};
+use self::{arguments::Arguments, exports::exports, file::SourceFile, scan::Folder};
 use crate::errors::Errors;
 
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
@@ -23,15 +22,13 @@ pub(crate) fn expand_over(source: Option<&Path>, tokens: TokenStream) -> TokenSt
     let mut errors = Errors::new();
     let arguments = Arguments::check(tokens, &mut errors);
     let folder = source.map(scan::read).unwrap_or_default();
+    for (problem, help) in &folder.problems {
+        errors.at_span(Span::call_site(), problem, help);
+    }
     check_entities(&folder, &mut errors);
 
     let modules = modules(&folder);
-    let exports = scan::exports(&folder);
-    let exports = exports.iter().map(|(path, name)| {
-        let path = path.iter().map(|part| module_ident(part));
-        let name = Ident::new(name, Span::call_site());
-        quote! { pub use crate #(::#path)* ::#name; }
-    });
+    let exports = exports(&folder);
     let Arguments { name, entities, sample } = arguments;
     let sample = match sample {
         Some(path) => quote! { ::core::option::Option::Some(#path) },
@@ -130,9 +127,4 @@ fn check_entities(folder: &Folder, errors: &mut Errors) {
             );
         }
     });
-}
-
-/// A file as an ordinary Rust module: its name without the extension.
-fn module_name(path: &Path) -> Option<String> {
-    (path.extension()? == "rs").then(|| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))?
 }

@@ -1,57 +1,20 @@
-//! Reads the files below `src/`: which modules there are, and which of their names every file may use.
-//!
-//! Only top-level tokens are looked at; what does not even lex is rustc's to report, once the module is declared.
+//! Reads the folders below `src/`: which modules there are, and which files cannot be one.
 
-use std::{collections::BTreeMap, path::Path, str::FromStr};
-
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
-
-use super::module_name;
-use crate::{
-    item,
-    names::{self, Kind},
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
 };
 
-/// Names that `order_runtime::prelude` has: a second one in scope would be ambiguous.
-const PRELUDE: [&str; 15] = [
-    "Entity",
-    "Event",
-    "Failed",
-    "Failure",
-    "Injectable",
-    "Schema",
-    "Value",
-    "WorkingSet",
-    "contract",
-    "event_processor",
-    "failure",
-    "injectable",
-    "interface",
-    "schema",
-    "usecase",
-];
+use super::file::{SourceFile, is_module, module_like};
 
 /// A folder below `src/`.
 #[derive(Debug, Default)]
 pub(super) struct Folder {
     pub(super) files: Vec<SourceFile>,
     pub(super) folders: BTreeMap<String, Folder>,
-}
-
-/// A file that becomes a module.
-#[derive(Debug)]
-pub(super) struct SourceFile {
-    pub(super) module: String,
-    /// Its path below `src/`, for messages.
-    pub(super) inside: String,
-    /// It begins with documentation of its own.
-    pub(super) documented: bool,
-    /// Its public types and traits.
-    names: Vec<String>,
-    /// It has an item with `#[usecase]`.
-    has_usecase: bool,
-    /// The first name of another layer that an entity may not know, and its line.
-    pub(super) layer_break: Option<(String, usize)>,
+    /// What keeps files out of the program, each with its cure.
+    pub(super) problems: Vec<(String, String)>,
 }
 
 impl Folder {
@@ -70,196 +33,141 @@ impl Folder {
 
 /// Reads `src/`, without the crate's roots.
 pub(super) fn read(source: &Path) -> Folder {
-    let mut root = read_folder(source, "");
+    let mut problems = Vec::new();
+    let mut root = read_folder(source, "", &mut problems);
     root.files.retain(|file| file.module != "lib" && file.module != "main");
     root.folders.remove("bin");
+    root.problems = problems;
     root
 }
 
-fn read_folder(folder: &Path, inside: &str) -> Folder {
+fn read_folder(folder: &Path, inside: &str, problems: &mut Vec<(String, String)>) -> Folder {
     let mut found = Folder::default();
-    let Ok(entries) = std::fs::read_dir(folder) else { return found };
-    let mut entries: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    entries.sort();
-    for path in &entries {
-        if let Some(module) = module_name(path)
-            && path.is_file()
-        {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            found.files.push(read_file(&text, module.clone(), format!("{inside}{module}.rs")));
+    for (path, module) in sources(folder) {
+        if is_module(&module) {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            found.files.push(SourceFile::read(&text, module.clone(), format!("{inside}{module}.rs")));
+        } else {
+            problems.push((
+                format!("the file `{inside}{module}.rs` cannot be a module: its name is no identifier"),
+                format!("rename it to `{}.rs`", module_like(&module)),
+            ));
         }
     }
-    for path in entries.iter().filter(|path| path.is_dir()) {
-        let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
-        let beside = found.files.iter().any(|file| file.module == name);
-        if name.starts_with('.') || beside {
-            // `x.rs` beside `x/` declares what is in it, as ordinary Rust does.
-            continue;
-        }
+    for (path, name) in folders(folder) {
         let inner_path = format!("{inside}{name}/");
-        if path.join("mod.rs").is_file() {
-            let text = std::fs::read_to_string(path.join("mod.rs")).unwrap_or_default();
-            found.files.push(read_file(&text, name, format!("{inner_path}mod.rs")));
+        // `x.rs` beside `x/`, or `x/mod.rs`, declares what is in it, as ordinary Rust does.
+        if let Some(file) = found.files.iter().find(|file| file.module == name) {
+            problems.extend(undeclared(&path, &inner_path, file));
             continue;
         }
-        let inner = read_folder(path, &inner_path);
-        if !inner.files.is_empty() || !inner.folders.is_empty() {
+        if let Ok(text) = fs::read_to_string(path.join("mod.rs")) {
+            let file = SourceFile::read(&text, name, format!("{inner_path}mod.rs"));
+            problems.extend(undeclared(&path, &inner_path, &file));
+            found.files.push(file);
+            continue;
+        }
+        let inner = read_folder(&path, &inner_path, problems);
+        if inner.files.is_empty() && inner.folders.is_empty() {
+            continue;
+        }
+        if is_module(&name) {
             found.folders.insert(name, inner);
+        } else {
+            problems.push((
+                format!("the folder `{inner_path}` cannot be a module: its name is no identifier"),
+                format!("rename it to `{}/`", module_like(&name)),
+            ));
         }
     }
     found
 }
 
-fn read_file(text: &str, module: String, inside: String) -> SourceFile {
-    let tokens = TokenStream::from_str(text).unwrap_or_default();
-    let top_level: Vec<TokenTree> = tokens.into_iter().collect();
-    let layers = [Kind::Interface, Kind::Contract, Kind::Usecase, Kind::Service].map(Kind::prefix);
-    let layer_break = item::idents_with(top_level.iter().cloned().collect(), &layers).first().map(|ident| {
-        let name = ident.to_string();
-        let line = text.lines().position(|line| line.contains(&name)).unwrap_or_default() + 1;
-        (name, line)
-    });
-    SourceFile {
-        module,
-        inside,
-        documented: text.trim_start().starts_with("//!") || text.trim_start().starts_with("/*!"),
-        names: public_names(&top_level),
-        has_usecase: has_attribute(&top_level, "usecase"),
-        layer_break,
-    }
+/// The files and folders of a folder that the file in charge of it does not declare: they would be missing without a word.
+fn undeclared(folder: &Path, inside: &str, file: &SourceFile) -> Option<(String, String)> {
+    let files = sources(folder).into_iter().map(|(_, module)| (format!("{inside}{module}.rs"), module));
+    let folders = folders(folder).into_iter().filter(|(path, _)| !sources(path).is_empty());
+    let folders = folders.map(|(_, name)| (format!("{inside}{name}/"), name));
+    let missing = |name: &String| name != "mod" && !file.declares.contains(name);
+    let (path, _) = files.chain(folders).find(|(_, name)| missing(name))?;
+    Some((
+        format!(
+            "`{path}` is not part of the program: `{}` declares the modules of its folder, and not this one",
+            file.inside
+        ),
+        format!(
+            "remove `{}`: without it every file below `src/` is a module; or declare all of them there",
+            file.inside
+        ),
+    ))
 }
 
-/// The names after `pub struct`, `pub enum`, `pub trait` and `pub type`; `pub(…)` is not public.
-fn public_names(tokens: &[TokenTree]) -> Vec<String> {
-    let word = |index: usize| match tokens.get(index) {
-        Some(TokenTree::Ident(ident)) => ident.to_string(),
-        _ => String::new(),
+/// The Rust files of a folder with their names, in order. A hidden file is an editor's.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let file = |path: PathBuf| {
+        let name = path.file_stem()?.to_string_lossy().into_owned();
+        (path.extension()? == "rs" && path.is_file()).then_some((path, name))
     };
-    (0..tokens.len())
-        .filter(|&index| word(index) == "pub")
-        .filter(|&index| ["struct", "enum", "trait", "type"].contains(&word(index + 1).as_str()))
-        .map(|index| word(index + 2))
-        .filter(|name| !name.is_empty())
-        .collect()
+    entries(folder).into_iter().filter_map(file).collect()
 }
 
-/// Whether an item carries `#[name]`, by whatever path.
-fn has_attribute(tokens: &[TokenTree], name: &str) -> bool {
-    tokens.windows(2).any(|pair| match pair {
-        [TokenTree::Punct(hash), TokenTree::Group(group)] => {
-            hash.as_char() == '#'
-                && group.delimiter() == Delimiter::Bracket
-                && group
-                    .stream()
-                    .into_iter()
-                    .take_while(|token| !matches!(token, TokenTree::Group(_)))
-                    .filter_map(|token| match token {
-                        TokenTree::Ident(ident) => Some(ident.to_string()),
-                        _ => None,
-                    })
-                    .last()
-                    .is_some_and(|last| last == name)
-        }
-        _ => false,
-    })
+fn folders(folder: &Path) -> Vec<(PathBuf, String)> {
+    let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let folders = entries(folder).into_iter().filter(|path| path.is_dir());
+    folders.filter_map(|path| name(&path).map(|name| (path, name))).collect()
 }
 
-/// The names that every file may use, each with the modules that lead to it. Left out are contracts, names of the
-/// prelude, and names that two files share: such a one is imported by hand.
-pub(super) fn exports(root: &Folder) -> Vec<(Vec<String>, String)> {
-    let mut found: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
-    root.each(&mut Vec::new(), &mut |path, file| {
-        let module: Vec<String> = path.iter().cloned().chain([file.module.clone()]).collect();
-        let mut names = file.names.clone();
-        // The service is generated, so it stands in no file; it is called by the feature's folder, whatever the function is called.
-        if file.has_usecase
-            && let Some(feature) = feature_folder(path)
-        {
-            names.push(Kind::Service.of(&names::upper_camel(feature)));
-        }
-        names.sort();
-        names.dedup();
-        for name in names {
-            found.entry(name).or_default().push(module.clone());
-        }
-    });
-    found
-        .into_iter()
-        .filter(|(name, places)| {
-            places.len() == 1 && !name.starts_with(Kind::Contract.prefix()) && !PRELUDE.contains(&name.as_str())
-        })
-        .flat_map(|(name, places)| places.into_iter().map(move |path| (path, name.clone())))
-        .collect()
-}
-
-fn feature_folder(path: &[String]) -> Option<&str> {
-    let features = path.iter().position(|part| part == "features")?;
-    path.get(features + 1).map(String::as_str)
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let shown = |path: &PathBuf| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'));
+    let mut entries: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(shown).collect();
+    entries.sort();
+    entries
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn file(text: &str) -> SourceFile {
-        read_file(text, "file".to_owned(), "file.rs".to_owned())
+    fn read_files(files: &[(&str, &str)]) -> Folder {
+        let source = tempfile::tempdir().expect("a folder");
+        for (file, text) in files {
+            let path = source.path().join(file);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+            fs::write(path, text).expect("a file");
+        }
+        read(source.path())
     }
 
     #[test]
-    fn public_types_and_traits_are_found_and_nothing_else() {
-        let text = r"
-            //! Words.
-            use x::y;
-            pub struct A;
-            #[derive(Debug)] pub enum B { C }
-            pub trait D { fn e(); }
-            pub type F = A;
-            struct G;
-            pub(crate) struct H;
-            pub fn i() { pub struct J; }
-            mod k { pub struct L; }
-            pub const M: u8 = 0;
-        ";
-        assert_eq!(file(text).names, ["A", "B", "D", "F"]);
-        assert!(file(text).documented);
-        assert!(!file("pub struct A;").documented);
-    }
-
-    #[test]
-    fn use_cases_and_broken_layers_are_found() {
-        assert!(file("#[usecase] pub async fn f() {}").has_usecase);
-        assert!(file("#[order_runtime::prelude::usecase]\npub async fn f() {}").has_usecase);
-        assert!(!file("#[doc(usecase)] pub fn f() {}").has_usecase);
+    fn what_cannot_be_a_module_is_told_with_its_path() {
+        let root = read_files(&[
+            ("events/order_paid.rs", ""),
+            ("events/order_paid copy.rs", ""),
+            ("events/.#order_paid.rs", ""),
+            ("a-b/c.rs", ""),
+            ("assets-v2/logo.svg", ""),
+        ]);
+        let problems: Vec<String> = root.problems.iter().map(|(problem, help)| format!("{problem}; {help}")).collect();
         assert_eq!(
-            file("pub struct A;\nfn f(x: &dyn INTERFACE_HELPER_A) {}").layer_break,
-            Some(("INTERFACE_HELPER_A".to_owned(), 2))
-        );
-    }
-
-    #[test]
-    fn shared_names_contracts_and_names_of_the_prelude_are_left_out() {
-        let mut root = Folder::default();
-        let mut feature = Folder::default();
-        let source = |module: &str, text: &str| read_file(text, module.to_owned(), String::new());
-        feature.files.push(source("usecase", "#[usecase] pub async fn USECASE_Wrong() {}"));
-        feature.files.push(source("contracts", "#[contract] pub struct CONTRACT_HELPER_ShipOrder_V0;"));
-        feature.files.push(source("schemas", "pub struct INPUT_ShipOrder; pub struct Shared; pub enum Value {}"));
-        let mut features = Folder::default();
-        features.folders.insert("ship_order".to_owned(), feature);
-        root.folders.insert("features".to_owned(), features);
-        root.files.push(source("other", "pub struct Shared;"));
-        let names: Vec<_> = exports(&root).into_iter().map(|(path, name)| (path.join("::"), name)).collect();
-        assert_eq!(
-            names,
+            problems,
             [
-                ("features::ship_order::schemas".to_owned(), "INPUT_ShipOrder".to_owned()),
-                ("features::ship_order::usecase".to_owned(), "SERVICE_ShipOrder".to_owned()),
+                "the folder `a-b/` cannot be a module: its name is no identifier; rename it to `a_b/`",
+                "the file `events/order_paid copy.rs` cannot be a module: its name is no identifier; rename it to `order_paid_copy.rs`",
             ]
         );
+        assert_eq!(root.folders["events"].files.len(), 1);
     }
 
     #[test]
-    fn what_does_not_lex_has_no_names() {
-        assert!(file("pub struct A { ").names.is_empty());
+    fn a_file_that_its_folders_own_file_does_not_declare_is_told() {
+        for (in_charge, text) in [("events/mod.rs", "pub mod a;"), ("events.rs", "pub mod a;"), ("events.rs", "")] {
+            let root = read_files(&[(in_charge, text), ("events/a.rs", ""), ("events/b.rs", "")]);
+            let [(problem, help)] = root.problems.as_slice() else { panic!("{:?}", root.problems) };
+            assert!(problem.contains("is not part of the program"), "{problem}");
+            assert!(help.contains(&format!("remove `{in_charge}`")), "{help}");
+        }
+        let root = read_files(&[("events/mod.rs", "mod a; mod b;"), ("events/a.rs", ""), ("events/b/mod.rs", "")]);
+        assert_eq!(root.problems, []);
     }
 }

@@ -38,6 +38,7 @@ pub(crate) const EMITTED_BY: &str = "emitted-by";
 /// ```
 pub struct Emitter {
     delivery: Delivery,
+    version: u32,
 }
 
 /// Why an event is not emitted. As a failure it is a dead letter: no attempt at the same event would do better.
@@ -53,6 +54,12 @@ pub enum EmitError {
         event: String,
         /// The serializer's word.
         reason: String,
+    },
+    /// Versions begin at 1.
+    #[error("the event `{event}` is not emitted: its version is 0, and versions begin at 1")]
+    Version {
+        /// The event's name.
+        event: String,
     },
     /// The event is larger than a broker takes.
     #[error("the emitted event `{event}` has {bytes} bytes; the most is {LARGEST}")]
@@ -93,7 +100,22 @@ struct Envelope<'a, T> {
 }
 
 impl Emitter {
-    /// Emits an event of version 1 to the topic that its cause came from. It comes back to this service, which skips it unless a
+    /// The same emitter for events of that version; without this it is 1.
+    ///
+    /// ```no_run,standalone_crate
+    /// # order_runtime::dispatcher!(name = "things");
+    /// # fn main() {}
+    /// # use order_runtime::prelude::*;
+    /// # fn confirm(events: &Emitter, thing: &str) -> Result<(), EmitError> {
+    /// events.version(2).emit("ThingConfirmed", thing, &true)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn version(&self, version: u32) -> Self {
+        Self { delivery: self.delivery.clone(), version }
+    }
+
+    /// Emits an event to the topic that its cause came from. It comes back to this service, which skips it unless a
     /// processor handles it.
     ///
     /// # Errors
@@ -110,11 +132,15 @@ impl Emitter {
     /// See [`EmitError`].
     pub fn emit_to<T: Serialize>(&self, topic: &str, event: &str, key: &str, data: &T) -> Result<(), EmitError> {
         envelope::check_name(event).map_err(EmitError::Name)?;
+        let version = self.version;
+        if version == 0 {
+            return Err(EmitError::Version { event: event.to_owned() });
+        }
         // The time is that of the cause: an attempt that runs again emits the same bytes.
         let occurred_at = self.delivery.envelope().occurred_at.or_else(|| self.delivery.record().time());
         self.delivery.changes().emit(|index| {
             let event_id = identity::emitted_id(&self.delivery.identity(), index);
-            let envelope = Envelope { event_id: &event_id, event_name: event, version: 1, occurred_at, data };
+            let envelope = Envelope { event_id: &event_id, event_name: event, version, occurred_at, data };
             let payload = serde_json::to_vec(&envelope)
                 .map_err(|error| EmitError::Data { event: event.to_owned(), reason: error.to_string() })?;
             let mut headers = self.delivery.trace_headers();
@@ -138,7 +164,7 @@ impl Emitter {
 
 impl Injectable for Emitter {
     fn inject(delivery: &Delivery) -> Self {
-        Self { delivery: delivery.clone() }
+        Self { delivery: delivery.clone(), version: 1 }
     }
 }
 

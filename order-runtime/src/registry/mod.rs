@@ -262,7 +262,7 @@ impl std::error::Error for RegistryErrors {}
 pub enum RegistryError {
     /// Nothing is registered at all.
     #[error(
-        "no event processor is registered; the crate that declares them is not linked: pass its `dispatcher()` to `order_runtime::run`"
+        "no event processor is registered. Either there is none below `events/` of the crate whose `dispatcher()` runs here, or `#[cfg]` leaves it out, or the crate that has them is not linked: pass its own `dispatcher()` to `order_runtime::run`"
     )]
     Empty,
     /// Two processors handle the same version of one event.

@@ -15,6 +15,38 @@ const SCHEMAS: &str = "use order_runtime::prelude::*;\n\n/// In.\n#[schema]\npub
 const USECASE: &str = "use order_runtime::prelude::*;\n\n/// Does it.\n#[usecase]\npub async fn \
      USECASE_DoThing(input: INPUT_DoThing) -> Result<OUTPUT_DoThing, Failed> {\n    Ok(OUTPUT_DoThing { id: input.id })\n}\n";
 
+/// A feature with an acronym, in a file of its own for each part.
+const SMS: [(&str, &str); 3] = [
+    (
+        "src/features/send_sms/schemas.rs",
+        "use order_runtime::prelude::*;\n\n/// In.\n#[schema]\npub struct INPUT_SendSMS {\n    pub id: String,\n}\n\n\
+         /// Out.\n#[schema]\npub struct OUTPUT_SendSMS {\n    pub id: String,\n}\n",
+    ),
+    (
+        "src/features/send_sms/usecase.rs",
+        "use order_runtime::prelude::*;\n\n/// Sends it.\n#[usecase]\npub async fn USECASE_SendSMS(input: INPUT_SendSMS) -> \
+         Result<OUTPUT_SendSMS, Failed> {\n    Ok(OUTPUT_SendSMS { id: input.id })\n}\n",
+    ),
+    (
+        "src/events/sms_wanted.rs",
+        "use order_runtime::prelude::*;\n\n/// Sends it.\n#[event_processor(\"SMSWanted\")]\npub async fn \
+         EventProcessor_SMSWanted(event: Event<INPUT_SendSMS>, send_sms: SERVICE_SendSMS) -> Result<(), Failed> {\n    \
+         send_sms.run(event.data).await.map(drop)\n}\n",
+    ),
+];
+
+/// Public names that the standard prelude or ours has, and names that are there under a condition only.
+const NAMES: &str = "/// A.\npub type Result<T> = std::result::Result<T, String>;\n/// B.\n#[derive(Debug)]\npub struct Box;\n\
+     /// C.\n#[derive(Debug)]\npub struct Emitter;\n/// D.\n#[cfg(windows)]\n#[derive(Debug)]\npub struct OnWindows;\n";
+
+/// What the compiler says, where it is exactly one error.
+fn one_error(domain: &Domain) -> String {
+    let said = domain.refused();
+    let is_error = |line: &&str| line.starts_with("error") && !line.starts_with("error: could not compile");
+    assert_eq!(said.lines().filter(is_error).count(), 1, "{said}");
+    said
+}
+
 /// One test, since each step waits for the same build lock.
 #[test]
 fn files_are_found_by_being_there_and_told_when_they_are_misplaced() {
@@ -40,6 +72,35 @@ fn files_are_found_by_being_there_and_told_when_they_are_misplaced() {
          do_thing.run(event.data).await.map(drop)\n}\n";
     domain.write("src/events/thing_wanted.rs", wired);
     assert_eq!(domain.events(), ["ThingDone", "ThingWanted"]);
+
+    // Names that are right elsewhere break nothing here.
+    for (file, text) in SMS {
+        domain.write(file, text);
+    }
+    domain.write("src/names.rs", NAMES);
+    assert_eq!(domain.events(), ["SMSWanted", "ThingDone", "ThingWanted"]);
+    for (file, _) in SMS {
+        domain.remove(file);
+    }
+    domain.remove("src/names.rs");
+
+    // A file that is half typed takes its names from nobody.
+    domain.write("src/features/do_thing/schemas.rs", &format!("{SCHEMAS}\npub struct Half {{\n"));
+    let said = one_error(&domain);
+    assert!(said.contains("unclosed delimiter") && said.contains("schemas.rs"), "{said}");
+    domain.write("src/features/do_thing/schemas.rs", SCHEMAS);
+
+    // A file that cannot be a module, and one that would be left out, are named.
+    domain.write("src/events/thing_done copy.rs", "");
+    let said = one_error(&domain);
+    assert!(said.contains("`events/thing_done copy.rs` cannot be a module"), "{said}");
+    assert!(said.contains("help: rename it to `thing_done_copy.rs`"), "{said}");
+    domain.remove("src/events/thing_done copy.rs");
+    domain.write("src/events/mod.rs", "pub mod thing_done;\n");
+    let said = one_error(&domain);
+    assert!(said.contains("`events/thing_wanted.rs` is not part of the program"), "{said}");
+    assert!(said.contains("help: remove `events/mod.rs`"), "{said}");
+    domain.remove("src/events/mod.rs");
 
     domain.write("src/misc.rs", &processor("ThingLost"));
     let said = domain.refused();

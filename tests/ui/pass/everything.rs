@@ -1,6 +1,11 @@
 //! Every attribute in its ordinary shape, with warnings denied.
 #![deny(warnings)]
-#![allow(unreachable_pub, missing_docs, clippy::pedantic, reason = "what the attributes write is tried here, not how a domain is written")]
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    clippy::pedantic,
+    reason = "what the attributes write is tried here, not how a domain is written"
+)]
 #![allow(non_camel_case_types)]
 
 use order_runtime::prelude::*;
@@ -22,6 +27,23 @@ pub struct INPUT_DoThing {
 #[schema]
 pub struct OUTPUT_DoThing {
     pub thing_id: String,
+}
+
+/// A feature may be called by a word that marks a kind elsewhere.
+#[schema]
+pub struct INPUT_RecordOutput {
+    #[garde(length(min = 1))]
+    pub thing_id: String,
+}
+
+#[schema]
+pub struct OUTPUT_RecordOutput {
+    pub thing_id: String,
+}
+
+#[usecase]
+pub async fn USECASE_RecordOutput(input: INPUT_RecordOutput) -> Result<OUTPUT_RecordOutput, Failed> {
+    Ok(OUTPUT_RecordOutput { thing_id: input.thing_id })
 }
 
 /// A schema may be an enum.

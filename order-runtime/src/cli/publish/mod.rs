@@ -30,6 +30,9 @@ pub(super) struct Arguments {
     /// The record's key; where nothing is said, the id that the data names.
     #[arg(long, requires = "event")]
     key: Option<String>,
+    /// The event's version.
+    #[arg(long, requires = "event", default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    event_version: u32,
     /// The most events in a second.
     #[arg(long, value_name = "EVENTS", value_parser = crate::dead_letters::rate)]
     rate: Option<f64>,
@@ -67,9 +70,10 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, F
                     .map_err(|error| Failure::failed(format!("the file {path} cannot be read: {error}")))?,
                 None => data.clone(),
             };
-            let accepted = intake.data(event, &data, arguments.key.as_deref()).map_err(|violations| {
-                Failure::failed(format!("the event is not published:\n{}", listed(&violations)))
-            })?;
+            let accepted =
+                intake.data(event, arguments.event_version, &data, arguments.key.as_deref()).map_err(|violations| {
+                    Failure::failed(format!("the event is not published:\n{}", listed(&violations)))
+                })?;
             publish_one(context, accepted)
         }
         (None, ..) => Err(Failure::wrong_use("name an event, or give --sample")),
@@ -106,7 +110,7 @@ fn publish_lines(context: &Context, intake: &Intake, arguments: &Arguments, even
                 continue;
             }
             let checked = match str::from_utf8(&line) {
-                Ok(text) => intake.data(event, text, arguments.key.as_deref()),
+                Ok(text) => intake.data(event, arguments.event_version, text, arguments.key.as_deref()),
                 Err(error) => {
                     Err(vec![Violation { path: "$.data".to_owned(), message: format!("is not UTF-8: {error}") }])
                 }

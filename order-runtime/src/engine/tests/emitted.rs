@@ -52,3 +52,25 @@ async fn what_comes_back_of_emitted_events_is_no_dead_letter() {
     rig.settled().await;
     assert_eq!(rig.stats().dead_lettered, 1);
 }
+
+#[tokio::test]
+async fn an_emitted_event_that_comes_back_is_handled_by_its_processor() {
+    let rig = Rig::start().await;
+    rig.send("Added", "a", 1, "emit_to_itself");
+    let emitted = rig.dead_letters(2).await;
+    let versions = emitted.iter().map(|record| {
+        let payload: Value = serde_json::from_slice(record.payload.as_deref().expect("a payload")).expect("JSON");
+        payload["version"].as_u64()
+    });
+    assert_eq!(versions.collect::<Vec<_>>(), [Some(2), Some(1)]);
+    for record in &emitted {
+        rig.broker.append_record(&partition(), record);
+    }
+    rig.settled().await;
+    assert_eq!(
+        (rig.stats().ok, rig.stats().skipped, rig.stats().dead_lettered),
+        (2, 1, 0),
+        "no version 2 is handled here"
+    );
+    assert_eq!(rig.counter("echo").await, Some((2, 1)));
+}

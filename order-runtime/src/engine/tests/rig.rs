@@ -162,6 +162,9 @@ async fn act(delivery: Delivery) -> Outcome {
         for number in [1, 2] {
             let emitted = if then == "emit_elsewhere" {
                 emitter.emit_to("elsewhere", "Echoed", "echo", &number)
+            } else if then == "emit_to_itself" {
+                // The first of a version that nobody handles; the second is handled by this very processor.
+                emitter.version(3 - number).emit("Added", "echo", &serde_json::json!({"id": "echo", "add": number}))
             } else {
                 emitter.emit("Echoed", "echo", &number)
             };

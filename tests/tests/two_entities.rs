@@ -1,0 +1,295 @@
+//! A domain of two entities, of an interface with two contracts, and of a processor whose emitted event comes back to the service:
+//! none of these is in the orders' domain.
+//!
+//! The program is its own service: with arguments it runs them, without any it is the test.
+
+#![allow(non_camel_case_types, reason = "the naming table of the project")]
+#![allow(unreachable_pub, missing_docs, clippy::pedantic, reason = "a domain in one file, which nobody documents")]
+
+use std::{
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+use order_runtime::{
+    prelude::*,
+    store::{
+        Change, Page, Row,
+        postgres::{Client, PostgresEntity, PostgresError},
+        sqlite::{SqliteEntity, keys},
+    },
+};
+use order_tests::{PATIENCE, Service, eventually, free_port};
+use rusqlite::{Connection, types::Type};
+use serde::{Deserialize, Serialize};
+
+order_runtime::dispatcher!(name = "things", entities = [Thing, Shelf]);
+
+/// How often it was done.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Thing {
+    thing_id: String,
+    done: u32,
+}
+
+/// How many things lie on it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shelf {
+    shelf_id: String,
+    things: u32,
+}
+
+#[schema]
+pub struct INPUT_DoThing {
+    pub thing_id: String,
+    pub shelf_id: String,
+}
+
+#[schema]
+pub struct OUTPUT_DoThing {
+    pub done: u32,
+}
+
+#[interface]
+pub trait INTERFACE_HELPER_DoThing {
+    async fn add(&self, id: String) -> u32;
+}
+
+#[contract]
+pub struct CONTRACT_HELPER_DoThing_V0 {
+    things: WorkingSet<Thing>,
+}
+
+#[contract]
+impl INTERFACE_HELPER_DoThing for CONTRACT_HELPER_DoThing_V0 {
+    async fn add(&self, id: String) -> u32 {
+        add(&self.things, id, 1).await
+    }
+}
+
+/// The next version counts in tens.
+#[contract]
+pub struct CONTRACT_HELPER_DoThing_V1 {
+    things: WorkingSet<Thing>,
+}
+
+#[contract]
+impl INTERFACE_HELPER_DoThing for CONTRACT_HELPER_DoThing_V1 {
+    async fn add(&self, id: String) -> u32 {
+        add(&self.things, id, 10).await
+    }
+}
+
+async fn add(things: &WorkingSet<Thing>, id: String, more: u32) -> u32 {
+    let mut thing = things.get(&id).await.unwrap_or(Thing { thing_id: id, done: 0 });
+    thing.done += more;
+    things.put(thing.clone());
+    thing.done
+}
+
+#[usecase]
+pub async fn USECASE_DoThing(
+    input: INPUT_DoThing,
+    things: &mut dyn INTERFACE_HELPER_DoThing,
+) -> Result<OUTPUT_DoThing, Failed> {
+    Ok(OUTPUT_DoThing { done: things.add(input.thing_id).await })
+}
+
+/// Does it, and says so to the processor below.
+#[event_processor("ThingDone")]
+pub async fn EventProcessor_ThingDone(
+    event: Event<INPUT_DoThing>,
+    do_thing: SERVICE_DoThing,
+    events: Emitter,
+) -> Result<(), Failed> {
+    let shelf = event.data.shelf_id.clone();
+    do_thing.run(event.data).await?;
+    events.version(2).emit("ThingShelved", &shelf, &serde_json::json!({ "shelfId": shelf }))?;
+    Ok(())
+}
+
+#[event_processor("ThingShelved", version = 2)]
+pub async fn EventProcessor_ThingShelved(event: Event<Value>, shelves: WorkingSet<Shelf>) -> Result<(), Failed> {
+    let id = event.data["shelfId"].as_str().unwrap_or_default().to_owned();
+    let mut shelf = shelves.get(&id).await.unwrap_or(Shelf { shelf_id: id, things: 0 });
+    shelf.things += 1;
+    shelves.put(shelf);
+    Ok(())
+}
+
+/// Keeps an entity as JSON, in SQLite only.
+macro_rules! kept {
+    ($entity:ty, $id:ident, $table:literal) => {
+        impl Entity for $entity {
+            type Id = String;
+
+            fn id(&self) -> &String {
+                &self.$id
+            }
+        }
+
+        impl SqliteEntity for $entity {
+            const MIGRATIONS: &'static [&'static str] = &[concat!(
+                "CREATE TABLE ",
+                $table,
+                " (id TEXT PRIMARY KEY, value TEXT NOT NULL, version INTEGER NOT NULL, created TEXT NOT NULL, updated TEXT NOT NULL)"
+            )];
+
+            fn load(db: &Connection, ids: &[String]) -> rusqlite::Result<Vec<Row<Self>>> {
+                let sql = concat!("SELECT * FROM ", $table, " WHERE id IN rarray(?1)");
+                db.prepare(sql)?.query_map([keys(ids.iter().cloned())], row)?.collect()
+            }
+
+            fn insert(db: &Connection, rows: &[&Row<Self>]) -> rusqlite::Result<usize> {
+                let sql = concat!("INSERT INTO ", $table, " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING");
+                let insert = |row: &&Row<Self>| {
+                    let times = (row.created_at.to_string(), row.updated_at.to_string());
+                    db.execute(sql, (row.value.id(), json(&row.value), row.version, times.0, times.1))
+                };
+                rows.iter().map(insert).sum()
+            }
+
+            fn update(db: &Connection, changes: &[&Change<Self>]) -> rusqlite::Result<usize> {
+                let sql = concat!("UPDATE ", $table, " SET value = ?2, version = ?3, updated = ?4 WHERE id = ?1 AND version = ?5");
+                let update = |Change { row, expected }: &&Change<Self>| {
+                    let values = (row.value.id(), json(&row.value), row.version, row.updated_at.to_string(), expected);
+                    db.execute(sql, values)
+                };
+                changes.iter().map(update).sum()
+            }
+
+            fn page(db: &Connection, page: &Page) -> rusqlite::Result<Vec<Row<Self>>> {
+                let sql = concat!("SELECT * FROM ", $table, " WHERE id > ?1 ORDER BY id LIMIT ?2");
+                db.prepare(sql)?.query_map((page.after.as_deref().unwrap_or_default(), page.limit), row)?.collect()
+            }
+        }
+
+        impl PostgresEntity for $entity {
+            const MIGRATIONS: &'static [&'static str] = &[];
+            const TABLE: &'static str = $table;
+            const ID: &'static str = "id";
+
+            async fn load(_: &Client, _: &[String]) -> Result<Vec<Row<Self>>, PostgresError> {
+                Err(PostgresError::data("kept in SQLite only"))
+            }
+
+            async fn insert(_: &Client, _: &[&Row<Self>]) -> Result<u64, PostgresError> {
+                Err(PostgresError::data("kept in SQLite only"))
+            }
+
+            async fn update(_: &Client, _: &[&Row<Self>]) -> Result<u64, PostgresError> {
+                Err(PostgresError::data("kept in SQLite only"))
+            }
+
+            async fn page(_: &Client, _: &Page) -> Result<Vec<Row<Self>>, PostgresError> {
+                Err(PostgresError::data("kept in SQLite only"))
+            }
+        }
+    };
+}
+
+kept!(Thing, thing_id, "things");
+kept!(Shelf, shelf_id, "shelves");
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("a plain struct")
+}
+
+fn row<T: for<'t> Deserialize<'t>>(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row<T>> {
+    let text = |column: usize| row.get::<_, String>(column);
+    let wrong = |column| move |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
+    Ok(Row {
+        value: serde_json::from_str(&text(1)?).map_err(wrong(1))?,
+        version: row.get(2)?,
+        created_at: text(3)?.parse().expect("it was written here"),
+        updated_at: text(4)?.parse().expect("it was written here"),
+    })
+}
+
+fn main() -> ExitCode {
+    if std::env::args_os().len() > 1 && std::env::var_os("STORE_URL").is_some() {
+        return order_runtime::run(dispatcher());
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        two_entities_share_a_store_and_an_emitted_event_comes_back().await;
+        configuration_chooses_the_contract().await;
+    });
+    ExitCode::SUCCESS
+}
+
+/// A place where the program serves.
+struct Place {
+    folder: tempfile::TempDir,
+    port: u16,
+    broker: u16,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder"), port: free_port(), broker: free_port() }
+    }
+
+    fn store(&self) -> std::path::PathBuf {
+        self.folder.path().join("things.db")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("APP_RELOAD", "False")
+            .env("APP_PORT", self.port.to_string())
+            .env("KAFKA_BROKER_URL", format!("127.0.0.1:{}", self.broker))
+            .env("STORE_URL", format!("sqlite://{}", self.store().display()));
+        command
+    }
+
+    async fn start(&self, settings: &[(&str, &str)]) -> Service {
+        let mut service = Service::spawn(self.command(&["run"]).envs(settings.iter().copied()), self.port);
+        service.wait_ready(PATIENCE).await;
+        service
+    }
+
+    /// Publishes an event by the command, and answers the key that it took.
+    fn publish(&self, arguments: &[&str]) -> Value {
+        let output = self.command(&[&["publish", "--output", "json"], arguments].concat()).output().expect("it starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        said["key"].clone()
+    }
+}
+
+async fn two_entities_share_a_store_and_an_emitted_event_comes_back() {
+    let place = Place::new();
+    let service = place.start(&[]).await;
+    assert_eq!(place.publish(&["ThingDone", r#"{"thingId": "t1", "shelfId": "s1"}"#]), "t1");
+    // The second entity's events have a key too.
+    assert_eq!(place.publish(&["ThingShelved", r#"{"shelfId": "s1"}"#, "--event-version", "2"]), "s1");
+    eventually("all three events are handled", PATIENCE, async || service.stat("ok").await == 3).await;
+    assert_eq!(service.stat("deadLettered").await, 0);
+    let thing = service.get("/things/t1").await;
+    assert_eq!((&thing["done"], &thing["version"]), (&10.into(), &1.into()), "the highest contract is the default");
+    assert_eq!(service.terminate().await.code(), Some(0));
+    assert_eq!(value(&place.store(), "shelves", "s1")["things"], 2, "one by the command, one by the emitted event");
+}
+
+async fn configuration_chooses_the_contract() {
+    let place = Place::new();
+    let service = place.start(&[("APP_CONTRACTS", r#"{"DoThing": 0}"#)]).await;
+    place.publish(&["ThingDone", r#"{"thingId": "t1", "shelfId": "s1"}"#]);
+    eventually("both events are handled", PATIENCE, async || service.stat("ok").await == 2).await;
+    assert_eq!(service.get("/things/t1").await["done"], 1);
+    assert_eq!(service.terminate().await.code(), Some(0));
+}
+
+/// What the store keeps of an entity.
+fn value(store: &Path, table: &str, id: &str) -> Value {
+    let db = Connection::open(store).expect("the store's file");
+    let sql = format!("SELECT value FROM {table} WHERE id = ?1");
+    let text: String = db.query_row(&sql, [id], |row| row.get(0)).expect("the entity is there");
+    serde_json::from_str(&text).expect("JSON")
+}

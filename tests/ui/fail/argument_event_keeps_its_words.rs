@@ -1,0 +1,13 @@
+#![allow(non_snake_case, non_camel_case_types)]
+
+use order_runtime::prelude::*;
+
+order_runtime::dispatcher!(name = "things");
+
+#[event_processor("contract_signed")]
+pub async fn EventProcessor_ContractSigned(event: Event<Value>) -> Result<(), Failed> {
+    let _ = event.data;
+    Ok(())
+}
+
+fn main() {}
