@@ -36,7 +36,6 @@ pub(super) fn read(source: &Path) -> Folder {
     let mut problems = Vec::new();
     let mut root = read_folder(source, "", &mut problems);
     root.files.retain(|file| file.module != "lib" && file.module != "main");
-    root.folders.remove("bin");
     root.problems = problems;
     root
 }
@@ -54,7 +53,9 @@ fn read_folder(folder: &Path, inside: &str, problems: &mut Vec<(String, String)>
             ));
         }
     }
-    for (path, name) in folders(folder) {
+    // Programs of their own, in files of any name.
+    let has_programs = |name: &str| inside.is_empty() && name == "bin";
+    for (path, name) in folders(folder).into_iter().filter(|(_, name)| !has_programs(name)) {
         let inner_path = format!("{inside}{name}/");
         // `x.rs` beside `x/`, or `x/mod.rs`, declares what is in it, as ordinary Rust does.
         if let Some(file) = found.files.iter().find(|file| file.module == name) {
@@ -147,6 +148,7 @@ mod tests {
             ("events/.#order_paid.rs", ""),
             ("a-b/c.rs", ""),
             ("assets-v2/logo.svg", ""),
+            ("bin/a-program.rs", ""),
         ]);
         let problems: Vec<String> = root.problems.iter().map(|(problem, help)| format!("{problem}; {help}")).collect();
         assert_eq!(

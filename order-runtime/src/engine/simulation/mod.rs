@@ -188,3 +188,16 @@ fn deliberate_bugs_are_found() {
         println!("{bug:?} is found by schedule {}: {wrong}", scenario.seed);
     }
 }
+
+#[test]
+fn find_it() {
+    let bug = Bug::ALL.into_iter().find(|bug| Some(format!("{bug:?}")) == std::env::var("BUG").ok());
+    let (from, to) = (number("FROM").unwrap_or(0), number("TO").unwrap_or(10));
+    for seed in from..to {
+        for (name, scenario) in [("of", Scenario::of(seed, bug)), ("with", Scenario::with_troubles(seed, bug))] {
+            if let Err(wrong) = play(&scenario) {
+                println!("{name} {seed}: {}", &wrong[..wrong.len().min(150)]);
+            }
+        }
+    }
+}
