@@ -63,10 +63,9 @@ impl Judged {
         let letter = &self.letter;
         let Some(family) = letter.family else { return Some(Flaw::NoLetter) };
         let Some(topic) = &letter.origin.topic else { return Some(Flaw::Damaged) };
-        if family == Family::Dlq {
-            if !letter.has_own_id || letter.origin.partition.is_none() || letter.origin.offset.is_none() {
-                return Some(Flaw::Damaged);
-            }
+        let is_whole = letter.has_own_id && letter.origin.partition.is_some() && letter.origin.offset.is_some();
+        if family == Family::Dlq && !is_whole {
+            return Some(Flaw::Damaged);
         }
         if !desk.topics.iter().any(|known| is_topic(known, topic)) {
             return Some(Flaw::ForeignTopic);
