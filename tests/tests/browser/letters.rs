@@ -135,8 +135,6 @@ pub(crate) async fn long_lists_are_folded_and_go_on(broker: &Broker) {
     browser.reads("#letters-found", "20 shown of 1,300").await;
     let mut shown = 20;
     while shown < LETTERS {
-        // The driver takes a button for visible that lies beneath the bar of sections.
-        browser.run("document.querySelector('#letters-older').scrollIntoView({ block: 'center' });").await;
         browser.click("Show older").await;
         let more = format!("{rows}.length > {shown}");
         browser.sees(&format!("more than {shown} are listed"), &more).await;
