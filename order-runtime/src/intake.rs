@@ -232,12 +232,12 @@ mod tests {
         let registry =
             Registry::from_entries(iter::once(&ADDED), iter::empty(), iter::empty(), iter::empty(), &BTreeMap::new());
         let registry = Arc::new(registry.expect("one processor does not conflict"));
-        let intake = Intake { registry, topic: "things".to_owned(), key_field: None };
+        let intake = Intake { registry, topic: "things".to_owned(), key_fields: Vec::new() };
         for (data, fits) in
             [(r#"{"a":"b"}"#, true), (r#"{"a":"\u0000"}"#, false), ("{\"a\":\"\0\"}", false), ("{", false)]
         {
             let event = format!(r#"{{"eventName":"Added","data":{data}}}"#);
-            assert_eq!(intake.data("Added", data, None).is_ok(), fits, "{data}");
+            assert_eq!(intake.data("Added", 1, data, None).is_ok(), fits, "{data}");
             assert_eq!(intake.event(event.as_bytes(), None).is_ok(), fits, "{data}");
         }
     }

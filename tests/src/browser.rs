@@ -120,7 +120,10 @@ impl Browser {
             "const wanted = {};
              const scope = [...document.querySelectorAll('dialog[open]')].at(-1) ?? document;
              const named = [...scope.querySelectorAll('button, a, input, summary')].filter((it) => it.checkVisibility());
-             return named.find((it) => (it.ariaLabel ?? it.textContent).trim() === wanted);",
+             const found = named.find((it) => (it.ariaLabel ?? it.textContent).trim() === wanted);
+             // The driver would scroll it beneath the bar that stays at the top.
+             found?.scrollIntoView({{ block: 'center', behavior: 'instant' }});
+             return found;",
             json!(name)
         );
         // What has just been shown may still move, or go and come back.

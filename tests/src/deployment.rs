@@ -116,6 +116,11 @@ impl Deployment {
         Topic::new(self.broker.address(), &self.dlq_topic)
     }
 
+    /// Another topic of the broker.
+    pub fn topic(&self, name: &str) -> Topic {
+        Topic::new(self.broker.address(), name)
+    }
+
     /// The consumer group.
     pub fn group(&self) -> &str {
         &self.group

@@ -1,6 +1,6 @@
 //! Dead letters that are many, or that a stranger wrote, in a real browser.
 
-use order_tests::{Broker, Browser, Deployment, NewRecord};
+use order_tests::{Broker, Browser, Deployment, NewRecord, events};
 use serde_json::json;
 
 /// A dead letter as this service writes it, of the event at this offset.
@@ -111,7 +111,12 @@ pub(crate) async fn long_lists_are_folded_and_go_on(broker: &Broker) {
     const LETTERS: u32 = 1_300;
     let Some(browser) = Browser::start().await else { return };
     let deployment = Deployment::new(broker).await;
-    let topics = json!([deployment.events().name(), "more-orders", "yet-more-orders"]);
+    let more = ["more-orders", "yet-more-orders"];
+    for name in more {
+        // The embedded broker makes a topic with its first record.
+        deployment.topic(name).produce([NewRecord::json(name, &events::created(name))]).await;
+    }
+    let topics = json!([deployment.events().name(), more[0], more[1]]);
     let deployment = deployment.with("KAFKA_TOPIC", &topics.to_string());
     let service = deployment.start_ready().await;
     let letters = (0..LETTERS).map(|number| letter(&deployment, number));

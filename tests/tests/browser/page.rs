@@ -203,8 +203,7 @@ async fn only_what_is_new_is_called_new(browser: &Browser, deployment: &Deployme
     let button = "document.querySelector('#letters-refresh')";
     browser.sees("it is known from when on is counted", &format!("{button}.title !== ''")).await;
     assert_eq!(browser.run(&format!("return {button}.textContent;")).await, "Refresh", "three are there, none is new");
-    let one_more = events::event("OrderImagined", json!({"orderId": "order-4"}));
-    deployment.events().produce([NewRecord::json("order-4", &one_more)]).await;
+    deployment.events().produce([NewRecord::bytes("order-4", "no JSON")]).await;
     browser.reads("#letters-refresh", "Refresh (1 new)").await;
     browser.click("Refresh (1 new)").await;
     browser.sees("all four are listed", "document.querySelectorAll('#letter-rows tr').length === 4").await;
