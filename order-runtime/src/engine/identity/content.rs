@@ -201,6 +201,9 @@ fn decimal(token: &str) -> Option<u64> {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).skip_while(|digit| *digit == b'0').collect();
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
     let zeros = digits.iter().rev().take_while(|digit| **digit == b'0').count();
     let significant = &digits[..digits.len() - zeros];
     if significant.is_empty() {
@@ -250,6 +253,13 @@ mod tests {
         ] {
             assert_eq!(of(one), of(other), "{one} and {other}");
         }
+    }
+
+    #[test]
+    fn what_is_no_number_is_read_as_it_stands() {
+        let texts = ["0-", "1.-5", "--1", "1e", "+1", "-"];
+        let hashes: std::collections::BTreeSet<u64> = texts.into_iter().map(of).collect();
+        assert_eq!(hashes.len(), texts.len());
     }
 
     #[test]

@@ -182,22 +182,9 @@ fn no_outage_of_others_loses_doubles_or_reorders() {
 fn deliberate_bugs_are_found() {
     for bug in Bug::ALL.into_iter().filter(|bug| !bug.needs().is_some_and(troubles::is_left_out)) {
         // Without fencing, the versions of rows and rings still stop nearly everything, so this schedule comes first.
-        let first = std::iter::once(Scenario::of(2480, Some(bug)));
+        let first = std::iter::once(Scenario::with_troubles(371, Some(bug)));
         let found = search(first.chain((0..2_000).map(|seed| Scenario::with_troubles(seed, Some(bug)))));
         let (scenario, wrong) = *found.err().unwrap_or_else(|| panic!("{bug:?} is not found by 2,000 schedules"));
         println!("{bug:?} is found by schedule {}: {wrong}", scenario.seed);
-    }
-}
-
-#[test]
-fn find_it() {
-    let bug = Bug::ALL.into_iter().find(|bug| Some(format!("{bug:?}")) == std::env::var("BUG").ok());
-    let (from, to) = (number("FROM").unwrap_or(0), number("TO").unwrap_or(10));
-    for seed in from..to {
-        for (name, scenario) in [("of", Scenario::of(seed, bug)), ("with", Scenario::with_troubles(seed, bug))] {
-            if let Err(wrong) = play(&scenario) {
-                println!("{name} {seed}: {}", &wrong[..wrong.len().min(150)]);
-            }
-        }
     }
 }
