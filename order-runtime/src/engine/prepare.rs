@@ -146,7 +146,7 @@ impl Batch<'_> {
             }
             _ if is_open => return Placed::Verdict(envelope),
             // The service has emitted it for others to the topic that it consumes.
-            Lookup::UnknownEvent
+            Lookup::UnknownEvent | Lookup::UnknownVersion
                 if record.header(EMITTED_BY) == Some(self.partition.engine.settings.group.as_bytes()) =>
             {
                 self.effects.tally.skipped += 1;

@@ -67,10 +67,7 @@ async fn an_emitted_event_that_comes_back_is_handled_by_its_processor() {
         rig.broker.append_record(&partition(), record);
     }
     rig.settled().await;
-    assert_eq!(
-        (rig.stats().ok, rig.stats().skipped, rig.stats().dead_lettered),
-        (2, 1, 0),
-        "no version 2 is handled here"
-    );
+    let stats = rig.stats();
+    assert_eq!((stats.ok, stats.skipped, stats.dead_lettered), (2, 1, 0), "version 2 is for others");
     assert_eq!(rig.counter("echo").await, Some((2, 1)));
 }
