@@ -293,9 +293,6 @@ impl World {
                 self.leave(process).await;
             }
         }
-        if self.processes.is_empty() || self.cluster.more().is_some() && !self.has_broad_member() {
-            self.join(false).await;
-        }
         let until = tokio::time::Instant::now() + SETTLED;
         loop {
             self.rest(until).await?;
@@ -324,7 +321,7 @@ impl World {
             if let Some(wrong) = &self.wrong {
                 return Err(wrong.clone());
             }
-            if self.processes.is_empty() {
+            if self.processes.is_empty() || self.cluster.more().is_some() && !self.has_broad_member() {
                 self.join(false).await;
             }
             let Some(left) = self.left().filter(|_| !self.only_operators_can_go_on()) else { return Ok(()) };
