@@ -94,12 +94,14 @@ pub(crate) struct Waiting {
 impl Waiting {
     /// What the store holds at an assignment. Nothing of it runs in this process yet, so what was running is due.
     ///
-    /// `longest` is the longest delay that any processor's policy knows: where a wall clock has jumped, in this process
-    /// or between two machines, nobody waits for longer than that.
+    /// `longest` is the longest delay that any processor's policy knows. Who would have to wait for longer was written before the
+    /// wall clock jumped back, here or between two machines, and is due: to wait again in each life of a process that its event
+    /// ends would look like life.
     pub(crate) fn assigned(rows: Vec<WaitingRow>, now: Timestamp, longest: Duration) -> Self {
         let mut waiting = Self { longest, ..Self::default() };
         for mut row in rows {
-            if row.state == WaitingState::Running {
+            let is_beyond = || Duration::try_from(row.due.duration_since(now)).is_ok_and(|delay| delay > longest);
+            if row.state == WaitingState::Running || (row.state == WaitingState::Retry && is_beyond()) {
                 row.state = WaitingState::Retry;
                 row.due = now;
             }
@@ -381,6 +383,14 @@ mod tests {
         assert_eq!(waiting.next_due(), Some(Instant::now() + Duration::from_secs(100)));
         waiting.insert(row(b"a", 1, WaitingState::Retry, 5_000), at(9_000));
         assert_eq!(waiting.next_due(), Some(Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_later_clock_has_written_is_due_at_an_assignment() {
+        let rows = vec![row(b"a", 1, WaitingState::Retry, 50), row(b"b", 2, WaitingState::Retry, 5_000)];
+        let waiting = Waiting::assigned(rows, at(0), Duration::from_secs(100));
+        assert_eq!(waiting.first_due(), Some(b"b".as_slice().into()));
+        assert_eq!(waiting.due().len(), 1, "the other one waits for its time");
     }
 
     #[tokio::test(start_paused = true)]
