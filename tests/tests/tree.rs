@@ -184,7 +184,7 @@ fn what_the_tables_name_is_in_the_tree() {
             }
         }
     }
-    let expected = (1..=90).map(|row| ("fault", row)).chain((1..=49).map(|row| ("pitfall", row)));
+    let expected = (1..=90).map(|row| ("fault", row)).chain((1..=52).map(|row| ("pitfall", row)));
     assert_eq!(rows.into_keys().collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "each has its row");
 }
 

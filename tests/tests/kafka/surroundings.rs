@@ -1,6 +1,12 @@
 //! What others do to the topics and the group of the service: the service names the cause, and goes on where it can.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use order_tests::{Broker, Deployment, NewRecord, PATIENCE, Service, events, until};
 use rdkafka::{
@@ -24,6 +30,9 @@ async fn set(broker: &Broker, topic: &str, name: &str, value: &str) {
 /// Waits until the service is not ready, for a reason in which all these words are.
 async fn not_ready(service: &Service, words: &[&str]) {
     until("readiness names the cause", TOLD, async || {
+        if service.try_text("/health/live").await.is_empty() {
+            return Err("it does not listen yet".to_owned());
+        }
         let answer = service.ask("/health/ready").await;
         let text = answer.body.to_string();
         if answer.status == 503 && words.iter().all(|word| text.contains(word)) { Ok(()) } else { Err(text) }
@@ -114,43 +123,48 @@ fn stranger(broker: &Broker, deployment: &Deployment, assignor: &str) -> BaseCon
     consumer
 }
 
-/// Polls until the member has the topic's partition, and goes on in the background.
-async fn takes_all(consumer: BaseConsumer) -> tokio::task::JoinHandle<()> {
-    let (has_it, taken) = tokio::sync::oneshot::channel();
-    let polling = tokio::task::spawn_blocking(move || {
-        let mut has_it = Some(has_it);
-        loop {
-            let _ = consumer.poll(Duration::from_millis(100));
-            if consumer.assignment().is_ok_and(|list| list.count() == 1)
-                && let Some(has_it) = has_it.take()
-            {
-                let _ = has_it.send(());
-            }
-            if STOP.load(std::sync::atomic::Ordering::Relaxed) {
-                return;
-            }
-        }
-    });
-    taken.await.expect("it takes the partition");
-    polling
+/// A member that polls in the background, until it is dropped.
+struct Member {
+    stop: Arc<AtomicBool>,
 }
 
-static STOP: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Member {
+    /// Returns when it has the topic's only partition.
+    async fn takes_all(consumer: BaseConsumer) -> Self {
+        let member = Self { stop: Arc::default() };
+        let stop = Arc::clone(&member.stop);
+        let (has_it, taken) = tokio::sync::oneshot::channel();
+        tokio::task::spawn_blocking(move || {
+            let mut has_it = Some(has_it);
+            while !stop.load(Ordering::Relaxed) {
+                let _ = consumer.poll(Duration::from_millis(100));
+                if consumer.assignment().is_ok_and(|list| list.count() == 1)
+                    && let Some(has_it) = has_it.take()
+                {
+                    let _ = has_it.send(());
+                }
+            }
+        });
+        tokio::time::timeout(PATIENCE, taken).await.expect("in time").expect("it takes the partition");
+        member
+    }
+}
 
 #[tokio::test]
 async fn members_that_are_no_instances_are_named() {
     let Some(broker) = super::broker().await else { return };
     // One that shares the assignor takes the only partition; one that does not keeps the service out.
-    let mut polling = Vec::new();
     for (assignor, word) in [("cooperative-sticky", "no instances of this service"), ("roundrobin", "assignor")] {
         let deployment = Deployment::with_partitions(&broker, 1).await;
-        polling.push(takes_all(stranger(&broker, &deployment, assignor)).await);
+        let _member = Member::takes_all(stranger(&broker, &deployment, assignor)).await;
         let service = deployment.start();
         not_ready(&service, &["somebody-else", word]).await;
         service.kill();
-    }
-    STOP.store(true, std::sync::atomic::Ordering::Relaxed);
-    for polling in polling {
-        polling.await.expect("no panic");
     }
 }

@@ -55,7 +55,7 @@ pub enum Fingerprint {
     Content {
         /// The hash of a `CloudEvent`'s `source`; 0 for an event without one.
         source: u64,
-        /// The hash of its name, version and data: see [`super::content`].
+        /// The hash of its name, version and data: see the module `content`.
         content: u64,
     },
     /// The hash of its payload's bytes: of an event that an earlier release settled, which kept no more.
