@@ -11,7 +11,6 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
 use tokio::{sync::Notify, time::Instant};
 
@@ -24,6 +23,7 @@ use super::{
     owner::Blame,
     prepare::Reading,
     retry,
+    running::Running,
     status::PartitionStatus,
     unit_of_work::Unit,
     waiting::{self, Lane, Waiting},
@@ -41,9 +41,6 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const NEIGHBOURLY_PATIENCE: Duration = Duration::from_millis(5);
 /// After so many events other tasks of the thread get their turn.
 const EVENTS_A_TURN: usize = 256;
-
-/// Attempts that are under way, of this batch and of earlier ones.
-pub(crate) type Running = FuturesUnordered<BoxFuture<'static, Finished>>;
 
 /// A partition as long as it is assigned.
 pub(crate) struct Partition {
@@ -139,7 +136,7 @@ enum LaneState {
 pub(crate) struct Batch<'a> {
     pub(super) partition: &'a Partition,
     pub(super) waiting: &'a Waiting,
-    running: &'a mut Running,
+    pub(super) running: &'a mut Running,
     /// Tells of records that have come.
     arrivals: &'a Notify,
     lanes: HashMap<Lane, LaneState, RandomState>,

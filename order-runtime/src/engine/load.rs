@@ -62,16 +62,18 @@ impl Batch<'_> {
         }
         let types: Vec<_> = load.entities.iter().map(|(entity, _)| *entity).collect();
         let letters = load.dead_letters.clone();
-        let waits = self.partition.status.progress.awaits_store();
-        let loaded = match engine.store.load(load).await {
-            Err(StoreError::Refused(_)) if !types.is_empty() => {
-                self.partition.isolate_unreadable().await?;
-                let rings = self.effects.rings_to_load();
-                engine.store.load(Load { rings, dead_letters: letters, ..Load::default() }).await?
+        let (partition, effects) = (self.partition, &self.effects);
+        let answer = async {
+            match engine.store.load(load).await {
+                Err(StoreError::Refused(_)) if !types.is_empty() => {
+                    partition.isolate_unreadable().await?;
+                    let rings = effects.rings_to_load();
+                    engine.store.load(Load { rings, dead_letters: letters, ..Load::default() }).await
+                }
+                answer => answer,
             }
-            answer => answer?,
         };
-        drop(waits);
+        let loaded = self.running.awaiting_store(&partition.status.progress, answer).await?;
         self.partition.unit.loaded(types.into_iter().zip(loaded.entities).collect());
         self.effects.add_rings(loaded.rings);
         let known = loaded.dead_letters.into_iter().map(|row| (row.dlq_id, row));

@@ -7,7 +7,7 @@
 //! | `owner` | what does the one task do that owns a partition? |
 //! | `batch` | in which order are a batch's events handled, and which wait? |
 //! | `prepare` | which processor is to be called for a record, if any? |
-//! | `attempt` | how is a processor called, awaited, and survived? |
+//! | `attempt`, `running` | how is a processor called, awaited, and survived? |
 //! | `settle` | what becomes of an event after an attempt? |
 //! | `turns` | which partitions may run events at the same time? |
 //! | `load` | what does a batch ask the store for? |
@@ -49,6 +49,7 @@ mod relay;
 pub mod release;
 mod retention;
 pub(crate) mod retry;
+mod running;
 mod settle;
 #[cfg(test)]
 mod simulation;

@@ -151,6 +151,17 @@ pub(crate) struct AwaitingStore<'p> {
     former: Activity,
 }
 
+impl AwaitingStore<'_> {
+    /// Polls running processors during the wait, whose start time is kept.
+    pub(crate) fn interrupted<T>(&self, go_on: impl FnOnce() -> T) -> T {
+        let waits = *self.progress.activity.lock();
+        self.progress.goes_on();
+        let done = go_on();
+        *self.progress.activity.lock() = waits;
+        done
+    }
+}
+
 impl Drop for AwaitingStore<'_> {
     fn drop(&mut self) {
         self.progress.is_at(self.former);
@@ -193,6 +204,9 @@ mod tests {
         pass(STORE_ANSWERS).await;
         let silent = progress.standstill(true, None, None).expect("it is told");
         assert!(matches!(silent, Standstill::StoreSilent(_)) && silent.has_named_cause(), "{silent:?}");
+        waits.interrupted(|| {});
+        let silent = progress.standstill(true, None, None);
+        assert!(matches!(silent, Some(Standstill::StoreSilent(_))), "attempts that go on do not hide it: {silent:?}");
         pass(STUCK).await;
         drop(waits);
         assert_eq!(

@@ -50,8 +50,8 @@ impl Owner {
 
     /// Hands changes to the committer, and notes that the owner waits for the store meanwhile.
     pub(super) async fn ask_to_commit(&mut self, changes: &Arc<Changes>) -> Result<Committed, StoreError> {
-        let _waits = self.partition.status.progress.awaits_store();
-        self.partition.engine.committer.commit(Arc::clone(changes)).await
+        let answer = self.partition.engine.committer.commit(Arc::clone(changes));
+        self.running.awaiting_store(&self.partition.status.progress, answer).await
     }
 
     pub(super) async fn fenced(&mut self) {

@@ -8,9 +8,9 @@ mod releases;
 mod search;
 mod state;
 
-use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::FutureExt as _;
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, Interval, MissedTickBehavior, interval},
@@ -25,9 +25,10 @@ use self::{
 };
 use super::{
     attempt::Finished,
-    batch::{Batch, Partition, Running},
-    progress::{Activity, Progress},
+    batch::{Batch, Partition},
+    progress::Activity,
     release::{Release, Selection},
+    running::Running,
     status::PartitionStatus,
     told::Told,
     turns::Turn,
@@ -136,7 +137,7 @@ impl Owner {
         Self {
             partition,
             waiting,
-            running: Running::new(),
+            running: Running::default(),
             finished: Vec::new(),
             backlog: VecDeque::new(),
             assignment: assigned.assignment,
@@ -206,7 +207,7 @@ impl Owner {
                 }
                 Some(Control::OutOfRange { log_start, log_end }) => self.out_of_range(log_start, log_end),
             },
-            Some(finished) = next_ended(&mut self.running, progress), if !self.running.is_empty() => self.finished.push(finished),
+            Some(finished) = self.running.next_at_rest(progress), if !self.running.is_empty() => self.finished.push(finished),
             () = sleep(read_again), if read_again.is_some() => self.reload().await,
             () = std::future::ready(()), if self.has_work() => {}
             () = unit.asked(), if read_again.is_none() => self.load_for_running().await,
@@ -224,7 +225,7 @@ impl Owner {
                 self.prove_when_idle().await;
             }
         }
-        while let Some(Some(finished)) = self.running.next().now_or_never() {
+        while let Some(finished) = self.running.next_ended() {
             self.finished.push(finished);
         }
         Some(())
@@ -292,13 +293,14 @@ impl Owner {
             return;
         }
         let types: Vec<_> = load.entities.iter().map(|(entity, _)| *entity).collect();
-        let waits = self.partition.status.progress.awaits_store();
-        let loaded = match engine.store.load(load).await {
-            Err(StoreError::Refused(_)) => self.partition.isolate_unreadable().await.map(|()| Loaded::default()),
-            answer => answer,
+        let partition = &self.partition;
+        let answer = async {
+            match engine.store.load(load).await {
+                Err(StoreError::Refused(_)) => partition.isolate_unreadable().await.map(|()| Loaded::default()),
+                answer => answer,
+            }
         };
-        drop(waits);
-        match loaded {
+        match self.running.awaiting_store(&partition.status.progress, answer).await {
             Ok(loaded) => self.partition.unit.loaded(types.into_iter().zip(loaded.entities).collect()),
             Err(error) => self.store_failed(&error),
         }
@@ -313,25 +315,14 @@ impl Owner {
         let offset = if engine.store.durable() {
             self.position
         } else {
-            let _waits = self.partition.status.progress.awaits_store();
-            match engine.store.committable(&self.partition.id, self.position).await {
+            let answer = engine.store.committable(&self.partition.id, self.position);
+            match self.running.awaiting_store(&self.partition.status.progress, answer).await {
                 Ok(offset) => offset,
                 Err(_) => return,
             }
         };
         engine.consumer.store_offset(&self.partition.id, offset, &engine.store_id);
     }
-}
-
-/// The end of the next attempt that runs on. A processor may block its thread here, too.
-async fn next_ended(running: &mut Running, progress: &Progress) -> Option<Finished> {
-    poll_fn(|context| {
-        progress.goes_on();
-        let ended = running.poll_next_unpin(context);
-        progress.is_at(Activity::Resting);
-        ended
-    })
-    .await
 }
 
 /// Notes when an owner's task ends; one that was asked to is shown no more by then.

@@ -8,7 +8,7 @@ use tracing::{error, warn};
 use super::Owner;
 use crate::{
     engine::{
-        batch::Running,
+        running::Running,
         observe::PartitionState,
         orphaned::Because,
         start::{self, Decision},
@@ -45,7 +45,7 @@ impl Owner {
     }
 
     pub(super) fn drop_what_runs(&mut self) {
-        self.running = Running::new();
+        self.running = Running::default();
         self.finished.clear();
         self.partition.unit.clear();
     }

@@ -43,6 +43,21 @@ async fn a_topic_that_is_not_there_keeps_letters_in_the_store_and_says_so() {
     }
 }
 
+/// A slow event takes 150 ms in several steps; the timeout of an attempt is 400 ms.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_silent_for_a_while_costs_no_attempt_that_is_under_way() {
+    let (rig, gate) = Rig::behind_a_gate().await;
+    rig.send("Added", "slow", 1, "dawdle");
+    // By now its batch is committed without it.
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    gate.shut();
+    rig.send("Added", "other", 1, "");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    gate.reopen();
+    rig.settled().await;
+    assert_eq!((rig.counter("slow").await, rig.stats().retried), (Some((1, 1)), 0));
+}
+
 #[tokio::test]
 async fn nothing_but_bad_events_fills_the_outbox_to_its_limit_and_no_further() {
     let rig = Rig::start().await;

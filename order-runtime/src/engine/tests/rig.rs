@@ -188,7 +188,10 @@ async fn act(delivery: Delivery) -> Outcome {
             Outcome::Done
         }
         "dawdle" | "dawdle_and_fail_once" => {
-            tokio::time::sleep(Duration::from_millis(150)).await;
+            // Several steps, like a processor that makes several calls: each must be polled again.
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_millis(15)).await;
+            }
             if then == "dawdle" || event.attempt() > 1 { Outcome::Done } else { failed(Class::Retry) }
         }
         _ => Outcome::Done,
