@@ -38,7 +38,7 @@ enum Placed {
 }
 
 /// An event whose id its key has seen before.
-enum Repeat {
+pub(super) enum Repeat {
     /// It says the same.
     Same,
     /// It says something else.
@@ -194,7 +194,7 @@ impl Batch<'_> {
     ///
     /// # Errors
     /// Which ids the key has seen cannot be read.
-    fn repeat(&self, item: &Item, lane: &[u8], who: &Who<'_>) -> Result<Option<Repeat>, UnreadableRing> {
+    pub(super) fn repeat(&self, item: &Item, lane: &[u8], who: &Who<'_>) -> Result<Option<Repeat>, UnreadableRing> {
         let Some(ring) = self.effects.ring(&self.partition.ring_key(lane)).transpose()? else { return Ok(None) };
         let (Some(id), Some(envelope)) = (who.event_id, who.envelope) else { return Ok(None) };
         let payload = item.record().payload;

@@ -11,6 +11,7 @@ use super::{
     identity::{self, Fate, Fingerprint, RingEntry, cut},
     lookups::LookupFailure,
     owner::Blame,
+    prepare::Repeat,
     retry::{self, Next},
     told::Notable,
     unit_of_work::Merge,
@@ -373,13 +374,22 @@ impl Batch<'_> {
         });
     }
 
-    /// Dead-letters an event that must not run again.
+    /// Dead-letters an event that must not run again. A repeat of an event that has its outcome is skipped, as it would be otherwise.
     pub(super) fn refused(&mut self, item: &Item, lane: &[u8], blame: &Blame) {
         let record = item.record();
         let envelope = envelope::decode(&record).ok();
         let id = envelope.as_ref().map(|envelope| self.event_id(envelope, item));
         let name = envelope.as_ref().map_or("", |envelope| envelope.name.of(record.payload.unwrap_or_default()));
-        let who = Who { event_name: name, event_id: id.as_deref(), envelope: envelope.as_ref(), ..Who::default() };
+        let mut who = Who { event_name: name, event_id: id.as_deref(), envelope: envelope.as_ref(), ..Who::default() };
+        match self.repeat(item, lane, &who) {
+            Ok(Some(Repeat::Same)) => {
+                self.effects.tally.skipped += 1;
+                self.release(item, lane);
+                return;
+            }
+            Ok(Some(Repeat::OtherContent)) => who.id_is_taken = true,
+            Ok(None) | Err(_) => {}
+        }
         let failure = Failure::of_event(blame.reason, blame.code.clone(), &blame.message);
         self.dead_letter(item, lane, &who, &failure);
     }

@@ -67,6 +67,29 @@ async fn a_stopped_partition_goes_on_without_its_event() {
     assert_eq!(rig.counter("b").await, Some((2, 1)));
 }
 
+/// In a stopped partition nothing runs, so the repeat is still first when the operator comes.
+#[tokio::test]
+async fn a_repeat_that_an_operator_gives_up_is_skipped() {
+    let rig = Rig::start().await;
+    rig.send_as("e-1", "Added", "a", 1, "");
+    rig.settled().await;
+    rig.send("Parked", "a", 2, "retry");
+    rig.send_as("e-1", "Added", "a", 1, "");
+    rig.send("Stopping", "b", 3, "retry");
+    let waiting = |rig: &Rig| rig.engine.operations().partitions()[0].waiting_events;
+    let is_stopped = |rig: &Rig| rig.engine.operations().partitions()[0].state == PartitionState::Stopped;
+    rig.until("it stops", |rig| is_stopped(rig) && waiting(rig) == 3).await;
+    for left in [2, 1] {
+        assert_eq!(rig.engine.operations().release(key("a"), Release::DeadLetter).await, 1);
+        rig.until("the first event of the key is given up", |rig| waiting(rig) == left).await;
+    }
+    assert_eq!(rig.engine.operations().release(all(), Release::DeadLetter).await, 1);
+    let letters = rig.dead_letters(2).await;
+    let codes: Vec<_> = letters.iter().map(|letter| header(letter, "dlq-error-code")).collect();
+    assert_eq!(codes, ["told_to", "told_to"]);
+    assert_eq!((rig.stats().skipped, rig.counter("a").await), (1, Some((1, 1))));
+}
+
 /// Lets so many of the next commits fail.
 fn fail_commits(gate: &Gate, mut failures: u32) {
     gate.answer_commits(move |_| {
