@@ -10,7 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::Instant,
+};
 use uuid::Uuid;
 
 use super::{
@@ -24,7 +27,7 @@ use crate::{
         Acknowledged, BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, Intake, OutgoingRecord,
         OutgoingRecords, PartitionId, PartitionOffer, PublishError, Publisher, RecordBatch, Start, TopicState,
     },
-    engine::observe::Health,
+    engine::{coordinator::CURRENT, observe::Health},
     store::Store,
 };
 
@@ -111,11 +114,11 @@ impl Cluster {
         *more = (more.0 + 1, true);
     }
 
-    /// A member is told where a log ends.
-    fn tell(&self, partition: &PartitionId, tenure: u64) -> i64 {
+    /// A member is told where a log ends; where it is told `anew`, what it was told before was too old to act on.
+    fn tell(&self, partition: &PartitionId, tenure: u64, anew: bool) -> i64 {
         let log_end = self.end(partition);
         let position = at_once(self.store.reload(partition)).ok().flatten().map_or(0, |stored| stored.next_offset);
-        self.journal.told(Told { partition: partition.clone(), log_end, position, tenure });
+        self.journal.told(Told { partition: partition.clone(), log_end, position, tenure, anew });
         log_end
     }
 }
@@ -170,7 +173,8 @@ impl Member {
         let offer = |partition: &PartitionId| PartitionOffer {
             id: PartitionId { cluster: Arc::clone(&self.name), ..partition.clone() },
             log_start: 0,
-            log_end: self.cluster.tell(partition, tenure),
+            log_end: self.cluster.tell(partition, tenure, false),
+            asked_at: Instant::now(),
             committed: None,
             committed_metadata: String::new(),
             ready: Arc::default(),
@@ -182,7 +186,7 @@ impl Member {
             return;
         }
         let Ok(starts) = starts.await else { return };
-        for (PartitionOffer { id, ready, .. }, start) in offers.into_iter().zip(starts) {
+        for (PartitionOffer { id, ready, asked_at, .. }, start) in offers.into_iter().zip(starts) {
             if self.taken_back.lock().get(&id).is_some_and(|first| tenure < *first) {
                 // It was taken back while its store was slow.
                 continue;
@@ -193,6 +197,8 @@ impl Member {
             };
             ready.notify_one();
             self.cursors.lock().insert(id.clone(), Cursor { next, paused: false, ready, tenure });
+            // The first fetch says where the log ends now: records may have been lost, and others written, since the offer.
+            self.cluster.tell(&id, tenure, asked_at.elapsed() >= CURRENT);
             self.check_range(&id);
         }
     }
@@ -242,7 +248,7 @@ impl Member {
             is_beyond.then_some(cursor.tenure)
         });
         if let Some(tenure) = beyond.flatten() {
-            let log_end = self.cluster.tell(partition, tenure);
+            let log_end = self.cluster.tell(partition, tenure, false);
             let partition = partition.clone();
             // An engine that has ended hears nothing.
             let _ = self.events.send(ConsumerEvent::OutOfRange { partition, log_start: 0, log_end });

@@ -145,10 +145,13 @@ impl Operators {
         self.answered.lock().promises.clear();
     }
 
+    /// Notes what an answer has promised. Of two releases of one event the later one counts.
     fn promise(&self, console: &Console, how: Release, held: BTreeSet<Held>) {
+        let mut answered = self.answered.lock();
+        answered.promises.retain(|earlier| !held.contains(&earlier.held));
         let promise =
             |held| Promise { held, how, member: Arc::clone(&console.member), gate: Arc::clone(&console.gate) };
-        self.answered.lock().promises.extend(held.into_iter().map(promise));
+        answered.promises.extend(held.into_iter().map(promise));
     }
 
     /// The held events that a process has to do with.

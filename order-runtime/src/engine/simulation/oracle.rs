@@ -118,8 +118,10 @@ fn check_event(
     }
     // The first occurrence that must be handled is the one that counts; of later ones nothing may be seen.
     let obliged = records().position(|record| record.excused.is_none());
-    let lettered: Vec<usize> =
+    let mut lettered: Vec<usize> =
         records().enumerate().filter(|(_, record)| letter_of(record).is_some()).map(|(at, _)| at).collect();
+    // A log that lost the event may have it at the same place again: the two share their letter.
+    lettered.dedup_by_key(|at| place(&evidence.produced[indices[*at]]));
     if let [first, second, ..] = lettered[..] {
         let (first, second) = (&evidence.produced[indices[first]], &evidence.produced[indices[second]]);
         return Err(format!("the repeat of {} at {} is not handled as one", shown(first), shown(second)));
@@ -163,8 +165,8 @@ fn deserves(event: Event, record: &Produced, code: &str) -> bool {
         "unknown_event" => event.act == Act::Unknown,
         "not_json" => event.act == Act::Undecodable,
         "panic" => event.act == Act::Panic,
-        // A look-up in a store that does not answer may take the time of an attempt.
-        "timeout" => matches!(event.act, Act::Hang | Act::Fail(_) | Act::Depend),
+        // A look-up in a store that does not answer may take the time of an attempt, and a killer hangs in a frozen process.
+        "timeout" => matches!(event.act, Act::Hang | Act::Fail(_) | Act::Depend | Act::Kill(_)),
         "told_to" => matches!(event.act, Act::Reject | Act::Fail(_) | Act::Depend),
         _ => false,
     }

@@ -30,6 +30,10 @@ use crate::{
     store::{Load, Outbox, Row, Store, WaitingRow, WaitingState, memory::MemoryStore, sqlite::SqliteStore},
 };
 
+/// For so long nothing must be left to do but for operators before they look: a store that has just come back is asked again after
+/// some seconds.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// By then everything must have come to its end once nothing goes wrong any more; of virtual time.
 const SETTLED: Duration = Duration::from_mins(30);
 
@@ -316,6 +320,7 @@ impl World {
 
     /// Waits until nothing is left to do without an operator.
     async fn rest(&mut self, until: tokio::time::Instant) -> Result<(), String> {
+        let mut was_quiet = false;
         loop {
             self.bury_the_crashed().await;
             if let Some(wrong) = &self.wrong {
@@ -324,7 +329,16 @@ impl World {
             if self.processes.is_empty() || self.cluster.more().is_some() && !self.has_broad_member() {
                 self.join(false).await;
             }
-            let Some(left) = self.left().filter(|_| !self.only_operators_can_go_on()) else { return Ok(()) };
+            let Some(left) = self.left() else { return Ok(()) };
+            if self.only_operators_can_go_on() {
+                if was_quiet {
+                    return Ok(());
+                }
+                was_quiet = true;
+                tokio::time::sleep(QUIET).await;
+                continue;
+            }
+            was_quiet = false;
             if tokio::time::Instant::now() > until {
                 let shown: Vec<_> =
                     self.processes.iter().flat_map(|process| process.engine.operations().partitions()).collect();
