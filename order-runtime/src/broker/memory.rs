@@ -157,6 +157,7 @@ impl MemoryBroker {
                         id: id.clone(),
                         log_start: log.records.get(0).map_or(log.next_offset, |record| record.offset),
                         log_end: log.next_offset,
+                        asked_at: Instant::now(),
                         committed: log.committed.as_ref().map(|(offset, _)| *offset),
                         committed_metadata: log.committed.as_ref().map(|(_, text)| text.clone()).unwrap_or_default(),
                         ready: Arc::clone(&log.ready),

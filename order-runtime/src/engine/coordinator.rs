@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -187,6 +190,9 @@ impl EngineHandle {
     }
 }
 
+/// Where a log ends is not known for longer than this: a consumer group may have moved its partition to another member by then.
+pub(super) const CURRENT: Duration = Duration::from_secs(5);
+
 struct Coordinator {
     engine: Arc<Engine>,
     store_id: Uuid,
@@ -198,7 +204,7 @@ struct Seat {
     controls: mpsc::UnboundedSender<Control>,
     task: JoinHandle<()>,
     /// The number of the assignment, by which the store knows when it has ended.
-    assignment: i64,
+    assignment: Arc<AtomicI64>,
 }
 
 impl Coordinator {
@@ -292,6 +298,7 @@ impl Coordinator {
             store: self.engine.store.durable().then_some(self.store_id),
             reset: settings.reset,
             on_truncation: settings.on_truncation,
+            log_end_is_current: offer.asked_at.elapsed() < CURRENT,
         };
         let now = self.engine.clock.now();
         let id = Arc::new(offer.id.clone());
@@ -354,8 +361,8 @@ impl Coordinator {
         let (controls, receiver) = mpsc::unbounded_channel();
         let partition = Partition::new(Arc::clone(id), Arc::clone(&self.engine), status);
         info!(partition = %id, position = at, waiting = assigned.waiting.len(), "partition assigned");
-        let assignment = assigned.assignment;
         let owner = Owner::new(partition, assigned, receiver, ready);
+        let assignment = owner.assignment();
         let seat = Seat { controls, task: tokio::spawn(owner.run(at)), assignment };
         if let Some(former) = self.owners.insert((**id).clone(), seat) {
             // The position's compare-and-set fences whatever it still does.
@@ -371,7 +378,7 @@ impl Coordinator {
         for id in partitions {
             self.engine.status.remove_partition(id);
             let Some(seat) = self.owners.remove(id) else { continue };
-            ended.push((id.clone(), seat.assignment));
+            ended.push((id.clone(), seat.assignment.load(Ordering::Relaxed)));
             if lost {
                 seat.task.abort();
                 continue;

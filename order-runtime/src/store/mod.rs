@@ -49,7 +49,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::ForeignGroup`] when it belongs to another group.
     async fn claim(&self, group: &str) -> Result<Uuid, StoreError>;
 
-    /// Reads what is known of partitions that were just assigned, and counts their start. Where the last assignment has not
+    /// Reads what is known of partitions that were just assigned, and counts their start. From now on no commit of an earlier owner
+    /// is applied: the revision is a new one. Where the last assignment has not
     /// [ended](Store::ended), its owner has died: each event that was running then, or ran alone, is counted as a suspect.
     /// The answer has one element for each, in the same order; `None` for a partition without a position.
     async fn assigned(&self, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError>;

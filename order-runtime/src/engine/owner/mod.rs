@@ -8,7 +8,14 @@ mod releases;
 mod search;
 mod state;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use tokio::{
@@ -81,8 +88,10 @@ pub(crate) struct Owner {
     finished: Vec<Finished>,
     /// Records that were taken and are not committed: batches, and the next index in the first one.
     backlog: VecDeque<(Arc<RecordBatch>, usize)>,
-    /// The number of the assignment.
-    assignment: i64,
+    /// The number of the assignment, which the coordinator reads when the partition is revoked.
+    assignment: Arc<AtomicI64>,
+    /// The store knows a later assignment than this one.
+    superseded: bool,
     position: i64,
     revision: i64,
     /// The most records of the next batch: small after a conflict.
@@ -122,34 +131,31 @@ pub(crate) struct Owner {
 impl Owner {
     pub(crate) fn new(
         partition: Partition,
-        mut assigned: Assigned,
+        assigned: Assigned,
         controls: mpsc::UnboundedReceiver<Control>,
         ready: Arc<Notify>,
     ) -> Self {
-        let single = Single::after(&partition.id, &assigned);
-        let careful_until = search::careful_until(&assigned);
-        let waiting = partition.waiting(std::mem::take(&mut assigned.waiting));
-        let proof = Proof::after(&assigned, &waiting, single.is_some());
         let topic = partition.engine.metrics.topic(&partition.id.topic);
         // One timer for all waits: a new one for each would be made and ended with each batch.
         let mut look_again = interval(LOOK_AGAIN);
         look_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self {
+        let mut owner = Self {
             partition,
-            waiting,
+            waiting: Waiting::default(),
             running: Running::default(),
             finished: Vec::new(),
             backlog: VecDeque::new(),
-            assignment: assigned.assignment,
-            position: assigned.next_offset,
-            revision: assigned.revision,
-            limit: if careful_until.is_some() { CAREFUL_RECORDS } else { BATCH_RECORDS },
-            careful_until,
-            single,
+            assignment: Arc::default(),
+            superseded: false,
+            position: 0,
+            revision: 0,
+            limit: BATCH_RECORDS,
+            careful_until: None,
+            single: None,
             turn: None,
             refused: None,
             jump: None,
-            proof,
+            proof: Proof::default(),
             has_committed: false,
             stopped: None,
             releases: Releases::default(),
@@ -162,7 +168,26 @@ impl Owner {
             topic,
             look_again,
             gone: false,
-        }
+        };
+        owner.take_up(assigned);
+        owner
+    }
+
+    /// Begins with what the store knows at an assignment.
+    fn take_up(&mut self, mut assigned: Assigned) {
+        self.single = Single::after(&self.partition.id, &assigned);
+        self.careful_until = search::careful_until(&assigned);
+        self.limit = if self.careful_until.is_some() { CAREFUL_RECORDS } else { BATCH_RECORDS };
+        self.waiting = self.partition.waiting(std::mem::take(&mut assigned.waiting));
+        self.proof = Proof::after(&assigned, &self.waiting, self.single.is_some());
+        self.assignment.store(assigned.assignment, Ordering::Relaxed);
+        self.position = assigned.next_offset;
+        self.revision = assigned.revision;
+    }
+
+    /// Where the number of the assignment stands; it changes when the owner takes the partition over again.
+    pub(crate) fn assignment(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.assignment)
     }
 
     /// Owns the partition until it is told to leave. `at` is where delivery begins.

@@ -1,6 +1,9 @@
 //! What an owner does when the store has not done what it was asked, or the log is not where it was.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tracing::{error, warn};
@@ -8,12 +11,12 @@ use tracing::{error, warn};
 use super::Owner;
 use crate::{
     engine::{
-        running::Running,
         observe::PartitionState,
         orphaned::Because,
+        running::Running,
         start::{self, Decision},
     },
-    store::{Changes, Committed, StoreError},
+    store::{Assigned, Changes, Committed, StoreError},
 };
 
 /// Where the position is to go on, because the log does not have the offsets in between.
@@ -23,6 +26,9 @@ pub(super) struct Jump {
     /// Whether the consumer has to follow; at an assignment it begins there by itself.
     pub(super) seeks: bool,
 }
+
+/// How long an owner waits for the revocation of its partition where the store knows a later assignment.
+const TAKE_OVER: Duration = Duration::from_secs(5);
 
 /// Why an event could not be given up.
 const NOT_COMMITTED: &str =
@@ -65,17 +71,23 @@ impl Owner {
         self.drop_what_runs();
         let engine = Arc::clone(&self.partition.engine);
         let waits = self.partition.status.progress.awaits_store();
-        let stored = engine.store.reload(&self.partition.id).await;
+        let id = &self.partition.id;
+        let stored = if self.superseded {
+            engine.store.assigned(std::slice::from_ref(id)).await.map(|mut known| known.pop().flatten())
+        } else {
+            engine.store.reload(id).await
+        };
         drop(waits);
         match stored {
+            Ok(Some(stored)) if self.superseded => self.take_over(stored),
+            Ok(Some(stored)) if stored.assignment != self.assignment.load(Ordering::Relaxed) => self.is_superseded(),
             Ok(Some(stored)) => {
                 if stored.revision != self.revision {
                     // Something was committed, be it that only the answer was lost; there may be nothing more to commit.
                     self.failures = 0;
                 }
-                // A jump counts from the position that it was decided at. Where it is not known to be the one that was
-                // committed, the consumer says again what the log has.
-                let jump_is_over = self.jump.is_some() && stored.revision != self.revision;
+                // Its commit may have been applied although the answer was lost. No other owner was assigned, so until then it is due.
+                let jump_is_over = self.jump.is_some_and(|jump| jump.at == stored.next_offset);
                 if jump_is_over {
                     self.jump = None;
                 }
@@ -98,6 +110,38 @@ impl Owner {
                 self.read_again = Some(Instant::now() + self.store_is_away(&error));
             }
         }
+    }
+
+    /// Another owner was assigned the partition after this one. Most likely the consumer group has moved the partition, and this
+    /// process learns of it next. A process that was frozen during an earlier assignment may have come late, though: then nobody else
+    /// owns the partition for long, and this owner takes it over again.
+    fn is_superseded(&mut self) {
+        warn!(
+            partition = %self.partition.id,
+            "the store knows a later assignment of the partition; unless it is revoked here, this instance takes it over in {} s",
+            TAKE_OVER.as_secs()
+        );
+        self.superseded = true;
+        self.read_again = Some(Instant::now() + TAKE_OVER);
+    }
+
+    /// Begins again as at an assignment. Records that were fetched before may no longer be in the log, and a jump was decided by where
+    /// the log ended then. It holds only where nobody has committed anything since; otherwise the consumer reads on at the position
+    /// and reports again where it cannot.
+    fn take_over(&mut self, stored: Assigned) {
+        self.superseded = false;
+        self.failures = 0;
+        self.turn = None;
+        self.refused = None;
+        self.backlog.clear();
+        let assignments = stored.assignment - self.assignment.load(Ordering::Relaxed);
+        let has_changed = stored.revision - self.revision != assignments;
+        self.jump = self.jump.filter(|_| !has_changed).map(|jump| Jump { seeks: true, ..jump });
+        self.take_up(stored);
+        if self.jump.is_none() {
+            self.partition.engine.consumer.seek(&self.partition.id, self.position);
+        }
+        self.after_change();
     }
 
     /// Dead-letters everything that waits, in order, and answers how many events that were. It ends when nothing can be committed; for
@@ -125,7 +169,7 @@ impl Owner {
 
     /// Waits until what is known of the partition is right again.
     async fn recover(&mut self) {
-        while let Some(at) = self.read_again {
+        while let Some(at) = self.read_again.filter(|_| !self.superseded) {
             tokio::time::sleep_until(at).await;
             self.reload().await;
         }

@@ -1,6 +1,10 @@
 //! Events that their partition cannot get past: one whose data the store refuses, and one that kills the process.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use tracing::warn;
 
@@ -40,7 +44,7 @@ pub(super) struct Single {
 }
 
 /// Whether the deaths of earlier owners still count: until everything has been settled that was under way then.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Proof {
     /// Deaths that the store counts, this assignment included.
     starts: u32,
@@ -228,7 +232,7 @@ impl Owner {
             && single.noted.is_some()
         {
             let store = &self.partition.engine.store;
-            match store.runs_alone(&self.partition.id, self.assignment, None).await {
+            match store.runs_alone(&self.partition.id, self.assignment.load(Ordering::Relaxed), None).await {
                 Ok(_) => single.noted = None,
                 Err(error) => return self.store_failed(&error),
             }
@@ -251,7 +255,8 @@ impl Owner {
         let due = plan.due.first().and_then(|lane| self.waiting.lane(lane).next()).map(|waiter| waiter.row.offset);
         let come = plan.records.first().and_then(|(records, index)| records.get(*index)).map(|record| record.offset);
         let Some(offset) = due.or(come) else { return Ok(None) };
-        let deaths = self.partition.engine.store.runs_alone(&self.partition.id, self.assignment, Some(offset)).await?;
+        let assignment = self.assignment.load(Ordering::Relaxed);
+        let deaths = self.partition.engine.store.runs_alone(&self.partition.id, assignment, Some(offset)).await?;
         single.noted = Some(offset);
         self.proof.suspects.insert(offset);
         if deaths < CHANCES {

@@ -35,6 +35,26 @@ async fn a_batch_that_outlasts_the_drain_counts_once() {
     assert_eq!(rig.counter("a").await, Some((12, 2)));
 }
 
+/// As if a process that was frozen during an earlier assignment came late.
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_is_superseded_takes_its_partition_over_unless_it_is_revoked() {
+    let rig = Rig::start().await;
+    rig.send("Added", "a", 1, "");
+    rig.settled().await;
+    let late = rig.store.assigned(&[partition()]).await.expect("memory answers").remove(0).expect("a position");
+    rig.send("Added", "a", 2, "");
+    let begun = tokio::time::Instant::now();
+    rig.settled().await;
+    let waited = begun.elapsed();
+    assert!((Duration::from_secs(5)..Duration::from_secs(7)).contains(&waited), "{waited:?}");
+    assert_eq!(rig.counter("a").await, Some((12, 2)));
+    let stored = rig.store.reload(&partition()).await.expect("memory answers").expect("a position");
+    assert_eq!(stored.assignment, late.assignment + 1);
+    rig.broker.revoke(&[partition()], false).await;
+    let stored = rig.store.reload(&partition()).await.expect("memory answers").expect("a position");
+    assert_eq!(stored.starts, 0, "the end of the later assignment is noted, and its commits have proved it");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_comes_back_while_it_drains_goes_on_where_it_was() {
     for lost in [false, true] {

@@ -47,6 +47,7 @@ conformance! {
         a_topic_is_known_by_any_of_its_partitions,
         topics_without_an_id_are_told_apart_by_name,
         assignment_counts_starts_until_a_commit,
+        an_assignment_fences_the_owner_before_it,
         waiting_events_keep_their_record_byte_for_byte,
         waiting_events_are_replaced_and_released,
         releasing_what_does_not_wait_is_a_conflict,

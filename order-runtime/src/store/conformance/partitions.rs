@@ -50,11 +50,22 @@ pub(super) async fn assignment_counts_starts_until_a_commit(store: impl Store) {
     assert_eq!(assigned[0], None);
     assert_eq!(assigned[1].as_ref().map(|known| known.starts), Some(3), "the first position was a start too");
 
-    commit(&store, step(&known, 0, 0)).await;
-    let reloaded = store.reload(&known).await.expect("an answer").expect("a position");
-    assert_eq!((reloaded.starts, reloaded.next_offset, reloaded.revision), (3, 1, 1), "of a neighbour, perhaps");
-    commit(&store, Changes { proves: true, ..step(&known, 1, 1) }).await;
-    assert_eq!(store.reload(&known).await.expect("an answer").expect("a position").starts, 0);
+    let reload = async || store.reload(&known).await.expect("an answer").expect("a position");
+    let revision = reload().await.revision;
+    commit(&store, step(&known, 0, revision)).await;
+    let reloaded = reload().await;
+    assert_eq!((reloaded.starts, reloaded.next_offset), (3, 1), "of a neighbour, perhaps");
+    commit(&store, Changes { proves: true, ..step(&known, 1, reloaded.revision) }).await;
+    assert_eq!(reload().await.starts, 0);
+}
+
+pub(super) async fn an_assignment_fences_the_owner_before_it(store: impl Store) {
+    let known = begun(&store, 0).await;
+    let assign = async || store.assigned(std::slice::from_ref(&known)).await.expect("an answer").remove(0);
+    let (former, current) = (assign().await.expect("a position"), assign().await.expect("a position"));
+    assert_eq!(commit(&store, step(&known, 0, former.revision)).await, Committed::Fenced);
+    let applied = commit(&store, step(&known, 0, current.revision)).await;
+    assert_eq!(applied, Committed::Applied { revision: current.revision + 1 });
 }
 
 pub(super) async fn an_assignment_that_ended_in_order_does_not_count(store: impl Store) {
@@ -258,9 +269,10 @@ pub(super) async fn deaths_are_counted_of_the_event_that_ran_alone_until_it_is_c
     assert_eq!(suspects(&known).await, [(5, 2), (6, 0)], "another assignment had followed the one that said so");
 
     runs(assignment, Some(5)).await;
-    commit(&store, Changes { proves: true, ..step(&known, 0, 0) }).await;
+    let revision = store.reload(&known).await.expect("an answer").expect("a position").revision;
+    commit(&store, Changes { proves: true, ..step(&known, 0, revision) }).await;
     assert_eq!(suspects(&known).await, [(5, 2), (6, 0)], "the commit of a neighbour");
-    commit(&store, Changes { cleared: vec![5, 7], ..step(&known, 1, 1) }).await;
+    commit(&store, Changes { cleared: vec![5, 7], ..step(&known, 1, revision + 1) }).await;
     assign(&known).await;
     assert_eq!(suspects(&known).await, [(6, 0)]);
     assert_eq!(suspects(&other).await, [(5, 1)]);

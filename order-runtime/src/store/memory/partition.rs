@@ -26,7 +26,7 @@ impl Partition {
         Self { next_offset, starts: 1, assignment: 1, owned: true, ..Self::default() }
     }
 
-    /// Counts an assignment. What was running when the last owner died may have killed it.
+    /// Counts an assignment, and fences the owner of the last one. What was running when the last owner died may have killed it.
     pub(super) fn assign(&mut self) {
         if self.owned {
             for row in self.waiting.values().filter(|row| row.state == WaitingState::Running) {
@@ -37,6 +37,7 @@ impl Partition {
             }
         }
         self.alone = None;
+        self.revision += 1;
         self.starts += 1;
         self.assignment += 1;
         self.owned = true;

@@ -40,7 +40,8 @@ pub(super) async fn assigned(db: &Client, partitions: &[PartitionId]) -> Result<
                  WHERE owned AND state = $5
                  ON CONFLICT (position, record_offset) DO UPDATE SET running = suspects.running + 1
              )
-             UPDATE positions SET starts = starts + 1, assignment = assignment + 1, owned = true
+             UPDATE positions
+             SET revision = revision + 1, starts = starts + 1, assignment = assignment + 1, owned = true
              FROM found WHERE positions.id = found.id
              RETURNING positions.id, next_offset, revision, starts, assignment",
         )

@@ -51,7 +51,8 @@ pub(super) fn assigned(db: &mut Connection, partitions: &[PartitionId]) -> Resul
             .execute(identity(partition))?;
         transaction
             .prepare_cached(
-                "UPDATE positions SET starts = starts + 1, assignment = assignment + 1, owned = TRUE
+                "UPDATE positions
+                 SET revision = revision + 1, starts = starts + 1, assignment = assignment + 1, owned = TRUE
                  WHERE cluster = ?1 AND topic_id = ?2 AND topic = ?3 AND partition = ?4",
             )?
             .execute(identity(partition))?;
