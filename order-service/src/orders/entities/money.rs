@@ -102,7 +102,9 @@ impl<'a> Written<'a> {
         } else {
             (amount.mantissa(), scale.unsigned_abs())
         };
-        let is_short = digits.unsigned_abs() < 10_u128.pow(u32::try_from(DIGITS).ok()?);
+        // As it is written afterwards: an amount below 1 has a zero before its point.
+        let is_short = digits.unsigned_abs() < 10_u128.pow(u32::try_from(DIGITS).ok()?)
+            && usize::try_from(scale).is_ok_and(|scale| scale < DIGITS);
         is_short.then(|| Decimal::try_from_i128_with_scale(digits, scale).ok()).flatten()
     }
 
@@ -199,11 +201,13 @@ mod tests {
             ("2.50e1", "25"),
             ("25.004999e0", "25.004999"),
             ("\"1E+3\"", "1000"),
-            ("1e-28", "0.0000000000000000000000000001"),
+            ("1e-27", "0.000000000000000000000000001"),
             ("0e99", "0"),
             ("\"007\"", "7"),
         ] {
             assert_eq!(money(json).as_deref(), Ok(amount), "{json}");
+            // What is accepted can be read from the store again.
+            assert_eq!(amount.parse::<Money>().map(|read| read.to_string()).as_deref(), Ok(amount), "{json}");
         }
     }
 
@@ -220,6 +224,8 @@ mod tests {
         let bad = [
             &long,
             "25.004999999999999999999999999999e0",
+            "1e-28",
+            "1.5e-27",
             "25.004999999999999999999999999999",
             "123456789.123456789e-20",
             "1e28",
