@@ -10,6 +10,9 @@ use syn::{
 
 use crate::errors::Errors;
 
+/// The first parts of the service's own routes, one a line; a test of the routes holds the list to them.
+const RESERVED: &str = include_str!("reserved.txt");
+
 const EXAMPLE: &str = "write `dispatcher!(name = \"orders\", entity = Order)`";
 
 pub(super) struct Arguments {
@@ -119,6 +122,11 @@ impl Arguments {
                 && name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
         };
         match text.filter(fits) {
+            Some(text) if RESERVED.lines().any(|route| route == text.value()) => errors.at(
+                text,
+                format_args!("`/{}` is a route of the service itself", text.value()),
+                "name the domain by its entities, `orders` say",
+            ),
             Some(text) => self.name = text.clone(),
             None => errors.at(
                 value.to_token_stream(),

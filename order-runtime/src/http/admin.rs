@@ -73,7 +73,8 @@ impl Access {
 fn may(app: &App, request: &Request, audience: Audience) -> Result<Option<Role>, Problem> {
     let config = &app.config;
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !reads && is_foreign(request) {
+    let may_be_forged = !reads && is_foreign(request);
+    if may_be_forged && !is_listed(config, request) {
         // A page of somebody else makes the browser ask; the browser's user has not.
         return Err(foreign());
     }
@@ -89,6 +90,8 @@ fn may(app: &App, request: &Request, audience: Audience) -> Result<Option<Role>,
             ));
         }
         Some(_) => return Ok(role),
+        // A browser sends no bearer token by itself, so only a page that knows one may ask from elsewhere.
+        None if may_be_forged => return Err(foreign()),
         None => {}
     }
     let is_public = audience == Audience::Viewers && config.http.public_reads;
@@ -241,6 +244,13 @@ fn is_local(app: &App, request: &Request) -> bool {
 }
 
 /// Whether a browser says that a page of another origin asks.
+/// Whether `APP_CORS_ORIGINS` names the origin of the page. That it takes every origin does not name one.
+fn is_listed(config: &Config, request: &Request) -> bool {
+    let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    let listed = config.http.cors_origins.as_deref().unwrap_or_default();
+    config.http.cors && origin.is_some_and(|origin| listed.iter().any(|known| known == origin))
+}
+
 fn is_foreign(request: &Request) -> bool {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     if header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none")) {

@@ -129,12 +129,13 @@ fn is_binary(headers: &HeaderMap) -> bool {
 
 fn not_published(error: &PublishError) -> Problem {
     match error {
-        PublishError::TooLarge { .. } => {
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "an event is larger than its topic takes")
-        }
+        PublishError::TooLarge { .. } => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "an event is larger than its topic takes; others of the request may be published",
+        ),
         PublishError::Invalid { .. } => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
-            "the topic refuses an event; a compacted topic takes none without a key",
+            "the topic refuses an event; a compacted topic takes none without a key. Others of the request may be published",
         ),
         PublishError::Transient { .. } | PublishError::Refused { .. } => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -75,7 +75,7 @@ fn administration() -> Vec<Route> {
             .query::<events::Parameters>()
             .answers(&[
                 ("202", "All are published; the body has their ids."),
-                ("422", "Nothing is published; the body names what is wrong, by JSON path: every broken rule, or the first member of an event that cannot be decoded."),
+                ("422", "With `errors`, nothing is published; they name what is wrong, by JSON path: every broken rule, or the first member of an event that cannot be decoded. Without them the topic refuses an event, and others of the request may be published."),
             ]),
         Route::post("/consumer/pause", "Stops taking records.", consumer::pause),
         Route::post("/consumer/resume", "Takes records again; a stopped partition tries again, too.", consumer::resume),

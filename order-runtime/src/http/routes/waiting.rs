@@ -91,13 +91,21 @@ async fn release(
     let entry = begun(by, action, &selection);
     // Before the first key is released, so that no kill hides who has asked. Without the store no key is released either.
     app.store.mark(entry.clone(), Vec::new()).await.map_err(|error| Problem::store_away(&error))?;
-    if of_topic {
-        let given_up = app.operations.give_up(selection).await;
-        let events = given_up.map_err(|why| Problem::new(StatusCode::CONFLICT, why))?;
-        operator::record(app, AuditRow { letters: events, ..entry }).await;
-        return Ok(Json(json!({"events": events})));
+    let app = app.clone();
+    // On its own: who has asked may not wait for the answer, and the audit has the number nevertheless.
+    let released = tokio::spawn(async move {
+        if of_topic {
+            let events = app.operations.give_up(selection).await?;
+            operator::record(&app, AuditRow { letters: events, ..entry }).await;
+            return Ok::<_, String>(json!({"events": events}));
+        }
+        let released = app.operations.release(selection, how).await;
+        operator::record(&app, AuditRow { letters: released as u64, ..entry }).await;
+        Ok(json!({"released": released}))
+    });
+    match released.await {
+        Ok(Ok(answer)) => Ok(Json(answer)),
+        Ok(Err(why)) => Err(Problem::new(StatusCode::CONFLICT, why)),
+        Err(_panic) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the release has failed; the log says why")),
     }
-    let released = app.operations.release(selection, how).await;
-    operator::record(app, AuditRow { letters: released as u64, ..entry }).await;
-    Ok(Json(json!({"released": released})))
 }

@@ -250,6 +250,17 @@ async fn pages_of_others_may_not() {
 }
 
 #[tokio::test]
+async fn a_page_of_a_listed_origin_may_with_a_token_only() {
+    let served = Served::with(&[("APP_ADMIN_TOKEN", TOKEN), ("APP_CORS_ORIGINS", "https://ops.example")]).await;
+    let from = |origin: &str| asked().header("origin", origin).header("sec-fetch-site", "cross-site");
+    let bearer = format!("Bearer {TOKEN}");
+    let listed = pause(&served, from("https://ops.example").header(header::AUTHORIZATION, &bearer)).await;
+    assert_eq!(listed.status, StatusCode::OK);
+    pause(&served, from("https://ops.example")).await.problem(403);
+    pause(&served, from("https://other.example").header(header::AUTHORIZATION, &bearer)).await.problem(403);
+}
+
+#[tokio::test]
 async fn the_list_of_waiting_keys_is_bounded() {
     let served = Served::with(&[]).await;
     assert_eq!(served.get("/waiting?limit=1").await.body, "[]");

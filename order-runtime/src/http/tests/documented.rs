@@ -1,5 +1,7 @@
 //! The OpenAPI document and what is served are the same.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::*;
@@ -21,6 +23,21 @@ fn names(operation: &Value) -> Vec<&str> {
     let parameters = operation["parameters"].as_array();
     let query = parameters.into_iter().flatten().filter(|parameter| parameter["in"] == "query");
     query.map(|parameter| parameter["name"].as_str().expect("a name")).collect()
+}
+
+/// The macro refuses a domain that is named like one of the service's own routes.
+#[tokio::test]
+async fn no_domain_may_have_the_name_of_a_route() {
+    let served = Served::with(&[]).await;
+    let of_domain = "counters";
+    let own: BTreeSet<String> = documented(&served)
+        .await
+        .into_iter()
+        .filter_map(|(path, ..)| path.split('/').nth(1).map(str::to_owned))
+        .filter(|first| !first.is_empty() && !first.contains('.') && first != of_domain)
+        .collect();
+    let reserved = include_str!("../../../../order-macros/src/dispatcher/reserved.txt");
+    assert_eq!(own, reserved.lines().map(str::to_owned).collect());
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ const REASONS = {
   parked: "parked or not, unlike what is asked for",
   purged: "purged",
   too_large: "larger than their topic takes",
+  refused: "refused by their topic; a compacted topic takes none without a key",
 };
 
 const word = (reason) => REASONS[reason] ?? words(reason);
