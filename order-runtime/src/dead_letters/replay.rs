@@ -113,6 +113,8 @@ pub(crate) enum LeftOut {
     Purged,
     /// It is larger than its topic takes.
     TooLarge,
+    /// Its topic refuses it.
+    Refused,
     /// Its topic no longer exists.
     NoTopic,
     /// Something is wrong with the record.
@@ -135,6 +137,7 @@ impl LeftOut {
             Self::Parked => "parked or not, unlike what is asked for; --parked takes parked ones",
             Self::Purged => "purged",
             Self::TooLarge => "larger than their topic takes",
+            Self::Refused => "refused by their topic; a compacted topic takes none without a key",
             Self::NoTopic => "their topic does not exist; create it, and replay them then",
         }
     }
@@ -336,6 +339,9 @@ impl Run<'_> {
                 }
                 Err(PublishError::TooLarge { .. }) => {
                     *self.summary.left_out.entry(LeftOut::TooLarge).or_default() += 1;
+                }
+                Err(PublishError::Invalid { .. }) => {
+                    *self.summary.left_out.entry(LeftOut::Refused).or_default() += 1;
                 }
                 Err(error) => failed = failed.or(Some(error)),
             }

@@ -82,6 +82,8 @@ fn desk_of_changed(letters: Vec<OutgoingRecord>, state: TopicState) -> Desk {
 pub(crate) struct Topic {
     taken: Mutex<Vec<OutgoingRecord>>,
     limit: Mutex<Option<usize>>,
+    /// The id of a letter that it refuses.
+    refuses: Mutex<Option<String>>,
     /// How many records came together, each time.
     batches: Mutex<Vec<usize>>,
 }
@@ -98,7 +100,12 @@ impl Publisher for Topic {
         self.batches.lock().push(records.len());
         let limit = self.limit.lock().unwrap_or(usize::MAX);
         let mut taken = self.taken.lock();
+        let refuses = self.refuses.lock().clone();
         let mut take = |record: &Arc<OutgoingRecord>| {
+            if refuses.as_ref().is_some_and(|id| record.headers.get("dlq-id") == Some(id.as_bytes())) {
+                let reason = "a compacted topic takes none without a key".to_owned();
+                return Err(PublishError::Invalid { topic: record.topic.to_string(), reason });
+            }
             if taken.len() >= limit {
                 return Err(PublishError::Transient {
                     topic: record.topic.to_string(),

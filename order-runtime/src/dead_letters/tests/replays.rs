@@ -26,6 +26,16 @@ fn left_out(summary: &Summary) -> Vec<(LeftOut, u64)> {
 }
 
 #[tokio::test]
+async fn a_letter_that_its_topic_refuses_is_left_out_and_ends_nothing() {
+    let letters = (1..=3).map(|n| letter(n, "rejected", 0)).collect();
+    let (desk, topic) = (desk(letters), Topic::default());
+    *topic.refuses.lock() = Some(id(2));
+    let summary = replay_all(&desk, &topic).await;
+    assert_eq!((summary.replayed, left_out(&summary)), (2, vec![(LeftOut::Refused, 1)]));
+    assert_eq!(sent(&topic), [1, 3]);
+}
+
+#[tokio::test]
 async fn a_replay_is_the_record_to_where_it_lay() {
     let (desk, topic) = (desk(vec![letter(1, "rejected", 0)]), Topic::default());
     assert_eq!(replay_all(&desk, &topic).await.replayed, 1);
