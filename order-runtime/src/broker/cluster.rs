@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::BrokerError;
+use super::{BrokerError, PartitionId};
 
 /// The answer of a cluster to a question about topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,12 @@ pub trait ClusterMetadata: Send + Sync + 'static {
     /// # Errors
     /// When the cluster does not answer within some seconds; nothing is known then.
     async fn topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError>;
+
+    /// The offset after the last record of a partition.
+    ///
+    /// # Errors
+    /// When the partition's leader does not answer within some seconds.
+    async fn log_end(&self, partition: &PartitionId) -> Result<i64, BrokerError>;
 
     /// Members of the consumer group that are assigned partitions of this topic, by client id and host.
     ///

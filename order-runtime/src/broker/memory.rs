@@ -157,7 +157,6 @@ impl MemoryBroker {
                         id: id.clone(),
                         log_start: log.records.get(0).map_or(log.next_offset, |record| record.offset),
                         log_end: log.next_offset,
-                        asked_at: Instant::now(),
                         committed: log.committed.as_ref().map(|(offset, _)| *offset),
                         committed_metadata: log.committed.as_ref().map(|(_, text)| text.clone()).unwrap_or_default(),
                         ready: Arc::clone(&log.ready),
@@ -385,6 +384,10 @@ impl ClusterMetadata for MemoryBroker {
             (name, known)
         };
         Ok(ClusterTopics { cluster, topics: names.into_iter().map(of).collect() })
+    }
+
+    async fn log_end(&self, partition: &PartitionId) -> Result<i64, BrokerError> {
+        Ok(self.state.lock().logs.get(partition).map_or(0, |log| log.next_offset))
     }
 
     async fn readers(&self, _topic: &str) -> Result<Vec<String>, BrokerError> {

@@ -55,8 +55,6 @@ pub struct PartitionOffer {
     pub log_start: i64,
     /// The offset after the last record.
     pub log_end: i64,
-    /// When the two were asked for, at the earliest.
-    pub asked_at: Instant,
     /// The group's committed offset, where it has one.
     pub committed: Option<i64>,
     /// The metadata that stands beside the committed offset; empty where there is none.

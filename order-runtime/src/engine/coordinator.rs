@@ -136,8 +136,8 @@ pub fn start(parts: Parts) -> EngineHandle {
     });
     let (owners, requests) = mpsc::unbounded_channel();
     let (give_ups, asked) = mpsc::unbounded_channel();
-    let orphaned = metadata.map(|metadata| tokio::spawn(orphaned::watch(Arc::clone(&engine), metadata, asked)));
-    let coordinator = Coordinator { engine: Arc::clone(&engine), store_id, owners: HashMap::new() };
+    let orphaned = metadata.clone().map(|metadata| tokio::spawn(orphaned::watch(Arc::clone(&engine), metadata, asked)));
+    let coordinator = Coordinator { engine: Arc::clone(&engine), metadata, store_id, owners: HashMap::new() };
     let coordinator = tokio::spawn(coordinator.run(events, requests));
     EngineHandle { engine, owners, give_ups, coordinator, relay, retention, orphaned }
 }
@@ -190,11 +190,9 @@ impl EngineHandle {
     }
 }
 
-/// Where a log ends is not known for longer than this: a consumer group may have moved its partition to another member by then.
-pub(super) const CURRENT: Duration = Duration::from_secs(5);
-
 struct Coordinator {
     engine: Arc<Engine>,
+    metadata: Option<Arc<dyn ClusterMetadata>>,
     store_id: Uuid,
     owners: HashMap<PartitionId, Seat>,
 }
@@ -290,7 +288,12 @@ impl Coordinator {
     }
 
     /// Gives one partition its owner.
-    async fn seat(&mut self, offer: PartitionOffer, stored: Option<Assigned>, topic_known: bool) -> Start {
+    async fn seat(&mut self, mut offer: PartitionOffer, stored: Option<Assigned>, topic_known: bool) -> Start {
+        if let Some(position) = stored.as_ref().map(|stored| stored.next_offset)
+            && position > offer.log_end
+        {
+            offer.log_end = self.log_end_now(&offer, position).await;
+        }
         let settings = &self.engine.settings;
         let circumstances = Circumstances {
             stored: stored.as_ref().map(|stored| stored.next_offset),
@@ -298,7 +301,6 @@ impl Coordinator {
             store: self.engine.store.durable().then_some(self.store_id),
             reset: settings.reset,
             on_truncation: settings.on_truncation,
-            log_end_is_current: offer.asked_at.elapsed() < CURRENT,
         };
         let now = self.engine.clock.now();
         let id = Arc::new(offer.id.clone());
@@ -306,6 +308,10 @@ impl Coordinator {
             Decision::Stop(reason) => {
                 error!(partition = %id, reason, "the partition does not start");
                 let position = circumstances.stored.unwrap_or(offer.log_start);
+                if let Some(stored) = stored {
+                    // Nobody owns it, so the end of this process is no death of an owner.
+                    ended::note(&self.engine.store, vec![(offer.id.clone(), stored.assignment)], Instant::now()).await;
+                }
                 let status = Arc::new(PartitionStatus::new(id, position, now));
                 status.set(PartitionState::Stopped, Some(reason), now);
                 self.engine.status.add_partition(status);
@@ -346,6 +352,18 @@ impl Coordinator {
         }
     }
 
+    /// Where the log of a partition ends whose position lies beyond its end, as the offer says: a former owner may have handled records
+    /// since the offer was made and before the store fenced it. Without an answer the position counts, and the consumer's first fetch
+    /// reports whether the log has it.
+    async fn log_end_now(&self, offer: &PartitionOffer, position: i64) -> i64 {
+        // A consumer without a cluster to ask serves logs that do not change.
+        let Some(metadata) = &self.metadata else { return offer.log_end };
+        metadata.log_end(&offer.id).await.unwrap_or_else(|error| {
+            warn!(partition = %offer.id, position, %error, "the end of the log is unknown; it is checked with the first fetch");
+            position
+        })
+    }
+
     fn spawn_owner(
         &mut self,
         id: &Arc<PartitionId>,
@@ -378,7 +396,7 @@ impl Coordinator {
         for id in partitions {
             self.engine.status.remove_partition(id);
             let Some(seat) = self.owners.remove(id) else { continue };
-            ended.push((id.clone(), seat.assignment.load(Ordering::Relaxed)));
+            ended.push((id.clone(), seat.assignment));
             if lost {
                 seat.task.abort();
                 continue;
@@ -395,6 +413,8 @@ impl Coordinator {
             info!(partition = %id, "partition released");
         }
         let limit = if lost { Instant::now() } else { deadline };
+        // Read last: an owner may have taken its partition over under a new number.
+        let ended = ended.into_iter().map(|(id, assignment)| (id, assignment.load(Ordering::Relaxed))).collect();
         ended::note(&self.engine.store, ended, limit).await;
         // Partitions of a topic that was deleted come to no other member.
         self.engine.orphans.look();

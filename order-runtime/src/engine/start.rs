@@ -21,9 +21,6 @@ pub(crate) struct Circumstances {
     pub(crate) reset: OffsetReset,
     /// `APP_ON_TRUNCATION`.
     pub(crate) on_truncation: OnTruncation,
-    /// Whether the log's end was asked for a moment ago. An old answer does not show that records are lost: while this process was
-    /// frozen or waited for its store, another owner may have handled records beyond it.
-    pub(crate) log_end_is_current: bool,
 }
 
 /// Where the partition begins.
@@ -50,7 +47,7 @@ impl Decision {
 
 /// Decides where a partition begins.
 pub(crate) fn decide(offer: &PartitionOffer, circumstances: &Circumstances) -> Decision {
-    let Circumstances { stored, topic_known, store, reset, on_truncation, log_end_is_current } = *circumstances;
+    let Circumstances { stored, topic_known, store, reset, on_truncation } = *circumstances;
     let committed_by = offer.committed_metadata.parse::<Uuid>().ok();
     if let (Some(own), Some(foreign)) = (store, committed_by)
         && own != foreign
@@ -61,9 +58,7 @@ pub(crate) fn decide(offer: &PartitionOffer, circumstances: &Circumstances) -> D
         ));
     }
     let Some(position) = stored else { return first(offer, topic_known, reset) };
-    // Where records are lost after all, the consumer reports it with its first fetch.
-    let log_end = if log_end_is_current { offer.log_end } else { offer.log_end.max(position) };
-    let mut decision = within_log(position, offer.log_start, log_end, on_truncation);
+    let mut decision = within_log(position, offer.log_start, offer.log_end, on_truncation);
     // Kafka's offset only ever follows the position. One beyond it was committed from a newer state of this store, if it has the
     // store's id beside it. Without the id, somebody else has committed it: it says nothing.
     let is_own = store.is_some() && committed_by == store;
@@ -130,7 +125,6 @@ mod tests {
             },
             log_start: log.0,
             log_end: log.1,
-            asked_at: tokio::time::Instant::now(),
             committed,
             committed_metadata: metadata.to_owned(),
             ready: Arc::default(),
@@ -146,7 +140,6 @@ mod tests {
             store: Some(OWN),
             reset: OffsetReset::Earliest,
             on_truncation: OnTruncation::Stop,
-            log_end_is_current: true,
         }
     }
 
@@ -211,15 +204,6 @@ mod tests {
         assert!(stops(&decide(&offer((0, 30), None, ""), &with(Some(50)))).contains("APP_ON_TRUNCATION"));
         let allowed = Circumstances { on_truncation: OnTruncation::Continue, ..with(Some(50)) };
         assert_eq!(begins(&decide(&offer((0, 30), None, ""), &allowed)), (30, 0));
-    }
-
-    #[test]
-    fn an_old_answer_truncates_nothing() {
-        for on_truncation in [OnTruncation::Stop, OnTruncation::Continue] {
-            let thawed = Circumstances { log_end_is_current: false, on_truncation, ..with(Some(50)) };
-            assert_eq!(begins(&decide(&offer((0, 30), None, ""), &thawed)), (50, 0));
-            assert_eq!(begins(&decide(&offer((70, 80), None, ""), &thawed)), (70, 20));
-        }
     }
 
     #[test]

@@ -82,7 +82,6 @@ impl RangeConsumer {
             id: part.range.id.clone(),
             log_start: part.range.from,
             log_end: part.range.to,
-            asked_at: tokio::time::Instant::now(),
             committed: None,
             committed_metadata: String::new(),
             ready: Arc::clone(&part.ready),

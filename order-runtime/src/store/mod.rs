@@ -50,16 +50,16 @@ pub trait Store: Send + Sync + 'static {
     async fn claim(&self, group: &str) -> Result<Uuid, StoreError>;
 
     /// Reads what is known of partitions that were just assigned, and counts their start. From now on no commit of an earlier owner
-    /// is applied: the revision is a new one. Where the last assignment has not
-    /// [ended](Store::ended), its owner has died: each event that was running then, or ran alone, is counted as a suspect.
+    /// is applied: the revision is a new one. Where the last assignment has not [ended](Store::ended), its owner has died: each event
+    /// that was running then, or ran alone, is counted as a suspect. All of them are counted, or none.
     /// The answer has one element for each, in the same order; `None` for a partition without a position.
     async fn assigned(&self, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError>;
 
     /// Reads what is known of one partition without counting a start: after a lost compare-and-set.
     async fn reload(&self, partition: &PartitionId) -> Result<Option<Assigned>, StoreError>;
 
-    /// Writes the first position of a partition and counts its first start, unless it has one; then the stored one is
-    /// answered.
+    /// Writes the first position of a partition and counts its first start. Where another owner has written it meanwhile, this is an
+    /// [assignment](Store::assigned) of the stored one.
     async fn begin(&self, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError>;
 
     /// Whether any partition of this topic (cluster and topic id) has a position: a further partition is then new

@@ -52,7 +52,6 @@ impl Feed {
             id: self.partition.clone(),
             log_start: 0,
             log_end: 0,
-            asked_at: tokio::time::Instant::now(),
             committed: None,
             committed_metadata: String::new(),
             ready: Arc::clone(&self.ready),

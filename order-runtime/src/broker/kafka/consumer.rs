@@ -184,6 +184,11 @@ impl ClusterMetadata for KafkaConsumer {
         blocking(&self.inquirer, move |inquirer| inquirer.cluster_topics(names)).await
     }
 
+    async fn log_end(&self, partition: &PartitionId) -> Result<i64, BrokerError> {
+        let (topic, number) = (Arc::clone(&partition.topic), partition.partition);
+        blocking(&self.inquirer, move |inquirer| inquirer.log(&topic, number).map(|(_, end)| end)).await
+    }
+
     async fn readers(&self, topic: &str) -> Result<Vec<String>, BrokerError> {
         let topic = topic.to_owned();
         blocking(&self.inquirer, move |inquirer| inquirer.readers(&topic)).await

@@ -233,14 +233,12 @@ impl Inquirer {
                 if deadline.is_some_and(|deadline| Instant::now() > deadline) {
                     return Err(BrokerError::request("where all logs begin and end", "its answers take too long"));
                 }
-                let asked_at = Instant::now();
                 let (log_start, log_end) = self.log(topic, *partition)?;
                 let committed = committed.get(&(topic.clone(), *partition));
                 Ok(PartitionOffer {
                     id: self.partition_id(cluster, topic, *partition),
                     log_start,
                     log_end,
-                    asked_at,
                     committed: committed.and_then(|found| found.offset),
                     committed_metadata: committed.map(|found| found.metadata.clone()).unwrap_or_default(),
                     ready: Arc::default(),

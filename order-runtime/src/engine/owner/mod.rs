@@ -90,8 +90,8 @@ pub(crate) struct Owner {
     backlog: VecDeque<(Arc<RecordBatch>, usize)>,
     /// The number of the assignment, which the coordinator reads when the partition is revoked.
     assignment: Arc<AtomicI64>,
-    /// The store knows a later assignment than this one.
-    superseded: bool,
+    /// A later assignment than this one, where the store knows one.
+    superseded: Option<i64>,
     position: i64,
     revision: i64,
     /// The most records of the next batch: small after a conflict.
@@ -104,6 +104,8 @@ pub(crate) struct Owner {
     turn: Option<Turn>,
     /// The event whose data the store has refused: it is dead-lettered next.
     refused: Option<Refused>,
+    /// Where the log begins and ends, as the consumer has reported it while the position was not known.
+    log: Option<(i64, i64)>,
     /// Where the position is moved to before anything else, because the log does not have the offsets in between.
     jump: Option<Jump>,
     /// Whether earlier deaths still count.
@@ -146,7 +148,7 @@ impl Owner {
             finished: Vec::new(),
             backlog: VecDeque::new(),
             assignment: Arc::default(),
-            superseded: false,
+            superseded: None,
             position: 0,
             revision: 0,
             limit: BATCH_RECORDS,
@@ -154,6 +156,7 @@ impl Owner {
             single: None,
             turn: None,
             refused: None,
+            log: None,
             jump: None,
             proof: Proof::default(),
             has_committed: false,

@@ -10,13 +10,14 @@ use tracing::{error, warn};
 
 use super::Owner;
 use crate::{
+    broker::PartitionId,
     engine::{
         observe::PartitionState,
         orphaned::Because,
         running::Running,
         start::{self, Decision},
     },
-    store::{Assigned, Changes, Committed, StoreError},
+    store::{Assigned, Changes, Committed, Store, StoreError},
 };
 
 /// Where the position is to go on, because the log does not have the offsets in between.
@@ -72,15 +73,16 @@ impl Owner {
         let engine = Arc::clone(&self.partition.engine);
         let waits = self.partition.status.progress.awaits_store();
         let id = &self.partition.id;
-        let stored = if self.superseded {
-            engine.store.assigned(std::slice::from_ref(id)).await.map(|mut known| known.pop().flatten())
-        } else {
-            engine.store.reload(id).await
+        let stored = match self.superseded {
+            Some(later) => assigned_again(&*engine.store, id, later).await,
+            None => engine.store.reload(id).await,
         };
         drop(waits);
         match stored {
-            Ok(Some(stored)) if self.superseded => self.take_over(stored),
-            Ok(Some(stored)) if stored.assignment != self.assignment.load(Ordering::Relaxed) => self.is_superseded(),
+            Ok(Some(stored)) if self.superseded.is_some() => self.take_over(stored),
+            Ok(Some(stored)) if stored.assignment != self.assignment.load(Ordering::Relaxed) => {
+                self.is_superseded(stored.assignment);
+            }
             Ok(Some(stored)) => {
                 if stored.revision != self.revision {
                     // Something was committed, be it that only the answer was lost; there may be nothing more to commit.
@@ -101,6 +103,7 @@ impl Owner {
                 }
                 self.position = stored.next_offset;
                 self.after_change();
+                self.judge_log();
             }
             Ok(None) => self.stop(
                 "the partition's position has vanished from the store; restore the store, or restart to begin anew",
@@ -115,13 +118,13 @@ impl Owner {
     /// Another owner was assigned the partition after this one. Most likely the consumer group has moved the partition, and this
     /// process learns of it next. A process that was frozen during an earlier assignment may have come late, though: then nobody else
     /// owns the partition for long, and this owner takes it over again.
-    fn is_superseded(&mut self) {
+    fn is_superseded(&mut self, later: i64) {
         warn!(
             partition = %self.partition.id,
             "the store knows a later assignment of the partition; unless it is revoked here, this instance takes it over in {} s",
             TAKE_OVER.as_secs()
         );
-        self.superseded = true;
+        self.superseded = Some(later);
         self.read_again = Some(Instant::now() + TAKE_OVER);
     }
 
@@ -129,7 +132,7 @@ impl Owner {
     /// the log ended then. It holds only where nobody has committed anything since; otherwise the consumer reads on at the position
     /// and reports again where it cannot.
     fn take_over(&mut self, stored: Assigned) {
-        self.superseded = false;
+        self.superseded = None;
         self.failures = 0;
         self.turn = None;
         self.refused = None;
@@ -138,10 +141,14 @@ impl Owner {
         let has_changed = stored.revision - self.revision != assignments;
         self.jump = self.jump.filter(|_| !has_changed).map(|jump| Jump { seeks: true, ..jump });
         self.take_up(stored);
+        if has_changed {
+            self.log = None;
+        }
         if self.jump.is_none() {
             self.partition.engine.consumer.seek(&self.partition.id, self.position);
         }
         self.after_change();
+        self.judge_log();
     }
 
     /// Dead-letters everything that waits, in order, and answers how many events that were. It ends when nothing can be committed; for
@@ -154,6 +161,9 @@ impl Owner {
             for lane in self.waiting.select(|_| true) {
                 self.has_committed = false;
                 self.condemn(lane, |row| because.blame(row)).await;
+                if self.superseded.is_some() {
+                    return Err(format!("after {given_up} events, {NOT_COMMITTED}"));
+                }
                 given_up += u64::from(self.has_committed);
                 if because == Because::Operator && !self.has_committed {
                     return Err(format!("after {given_up} events, {NOT_COMMITTED}"));
@@ -169,7 +179,7 @@ impl Owner {
 
     /// Waits until what is known of the partition is right again.
     async fn recover(&mut self) {
-        while let Some(at) = self.read_again.filter(|_| !self.superseded) {
+        while let Some(at) = self.read_again.filter(|_| self.superseded.is_none()) {
             tokio::time::sleep_until(at).await;
             self.reload().await;
         }
@@ -204,8 +214,16 @@ impl Owner {
         }
     }
 
-    /// The consumer cannot read on at the position.
+    /// The consumer cannot read on at the position. Where the position is not known just now, that is judged when it is.
     pub(super) fn out_of_range(&mut self, log_start: i64, log_end: i64) {
+        self.log = Some((log_start, log_end));
+        if self.read_again.is_none() {
+            self.judge_log();
+        }
+    }
+
+    fn judge_log(&mut self) {
+        let Some((log_start, log_end)) = self.log.take() else { return };
         let policy = self.partition.engine.settings.on_truncation;
         match start::within_log(self.position, log_start, log_end, policy) {
             Decision::Begin { at, skipped, restored_below: _ } => {
@@ -220,4 +238,10 @@ impl Owner {
             Decision::Stop(reason) => self.stop(&reason),
         }
     }
+}
+
+/// Assigns a partition again to the owner that has it, so that the later assignment does not count as the life of an owner.
+async fn assigned_again(store: &dyn Store, id: &PartitionId, later: i64) -> Result<Option<Assigned>, StoreError> {
+    store.ended(&[(id.clone(), later)]).await?;
+    store.assigned(std::slice::from_ref(id)).await.map(|mut known| known.pop().flatten())
 }

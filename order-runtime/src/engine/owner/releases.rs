@@ -130,7 +130,7 @@ impl Owner {
         }
         if !self.releases.is_empty() {
             let keys = self.releases.0.len();
-            warn!(partition = %self.partition.id, keys, "the store does not answer: keys that were released are not; release them again");
+            warn!(partition = %self.partition.id, keys, "the store does not answer, or another instance owns the partition: keys that were released are not; release them again");
         }
     }
 

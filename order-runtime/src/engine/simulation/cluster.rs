@@ -10,10 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::{
-    sync::{Notify, mpsc, oneshot},
-    time::Instant,
-};
+use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
@@ -27,7 +24,7 @@ use crate::{
         Acknowledged, BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, Intake, OutgoingRecord,
         OutgoingRecords, PartitionId, PartitionOffer, PublishError, Publisher, RecordBatch, Start, TopicState,
     },
-    engine::{coordinator::CURRENT, observe::Health},
+    engine::observe::Health,
     store::Store,
 };
 
@@ -114,11 +111,11 @@ impl Cluster {
         *more = (more.0 + 1, true);
     }
 
-    /// A member is told where a log ends; where it is told `anew`, what it was told before was too old to act on.
-    fn tell(&self, partition: &PartitionId, tenure: u64, anew: bool) -> i64 {
+    /// A member is told where a log ends.
+    fn tell(&self, partition: &PartitionId, tenure: u64) -> i64 {
         let log_end = self.end(partition);
         let position = at_once(self.store.reload(partition)).ok().flatten().map_or(0, |stored| stored.next_offset);
-        self.journal.told(Told { partition: partition.clone(), log_end, position, tenure, anew });
+        self.journal.told(Told { partition: partition.clone(), log_end, position, tenure });
         log_end
     }
 }
@@ -141,6 +138,8 @@ pub(super) struct Member {
     faults: Arc<Faults>,
     events: mpsc::UnboundedSender<ConsumerEvent>,
     cursors: Mutex<HashMap<PartitionId, Cursor>>,
+    /// The last tenure of each partition that was offered.
+    offered: Mutex<HashMap<PartitionId, u64>>,
     /// The first tenure of each partition that may begin after it was taken back.
     taken_back: Mutex<HashMap<PartitionId, u64>>,
 }
@@ -161,6 +160,7 @@ impl Member {
                 faults,
                 events,
                 cursors: Mutex::default(),
+                offered: Mutex::default(),
                 taken_back: Mutex::default(),
             }),
             receiver,
@@ -173,20 +173,22 @@ impl Member {
         let offer = |partition: &PartitionId| PartitionOffer {
             id: PartitionId { cluster: Arc::clone(&self.name), ..partition.clone() },
             log_start: 0,
-            log_end: self.cluster.tell(partition, tenure, false),
-            asked_at: Instant::now(),
+            log_end: self.cluster.end(partition),
             committed: None,
             committed_metadata: String::new(),
             ready: Arc::default(),
         };
         let offers: Vec<_> = partitions.iter().map(offer).collect();
+        for offer in &offers {
+            self.offered.lock().insert(offer.id.clone(), tenure);
+        }
         let (answer, starts) = oneshot::channel();
         let event = ConsumerEvent::Assigned { partitions: offers.clone(), answer };
         if self.events.send(event).is_err() {
             return;
         }
         let Ok(starts) = starts.await else { return };
-        for (PartitionOffer { id, ready, asked_at, .. }, start) in offers.into_iter().zip(starts) {
+        for (PartitionOffer { id, ready, .. }, start) in offers.into_iter().zip(starts) {
             if self.taken_back.lock().get(&id).is_some_and(|first| tenure < *first) {
                 // It was taken back while its store was slow.
                 continue;
@@ -198,7 +200,7 @@ impl Member {
             ready.notify_one();
             self.cursors.lock().insert(id.clone(), Cursor { next, paused: false, ready, tenure });
             // The first fetch says where the log ends now: records may have been lost, and others written, since the offer.
-            self.cluster.tell(&id, tenure, asked_at.elapsed() >= CURRENT);
+            self.cluster.tell(&id, tenure);
             self.check_range(&id);
         }
     }
@@ -248,7 +250,7 @@ impl Member {
             is_beyond.then_some(cursor.tenure)
         });
         if let Some(tenure) = beyond.flatten() {
-            let log_end = self.cluster.tell(partition, tenure, false);
+            let log_end = self.cluster.tell(partition, tenure);
             let partition = partition.clone();
             // An engine that has ended hears nothing.
             let _ = self.events.send(ConsumerEvent::OutOfRange { partition, log_start: 0, log_end });
@@ -371,6 +373,15 @@ impl ClusterMetadata for Member {
             (name, state)
         };
         Ok(ClusterTopics { cluster: Arc::clone(&self.name), topics: names.into_iter().map(state).collect() })
+    }
+
+    async fn log_end(&self, partition: &PartitionId) -> Result<i64, BrokerError> {
+        self.gate.open().await;
+        if self.faults.publish_fails() {
+            return Err(BrokerError::Request { what: "where a log ends", reason: "the simulation says so".to_owned() });
+        }
+        let tenure = self.offered.lock().get(partition).copied().unwrap_or_default();
+        Ok(self.cluster.tell(partition, tenure))
     }
 
     async fn readers(&self, _: &str) -> Result<Vec<String>, BrokerError> {

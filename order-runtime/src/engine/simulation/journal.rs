@@ -65,8 +65,6 @@ pub(super) struct Told {
     pub(super) position: i64,
     /// The assignment that it belongs to.
     pub(super) tenure: u64,
-    /// What the member was told of it before was too old to act on.
-    pub(super) anew: bool,
 }
 
 /// A release to the dead-letter topic that the owners have not answered yet: whichever event is the first of its key

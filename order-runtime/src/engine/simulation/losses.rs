@@ -92,10 +92,10 @@ impl Losses {
 
     /// A member was told where a log ends.
     fn told(&mut self, records: &mut [Produced], told: &Told) {
-        let Told { partition, log_end, position, tenure, anew } = told;
+        let Told { partition, log_end, position, tenure } = told;
         let Some(window) = self.windows.get_mut(partition) else { return };
         // It was told before: what it did not do then is no excuse now.
-        if window.tenure == Some(*tenure) && !anew {
+        if window.tenure == Some(*tenure) {
             return;
         }
         if *position <= window.cut && window.tenure.is_none() {

@@ -129,8 +129,8 @@ impl Store for MemoryStore {
 
     async fn begin(&self, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError> {
         let mut state = self.state.lock();
-        let stored = state.partitions.entry(partition.clone()).or_insert_with(|| Partition::begin(next_offset));
-        Ok(stored.assigned())
+        let stored = state.partitions.entry(partition.clone()).and_modify(Partition::assign);
+        Ok(stored.or_insert_with(|| Partition::begin(next_offset)).assigned())
     }
 
     async fn knows_topic(&self, partition: &PartitionId) -> Result<bool, StoreError> {

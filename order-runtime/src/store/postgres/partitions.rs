@@ -53,6 +53,24 @@ pub(super) async fn assigned(db: &Client, partitions: &[PartitionId]) -> Result<
                AND cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4",
         )
         .await?;
+    // All or none: a try that fails in the middle would count deaths that did not happen.
+    db.batch_execute("BEGIN").await?;
+    let (mut clusters, mut topic_ids, mut topics, mut numbers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for PartitionId { cluster, topic_id, topic, partition } in partitions {
+        clusters.push(&**cluster);
+        topic_ids.push(*topic_id);
+        topics.push(&**topic);
+        numbers.push(*partition);
+    }
+    // In the order in which commits lock positions.
+    db.query(
+        "SELECT positions.id FROM positions
+         JOIN unnest($1::text[], $2::uuid[], $3::text[], $4::int[]) AS asked (cluster, topic_id, topic, partition)
+         USING (cluster, topic_id, topic, partition)
+         ORDER BY positions.id FOR UPDATE OF positions",
+        &[&clusters, &topic_ids, &topics, &numbers],
+    )
+    .await?;
     let mut answers = Vec::with_capacity(partitions.len());
     for partition in partitions {
         let (cluster, topic) = (&*partition.cluster, &*partition.topic);
@@ -66,6 +84,7 @@ pub(super) async fn assigned(db: &Client, partitions: &[PartitionId]) -> Result<
             None => None,
         });
     }
+    db.batch_execute("COMMIT").await?;
     Ok(answers)
 }
 
@@ -80,13 +99,17 @@ pub(super) async fn reload(db: &Client, partition: &PartitionId) -> Result<Optio
 pub(super) async fn begin(db: &Client, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError> {
     let (cluster, topic) = (&*partition.cluster, &*partition.topic);
     // The assignment that found no position is the first start.
-    db.execute(
+    let written = db.execute(
         "INSERT INTO positions (cluster, topic_id, topic, partition, next_offset, revision, starts, assignment, owned)
          VALUES ($1, $2, $3, $4, $5, 0, 1, 1, true) ON CONFLICT DO NOTHING",
         &[&cluster, &partition.topic_id, &topic, &partition.partition, &next_offset],
     )
     .await?;
-    let stored = read(db, partition).await?;
+    let stored = if written == 0 {
+        assigned(db, std::slice::from_ref(partition)).await?.pop().flatten()
+    } else {
+        read(db, partition).await?
+    };
     stored.ok_or_else(|| StoreError::Unavailable("a position that was just written is not there".to_owned()))
 }
 

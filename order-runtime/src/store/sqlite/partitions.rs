@@ -71,15 +71,16 @@ pub(super) fn begin(db: &mut Connection, partition: &PartitionId, next_offset: i
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (cluster, topic_id, topic, number) = identity(partition);
     // The assignment that found no position is the first start.
-    transaction
+    let written = transaction
         .prepare_cached(
             "INSERT INTO positions (cluster, topic_id, topic, partition, next_offset, revision, starts, assignment, owned)
              VALUES (?1, ?2, ?3, ?4, ?5, 0, 1, 1, TRUE) ON CONFLICT DO NOTHING",
         )?
         .execute((cluster, topic_id, topic, number, next_offset))?;
-    let stored = read(&transaction, partition)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let stored = read(&transaction, partition)?;
     transaction.commit()?;
-    Ok(stored)
+    let stored = if written == 0 { assigned(db, std::slice::from_ref(partition))?.pop().flatten() } else { stored };
+    Ok(stored.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
 }
 
 pub(super) fn runs_alone(
