@@ -10,10 +10,10 @@ use serde_json::{Map, Value, value::RawValue};
 use uuid::Uuid;
 
 use crate::{
-    Dispatcher,
-    broker::{HeaderBlock, OutgoingRecord, RecordBatch},
+    decode,
     dispatch::Violation,
-    envelope,
+    dispatcher::Dispatcher,
+    model::{HeaderBlock, OutgoingRecord, RecordBatch},
     registry::{Lookup, ProcessorEntry, Registry},
     store::EntityType,
 };
@@ -71,7 +71,7 @@ impl Intake {
         let mut batch = RecordBatch::default();
         batch.push(0, None, None, Some(json), []);
         let record = batch.get(0).unwrap_or_else(|| unreachable!("one record was pushed"));
-        let envelope = envelope::decode(&record).map_err(|error| vec![violation("$", error.message)])?;
+        let envelope = decode::decode(&record).map_err(|error| vec![violation("$", error.message)])?;
         if envelope.source.is_some() {
             return self.structured(json, &envelope, key);
         }
@@ -149,7 +149,7 @@ fn accepted(id: &str, record: OutgoingRecord) -> Result<Accepted, Vec<Violation>
     let mut batch = RecordBatch::default();
     batch.push(0, None, None, record.payload.as_deref(), &record.headers);
     let consumed = batch.get(0).unwrap_or_else(|| unreachable!("one record was pushed"));
-    envelope::decode(&consumed).map_err(|error| vec![violation("$", error.message)])?;
+    decode::decode(&consumed).map_err(|error| vec![violation("$", error.message)])?;
     Ok(Accepted { id: id.to_owned(), record })
 }
 
@@ -206,7 +206,8 @@ mod tests {
     use super::*;
     use crate::{
         dispatch::Outcome,
-        registry::{OnExhausted, Place, RetryPolicy},
+        model::{OnExhausted, RetryPolicy},
+        registry::Place,
     };
 
     static ADDED: ProcessorEntry = ProcessorEntry {

@@ -5,9 +5,12 @@
 //!
 //! | module | the question it answers |
 //! |---|---|
+//! | [`model`] | which words does every room use? |
 //! | [`prelude`] | what does a file of the domain bring into scope? |
 //! | [`registry`] | what is declared, and does it fit together? |
-//! | [`envelope`] | which event is this record? |
+//! | [`decode`] | which event is this record? |
+//! | [`identity`] | was this event applied before? |
+//! | [`unit_of_work`] | what do processors see and change before a commit? |
 //! | [`dispatch`] | how is a processor called, and what follows from what it returns? |
 //! | [`engine`] | when does an event count as handled, and what if it is not? |
 //! | [`store`] | where are positions, entities and the identity of events kept, all in one transaction? |
@@ -15,7 +18,8 @@
 //! | [`config`] | what is set, by whom, and is it right? |
 //!
 //! Private are the rooms that nobody else needs: `cli`, `http`, `service` (start and end), `documents`, `intake` (events from the
-//! command line and HTTP), `dead_letters` (what operators do with them), `range_replay`, `reload` and `telemetry`.
+//! command line and HTTP), `dead_letters` (what operators do with them), `headers` (of dead letters), `range_replay`, `reload`,
+//! `telemetry` (logs and what is measured), `trace`, and `exposition` (how metrics and traces leave).
 
 /// An event costs some dozen small allocations, on one thread made and on another freed; see ARCHITECTURE.md for the measurement.
 #[cfg(feature = "mimalloc")]
@@ -26,13 +30,17 @@ pub mod broker;
 mod cli;
 pub mod config;
 mod dead_letters;
+pub mod decode;
 pub mod dispatch;
 mod dispatcher;
 mod documents;
 pub mod engine;
-pub mod envelope;
+mod exposition;
+mod headers;
 mod http;
+pub mod identity;
 mod intake;
+pub mod model;
 pub mod prelude;
 mod range_replay;
 
@@ -41,6 +49,8 @@ mod reload;
 mod service;
 pub mod store;
 mod telemetry;
+mod trace;
+pub mod unit_of_work;
 
 #[doc(hidden)]
 #[path = "private.rs"]

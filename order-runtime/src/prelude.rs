@@ -4,7 +4,6 @@ pub use order_macros::{Failure, Injectable, contract, event_processor, interface
 pub use serde_json::Value;
 
 pub use crate::{
-    dispatch::{EmitError, Emitter, Event, Failed, Failure, Injectable, Schema},
-    engine::unit_of_work::WorkingSet,
+    dispatch::{EmitError, Emitter, Event, Failed, Failure, Injectable, Schema, WorkingSet},
     store::Entity,
 };

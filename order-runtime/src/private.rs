@@ -14,9 +14,10 @@ pub use crate::{
         Class, Contract, Delivery, Event, Failure, Front, Handler, Injectable, Invalid, Outcome, Schema, decode_data,
         decode_front,
     },
+    model::{OnExhausted, RetryPolicy},
     registry::{
         ContractEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_PROCESSORS, ORDER_RUNTIME_SCHEMAS,
-        ORDER_RUNTIME_USECASES, OnExhausted, Place, ProcessorEntry, RetryPolicy, SchemaEntry, UsecaseEntry,
+        ORDER_RUNTIME_USECASES, Place, ProcessorEntry, SchemaEntry, UsecaseEntry,
     },
 };
 

@@ -4,6 +4,15 @@
 //! the service as its child. When a source changes it builds while the child goes on; only a build that succeeds
 //! replaces the child, which drains first. The child's standard input is a pipe: when the supervisor dies, the child ends.
 
+use crate::{
+    broker::embedded,
+    config::Config,
+    dispatcher::Dispatcher,
+    service::{
+        Stop,
+        supervised::{AGAIN, EMBEDDED, SUPERVISED},
+    },
+};
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
@@ -19,15 +28,6 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use crate::{Dispatcher, broker::embedded, config::Config, service::Stop};
-
-/// Tells a process that it is the supervisor's child.
-pub(crate) const SUPERVISED: &str = "ORDER_RUNTIME_SUPERVISED";
-/// The value of [`SUPERVISED`] for a child that another one has run before.
-const AGAIN: &str = "again";
-/// Tells the child that the supervisor holds the embedded broker.
-pub(crate) const EMBEDDED: &str = "ORDER_RUNTIME_EMBEDDED_BROKER";
-
 /// An editor writes several files, and each several times; a build waits until it has been quiet for so long.
 const QUIET: Duration = Duration::from_millis(150);
 /// A child that does not drain in this time is killed.
@@ -36,11 +36,6 @@ const DRAIN: Duration = Duration::from_secs(40);
 /// Whether this process is the supervisor's child.
 pub(crate) fn is_supervised() -> bool {
     std::env::var_os(SUPERVISED).is_some()
-}
-
-/// Whether another child of the same supervisor has run before, so that nobody needs to be told where everything is.
-pub(crate) fn is_restarted() -> bool {
-    std::env::var_os(SUPERVISED).is_some_and(|value| value == AGAIN)
 }
 
 /// Why there is no supervisor.

@@ -11,6 +11,9 @@ use std::{
 use order_tests::order_service;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
+#[path = "tree/rooms.rs"]
+mod rooms;
+
 /// The longest source file, in lines: what fits in the head.
 const LONGEST: usize = 500;
 
@@ -74,6 +77,16 @@ fn the_runtime_knows_no_business() {
         }
     }
     assert!(found.is_empty(), "words of the business in the runtime:\n{}", found.join("\n"));
+}
+
+/// Code under `#[cfg(test)]` may use any room: it plays the engine against other rooms.
+#[test]
+fn the_rooms_of_the_runtime_use_only_lower_floors() {
+    let floors = rooms::floors();
+    let arrows = rooms::arrows();
+    assert!(arrows.len() > 100, "too few imports were found: {}", arrows.len());
+    let upward: Vec<_> = arrows.iter().filter(|arrow| floors[&arrow.to] >= floors[&arrow.from]).collect();
+    assert!(upward.is_empty(), "a room uses a room that is not below it (ARCHITECTURE.md): {upward:#?}");
 }
 
 #[test]

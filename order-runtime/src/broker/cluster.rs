@@ -8,7 +8,8 @@ use std::{
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{BrokerError, PartitionId};
+use super::BrokerError;
+use crate::model::PartitionId;
 
 /// The answer of a cluster to a question about topics.
 #[derive(Debug, Clone, PartialEq, Eq)]

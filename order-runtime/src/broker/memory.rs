@@ -16,10 +16,10 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Acknowledged, BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, Intake, OutgoingRecord,
-    OutgoingRecords, PartitionId, PartitionOffer, PublishError, Publisher, RecordBatch, Start, TopicState,
+    Acknowledged, BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, Intake, PartitionOffer,
+    PublishError, Publisher, Start, TopicState,
 };
-use crate::engine::observe::Health;
+use crate::model::{Health, OutgoingRecord, OutgoingRecords, PartitionId, RecordBatch};
 
 /// A broker that a test steers.
 pub(crate) struct MemoryBroker {

@@ -8,43 +8,18 @@ pub mod embedded;
 pub mod kafka;
 #[cfg(test)]
 pub(crate) mod memory;
-pub mod record;
 
-use std::{fmt, sync::Arc};
+use crate::model::{Health, OutgoingRecords, PartitionId, RecordBatch};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::{
     sync::{Notify, oneshot},
     time::Instant,
 };
-use uuid::Uuid;
-
-use crate::engine::observe::Health;
 
 pub use cluster::{ClusterMetadata, ClusterTopics, TopicState};
 pub use kafka::BrokerError;
-pub(crate) use record::Arena;
-pub use record::{HeaderBlock, Headers, RecordBatch, RecordRef};
-
-/// One partition, by what stays true when a topic is made anew: the cluster's and the topic's own identity.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PartitionId {
-    /// The cluster's id, as the broker names it.
-    pub cluster: Arc<str>,
-    /// The topic's id; nil where the broker is too old to tell.
-    pub topic_id: Uuid,
-    /// The topic's name.
-    pub topic: Arc<str>,
-    /// The partition's number.
-    pub partition: i32,
-}
-
-impl fmt::Display for PartitionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.topic, self.partition)
-    }
-}
 
 /// What the broker tells of a partition that it assigns.
 #[derive(Debug, Clone)]
@@ -160,31 +135,6 @@ pub trait Consumer: Send + Sync + 'static {
     fn close(&self);
 }
 
-/// A record to be published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutgoingRecord {
-    /// The topic.
-    pub topic: Arc<str>,
-    /// The partition; `None` lets the key decide.
-    pub partition: Option<i32>,
-    /// The key.
-    pub key: Option<Bytes>,
-    /// The payload; `None` is a tombstone.
-    pub payload: Option<Bytes>,
-    /// Headers in their order; names are any bytes.
-    pub headers: HeaderBlock,
-    /// Milliseconds since the epoch; `None` for now.
-    pub timestamp: Option<i64>,
-}
-
-impl OutgoingRecord {
-    /// The bytes of key, payload and headers together.
-    pub fn size(&self) -> usize {
-        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        length(&self.key) + length(&self.payload) + self.headers.size()
-    }
-}
-
 /// Where an acknowledged record lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acknowledged {
@@ -228,10 +178,6 @@ pub enum PublishError {
         reason: String,
     },
 }
-
-/// Records that are published at once. The slice is shared, since it may go to a thread that does the work: whoever asks need
-/// not touch each record to keep it.
-pub type OutgoingRecords = Arc<[Arc<OutgoingRecord>]>;
 
 /// Publishes records and says which the broker has acknowledged (all in-sync replicas).
 #[async_trait]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Context, Failure, output::Output};
-use crate::telemetry::dashboards;
+use crate::exposition::dashboards;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {

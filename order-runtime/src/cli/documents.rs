@@ -16,7 +16,12 @@ pub(super) struct Arguments {
 
 pub(super) fn run(context: &Context, kind: Kind, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let registry = context.registry()?;
-    let declared = Declared { dispatcher: &context.dispatcher, config: &context.config, registry: &registry };
+    let declared = Declared {
+        dispatcher: &context.dispatcher,
+        config: &context.config,
+        registry: &registry,
+        routes: crate::http::routes,
+    };
     let document = documents::document(kind, &declared);
     let Some(path) = &arguments.check else {
         Output::document(&format!("{document:#}"))?;

@@ -23,10 +23,10 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueE
 
 use self::output::Output;
 use crate::{
-    Dispatcher,
     broker::BrokerError,
     config::{Config, ConfigErrors, Defaults, EnvFile, Flags},
     dead_letters::DeskError,
+    dispatcher::Dispatcher,
     documents::Kind,
     registry::{Registry, RegistryErrors},
     store::StoreError,

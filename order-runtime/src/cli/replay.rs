@@ -2,16 +2,18 @@
 
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
-use super::{Context, Failure, actor, block_on, output, progress::Progress, store};
+use super::{
+    Context, Failure, actor, block_on,
+    output::{self, printable},
+    progress::Progress,
+    store,
+};
 use crate::{
-    broker::{
-        RecordBatch,
-        kafka::{Inquirer, TopicReader},
-    },
-    cli::output::printable,
+    broker::kafka::{Inquirer, TopicReader},
     config::is_topic,
     dead_letters::begun,
     engine::Settings,
+    model::RecordBatch,
     range_replay::{self, Bound, Range, RecordSource, Replay, Report, ranges},
     service,
     store::AuditRow,

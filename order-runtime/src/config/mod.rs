@@ -20,7 +20,6 @@ use std::{collections::BTreeMap, thread::available_parallelism, time::Duration};
 pub use defaults::Defaults;
 pub use otlp::{OtlpConfig, TraceSampler};
 pub use report::{ConfigErrors, Problem, SettingInForce, Warning, env_example};
-pub(crate) use rules::is_loopback;
 pub use secret::Secret;
 pub use source::{EnvFile, Flags, Origin};
 pub use store_url::{PostgresUrl, StoreUrl};
@@ -28,7 +27,7 @@ pub use store_url::{PostgresUrl, StoreUrl};
 use settings::{DefaultValue, Setting};
 use source::{Layers, Names};
 
-use crate::engine::dialect::Dialect;
+use crate::model::Dialect;
 
 /// All settings of the service, checked.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Embedded, OffsetReset, OnTruncation};
-use crate::engine::dialect::Dialect;
+use crate::model::Dialect;
 
 /// What is expected instead of the text that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]

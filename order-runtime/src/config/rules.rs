@@ -1,13 +1,13 @@
 //! What settings mean together: defaults that depend on others, contradictions, and settings that would have no effect.
 
-use std::{collections::HashSet, net::IpAddr};
-
 use super::{
     Config, Embedded, StoreUrl,
     otlp::PROTOCOL,
     report::{Problem, Warning},
     source::readable_by_others,
 };
+use crate::model::is_loopback;
+use std::{collections::HashSet, net::IpAddr};
 
 /// Which settings somebody has set.
 #[derive(Debug, Default)]
@@ -247,12 +247,6 @@ pub(super) fn check_reload(config: &Config, given: &Given, wanted: bool, warning
 
 fn is_unspecified(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
-}
-
-/// Whether only this machine reaches an address, by its text: `localhost` and the loopback networks.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn is_one_loopback_broker(brokers: &str) -> bool {

@@ -3,7 +3,7 @@ mod secrets;
 use std::{fs, path::PathBuf};
 
 use super::*;
-use crate::engine::dialect::Dialect;
+use crate::model::Dialect;
 
 /// Loads with these variables as the environment and no env file.
 fn load(variables: &[(&str, &str)]) -> Result<(Config, Vec<Warning>), ConfigErrors> {

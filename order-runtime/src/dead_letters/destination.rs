@@ -7,8 +7,9 @@ use std::{
 
 use super::{DeskError, Letter, Source};
 use crate::{
-    broker::{OutgoingRecord, PartitionId, TopicState},
+    broker::TopicState,
     config,
+    model::{OutgoingRecord, PartitionId},
     store::Store,
 };
 

@@ -15,9 +15,10 @@ use super::{
     trial::{Trial, told, trial},
 };
 use crate::{
-    broker::{OutgoingRecord, PublishError, Publisher},
+    broker::{PublishError, Publisher},
     dispatch::Violation,
-    engine::identity::payload_hash,
+    identity::payload_hash,
+    model::OutgoingRecord,
     store::{AuditRow, MarkState},
 };
 

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::families::{self, Family};
 use crate::{
-    broker::{HeaderBlock, OutgoingRecord, RecordBatch, RecordRef},
-    engine::identity::{payload_hash, source_hash},
-    envelope,
+    decode,
+    headers::{self, Family},
+    identity::{payload_hash, source_hash},
+    model::{HeaderBlock, OutgoingRecord, RecordBatch, RecordRef},
 };
 
 /// A dead letter.
@@ -86,7 +86,7 @@ impl Letter {
     pub(super) fn of(topic: &str, partition: i32, record: &RecordRef<'_>) -> Self {
         let text = |name: &str| String::from_utf8_lossy(record.header(name).unwrap_or_default()).into_owned();
         let number = |name: &str| text(name).parse().unwrap_or_default();
-        let told = families::read(record);
+        let told = headers::read(record);
         let family = told.as_ref().map(|told| told.family);
         let (reason, event_name, event_id) = match family {
             Some(Family::Dlq) => (text("dlq-reason"), text("dlq-event-name"), text("dlq-event-id")),
@@ -140,7 +140,7 @@ impl Letter {
         let mut batch = RecordBatch::default();
         batch.push(0, None, None, self.record.payload.as_deref(), &self.record.headers);
         let Some(record) = batch.get(0) else { return 0 };
-        envelope::decode(&record)
+        decode::decode(&record)
             .map_or(0, |envelope| source_hash(&envelope, self.record.payload.as_deref().unwrap_or_default()))
     }
 
@@ -160,7 +160,7 @@ impl Letter {
     pub(super) fn outgoing(&self, payload: Option<Bytes>) -> Option<OutgoingRecord> {
         let family = self.family?;
         let mut headers = self.record.headers.clone();
-        headers.retain(|name| !families::is_of_a_family(family, name));
+        headers.retain(|name| !headers::is_of_a_family(family, name));
         if family == Family::Dlq {
             // Its id lets the service know it again.
             headers.push("dlq-id", Some(self.id.as_bytes()));
@@ -186,7 +186,7 @@ pub(super) fn batch_of(record: &OutgoingRecord) -> RecordBatch {
 
 /// Name and id of the event in a record, as far as it can be read.
 fn event_of(record: &RecordRef<'_>) -> (String, String) {
-    let Ok(envelope) = envelope::decode(record) else { return Default::default() };
+    let Ok(envelope) = decode::decode(record) else { return Default::default() };
     let payload = record.payload.unwrap_or_default();
     let id = envelope.id.as_ref().map(|id| id.of(payload).to_owned());
     (envelope.name.of(payload).to_owned(), id.unwrap_or_default())

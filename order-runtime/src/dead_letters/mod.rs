@@ -23,7 +23,6 @@
 mod backwards;
 mod destination;
 mod edit;
-mod families;
 mod json;
 mod letter;
 mod list;

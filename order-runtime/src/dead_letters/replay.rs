@@ -13,15 +13,16 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Counts, Desk, DeskError, Direction, Judged, Pace, Selection, begun,
     destination::{Destinations, Route},
-    families::Family,
     pace,
     selection::Search,
     source::Window,
     state::{Flaw, State},
 };
 use crate::{
-    broker::{OutgoingRecord, PublishError, Publisher},
-    engine::identity::Fate,
+    broker::{PublishError, Publisher},
+    headers::Family,
+    identity::Fate,
+    model::OutgoingRecord,
     store::{AuditRow, LetterMark, MarkState, Store},
 };
 

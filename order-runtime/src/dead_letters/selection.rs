@@ -148,7 +148,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::broker::RecordBatch;
+    use crate::model::RecordBatch;
 
     const ID: &str = "0123456789abcdef0123456789abcdef";
 

@@ -10,7 +10,7 @@ use super::{
     state::{Flaw, State},
     trial::{Trial, trial},
 };
-use crate::engine::identity::Fate;
+use crate::identity::Fate;
 
 /// Earlier writings of a letter that are shown.
 const EARLIER: usize = 100;
@@ -79,7 +79,7 @@ impl Desk {
         let headers = original.headers.iter().map(|(name, value)| (text(name), value.map(text))).collect();
         let payload = original.payload.as_deref();
         let json = payload.and_then(Json::read);
-        let batch = super::letter::batch_of(&crate::broker::OutgoingRecord {
+        let batch = super::letter::batch_of(&crate::model::OutgoingRecord {
             topic: "".into(),
             partition: None,
             key: original.key.clone(),

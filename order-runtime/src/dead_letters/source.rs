@@ -11,10 +11,11 @@ use super::{
 };
 use crate::{
     broker::{
-        BrokerError, ClusterTopics, RecordRef,
+        BrokerError, ClusterTopics,
         kafka::{Inquirer, TopicReader},
     },
     config::KafkaConfig,
+    model::RecordRef,
 };
 
 /// Letters that are looked at together.

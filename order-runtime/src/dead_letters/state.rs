@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::{Desk, DeskError, Letter, families::Family};
+use super::{Desk, DeskError, Letter};
 use crate::{
     config::is_topic,
-    engine::identity::{Fate, Ring, payload_hash, ring_key_of},
-    store::{DeadLetterId, DeadLetterRow, LetterMark, MarkState},
+    headers::Family,
+    identity::{Fate, Ring, payload_hash, ring_key_of},
+    model::DeadLetterId,
+    store::{DeadLetterRow, LetterMark, MarkState},
 };
 
 /// What became of a letter.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{broker::RecordRef, dispatch::Violation, envelope, intake, registry::Registry};
+use crate::{decode, dispatch::Violation, intake, model::RecordRef, registry::Registry};
 
 /// What would become of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,7 +38,7 @@ pub(super) fn told(errors: &[Violation]) -> String {
 /// The producer's id of an event, where it gave one, and what would become of it.
 pub(super) fn trial(registry: &Registry, record: &RecordRef<'_>) -> (Option<String>, Trial) {
     let payload = record.payload.unwrap_or_default();
-    let envelope = match envelope::decode(record) {
+    let envelope = match decode::decode(record) {
         Ok(envelope) => envelope,
         Err(error) => {
             let errors = vec![Violation { path: "$".to_owned(), message: error.message }];

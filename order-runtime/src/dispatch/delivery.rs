@@ -1,17 +1,21 @@
 //! One event on its way through a processor.
 
-use std::{any::TypeId, borrow::Cow, fmt, sync::Arc};
+use std::{
+    any::{Any, TypeId},
+    borrow::Cow,
+    fmt,
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{Event, Front, Outcome, Schema};
 use crate::{
-    broker::{HeaderBlock, PartitionId, RecordBatch, RecordRef},
-    engine::unit_of_work::{EventChanges, Unit},
-    envelope::{self, Envelope},
-    registry::Registry,
-    telemetry::trace::{self, Attempt, Traced},
+    decode::{self, Envelope},
+    model::{HeaderBlock, PartitionId, RecordBatch, RecordRef},
+    trace::{self, Attempt, Traced},
+    unit_of_work::{EventChanges, Unit},
 };
 
 /// A handle to one event's delivery: its record, its unit of work and the wiring of the program.
@@ -20,9 +24,16 @@ use crate::{
 #[derive(Clone)]
 pub struct Delivery(Arc<DeliveryParts>);
 
+/// The contracts that implement interfaces.
+pub(crate) trait Contracts: Send + Sync {
+    /// A `fn(&Delivery) -> Box<dyn Interface>` for the interface of that trait object; `None` where nothing implements it.
+    fn build(&self, interface: TypeId) -> Option<&'static (dyn Any + Send + Sync)>;
+}
+
 /// What all deliveries of a partition share, so that each of them counts one reference and not three.
 pub(crate) struct Shared {
-    pub(crate) registry: Arc<Registry>,
+    /// Which contract implements each interface.
+    pub(crate) contracts: Arc<dyn Contracts>,
     pub(crate) partition: Arc<PartitionId>,
     pub(crate) unit: Arc<Unit>,
     /// The consumer group, by which the service knows the events that it has emitted itself.
@@ -61,13 +72,13 @@ impl Delivery {
     }
 
     /// The entities that `build` injects, each with its type's name, found by building it for an event that there is not.
-    pub(crate) fn needs_of(registry: &Arc<Registry>, build: fn(&Self)) -> Vec<(TypeId, &'static str)> {
+    pub(crate) fn needs_of(contracts: &Arc<dyn Contracts>, build: fn(&Self)) -> Vec<(TypeId, &'static str)> {
         let mut records = RecordBatch::default();
         records.push(0, None, None, Some(br#"{"eventName":"None","data":{}}"#), []);
-        let Some(Ok(envelope)) = records.get(0).map(|record| envelope::decode(&record)) else { return Vec::new() };
+        let Some(Ok(envelope)) = records.get(0).map(|record| decode::decode(&record)) else { return Vec::new() };
         let id = PartitionId { cluster: "".into(), topic_id: Uuid::nil(), topic: "".into(), partition: 0 };
         let shared = Arc::new(Shared {
-            registry: Arc::clone(registry),
+            contracts: Arc::clone(contracts),
             partition: Arc::new(id),
             unit: Arc::new(Unit::new(&[])),
             group: "".into(),
@@ -179,7 +190,7 @@ impl Delivery {
     /// The outcome where that cannot be done: [`Outcome::Invalid`] names each violation by its JSON path in the event.
     pub fn event<T: Schema>(&self) -> Result<Event<T>, Outcome> {
         let data = self.0.envelope.data(self.payload());
-        let is_all = |(_, length): &Front<T>| data.get(*length..).is_some_and(envelope::is_all);
+        let is_all = |(_, length): &Front<T>| data.get(*length..).is_some_and(decode::is_all);
         let decoded = match self.0.read {
             Extent::Front => T::decode_front(data).filter(is_all).ok_or(Outcome::Unread)?.0,
             Extent::Whole => T::decode(data),
@@ -193,8 +204,8 @@ impl Delivery {
     /// When there is none. The start-up checks refuse a use case whose interface has no contract, so a panic here means that
     /// a service was made past the registry; the engine treats it like any panic of a processor.
     pub fn contract<I: ?Sized + 'static>(&self) -> Box<I> {
-        let build = self.0.shared.registry.contract(TypeId::of::<I>());
-        match build.and_then(|entry| entry.build.downcast_ref::<fn(&Delivery) -> Box<I>>()) {
+        let build = self.0.shared.contracts.build(TypeId::of::<I>());
+        match build.and_then(|build| build.downcast_ref::<fn(&Delivery) -> Box<I>>()) {
             Some(build) => build(self),
             None => panic!("no contract is registered for the interface {}", std::any::type_name::<I>()),
         }

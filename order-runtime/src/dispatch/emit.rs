@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::{Class, Delivery, Failed, Failure, Injectable};
 use crate::{
-    broker::OutgoingRecord,
-    engine::identity,
-    envelope::{self, Undecodable},
+    decode::{self, Undecodable},
+    identity,
+    model::OutgoingRecord,
 };
 
 /// The largest emitted event in bytes, key and headers included: what a broker takes by default, less what it adds itself.
@@ -131,7 +131,7 @@ impl Emitter {
     /// # Errors
     /// See [`EmitError`].
     pub fn emit_to<T: Serialize>(&self, topic: &str, event: &str, key: &str, data: &T) -> Result<(), EmitError> {
-        envelope::check_name(event).map_err(EmitError::Name)?;
+        decode::check_name(event).map_err(EmitError::Name)?;
         let version = self.version;
         if version == 0 {
             return Err(EmitError::Version { event: event.to_owned() });

@@ -5,19 +5,19 @@ mod emit;
 mod event;
 mod failure;
 mod schema;
-mod whole;
+mod working_set;
 
 use std::{borrow::Cow, future::Future, pin::Pin};
 
 pub use delivery::Delivery;
-pub(crate) use delivery::{DeliveryParts, Extent, Shared};
+pub(crate) use delivery::{Contracts, DeliveryParts, Extent, Shared};
 pub(crate) use emit::EMITTED_BY;
 pub use emit::{EmitError, Emitter};
 pub use event::Event;
 pub use failure::{Class, Failed, Failure};
 pub(crate) use schema::shown;
 pub use schema::{Front, Invalid, Schema, Violation, decode_data, decode_front};
-pub(crate) use whole::integer as whole_number;
+pub use working_set::WorkingSet;
 
 /// What `#[event_processor]` generates: decodes the event, injects the arguments and calls the function.
 pub type Handler = fn(Delivery) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;

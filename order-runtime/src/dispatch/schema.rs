@@ -5,8 +5,7 @@ use std::fmt::{self, Write as _};
 use garde::Validate;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::whole;
-use crate::envelope;
+use crate::decode::{self, whole};
 
 /// The data of an event does not fit its schema: every violation that was found, by JSON path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +151,7 @@ where
     match front(text)? {
         Ok((value, length)) => Some((valid(value, names), length)),
         Err(error) if error.is_data() => {
-            let length = envelope::length_of_value(text).ok()??;
+            let length = decode::length_of_value(text).ok()??;
             Some((decode_again(text.get(..length)?, names), length))
         }
         Err(_not_json) => None,
@@ -225,7 +224,7 @@ fn what(error: &serde_json::Error) -> String {
 /// The words of a type's own `Deserialize`, cut where a quotation begins.
 fn own_words(text: &str) -> String {
     let unquoted = text.split(['"', '`']).next().unwrap_or_default().trim_end_matches([' ', ':']);
-    crate::engine::identity::cut(unquoted, 200).to_owned()
+    crate::model::cut(unquoted, 200).to_owned()
 }
 
 /// What kind of value serde found, without the value.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Declared, exact};
 use crate::{
-    envelope::MAX_NAME,
+    decode::MAX_NAME,
     registry::{ProcessorEntry, Registry},
 };
 

@@ -5,7 +5,7 @@
 //! | `events` | what does an event look like? (JSON Schema) |
 //! | `exact` | which rules hold for every event, and stand in each schema? |
 //! | `asyncapi` | which topics are read and written? |
-//! | `openapi` | which HTTP routes are there? |
+//! | `openapi`, `route` | which HTTP routes are there? |
 //! | `compatible` | does a document still promise what an earlier one did? |
 
 mod asyncapi;
@@ -13,20 +13,24 @@ mod compatible;
 mod events;
 mod exact;
 mod openapi;
+mod route;
 #[cfg(test)]
 mod tests;
 
 use serde_json::Value;
 
-use crate::{Dispatcher, config::Config, registry::Registry};
+use crate::{config::Config, dispatcher::Dispatcher, registry::Registry};
 
 pub(crate) use compatible::broken;
+pub(crate) use route::{Audience, Parameter, RouteDescription, parameters};
 
 /// What documents are made from.
 pub(crate) struct Declared<'a> {
     pub(crate) dispatcher: &'a Dispatcher,
     pub(crate) config: &'a Config,
     pub(crate) registry: &'a Registry,
+    /// The routes of HTTP, which lies above this room.
+    pub(crate) routes: fn(&Dispatcher) -> Vec<RouteDescription>,
 }
 
 /// Which document.

@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Declared, events::Definitions};
-use crate::http::{self, Audience, Parameter, Route};
+use super::{Audience, Declared, Parameter, RouteDescription, events::Definitions};
 
 pub(super) fn document(declared: &Declared<'_>) -> Value {
     let mut definitions = Definitions::of(declared.registry, "#/components/schemas/");
@@ -22,7 +21,7 @@ pub(super) fn document(declared: &Declared<'_>) -> Value {
         }),
     );
     let mut paths: Map<String, Value> = Map::new();
-    for route in http::routes(declared.dispatcher) {
+    for route in (declared.routes)(declared.dispatcher) {
         let operation = operation(&route);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method] = operation;
@@ -41,7 +40,7 @@ pub(super) fn document(declared: &Declared<'_>) -> Value {
     })
 }
 
-fn operation(route: &Route) -> Value {
+fn operation(route: &RouteDescription) -> Value {
     let mut parameters: Vec<Value> = route.query.iter().map(Parameter::document).collect();
     if route.path.contains("{id}") {
         parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}));

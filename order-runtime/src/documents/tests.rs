@@ -9,7 +9,10 @@ use crate::{
 async fn made(kind: Kind) -> Value {
     let rig = Rig::start().await;
     let config = Config::default();
-    document(kind, &Declared { dispatcher: &dispatcher(), config: &config, registry: &rig.registry })
+    document(
+        kind,
+        &Declared { dispatcher: &dispatcher(), config: &config, registry: &rig.registry, routes: crate::http::routes },
+    )
 }
 
 /// A document of one event whose data has this schema.

@@ -17,16 +17,14 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{
-    lookups::LookupFailure,
-    waiting::{Lane, Waiter},
-};
+use super::waiting::{Lane, Waiter};
 use crate::{
-    broker::{RecordBatch, RecordRef},
     dispatch::{Delivery, Outcome},
+    model::{RecordBatch, RecordRef},
     registry::ProcessorEntry,
     store::WaitingRow,
     telemetry::logs,
+    unit_of_work::LookupFailure,
 };
 
 /// An event to be handled: its record, and what is known from before if it has waited.

@@ -19,19 +19,19 @@ use super::{
     attempt::{self, Attempt, End, Ended, Finished, Item},
     dead_letter,
     effects::Effects,
-    identity,
     owner::Blame,
     prepare::Reading,
     retry,
     running::Running,
     status::PartitionStatus,
-    unit_of_work::Unit,
     waiting::{self, Lane, Waiting},
 };
 use crate::{
-    broker::{PartitionId, RecordBatch},
     dispatch::{Outcome, Shared},
-    store::{DeadLetterId, StoreError, WaitingRow, WaitingState},
+    identity,
+    model::{DeadLetterId, PartitionId, RecordBatch},
+    store::{StoreError, WaitingRow, WaitingState},
+    unit_of_work::Unit,
 };
 
 /// How long a batch waits for processors that have not finished: what finishes by then needs no row of its own in the store.
@@ -61,7 +61,7 @@ impl Partition {
         let ring_without_key = identity::ring_key_without_key(&name);
         let unit = Arc::new(Unit::new(&engine.entities));
         let shared = Arc::new(Shared {
-            registry: Arc::clone(&engine.registry),
+            contracts: Arc::clone(&engine.registry) as _,
             partition: Arc::clone(&id),
             unit: Arc::clone(&unit),
             group: engine.settings.group.as_str().into(),

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::retry;
-use crate::registry::{ProcessorEntry, RetryPolicy};
+use crate::{model::RetryPolicy, registry::ProcessorEntry};
 
 /// First attempts that fail with one code within [`WINDOW`] to open the breaker.
 const FAILURES: u64 = 50;
@@ -292,10 +292,7 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        dispatch::Outcome,
-        registry::{OnExhausted, Place},
-    };
+    use crate::{dispatch::Outcome, model::OnExhausted, registry::Place};
 
     const POLICY: RetryPolicy = RetryPolicy {
         retries: 3,

@@ -34,10 +34,12 @@ use super::{
     view::View,
 };
 use crate::{
-    broker::{ClusterMetadata, Consumer, ConsumerEvent, PartitionId, PartitionOffer, Publisher, Start},
+    broker::{ClusterMetadata, Consumer, ConsumerEvent, PartitionOffer, Publisher, Start},
+    model::PartitionId,
     registry::Registry,
     store::{Assigned, EntityType, Store, StoreError},
-    telemetry::{metrics::Metrics, trace::Tracer},
+    telemetry::metrics::Metrics,
+    trace::Tracer,
 };
 
 /// What the engine is made of.

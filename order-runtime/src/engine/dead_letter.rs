@@ -1,11 +1,13 @@
 //! The record that an event becomes when it cannot be handled: key, payload and headers byte for byte, and why.
 
+use super::Settings;
+use crate::{
+    headers,
+    model::{Arena, HeaderBlock, OutgoingRecord, PartitionId, Reason, RecordRef, cut},
+};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-
-use super::{Settings, dialect, identity::cut};
-use crate::broker::{Arena, HeaderBlock, OutgoingRecord, PartitionId, RecordRef};
 
 /// The headers that every dead letter has; `dlq-timestamp` has one whose record had a time.
 pub(crate) const HEADERS: [&str; 15] = [
@@ -25,55 +27,6 @@ pub(crate) const HEADERS: [&str; 15] = [
     "dlq-first-failed-at",
     "dlq-replays",
 ];
-
-/// Why an event is a dead letter; the value of `dlq-reason`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// The record is no event.
-    Undecodable,
-    /// No processor handles events of that name.
-    UnknownEvent,
-    /// The data does not fit the schema, or the version or the id is wrong.
-    Invalid,
-    /// The processor refuses the event for good.
-    Rejected,
-    /// The last attempt failed.
-    Exhausted,
-    /// The last attempt took too long.
-    Timeout,
-    /// The last attempt panicked.
-    Panic,
-    /// The record is larger than the service takes.
-    TooLarge,
-}
-
-impl Reason {
-    /// All reasons.
-    pub const ALL: [Self; 8] = [
-        Self::Undecodable,
-        Self::UnknownEvent,
-        Self::Invalid,
-        Self::Rejected,
-        Self::Exhausted,
-        Self::Timeout,
-        Self::Panic,
-        Self::TooLarge,
-    ];
-
-    /// The value of `dlq-reason`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Undecodable => "undecodable",
-            Self::UnknownEvent => "unknown_event",
-            Self::Invalid => "invalid",
-            Self::Rejected => "rejected",
-            Self::Exhausted => "exhausted",
-            Self::Timeout => "timeout",
-            Self::Panic => "panic",
-            Self::TooLarge => "too_large",
-        }
-    }
-}
 
 /// What is known of a dead letter besides its record.
 #[derive(Debug)]
@@ -142,7 +95,7 @@ impl Writer {
             headers.push_number("dlq-attempts", verdict.attempts);
             headers.push_text("dlq-first-failed-at", first_failed_at);
             headers.push_number("dlq-replays", verdict.replays);
-            let failed = dialect::Failed {
+            let failed = headers::Failed {
                 partition,
                 offset: record.offset,
                 timestamp: record.timestamp,
@@ -152,7 +105,7 @@ impl Writer {
                 processor: verdict.processor,
             };
             for dialect in dialects {
-                dialect::add(*dialect, &failed, headers);
+                headers::add(*dialect, &failed, headers);
             }
         });
         let topic = Arc::clone(&settings.dlq_topic);
@@ -201,8 +154,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        broker::RecordBatch,
-        engine::{dialect::Dialect, tests::rig},
+        engine::tests::rig,
+        model::{Dialect, RecordBatch},
     };
 
     #[test]

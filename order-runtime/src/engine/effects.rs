@@ -10,16 +10,11 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use opentelemetry_sdk::trace::SpanData;
 
-use super::{
-    attempt::Finished,
-    breaker::Trials,
-    identity::{Ring, UnreadableRing},
-    status::Tally,
-    told::Notables,
-    waiting::Lane,
-};
+use super::{attempt::Finished, breaker::Trials, status::Tally, told::Notables, waiting::Lane};
 use crate::{
-    store::{DeadLetterId, DeadLetterRow, OutboxRecord, RingRow, WaitingRow},
+    identity::{Ring, UnreadableRing},
+    model::DeadLetterId,
+    store::{DeadLetterRow, OutboxRecord, RingRow, WaitingRow},
     telemetry::metrics::Timing,
 };
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::{broker::PartitionId, store::Store};
+use crate::{model::PartitionId, store::Store};
 
 /// How long the store may at least take for its answer.
 const ANSWER: Duration = Duration::from_millis(500);

@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use super::{
     Engine,
-    observe::{Health, PartitionState},
+    observe::PartitionState,
     progress::{STORE_ANSWERS, Standstill},
     status::PartitionStatus,
 };
+use crate::model::Health;
 
 /// Whether the engine is live and ready.
 pub(super) fn of(engine: &Engine) -> Health {

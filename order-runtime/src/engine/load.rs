@@ -5,7 +5,10 @@ use super::{
     batch::{Batch, Partition, Plan},
     waiting,
 };
-use crate::store::{DeadLetterId, Load, StoreError};
+use crate::{
+    model::DeadLetterId,
+    store::{Load, StoreError},
+};
 
 impl Partition {
     /// Finds the rows that the store cannot read among those that it was asked for.

@@ -11,14 +11,11 @@
 //! | `settle` | what becomes of an event after an attempt? |
 //! | `turns` | which partitions may run events at the same time? |
 //! | `load` | what does a batch ask the store for? |
-//! | `unit_of_work` | what do processors see and change before a commit? |
-//! | `lookups` | how long has an event waited for the store? |
 //! | `waiting`, [`release`] | which keys wait, until when, and how does an operator release them? |
 //! | `retry` | when is a failed event tried again? |
 //! | `breaker` | what if most events of a processor fail alike? |
-//! | `identity` | was this event applied before? |
 //! | `committer` | which batches share a transaction? |
-//! | `dead_letter`, [`dialect`], `relay` | how do records leave, and when? |
+//! | `dead_letter`, `relay` | how do records leave, and when? |
 //! | `orphaned` | what becomes of events whose partition no assignment brings here? |
 //! | `retention` | what is forgotten, and when? |
 //! | `status`, `observe`, `view` | what is shown of all this? |
@@ -33,13 +30,10 @@ mod clock;
 mod committer;
 mod coordinator;
 pub mod dead_letter;
-pub mod dialect;
 mod effects;
 mod ended;
 mod health;
-pub mod identity;
 mod load;
-mod lookups;
 pub mod observe;
 mod orphaned;
 mod owner;
@@ -61,7 +55,6 @@ mod timing;
 mod told;
 mod trace;
 mod turns;
-pub mod unit_of_work;
 mod view;
 mod waiting;
 
@@ -70,17 +63,17 @@ use std::{sync::Arc, time::Duration};
 pub use clock::{Clock, SystemClock};
 pub use coordinator::{Ended, EngineHandle, Parts, start};
 
-pub(crate) use self::relay::BACKLOG_LIMIT as OUTBOX_LIMIT;
 use self::{
-    breaker::Breakers, committer::Committer, dialect::Dialect, orphaned::OrphanState, relay::OutboxState,
-    status::Status, turns::Turns,
+    breaker::Breakers, committer::Committer, orphaned::OrphanState, relay::OutboxState, status::Status, turns::Turns,
 };
 use crate::{
     broker::Consumer,
     config::{OffsetReset, OnTruncation},
+    model::Dialect,
     registry::Registry,
     store::{EntityType, Store},
-    telemetry::{metrics::Metrics, trace::Tracer},
+    telemetry::metrics::Metrics,
+    trace::Tracer,
 };
 
 /// What the engine is told by configuration.

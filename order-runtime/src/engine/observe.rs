@@ -1,11 +1,10 @@
 //! What the engine shows of itself and lets be steered: the one interface that HTTP and the command line see.
 
+use super::release::{Release, Selection};
+use crate::model::{Health, PartitionId};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
-
-use super::release::{Release, Selection};
-use crate::broker::PartitionId;
 
 /// Numbers since the start; the body of `GET /stats`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
@@ -169,17 +168,6 @@ pub struct OutboxView {
     pub bytes: u64,
     /// How many of them their topic refuses; they stay until somebody acts.
     pub refused: u64,
-}
-
-/// Whether the service moves and whether it is fit for work.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Health {
-    /// Why it is not live; empty where it is.
-    pub not_live: Vec<String>,
-    /// Why it is not ready; empty where it is.
-    pub not_ready: Vec<String>,
-    /// What somebody should look at, although the service is fit for work.
-    pub warnings: Vec<String>,
 }
 
 /// A view of the running engine that can also steer it.

@@ -21,15 +21,15 @@ use tracing::{error, info, warn};
 use super::{
     Engine,
     batch::Partition,
-    dead_letter::Reason,
     observe::{OrphanCause, OrphanView},
     owner::{Blame, Owner},
     release::Selection,
     status::PartitionStatus,
 };
 use crate::{
-    broker::{ClusterMetadata, ClusterTopics, PartitionId, TopicState, embedded},
+    broker::{ClusterMetadata, ClusterTopics, TopicState, embedded},
     config,
+    model::{PartitionId, Reason},
     store::StoreError,
 };
 

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use super::{
     attempt::Item,
     batch::{Batch, Flow},
-    dead_letter::Reason,
-    identity::{self, Fate, Fingerprint, UnreadableRing, cut},
     settle::{Failure, Who},
-    unit_of_work::EventChanges,
 };
 use crate::{
-    broker::RecordRef,
+    decode::{self, Envelope},
     dispatch::{Delivery, DeliveryParts, EMITTED_BY, Extent},
-    envelope::{self, Envelope},
-    registry::{Lookup, OnExhausted, ProcessorEntry},
-    telemetry::trace::Traced,
+    identity::{self, Fate, Fingerprint, UnreadableRing},
+    model::{OnExhausted, Reason, RecordRef, cut},
+    registry::{Lookup, ProcessorEntry},
+    trace::Traced,
+    unit_of_work::EventChanges,
 };
 
 /// A record larger than this, key and headers included, is not decoded: the largest that a broker takes by default.
@@ -67,7 +66,7 @@ impl Batch<'_> {
             return Err(self.dead_letter(item, lane, &Who::default(), &failure));
         }
         if matches!(how, Reading::Quick)
-            && let Some(envelope) = envelope::decode_head(&record)
+            && let Some(envelope) = decode::decode_head(&record)
         {
             return match self.place(item, lane, envelope, Extent::Front) {
                 Placed::Verdict(envelope) => self.prepare(item, lane, Reading::Rest(envelope)),
@@ -76,8 +75,8 @@ impl Batch<'_> {
             };
         }
         let read = match how {
-            Reading::Rest(head) => envelope::decode_rest(head, &record),
-            Reading::Quick | Reading::Whole => envelope::decode(&record),
+            Reading::Rest(head) => decode::decode_rest(head, &record),
+            Reading::Quick | Reading::Whole => decode::decode(&record),
         };
         let envelope = match read {
             Ok(envelope) => envelope,

@@ -22,11 +22,12 @@ use self::{
 };
 use super::dead_letter;
 use crate::{
-    broker::{OutgoingRecord, PublishError, Publisher},
+    broker::{PublishError, Publisher},
+    model::OutgoingRecord,
     store::{Outbox, OutboxRow, OutboxSize, Store, StoreError},
 };
 
-pub(crate) use state::{BACKLOG_LIMIT, OutboxState};
+pub(crate) use state::OutboxState;
 
 /// Rows that are published at once. Each time costs the producer's linger and a way to the broker and back, so a run of bad events
 /// goes at twice the speed of 500.

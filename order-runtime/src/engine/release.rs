@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{observe::OrphanCause, waiting::key_of};
 use crate::{
-    broker::PartitionId,
+    model::PartitionId,
     store::{WaitingRow, WaitingState},
 };
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::registry::RetryPolicy;
+use crate::model::RetryPolicy;
 
 /// Delays up to this long are waited out in place, within the batch; longer ones make the event wait in the store.
 pub(crate) const IN_PLACE: Duration = Duration::from_millis(10);
@@ -83,7 +83,7 @@ fn jittered(delay: Duration, random: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::OnExhausted;
+    use crate::model::OnExhausted;
 
     fn policy(retries: u32) -> RetryPolicy {
         RetryPolicy {

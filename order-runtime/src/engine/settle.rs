@@ -7,21 +7,20 @@ use jiff::Timestamp;
 use super::{
     attempt::{End, Ended, Item},
     batch::{Batch, Flow},
-    dead_letter::{Reason, Verdict},
-    identity::{self, Fate, Fingerprint, RingEntry, cut},
-    lookups::LookupFailure,
+    dead_letter::Verdict,
     owner::Blame,
     prepare::Repeat,
     retry::{self, Next},
     told::Notable,
-    unit_of_work::Merge,
 };
 use crate::{
-    broker::RecordRef,
+    decode::{self, Envelope},
     dispatch::{Class, Delivery, Outcome, shown},
-    envelope::{self, Envelope},
-    registry::{OnExhausted, ProcessorEntry},
-    store::{DeadLetterId, DeadLetterRow, OutboxRecord, StoreError, WaitingRow, WaitingState},
+    identity::{self, Fate, Fingerprint, RingEntry},
+    model::{DeadLetterId, OnExhausted, Reason, RecordRef, cut},
+    registry::ProcessorEntry,
+    store::{DeadLetterRow, OutboxRecord, StoreError, WaitingRow, WaitingState},
+    unit_of_work::{LookupFailure, Merge},
 };
 
 /// The longest error message in a waiting row, in bytes.
@@ -377,7 +376,7 @@ impl Batch<'_> {
     /// Dead-letters an event that must not run again. A repeat of an event that has its outcome is skipped, as it would be otherwise.
     pub(super) fn refused(&mut self, item: &Item, lane: &[u8], blame: &Blame) {
         let record = item.record();
-        let envelope = envelope::decode(&record).ok();
+        let envelope = decode::decode(&record).ok();
         let id = envelope.as_ref().map(|envelope| self.event_id(envelope, item));
         let name = envelope.as_ref().map_or("", |envelope| envelope.name.of(record.payload.unwrap_or_default()));
         let mut who = Who { event_name: name, event_id: id.as_deref(), envelope: envelope.as_ref(), ..Who::default() };

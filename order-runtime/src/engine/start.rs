@@ -113,7 +113,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::broker::PartitionId;
+    use crate::model::PartitionId;
 
     fn offer(log: (i64, i64), committed: Option<i64>, metadata: &str) -> PartitionOffer {
         PartitionOffer {

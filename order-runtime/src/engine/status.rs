@@ -14,12 +14,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    dead_letter::Reason,
     observe::{PartitionState, ProcessorStats, StatsView},
     progress::Progress,
     relay::OutboxState,
 };
-use crate::broker::PartitionId;
+use crate::model::{PartitionId, Reason};
 
 /// What one committed batch adds to the counters.
 #[derive(Debug, Default, Clone)]

@@ -5,8 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::identity::cut;
-use crate::broker::PartitionId;
+use crate::model::{PartitionId, cut};
 
 /// One line of a partition in this time.
 const QUIET: Duration = Duration::from_secs(1);

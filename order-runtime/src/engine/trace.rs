@@ -8,13 +8,12 @@ use std::{borrow::Cow, time::SystemTime};
 use super::{
     attempt::{End, Ended, Item},
     batch::{Batch, Flow},
-    identity::cut,
 };
 use crate::{
-    broker::OutgoingRecord,
     dispatch::{Class, Delivery, FailedAttempt, Outcome},
+    model::{OutgoingRecord, cut},
     store::WaitingState,
-    telemetry::trace::{self, Attempt, AttemptEnd, Traced},
+    trace::{self, Attempt, AttemptEnd, Traced},
 };
 
 /// The longest text of a failure in a span, in bytes.

@@ -9,11 +9,12 @@ use super::{
     Engine,
     coordinator::OwnersRequest,
     health,
-    observe::{Health, Operations, OrphanView, OutboxView, PartitionView, ProcessorStats, StatsView},
+    observe::{Operations, OrphanView, OutboxView, PartitionView, ProcessorStats, StatsView},
     orphaned::GiveUp,
     release::{Release, Selection},
     status::PartitionStatus,
 };
+use crate::model::Health;
 
 /// What HTTP sees of the engine.
 pub(super) struct View {

@@ -14,8 +14,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    broker::{Headers, RecordBatch, RecordRef},
-    registry::OnExhausted,
+    model::{Headers, OnExhausted, RecordBatch, RecordRef},
     store::{WaitingRow, WaitingState},
 };
 

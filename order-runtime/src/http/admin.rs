@@ -17,9 +17,10 @@ use serde::Serialize;
 use subtle::ConstantTimeEq;
 use tokio::time::{Duration, Instant};
 
-use super::{App, accept::Peer, host::Host, places, problem::Problem, routes::Audience, throttle::LogThrottle};
+use super::{App, accept::Peer, host::Host, places, problem::Problem, throttle::LogThrottle};
 use crate::{
     config::{Config, Secret},
+    documents::Audience,
     telemetry::metrics::Refusal,
 };
 

@@ -26,12 +26,8 @@ use super::{
     admin, body,
     host::{Host, NoHost},
     problem::Problem,
-    routes::Audience,
 };
-use crate::{
-    config::{Config, is_loopback},
-    store::postgres,
-};
+use crate::{config::Config, documents::Audience, model::is_loopback, store::postgres};
 
 /// The longest header, its name included.
 const HEADER_BYTES: usize = 16 * 1024;

@@ -37,21 +37,17 @@ use std::{sync::Arc, time::Duration};
 use axum::Router;
 
 use self::jobs::Jobs;
-pub(crate) use self::{
-    accept::serve,
-    operator::OPERATOR,
-    routes::{Audience, Parameter, Route, table as routes},
-};
+pub(crate) use self::{accept::serve, operator::OPERATOR, routes::described as routes};
 use crate::{
-    Dispatcher,
     broker::Publisher,
     config::Config,
     dead_letters::{Budget, Desk, Source},
+    dispatcher::Dispatcher,
     engine::observe::Operations,
+    exposition::Sources,
     intake::Intake,
     registry::Registry,
     store::Store,
-    telemetry::metrics::Sources,
 };
 
 /// What is read of the dead-letter topic for one answer: well within the time that an answer has.

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::{Accepted, Intake, accepted, check, violation};
 use crate::{
-    broker::{HeaderBlock, OutgoingRecord, RecordBatch},
+    decode::{self, Envelope},
     dispatch::Violation,
-    envelope::{self, Envelope},
+    model::{HeaderBlock, OutgoingRecord, RecordBatch},
 };
 
 /// The prefix of attributes in headers of HTTP; Kafka's has an underscore.
@@ -43,7 +43,7 @@ impl Intake {
         if record.header("ce_specversion").is_none() {
             return Err(vec![violation("$", "the header ce-specversion is missing; a CloudEvent has it")]);
         }
-        let envelope = envelope::decode(&record).map_err(|error| vec![violation("$", error.message)])?;
+        let envelope = decode::decode(&record).map_err(|error| vec![violation("$", error.message)])?;
         let data = envelope.data(body);
         check(&self.registry, envelope.name.of(body), envelope.version, data)?;
         let id = envelope.id.as_ref().map(|id| id.of(body).to_owned());

@@ -7,19 +7,16 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::{
-    broker::{
-        Acknowledged, Consumer, ConsumerEvent, OutgoingRecords, PartitionId, PublishError, Publisher, RecordBatch,
-    },
+    broker::{Acknowledged, Consumer, ConsumerEvent, PublishError, Publisher},
     config::{OffsetReset, OnTruncation},
+    decode,
     dispatch::{Delivery, DeliveryParts, Extent, Shared},
-    engine::{
-        self, EngineHandle, Parts, Settings, SystemClock,
-        unit_of_work::{EventChanges, Merge, Unit},
-    },
-    envelope,
+    engine::{self, EngineHandle, Parts, Settings, SystemClock},
+    model::{OutgoingRecords, PartitionId, RecordBatch},
     registry::{ProcessorEntry, Registry, RegistryErrors},
     store::{Entity, EntityType, Row, Store, StoreError, memory::MemoryStore},
     telemetry::metrics::Metrics,
+    unit_of_work::{EventChanges, Merge, Unit},
 };
 
 /// A registry of these processors, whatever is linked into the program.
@@ -90,7 +87,7 @@ impl Partition {
     /// A partition whose events change entities of one type.
     pub fn new(registry: Registry, id: PartitionId, entity: EntityType) -> Self {
         let shared = Shared {
-            registry: Arc::new(registry),
+            contracts: Arc::new(registry),
             partition: Arc::new(id),
             unit: Arc::new(Unit::new(&[entity])),
             group: "bench".into(),
@@ -102,13 +99,13 @@ impl Partition {
     /// The delivery of a record, read as the engine reads it first; `None` where that is no event.
     pub fn deliver(&self, records: &Arc<RecordBatch>, index: usize) -> Option<Delivery> {
         let record = records.get(index)?;
-        let head = envelope::decode_head(&record);
+        let head = decode::decode_head(&record);
         let read = if head.is_some() { Extent::Front } else { Extent::Whole };
         Some(Delivery::new(DeliveryParts {
             shared: Arc::clone(&self.shared),
             records: Arc::clone(records),
             index,
-            envelope: head.or_else(|| envelope::decode(&record).ok())?,
+            envelope: head.or_else(|| decode::decode(&record).ok())?,
             read,
             given_id: None,
             attempt: 1,

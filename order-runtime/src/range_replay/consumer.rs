@@ -10,8 +10,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{Range, RecordSource};
 use crate::{
-    broker::{Consumer, ConsumerEvent, Intake, PartitionId, PartitionOffer, RecordBatch},
-    engine::observe::Health,
+    broker::{Consumer, ConsumerEvent, Intake, PartitionOffer},
+    model::{Health, PartitionId, RecordBatch},
 };
 
 /// Bytes of records that are kept; one record may go beyond them, so that every partition moves.

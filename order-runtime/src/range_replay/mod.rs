@@ -39,11 +39,12 @@ pub(crate) use self::{
     report::Report,
 };
 use crate::{
-    broker::{Acknowledged, ConsumerEvent, OutgoingRecord, OutgoingRecords, PublishError, Publisher, RecordBatch},
+    broker::{Acknowledged, ConsumerEvent, PublishError, Publisher},
     engine::{
         self, Parts, Settings, SystemClock,
         observe::{Operations, PartitionState},
     },
+    model::{OutgoingRecord, OutgoingRecords, RecordBatch},
     registry::Registry,
     store::{EntityType, Store, StoreError, WaitingState},
     telemetry::metrics::Metrics,

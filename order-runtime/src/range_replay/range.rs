@@ -5,8 +5,9 @@ use std::{str::FromStr, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    broker::{BrokerError, PartitionId, kafka::Inquirer},
+    broker::{BrokerError, kafka::Inquirer},
     dead_letters::time,
+    model::PartitionId,
 };
 
 /// Where a range begins or ends.

@@ -6,12 +6,10 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::{
-    broker::PartitionId,
-    engine::{
-        identity::{Fate, Ring, RingEntry},
-        observe::StatsView,
-    },
-    store::{DeadLetterId, DeadLetterRow, Loaded},
+    engine::observe::StatsView,
+    identity::{Fate, Ring, RingEntry},
+    model::{DeadLetterId, PartitionId},
+    store::{DeadLetterRow, Loaded},
 };
 
 /// Differences that are told one by one.

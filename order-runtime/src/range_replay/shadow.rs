@@ -19,11 +19,9 @@ use super::{
     store::{Effects, Halves, OwnPositions},
 };
 use crate::{
-    engine::identity::{Fate, Ring},
-    store::{
-        Changes, Committed, DeadLetterId, DeadLetterRow, EntityType, Load, Loaded, RingRow, Store, StoreError,
-        memory::Tables,
-    },
+    identity::{Fate, Ring},
+    model::DeadLetterId,
+    store::{Changes, Committed, DeadLetterRow, EntityType, Load, Loaded, RingRow, Store, StoreError, memory::Tables},
 };
 
 /// A replay that changes nothing.

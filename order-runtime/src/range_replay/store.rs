@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::{Range, report::Outcomes};
 use crate::{
-    broker::PartitionId,
-    engine::identity::{Fate, Ring, RingEntry},
+    identity::{Fate, Ring, RingEntry},
+    model::PartitionId,
     store::{
         Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, Listed, Load, Loaded, Outbox, Page, Store,
         StoreError, WaitingRow, memory::MemoryStore,

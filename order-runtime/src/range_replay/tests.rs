@@ -8,13 +8,11 @@ use serde_json::json;
 use super::*;
 use crate::{
     broker::{Consumer as _, memory::MemoryBroker},
-    engine::{
-        identity::{Fate, Ring},
-        tests::{
-            rig::{Rig, partition, registry, settings},
-            told::Sink,
-        },
+    engine::tests::{
+        rig::{Rig, partition, registry, settings},
+        told::Sink,
     },
+    identity::{Fate, Ring},
     store::{EntityType, conformance::fixture::Counter},
 };
 

@@ -3,8 +3,12 @@
 mod entries;
 mod view;
 
+use crate::{
+    dispatch::{Contracts, Delivery},
+    store::EntityType,
+};
 use std::{
-    any::TypeId,
+    any::{Any, TypeId},
     collections::{BTreeMap, HashMap},
     fmt,
     sync::Arc,
@@ -12,11 +16,9 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use crate::{dispatch::Delivery, store::EntityType};
-
 pub use entries::{
     ContractEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_PROCESSORS, ORDER_RUNTIME_SCHEMAS, ORDER_RUNTIME_USECASES,
-    OnExhausted, Place, ProcessorEntry, RetryPolicy, SchemaEntry, UsecaseEntry,
+    Place, ProcessorEntry, SchemaEntry, UsecaseEntry,
 };
 pub use view::{ProcessorView, RetryView};
 
@@ -167,7 +169,8 @@ impl Registry {
         contracts.sort_unstable_by_key(|entry| (entry.name, entry.place));
         let mut errors = Vec::new();
         for entry in contracts {
-            for (type_id, path) in Delivery::needs_of(self, entry.probe) {
+            let registry: Arc<dyn Contracts> = Arc::clone(self) as _;
+            for (type_id, path) in Delivery::needs_of(&registry, entry.probe) {
                 if entities.iter().all(|entity| entity.type_id != type_id) {
                     let entity = path.rsplit("::").next().unwrap_or(path);
                     errors.push(RegistryError::UndeclaredEntity { name: entry.name, entity, place: entry.place });
@@ -180,6 +183,12 @@ impl Registry {
     /// The contract chosen for an interface, by the id of its trait object.
     pub fn contract(&self, interface: TypeId) -> Option<&'static ContractEntry> {
         self.contracts.get(&interface).copied()
+    }
+}
+
+impl Contracts for Registry {
+    fn build(&self, interface: TypeId) -> Option<&'static (dyn Any + Send + Sync)> {
+        self.contract(interface).map(|entry| entry.build)
     }
 }
 

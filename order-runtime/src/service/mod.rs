@@ -1,6 +1,7 @@
 //! The whole service: broker, store, engine and HTTP, started in order and ended in order.
 
 mod stop;
+pub(crate) mod supervised;
 mod watch;
 
 use std::{
@@ -15,7 +16,6 @@ use tracing::{debug, error, info, warn};
 
 pub(crate) use self::stop::Stop;
 use crate::{
-    Dispatcher,
     broker::{
         Consumer,
         embedded::{self, EmbeddedBroker},
@@ -23,7 +23,9 @@ use crate::{
     },
     config::{Config, KafkaConfig, StoreUrl},
     dead_letters::KafkaSource,
+    dispatcher::Dispatcher,
     engine::{self, Ended, EngineHandle, Parts, Settings, SystemClock},
+    exposition::{Sources, otlp::Otlp},
     http::{self, HttpParts},
     registry::Registry,
     store::{
@@ -32,11 +34,7 @@ use crate::{
         postgres::PostgresStore,
         sqlite::{Mode, SqliteStore},
     },
-    telemetry::{
-        ObservedPublisher, logs,
-        metrics::{Metrics, Sources},
-        otlp::Otlp,
-    },
+    telemetry::{ObservedPublisher, logs, metrics::Metrics},
 };
 
 /// How long dead letters may take to leave when the service ends; the store keeps the rest.
@@ -342,7 +340,7 @@ fn announce(
     let page = format!("http://{address}/");
     let api = format!("{page}{}", dispatcher.name);
     let events: Vec<&str> = registry.processors().iter().map(|entry| entry.event).collect();
-    let embedded = broker.is_some() || std::env::var_os(crate::reload::EMBEDDED).is_some();
+    let embedded = broker.is_some() || std::env::var_os(crate::service::supervised::EMBEDDED).is_some();
     info!(version = dispatcher.version, ?events, store = %config.store, brokers = config.kafka.brokers, page, api, "started");
     if embedded {
         warn!(
@@ -350,7 +348,7 @@ fn announce(
             "the broker is the embedded one: for development, in memory, its events are gone on exit"
         );
     }
-    if config.log.json || config.production || crate::reload::is_restarted() {
+    if config.log.json || config.production || crate::service::supervised::is_restarted() {
         return;
     }
     // The first thing a newcomer reads; a log line would hide it.

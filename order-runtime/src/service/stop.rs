@@ -28,7 +28,7 @@ impl Stop {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) },
-            supervised: std::env::var_os(crate::reload::SUPERVISED).is_some(),
+            supervised: std::env::var_os(crate::service::supervised::SUPERVISED).is_some(),
         })
     }
 

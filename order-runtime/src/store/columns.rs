@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::WaitingState;
-use crate::registry::OnExhausted;
+use crate::model::OnExhausted;
 
 /// Nanoseconds since the epoch; a time beyond the years 1677 to 2262 becomes the nearest within.
 pub(super) fn nanoseconds(time: Timestamp) -> i64 {

@@ -104,7 +104,7 @@ pub struct EntityType {
     pub filters: &'static [&'static str],
     /// Parses Kafka keys as ids: a `Vec<T::Id>` of those that parse, as the hint of what to load.
     pub(crate) ids_of_keys: fn(&mut dyn Iterator<Item = &[u8]>) -> Box<dyn Any + Send>,
-    pub(crate) new_set: fn() -> Box<dyn crate::engine::unit_of_work::AnySet>,
+    pub(crate) new_set: fn() -> Box<dyn crate::store::loaded::AnySet>,
     pub(crate) sqlite: &'static dyn SqliteTable,
     pub(crate) postgres: &'static dyn PostgresTable,
     pub(crate) memory: fn() -> Box<dyn MemoryTable>,
@@ -122,7 +122,7 @@ impl EntityType {
                 let ids: Vec<T::Id> = keys.filter_map(|key| std::str::from_utf8(key).ok()?.parse().ok()).collect();
                 Box::new(ids)
             },
-            new_set: crate::engine::unit_of_work::new_set::<T>,
+            new_set: crate::store::loaded::new_set::<T>,
             sqlite: const { &super::sqlite::Table::<T>::NEW },
             postgres: const { &super::postgres::Table::<T>::NEW },
             memory: super::memory::new_table::<T>,

@@ -1,53 +1,8 @@
 //! The ids of dead letters, and what operators have done: a mark on each letter, and an audit record of each action.
 
-use std::ops::Deref;
-
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
-
-/// The id of a dead letter that the service wrote: 128 bits, written as 32 hexadecimal digits in lower case.
-///
-/// Not that it were a UUID: those digits are what one is written with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeadLetterId(Uuid);
-
-impl DeadLetterId {
-    /// Reads an id; `None` for whatever none is written like.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        let id = Self(Uuid::try_parse_ascii(text).ok()?);
-        // A UUID may also have hyphens, braces and capitals.
-        (id.digits().as_bytes() == text).then_some(id)
-    }
-
-    /// How it is written.
-    pub fn digits(self) -> Digits {
-        let mut digits = [0; DIGITS];
-        self.0.simple().encode_lower(&mut digits);
-        Digits(digits)
-    }
-}
-
-impl From<u128> for DeadLetterId {
-    fn from(number: u128) -> Self {
-        Self(Uuid::from_u128(number))
-    }
-}
-
-const DIGITS: usize = uuid::fmt::Simple::LENGTH;
-
-/// A [`DeadLetterId`] as it is written.
-#[derive(Debug, Clone, Copy)]
-pub struct Digits([u8; DIGITS]);
-
-impl Deref for Digits {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        // They are ASCII.
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
 
 /// What became of a dead letter by an operator's action.
 ///
@@ -122,19 +77,4 @@ pub struct AuditRow {
     pub letters: u64,
     /// Which were meant, as JSON.
     pub selection: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_read_as_it_is_written_and_not_otherwise() {
-        let id = DeadLetterId::from(0xab);
-        assert_eq!(&*id.digits(), "000000000000000000000000000000ab");
-        assert_eq!(DeadLetterId::parse(id.digits().as_bytes()), Some(id));
-        let others =
-            ["", "ab", "000000000000000000000000000000AB", "00000000-0000-0000-0000-0000000000ab", "things-0-7"];
-        assert!(others.iter().all(|other| DeadLetterId::parse(other.as_bytes()).is_none()));
-    }
 }

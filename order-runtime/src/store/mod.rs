@@ -6,12 +6,14 @@ mod columns;
 pub(crate) mod conformance;
 pub mod entity;
 mod letters;
+pub(crate) mod loaded;
 pub mod memory;
 pub mod postgres;
 pub mod sqlite;
 #[cfg(test)]
 mod upgrade;
 
+use crate::model::{DeadLetterId, OnExhausted, OutgoingRecord, PartitionId};
 use std::{any::Any, borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
@@ -19,12 +21,10 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use entity::{Change, Entity, EntityType, Listed, Page, Row};
-pub use letters::{AuditRow, DeadLetterId, LetterMark, MarkState};
+pub use letters::{AuditRow, LetterMark, MarkState};
 
-use crate::{
-    broker::{OutgoingRecord, PartitionId},
-    registry::OnExhausted,
-};
+/// The outbox may hold this many rows that the broker does not take before partitions pause.
+pub(crate) const OUTBOX_LIMIT: u64 = 10_000;
 
 /// What the delivery engine and the read model need of a store.
 ///
@@ -111,7 +111,7 @@ pub trait Store: Send + Sync + 'static {
     /// A page of an entity's read model.
     async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError>;
 
-    /// The ring of a key, undecoded: see [`Ring`](crate::engine::identity::Ring).
+    /// The ring of a key, undecoded: see [`Ring`](crate::identity::Ring).
     async fn ring(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Waiting events in the order of their partitions and offsets.
@@ -325,7 +325,7 @@ pub struct WaitingRow {
     pub key: Option<Vec<u8>>,
     /// The payload.
     pub payload: Option<Vec<u8>>,
-    /// The headers, as [`RecordRef::encoded_headers`](crate::broker::RecordRef::encoded_headers) gives them.
+    /// The headers, as [`RecordRef::encoded_headers`](crate::model::RecordRef::encoded_headers) gives them.
     pub headers: Vec<u8>,
     /// The record's timestamp in milliseconds.
     pub timestamp: Option<i64>,

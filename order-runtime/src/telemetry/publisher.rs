@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{
-    metrics::Metrics,
+use super::metrics::Metrics;
+use crate::{
+    broker::{Acknowledged, PublishError, Publisher},
+    model::{OutgoingRecord, OutgoingRecords},
     trace::{self, Tracer},
 };
-use crate::broker::{Acknowledged, OutgoingRecord, OutgoingRecords, PublishError, Publisher};
 
 /// Publishes by another publisher, counts what it sends, and lets traces go on with it.
 pub(crate) struct ObservedPublisher {

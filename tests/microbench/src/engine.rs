@@ -6,7 +6,8 @@ use order_runtime::{
     __private::bench,
     dispatch::{Delivery, Handler, Outcome},
     engine::observe::StatsView,
-    registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
+    model::{OnExhausted, RetryPolicy},
+    registry::{Place, ProcessorEntry, Registry},
 };
 use order_service::orders::features::pay_order::schemas::INPUT_PayOrder;
 use tokio::task::yield_now;

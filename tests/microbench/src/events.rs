@@ -1,6 +1,6 @@
 //! The events that every case handles: payments, about 190 bytes each, the same in every run.
 
-use order_runtime::broker::{PartitionId, RecordBatch};
+use order_runtime::model::{PartitionId, RecordBatch};
 use uuid::Uuid;
 
 use crate::EVENTS;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use order_runtime::{
-    broker::{Consumer, ConsumerEvent, Intake, PartitionId, PartitionOffer, RecordBatch},
-    engine::observe::Health,
+    broker::{Consumer, ConsumerEvent, Intake, PartitionOffer},
+    model::{Health, PartitionId, RecordBatch},
 };
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};

@@ -5,8 +5,7 @@ use std::{hint::black_box, sync::Arc};
 use jiff::Timestamp;
 use order_runtime::{
     __private::bench::Partition,
-    dispatch::{Delivery, Injectable as _},
-    engine::unit_of_work::WorkingSet,
+    dispatch::{Delivery, Injectable as _, WorkingSet},
     store::{EntityType, Row},
 };
 use order_service::orders::entities::{

@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use order_runtime::{
     broker::{
-        HeaderBlock, OutgoingRecord, Publisher as _,
+        Publisher as _,
         kafka::{KafkaPublisher, TopicReader},
     },
     config::{Config, KafkaConfig, Secret},
+    model::{HeaderBlock, OutgoingRecord},
 };
 use order_tests::{Broker, Deployment, PATIENCE, Service, events, eventually, until};
 use rdkafka::{

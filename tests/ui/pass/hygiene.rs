@@ -1,6 +1,12 @@
 //! The expansions mean what they mean, whatever the user's names mean; `Box` aside, which async-trait names as it is.
 #![deny(warnings)]
-#![allow(unreachable_pub, missing_docs, clippy::all, clippy::pedantic, reason = "what the attributes write is tried here, not how a domain is written")]
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    reason = "what the attributes write is tried here, not how a domain is written"
+)]
 #![allow(non_camel_case_types, dead_code)]
 
 order_runtime::dispatcher!(name = "things");
@@ -16,7 +22,9 @@ mod serde_json {}
 mod order_runtime_ {}
 
 mod shadowed {
-    use order_runtime::prelude::{Event, Failed, Failure, Value, contract, event_processor, interface, schema, usecase};
+    use order_runtime::prelude::{
+        Event, Failed, Failure, Value, contract, event_processor, interface, schema, usecase,
+    };
 
     pub struct Result;
     pub struct Option;

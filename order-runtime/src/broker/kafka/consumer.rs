@@ -21,9 +21,9 @@ use super::{
     settings,
 };
 use crate::{
-    broker::{BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, Intake, PartitionId, RecordBatch},
+    broker::{BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, Intake},
     config::KafkaConfig,
-    engine::observe::Health,
+    model::{Health, PartitionId, RecordBatch},
 };
 
 /// A member of the consumer group.

@@ -13,10 +13,10 @@ use parking_lot::Mutex;
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{
-    super::{Intake, PartitionId, RecordBatch, RecordRef},
-    reach::Reach,
-    statistics::Progress,
+use super::{reach::Reach, statistics::Progress};
+use crate::{
+    broker::Intake,
+    model::{PartitionId, RecordBatch, RecordRef},
 };
 
 /// One assigned partition, shared by the poll thread and the engine.

@@ -24,8 +24,9 @@ use super::{
     voice::{Unreached, Voice},
 };
 use crate::{
-    broker::{BrokerError, ClusterTopics, PartitionId, PartitionOffer, TopicState, embedded},
+    broker::{BrokerError, ClusterTopics, PartitionOffer, TopicState, embedded},
     config::KafkaConfig,
+    model::PartitionId,
 };
 
 /// How long one question may take.

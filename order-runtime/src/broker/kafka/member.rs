@@ -1,8 +1,7 @@
 //! What a group member does when partitions come and go, on the poll thread, inside of librdkafka's callback.
 //!
-//! The callback asks the engine where partitions begin and waits until those that go are drained, so the group knows the truth:
-//! a partition is given back when its work has ended and its offset is stored, and it is fetched from where the store
-//! says. All waits of one callback together are bounded below the poll interval. The heartbeat goes on meanwhile, since librdkafka sends it itself.
+//! The callback asks the engine where partitions begin, and waits until revoked partitions are drained and their offsets are stored.
+//! All waits of one callback together are bounded below the poll interval. librdkafka sends the heartbeats meanwhile.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -37,7 +36,10 @@ use super::{
     statistics::{Group, Statistics},
     voice::Voice,
 };
-use crate::broker::{BrokerError, ConsumerEvent, PartitionId, PartitionOffer, Start};
+use crate::{
+    broker::{BrokerError, ConsumerEvent, PartitionOffer, Start},
+    model::PartitionId,
+};
 
 /// The thread that polls is expected to come round within this time.
 const ROUND: Duration = Duration::from_secs(30);

@@ -29,7 +29,7 @@ use super::{
     room,
     turns::Turn,
 };
-use crate::broker::{PartitionId, RecordBatch, record::Pool};
+use crate::model::{PartitionId, Pool, RecordBatch};
 
 /// Records that are polled before they go to their inboxes, where more are there at once.
 const FLUSH_RECORDS: usize = 500;

@@ -12,8 +12,9 @@ use super::{
     settings,
 };
 use crate::{
-    broker::{Acknowledged, BrokerError, OutgoingRecord, OutgoingRecords, PublishError, Publisher},
+    broker::{Acknowledged, BrokerError, PublishError, Publisher},
     config::KafkaConfig,
+    model::{OutgoingRecord, OutgoingRecords},
 };
 
 /// Publishes with an idempotent producer, which is made anew when it has failed for good or brings nothing to the brokers.

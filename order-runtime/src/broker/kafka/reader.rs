@@ -16,10 +16,7 @@ use super::{
     inquirer::{Inquirer, Quiet},
     settings,
 };
-use crate::{
-    broker::{BrokerError, RecordBatch},
-    config::KafkaConfig,
-};
+use crate::{broker::BrokerError, config::KafkaConfig, model::RecordBatch};
 
 /// Nothing has arrived for so long: the brokers are away.
 const SILENCE: Duration = Duration::from_secs(30);

@@ -16,11 +16,11 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{
-    super::{ConsumerEvent, PartitionId},
     ffi,
     inbox::Inbox,
     poller::{Polled, SEEK, Seek, one},
 };
+use crate::{broker::ConsumerEvent, model::PartitionId};
 
 /// How often partitions are looked at.
 const LOOK: Duration = Duration::from_secs(1);

@@ -14,11 +14,11 @@ use rdkafka::consumer::Consumer as _;
 use tokio::time::Instant;
 
 use super::{
-    super::PartitionId,
     ffi,
     inbox::Room,
     poller::{Known, Polled},
 };
+use crate::model::PartitionId;
 
 /// What waits in all inboxes together, in bytes; each partition has its share, and at least [`INBOX_LEAST`]. With twice as much, all
 /// owners at work at once take 67 MiB in all instead of 47, for a few per cent of speed.

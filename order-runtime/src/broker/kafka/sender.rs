@@ -29,8 +29,9 @@ use super::{
     voice::Voice,
 };
 use crate::{
-    broker::{Acknowledged, BrokerError, HeaderBlock, OutgoingRecord, OutgoingRecords},
+    broker::{Acknowledged, BrokerError},
     config::KafkaConfig,
+    model::{HeaderBlock, OutgoingRecord, OutgoingRecords},
 };
 
 /// How long a full queue is waited for.

@@ -11,11 +11,9 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{Inquirer, KafkaConsumer, KafkaPublisher, TopicReader};
 use crate::{
-    broker::{
-        BrokerError, Consumer, ConsumerEvent, HeaderBlock, OutgoingRecord, PartitionId, PartitionOffer, Publisher,
-        RecordBatch, Start, embedded::EmbeddedBroker,
-    },
+    broker::{BrokerError, Consumer, ConsumerEvent, PartitionOffer, Publisher, Start, embedded::EmbeddedBroker},
     config::{Config, KafkaConfig},
+    model::{HeaderBlock, OutgoingRecord, PartitionId, RecordBatch},
 };
 
 const LIMIT: Duration = Duration::from_secs(20);

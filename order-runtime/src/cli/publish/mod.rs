@@ -15,8 +15,9 @@ use super::{Context, Failure, progress::Progress};
 use crate::{
     broker::kafka::{Inquirer, KafkaPublisher},
     dispatch::Violation,
+    exposition::otlp::Otlp,
     intake::{Accepted, Intake},
-    telemetry::{ObservedPublisher, metrics::Metrics, otlp::Otlp},
+    telemetry::{ObservedPublisher, metrics::Metrics},
 };
 
 #[derive(Debug, clap::Args)]

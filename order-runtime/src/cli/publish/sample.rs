@@ -7,7 +7,11 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{Random, SampleEvent, SampleFn, broker::OutgoingRecord, intake::Intake};
+use crate::{
+    dispatcher::{Random, SampleEvent, SampleFn},
+    intake::Intake,
+    model::OutgoingRecord,
+};
 
 /// Lives that are under way at once.
 const INTERLEAVED: usize = 200;
@@ -173,8 +177,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        Dispatcher,
-        registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
+        dispatcher::Dispatcher,
+        model::{OnExhausted, RetryPolicy},
+        registry::{Place, ProcessorEntry, Registry},
     };
 
     static PROCESSOR: ProcessorEntry = ProcessorEntry {

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    broker::{Acknowledged, OutgoingRecord, PublishError, Publisher},
+    broker::{Acknowledged, PublishError, Publisher},
     dead_letters::Pace,
+    model::OutgoingRecord,
 };
 
 /// Records that are awaited together.

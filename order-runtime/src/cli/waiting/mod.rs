@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use super::{Context, Failure, actor, block_on, output, store};
 use crate::{
-    broker::PartitionId,
     config::may_be_topic,
     engine::{
         observe::OrphanCause,
         release::{Selection, WaitingKey},
     },
+    model::PartitionId,
 };
 
 /// Waiting events that are read for a list.

@@ -16,11 +16,9 @@ use super::{
     source::{Filling, Takes, Windows},
 };
 use crate::{
-    broker::{
-        Acknowledged, BrokerError, ClusterTopics, OutgoingRecord, OutgoingRecords, PublishError, Publisher,
-        RecordBatch, TopicState,
-    },
+    broker::{Acknowledged, BrokerError, ClusterTopics, PublishError, Publisher, TopicState},
     engine::tests::rig::registry,
+    model::{OutgoingRecord, OutgoingRecords, RecordBatch},
     store::{Store, conformance::fixture::partition, memory::MemoryStore},
 };
 

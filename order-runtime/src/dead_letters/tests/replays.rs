@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::{
-    broker::{PartitionId, TopicState},
+    broker::TopicState,
     dead_letters::{
         Filter,
         replay::{BATCH, LeftOut},
         state::Flaw,
     },
-    engine::identity::{Fate, Fingerprint, Ring, RingEntry, payload_hash, ring_key_of},
+    identity::{Fate, Fingerprint, Ring, RingEntry, payload_hash, ring_key_of},
+    model::PartitionId,
     store::{DeadLetterRow, RingRow, conformance::fixture::step},
 };
 

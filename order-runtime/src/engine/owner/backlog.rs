@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{BATCH_RECORDS, Owner};
-use crate::{broker::RecordBatch, engine::batch::Plan};
+use crate::{engine::batch::Plan, model::RecordBatch};
 
 /// The most bytes that are taken from the consumer at once.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;

@@ -42,7 +42,7 @@ use super::{
     waiting::Waiting,
 };
 use crate::{
-    broker::RecordBatch,
+    model::RecordBatch,
     store::{Assigned, Load, Loaded, StoreError},
     telemetry::metrics::TopicMetrics,
 };

@@ -10,13 +10,13 @@ use tracing::{error, warn};
 
 use super::Owner;
 use crate::{
-    broker::PartitionId,
     engine::{
         observe::PartitionState,
         orphaned::Because,
         running::Running,
         start::{self, Decision},
     },
+    model::PartitionId,
     store::{Assigned, Changes, Committed, Store, StoreError},
 };
 

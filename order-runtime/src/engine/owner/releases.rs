@@ -11,7 +11,7 @@ use crate::{
         release::{Release, Selection},
         waiting::Lane,
     },
-    registry::OnExhausted,
+    model::OnExhausted,
     store::{Changes, Committed, StoreError, WaitingRow, WaitingState},
 };
 

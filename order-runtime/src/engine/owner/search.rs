@@ -10,14 +10,13 @@ use tracing::warn;
 
 use super::Owner;
 use crate::{
-    broker::PartitionId,
     engine::{
         batch::Plan,
-        dead_letter::Reason,
         effects::{Effects, Events},
         turns::Turn,
         waiting::{Lane, Waiting},
     },
+    model::{PartitionId, Reason},
     store::{Assigned, Changes, Committed, StoreError, Suspect, WaitingRow, WaitingState},
 };
 

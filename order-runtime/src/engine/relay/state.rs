@@ -12,18 +12,14 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    engine::{
-        observe::{Health, OutboxView},
-        progress::STORE_ANSWERS,
-    },
-    store::{OutboxRecord, OutboxSize},
+    engine::{observe::OutboxView, progress::STORE_ANSWERS},
+    model::Health,
+    store::{OUTBOX_LIMIT, OutboxRecord, OutboxSize},
 };
 
 /// The producer answers within this time, whatever its time limit for a delivery: that is half of it by default.
 const BROKER_ANSWERS: Duration = Duration::from_mins(10);
-/// The outbox may hold this many rows that the broker does not take before partitions pause.
-pub(crate) const BACKLOG_LIMIT: u64 = 10_000;
-/// The same in bytes: of the largest records, the store's disk would take few.
+/// The outbox may hold this many bytes before partitions pause: of the largest records, the store's disk would take few.
 const BACKLOG_BYTES: u64 = 256 * 1024 * 1024;
 
 /// What the relay and the owners share.
@@ -182,7 +178,7 @@ impl OutboxState {
 }
 
 fn is_full(size: OutboxSize) -> bool {
-    size.rows > BACKLOG_LIMIT || size.bytes > BACKLOG_BYTES
+    size.rows > OUTBOX_LIMIT || size.bytes > BACKLOG_BYTES
 }
 
 /// Notes that the relay has ended by a panic: otherwise it only ends by being dropped, which is intended.
@@ -209,13 +205,13 @@ mod tests {
     #[test]
     fn whoever_waits_for_room_is_told_of_it() {
         let outbox = OutboxState::default();
-        outbox.counted(rows(BACKLOG_LIMIT + 2), rows(0));
+        outbox.counted(rows(OUTBOX_LIMIT + 2), rows(0));
         let mut room = Box::pin(outbox.room());
         outbox.published(rows(1));
         assert!(outbox.full() && room.as_mut().now_or_never().is_none(), "it is still full");
         outbox.published(rows(1));
         assert!(room.now_or_never().is_some());
-        outbox.counted(rows(BACKLOG_LIMIT + 1), rows(0));
+        outbox.counted(rows(OUTBOX_LIMIT + 1), rows(0));
         let room = outbox.room();
         outbox.counted(rows(0), rows(0));
         assert!(room.now_or_never().is_some(), "the store has counted, and there is nothing left");

@@ -1,10 +1,8 @@
 use super::*;
 use crate::{
-    broker::{HeaderBlock, memory::MemoryBroker},
-    engine::{
-        observe::{Health, OutboxView},
-        tests::rig::partition,
-    },
+    broker::memory::MemoryBroker,
+    engine::{observe::OutboxView, tests::rig::partition},
+    model::{HeaderBlock, Health},
     store::{Changes, OutboxRecord, memory::MemoryStore},
 };
 

@@ -21,10 +21,10 @@ use super::{
 };
 use crate::{
     broker::{
-        Acknowledged, BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, Intake, OutgoingRecord,
-        OutgoingRecords, PartitionId, PartitionOffer, PublishError, Publisher, RecordBatch, Start, TopicState,
+        Acknowledged, BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, Intake, PartitionOffer,
+        PublishError, Publisher, Start, TopicState,
     },
-    engine::observe::Health,
+    model::{Health, OutgoingRecord, OutgoingRecords, PartitionId, RecordBatch},
     store::Store,
 };
 

@@ -15,9 +15,9 @@ use super::{
     scenario::{Act, Event},
 };
 use crate::{
-    dispatch::{Class, Delivery, FailedAttempt, Injectable, Outcome},
-    engine::unit_of_work::WorkingSet,
-    registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
+    dispatch::{Class, Delivery, FailedAttempt, Injectable, Outcome, WorkingSet},
+    model::{OnExhausted, RetryPolicy},
+    registry::{Place, ProcessorEntry, Registry},
 };
 
 thread_local! {

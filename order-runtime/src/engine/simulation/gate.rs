@@ -11,8 +11,8 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::scenario::Dice;
 use crate::{
-    broker::PartitionId,
     engine::Clock,
+    model::PartitionId,
     store::{Changes, Committed, StoreError},
 };
 

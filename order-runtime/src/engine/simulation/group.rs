@@ -15,9 +15,9 @@ use super::{
     world::World,
 };
 use crate::{
-    broker::PartitionId,
     config::{OffsetReset, OnTruncation},
     engine::{EngineHandle, Parts, Settings, start},
+    model::PartitionId,
     telemetry::metrics::Metrics,
 };
 

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 
 use super::{gate::Gate, store::at_once};
 use crate::{
-    broker::{OutgoingRecord, PartitionId},
     engine::release::Selection,
+    model::{OutgoingRecord, PartitionId},
     store::{Assigned, Changes, Store, WaitingState},
 };
 

@@ -5,14 +5,12 @@ use std::any::TypeId;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{
-    engine::unit_of_work::new_set,
-    store::{
-        Change, Changes, Entity, EntityType, Page, Row,
-        conformance::fixture,
-        memory::new_table,
-        sqlite::{SqliteEntity, Table, keys, rusqlite},
-    },
+use crate::store::{
+    Change, Changes, Entity, EntityType, Page, Row,
+    conformance::fixture,
+    loaded::new_set,
+    memory::new_table,
+    sqlite::{SqliteEntity, Table, keys, rusqlite},
 };
 
 /// What has happened to one entity.

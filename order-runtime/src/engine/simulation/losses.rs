@@ -10,7 +10,7 @@ use super::{
     journal::{Notice, Told},
     scenario::Event,
 };
-use crate::broker::PartitionId;
+use crate::model::PartitionId;
 
 /// A record that was produced.
 #[derive(Debug, Clone)]

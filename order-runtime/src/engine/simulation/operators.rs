@@ -15,11 +15,11 @@ use super::{
     store::at_once,
 };
 use crate::{
-    broker::PartitionId,
     engine::{
         observe::Operations,
         release::{Release, Selection},
     },
+    model::PartitionId,
     store::{Store, WaitingState},
 };
 

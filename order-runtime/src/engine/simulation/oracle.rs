@@ -13,7 +13,7 @@ use super::{
     scenario::{Act, Event, Scenario},
     troubles::is_left_out,
 };
-use crate::broker::{OutgoingRecord, PartitionId};
+use crate::model::{OutgoingRecord, PartitionId};
 
 /// What is left when everything has come to its end.
 pub(super) struct Evidence<'a> {

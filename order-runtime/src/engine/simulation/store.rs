@@ -21,7 +21,7 @@ use super::{
     scenario::Weather,
 };
 use crate::{
-    broker::PartitionId,
+    model::PartitionId,
     store::{
         Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, Listed, Load, Loaded, Outbox, Page, Store,
         StoreError, WaitingRow, memory::MemoryStore,

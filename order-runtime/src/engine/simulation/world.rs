@@ -21,12 +21,12 @@ use super::{
     store::at_once,
 };
 use crate::{
-    broker::PartitionId,
     engine::{
         EngineHandle,
         release::{Release, Selection},
     },
-    registry::{OnExhausted, Registry},
+    model::{OnExhausted, PartitionId},
+    registry::Registry,
     store::{Load, Outbox, Row, Store, WaitingRow, WaitingState, memory::MemoryStore, sqlite::SqliteStore},
 };
 

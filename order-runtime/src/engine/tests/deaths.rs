@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::rig::{DEATHS, Rig, header, partition};
 use crate::{
-    broker::{OutgoingRecord, PartitionId, memory::MemoryBroker},
+    broker::memory::MemoryBroker,
     engine::simulation::{Gate, SimulatedStore},
+    model::{OutgoingRecord, PartitionId},
     store::{Store as _, memory::MemoryStore},
 };
 

@@ -20,7 +20,7 @@ async fn emitted_events_leave_with_the_effects_of_their_cause() {
         })
         .collect();
     assert_ne!(ids[0], ids[1]);
-    assert_eq!(ids[0], crate::engine::identity::emitted_id("cause", 0), "the same after every repetition");
+    assert_eq!(ids[0], crate::identity::emitted_id("cause", 0), "the same after every repetition");
 
     rig.send_as("cause", "Added", "a", 1, "emit");
     rig.settled().await;

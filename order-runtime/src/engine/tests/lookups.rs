@@ -4,8 +4,8 @@ use std::{any::TypeId, collections::BTreeMap, sync::Arc};
 
 use super::rig::{PLACE, POLICY, Rig, header, partition, processor};
 use crate::{
-    dispatch::Injectable as _,
-    engine::{observe::PartitionState, unit_of_work::WorkingSet},
+    dispatch::{Injectable as _, WorkingSet},
+    engine::observe::PartitionState,
     registry::{ContractEntry, ProcessorEntry, Registry},
     store::{
         EntityType, WaitingState,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::rig::Rig;
-use crate::telemetry::metrics::{Sources, text};
+use crate::exposition::{Sources, text};
 
 /// The metrics of the rig, as Prometheus reads them.
 fn exposition(rig: &Rig) -> String {

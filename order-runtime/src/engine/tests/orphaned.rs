@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::rig::{Rig, header};
 use crate::{
-    broker::{PartitionId, TopicState, memory::MemoryBroker},
+    broker::{TopicState, memory::MemoryBroker},
     engine::{observe::OrphanCause, release::Selection},
+    model::PartitionId,
     store::{
         Changes, Committed, Store as _, WaitingRow,
         conformance::fixture::{commit, step, waiting},

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use super::rig::{Rig, header, partition};
 use crate::{
     broker::{Consumer as _, PublishError, Start},
-    engine::{OUTBOX_LIMIT, observe::PartitionState, owner::BATCH_RECORDS},
+    engine::{observe::PartitionState, owner::BATCH_RECORDS},
     store::{
-        Outbox,
+        OUTBOX_LIMIT, Outbox,
         conformance::fixture::{outbox, sqlite},
         memory::MemoryStore,
     },

@@ -4,8 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use super::rig::{Rig, header, partition};
 use crate::{
-    broker::OutgoingRecord,
-    store::{Change, Changes, Committed, conformance::fixture::Counter, conformance::fixture::sqlite},
+    model::OutgoingRecord,
+    store::{
+        Change, Changes, Committed,
+        conformance::fixture::{Counter, sqlite},
+    },
 };
 
 /// Breaks the rule of the table of counters that a number is not negative, whatever was added before.

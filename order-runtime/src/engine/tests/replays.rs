@@ -1,7 +1,7 @@
 //! Dead letters that come again.
 
 use super::rig::{Rig, header, partition};
-use crate::broker::{HeaderBlock, OutgoingRecord};
+use crate::model::{HeaderBlock, OutgoingRecord};
 
 /// The record that a replay of `letter` sends.
 fn replay(letter: &OutgoingRecord) -> OutgoingRecord {

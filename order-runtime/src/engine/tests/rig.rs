@@ -6,20 +6,21 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
-    Dispatcher,
-    broker::{OutgoingRecord, PartitionId, memory::MemoryBroker},
+    broker::memory::MemoryBroker,
     config::{OffsetReset, OnTruncation},
-    dispatch::{Class, Delivery, Emitter, Event, Failed, FailedAttempt, Injectable, Outcome},
+    dispatch::{Class, Delivery, Emitter, Event, Failed, FailedAttempt, Injectable, Outcome, WorkingSet},
+    dispatcher::Dispatcher,
     engine::{
         EngineHandle, Parts, Settings, SystemClock,
         observe::StatsView,
         simulation::{Gate, SimulatedStore},
         start,
-        unit_of_work::WorkingSet,
     },
-    registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
+    model::{OnExhausted, OutgoingRecord, PartitionId, RetryPolicy},
+    registry::{Place, ProcessorEntry, Registry},
     store::{Entity, EntityType, Store, conformance::fixture::Counter, memory::MemoryStore},
-    telemetry::{ObservedPublisher, metrics::Metrics, trace::Tracer},
+    telemetry::{ObservedPublisher, metrics::Metrics},
+    trace::Tracer,
 };
 
 pub(super) const PLACE: Place = Place { file: "rig.rs", line: 1, module: "rig" };

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use super::rig::{Rig, header, partition};
 use crate::{
-    engine::{
-        identity::{Ring, ring_key_of},
-        release::{Release, Selection},
-    },
+    engine::release::{Release, Selection},
+    identity::{Ring, ring_key_of},
     store::{Changes, RingRow, Store as _, WaitingState, memory::MemoryStore},
 };
 
@@ -56,10 +54,10 @@ async fn events_wait_where_a_newer_release_wrote_the_ring_of_their_key() {
 #[tokio::test]
 async fn events_wait_where_the_ring_of_their_key_is_damaged() {
     let mut ring = Ring::default();
-    ring.push(&crate::engine::identity::RingEntry {
+    ring.push(&crate::identity::RingEntry {
         id: "event-1".into(),
-        print: crate::engine::identity::Fingerprint::Content { source: 0, content: 7 },
-        fate: crate::engine::identity::Fate::Handled,
+        print: crate::identity::Fingerprint::Content { source: 0, content: 7 },
+        fate: crate::identity::Fate::Handled,
         name: "Added",
         at: jiff::Timestamp::UNIX_EPOCH,
     });

@@ -7,7 +7,8 @@ use futures_util::FutureExt as _;
 use super::rig::{CALLS, Rig, partition};
 use crate::{
     broker::{Consumer as _, PublishError},
-    engine::observe::{Health, PartitionState},
+    engine::observe::PartitionState,
+    model::Health,
 };
 
 impl Rig {

@@ -18,10 +18,12 @@ use prost::Message as _;
 
 use super::rig::{Rig, dispatcher, header, partition};
 use crate::{
-    broker::{HeaderBlock, OutgoingRecord, Publisher as _},
+    broker::Publisher as _,
     config::Config,
+    exposition::{Sources, otlp::Otlp},
+    model::{HeaderBlock, OutgoingRecord},
     store::memory::MemoryStore,
-    telemetry::{ObservedPublisher, metrics::Sources, otlp::Otlp},
+    telemetry::ObservedPublisher,
 };
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use crate::{
     documents::{self, Declared, Kind},
-    http::App,
+    http::{self, App},
 };
 
 fn document(app: &App, kind: Kind) -> Value {
-    documents::document(kind, &Declared { dispatcher: &app.dispatcher, config: &app.config, registry: &app.registry })
+    let (dispatcher, config, registry) = (&app.dispatcher, &app.config, &app.registry);
+    documents::document(kind, &Declared { dispatcher, config, registry, routes: http::routes })
 }
 
 /// `GET /openapi.json`.

@@ -9,8 +9,9 @@ use axum::{
 use serde_json::{Value, json};
 
 use crate::{
-    engine::identity::{Ring, ring_key_of},
-    http::{App, problem::Problem, readers, routes::Parameter},
+    documents::Parameter,
+    http::{App, problem::Problem, readers},
+    identity::{Ring, ring_key_of},
     store::{EntityType, Listed, Page, StoreError},
 };
 

@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 
 use crate::{
     broker::PublishError,
-    envelope,
+    decode,
     http::{
         App,
         operator::{self, Operator},
         problem::{Pointed, Problem},
     },
     intake::{self, Accepted, Intake},
-    telemetry::trace,
+    trace,
 };
 
 /// Events of one request at most.
@@ -149,7 +149,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json"
         || kind == "application/cloudevents+json"
         || kind == "application/cloudevents-batch+json"
-        || is_binary(headers) && envelope::is_json(&kind)
+        || is_binary(headers) && decode::is_json(&kind)
 }
 
 fn content_type(headers: &HeaderMap) -> &str {

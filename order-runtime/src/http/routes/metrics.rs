@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{http::App, telemetry::metrics::text};
+use crate::{exposition::text, http::App};
 
 /// `GET /metrics`: OpenMetrics for whoever accepts it, else the text format 0.0.4 of Prometheus.
 pub(in crate::http) async fn prometheus(State(app): State<App>, headers: HeaderMap) -> Response {

@@ -13,15 +13,18 @@ mod waiting;
 
 use axum::{Router, routing};
 
-pub(crate) use self::route::{Audience, Parameter, Route};
+use self::route::Route;
 use super::{App, layers, page};
-use crate::Dispatcher;
+use crate::{
+    dispatcher::Dispatcher,
+    documents::{Audience, RouteDescription},
+};
 
 /// All routes, without layers.
 pub(super) fn all(app: &App) -> Router {
     let mut routes = Router::new();
     for audience in [Audience::Open, Audience::Viewers, Audience::Administrators] {
-        let of_audience = table(&app.dispatcher).into_iter().filter(|route| route.audience == audience);
+        let of_audience = table(&app.dispatcher).into_iter().filter(|route| route.description.audience == audience);
         let of_audience = of_audience.fold(Router::new(), |router, route| route.onto(router));
         routes = routes.merge(layers::within(of_audience, app, audience));
     }
@@ -30,7 +33,7 @@ pub(super) fn all(app: &App) -> Router {
 }
 
 /// All routes that somebody outside may rely on: what is served, and what the OpenAPI document says of it.
-pub(crate) fn table(dispatcher: &Dispatcher) -> Vec<Route> {
+fn table(dispatcher: &Dispatcher) -> Vec<Route> {
     let mut routes = operation();
     let mut reads = activity();
     if let Some(entity) = dispatcher.entities.first() {
@@ -40,6 +43,11 @@ pub(crate) fn table(dispatcher: &Dispatcher) -> Vec<Route> {
     let administration = administration().into_iter().chain(dead_letters());
     routes.extend(administration.map(|route| route.of(Audience::Administrators)));
     routes
+}
+
+/// What a document says of the routes.
+pub(crate) fn described(dispatcher: &Dispatcher) -> Vec<RouteDescription> {
+    table(dispatcher).into_iter().map(|route| route.description).collect()
 }
 
 /// What the service says of itself.
@@ -132,8 +140,8 @@ fn dead_letters() -> Vec<Route> {
 /// The first entity of the domain.
 fn read_model(name: &str, filters: &[&str]) -> [Route; 3] {
     let unknown: &[_] = &[("404", "There is none of that id.")];
-    let mut page = Route::get(&format!("/{name}"), "A page of entities as they are now, by id.", entities::page);
-    page.query = entities::parameters(filters);
+    let page = Route::get(&format!("/{name}"), "A page of entities as they are now, by id.", entities::page)
+        .parameters(entities::parameters(filters));
     [
         page,
         Route::get(&format!("/{name}/{{id}}"), "One entity as it is now.", entities::one).answers(unknown),

@@ -13,7 +13,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    broker::PartitionId,
     dead_letters::begun,
     engine::release::{Release, Selection, WaitingKey},
     http::{
@@ -22,6 +21,7 @@ use crate::{
         problem::Problem,
         readers,
     },
+    model::PartitionId,
     store::AuditRow,
 };
 

@@ -32,22 +32,24 @@ use tower::ServiceExt;
 
 use super::{HttpParts, accept::Peer};
 use crate::{
-    Dispatcher,
-    broker::{OutgoingRecord, memory::MemoryBroker},
+    broker::memory::MemoryBroker,
     config::{Config, EnvFile, Flags},
     dead_letters::tests::MemorySource,
     dispatch::Outcome,
-    engine::observe::{
-        Health, Operations, OrphanView, OutboxView, PartitionState, PartitionView, ProcessorStats, StatsView,
+    dispatcher::Dispatcher,
+    engine::{
+        observe::{Operations, OrphanView, OutboxView, PartitionState, PartitionView, ProcessorStats, StatsView},
+        release::{Release, Selection},
     },
-    engine::release::{Release, Selection},
-    registry::{OnExhausted, Place, ProcessorEntry, Registry, RetryPolicy},
+    exposition::Sources,
+    model::{Health, OnExhausted, OutgoingRecord, RetryPolicy},
+    registry::{Place, ProcessorEntry, Registry},
     store::{
         Store,
         conformance::fixture::{self, begun, commit, counter_change, step},
         memory::MemoryStore,
     },
-    telemetry::metrics::{Metrics, Sources},
+    telemetry::metrics::Metrics,
 };
 
 const PEER: &str = "127.0.0.1:50000";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::fixture::{begun, commit, counter_change, counters, numbers, outbox, partition, place, step, waiting};
 use crate::{
-    broker::{HeaderBlock, OutgoingRecord},
+    model::{HeaderBlock, OutgoingRecord},
     store::{Committed, DeadLetterRow, Load, OutboxRecord, Store},
 };
 

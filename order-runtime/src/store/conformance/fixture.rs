@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    broker::PartitionId,
+    model::PartitionId,
     store::{
         Change, Changes, Committed, Entity, EntityType, Load, Outbox, OutboxRow, Page, RingRow, Row, Store, WaitingRow,
         WaitingState,

@@ -2,8 +2,7 @@
 
 use super::fixture::{at, begun, commit, outbox, partition, place, step, waiting};
 use crate::{
-    broker::{HeaderBlock, OutgoingRecord, PartitionId},
-    registry::OnExhausted,
+    model::{HeaderBlock, OnExhausted, OutgoingRecord, PartitionId},
     store::{Changes, Committed, OutboxRecord, Store, StoreError, Suspect, WaitingCount, WaitingRow, WaitingState},
 };
 

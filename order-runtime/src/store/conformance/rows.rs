@@ -2,8 +2,8 @@
 
 use super::fixture::{at, begun, commit, counter_change, counters, entity, noise, outbox, step};
 use crate::{
-    broker::{HeaderBlock, OutgoingRecord},
-    engine::identity::ring_key_of,
+    identity::ring_key_of,
+    model::{HeaderBlock, OutgoingRecord},
     store::{Committed, DeadLetterRow, Load, OutboxRecord, Page, RingRow, Store},
 };
 

@@ -19,10 +19,13 @@ use uuid::Uuid;
 pub(crate) use self::table::{MemoryTable, Tables, new_table};
 use self::{outbox::Outbox, partition::Partition};
 use super::{
-    Assigned, AuditRow, Changes, Committed, DeadLetterId, DeadLetterRow, EntityType, LetterMark, Listed, Load, Loaded,
-    MarkState, Page, RingRow, Store, StoreError, WaitingRow,
+    Assigned, AuditRow, Changes, Committed, DeadLetterRow, EntityType, LetterMark, Listed, Load, Loaded, MarkState,
+    Page, RingRow, Store, StoreError, WaitingRow,
 };
-use crate::{broker::PartitionId, store};
+use crate::{
+    model::{DeadLetterId, PartitionId},
+    store,
+};
 
 /// A store that ends with its process.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    broker::PartitionId,
+    model::PartitionId,
     store::{OutboxRecord, OutboxRow},
 };
 
@@ -102,7 +102,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::broker::{HeaderBlock, OutgoingRecord};
+    use crate::model::{HeaderBlock, OutgoingRecord};
 
     fn partition(number: i32) -> PartitionId {
         PartitionId { cluster: "c".into(), topic_id: Uuid::nil(), topic: "things".into(), partition: number }

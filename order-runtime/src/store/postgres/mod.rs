@@ -35,10 +35,10 @@ use self::{
     queries::RelayLock,
 };
 use super::{
-    Assigned, AuditRow, Changes, Committed, DeadLetterId, Entity, EntityType, LetterMark, Listed, Load, Loaded, Outbox,
-    Page, Row, Store, StoreError, WaitingCount, WaitingRow,
+    Assigned, AuditRow, Changes, Committed, Entity, EntityType, LetterMark, Listed, Load, Loaded, Outbox, Page, Row,
+    Store, StoreError, WaitingCount, WaitingRow,
 };
-use crate::broker::PartitionId;
+use crate::model::{DeadLetterId, PartitionId};
 
 /// How a *set* of entities of one type is loaded and saved in PostgreSQL: written once, for all features.
 ///

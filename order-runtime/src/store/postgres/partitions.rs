@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Client, rows};
 use crate::{
-    broker::PartitionId,
+    model::PartitionId,
     store::{
         Assigned, StoreError, Suspect, WaitingCount, WaitingRow, WaitingState,
         columns::{row_limit, state_name},

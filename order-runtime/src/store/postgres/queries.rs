@@ -11,9 +11,12 @@ use super::{
     link::{ANSWER, Lent, Link},
     rows,
 };
-use crate::store::{
-    DeadLetterId, EntityType, Load, Loaded, OutboxRow, OutboxSize, RingRow, StoreError,
-    columns::{nanoseconds, row_limit},
+use crate::{
+    model::DeadLetterId,
+    store::{
+        EntityType, Load, Loaded, OutboxRow, OutboxSize, RingRow, StoreError,
+        columns::{nanoseconds, row_limit},
+    },
 };
 
 /// The lock of the one relay of a store. "ordr", then a number.
@@ -94,7 +97,7 @@ pub(super) async fn outbox(db: &Client, after: i64, limit: usize) -> Result<Vec<
 
 /// How much there is, counted up to a number of rows above which it makes no difference. Lengths are read without the values.
 pub(super) async fn outbox_size(db: &Client) -> Result<OutboxSize, StoreError> {
-    let limit = i64::try_from(crate::engine::OUTBOX_LIMIT).unwrap_or(i64::MAX).saturating_add(1);
+    let limit = i64::try_from(crate::store::OUTBOX_LIMIT).unwrap_or(i64::MAX).saturating_add(1);
     let statement = db
         .prepare_cached(
             "SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM (SELECT coalesce(octet_length(key), 0)::bigint \

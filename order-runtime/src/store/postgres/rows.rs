@@ -6,9 +6,9 @@ use bytes::Bytes;
 use tokio_postgres::Row;
 
 use crate::{
-    broker::{HeaderBlock, OutgoingRecord},
+    model::{DeadLetterId, HeaderBlock, OutgoingRecord},
     store::{
-        DeadLetterId, DeadLetterRow, OutboxRow, StoreError, WaitingRow,
+        DeadLetterRow, OutboxRow, StoreError, WaitingRow,
         columns::{self, state_of},
     },
 };

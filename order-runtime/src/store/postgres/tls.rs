@@ -61,7 +61,7 @@ pub(super) fn take(url: &str) -> Result<(String, Wanted), StoreError> {
 /// Makes what encrypts, and tells the driver whether to ask for it.
 pub(super) fn prepare(config: &mut Config, wanted: &Wanted) -> Result<Tls, StoreError> {
     let is_remote = config.get_hosts().iter().any(|host| match host {
-        Host::Tcp(name) => !crate::config::is_loopback(name),
+        Host::Tcp(name) => !crate::model::is_loopback(name),
         #[cfg(unix)]
         Host::Unix(_) => false,
     });

@@ -36,10 +36,10 @@ use self::{
     worker::{Duties, Worker},
 };
 use super::{
-    Assigned, AuditRow, Change, Changes, Committed, DeadLetterId, Entity, EntityType, LetterMark, Listed, Load, Loaded,
-    Outbox, Page, Row, Store, StoreError, WaitingCount, WaitingRow,
+    Assigned, AuditRow, Change, Changes, Committed, Entity, EntityType, LetterMark, Listed, Load, Loaded, Outbox, Page,
+    Row, Store, StoreError, WaitingCount, WaitingRow,
 };
-use crate::broker::PartitionId;
+use crate::model::{DeadLetterId, PartitionId};
 
 /// How a *set* of entities of one type is loaded and saved in SQLite: written once, for all features.
 ///

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::rows::{self, waiting_columns};
 use crate::{
-    broker::PartitionId,
+    model::PartitionId,
     store::{
         Assigned, StoreError, Suspect, WaitingCount, WaitingRow, WaitingState,
         columns::{row_limit, state_name},

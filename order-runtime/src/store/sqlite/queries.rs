@@ -6,9 +6,12 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 
 use super::rows::{self, OUTBOX_COLUMNS};
-use crate::store::{
-    DeadLetterId, DeadLetterRow, Load, Loaded, OutboxRow, RingRow, StoreError,
-    columns::{nanoseconds, row_limit},
+use crate::{
+    model::DeadLetterId,
+    store::{
+        DeadLetterRow, Load, Loaded, OutboxRow, RingRow, StoreError,
+        columns::{nanoseconds, row_limit},
+    },
 };
 
 pub(super) fn load(db: &mut Connection, wanted: Load) -> Result<Loaded, StoreError> {

@@ -10,9 +10,9 @@ use rusqlite::{
 };
 
 use crate::{
-    broker::{HeaderBlock, OutgoingRecord},
+    model::{DeadLetterId, HeaderBlock, OutgoingRecord},
     store::{
-        DeadLetterId, DeadLetterRow, OutboxRecord, OutboxRow, WaitingRow,
+        DeadLetterRow, OutboxRecord, OutboxRow, WaitingRow,
         columns::{self, nanoseconds, state_name, state_of},
     },
 };

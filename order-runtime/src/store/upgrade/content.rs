@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
-    broker::{HeaderBlock, OutgoingRecord, PartitionId, memory::MemoryBroker},
-    engine::identity::{Fate, Fingerprint, Ring, RingEntry, payload_hash, ring_key_of},
-    registry::OnExhausted,
+    broker::memory::MemoryBroker,
+    identity::{Fate, Fingerprint, Ring, RingEntry, payload_hash, ring_key_of},
+    model::{HeaderBlock, OnExhausted, OutgoingRecord, PartitionId},
     store::{
         AuditRow, Changes, Committed, DeadLetterRow, LetterMark, Load, MarkState, OutboxRecord, RingRow, Row, Store,
         StoreError, Suspect, WaitingRow, WaitingState,

@@ -9,7 +9,8 @@ use crate::{
         release::{Release, Selection},
         tests::rig::{Rig, settings},
     },
-    store::{DeadLetterId, Store},
+    model::DeadLetterId,
+    store::Store,
 };
 
 /// Runs an engine on the store, and expects that what waited is handled, what counts already does not count again, and what was

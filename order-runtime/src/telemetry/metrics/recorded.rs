@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::histogram::{AGES, COUNTS, Distribution, Histogram, SECONDS};
-use crate::engine::dead_letter::Reason;
+use crate::model::Reason;
 
 /// All that is measured. Locks are taken when a partition is assigned, a batch of records published, or metrics are read.
 #[derive(Debug)]
@@ -24,21 +24,21 @@ pub(crate) struct Metrics {
     dead_letters: [AtomicU64; Reason::ALL.len()],
     /// Events whose id was known, and dead letters that no processor was called for. Counted by themselves: what is left of
     /// two counters that are read one after the other may fall.
-    pub(super) repeated: AtomicU64,
-    pub(super) unplaced_letters: AtomicU64,
+    pub(crate) repeated: AtomicU64,
+    pub(crate) unplaced_letters: AtomicU64,
     /// Partitions that were assigned, given back, and lost.
-    pub(super) assigned: AtomicU64,
-    pub(super) revoked: AtomicU64,
-    pub(super) lost: AtomicU64,
+    pub(crate) assigned: AtomicU64,
+    pub(crate) revoked: AtomicU64,
+    pub(crate) lost: AtomicU64,
     /// Offsets that the log had dropped before they were handled.
-    pub(super) dropped_offsets: AtomicU64,
+    pub(crate) dropped_offsets: AtomicU64,
     /// Offsets that are handled again because the store was restored from an older copy.
-    pub(super) restored_offsets: AtomicU64,
+    pub(crate) restored_offsets: AtomicU64,
     /// What HTTP has refused, in the order of [`Refusal::ALL`].
     http_refused: [AtomicU64; Refusal::ALL.len()],
-    pub(super) commit_duration: Histogram,
-    pub(super) commit_events: Histogram,
-    pub(super) failed_commits: AtomicU64,
+    pub(crate) commit_duration: Histogram,
+    pub(crate) commit_events: Histogram,
+    pub(crate) failed_commits: AtomicU64,
 }
 
 /// Why HTTP refuses something that a client may ask too much of.
@@ -55,9 +55,9 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    pub(super) const ALL: [Self; 4] = [Self::Connections, Self::Token, Self::Guessing, Self::Busy];
+    pub(crate) const ALL: [Self; 4] = [Self::Connections, Self::Token, Self::Guessing, Self::Busy];
 
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "connections",
             Self::Token => "token",
@@ -70,21 +70,21 @@ impl Refusal {
 /// What is measured of one topic that is consumed.
 #[derive(Debug)]
 pub(crate) struct TopicMetrics {
-    pub(super) consumed: AtomicU64,
+    pub(crate) consumed: AtomicU64,
     /// Records that have a plausible timestamp, by their age when their batch was committed.
-    pub(super) age: Histogram,
+    pub(crate) age: Histogram,
     /// Records whose timestamp cannot be true.
-    pub(super) implausible_times: AtomicU64,
+    pub(crate) implausible_times: AtomicU64,
     /// By processor: attempts that succeeded, attempts that failed.
-    pub(super) attempts: Vec<[Histogram; 2]>,
+    pub(crate) attempts: Vec<[Histogram; 2]>,
 }
 
 /// Records that were sent to a topic, with one result.
 #[derive(Debug, Clone)]
-pub(super) struct Sends {
-    pub(super) records: u64,
+pub(crate) struct Sends {
+    pub(crate) records: u64,
     /// One value for each call, however many records it took.
-    pub(super) duration: Arc<Histogram>,
+    pub(crate) duration: Arc<Histogram>,
 }
 
 /// How long the attempts of a batch took.
@@ -148,7 +148,7 @@ impl Metrics {
         }))
     }
 
-    pub(super) fn topics(&self) -> Vec<(Arc<str>, Arc<TopicMetrics>)> {
+    pub(crate) fn topics(&self) -> Vec<(Arc<str>, Arc<TopicMetrics>)> {
         self.topics.lock().iter().map(|(name, topic)| (Arc::clone(name), Arc::clone(topic))).collect()
     }
 
@@ -179,7 +179,7 @@ impl Metrics {
         }
     }
 
-    pub(super) fn dead_letters(&self) -> impl Iterator<Item = (Reason, u64)> {
+    pub(crate) fn dead_letters(&self) -> impl Iterator<Item = (Reason, u64)> {
         Reason::ALL.into_iter().zip(self.dead_letters.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
@@ -193,7 +193,7 @@ impl Metrics {
         sends.duration.observe(elapsed.as_secs_f64());
     }
 
-    pub(super) fn sends(&self) -> Vec<((String, Option<&'static str>), Sends)> {
+    pub(crate) fn sends(&self) -> Vec<((String, Option<&'static str>), Sends)> {
         self.sends.lock().iter().map(|(name, sends)| (name.clone(), sends.clone())).collect()
     }
 
@@ -225,7 +225,7 @@ impl Metrics {
     }
 
     /// How often HTTP has refused something, by the reason.
-    pub(super) fn http_refused(&self) -> impl Iterator<Item = (Refusal, u64)> {
+    pub(crate) fn http_refused(&self) -> impl Iterator<Item = (Refusal, u64)> {
         Refusal::ALL.into_iter().map(|why| (why, self.http_refused[why as usize].load(Ordering::Relaxed)))
     }
 

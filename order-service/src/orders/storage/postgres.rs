@@ -188,7 +188,7 @@ mod tests {
     };
 
     use order_runtime::{
-        broker::PartitionId,
+        model::PartitionId,
         store::{Change, Changes, Committed, EntityType, Store, postgres::PostgresStore},
     };
     use serde_json::{Value, json};

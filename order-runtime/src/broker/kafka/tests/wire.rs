@@ -51,7 +51,7 @@ async fn seen(config: &KafkaConfig, count: usize) -> Vec<OutgoingRecord> {
     });
     let read = read.await.expect("no panic");
     let all = |batch: &RecordBatch| -> Vec<OutgoingRecord> {
-        let record = |record: crate::broker::RecordRef<'_>| OutgoingRecord {
+        let record = |record: crate::model::RecordRef<'_>| OutgoingRecord {
             key: record.key.map(|bytes| bytes.to_vec().into()),
             payload: record.payload.map(|bytes| bytes.to_vec().into()),
             headers: record.headers().collect(),

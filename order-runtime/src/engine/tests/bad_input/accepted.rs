@@ -2,9 +2,9 @@
 
 use super::{added, measured, record};
 use crate::{
-    broker::{HeaderBlock, OutgoingRecord},
+    decode::{MAX_DEPTH, MAX_NAME},
     engine::tests::rig::{Rig, partition},
-    envelope::{MAX_DEPTH, MAX_NAME},
+    model::{HeaderBlock, OutgoingRecord},
 };
 
 /// Sends each record and expects that its processor has run, once.

@@ -1,7 +1,7 @@
 //! JSON that is no event, an event that nobody handles, and data that does not fit its schema.
 
 use super::{each_is_a_dead_letter, measured, record};
-use crate::{broker::OutgoingRecord, engine::tests::rig::header, envelope::MAX_NAME};
+use crate::{decode::MAX_NAME, engine::tests::rig::header, model::OutgoingRecord};
 
 #[tokio::test]
 async fn names_that_nobody_handles() {

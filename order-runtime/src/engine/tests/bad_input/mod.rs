@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::rig::{Rig, header, partition};
 use crate::{
-    broker::{HeaderBlock, Headers, OutgoingRecord},
     dispatch::{Delivery, Event, Invalid, Outcome, Schema, decode_data},
+    model::{HeaderBlock, Headers, OutgoingRecord},
 };
 
 /// Stands in payloads; no header of a dead letter may repeat it.

@@ -1,7 +1,7 @@
 //! Payloads that are no JSON, or JSON that cannot be kept exactly.
 
 use super::{Case, added, each_is_a_dead_letter, measured, record};
-use crate::{broker::OutgoingRecord, envelope::MAX_DEPTH};
+use crate::{decode::MAX_DEPTH, model::OutgoingRecord};
 
 #[tokio::test]
 async fn payloads_without_anything_in_them() {

@@ -1,7 +1,7 @@
 //! What stands around a payload: sizes, headers, keys, times.
 
 use super::{added, each_is_a_dead_letter, record};
-use crate::{broker::OutgoingRecord, engine::tests::rig::header};
+use crate::{engine::tests::rig::header, model::OutgoingRecord};
 
 #[tokio::test]
 async fn records_that_are_too_large() {

@@ -10,7 +10,7 @@ use super::{
     open,
 };
 use crate::{
-    broker::{HeaderBlock, OutgoingRecord},
+    model::{HeaderBlock, OutgoingRecord},
     store::{
         Changes, Committed, OutboxRecord, Store,
         conformance::fixture::{begun, commit, counter_change, numbers, outbox, place, step},

@@ -1,0 +1,91 @@
+//! Which events of a key were applied already: the ring of the key's last events, and the ids that it compares.
+//!
+//! The ring lies in one row with its key and is loaded and written with the batch, because one global index of random ids
+//! is what would cost. It excludes repeats and replays of an id among the key's last [`Ring::CAPACITY`] events; that a record
+//! is delivered twice is excluded by the partition's position.
+
+mod content;
+mod ring;
+
+use uuid::Uuid;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+pub use crate::identity::ring::{Fate, Fingerprint, Ring, RingEntry, UnreadableRing};
+use crate::{
+    decode::Envelope,
+    model::{DeadLetterId, PartitionId},
+};
+
+/// The name of a partition, which its topic does not share with one that was made anew under its name.
+pub(crate) fn name_of(partition: &PartitionId) -> String {
+    format!("{}/{}/{}", partition.cluster, partition.topic_id, partition.partition)
+}
+
+/// The id of an event whose producer gave it none: where its record lies, which no other record shares.
+pub(crate) fn id_of_place(partition_name: &str, offset: i64) -> String {
+    [partition_name, "/", itoa::Buffer::new().format(offset)].concat()
+}
+
+/// The id of the `index`-th event that the event `cause` has emitted: 32 hexadecimal digits, the same after every repetition.
+pub(crate) fn emitted_id(cause: &str, index: usize) -> String {
+    // Not that it were a UUID: 32 digits are what one is written with, and this is quicker than `format!`.
+    let id = Uuid::from_u128(xxh3_128(format!("{cause}/{index}").as_bytes())).simple();
+    id.encode_lower(&mut Uuid::encode_buffer()).to_owned()
+}
+
+/// The id of the dead letter of the record that lies there, the same after every repetition.
+pub(crate) fn dead_letter_id(partition_name: &str, offset: i64) -> DeadLetterId {
+    xxh3_128(id_of_place(partition_name, offset).as_bytes()).into()
+}
+
+/// The hash of a `CloudEvent`'s source; 0 for an event without one.
+pub(crate) fn source_hash(envelope: &Envelope, payload: &[u8]) -> u64 {
+    envelope.source.as_ref().map_or(0, |source| xxh3_64(source.of(payload).as_bytes()))
+}
+
+/// What tells an event from others of its id: where it comes from, and what it says.
+pub(crate) fn fingerprint(envelope: &Envelope, payload: &[u8]) -> Fingerprint {
+    let content = content::hash(envelope.name.of(payload), envelope.version, envelope.data(payload));
+    Fingerprint::Content { source: source_hash(envelope, payload), content }
+}
+
+/// The hash of a record's payload, byte for byte.
+pub(crate) fn payload_hash(payload: Option<&[u8]>) -> u128 {
+    xxh3_128(payload.unwrap_or_default())
+}
+
+/// The key of the ring of a partition's records without a key.
+pub(crate) fn ring_key_without_key(partition_name: &str) -> Vec<u8> {
+    let mut name = vec![0];
+    name.extend_from_slice(partition_name.as_bytes());
+    name
+}
+
+/// The longest Kafka key whose ring is named by the key itself; PostgreSQL's index takes no row of more than 2,704 bytes.
+pub(crate) const LONGEST_KEY: usize = 1024;
+
+/// The key of the ring of a Kafka key; unless it is that long, the name of its lane too.
+pub fn ring_key_of(key: &[u8]) -> Vec<u8> {
+    if key.len() > LONGEST_KEY {
+        let mut name = vec![2];
+        name.extend_from_slice(&xxh3_128(key).to_be_bytes());
+        return name;
+    }
+    let mut name = Vec::with_capacity(key.len() + 1);
+    name.push(1);
+    name.extend_from_slice(key);
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_rings_are_short_and_never_the_same() {
+        let key = |length: usize| ring_key_of(&vec![b'k'; length]);
+        assert!((0..5_000).all(|length| key(length).len() <= LONGEST_KEY + 1));
+        let names: std::collections::HashSet<_> = (0..5_000).map(key).collect();
+        assert_eq!(names.len(), 5_000);
+    }
+}

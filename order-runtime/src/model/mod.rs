@@ -1,0 +1,26 @@
+//! The words that every room uses: types without logic of their own.
+
+mod address;
+mod dead_letter;
+mod dialect;
+mod health;
+mod outgoing;
+mod partition;
+mod policy;
+mod record;
+mod text;
+
+pub(crate) use self::{
+    address::is_loopback,
+    record::{Arena, Pool},
+    text::cut,
+};
+pub use self::{
+    dead_letter::{DeadLetterId, Digits, Reason},
+    dialect::Dialect,
+    health::Health,
+    outgoing::{OutgoingRecord, OutgoingRecords},
+    partition::PartitionId,
+    policy::{OnExhausted, RetryPolicy},
+    record::{HeaderBlock, Headers, RecordBatch, RecordRef},
+};

@@ -1,0 +1,24 @@
+//! The identity of a partition.
+
+use std::{fmt, sync::Arc};
+
+use uuid::Uuid;
+
+/// One partition, by what stays true when a topic is made anew: the cluster's and the topic's own identity.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartitionId {
+    /// The cluster's id, as the broker names it.
+    pub cluster: Arc<str>,
+    /// The topic's id; nil where the broker is too old to tell.
+    pub topic_id: Uuid,
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+impl fmt::Display for PartitionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}

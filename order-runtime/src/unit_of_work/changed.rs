@@ -1,0 +1,120 @@
+//! What one event has done with the entities of one type.
+
+use std::any::Any;
+
+use jiff::Timestamp;
+
+use super::LookupFailure;
+use crate::store::{
+    Entity,
+    loaded::{AnySet, typed_set},
+};
+
+/// Whether an event's overlay fits what the unit holds by now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Merge {
+    /// It is part of the unit now.
+    Merged,
+    /// A row that it read has changed since: run the event again.
+    Stale,
+    /// A row that it writes is not loaded yet: load what the unit wants, then merge again.
+    Unloaded,
+    /// A row that it writes can never be compared with the store's.
+    Failed(LookupFailure),
+}
+
+/// The overlay of one entity type. An event touches few entities, so they are looked through one by one.
+pub(crate) struct Changed<T: Entity> {
+    touched: Vec<Touched<T>>,
+}
+
+struct Touched<T: Entity> {
+    id: T::Id,
+    /// Where the unit's set has the row, unless it was cleared since.
+    place: usize,
+    /// The version that was read first.
+    read: Option<u64>,
+    written: Option<T>,
+}
+
+impl<T: Entity> Default for Changed<T> {
+    fn default() -> Self {
+        Self { touched: Vec::new() }
+    }
+}
+
+impl<T: Entity> Changed<T> {
+    fn touch(&mut self, touched: Touched<T>) {
+        if self.touched.is_empty() {
+            // As a rule there is one, and four would be reserved.
+            self.touched.reserve_exact(1);
+        }
+        self.touched.push(touched);
+    }
+
+    pub(crate) fn find(&self, id: &T::Id) -> Option<T> {
+        self.touched.iter().find(|touched| touched.id == *id)?.written.clone()
+    }
+
+    pub(crate) fn read(&mut self, id: &T::Id, place: usize, version: u64) {
+        match self.touched.iter_mut().find(|touched| touched.id == *id) {
+            Some(touched) => {
+                touched.place = place;
+                touched.read.get_or_insert(version);
+            }
+            None => self.touch(Touched { id: id.clone(), place, read: Some(version), written: None }),
+        }
+    }
+
+    pub(crate) fn put(&mut self, entity: T) {
+        match self.touched.iter_mut().find(|touched| touched.id == *entity.id()) {
+            Some(touched) => touched.written = Some(entity),
+            None => {
+                let id = entity.id().clone();
+                self.touch(Touched { id, place: usize::MAX, read: None, written: Some(entity) });
+            }
+        }
+    }
+}
+
+/// A [`Changed`] with its type erased.
+pub(crate) trait AnyChanged: Any + Send {
+    /// Compares what was read and looks whether everything is loaded; the unit wants what is not.
+    fn check(&mut self, set: &mut dyn AnySet) -> Merge;
+    /// Moves the changes into the unit's set, which `check` has found to fit.
+    fn merge(&mut self, set: &mut dyn AnySet, now: Timestamp);
+    /// The type's name.
+    fn entity(&self) -> &'static str;
+}
+
+impl<T: Entity> AnyChanged for Changed<T> {
+    fn check(&mut self, set: &mut dyn AnySet) -> Merge {
+        let set = typed_set::<T>(set);
+        let mut answer = Merge::Merged;
+        for touched in &mut self.touched {
+            touched.place = set.place(&touched.id, touched.place);
+            match (set.loaded(touched.place), touched.read) {
+                (Some(slot), Some(version)) if slot.version() != version => return Merge::Stale,
+                (Some(_), _) => {}
+                (None, _) => match set.unreadable(&touched.id) {
+                    Some(why) => return Merge::Failed(LookupFailure::Unreadable(why)),
+                    None => answer = Merge::Unloaded,
+                },
+            }
+        }
+        answer
+    }
+
+    fn merge(&mut self, set: &mut dyn AnySet, now: Timestamp) {
+        let set = typed_set::<T>(set);
+        for touched in self.touched.drain(..) {
+            if let Some(slot) = set.loaded(touched.place) {
+                slot.merge(touched.read.is_some(), touched.written, now);
+            }
+        }
+    }
+
+    fn entity(&self) -> &'static str {
+        std::any::type_name::<T>()
+    }
+}
