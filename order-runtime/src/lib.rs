@@ -21,7 +21,7 @@
 //! command line and HTTP), `dead_letters` (what operators do with them), `headers` (of dead letters), `range_replay`, `reload`,
 //! `telemetry` (logs and what is measured), `trace`, and `exposition` (how metrics and traces leave).
 
-/// An event costs some dozen small allocations, on one thread made and on another freed; see ARCHITECTURE.md for the measurement.
+/// An event costs some dozen small allocations, on one thread made and on another freed; see docs/decisions.md for the measurement.
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
