@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 const DIGITS: usize = 28;
 /// The largest exponent of an amount that is a text, and the most digits on either side of its point then: so no such text is beyond
 /// [`DIGITS`], and a pattern can say it.
-const EXPONENT: i32 = 19;
+const EXPONENT: i32 = 18;
 const DIGITS_BEFORE_EXPONENT: usize = 9;
 
 /// An amount in the currency of its order: a decimal number of up to 28 digits, never a binary float.
@@ -166,7 +166,7 @@ impl JsonSchema for Money {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let (digits, before, length) = (DIGITS, DIGITS_BEFORE_EXPONENT, DIGITS + 1);
         let plain = format!("[0-9]{{1,{digits}}}|[0-9]+\\.[0-9]+");
-        let exponent = format!("[0-9]{{1,{before}}}(\\.[0-9]{{1,{before}}})?[eE][+-]?(0?[0-9]|1[0-9])");
+        let exponent = format!("[0-9]{{1,{before}}}(\\.[0-9]{{1,{before}}})?[eE][+-]?(0?[0-9]|1[0-8])");
         json_schema!({
             "description": "A decimal number of at most 28 digits, as text or as a number. Of a number, JSON Schema cannot count the digits: \
                             an amount of more digits is refused, never rounded.",
@@ -230,7 +230,8 @@ mod tests {
             "123456789.123456789e-20",
             "1e28",
             "10000000000000000000000000000",
-            "\"1e20\"",
+            "\"1e19\"",
+            "\"1e-19\"",
             "\"1.1234567890e1\"",
             "\"-0\"",
             "\"1e\"",
