@@ -8,7 +8,7 @@ use super::{Context, Failure};
 use crate::{
     broker::{
         embedded,
-        kafka::{self, Inquirer},
+        kafka::{self, MetadataClient},
     },
     config::{Embedded, KafkaConfig, StoreUrl},
     store::{
@@ -110,25 +110,25 @@ async fn check_broker(kafka: &KafkaConfig, ids: Duration) -> Vec<Finding> {
 
 /// What the broker answers, and whether it is a real one.
 fn ask_broker(kafka: &KafkaConfig) -> (Vec<Finding>, bool) {
-    let inquirer = match Inquirer::new(kafka) {
-        Ok(inquirer) => inquirer,
+    let metadata = match MetadataClient::new(kafka) {
+        Ok(metadata) => metadata,
         Err(error) => return (vec![Finding::of("broker", Err(error))], false),
     };
-    let identity = match inquirer.identity() {
+    let identity = match metadata.identity() {
         Ok(identity) => identity,
         Err(error) => return (vec![Finding::of("broker", Err(error))], false),
     };
     let answers = format!("{} answers as cluster {}", kafka.brokers, identity.cluster);
     let mut findings = vec![Finding::of("broker", Ok::<_, String>(answers))];
     for topic in kafka.topics.iter().filter(|topic| !topic.starts_with('^')) {
-        let found = match inquirer.partitions(topic) {
+        let found = match metadata.partitions(topic) {
             Ok(Some(count)) => Ok(format!("{topic}: {count} partitions")),
             Ok(None) => Err(format!("there is no topic {topic}; create it, or correct KAFKA_TOPIC")),
             Err(error) => Err(error.to_string()),
         };
         findings.push(Finding::of("topic", found));
     }
-    let dead_letters = match inquirer.partitions(&kafka.dlq_topic) {
+    let dead_letters = match metadata.partitions(&kafka.dlq_topic) {
         Ok(Some(count)) => Ok(format!("{}: {count} partitions", kafka.dlq_topic)),
         // It may be made by the first dead letter, so this is not wrong yet.
         Ok(None) => {

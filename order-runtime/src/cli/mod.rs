@@ -25,7 +25,7 @@ use self::output::Output;
 use crate::{
     broker::BrokerError,
     config::{Config, ConfigErrors, Defaults, EnvFile, Flags},
-    dead_letters::DeskError,
+    dead_letters::DeadLetterError,
     dispatcher::Dispatcher,
     documents::Kind,
     registry::{Registry, RegistryErrors},
@@ -151,10 +151,10 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl From<DeskError> for Failure {
-    fn from(error: DeskError) -> Self {
+impl From<DeadLetterError> for Failure {
+    fn from(error: DeadLetterError) -> Self {
         match error {
-            DeskError::Broker(error) => error.into(),
+            DeadLetterError::Broker(error) => error.into(),
             other => Self::failed(other),
         }
     }

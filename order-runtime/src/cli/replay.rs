@@ -9,7 +9,7 @@ use super::{
     store,
 };
 use crate::{
-    broker::kafka::{Inquirer, TopicReader},
+    broker::kafka::{MetadataClient, TopicReader},
     config::is_topic,
     dead_letters::begun,
     engine::Settings,
@@ -52,9 +52,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         return Err(Failure::wrong_use(why));
     }
     let retention = (!arguments.shadow).then_some(config.store_retention);
-    let inquirer = Inquirer::new(&config.kafka)?;
+    let metadata = MetadataClient::new(&config.kafka)?;
     let bounds = (arguments.from, arguments.to);
-    let found = ranges(&inquirer, topic, &arguments.partitions, bounds, retention).map_err(Failure::failed)?;
+    let found = ranges(&metadata, topic, &arguments.partitions, bounds, retention).map_err(Failure::failed)?;
     context.output.hint(told(&found));
     let question = format!("run these records of {topic} through this build again?");
     if !arguments.shadow && !found.is_empty() && !context.yes && !output::agrees(&question) {

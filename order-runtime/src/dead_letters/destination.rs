@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{DeskError, Letter, Source};
+use super::{DeadLetterError, Letter, Source};
 use crate::{
     broker::TopicState,
     config,
@@ -35,7 +35,7 @@ pub(super) enum Route {
 
 impl Destinations {
     /// Reads the positions of the service, which say what it has read.
-    pub(super) async fn new(store: Option<&dyn Store>) -> Result<Self, DeskError> {
+    pub(super) async fn new(store: Option<&dyn Store>) -> Result<Self, DeadLetterError> {
         let positions = match store {
             Some(store) => store.positions().await?.into_iter().collect(),
             None => BTreeMap::new(),
@@ -49,7 +49,7 @@ impl Destinations {
         source: &dyn Source,
         letters: &[Letter],
         read: &[String],
-    ) -> Result<(), DeskError> {
+    ) -> Result<(), DeadLetterError> {
         let names = letters.iter().filter_map(|letter| letter.origin.topic.as_deref());
         let names: BTreeSet<Arc<str>> = names
             .filter(|name| !self.topics.contains_key(*name) && read.iter().any(|entry| config::is_topic(entry, name)))

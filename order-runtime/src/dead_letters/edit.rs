@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::{
-    Desk, DeskError, Judged, Place, begun,
+    ClassifiedLetter, DeadLetterError, DeadLetterService, Place, begun,
     destination::{Destinations, Route},
     json::Json,
     letter::batch_of,
@@ -27,7 +27,7 @@ use crate::{
 pub(crate) enum EditError {
     /// As for every action.
     #[error(transparent)]
-    Desk(#[from] DeskError),
+    DeadLetterService(#[from] DeadLetterError),
     /// The event is still not right.
     #[error("the correction is not sent: {}", told(.0))]
     Invalid(Vec<Violation>),
@@ -46,11 +46,11 @@ pub(crate) struct Edited {
     pub(crate) trial: Trial,
 }
 
-impl Desk {
+impl DeadLetterService {
     /// The payload of a letter for an editor: JSON over several lines, where it is JSON.
-    pub(crate) async fn document(&self, id: &str) -> Result<String, DeskError> {
-        let (judged, _) = self.find(id, None).await?;
-        Ok(pretty(judged.letter.record.payload.as_deref().unwrap_or_default()))
+    pub(crate) async fn document(&self, id: &str) -> Result<String, DeadLetterError> {
+        let (classified, _) = self.find(id, None).await?;
+        Ok(pretty(classified.letter.record.payload.as_deref().unwrap_or_default()))
     }
 
     /// Checks a new payload for a letter as its processor would see it, and sends it as a replay. The event keeps its id, which
@@ -65,15 +65,15 @@ impl Desk {
         payload: &str,
         dry_run: bool,
     ) -> Result<Edited, EditError> {
-        let (judged, _) = self.find(id, before).await?;
-        judged.still_there()?;
-        let refused = |why: &str| DeskError::Refused { id: id.to_owned(), why: why.to_owned() };
-        if let Some(flaw) = judged.flaw(self) {
+        let (classified, _) = self.find(id, before).await?;
+        classified.still_there()?;
+        let refused = |why: &str| DeadLetterError::Refused { id: id.to_owned(), why: why.to_owned() };
+        if let Some(flaw) = classified.flaw(self) {
             return Err(refused(flaw.text()).into());
         }
-        let before = judged.letter.record.payload.clone().unwrap_or_default();
-        let event_id = judged.event_id();
-        let (mut record, trial) = self.corrected(&judged, payload, &event_id)?;
+        let before = classified.letter.record.payload.clone().unwrap_or_default();
+        let event_id = classified.event_id();
+        let (mut record, trial) = self.corrected(&classified, payload, &event_id)?;
         let after = record.payload.clone().unwrap_or_default();
         // An id that was put in is no change of the operator's.
         if same_document(&before, payload.trim().as_bytes()) || same_document(&before, &after) {
@@ -84,27 +84,32 @@ impl Desk {
             return Ok(edited);
         }
         let mut destinations = Destinations::new(None).await?;
-        destinations.learn(&*self.source, std::slice::from_ref(&judged.letter), &self.topics).await?;
-        if destinations.direct(&judged.letter, &mut record) == Route::NoTopic {
+        destinations.learn(&*self.source, std::slice::from_ref(&classified.letter), &self.topics).await?;
+        if destinations.direct(&classified.letter, &mut record) == Route::NoTopic {
             return Err(refused(LeftOut::NoTopic.text()).into());
         }
         let hash = |payload: &[u8]| format!("{:032x}", payload_hash(Some(payload)));
         let entry = begun(by, "edit", &json!({"ids": [id], "before": hash(&before), "after": hash(&after)}));
-        let store = self.store().map_err(DeskError::from)?;
-        store.mark(entry.clone(), Vec::new()).await.map_err(DeskError::from)?;
+        let store = self.store().map_err(DeadLetterError::from)?;
+        store.mark(entry.clone(), Vec::new()).await.map_err(DeadLetterError::from)?;
         let results = publisher.publish([Arc::new(record)].into()).await;
         let no_answer = || Err(PublishError::Transient { topic: String::new(), reason: "no answer".to_owned() });
-        results.into_iter().next().unwrap_or_else(no_answer).map_err(DeskError::Publish)?;
-        let mark = judged.marked(MarkState::Replayed, by, "edited");
-        store.mark(AuditRow { letters: 1, ..entry }, vec![mark]).await.map_err(DeskError::from)?;
+        results.into_iter().next().unwrap_or_else(no_answer).map_err(DeadLetterError::Publish)?;
+        let mark = classified.marked(MarkState::Replayed, by, "edited");
+        store.mark(AuditRow { letters: 1, ..entry }, vec![mark]).await.map_err(DeadLetterError::from)?;
         Ok(edited)
     }
 
     /// The record of a correction, and who would handle it.
-    fn corrected(&self, judged: &Judged, payload: &str, event_id: &str) -> Result<(OutgoingRecord, Trial), EditError> {
+    fn corrected(
+        &self,
+        classified: &ClassifiedLetter,
+        payload: &str,
+        event_id: &str,
+    ) -> Result<(OutgoingRecord, Trial), EditError> {
         let invalid =
             |path: &str, message: String| EditError::Invalid(vec![Violation { path: path.to_owned(), message }]);
-        let mut record = judged
+        let mut record = classified
             .letter
             .outgoing(Some(payload.trim().as_bytes().to_vec().into()))
             .ok_or_else(|| invalid("$", "the letter does not say where it came from".to_owned()))?;
@@ -129,7 +134,7 @@ impl Desk {
     }
 }
 
-impl Judged {
+impl ClassifiedLetter {
     /// The id under which corrections of this letter count: that of its event. Another framework's event without an id gets the
     /// letter's.
     fn event_id(&self) -> String {

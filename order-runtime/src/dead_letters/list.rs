@@ -8,7 +8,9 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Desk, DeskError, Judged, Letter, Place, Selection, source::Window, state::State};
+use super::{
+    ClassifiedLetter, DeadLetterError, DeadLetterService, Letter, Place, Selection, source::Window, state::State,
+};
 
 /// Groups that are counted apart; further ones are counted together.
 const GROUPS: usize = 1_000;
@@ -59,7 +61,7 @@ fn as_rows<S: serde::Serializer>(
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Listing {
     /// The latest of them, in the order of their writing; without payloads.
-    pub(crate) letters: Vec<Judged>,
+    pub(crate) letters: Vec<ClassifiedLetter>,
     /// How many there are in all, as far as the topic was read.
     pub(crate) matching: u64,
     /// The same by reason, event and error code.
@@ -91,9 +93,13 @@ pub(crate) struct Asked {
     pub(crate) before: Option<Place>,
 }
 
-impl Desk {
+impl DeadLetterService {
     /// Lists the latest letters. `progress` hears how many records have been read, and how many there are at most.
-    pub(crate) async fn list(&self, asked: Asked, mut progress: impl FnMut(u64, u64)) -> Result<Listing, DeskError> {
+    pub(crate) async fn list(
+        &self,
+        asked: Asked,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Listing, DeadLetterError> {
         let Asked { selection, any, max, before } = asked;
         let from_place = before.is_some();
         let mut gathering = Gathering::new(&selection, any, max);
@@ -118,7 +124,7 @@ impl Desk {
         };
         self.in_time(reading).await?;
         match (listing, self.budget) {
-            (None, Some(budget)) => Err(DeskError::TooSlow(budget.time)),
+            (None, Some(budget)) => Err(DeadLetterError::TooSlow(budget.time)),
             (listing, _) => Ok(listing.unwrap_or_default()),
         }
     }
@@ -133,7 +139,7 @@ struct Gathering {
     max: usize,
     /// A crash may have repeated a record; it is one letter.
     seen: HashSet<u128>,
-    latest: BTreeMap<Written, Judged>,
+    latest: BTreeMap<Written, ClassifiedLetter>,
     listing: Listing,
 }
 
@@ -149,20 +155,20 @@ impl Gathering {
         }
     }
 
-    async fn add(&mut self, desk: &Desk, mut letters: Vec<Letter>) -> Result<(), DeskError> {
+    async fn add(&mut self, service: &DeadLetterService, mut letters: Vec<Letter>) -> Result<(), DeadLetterError> {
         letters.retain(|letter| self.seen.insert(letter.occurrence()));
         let listing = &mut self.listing;
-        for mut judged in desk.judge(letters, false).await? {
-            if self.wanted.is_some_and(|wanted| judged.state != wanted) {
-                *listing.others.entry(judged.state).or_default() += 1;
+        for mut classified in service.judge(letters, false).await? {
+            if self.wanted.is_some_and(|wanted| classified.state != wanted) {
+                *listing.others.entry(classified.state).or_default() += 1;
                 continue;
             }
             listing.matching += 1;
-            listing.unusable += u64::from(judged.flaw(desk).is_some());
-            listing.counts.add(&judged.letter);
-            judged.letter.record = super::letter::Original::default();
-            let at = &judged.letter.at;
-            self.latest.insert((judged.letter.time, at.partition, at.offset), judged);
+            listing.unusable += u64::from(classified.flaw(service).is_some());
+            listing.counts.add(&classified.letter);
+            classified.letter.record = super::letter::Original::default();
+            let at = &classified.letter.at;
+            self.latest.insert((classified.letter.time, at.partition, at.offset), classified);
             if self.latest.len() > self.max {
                 self.latest.pop_first();
             }

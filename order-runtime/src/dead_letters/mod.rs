@@ -1,6 +1,6 @@
 //! The life of dead letters after they were written: looking, replaying, editing, setting aside, forgetting.
 //!
-//! The command line and HTTP are two ways to one [`Desk`]. The letters lie in the dead-letter topic and are read in windows,
+//! The command line and HTTP are two ways to one [`DeadLetterService`]. The letters lie in the dead-letter topic and are read in windows,
 //! never as a whole. What operators do with them lies in the store: a mark on each letter, and an audit record of each action.
 //! A letter is marked as replayed when its publication is acknowledged, batch by batch; so a replay that was killed goes on
 //! where it was when it is asked for again, and at most one batch is published twice. The engine lets each event count once.
@@ -51,10 +51,10 @@ pub(crate) use self::{
     pace::{Pace, rate},
     replay::{Replay, Summary},
     selection::{Filter, Selection, time},
-    set_aside::{Aside, AsideSummary, SetAside},
+    set_aside::{AsideSummary, Disposition, SetAside},
     show::Shown,
     source::{KafkaSource, Source},
-    state::Judged,
+    state::ClassifiedLetter,
 };
 use crate::{
     broker::{BrokerError, PublishError},
@@ -64,7 +64,7 @@ use crate::{
 
 /// Where letters are looked at and dealt with.
 #[derive(Clone)]
-pub(crate) struct Desk {
+pub(crate) struct DeadLetterService {
     pub(crate) source: Arc<dyn Source>,
     /// `None` where it cannot be read; nothing is then known of what became of letters, and nothing can be done with them.
     pub(crate) store: Option<Arc<dyn Store>>,
@@ -87,7 +87,7 @@ pub(crate) struct Budget {
 
 /// Why something is not done, or only in part.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DeskError {
+pub(crate) enum DeadLetterError {
     /// The dead-letter topic cannot be read.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -125,7 +125,7 @@ pub(crate) enum DeskError {
     },
 }
 
-impl Desk {
+impl DeadLetterService {
     fn store(&self) -> Result<&Arc<dyn Store>, StoreError> {
         self.store.as_ref().ok_or_else(|| StoreError::Unusable("it is not open".to_owned()))
     }
@@ -136,7 +136,7 @@ impl Desk {
     }
 
     /// Reads until the end, or until the budget's time is over.
-    async fn in_time(&self, reading: impl Future<Output = Result<(), DeskError>>) -> Result<(), DeskError> {
+    async fn in_time(&self, reading: impl Future<Output = Result<(), DeadLetterError>>) -> Result<(), DeadLetterError> {
         match self.budget {
             None => reading.await,
             Some(budget) => tokio::time::timeout(budget.time, reading).await.unwrap_or(Ok(())),

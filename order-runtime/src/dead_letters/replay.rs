@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Counts, Desk, DeskError, Direction, Judged, Pace, Selection, begun,
+    ClassifiedLetter, Counts, DeadLetterError, DeadLetterService, Direction, Pace, Selection, begun,
     destination::{Destinations, Route},
     pace,
     selection::Search,
     source::Window,
-    state::{Flaw, State},
+    state::{Defect, State},
 };
 use crate::{
     broker::{PublishError, Publisher},
@@ -120,14 +120,14 @@ pub(crate) enum LeftOut {
     NoTopic,
     /// Something is wrong with the record.
     #[serde(untagged)]
-    Flawed(Flaw),
+    Defective(Defect),
 }
 
 impl LeftOut {
     /// Why, for people.
     pub(crate) const fn text(self) -> &'static str {
         match self {
-            Self::Flawed(flaw) => flaw.text(),
+            Self::Defective(flaw) => flaw.text(),
             Self::LoopGuard => "replayed too often already; --max-replays raises the limit",
             Self::SettledSince => "settled since; a replay would be swallowed",
             Self::HadBefore => {
@@ -147,7 +147,7 @@ impl LeftOut {
 /// Letters that are published together.
 #[derive(Default)]
 struct Batch {
-    letters: Vec<Judged>,
+    letters: Vec<ClassifiedLetter>,
     records: Vec<Arc<OutgoingRecord>>,
     bytes: usize,
 }
@@ -161,7 +161,7 @@ struct Way<'a> {
 
 /// A replay under way.
 struct Run<'a> {
-    desk: &'a Desk,
+    service: &'a DeadLetterService,
     how: &'a Replay,
     /// Whether parked letters are wanted, and no others.
     parked: bool,
@@ -174,7 +174,7 @@ struct Run<'a> {
     destinations: Destinations,
 }
 
-impl Desk {
+impl DeadLetterService {
     /// Counts the letters that [`replay`](Self::replay) would send.
     pub(crate) async fn count(
         &self,
@@ -182,7 +182,7 @@ impl Desk {
         how: &Replay,
         stop: &CancellationToken,
         progress: impl FnMut(&Summary, u64, u64),
-    ) -> Result<Summary, DeskError> {
+    ) -> Result<Summary, DeadLetterError> {
         self.pass(None, selection, how, stop, progress).await
     }
 
@@ -196,7 +196,7 @@ impl Desk {
         how: &Replay,
         stop: &CancellationToken,
         progress: impl FnMut(&Summary, u64, u64),
-    ) -> Result<Summary, DeskError> {
+    ) -> Result<Summary, DeadLetterError> {
         #[derive(Serialize)]
         struct Asked<'a> {
             #[serde(flatten)]
@@ -220,10 +220,10 @@ impl Desk {
         how: &Replay,
         stop: &CancellationToken,
         mut progress: impl FnMut(&Summary, u64, u64),
-    ) -> Result<Summary, DeskError> {
+    ) -> Result<Summary, DeadLetterError> {
         let pace = Pace::new(how.rate);
         let mut run = Run {
-            desk: self,
+            service: self,
             how,
             parked: selection.filter.parked,
             batch_size: pace.batch(TICK, BATCH),
@@ -243,15 +243,15 @@ impl Desk {
             // A crash may have repeated a record; it is one letter.
             letters.retain(|letter| seen.insert(letter.occurrence()));
             run.destinations.learn(&*self.source, &letters, &self.topics).await?;
-            for judged in self.judge(letters, true).await? {
+            for classified in self.judge(letters, true).await? {
                 if stop.is_cancelled() || how.max.is_some_and(|max| run.taken() >= max) {
                     whole = false;
                     break 'windows;
                 }
                 let before = run.summary.replayed;
-                match run.left_out(&judged) {
+                match run.left_out(&classified) {
                     Some(why) => *run.summary.left_out.entry(why).or_default() += 1,
-                    None => run.take(judged).await?,
+                    None => run.take(classified).await?,
                 }
                 if run.summary.replayed > before {
                     progress(&run.summary, read, of);
@@ -274,22 +274,22 @@ impl Run<'_> {
         self.summary.replayed + self.batch.letters.len() as u64
     }
 
-    fn left_out(&self, judged: &Judged) -> Option<LeftOut> {
-        let letter = &judged.letter;
-        match judged.state {
+    fn left_out(&self, classified: &ClassifiedLetter) -> Option<LeftOut> {
+        let letter = &classified.letter;
+        match classified.state {
             State::Purged => return Some(LeftOut::Purged),
             State::Superseded => return Some(LeftOut::Superseded),
             State::Replayed if !self.how.again => return Some(LeftOut::Replayed),
             state if (state == State::Parked) != self.parked => return Some(LeftOut::Parked),
             _ => {}
         }
-        if let Some(flaw) = judged.flaw(self.desk) {
-            return Some(LeftOut::Flawed(flaw));
+        if let Some(flaw) = classified.flaw(self.service) {
+            return Some(LeftOut::Defective(flaw));
         }
         if letter.replays >= self.how.max_replays {
             return Some(LeftOut::LoopGuard);
         }
-        if judged.fate.is_some_and(|fate| fate != Fate::DeadLettered) {
+        if classified.fate.is_some_and(|fate| fate != Fate::DeadLettered) {
             return Some(LeftOut::SettledSince);
         }
         if self.destinations.route(letter) == Route::NoTopic {
@@ -299,16 +299,18 @@ impl Run<'_> {
             .then_some(LeftOut::HadBefore)
     }
 
-    async fn take(&mut self, judged: Judged) -> Result<(), DeskError> {
+    async fn take(&mut self, classified: ClassifiedLetter) -> Result<(), DeadLetterError> {
         if self.way.is_none() {
-            self.count(&judged);
+            self.count(&classified);
             return Ok(());
         }
-        let Some(mut record) = judged.letter.outgoing(judged.letter.record.payload.clone()) else { return Ok(()) };
-        self.destinations.direct(&judged.letter, &mut record);
+        let Some(mut record) = classified.letter.outgoing(classified.letter.record.payload.clone()) else {
+            return Ok(());
+        };
+        self.destinations.direct(&classified.letter, &mut record);
         self.batch.bytes += record.size();
         self.batch.records.push(Arc::new(record));
-        self.batch.letters.push(judged);
+        self.batch.letters.push(classified);
         if self.batch.letters.len() >= self.batch_size || self.batch.bytes >= BYTES {
             self.publish().await
         } else {
@@ -316,8 +318,8 @@ impl Run<'_> {
         }
     }
 
-    fn count(&mut self, judged: &Judged) {
-        let letter = &judged.letter;
+    fn count(&mut self, classified: &ClassifiedLetter) {
+        let letter = &classified.letter;
         self.summary.replayed += 1;
         self.summary.counts.add(letter);
         self.summary.by_key += u64::from(self.destinations.route(letter) == Route::ByKey);
@@ -325,18 +327,18 @@ impl Run<'_> {
     }
 
     /// Publishes the batch, and marks what was acknowledged of it.
-    async fn publish(&mut self) -> Result<(), DeskError> {
+    async fn publish(&mut self) -> Result<(), DeadLetterError> {
         let Batch { letters, records, .. } = std::mem::take(&mut self.batch);
         let Some(Way { publisher, store, entry }) = self.way.as_ref().filter(|_| !letters.is_empty()) else {
             return Ok(());
         };
         let results = publisher.publish(records.into()).await;
         let (mut marks, mut sent, mut failed) = (Vec::new(), Vec::new(), None);
-        for (judged, result) in letters.iter().zip(results) {
+        for (classified, result) in letters.iter().zip(results) {
             match result {
                 Ok(_) => {
-                    marks.push(judged.marked(MarkState::Replayed, &entry.by, ""));
-                    sent.push(judged);
+                    marks.push(classified.marked(MarkState::Replayed, &entry.by, ""));
+                    sent.push(classified);
                 }
                 Err(PublishError::TooLarge { .. }) => {
                     *self.summary.left_out.entry(LeftOut::TooLarge).or_default() += 1;
@@ -349,18 +351,18 @@ impl Run<'_> {
         }
         let entry = AuditRow { letters: marks.len() as u64, ..entry.clone() };
         store.mark(entry, marks).await?;
-        for judged in &sent {
-            self.count(judged);
+        for classified in &sent {
+            self.count(classified);
         }
         if let Some(error) = failed {
-            return Err(DeskError::Publish(error));
+            return Err(DeadLetterError::Publish(error));
         }
         self.pace.sent(sent.len() as u64).await;
         Ok(())
     }
 }
 
-impl Judged {
+impl ClassifiedLetter {
     /// The mark that this letter gets now.
     pub(super) fn marked(&self, state: MarkState, by: &str, note: &str) -> LetterMark {
         LetterMark {

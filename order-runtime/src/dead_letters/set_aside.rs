@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{Desk, DeskError, Direction, Selection, begun, selection::Search, state::State};
+use super::{DeadLetterError, DeadLetterService, Direction, Selection, begun, selection::Search, state::State};
 use crate::store::{AuditRow, MarkState};
 
 /// What is done with letters that stay where they are.
@@ -14,7 +14,7 @@ use crate::store::{AuditRow, MarkState};
 /// topic's retention. The mark lives as long as `STORE_RETENTION`, which must not be shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Aside {
+pub(crate) enum Disposition {
     /// Leave them out until somebody asks for parked ones.
     Park,
     /// Take them back.
@@ -23,7 +23,7 @@ pub(crate) enum Aside {
     Purge,
 }
 
-impl Aside {
+impl Disposition {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Park => "park",
@@ -54,7 +54,7 @@ impl Aside {
 /// How letters are set aside.
 #[derive(Debug, Clone)]
 pub(crate) struct SetAside {
-    pub(crate) how: Aside,
+    pub(crate) how: Disposition,
     /// Why, for those who come after.
     pub(crate) note: String,
     /// Only count them.
@@ -72,7 +72,7 @@ pub(crate) struct AsideSummary {
     pub(crate) unknown_ids: Vec<String>,
 }
 
-impl Desk {
+impl DeadLetterService {
     /// Marks letters and answers how many. `progress` hears after each window what has been done, and of how many records the
     /// topic has been read; `stop` ends it after a window.
     pub(crate) async fn set_aside(
@@ -82,7 +82,7 @@ impl Desk {
         what: &SetAside,
         stop: &CancellationToken,
         mut progress: impl FnMut(&AsideSummary, u64, u64),
-    ) -> Result<AsideSummary, DeskError> {
+    ) -> Result<AsideSummary, DeadLetterError> {
         #[derive(Serialize)]
         struct Asked<'a> {
             #[serde(flatten)]
@@ -108,8 +108,8 @@ impl Desk {
             window.letters.retain(|letter| seen.insert(letter.occurrence()));
             let letters = self.judge(window.letters, false).await?;
             let taken = |state| how.takes(state, parked) || (named && how.takes(state, !parked));
-            let letters = letters.iter().filter(|judged| taken(judged.state));
-            let marks: Vec<_> = letters.map(|judged| judged.marked(how.mark(), by, note)).collect();
+            let letters = letters.iter().filter(|classified| taken(classified.state));
+            let marks: Vec<_> = letters.map(|classified| classified.marked(how.mark(), by, note)).collect();
             summary.letters += marks.len() as u64;
             if let Some(entry) = entry.as_ref().filter(|_| !marks.is_empty()) {
                 self.store()?.mark(AuditRow { letters: marks.len() as u64, ..entry.clone() }, marks).await?;
@@ -127,7 +127,7 @@ impl Desk {
     }
 
     /// What operators have done, the latest first.
-    pub(crate) async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, DeskError> {
+    pub(crate) async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, DeadLetterError> {
         Ok(self.store()?.audit(limit).await?)
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    Desk, DeskError, Judged, Letter, Place,
+    ClassifiedLetter, DeadLetterError, DeadLetterService, Letter, Place,
     json::Json,
-    state::{Flaw, State},
+    state::{Defect, State},
     trial::{Trial, trial},
 };
 use crate::identity::Fate;
@@ -20,7 +20,7 @@ const EARLIER: usize = 100;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Shown {
     #[serde(flatten)]
-    pub(crate) judged: Judged,
+    pub(crate) classified: ClassifiedLetter,
     /// Headers in their order, as text.
     pub(crate) headers: Vec<(String, Option<String>)>,
     /// The payload where it is JSON.
@@ -36,15 +36,19 @@ pub(crate) struct Shown {
     pub(crate) event_fate: Option<Fate>,
     /// Why it would not be replayed as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) flaw: Option<Flaw>,
+    pub(crate) flaw: Option<Defect>,
     /// What it was before it was replayed and failed again.
-    pub(crate) earlier: Vec<Judged>,
+    pub(crate) earlier: Vec<ClassifiedLetter>,
 }
 
-impl Desk {
-    /// Finds the latest writing of a letter, and the ones before it without payloads. A desk with a budget looks from the end, or
+impl DeadLetterService {
+    /// Finds the latest writing of a letter, and the ones before it without payloads. With a budget, the topic is read from its end, or
     /// from `before` on, as far as the budget goes.
-    pub(super) async fn find(&self, id: &str, before: Option<Place>) -> Result<(Judged, Vec<Judged>), DeskError> {
+    pub(super) async fn find(
+        &self,
+        id: &str,
+        before: Option<Place>,
+    ) -> Result<(ClassifiedLetter, Vec<ClassifiedLetter>), DeadLetterError> {
         let wanted = id.to_owned();
         let mut windows =
             self.source.read(Arc::new(move |letter: &Letter| letter.id == wanted), self.direction(before));
@@ -64,17 +68,20 @@ impl Desk {
             Ok(())
         };
         self.in_time(reading).await?;
-        let mut judged = self.judge(found, true).await?;
+        let mut classified = self.judge(found, true).await?;
         let id = id.to_owned();
-        let latest =
-            judged.pop().ok_or(if left { DeskError::NotAmong { id, read, of } } else { DeskError::Unknown(id) })?;
-        Ok((latest, judged))
+        let latest = classified.pop().ok_or(if left {
+            DeadLetterError::NotAmong { id, read, of }
+        } else {
+            DeadLetterError::Unknown(id)
+        })?;
+        Ok((latest, classified))
     }
 
     /// Shows a letter; as to `before`, see [`find`](Self::find).
-    pub(crate) async fn show(&self, id: &str, before: Option<Place>) -> Result<Shown, DeskError> {
-        let (judged, earlier) = self.find(id, before).await?;
-        let original = &judged.letter.record;
+    pub(crate) async fn show(&self, id: &str, before: Option<Place>) -> Result<Shown, DeadLetterError> {
+        let (classified, earlier) = self.find(id, before).await?;
+        let original = &classified.letter.record;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let headers = original.headers.iter().map(|(name, value)| (text(name), value.map(text))).collect();
         let payload = original.payload.as_deref();
@@ -93,10 +100,10 @@ impl Desk {
             payload_text: json.as_ref().map(Json::pretty).or_else(|| payload.map(text)),
             payload: json,
             trial: trial.unwrap_or(Trial::Invalid { errors: Vec::new() }),
-            event_fate: judged.fate,
-            flaw: judged.flaw(self),
+            event_fate: classified.fate,
+            flaw: classified.flaw(self),
             earlier,
-            judged,
+            classified,
         })
     }
 }
@@ -123,15 +130,15 @@ fn is_whole(found: &[Letter]) -> bool {
     found.last().is_some_and(|last| found.len() as u64 > u64::from(last.replays) || found.len() >= EARLIER)
 }
 
-impl Judged {
+impl ClassifiedLetter {
     /// Refuses a letter that somebody has dealt with already.
-    pub(super) fn still_there(&self) -> Result<(), DeskError> {
+    pub(super) fn still_there(&self) -> Result<(), DeadLetterError> {
         let why = match self.state {
             State::Open | State::Parked => return Ok(()),
             State::Replayed => "it was replayed already",
             State::Purged => "it is purged",
             State::Superseded => "its event has failed again since; deal with the later letter",
         };
-        Err(DeskError::Refused { id: self.letter.id.clone(), why: why.to_owned() })
+        Err(DeadLetterError::Refused { id: self.letter.id.clone(), why: why.to_owned() })
     }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     broker::{
         BrokerError, ClusterTopics,
-        kafka::{Inquirer, TopicReader},
+        kafka::{MetadataClient, TopicReader},
     },
     config::KafkaConfig,
     model::RecordRef,
@@ -162,7 +162,7 @@ impl Source for KafkaSource {
 
     async fn topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError> {
         let config = self.config.clone();
-        let asked = tokio::task::spawn_blocking(move || Inquirer::new(&config)?.cluster_topics(names)).await;
+        let asked = tokio::task::spawn_blocking(move || MetadataClient::new(&config)?.cluster_topics(names)).await;
         asked.unwrap_or_else(|error| Err(BrokerError::Client(error.to_string())))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::{Desk, DeskError, Letter};
+use super::{DeadLetterError, DeadLetterService, Letter};
 use crate::{
     config::is_topic,
     headers::Family,
@@ -44,7 +44,7 @@ impl State {
 /// A letter and what is known of it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Judged {
+pub(crate) struct ClassifiedLetter {
     #[serde(flatten)]
     pub(crate) letter: Letter,
     pub(crate) state: State,
@@ -59,22 +59,22 @@ pub(crate) struct Judged {
     pub(super) fate: Option<Fate>,
 }
 
-impl Judged {
+impl ClassifiedLetter {
     /// Why a letter is not what this service, or another, can have written; none for one that is in order.
-    pub(super) fn flaw(&self, desk: &Desk) -> Option<Flaw> {
+    pub(super) fn flaw(&self, service: &DeadLetterService) -> Option<Defect> {
         let letter = &self.letter;
-        let Some(family) = letter.family else { return Some(Flaw::NoLetter) };
-        let Some(topic) = &letter.origin.topic else { return Some(Flaw::Damaged) };
+        let Some(family) = letter.family else { return Some(Defect::NoLetter) };
+        let Some(topic) = &letter.origin.topic else { return Some(Defect::Damaged) };
         let is_placed = letter.has_own_id && letter.origin.partition.is_some() && letter.origin.offset.is_some();
         if family == Family::Dlq && !is_placed {
-            return Some(Flaw::Damaged);
+            return Some(Defect::Damaged);
         }
-        if !desk.topics.iter().any(|known| is_topic(known, topic)) {
-            return Some(Flaw::ForeignTopic);
+        if !service.topics.iter().any(|known| is_topic(known, topic)) {
+            return Some(Defect::ForeignTopic);
         }
         let remembered = self.known.as_ref().filter(|row| row.replays == letter.replays);
         if remembered.is_some_and(|row| row.hash != payload_hash(letter.record.payload.as_deref())) {
-            return Some(Flaw::Altered);
+            return Some(Defect::Altered);
         }
         None
     }
@@ -83,7 +83,7 @@ impl Judged {
 /// What is wrong with a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Flaw {
+pub(crate) enum Defect {
     /// It has no headers of a dead letter.
     NoLetter,
     /// Its headers do not say where it came from.
@@ -95,7 +95,7 @@ pub(crate) enum Flaw {
     Altered,
 }
 
-impl Flaw {
+impl Defect {
     /// What is wrong, for people.
     pub(crate) const fn text(self) -> &'static str {
         match self {
@@ -107,11 +107,15 @@ impl Flaw {
     }
 }
 
-impl Desk {
+impl DeadLetterService {
     /// Looks up what became of letters; with `fates`, what became of their events too, which costs a ring a key.
-    pub(super) async fn judge(&self, letters: Vec<Letter>, fates: bool) -> Result<Vec<Judged>, DeskError> {
+    pub(super) async fn judge(
+        &self,
+        letters: Vec<Letter>,
+        fates: bool,
+    ) -> Result<Vec<ClassifiedLetter>, DeadLetterError> {
         let Some(store) = &self.store else {
-            let open = |letter| Judged { letter, state: State::Open, mark: None, known: None, fate: None };
+            let open = |letter| ClassifiedLetter { letter, state: State::Open, mark: None, known: None, fate: None };
             return Ok(letters.into_iter().map(open).collect());
         };
         if letters.is_empty() {
@@ -135,7 +139,7 @@ impl Desk {
         // Of a ring that cannot be read, the fate of its events is not known.
         let rings: HashMap<_, _> =
             loaded.rings.into_iter().filter_map(|ring| Some((ring.key, Ring::from_bytes(ring.bytes).ok()?))).collect();
-        let judged = letters.into_iter().map(|letter| {
+        let classified = letters.into_iter().map(|letter| {
             let id = DeadLetterId::parse(letter.id.as_bytes()).filter(|_| letter.family == Some(Family::Dlq));
             let known = id.and_then(|id| rows.get(&id).cloned());
             let mark = marks.get(&(letter.id.clone(), letter.replays)).cloned();
@@ -150,8 +154,8 @@ impl Desk {
                 Some(mark) if mark.state == MarkState::Parked => State::Parked,
                 _ => State::Open,
             };
-            Judged { letter, state, mark, known, fate }
+            ClassifiedLetter { letter, state, mark, known, fate }
         });
-        Ok(judged.collect())
+        Ok(classified.collect())
     }
 }

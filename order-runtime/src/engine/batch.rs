@@ -19,7 +19,7 @@ use super::{
     attempt::{self, Attempt, End, Ended, Finished, Item},
     dead_letter,
     effects::Effects,
-    owner::Blame,
+    owner::ForcedDeadLetter,
     prepare::Reading,
     retry,
     running::Running,
@@ -196,7 +196,7 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// The store could not load what that needs; nothing has changed.
-    pub(super) async fn refuse(mut self, plan: Plan, blame: &Blame) -> Result<Effects, StoreError> {
+    pub(super) async fn refuse(mut self, plan: Plan, forced: &ForcedDeadLetter) -> Result<Effects, StoreError> {
         self.load(&plan).await?;
         let due = plan.due.iter().filter_map(|lane| self.waiting.lane(lane).next().map(Item::waited));
         let come = plan.records.iter().map(|(records, index)| Item::new(Arc::clone(records), *index));
@@ -207,8 +207,8 @@ impl<'a> Batch<'a> {
             waiting::lane_of(&record, &mut lane);
             self.effects.is_forced = true;
             self.effects.events.touch(record.offset);
-            self.effects.tally.consumed += u64::from(item.row.is_none());
-            self.refused(&item, &lane, blame);
+            self.effects.counters.consumed += u64::from(item.row.is_none());
+            self.refused(&item, &lane, forced);
         }
         Ok(self.effects)
     }
@@ -216,7 +216,7 @@ impl<'a> Batch<'a> {
     /// Handles a record that has just come, or puts it behind those of its lane.
     async fn arrive(&mut self, item: Item, lane: &mut Vec<u8>) -> Result<(), StoreError> {
         let record = item.record();
-        self.effects.tally.consumed += 1;
+        self.effects.counters.consumed += 1;
         self.effects.bytes += record.size();
         self.effects.events.touch(record.offset);
         waiting::lane_of(&record, lane);

@@ -196,11 +196,11 @@ struct Coordinator {
     engine: Arc<Engine>,
     metadata: Option<Arc<dyn ClusterMetadata>>,
     store_id: Uuid,
-    owners: HashMap<PartitionId, Seat>,
+    owners: HashMap<PartitionId, OwnerHandle>,
 }
 
 /// An owner task and how to reach it.
-struct Seat {
+struct OwnerHandle {
     controls: mpsc::UnboundedSender<Control>,
     task: JoinHandle<()>,
     /// The number of the assignment, by which the store knows when it has ended.
@@ -218,14 +218,14 @@ impl Coordinator {
                 biased;
                 event = events.recv() => event,
                 Some(request) = requests.recv() => {
-                    for seat in self.owners.values() {
+                    for owner in self.owners.values() {
                         let control = match request.clone() {
                             OwnersRequest::Pause => Control::Pause,
                             OwnersRequest::Resume => Control::Resume,
                             OwnersRequest::Release { which, how, found } => Control::Release { which, how, found },
                         };
                         // An owner that has ended needs no word.
-                        let _ = seat.controls.send(control);
+                        let _ = owner.controls.send(control);
                     }
                     continue;
                 }
@@ -245,8 +245,8 @@ impl Coordinator {
                     let _ = answer.send(());
                 }
                 Some(ConsumerEvent::OutOfRange { partition, log_start, log_end }) => {
-                    if let Some(seat) = self.owners.get(&partition) {
-                        let _ = seat.controls.send(Control::OutOfRange { log_start, log_end });
+                    if let Some(owner) = self.owners.get(&partition) {
+                        let _ = owner.controls.send(Control::OutOfRange { log_start, log_end });
                     }
                 }
                 Some(ConsumerEvent::Fatal(reason)) => {
@@ -274,7 +274,7 @@ impl Coordinator {
         }
         let mut starts = Vec::with_capacity(partitions.len());
         for ((offer, stored), topic_known) in partitions.into_iter().zip(known).zip(topics_known) {
-            starts.push(self.seat(offer, stored, topic_known).await);
+            starts.push(self.begin_owner(offer, stored, topic_known).await);
         }
         self.engine.orphans.look();
         starts
@@ -290,7 +290,7 @@ impl Coordinator {
     }
 
     /// Gives one partition its owner.
-    async fn seat(&mut self, mut offer: PartitionOffer, stored: Option<Assigned>, topic_known: bool) -> Start {
+    async fn begin_owner(&mut self, mut offer: PartitionOffer, stored: Option<Assigned>, topic_known: bool) -> Start {
         if let Some(position) = stored.as_ref().map(|stored| stored.next_offset)
             && position > offer.log_end
         {
@@ -383,8 +383,8 @@ impl Coordinator {
         info!(partition = %id, position = at, waiting = assigned.waiting.len(), "partition assigned");
         let owner = Owner::new(partition, assigned, receiver, ready);
         let assignment = owner.assignment();
-        let seat = Seat { controls, task: tokio::spawn(owner.run(at)), assignment };
-        if let Some(former) = self.owners.insert((**id).clone(), seat) {
+        let handle = OwnerHandle { controls, task: tokio::spawn(owner.run(at)), assignment };
+        if let Some(former) = self.owners.insert((**id).clone(), handle) {
             // The position's compare-and-set fences whatever it still does.
             former.task.abort();
         }
@@ -397,14 +397,14 @@ impl Coordinator {
         let mut ended = Vec::new();
         for id in partitions {
             self.engine.status.remove_partition(id);
-            let Some(seat) = self.owners.remove(id) else { continue };
-            ended.push((id.clone(), seat.assignment));
+            let Some(owner) = self.owners.remove(id) else { continue };
+            ended.push((id.clone(), owner.assignment));
             if lost {
-                seat.task.abort();
+                owner.task.abort();
                 continue;
             }
-            let _ = seat.controls.send(Control::Leave);
-            leaving.push((id, seat.task));
+            let _ = owner.controls.send(Control::Leave);
+            leaving.push((id, owner.task));
         }
         let deadline = Instant::now() + self.engine.settings.drain;
         for (id, mut task) in leaving {

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use opentelemetry_sdk::trace::SpanData;
 
-use super::{attempt::Finished, breaker::Trials, status::Tally, told::Notables, waiting::Lane};
+use super::{attempt::Finished, breaker::Trials, status::BatchCounters, told::Notables, waiting::Lane};
 use crate::{
     identity::{Ring, UnreadableRing},
     model::DeadLetterId,
@@ -31,7 +31,7 @@ pub(crate) struct Effects {
     pub(crate) dead_letters: Vec<Arc<DeadLetterRow>>,
     /// Dead letters that were loaded because a record says that it is a replay of one.
     pub(crate) known_dead_letters: HashMap<DeadLetterId, DeadLetterRow, RandomState>,
-    pub(crate) tally: Tally,
+    pub(crate) counters: BatchCounters,
     /// Spans that are exported once it is committed; none where no traces are.
     pub(crate) spans: Vec<SpanData>,
     /// How long its attempts took.

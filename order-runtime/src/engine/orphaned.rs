@@ -22,7 +22,7 @@ use super::{
     Engine,
     batch::Partition,
     observe::{OrphanCause, OrphanView},
-    owner::{Blame, Owner},
+    owner::{ForcedDeadLetter, Owner},
     release::Selection,
     status::PartitionStatus,
 };
@@ -250,15 +250,15 @@ pub(super) enum Because {
 
 impl Because {
     /// The reason as a dead letter says it.
-    pub(super) fn blame(self, row: &crate::store::WaitingRow) -> Blame {
+    pub(super) fn forced_dead_letter(self, row: &crate::store::WaitingRow) -> ForcedDeadLetter {
         match self {
-            Self::SourceGone => Blame {
+            Self::SourceGone => ForcedDeadLetter {
                 reason: Reason::Exhausted,
                 code: "source_gone".into(),
                 message: "the topic that it came from no longer exists: it was deleted or made anew, or its embedded broker has ended"
                     .to_owned(),
             },
-            Self::Operator => Blame::as_it_failed(row),
+            Self::Operator => ForcedDeadLetter::as_it_failed(row),
         }
     }
 }

@@ -112,7 +112,7 @@ impl Batch<'_> {
         match repeat {
             None => {}
             Some(Repeat::Same) => {
-                self.effects.tally.skipped += 1;
+                self.effects.counters.skipped += 1;
                 self.release(item, lane);
                 return Placed::Settled(Flow::Free);
             }
@@ -148,7 +148,7 @@ impl Batch<'_> {
             Lookup::UnknownEvent | Lookup::UnknownVersion
                 if record.header(EMITTED_BY) == Some(self.partition.engine.settings.group.as_bytes()) =>
             {
-                self.effects.tally.skipped += 1;
+                self.effects.counters.skipped += 1;
                 self.release(item, lane);
                 return Placed::Settled(Flow::Free);
             }
@@ -170,8 +170,8 @@ impl Batch<'_> {
             self.effects.trials.attempt(processor);
         }
         if item.attempts > 0 {
-            self.effects.tally.retried += 1;
-            self.effects.tally.processor(processor)[2] += 1;
+            self.effects.counters.retried += 1;
+            self.effects.counters.processor(processor)[2] += 1;
         }
     }
 

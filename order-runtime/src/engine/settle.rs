@@ -8,7 +8,7 @@ use super::{
     attempt::{End, Ended, Item},
     batch::{Batch, Flow},
     dead_letter::Verdict,
-    owner::Blame,
+    owner::ForcedDeadLetter,
     prepare::Repeat,
     retry::{self, Next},
     told::Notable,
@@ -76,8 +76,8 @@ impl Batch<'_> {
             End::Returned(Outcome::Done) => loop {
                 match self.partition.unit.merge(delivery.changes(), self.now) {
                     Merge::Merged => {
-                        self.effects.tally.ok += 1;
-                        self.effects.tally.processor(processor)[0] += 1;
+                        self.effects.counters.ok += 1;
+                        self.effects.counters.processor(processor)[0] += 1;
                         let source_offset = item.record().offset;
                         let emitted = delivery.changes().take_emitted().into_iter();
                         self.effects
@@ -105,8 +105,8 @@ impl Batch<'_> {
                 }
                 match failed.class {
                     Class::Skip => {
-                        self.effects.tally.skipped += 1;
-                        self.effects.tally.processor(processor)[3] += 1;
+                        self.effects.counters.skipped += 1;
+                        self.effects.counters.processor(processor)[3] += 1;
                         self.done(&item, lane, &delivery, Fate::Skipped)
                     }
                     Class::DeadLetter => self.dead_letter(&item, lane, &who(), &failure(Reason::Rejected)),
@@ -188,7 +188,7 @@ impl Batch<'_> {
         // What has waited for a turn that the breaker withheld has not used its time yet.
         let waited = item.row.as_ref().filter(|row| !(is_first && row.state == WaitingState::Retry));
         let since = waited.map(|row| row.since).or(item.first_failed_at).unwrap_or(now);
-        let is_alone = self.effects.tally.processor(processor)[0] == 0;
+        let is_alone = self.effects.counters.processor(processor)[0] == 0;
         let breakers = &self.partition.engine.breakers;
         match retry::next(&entry.policy, limit, item.attempts, since, now, self.partition.engine.clock.random()) {
             Next::Again(delay) if delay <= retry::IN_PLACE => self.again_in_place(item, lane, delay),
@@ -345,10 +345,10 @@ impl Batch<'_> {
         };
         self.effects.dead_letters.push(Arc::new(remembered));
         self.effects.outbox.push(OutboxRecord { source_offset: record.offset, record: Arc::new(letter) });
-        self.effects.tally.letters[failure.reason as usize] += 1;
+        self.effects.counters.letters[failure.reason as usize] += 1;
         self.note("dead-lettered", item, who, failure);
         if let Some((processor, _)) = who.processor {
-            self.effects.tally.processor(processor)[1] += 1;
+            self.effects.counters.processor(processor)[1] += 1;
         }
         if let (Some(id), Some(envelope)) = (who.own_id(), who.envelope)
             && self.partition.engine.remembers
@@ -374,7 +374,7 @@ impl Batch<'_> {
     }
 
     /// Dead-letters an event that must not run again. A repeat of an event that has its outcome is skipped, as it would be otherwise.
-    pub(super) fn refused(&mut self, item: &Item, lane: &[u8], blame: &Blame) {
+    pub(super) fn refused(&mut self, item: &Item, lane: &[u8], forced: &ForcedDeadLetter) {
         let record = item.record();
         let envelope = decode::decode(&record).ok();
         let id = envelope.as_ref().map(|envelope| self.event_id(envelope, item));
@@ -382,14 +382,14 @@ impl Batch<'_> {
         let mut who = Who { event_name: name, event_id: id.as_deref(), envelope: envelope.as_ref(), ..Who::default() };
         match self.repeat(item, lane, &who) {
             Ok(Some(Repeat::Same)) => {
-                self.effects.tally.skipped += 1;
+                self.effects.counters.skipped += 1;
                 self.release(item, lane);
                 return;
             }
             Ok(Some(Repeat::OtherContent)) => who.id_is_taken = true,
             Ok(None) | Err(_) => {}
         }
-        let failure = Failure::of_event(blame.reason, blame.code.clone(), &blame.message);
+        let failure = Failure::of_event(forced.reason, forced.code.clone(), &forced.message);
         self.dead_letter(item, lane, &who, &failure);
     }
 

@@ -22,7 +22,7 @@ use crate::model::{PartitionId, Reason};
 
 /// What one committed batch adds to the counters.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Tally {
+pub(crate) struct BatchCounters {
     pub(crate) consumed: u64,
     pub(crate) ok: u64,
     pub(crate) skipped: u64,
@@ -33,7 +33,7 @@ pub(crate) struct Tally {
     pub(crate) processors: Vec<[u64; 4]>,
 }
 
-impl Tally {
+impl BatchCounters {
     pub(crate) fn processor(&mut self, index: usize) -> &mut [u64; 4] {
         if self.processors.len() <= index {
             self.processors.resize(index + 1, [0; 4]);
@@ -97,18 +97,18 @@ impl Status {
     }
 
     /// Adds what a batch has done; called once its transaction is committed.
-    pub(crate) fn add(&self, tally: &Tally) {
+    pub(crate) fn add(&self, counters: &BatchCounters) {
         let add = |counter: &AtomicU64, count: u64| {
             if count > 0 {
                 counter.fetch_add(count, Ordering::Relaxed);
             }
         };
-        add(&self.consumed, tally.consumed);
-        add(&self.ok, tally.ok);
-        add(&self.skipped, tally.skipped);
-        add(&self.dead_lettered, tally.dead_lettered());
-        add(&self.retried, tally.retried);
-        for (counters, counts) in self.processors.iter().zip(&tally.processors) {
+        add(&self.consumed, counters.consumed);
+        add(&self.ok, counters.ok);
+        add(&self.skipped, counters.skipped);
+        add(&self.dead_lettered, counters.dead_lettered());
+        add(&self.retried, counters.retried);
+        for (counters, counts) in self.processors.iter().zip(&counters.processors) {
             for (counter, count) in counters.iter().zip(counts) {
                 add(counter, *count);
             }
@@ -250,10 +250,10 @@ mod tests {
     #[test]
     fn counters_add_up_by_processor() {
         let status = Status::new(2, Arc::default());
-        let mut tally = Tally { consumed: 3, ok: 2, ..Tally::default() };
-        tally.processor(1)[0] += 2;
-        status.add(&tally);
-        status.add(&tally);
+        let mut counters = BatchCounters { consumed: 3, ok: 2, ..BatchCounters::default() };
+        counters.processor(1)[0] += 2;
+        status.add(&counters);
+        status.add(&counters);
         assert_eq!(status.stats(None).consumed, 6);
         assert_eq!(status.processors()[1].ok, 4);
         assert_eq!(status.processors()[0].ok, 0);

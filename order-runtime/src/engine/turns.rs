@@ -1,7 +1,7 @@
-//! Who of a process may run events: all its partitions, or one of them a single event and the others nothing.
+//! Turns decide which partitions of a process may run events: all of them, or a single event of one partition in quarantine.
 //!
-//! A process that dies while several events run does not tell which of them has ended it. So an event that may have ended the
-//! process before runs alone in it, and not only alone in its partition.
+//! When a process dies while several events run, nothing shows which of them killed it. So a suspect runs alone in the whole process,
+//! and not only in its partition.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -17,28 +17,28 @@ pub(crate) struct Turns {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Turns beside others that are not given back.
+    /// The number of shared turns in use.
     shared: usize,
-    /// Who wants to run an event alone, in the order of coming. The first one does when no turn is shared.
+    /// The partitions that want to run an event alone, in order of arrival. The first one may when no shared turn is in use.
     alone: VecDeque<u64>,
     next: u64,
 }
 
-/// A partition's turn, or its place in the queue for one. It is given back by dropping it.
+/// A partition's turn, or its place in the queue for a turn alone. Dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Turn {
     turns: Arc<Turns>,
-    /// The place in the queue of those who want to run alone; `None` beside others.
+    /// The place in the queue for a turn alone; `None` for a shared turn.
     alone: Option<u64>,
 }
 
 impl Turns {
-    /// Whether nobody wants to run an event alone.
+    /// Whether no partition wants to run an event alone.
     pub(crate) fn is_open(&self) -> bool {
         self.state.lock().alone.is_empty()
     }
 
-    /// A turn beside others; `None` while somebody wants to run an event alone.
+    /// A shared turn; `None` while a partition wants to run an event alone.
     pub(crate) fn share(self: &Arc<Self>) -> Option<Turn> {
         let mut state = self.state.lock();
         if !state.alone.is_empty() {
@@ -57,14 +57,15 @@ impl Turns {
         Turn { turns: Arc::clone(self), alone: Some(place) }
     }
 
-    /// Returns when a turn was given back after this call.
+    /// Completes when a turn is given back after this call.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.changed.notified()
     }
 }
 
 impl Turn {
-    /// Whether events may be begun: beside others as long as nobody wants to be alone, alone when nobody else has a turn.
+    /// Whether events may be started: with a shared turn while no partition wants to be alone, with a turn alone when no shared turn is in
+    /// use.
     pub(crate) fn has_come(&self) -> bool {
         let state = self.turns.state.lock();
         match self.alone {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::App;
-use crate::dead_letters::{AsideSummary, DeskError, Replay, Selection, SetAside, Summary};
+use crate::dead_letters::{AsideSummary, DeadLetterError, Replay, Selection, SetAside, Summary};
 
 /// Jobs that are counting at the same time, at most: each reads the topic with a client of its own.
 const COUNTING: usize = 4;
@@ -115,20 +115,20 @@ impl Work {
         by: &str,
         stop: &CancellationToken,
         mut progress: impl FnMut(Done, u64, u64),
-    ) -> Result<Done, DeskError> {
-        let desk = app.desk();
+    ) -> Result<Done, DeadLetterError> {
+        let service = app.dead_letters();
         match self {
             Self::Replay(selection, how) => {
                 let progress = |summary: &Summary, read, of| progress(Done::Replay(summary.clone()), read, of);
                 if how.dry_run {
-                    desk.count(selection, &how, stop, progress).await.map(Done::Replay)
+                    service.count(selection, &how, stop, progress).await.map(Done::Replay)
                 } else {
-                    desk.replay(&*app.publisher, by, selection, &how, stop, progress).await.map(Done::Replay)
+                    service.replay(&*app.publisher, by, selection, &how, stop, progress).await.map(Done::Replay)
                 }
             }
             Self::SetAside(selection, what) => {
                 let progress = |summary: &AsideSummary, read, of| progress(Done::SetAside(summary.clone()), read, of);
-                desk.set_aside(by, selection, &what, stop, progress).await.map(Done::SetAside)
+                service.set_aside(by, selection, &what, stop, progress).await.map(Done::SetAside)
             }
         }
     }

@@ -41,7 +41,7 @@ pub(crate) use self::{accept::serve, operator::OPERATOR, routes::described as ro
 use crate::{
     broker::Publisher,
     config::Config,
-    dead_letters::{Budget, Desk, Source},
+    dead_letters::{Budget, DeadLetterService, Source},
     dispatcher::Dispatcher,
     engine::observe::Operations,
     exposition::Sources,
@@ -78,7 +78,7 @@ struct Shared {
     /// `None` where `KAFKA_TOPIC` has patterns only, so that nobody knows where events go.
     intake: Option<Intake>,
     hub: page::Hub,
-    desk: Desk,
+    dead_letters: DeadLetterService,
     jobs: Arc<Jobs>,
     bodies: body::BodyMemory,
     guesses: admin::Guesses,
@@ -89,8 +89,8 @@ struct Shared {
 
 impl App {
     /// Where dead letters are dealt with.
-    fn desk(&self) -> &Desk {
-        &self.0.desk
+    fn dead_letters(&self) -> &DeadLetterService {
+        &self.0.dead_letters
     }
 
     fn jobs(&self) -> &Arc<Jobs> {
@@ -110,7 +110,7 @@ impl std::ops::Deref for App {
 pub(crate) fn router(parts: HttpParts) -> Router {
     let mut names = parts.config.kafka.topics.iter().filter(|topic| !topic.starts_with('^'));
     let intake = names.next().map(|topic| Intake::new(Arc::clone(&parts.registry), &parts.dispatcher, topic));
-    let desk = Desk {
+    let dead_letters = DeadLetterService {
         source: Arc::clone(&parts.letters),
         store: Some(Arc::clone(&parts.store)),
         registry: Arc::clone(&parts.registry),
@@ -120,7 +120,7 @@ pub(crate) fn router(parts: HttpParts) -> Router {
     let app = App(Arc::new(Shared {
         parts,
         intake,
-        desk,
+        dead_letters,
         jobs: Arc::default(),
         hub: page::Hub::default(),
         bodies: body::BodyMemory::default(),

@@ -5,7 +5,7 @@ use std::{str::FromStr, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    broker::{BrokerError, kafka::Inquirer},
+    broker::{BrokerError, kafka::MetadataClient},
     dead_letters::time,
     model::PartitionId,
 };
@@ -93,29 +93,29 @@ pub(crate) enum RangeError {
 /// # Errors
 /// When the broker does not answer, a partition is not there, or the range begins before ids are known.
 pub(crate) fn ranges(
-    inquirer: &Inquirer,
+    metadata: &MetadataClient,
     topic: &str,
     partitions: &[i32],
     (from, to): (Bound, Bound),
     retention: Option<Duration>,
 ) -> Result<Vec<Range>, RangeError> {
-    let count = inquirer.partitions(topic)?.ok_or_else(|| BrokerError::UnknownTopic(topic.to_owned()))?;
+    let count = metadata.partitions(topic)?.ok_or_else(|| BrokerError::UnknownTopic(topic.to_owned()))?;
     let last = i32::try_from(count).unwrap_or(i32::MAX) - 1;
     let wanted: Vec<i32> = if partitions.is_empty() { (0..=last).collect() } else { partitions.to_vec() };
     if let Some(partition) = wanted.iter().find(|partition| !(0..=last).contains(*partition)) {
         return Err(RangeError::NoPartition { topic: topic.to_owned(), partition: *partition, last });
     }
-    let cluster = inquirer.identity()?.cluster;
+    let cluster = metadata.identity()?.cluster;
     let named: Vec<(String, i32)> = wanted.iter().map(|partition| (topic.to_owned(), *partition)).collect();
     let mut ranges = Vec::with_capacity(wanted.len());
-    for offer in inquirer.offers(&cluster, &named, None)? {
+    for offer in metadata.offers(&cluster, &named, None)? {
         let at = |bound| -> Result<i64, BrokerError> {
             let offset = match bound {
                 Bound::Beginning => offer.log_start,
                 Bound::End => offer.log_end,
                 Bound::Offset(offset) => offset,
                 Bound::Time(time) => {
-                    inquirer.offset_at(topic, offer.id.partition, time.as_millisecond())?.unwrap_or(offer.log_end)
+                    metadata.offset_at(topic, offer.id.partition, time.as_millisecond())?.unwrap_or(offer.log_end)
                 }
             };
             Ok(offset.clamp(offer.log_start, offer.log_end))

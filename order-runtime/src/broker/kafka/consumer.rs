@@ -15,9 +15,9 @@ use tracing::error;
 use super::{
     ends,
     inbox::Inbox,
-    inquirer::Inquirer,
     member::{Shared, UNREADABLE},
     membership::{Membership, PATIENCE},
+    metadata::MetadataClient,
     settings,
 };
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
 /// A member of the consumer group.
 pub struct KafkaConsumer {
     pub(super) shared: Arc<Shared>,
-    inquirer: Arc<Inquirer>,
+    metadata: Arc<MetadataClient>,
     commands: commands::Sender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Dropped with the consumer, which ends the thread that asks where logs end.
@@ -58,17 +58,17 @@ impl KafkaConsumer {
         config: &KafkaConfig,
         patience: Duration,
     ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<ConsumerEvent>), BrokerError> {
-        let inquirer = Arc::new(Inquirer::new(config)?);
+        let metadata = Arc::new(MetadataClient::new(config)?);
         settings::check(config).map_err(|mut errors| errors.swap_remove(0))?;
         let (events, receiver) = mpsc::unbounded_channel();
         let (sender, commands) = commands::channel();
         let shared = Shared::new();
         let no_thread = |error| BrokerError::Client(format!("no thread can be started: {error}"));
-        let ends = ends::start(&shared, &inquirer, config).map_err(no_thread)?;
+        let ends = ends::start(&shared, &metadata, config).map_err(no_thread)?;
         let membership = Membership {
             config: config.clone(),
             shared: Arc::clone(&shared),
-            inquirer: Arc::clone(&inquirer),
+            metadata: Arc::clone(&metadata),
             commands: Mutex::new(commands),
             runtime: Handle::current(),
             patience,
@@ -77,7 +77,7 @@ impl KafkaConsumer {
             .name("kafka-poll".to_owned())
             .spawn(move || Arc::new(membership).run(&events))
             .map_err(no_thread)?;
-        let consumer = Self { shared, inquirer, commands: sender, thread: Mutex::new(Some(thread)), _ends: ends };
+        let consumer = Self { shared, metadata, commands: sender, thread: Mutex::new(Some(thread)), _ends: ends };
         Ok((Arc::new(consumer), receiver))
     }
 
@@ -181,26 +181,26 @@ impl Consumer for KafkaConsumer {
 #[async_trait]
 impl ClusterMetadata for KafkaConsumer {
     async fn topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError> {
-        blocking(&self.inquirer, move |inquirer| inquirer.cluster_topics(names)).await
+        blocking(&self.metadata, move |metadata| metadata.cluster_topics(names)).await
     }
 
     async fn log_end(&self, partition: &PartitionId) -> Result<i64, BrokerError> {
         let (topic, number) = (Arc::clone(&partition.topic), partition.partition);
-        blocking(&self.inquirer, move |inquirer| inquirer.log(&topic, number).map(|(_, end)| end)).await
+        blocking(&self.metadata, move |metadata| metadata.log(&topic, number).map(|(_, end)| end)).await
     }
 
     async fn readers(&self, topic: &str) -> Result<Vec<String>, BrokerError> {
         let topic = topic.to_owned();
-        blocking(&self.inquirer, move |inquirer| inquirer.readers(&topic)).await
+        blocking(&self.metadata, move |metadata| metadata.readers(&topic)).await
     }
 }
 
 /// Asks the cluster on a thread that may wait.
 async fn blocking<T: Send + 'static>(
-    inquirer: &Arc<Inquirer>,
-    ask: impl FnOnce(&Inquirer) -> Result<T, BrokerError> + Send + 'static,
+    metadata: &Arc<MetadataClient>,
+    ask: impl FnOnce(&MetadataClient) -> Result<T, BrokerError> + Send + 'static,
 ) -> Result<T, BrokerError> {
-    let inquirer = Arc::clone(inquirer);
-    let asked = tokio::task::spawn_blocking(move || ask(&inquirer)).await;
+    let metadata = Arc::clone(metadata);
+    let asked = tokio::task::spawn_blocking(move || ask(&metadata)).await;
     asked.unwrap_or_else(|error| Err(BrokerError::Client(error.to_string())))
 }

@@ -11,7 +11,7 @@ use std::{
 use rdkafka::{Offset, TopicPartitionList, error::KafkaResult};
 use tracing::{debug, warn};
 
-use super::{inbox::Inbox, inquirer::Inquirer, member::Shared};
+use super::{inbox::Inbox, member::Shared, metadata::MetadataClient};
 use crate::config::KafkaConfig;
 
 /// How often it asks.
@@ -20,19 +20,19 @@ const EVERY: Duration = Duration::from_secs(5);
 const GROUP_EVERY: Duration = Duration::from_secs(30);
 
 /// Asks until the other end of the channel is dropped. One request a broker, whatever the number of partitions.
-fn ask(shared: &Shared, inquirer: &Inquirer, config: &KafkaConfig, ended: &mpsc::Receiver<()>) {
+fn ask(shared: &Shared, metadata: &MetadataClient, config: &KafkaConfig, ended: &mpsc::Receiver<()>) {
     let mut group_asked: Option<Instant> = None;
     while ended.recv_timeout(EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
         if shared.connected() && group_asked.is_none_or(|asked| asked.elapsed() >= GROUP_EVERY) {
             group_asked = Some(Instant::now());
-            ask_group(shared, inquirer, config);
+            ask_group(shared, metadata, config);
         }
         let quiet: Vec<_> = shared.inboxes.lock().values().filter(|inbox| inbox.is_quiet()).cloned().collect();
         // Without a broker each question would only take its time.
         if quiet.is_empty() || !shared.connected() {
             continue;
         }
-        match wanted(&quiet).and_then(|wanted| inquirer.ends(wanted)) {
+        match wanted(&quiet).and_then(|wanted| metadata.ends(wanted)) {
             Ok(ends) => tell(&quiet, &ends),
             Err(error) => debug!(%error, "where logs end is not known; asking again"),
         }
@@ -45,18 +45,18 @@ fn ask(shared: &Shared, inquirer: &Inquirer, config: &KafkaConfig, ended: &mpsc:
 /// When the system refuses a thread.
 pub(super) fn start(
     shared: &Arc<Shared>,
-    inquirer: &Arc<Inquirer>,
+    metadata: &Arc<MetadataClient>,
     config: &KafkaConfig,
 ) -> std::io::Result<mpsc::Sender<()>> {
     let (sender, ended) = mpsc::channel();
-    let (shared, inquirer, config) = (Arc::clone(shared), Arc::clone(inquirer), config.clone());
-    thread::Builder::new().name("kafka-ends".to_owned()).spawn(move || ask(&shared, &inquirer, &config, &ended))?;
+    let (shared, metadata, config) = (Arc::clone(shared), Arc::clone(metadata), config.clone());
+    thread::Builder::new().name("kafka-ends".to_owned()).spawn(move || ask(&shared, &metadata, &config, &ended))?;
     Ok(sender)
 }
 
 /// Looks for members that are no instances of this service.
-fn ask_group(shared: &Shared, inquirer: &Inquirer, config: &KafkaConfig) {
-    let strangers = match inquirer.group() {
+fn ask_group(shared: &Shared, metadata: &MetadataClient, config: &KafkaConfig) {
+    let strangers = match metadata.group() {
         Ok(group) => group.and_then(|group| group.strangers(config)),
         Err(error) => {
             debug!(%error, "who is in the group is not known; asking again");

@@ -30,7 +30,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     ffi,
     inbox::Inbox,
-    inquirer::Inquirer,
+    metadata::MetadataClient,
     room::Taken,
     settings::RebalanceLimits,
     statistics::{Group, Statistics},
@@ -203,7 +203,7 @@ impl Shared {
 /// The context of the group member.
 pub(super) struct Member {
     shared: Arc<Shared>,
-    inquirer: Arc<Inquirer>,
+    metadata: Arc<MetadataClient>,
     cluster: Arc<str>,
     /// The poll thread holds them open; a client that was given up may outlive it.
     events: mpsc::WeakUnboundedSender<ConsumerEvent>,
@@ -216,13 +216,13 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn new(
         shared: Arc<Shared>,
-        inquirer: Arc<Inquirer>,
+        metadata: Arc<MetadataClient>,
         cluster: Arc<str>,
         events: mpsc::WeakUnboundedSender<ConsumerEvent>,
         runtime: Handle,
         limits: RebalanceLimits,
     ) -> Self {
-        Self { shared, inquirer, cluster, events, runtime, limits, given_up: AtomicBool::new(false) }
+        Self { shared, metadata, cluster, events, runtime, limits, given_up: AtomicBool::new(false) }
     }
 
     /// Tells the engine, if there still is one.
@@ -308,7 +308,7 @@ impl Member {
         let deadline = begun + self.limits.cluster;
         self.shared.expect_within(self.limits.cluster + ROUND);
         loop {
-            match self.inquirer.offers(&self.cluster, names, Some(deadline)) {
+            match self.metadata.offers(&self.cluster, names, Some(deadline)) {
                 Ok(offers) => {
                     *self.shared.trouble.lock() = None;
                     *self.shared.forbidden.lock() = None;

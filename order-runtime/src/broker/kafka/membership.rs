@@ -20,8 +20,8 @@ use tracing::{info, warn};
 use super::{
     consumer::Command,
     duty::Desk,
-    inquirer::{Identity, Inquirer},
     member::{Member, Shared},
+    metadata::{Identity, MetadataClient},
     poller::{Polled, Rest},
     settings,
 };
@@ -38,7 +38,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Membership {
     pub(super) config: KafkaConfig,
     pub(super) shared: Arc<Shared>,
-    pub(super) inquirer: Arc<Inquirer>,
+    pub(super) metadata: Arc<MetadataClient>,
     pub(super) commands: Mutex<commands::Receiver<Command>>,
     pub(super) runtime: Handle,
     /// [`PATIENCE`], but for tests.
@@ -83,7 +83,7 @@ impl Membership {
     fn connect(&self) -> Option<Identity> {
         loop {
             self.shared.beat();
-            match self.inquirer.identity() {
+            match self.metadata.identity() {
                 Ok(identity) => {
                     *self.shared.trouble.lock() = None;
                     return Some(identity);
@@ -109,7 +109,7 @@ impl Membership {
     ) -> KafkaResult<BaseConsumer<Member>> {
         let member = Member::new(
             Arc::clone(&self.shared),
-            Arc::clone(&self.inquirer),
+            Arc::clone(&self.metadata),
             Arc::clone(&identity.cluster),
             events.downgrade(),
             self.runtime.clone(),
@@ -147,7 +147,7 @@ impl Membership {
                     return true;
                 }
             }
-            let answers = || self.inquirer.answers(&self.config.topics);
+            let answers = || self.metadata.answers(&self.config.topics);
             if may_give_up && doubt.is_right(self.shared.away(), answers) {
                 return false;
             }

@@ -45,7 +45,7 @@ pub struct Identity {
 }
 
 /// Answers questions about the cluster and its topics.
-pub struct Inquirer {
+pub struct MetadataClient {
     client: BaseConsumer<Quiet>,
     config: KafkaConfig,
     topics: Mutex<HashMap<String, (Arc<str>, Uuid)>>,
@@ -78,13 +78,13 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
-impl Inquirer {
+impl MetadataClient {
     /// Makes the client; connects to nobody yet.
     ///
     /// # Errors
     /// When librdkafka does not take the properties.
     pub fn new(config: &KafkaConfig) -> Result<Self, BrokerError> {
-        let client = settings::inquirer(config)
+        let client = settings::metadata(config)
             .create_with_context(Quiet::default())
             .map_err(|error| BrokerError::creation(&error, config))?;
         Ok(Self { client, config: config.clone(), topics: Mutex::default(), is_embedded: Mutex::default() })
@@ -355,8 +355,8 @@ fn state_of(mut state: impl FnMut(&str) -> TopicState) -> impl FnMut(Arc<str>) -
     }
 }
 
-impl std::fmt::Debug for Inquirer {
+impl std::fmt::Debug for MetadataClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inquirer").field("brokers", &self.config.brokers).finish_non_exhaustive()
+        f.debug_struct("MetadataClient").field("brokers", &self.config.brokers).finish_non_exhaustive()
     }
 }

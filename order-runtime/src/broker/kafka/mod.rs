@@ -15,7 +15,7 @@
 //! | `reach`, `ends` | how far is a partition, and where does its log end? |
 //! | `refetch` | what if fetching goes astray? |
 //! | `group` | who else is in the group? |
-//! | `inquirer` | what does the cluster say of itself and of a partition? |
+//! | `metadata` | what does the cluster say of itself and of a partition? |
 //! | `producer` | how do records leave, and which error is which? |
 //! | `sender` | what does the thread do that has the producer? |
 //! | `reader` | how is a range of a topic read outside of any group? |
@@ -32,9 +32,9 @@ mod error;
 mod ffi;
 mod group;
 mod inbox;
-mod inquirer;
 mod member;
 mod membership;
+mod metadata;
 mod poller;
 mod producer;
 mod reach;
@@ -52,7 +52,7 @@ mod voice;
 
 pub use consumer::KafkaConsumer;
 pub use error::BrokerError;
-pub use inquirer::{Identity, Inquirer};
+pub use metadata::{Identity, MetadataClient};
 pub use producer::KafkaPublisher;
 pub use reader::TopicReader;
 pub use retention::{compacted, outlasting};

@@ -396,7 +396,7 @@ impl Polled {
                 self.trouble("the broker does not let this user join the group; grant it READ on the group");
             }
             KafkaError::MessageConsumption(RDKafkaErrorCode::InconsistentGroupProtocol) => {
-                let group = self.membership.inquirer.group().ok().flatten();
+                let group = self.membership.metadata.group().ok().flatten();
                 self.trouble(&group.map_or_else(
                     || "members of the group use another assignor than this one; end them, or set another KAFKA_GROUP_ID".to_owned(),
                     |group| group.other_protocol(&self.membership.config),
@@ -440,7 +440,7 @@ impl Polled {
         let shared = &self.membership.shared;
         let named = self.membership.config.topics.iter().filter(|topic| !topic.starts_with('^'));
         let missing: Vec<&str> = named
-            .filter(|topic| matches!(self.membership.inquirer.partitions(topic), Ok(None)))
+            .filter(|topic| matches!(self.membership.metadata.partitions(topic), Ok(None)))
             .map(String::as_str)
             .collect();
         let text = (!missing.is_empty())

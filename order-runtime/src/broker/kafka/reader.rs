@@ -13,7 +13,7 @@ use rdkafka::{
 
 use super::{
     ffi,
-    inquirer::{Inquirer, Quiet},
+    metadata::{MetadataClient, Quiet},
     settings,
 };
 use crate::{broker::BrokerError, config::KafkaConfig, model::RecordBatch};
@@ -45,9 +45,9 @@ impl TopicReader {
     /// # Errors
     /// When no broker answers, or there is no such topic.
     pub fn log(config: &KafkaConfig, topic: &str) -> Result<Vec<(i32, i64, i64)>, BrokerError> {
-        let inquirer = Inquirer::new(config)?;
-        let count = inquirer.partitions(topic)?.ok_or_else(|| BrokerError::UnknownTopic(topic.to_owned()))?;
-        let log = |partition| inquirer.log(topic, partition).map(|(start, end)| (partition, start, end));
+        let metadata = MetadataClient::new(config)?;
+        let count = metadata.partitions(topic)?.ok_or_else(|| BrokerError::UnknownTopic(topic.to_owned()))?;
+        let log = |partition| metadata.log(topic, partition).map(|(start, end)| (partition, start, end));
         (0..i32::try_from(count).unwrap_or(i32::MAX)).map(log).collect()
     }
 

@@ -111,7 +111,7 @@ impl Polled {
             let id = &lane.inbox.id;
             // A partition that does not begin asks for nothing.
             let Some(next) = lane.next else { continue };
-            let Ok((log_start, log_end)) = self.membership.inquirer.log(&id.topic, id.partition) else {
+            let Ok((log_start, log_end)) = self.membership.metadata.log(&id.topic, id.partition) else {
                 within.push(Arc::clone(&lane.inbox));
                 continue;
             };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 
-use super::{inquirer::Quiet, settings};
+use super::{metadata::Quiet, settings};
 use crate::{broker::BrokerError, config::KafkaConfig};
 
 /// How long the answer may take.

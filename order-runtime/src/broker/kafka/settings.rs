@@ -109,7 +109,7 @@ pub(super) fn member(config: &KafkaConfig, embedded: bool) -> ClientConfig {
 
 /// A client beside the member, for questions that would disturb it. It has the group's id, to read committed offsets, and
 /// joins nothing.
-pub(super) fn inquirer(config: &KafkaConfig) -> ClientConfig {
+pub(super) fn metadata(config: &KafkaConfig) -> ClientConfig {
     let mut client = base(config, "metadata", &[]);
     client.set("group.id", &config.group_id).set("enable.auto.commit", "false");
     client
@@ -313,7 +313,7 @@ mod tests {
         let mut config = Config::default().kafka;
         let set = [("message.max.bytes", "2000000"), ("allow.auto.create.topics", "false"), ("client.id", "mine")];
         config.properties = set.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
-        for client in [member(&config, false), producer(&config), reader(&config), inquirer(&config), admin(&config)] {
+        for client in [member(&config, false), producer(&config), reader(&config), metadata(&config), admin(&config)] {
             for (name, value) in set {
                 assert_eq!(client.get(name), Some(value), "{name} of {:?}", client.get("group.id"));
             }

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::{Inquirer, KafkaConsumer, KafkaPublisher, TopicReader};
+use super::{KafkaConsumer, KafkaPublisher, MetadataClient, TopicReader};
 use crate::{
     broker::{BrokerError, Consumer, ConsumerEvent, PartitionOffer, Publisher, Start, embedded::EmbeddedBroker},
     config::{Config, KafkaConfig},
@@ -295,8 +295,8 @@ async fn a_reader_leaves_a_range_and_goes_on_with_an_earlier_one() {
 async fn a_topic_that_is_not_there_is_named() {
     let (_broker, config) = broker().await;
     let error = tokio::task::spawn_blocking(move || {
-        let inquirer = Inquirer::new(&config).expect("properties are right");
-        assert!(inquirer.identity().expect("the broker answers").embedded);
+        let metadata = MetadataClient::new(&config).expect("properties are right");
+        assert!(metadata.identity().expect("the broker answers").embedded);
         TopicReader::open(&config, "nothing-here").err()
     });
     let error = error.await.expect("no panic");

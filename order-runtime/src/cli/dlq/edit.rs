@@ -13,7 +13,7 @@ use super::{Context, Failure, acting, actor, looking};
 use crate::{
     broker::Publisher,
     cli::output,
-    dead_letters::{Desk, EditError, Edited},
+    dead_letters::{DeadLetterService, EditError, Edited},
 };
 
 #[derive(Debug, clap::Args)]
@@ -51,7 +51,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
             output::agrees("send this?")
         }
     };
-    let edited = acting(context, async |desk, publisher| correction.send(desk, publisher, agrees).await);
+    let edited = acting(context, async |service, publisher| correction.send(service, publisher, agrees).await);
     if let Some(file) = &written.file {
         match &edited {
             Ok(_) => drop(fs::remove_file(file)),
@@ -76,13 +76,13 @@ impl Correction<'_> {
     /// Checks it and, where somebody `agrees` to what would be sent, sends it.
     async fn send(
         &self,
-        desk: &Desk,
+        service: &DeadLetterService,
         publisher: &dyn Publisher,
         agrees: impl Fn(&Edited) -> bool,
     ) -> Result<Edited, Failure> {
         let attempt = async |dry_run| {
-            desk.edit(publisher, self.by, self.id, None, self.payload, dry_run).await.map_err(|error| match error {
-                EditError::Desk(error) => Failure::from(error),
+            service.edit(publisher, self.by, self.id, None, self.payload, dry_run).await.map_err(|error| match error {
+                EditError::DeadLetterService(error) => Failure::from(error),
                 invalid @ EditError::Invalid(_) => Failure::failed(invalid),
             })
         };
@@ -119,7 +119,7 @@ fn in_editor(context: &Context, id: &str) -> Result<Option<Written>, Failure> {
             "say what the event should have been: as JSON, as @FILE, or on a terminal in the editor that EDITOR names",
         ));
     };
-    let document = looking(context, async |desk| Ok(desk.document(id).await?))?;
+    let document = looking(context, async |service| Ok(service.document(id).await?))?;
     written_by(&editor, &document, &std::env::temp_dir())
 }
 
@@ -152,7 +152,7 @@ fn written_by(editor: &str, document: &str, directory: &Path) -> Result<Option<W
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dead_letters::tests::{Topic, desk, id, letter};
+    use crate::dead_letters::tests::{Topic, id, letter, service};
 
     /// A directory with an editor, whose name has a space, that does this with the file `$FILE`.
     fn editor(does: &str) -> (tempfile::TempDir, String) {
@@ -169,10 +169,10 @@ mod tests {
         files.filter(|file| file.path().extension().is_some_and(|end| end == "json")).count()
     }
 
-    async fn document() -> (Desk, String) {
-        let desk = desk(vec![letter(1, "rejected", 0)]);
-        let document = desk.document(&id(1)).await.expect("it is there");
-        (desk, document)
+    async fn document() -> (DeadLetterService, String) {
+        let service = service(vec![letter(1, "rejected", 0)]);
+        let document = service.document(&id(1)).await.expect("it is there");
+        (service, document)
     }
 
     #[tokio::test]
@@ -185,17 +185,17 @@ mod tests {
 
     #[tokio::test]
     async fn what_an_editor_has_corrected_is_shown_and_sent() {
-        let (desk, document) = document().await;
+        let (service, document) = document().await;
         let (directory, editor) = editor(r#"test "$1" = --wait && sed -i 's/"n": 1/"n": 1.50/' "$FILE""#);
         let written = written_by(&format!("{editor} --wait"), &document, directory.path()).expect("it ends well");
         let written = written.expect("it is another");
         assert!(written.file.is_some_and(|file| file.is_file()), "it stays until it is sent");
         let topic = Topic::default();
         let correction = Correction { by: "somebody", id: &id(1), payload: &written.payload, dry_run: false };
-        let refused = correction.send(&desk, &topic, |_| false).await.expect_err("nobody agrees");
+        let refused = correction.send(&service, &topic, |_| false).await.expect_err("nobody agrees");
         assert!(refused.to_string().contains("nothing is sent without a yes"), "{refused}");
         assert!(topic.taken().is_empty());
-        let edited = correction.send(&desk, &topic, |_| true).await.expect("it is right");
+        let edited = correction.send(&service, &topic, |_| true).await.expect("it is right");
         let told = human(&edited);
         assert!(told.contains("-    \"n\": 1\n+    \"n\": 1.50\n") && told.contains("sent it again"), "{told}");
         let sent = topic.taken().remove(0).payload.expect("a payload");
@@ -204,12 +204,12 @@ mod tests {
 
     #[tokio::test]
     async fn what_an_editor_has_made_worse_is_told_and_not_sent() {
-        let (desk, document) = document().await;
+        let (service, document) = document().await;
         let (directory, editor) = editor(r#"sed -i 's/"Added"/"Addde"/' "$FILE""#);
         let written = written_by(&editor, &document, directory.path()).expect("it ends well").expect("it is another");
         let topic = Topic::default();
         let correction = Correction { by: "somebody", id: &id(1), payload: &written.payload, dry_run: false };
-        let error = correction.send(&desk, &topic, |_| true).await.expect_err("no processor handles it");
+        let error = correction.send(&service, &topic, |_| true).await.expect_err("no processor handles it");
         assert!(error.to_string().contains("did you mean Added?"), "{error}");
         assert!(topic.taken().is_empty());
     }

@@ -23,18 +23,18 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { filter, all, max } = arguments;
     let asked = Asked { selection: Selection { ids: Vec::new(), filter }, any: all, max, before: None };
-    let listing = looking(context, async |desk| Ok(desk.list(asked, reading(context)).await?))?;
+    let listing = looking(context, async |service| Ok(service.list(asked, reading(context)).await?))?;
     if context.output.is_json() {
         context.output.one(&listing, String::new)?;
         return Ok(ExitCode::SUCCESS);
     }
     let header = ["ID", "WRITTEN", "STATE", "REASON", "CODE", "EVENT", "FROM", "MESSAGE"];
-    context.output.rows(&header, &listing.letters, |judged| {
-        let letter = &judged.letter;
+    context.output.rows(&header, &listing.letters, |classified| {
+        let letter = &classified.letter;
         vec![
             letter.id.clone(),
             letter.time.map_or_else(|| "-".to_owned(), |time| time.to_string()),
-            judged.state.as_str().to_owned(),
+            classified.state.as_str().to_owned(),
             letter.reason.clone(),
             letter.error_code.clone(),
             letter.event_name.clone(),

@@ -12,7 +12,7 @@ use std::{process::ExitCode, sync::Arc};
 use super::{Context, Failure, actor, block_on, output::printable, progress::Progress, store};
 use crate::{
     broker::kafka::KafkaPublisher,
-    dead_letters::{Aside, Desk, DeskError, KafkaSource, Selection},
+    dead_letters::{DeadLetterError, DeadLetterService, Disposition, KafkaSource, Selection},
     store::Store,
 };
 
@@ -42,15 +42,18 @@ pub(super) fn run(context: &Context, command: Command) -> Result<ExitCode, Failu
         Command::Show(arguments) => show::run(context, &arguments),
         Command::Replay(arguments) => replay::run(context, &arguments),
         Command::Edit(arguments) => edit::run(context, &arguments),
-        Command::Park(arguments) => set_aside::run(context, arguments, Aside::Park),
-        Command::Unpark(arguments) => set_aside::run(context, arguments, Aside::Unpark),
-        Command::Purge(arguments) => set_aside::run(context, arguments, Aside::Purge),
+        Command::Park(arguments) => set_aside::run(context, arguments, Disposition::Park),
+        Command::Unpark(arguments) => set_aside::run(context, arguments, Disposition::Unpark),
+        Command::Purge(arguments) => set_aside::run(context, arguments, Disposition::Purge),
         Command::Audit(arguments) => audit::run(context, &arguments),
     }
 }
 
-/// Works at a desk that only looks. Without a store it still does, and says what is then not known.
-fn looking<T>(context: &Context, work: impl AsyncFnOnce(&Desk) -> Result<T, Failure>) -> Result<T, Failure> {
+/// Opens the dead-letter service read-only. Without a store, the marks are reported as unknown.
+fn looking<T>(
+    context: &Context,
+    work: impl AsyncFnOnce(&DeadLetterService) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     block_on(async {
         let store = match store::to_read(context).await {
             Ok(store) => Some(store),
@@ -59,35 +62,35 @@ fn looking<T>(context: &Context, work: impl AsyncFnOnce(&Desk) -> Result<T, Fail
                 None
             }
         };
-        at_desk(context, store, work).await
+        with_service(context, store, work).await
     })
 }
 
-/// Works at a desk that deals with letters, beside a service that may run.
+/// Opens the dead-letter service with a publisher. An order service may run beside it.
 fn acting<T>(
     context: &Context,
-    work: impl AsyncFnOnce(&Desk, &KafkaPublisher) -> Result<T, Failure>,
+    work: impl AsyncFnOnce(&DeadLetterService, &KafkaPublisher) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     block_on(async {
         let store = store::to_write(context).await?;
         let publisher = KafkaPublisher::new(&context.config.kafka)?;
-        at_desk(context, Some(store), async |desk| work(desk, &publisher).await).await
+        with_service(context, Some(store), async |service| work(service, &publisher).await).await
     })
 }
 
-async fn at_desk<T>(
+async fn with_service<T>(
     context: &Context,
     store: Option<Arc<dyn Store>>,
-    work: impl AsyncFnOnce(&Desk) -> Result<T, Failure>,
+    work: impl AsyncFnOnce(&DeadLetterService) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let desk = Desk {
+    let service = DeadLetterService {
         source: KafkaSource::new(&context.config.kafka),
         store: store.clone(),
         registry: context.registry()?,
         topics: context.config.kafka.topics.clone(),
         budget: None,
     };
-    let result = work(&desk).await;
+    let result = work(&service).await;
     if let Some(store) = store {
         store.close().await;
     }
@@ -108,7 +111,7 @@ fn known(unknown: &[String]) -> Result<(), Failure> {
         return Ok(());
     }
     let ids: Vec<String> = unknown.iter().map(|id| printable(id)).collect();
-    Err(DeskError::Unknown(ids.join(", ")).into())
+    Err(DeadLetterError::Unknown(ids.join(", ")).into())
 }
 
 /// How far a pass over the topic is.

@@ -45,14 +45,14 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
             ));
         }
     }
-    let summary = acting(context, async |desk, publisher| {
+    let summary = acting(context, async |service, publisher| {
         let stop = CancellationToken::new();
         let bar = Progress::new(context.output, "records", Some(0));
         let progress = |summary: &Summary, read, of| {
             bar.reach_of(read, of);
             bar.say(format!("{} replayed", summary.replayed));
         };
-        Ok(desk.replay(publisher, &actor(), selection, &arguments.how, &stop, progress).await?)
+        Ok(service.replay(publisher, &actor(), selection, &arguments.how, &stop, progress).await?)
     })?;
     told(context, &summary)
 }
@@ -65,10 +65,10 @@ fn told(context: &Context, summary: &Summary) -> Result<ExitCode, Failure> {
 
 fn count(context: &Context, selection: &Selection, how: &Replay) -> Result<Summary, Failure> {
     let how = Replay { dry_run: true, ..how.clone() };
-    looking(context, async |desk| {
+    looking(context, async |service| {
         let bar = Progress::new(context.output, "records", Some(0));
         let progress = |_: &Summary, read, of| bar.reach_of(read, of);
-        Ok(desk.count(selection.clone(), &how, &CancellationToken::new(), progress).await?)
+        Ok(service.count(selection.clone(), &how, &CancellationToken::new(), progress).await?)
     })
 }
 

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, Failure, Progress, acting, actor, demand, known};
 use crate::{
     cli::output,
-    dead_letters::{Aside, AsideSummary, Selection, SetAside},
+    dead_letters::{AsideSummary, Disposition, Selection, SetAside},
 };
 
 #[derive(Debug, clap::Args)]
@@ -25,18 +25,18 @@ pub(in crate::cli) struct Arguments {
     dry_run: bool,
 }
 
-pub(super) fn run(context: &Context, arguments: Arguments, how: Aside) -> Result<ExitCode, Failure> {
+pub(super) fn run(context: &Context, arguments: Arguments, how: Disposition) -> Result<ExitCode, Failure> {
     let Arguments { selection, all, note, dry_run } = arguments;
     demand(&selection, all)?;
     let go = |dry_run: bool, selection: Selection| {
-        acting(context, async |desk, _| {
+        acting(context, async |service, _| {
             let bar = Progress::new(context.output, "records", Some(0));
             let progress = |_: &AsideSummary, read, of| bar.reach_of(read, of);
             let what = SetAside { how, note: note.clone(), dry_run };
-            Ok(desk.set_aside(&actor(), selection, &what, &CancellationToken::new(), progress).await?)
+            Ok(service.set_aside(&actor(), selection, &what, &CancellationToken::new(), progress).await?)
         })
     };
-    if how == Aside::Purge && !dry_run && !context.yes {
+    if how == Disposition::Purge && !dry_run && !context.yes {
         let summary = go(true, selection.clone())?;
         if summary.letters == 0 {
             known(&summary.unknown_ids)?;
@@ -49,12 +49,12 @@ pub(super) fn run(context: &Context, arguments: Arguments, how: Aside) -> Result
     }
     let summary = go(dry_run, selection)?;
     let verb = match (how, dry_run) {
-        (Aside::Park, false) => "parked",
-        (Aside::Unpark, false) => "took back",
-        (Aside::Purge, false) => "purged",
-        (Aside::Park, true) => "would park",
-        (Aside::Unpark, true) => "would take back",
-        (Aside::Purge, true) => "would purge",
+        (Disposition::Park, false) => "parked",
+        (Disposition::Unpark, false) => "took back",
+        (Disposition::Purge, false) => "purged",
+        (Disposition::Park, true) => "would park",
+        (Disposition::Unpark, true) => "would take back",
+        (Disposition::Purge, true) => "would purge",
     };
     context.output.one(&summary, || format!("{verb} {} dead letters", summary.letters))?;
     known(&summary.unknown_ids)?;

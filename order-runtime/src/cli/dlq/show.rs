@@ -15,21 +15,21 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let shown = looking(context, async |desk| Ok(desk.show(&arguments.id, None).await?))?;
+    let shown = looking(context, async |service| Ok(service.show(&arguments.id, None).await?))?;
     context.output.one(&shown, || human(&shown))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn human(shown: &Shown) -> String {
-    let letter = &shown.judged.letter;
+    let letter = &shown.classified.letter;
     let mut out = String::new();
     let mut line = |name: &str, text: &str| {
         // Writing to a text does not fail.
         let _ = writeln!(out, "{name:<10} {}", printable(text));
     };
     line("letter", &format!("{} at {}", letter.id, letter.at));
-    let state = shown.judged.state.as_str();
-    match &shown.judged.mark {
+    let state = shown.classified.state.as_str();
+    match &shown.classified.mark {
         Some(mark) => line("state", &format!("{state} by {} at {} {}", mark.by, mark.at, mark.note)),
         None => line("state", state),
     }

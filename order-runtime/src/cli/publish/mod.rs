@@ -13,7 +13,7 @@ use self::sample::{Mix, Sample};
 pub(super) use self::sender::Sender;
 use super::{Context, Failure, progress::Progress};
 use crate::{
-    broker::kafka::{Inquirer, KafkaPublisher},
+    broker::kafka::{KafkaPublisher, MetadataClient},
     dispatch::Violation,
     exposition::otlp::Otlp,
     intake::{Accepted, Intake},
@@ -180,7 +180,7 @@ impl Outlet {
     /// Connects first: a broker that is not there is told at once, not when the first event has waited for it.
     async fn open(context: &Context, rate: Option<f64>) -> Result<Self, Failure> {
         let kafka = context.config.kafka.clone();
-        let asked = tokio::task::spawn_blocking(move || Inquirer::new(&kafka)?.identity()).await;
+        let asked = tokio::task::spawn_blocking(move || MetadataClient::new(&kafka)?.identity()).await;
         asked.map_err(Failure::failed)??;
         let publisher = KafkaPublisher::new(&context.config.kafka)?;
         let group = &context.config.kafka.group_id;

@@ -18,13 +18,13 @@ impl Publisher for Back {
     }
 }
 
-/// A desk on what the engine has dead-lettered.
-fn desk_of(rig: &Rig) -> Desk {
+/// A dead-letter service on letters that the engine has written.
+fn desk_of(rig: &Rig) -> DeadLetterService {
     let broker = Arc::clone(&rig.broker);
-    Desk {
+    DeadLetterService {
         source: Arc::new(MemorySource(Box::new(move || broker.published()))),
         store: Some(Arc::clone(&rig.store)),
-        ..desk(Vec::new())
+        ..service(Vec::new())
     }
 }
 
@@ -120,11 +120,11 @@ async fn what_is_still_wrong_is_not_sent() {
 
 #[tokio::test]
 async fn nothing_changed_is_no_correction() {
-    let (desk, topic) = (desk(vec![letter(1, "rejected", 0)]), Topic::default());
+    let (service, topic) = (service(vec![letter(1, "rejected", 0)]), Topic::default());
     let same = r#"{"data": {"n": 1}, "eventId": "e-1", "eventName": "Added"}"#;
-    let error = desk.edit(&topic, "somebody", &id(1), None, same, false).await.expect_err("it is the same");
+    let error = service.edit(&topic, "somebody", &id(1), None, same, false).await.expect_err("it is the same");
     assert!(error.to_string().contains("nothing has changed"), "{error}");
-    let edited = desk
+    let edited = service
         .edit(&topic, "somebody", &id(1), None, r#"{"eventName": "Added", "data": {}}"#, false)
         .await
         .expect("sent");

@@ -7,27 +7,27 @@ use crate::dead_letters::{Asked, Budget, Listing, Place};
 
 const TIME: Duration = Duration::from_secs(8);
 
-/// A desk that reads so many records at most, or some more: to the end of a step.
-fn hasty(letters: Vec<OutgoingRecord>, records: u64) -> Desk {
-    Desk { budget: Some(Budget { time: TIME, records }), ..desk(letters) }
+/// A dead-letter service that reads about this many records at most: it finishes its last step.
+fn hasty(letters: Vec<OutgoingRecord>, records: u64) -> DeadLetterService {
+    DeadLetterService { budget: Some(Budget { time: TIME, records }), ..service(letters) }
 }
 
 fn letters(count: u32) -> Vec<OutgoingRecord> {
     (0..count).map(|number| letter(number, "rejected", 0)).collect()
 }
 
-async fn list(desk: &Desk, before: Option<Place>) -> Listing {
-    desk.list(Asked { max: usize::MAX, before, ..Asked::default() }, |_, _| {}).await.expect("a list")
+async fn list(service: &DeadLetterService, before: Option<Place>) -> Listing {
+    service.list(Asked { max: usize::MAX, before, ..Asked::default() }, |_, _| {}).await.expect("a list")
 }
 
 fn numbers(listing: &Listing) -> Vec<i64> {
-    listing.letters.iter().map(|judged| judged.letter.at.offset.expect("an offset")).collect()
+    listing.letters.iter().map(|classified| classified.letter.at.offset.expect("an offset")).collect()
 }
 
 #[tokio::test]
 async fn a_list_reads_the_latest_and_says_where_it_goes_on() {
-    let desk = hasty(letters(2_000), 300);
-    let first = list(&desk, None).await;
+    let service = hasty(letters(2_000), 300);
+    let first = list(&service, None).await;
     // Two steps: 256 and 512 records.
     assert_eq!((first.partial, first.read, first.of, first.matching), (true, 768, 2_000, 768));
     assert_eq!(numbers(&first), (1_232..2_000).collect::<Vec<_>>());
@@ -37,7 +37,7 @@ async fn a_list_reads_the_latest_and_says_where_it_goes_on() {
     let mut next = first.next;
     while let Some(place) = next {
         let text = place.to_string();
-        let older = list(&desk, Some(text.parse().expect("its own text"))).await;
+        let older = list(&service, Some(text.parse().expect("its own text"))).await;
         assert!(older.partial, "the latest are not in it");
         all.splice(0..0, numbers(&older));
         next = older.next;
@@ -52,7 +52,7 @@ async fn a_list_of_all_says_so() {
     let nothing = list(&hasty(Vec::new(), 100), None).await;
     assert_eq!((nothing.partial, nothing.matching), (false, 0));
     // Without a budget, as commands read it.
-    let all = list(&desk(letters(2_000)), None).await;
+    let all = list(&service(letters(2_000)), None).await;
     assert_eq!((all.partial, all.matching, all.read, all.of), (false, 2_000, 2_000, 2_000));
 }
 
@@ -60,17 +60,20 @@ async fn a_list_of_all_says_so() {
 async fn one_letter_is_looked_for_as_far_as_the_budget_goes() {
     let mut letters = letters(1_000);
     letters.push(letter(999, "timeout", 1));
-    let desk = hasty(letters, 300);
-    let shown = desk.show(&id(999), None).await.expect("it is among the latest");
-    assert_eq!((shown.judged.letter.replays, shown.earlier.len()), (1, 1));
-    let error = desk.show(&id(100), None).await.expect_err("it is older");
+    let service = hasty(letters, 300);
+    let shown = service.show(&id(999), None).await.expect("it is among the latest");
+    assert_eq!((shown.classified.letter.replays, shown.earlier.len()), (1, 1));
+    let error = service.show(&id(100), None).await.expect_err("it is older");
     let text = "among the 768 records read of 1001";
-    assert!(matches!(error, DeskError::NotAmong { .. }) && error.to_string().contains(text), "{error}");
-    let place = list(&desk, None).await.next;
+    assert!(matches!(error, DeadLetterError::NotAmong { .. }) && error.to_string().contains(text), "{error}");
+    let place = list(&service, None).await.next;
     assert!(place.is_some());
-    assert_eq!(desk.show(&id(100), place).await.expect("it is found from there on").judged.letter.at.offset, Some(100));
-    let error = desk.show(&id(5_000), Some("300".parse().expect("a place"))).await.expect_err("there is none");
-    assert!(matches!(error, DeskError::Unknown(_)), "{error}");
+    assert_eq!(
+        service.show(&id(100), place).await.expect("it is found from there on").classified.letter.at.offset,
+        Some(100)
+    );
+    let error = service.show(&id(5_000), Some("300".parse().expect("a place"))).await.expect_err("there is none");
+    assert!(matches!(error, DeadLetterError::Unknown(_)), "{error}");
 }
 
 /// Hands out one step of a topic, and then nothing more for ever.
@@ -107,7 +110,7 @@ impl Source for Stalling {
 async fn an_answer_comes_in_time_and_has_whole_steps_only() {
     let stalling = |windows| {
         let topic = MemorySource(Box::new(|| letters(2_000)));
-        Desk { source: Arc::new(Stalling { topic, windows }), ..hasty(Vec::new(), u64::MAX) }
+        DeadLetterService { source: Arc::new(Stalling { topic, windows }), ..hasty(Vec::new(), u64::MAX) }
     };
     // A window has 256 letters: the first step is one, the second one is two, of which the later one does not come.
     let begun = tokio::time::Instant::now();

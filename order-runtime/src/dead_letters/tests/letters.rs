@@ -2,25 +2,25 @@
 
 use super::*;
 use crate::dead_letters::{
-    Aside, Asked, Filter, Listing, SetAside,
-    state::{Flaw, State},
+    Asked, Disposition, Filter, Listing, SetAside,
+    state::{Defect, State},
     trial::Trial,
 };
 
-async fn listed(desk: &Desk, parked: bool, all: bool, max: usize) -> Listing {
+async fn listed(service: &DeadLetterService, parked: bool, all: bool, max: usize) -> Listing {
     let selection = Selection { filter: Filter { parked, ..Filter::default() }, ..Selection::default() };
-    desk.list(Asked { selection, any: all, max, before: None }, |_, _| {}).await.expect("a list")
+    service.list(Asked { selection, any: all, max, before: None }, |_, _| {}).await.expect("a list")
 }
 
 fn ids(listing: &Listing) -> Vec<u32> {
     let number = |id: &str| u32::from_str_radix(id, 16).expect("a number");
-    listing.letters.iter().map(|judged| number(&judged.letter.id)).collect()
+    listing.letters.iter().map(|classified| number(&classified.letter.id)).collect()
 }
 
-async fn aside(desk: &Desk, numbers: &[u32], how: Aside) -> u64 {
+async fn aside(service: &DeadLetterService, numbers: &[u32], how: Disposition) -> u64 {
     let what = SetAside { how, note: "a note".to_owned(), dry_run: false };
     let stop = CancellationToken::new();
-    desk.set_aside("somebody", named(numbers), &what, &stop, |_, _, _| {}).await.expect("an answer").letters
+    service.set_aside("somebody", named(numbers), &what, &stop, |_, _, _| {}).await.expect("an answer").letters
 }
 
 #[tokio::test]
@@ -28,11 +28,14 @@ async fn a_list_has_the_latest_and_counts_all() {
     let mut letters: Vec<_> = (0..600).map(|number| letter(number, "rejected", 0)).collect();
     letters.push(letter(600, "invalid", 0));
     letters.push(letter(600, "invalid", 0));
-    let listing = listed(&desk(letters), false, false, 3).await;
+    let listing = listed(&service(letters), false, false, 3).await;
     assert_eq!((listing.matching, ids(&listing)), (601, vec![598, 599, 600]));
     let counts: Vec<_> = listing.counts.rows().collect();
     assert_eq!(counts, [("invalid", "Added", "told_to", 1), ("rejected", "Added", "told_to", 600)]);
-    assert!(listing.letters.iter().all(|judged| judged.letter.record.payload.is_none()), "payloads are not kept");
+    assert!(
+        listing.letters.iter().all(|classified| classified.letter.record.payload.is_none()),
+        "payloads are not kept"
+    );
 }
 
 #[tokio::test]
@@ -44,55 +47,58 @@ async fn a_letter_with_an_odd_id_is_found_by_where_it_lies() {
         letter.headers.push("dlq-id", Some(id.as_bytes()));
         letter
     });
-    let desk = desk(letters.to_vec());
-    let listing = listed(&desk, false, true, 10).await;
+    let service = service(letters.to_vec());
+    let listing = listed(&service, false, true, 10).await;
     assert_eq!(listing.letters.len(), odd.len(), "each is a letter of its own");
-    for judged in &listing.letters {
-        let id = &judged.letter.id;
+    for classified in &listing.letters {
+        let id = &classified.letter.id;
         assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id} can stand in an address");
-        let shown = desk.show(id, None).await.expect("it is found");
-        assert_eq!((shown.judged.letter.at.offset, shown.flaw), (judged.letter.at.offset, Some(Flaw::Damaged)));
+        let shown = service.show(id, None).await.expect("it is found");
+        assert_eq!(
+            (shown.classified.letter.at.offset, shown.flaw),
+            (classified.letter.at.offset, Some(Defect::Damaged))
+        );
     }
 }
 
 #[tokio::test]
 async fn what_became_of_a_letter_is_seen() {
-    let (desk, topic) = (desk((1..=4).map(|number| letter(number, "rejected", 0)).collect()), Topic::default());
-    assert_eq!(aside(&desk, &[2], Aside::Park).await, 1);
-    assert_eq!(aside(&desk, &[3], Aside::Purge).await, 1);
-    replay(&desk, &topic, named(&[1]), Replay::default()).await.expect("a replay");
+    let (service, topic) = (service((1..=4).map(|number| letter(number, "rejected", 0)).collect()), Topic::default());
+    assert_eq!(aside(&service, &[2], Disposition::Park).await, 1);
+    assert_eq!(aside(&service, &[3], Disposition::Purge).await, 1);
+    replay(&service, &topic, named(&[1]), Replay::default()).await.expect("a replay");
 
-    let open = listed(&desk, false, false, 10).await;
+    let open = listed(&service, false, false, 10).await;
     assert_eq!(ids(&open), [4]);
     let others: Vec<_> = open.others.into_iter().collect();
     assert_eq!(others, [(State::Replayed, 1), (State::Parked, 1), (State::Purged, 1)]);
-    let parked = listed(&desk, true, false, 10).await;
+    let parked = listed(&service, true, false, 10).await;
     let note = parked.letters[0].mark.as_ref().map(|mark| (&*mark.by, &*mark.note));
     assert_eq!((ids(&parked), note), (vec![2], Some(("somebody", "a note"))));
-    let all = listed(&desk, false, true, 10).await;
-    let states: Vec<_> = all.letters.iter().map(|judged| judged.state).collect();
+    let all = listed(&service, false, true, 10).await;
+    let states: Vec<_> = all.letters.iter().map(|classified| classified.state).collect();
     assert_eq!(states, [State::Replayed, State::Parked, State::Purged, State::Open]);
 }
 
 #[tokio::test]
 async fn parked_letters_are_left_out_until_they_are_asked_for() {
-    let (desk, topic) = (desk(vec![letter(1, "rejected", 0), letter(2, "rejected", 0)]), Topic::default());
-    assert_eq!(aside(&desk, &[1], Aside::Park).await, 1);
-    assert_eq!(aside(&desk, &[1], Aside::Park).await, 0, "it is parked already");
-    assert_eq!(replay_all(&desk, &topic).await.replayed, 1);
+    let (service, topic) = (service(vec![letter(1, "rejected", 0), letter(2, "rejected", 0)]), Topic::default());
+    assert_eq!(aside(&service, &[1], Disposition::Park).await, 1);
+    assert_eq!(aside(&service, &[1], Disposition::Park).await, 0, "it is parked already");
+    assert_eq!(replay_all(&service, &topic).await.replayed, 1);
     let parked = Selection { filter: Filter { parked: true, ..Filter::default() }, ..Selection::default() };
-    assert_eq!(count(&desk, parked.clone(), &Replay::default()).await.replayed, 1);
-    assert_eq!(aside(&desk, &[1], Aside::Unpark).await, 1);
-    assert_eq!(count(&desk, parked, &Replay::default()).await.replayed, 0);
-    assert_eq!(replay_all(&desk, &topic).await.replayed, 1);
+    assert_eq!(count(&service, parked.clone(), &Replay::default()).await.replayed, 1);
+    assert_eq!(aside(&service, &[1], Disposition::Unpark).await, 1);
+    assert_eq!(count(&service, parked, &Replay::default()).await.replayed, 0);
+    assert_eq!(replay_all(&service, &topic).await.replayed, 1);
 
-    let purge = SetAside { how: Aside::Purge, note: String::new(), dry_run: true };
-    let dry = desk.set_aside("somebody", named(&[1]), &purge, &CancellationToken::new(), |_, _, _| {}).await;
+    let purge = SetAside { how: Disposition::Purge, note: String::new(), dry_run: true };
+    let dry = service.set_aside("somebody", named(&[1]), &purge, &CancellationToken::new(), |_, _, _| {}).await;
     assert_eq!(dry.expect("an answer").letters, 1);
-    assert_eq!(aside(&desk, &[1], Aside::Purge).await, 1);
-    assert_eq!(aside(&desk, &[1], Aside::Unpark).await, 0, "what is purged stays so");
+    assert_eq!(aside(&service, &[1], Disposition::Purge).await, 1);
+    assert_eq!(aside(&service, &[1], Disposition::Unpark).await, 0, "what is purged stays so");
     let actions: Vec<_> =
-        desk.audit(10).await.expect("an answer").into_iter().map(|row| (row.action, row.letters)).collect();
+        service.audit(10).await.expect("an answer").into_iter().map(|row| (row.action, row.letters)).collect();
     let expected = [("unpark", 0), ("purge", 1), ("replay", 1), ("unpark", 1), ("replay", 1), ("park", 0), ("park", 1)];
     assert_eq!(actions, expected.map(|(action, letters)| (action.to_owned(), letters)));
 }
@@ -103,22 +109,26 @@ async fn a_letter_is_shown_with_what_would_become_of_it() {
     wrong.payload = Some(br#"{"eventId": "e-2", "eventName": "Adde", "data": {}}"#.to_vec().into());
     let mut text = letter(3, "undecodable", 0);
     text.payload = Some(b"\xff{".to_vec().into());
-    let desk = desk(vec![letter(1, "rejected", 0), wrong, text, letter(1, "timeout", 1)]);
+    let service = service(vec![letter(1, "rejected", 0), wrong, text, letter(1, "timeout", 1)]);
 
-    let shown = desk.show(&id(1), None).await.expect("it is there");
+    let shown = service.show(&id(1), None).await.expect("it is there");
     assert_eq!(shown.trial, Trial::Handled { processor: "EventProcessor_Rig" });
-    assert_eq!((&*shown.judged.letter.reason, shown.judged.letter.replays), ("timeout", 1), "the latest writing");
+    assert_eq!(
+        (&*shown.classified.letter.reason, shown.classified.letter.replays),
+        ("timeout", 1),
+        "the latest writing"
+    );
     assert_eq!(shown.earlier.len(), 1);
     assert!(shown.payload_text.is_some_and(|text| text.contains("\n    \"n\": 1\n")));
     assert_eq!(shown.headers[0], ("trace".to_owned(), Some("t".to_owned())));
 
-    let shown = desk.show(&id(2), None).await.expect("it is there");
+    let shown = service.show(&id(2), None).await.expect("it is there");
     assert!(shown.trial.to_string().contains("did you mean Added?"), "{}", shown.trial);
-    let shown = desk.show(&id(3), None).await.expect("it is there");
+    let shown = service.show(&id(3), None).await.expect("it is there");
     assert_eq!(shown.payload_text.as_deref(), Some("\u{fffd}{"));
     assert!(shown.trial.to_string().starts_with("still invalid: $: "), "{}", shown.trial);
-    let error = desk.show(&id(9), None).await.expect_err("there is none");
-    assert!(matches!(error, DeskError::Unknown(_)) && error.to_string().contains("`dlq list`"), "{error}");
+    let error = service.show(&id(9), None).await.expect_err("there is none");
+    assert!(matches!(error, DeadLetterError::Unknown(_)) && error.to_string().contains("`dlq list`"), "{error}");
 }
 
 #[tokio::test]
@@ -128,14 +138,14 @@ async fn numbers_are_shown_as_they_were_written() {
     odd.payload = Some(payload.into());
     let mut without_id = letter(2, "rejected", 0);
     without_id.payload = Some(br#"{"eventName": "Added", "data": {"x": 1.0}}"#.to_vec().into());
-    let desk = desk(vec![odd, without_id]);
-    let shown = desk.show(&id(1), None).await.expect("it is there");
+    let service = service(vec![odd, without_id]);
+    let shown = service.show(&id(1), None).await.expect("it is there");
     let json = serde_json::to_string(&shown).expect("JSON");
     assert!(json.contains(&format!("\"payload\":{payload}")), "{json}");
-    let document = desk.document(&id(1)).await.expect("it is there");
+    let document = service.document(&id(1)).await.expect("it is there");
     assert!(document.contains("1e400") && document.contains("1.0") && document.contains("7890,"), "{document}");
-    let document = desk.document(&id(2)).await.expect("it is there");
-    let edit = async |event: &str| desk.edit(&Topic::default(), "somebody", &id(2), None, event, true).await;
+    let document = service.document(&id(2)).await.expect("it is there");
+    let edit = async |event: &str| service.edit(&Topic::default(), "somebody", &id(2), None, event, true).await;
     let error = edit(&document).await.expect_err("it is the same, though an id is put in");
     assert!(error.to_string().contains("nothing has changed"), "{error}");
     let edited = edit(&document.replace("1.0", "1.00")).await.expect("another spelling is a change");
@@ -144,40 +154,41 @@ async fn numbers_are_shown_as_they_were_written() {
 
 #[tokio::test]
 async fn without_a_store_letters_are_seen_and_left_alone() {
-    let desk = Desk { store: None, ..desk(vec![letter(1, "rejected", 0)]) };
-    assert_eq!(ids(&listed(&desk, false, false, 10).await), [1]);
-    assert_eq!(count(&desk, Selection::default(), &Replay::default()).await.replayed, 1);
+    let service = DeadLetterService { store: None, ..service(vec![letter(1, "rejected", 0)]) };
+    assert_eq!(ids(&listed(&service, false, false, 10).await), [1]);
+    assert_eq!(count(&service, Selection::default(), &Replay::default()).await.replayed, 1);
     let topic = Topic::default();
-    let error = replay(&desk, &topic, Selection::default(), Replay::default()).await.expect_err("no store");
-    assert!(matches!(error, DeskError::Store(_)) && topic.taken.lock().is_empty(), "{error}");
+    let error = replay(&service, &topic, Selection::default(), Replay::default()).await.expect_err("no store");
+    assert!(matches!(error, DeadLetterError::Store(_)) && topic.taken.lock().is_empty(), "{error}");
 }
 
 #[tokio::test]
 async fn ids_that_no_letter_has_are_named() {
-    let (desk, topic) = (desk(vec![letter(1, "rejected", 0), letter(2, "rejected", 0)]), Topic::default());
+    let (service, topic) = (service(vec![letter(1, "rejected", 0), letter(2, "rejected", 0)]), Topic::default());
     let stop = CancellationToken::new();
-    for how in [Aside::Park, Aside::Unpark, Aside::Purge] {
+    for how in [Disposition::Park, Disposition::Unpark, Disposition::Purge] {
         let what = SetAside { how, note: String::new(), dry_run: false };
-        let summary = desk.set_aside("somebody", named(&[1, 9]), &what, &stop, |_, _, _| {}).await.expect("an answer");
+        let summary =
+            service.set_aside("somebody", named(&[1, 9]), &what, &stop, |_, _, _| {}).await.expect("an answer");
         assert_eq!((summary.letters, summary.unknown_ids), (1, vec![id(9)]), "{how:?}");
     }
-    assert_eq!(count(&desk, named(&[2, 8]), &Replay::default()).await.unknown_ids, [id(8)]);
-    let replayed = replay(&desk, &topic, named(&[2, 8]), Replay::default()).await.expect("a replay");
+    assert_eq!(count(&service, named(&[2, 8]), &Replay::default()).await.unknown_ids, [id(8)]);
+    let replayed = replay(&service, &topic, named(&[2, 8]), Replay::default()).await.expect("a replay");
     assert_eq!((replayed.replayed, replayed.unknown_ids), (1, vec![id(8)]));
     let capped = Replay { max: Some(0), ..Replay::default() };
-    assert!(count(&desk, named(&[2, 8]), &capped).await.unknown_ids.is_empty(), "the topic was not read as a whole");
+    assert!(count(&service, named(&[2, 8]), &capped).await.unknown_ids.is_empty(), "the topic was not read as a whole");
 }
 
 #[tokio::test]
 async fn setting_aside_tells_how_far_it_is_and_is_stopped() {
-    let desk = desk((0..1_000).map(|number| letter(number, "rejected", 0)).collect());
+    let service = service((0..1_000).map(|number| letter(number, "rejected", 0)).collect());
     let (stop, mut steps) = (CancellationToken::new(), Vec::new());
-    let what = SetAside { how: Aside::Park, note: String::new(), dry_run: false };
+    let what = SetAside { how: Disposition::Park, note: String::new(), dry_run: false };
     let progress = |summary: &crate::dead_letters::AsideSummary, read, of| {
         steps.push((summary.letters, read, of));
         stop.cancel();
     };
-    let summary = desk.set_aside("somebody", Selection::default(), &what, &stop, progress).await.expect("an answer");
+    let summary = service.set_aside("somebody", Selection::default(), &what, &stop, progress).await.expect("an answer");
     assert_eq!((steps.as_slice(), summary.letters), ([(256, 256, 1_000)].as_slice(), 256), "it ends after a window");
-    assert_eq!(desk.audit(1).await.expect("an answer")[0].letters, 256);
+    assert_eq!(service.audit(1).await.expect("an answer")[0].letters, 256);
 }

@@ -1,4 +1,4 @@
-//! The desk on letters and a store in memory, alone and beside a running engine.
+//! The dead-letter service on letters and a store in memory, alone and beside a running engine.
 
 mod edits;
 mod large;
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Desk, DeskError, Direction, Replay, Selection, Source, Summary,
+    DeadLetterError, DeadLetterService, Direction, Replay, Selection, Source, Summary,
     source::{Filling, Takes, Windows},
 };
 use crate::{
@@ -69,10 +69,10 @@ impl Source for Changed {
     }
 }
 
-/// A desk on letters whose topics are like this now.
-fn desk_of_changed(letters: Vec<OutgoingRecord>, state: TopicState) -> Desk {
+/// A dead-letter service on letters whose topics are now in these states.
+fn desk_of_changed(letters: Vec<OutgoingRecord>, state: TopicState) -> DeadLetterService {
     let records = MemorySource(Box::new(move || letters.clone()));
-    Desk { source: Arc::new(Changed(records, state)), ..desk(Vec::new()) }
+    DeadLetterService { source: Arc::new(Changed(records, state)), ..service(Vec::new()) }
 }
 
 /// Keeps what is published; refuses what comes after `limit` records.
@@ -155,9 +155,9 @@ pub(crate) fn letter(number: u32, reason: &str, replays: u32) -> OutgoingRecord 
     )
 }
 
-/// A desk on these letters and an empty store.
-pub(crate) fn desk(letters: Vec<OutgoingRecord>) -> Desk {
-    Desk {
+/// A dead-letter service on these letters and an empty store.
+pub(crate) fn service(letters: Vec<OutgoingRecord>) -> DeadLetterService {
+    DeadLetterService {
         source: Arc::new(MemorySource(Box::new(move || letters.clone()))),
         store: Some(Arc::new(MemoryStore::default()) as Arc<dyn Store>),
         registry: registry(&[]),
@@ -166,18 +166,23 @@ pub(crate) fn desk(letters: Vec<OutgoingRecord>) -> Desk {
     }
 }
 
-async fn replay(desk: &Desk, topic: &Topic, selection: Selection, how: Replay) -> Result<Summary, DeskError> {
-    desk.replay(topic, "somebody", selection, &how, &CancellationToken::new(), |_, _, _| {}).await
+async fn replay(
+    service: &DeadLetterService,
+    topic: &Topic,
+    selection: Selection,
+    how: Replay,
+) -> Result<Summary, DeadLetterError> {
+    service.replay(topic, "somebody", selection, &how, &CancellationToken::new(), |_, _, _| {}).await
 }
 
 /// What a replay would send.
-async fn count(desk: &Desk, selection: Selection, how: &Replay) -> Summary {
-    desk.count(selection, how, &CancellationToken::new(), |_, _, _| {}).await.expect("an answer")
+async fn count(service: &DeadLetterService, selection: Selection, how: &Replay) -> Summary {
+    service.count(selection, how, &CancellationToken::new(), |_, _, _| {}).await.expect("an answer")
 }
 
 /// Replays whatever may be.
-async fn replay_all(desk: &Desk, topic: &Topic) -> Summary {
-    replay(desk, topic, Selection::default(), Replay::default()).await.expect("a replay")
+async fn replay_all(service: &DeadLetterService, topic: &Topic) -> Summary {
+    replay(service, topic, Selection::default(), Replay::default()).await.expect("a replay")
 }
 
 fn named(numbers: &[u32]) -> Selection {

@@ -6,7 +6,7 @@ use crate::{
     dead_letters::{
         Filter,
         replay::{BATCH, LeftOut},
-        state::Flaw,
+        state::Defect,
     },
     identity::{Fate, Fingerprint, Ring, RingEntry, payload_hash, ring_key_of},
     model::PartitionId,
@@ -29,17 +29,17 @@ fn left_out(summary: &Summary) -> Vec<(LeftOut, u64)> {
 #[tokio::test]
 async fn a_letter_that_its_topic_refuses_is_left_out_and_ends_nothing() {
     let letters = (1..=3).map(|n| letter(n, "rejected", 0)).collect();
-    let (desk, topic) = (desk(letters), Topic::default());
+    let (service, topic) = (service(letters), Topic::default());
     *topic.refuses.lock() = Some(id(2));
-    let summary = replay_all(&desk, &topic).await;
+    let summary = replay_all(&service, &topic).await;
     assert_eq!((summary.replayed, left_out(&summary)), (2, vec![(LeftOut::Refused, 1)]));
     assert_eq!(sent(&topic), [1, 3]);
 }
 
 #[tokio::test]
 async fn a_replay_is_the_record_to_where_it_lay() {
-    let (desk, topic) = (desk(vec![letter(1, "rejected", 0)]), Topic::default());
-    assert_eq!(replay_all(&desk, &topic).await.replayed, 1);
+    let (service, topic) = (service(vec![letter(1, "rejected", 0)]), Topic::default());
+    assert_eq!(replay_all(&service, &topic).await.replayed, 1);
     let taken = topic.taken.lock();
     let expected = OutgoingRecord {
         topic: "things".into(),
@@ -52,35 +52,35 @@ async fn a_replay_is_the_record_to_where_it_lay() {
 #[tokio::test]
 async fn a_dry_run_counts_and_changes_nothing() {
     let letters = vec![letter(1, "rejected", 0), letter(2, "invalid", 0), letter(3, "rejected", 0)];
-    let desk = desk(letters);
+    let service = service(letters);
     let how = Replay { dry_run: true, ..Replay::default() };
     for _ in 0..2 {
-        let summary = count(&desk, Selection::default(), &how).await;
+        let summary = count(&service, Selection::default(), &how).await;
         let groups: Vec<_> = summary.counts.rows().collect();
         assert_eq!(groups, [("invalid", "Added", "told_to", 1), ("rejected", "Added", "told_to", 2)]);
         assert!(summary.dry_run && summary.replayed == 3);
     }
-    assert_eq!(desk.audit(10).await.expect("an answer"), []);
+    assert_eq!(service.audit(10).await.expect("an answer"), []);
 }
 
 #[tokio::test]
 async fn filter_cap_and_ids_bound_what_leaves() {
     let letters = (1..=6).map(|number| letter(number, if number % 2 == 0 { "even" } else { "odd" }, 0)).collect();
-    let (desk, topic) = (desk(letters), Topic::default());
+    let (service, topic) = (service(letters), Topic::default());
     let even =
         Selection { filter: Filter { reason: Some("even".to_owned()), ..Filter::default() }, ..Selection::default() };
     let capped = Replay { max: Some(2), ..Replay::default() };
-    replay(&desk, &topic, even, capped).await.expect("a replay");
+    replay(&service, &topic, even, capped).await.expect("a replay");
     assert_eq!(sent(&topic), [2, 4]);
-    replay(&desk, &topic, named(&[5]), Replay::default()).await.expect("a replay");
+    replay(&service, &topic, named(&[5]), Replay::default()).await.expect("a replay");
     assert_eq!(sent(&topic), [2, 4, 5]);
-    let rest = replay_all(&desk, &topic).await;
+    let rest = replay_all(&service, &topic).await;
     assert_eq!(sent(&topic), [2, 4, 5, 1, 3, 6], "what was replayed is not replayed again");
     assert_eq!(left_out(&rest), [(LeftOut::Replayed, 3)]);
     let again = Replay { again: true, ..Replay::default() };
-    assert_eq!(replay(&desk, &topic, named(&[2]), again).await.expect("a replay").replayed, 1);
+    assert_eq!(replay(&service, &topic, named(&[2]), again).await.expect("a replay").replayed, 1);
 
-    let audit = desk.audit(10).await.expect("an answer");
+    let audit = service.audit(10).await.expect("an answer");
     let counts: Vec<_> = audit.iter().map(|row| (&*row.action, &*row.by, row.letters)).collect();
     assert_eq!(counts, [1, 3, 1, 2].map(|letters| ("replay", "somebody", letters)));
     assert!(audit[3].selection.contains(r#""reason":"even""#) && audit[3].selection.contains(r#""max":2"#));
@@ -90,21 +90,21 @@ async fn filter_cap_and_ids_bound_what_leaves() {
 async fn what_was_interrupted_goes_on_behind_what_was_acknowledged() {
     let count = BATCH + 100;
     let letters = (0..u32::try_from(count).expect("few")).map(|number| letter(number, "rejected", 0)).collect();
-    let (desk, topic) = (desk(letters), Topic::default());
+    let (service, topic) = (service(letters), Topic::default());
     *topic.limit.lock() = Some(BATCH + 10);
-    let error = replay(&desk, &topic, Selection::default(), Replay::default()).await.expect_err("no broker");
-    assert!(matches!(error, DeskError::Publish(_)) && error.to_string().contains("goes on from here"), "{error}");
+    let error = replay(&service, &topic, Selection::default(), Replay::default()).await.expect_err("no broker");
+    assert!(matches!(error, DeadLetterError::Publish(_)) && error.to_string().contains("goes on from here"), "{error}");
     *topic.limit.lock() = None;
-    let rest = replay_all(&desk, &topic).await;
+    let rest = replay_all(&service, &topic).await;
     assert_eq!((rest.replayed, sent(&topic).len()), (90, count), "none twice, none lost");
     assert!(topic.batches.lock().iter().all(|batch| *batch <= BATCH));
-    let letters: u64 = desk.audit(10).await.expect("an answer").iter().map(|row| row.letters).sum();
+    let letters: u64 = service.audit(10).await.expect("an answer").iter().map(|row| row.letters).sum();
     assert_eq!(letters, count as u64);
 }
 
 #[tokio::test]
 async fn a_stop_ends_it_after_a_batch() {
-    let desk = desk((0..1_000).map(|number| letter(number, "rejected", 0)).collect());
+    let service = service((0..1_000).map(|number| letter(number, "rejected", 0)).collect());
     let (topic, stop) = (Topic::default(), CancellationToken::new());
     let progress = |summary: &Summary, _, _| {
         if summary.replayed > 0 {
@@ -112,35 +112,35 @@ async fn a_stop_ends_it_after_a_batch() {
         }
     };
     let how = Replay::default();
-    let summary = desk.replay(&topic, "somebody", Selection::default(), &how, &stop, progress).await;
+    let summary = service.replay(&topic, "somebody", Selection::default(), &how, &stop, progress).await;
     let replayed = summary.expect("a replay").replayed;
     assert!((1..=BATCH as u64).contains(&replayed), "{replayed}");
-    assert_eq!(replay_all(&desk, &topic).await.replayed, 1_000 - replayed);
+    assert_eq!(replay_all(&service, &topic).await.replayed, 1_000 - replayed);
 }
 
 #[tokio::test]
 async fn what_fails_each_time_is_left_out() {
-    let (desk, topic) = (desk(vec![letter(1, "rejected", 4), letter(2, "rejected", 5)]), Topic::default());
-    let summary = replay_all(&desk, &topic).await;
+    let (service, topic) = (service(vec![letter(1, "rejected", 4), letter(2, "rejected", 5)]), Topic::default());
+    let summary = replay_all(&service, &topic).await;
     assert_eq!((sent(&topic), left_out(&summary)), (vec![1], vec![(LeftOut::LoopGuard, 1)]));
     let patient = Replay { max_replays: 6, ..Replay::default() };
-    assert_eq!(replay(&desk, &topic, named(&[2]), patient).await.expect("a replay").replayed, 1);
+    assert_eq!(replay(&service, &topic, named(&[2]), patient).await.expect("a replay").replayed, 1);
 }
 
 #[tokio::test]
 async fn records_that_are_repeated_or_failed_again_are_one_letter() {
     let once = letter(1, "rejected", 0);
-    let (desk, topic) = (desk(vec![once.clone(), once, letter(1, "rejected", 1)]), Topic::default());
-    remember(&desk, DeadLetterRow { replays: 1, ..row(1) }, Fate::DeadLettered).await;
-    let summary = replay_all(&desk, &topic).await;
+    let (service, topic) = (service(vec![once.clone(), once, letter(1, "rejected", 1)]), Topic::default());
+    remember(&service, DeadLetterRow { replays: 1, ..row(1) }, Fate::DeadLettered).await;
+    let summary = replay_all(&service, &topic).await;
     assert_eq!((summary.replayed, left_out(&summary)), (1, vec![(LeftOut::Superseded, 1)]));
 }
 
 #[tokio::test]
 async fn what_was_settled_since_is_not_sent() {
-    let (desk, topic) = (desk(vec![letter(1, "rejected", 0)]), Topic::default());
-    remember(&desk, row(1), Fate::Handled).await;
-    let summary = replay_all(&desk, &topic).await;
+    let (service, topic) = (service(vec![letter(1, "rejected", 0)]), Topic::default());
+    remember(&service, row(1), Fate::Handled).await;
+    let summary = replay_all(&service, &topic).await;
     assert_eq!((summary.replayed, left_out(&summary)), (0, vec![(LeftOut::SettledSince, 1)]));
 }
 
@@ -156,33 +156,33 @@ async fn only_what_is_whole_and_ours_to_send_is_sent() {
         changed.headers.push(name, Some(value.as_bytes()));
         changed
     };
-    let flawed = LeftOut::Flawed;
+    let flawed = LeftOut::Defective;
     for (record, expected) in [
         (with("dlq-topic", "more-things"), None),
-        (with("dlq-topic", "elsewhere"), Some(flawed(Flaw::ForeignTopic))),
-        (with("dlq-topic", "^more-.*"), Some(flawed(Flaw::ForeignTopic))),
-        (without("dlq-topic"), Some(flawed(Flaw::Damaged))),
-        (without("dlq-partition"), Some(flawed(Flaw::Damaged))),
-        (with("dlq-partition", "-1"), Some(flawed(Flaw::Damaged))),
-        (with("dlq-partition", "4294967296"), Some(flawed(Flaw::Damaged))),
-        (without("dlq-offset"), Some(flawed(Flaw::Damaged))),
-        (with("dlq-offset", "x"), Some(flawed(Flaw::Damaged))),
-        (with("dlq-id", "short"), Some(flawed(Flaw::Damaged))),
-        (with("dlq-id", &"g".repeat(32)), Some(flawed(Flaw::Damaged))),
-        (without("dlq-id"), Some(flawed(Flaw::NoLetter))),
-        (record("{}", &[]), Some(flawed(Flaw::NoLetter))),
+        (with("dlq-topic", "elsewhere"), Some(flawed(Defect::ForeignTopic))),
+        (with("dlq-topic", "^more-.*"), Some(flawed(Defect::ForeignTopic))),
+        (without("dlq-topic"), Some(flawed(Defect::Damaged))),
+        (without("dlq-partition"), Some(flawed(Defect::Damaged))),
+        (with("dlq-partition", "-1"), Some(flawed(Defect::Damaged))),
+        (with("dlq-partition", "4294967296"), Some(flawed(Defect::Damaged))),
+        (without("dlq-offset"), Some(flawed(Defect::Damaged))),
+        (with("dlq-offset", "x"), Some(flawed(Defect::Damaged))),
+        (with("dlq-id", "short"), Some(flawed(Defect::Damaged))),
+        (with("dlq-id", &"g".repeat(32)), Some(flawed(Defect::Damaged))),
+        (without("dlq-id"), Some(flawed(Defect::NoLetter))),
+        (record("{}", &[]), Some(flawed(Defect::NoLetter))),
         (with("dlq-replays", "many"), None),
     ] {
         let shown = format!("{:?}", record.headers);
-        let (desk, topic) = (desk(vec![record]), Topic::default());
-        let summary = replay_all(&desk, &topic).await;
+        let (service, topic) = (service(vec![record]), Topic::default());
+        let summary = replay_all(&service, &topic).await;
         assert_eq!(summary.left_out.keys().next().copied(), expected, "{shown}");
         assert_eq!(topic.taken.lock().len(), usize::from(expected.is_none()), "{shown}");
     }
-    let (desk, topic) = (desk(vec![letter(1, "rejected", 0)]), Topic::default());
-    remember(&desk, DeadLetterRow { hash: 7, ..row(1) }, Fate::DeadLettered).await;
-    assert_eq!(left_out(&replay_all(&desk, &topic).await), [(flawed(Flaw::Altered), 1)]);
-    let text = serde_json::to_string(&replay_all(&desk, &topic).await).expect("JSON");
+    let (service, topic) = (service(vec![letter(1, "rejected", 0)]), Topic::default());
+    remember(&service, DeadLetterRow { hash: 7, ..row(1) }, Fate::DeadLettered).await;
+    assert_eq!(left_out(&replay_all(&service, &topic).await), [(flawed(Defect::Altered), 1)]);
+    let text = serde_json::to_string(&replay_all(&service, &topic).await).expect("JSON");
     assert!(text.contains(r#""leftOut":{"altered":1}"#), "{text}");
 }
 
@@ -198,19 +198,19 @@ async fn letters_of_other_frameworks_go_back_too() {
     let connect = record(&event(""), &[("__connect.errors.topic", "things"), ("__connect.errors.partition", "1")]);
     let wolverine = record(&event(""), &[("exception-type", "Boom"), ("destination", "kafka://topic/things")]);
     let letters = vec![spring(event(r#""eventId": "e-1", "#)), spring(event("")), connect, wolverine];
-    let (desk, topic) = (desk(letters), Topic::default());
+    let (service, topic) = (service(letters), Topic::default());
     // The service has read the first six records of partition 0.
     let things = PartitionId { topic: "things".into(), ..partition(0) };
-    desk.store().expect("a store").begin(&things, 6).await.expect("a position");
+    service.store().expect("a store").begin(&things, 6).await.expect("a position");
 
-    let summary = replay_all(&desk, &topic).await;
+    let summary = replay_all(&service, &topic).await;
     assert_eq!((summary.replayed, summary.without_id), (3, 2));
     assert_eq!(left_out(&summary), [(LeftOut::HadBefore, 1)]);
     let taken = topic.taken.lock().clone();
     let places: Vec<_> = taken.iter().map(|record| (&*record.topic, record.partition, record.headers.len())).collect();
     assert_eq!(places[..2], [("things", Some(0), 1), ("things", Some(1), 0)], "their headers stay behind");
     assert_eq!((places[2].0, places[2].1), ("things", None), "Wolverine does not tell the partition");
-    assert_eq!(replay_all(&desk, &topic).await.replayed, 0, "they are marked by a name of their own");
+    assert_eq!(replay_all(&service, &topic).await.replayed, 0, "they are marked by a name of their own");
 }
 
 /// A topic that was made anew has other offsets: where the service was in the former one says nothing about it.
@@ -230,12 +230,12 @@ async fn what_was_read_is_known_by_the_id_of_the_topic() {
     let former = PartitionId { topic_id: uuid::Uuid::from_u128(99), ..things.clone() };
     let elsewhere = PartitionId { cluster: "elsewhere".into(), ..things.clone() };
     for first in [[&things, &former, &elsewhere], [&elsewhere, &former, &things]] {
-        let (desk, topic) = (desk(vec![letter(5), letter(6)]), Topic::default());
+        let (service, topic) = (service(vec![letter(5), letter(6)]), Topic::default());
         for id in first {
             let position = if *id == things { 6 } else { 1_000 };
-            desk.store().expect("a store").begin(id, position).await.expect("a position");
+            service.store().expect("a store").begin(id, position).await.expect("a position");
         }
-        let summary = replay_all(&desk, &topic).await;
+        let summary = replay_all(&service, &topic).await;
         assert_eq!((summary.replayed, left_out(&summary)), (1, vec![(LeftOut::HadBefore, 1)]));
     }
 }
@@ -246,11 +246,11 @@ async fn a_letter_whose_partition_is_gone_goes_by_its_key_and_holds_up_no_other(
     of_partition_1.headers.retain(|name| name != b"dlq-partition");
     of_partition_1.headers.push("dlq-partition", Some(b"1"));
     let now = TopicState::Exists { id: partition(0).topic_id, partitions: 2 };
-    let desk = desk_of_changed(vec![letter(1, "rejected", 0), of_partition_1], now);
-    let dry = count(&desk, Selection::default(), &Replay::default()).await;
+    let service = desk_of_changed(vec![letter(1, "rejected", 0), of_partition_1], now);
+    let dry = count(&service, Selection::default(), &Replay::default()).await;
     assert_eq!((dry.replayed, dry.by_key), (2, 1));
     let topic = Topic::default();
-    let summary = replay_all(&desk, &topic).await;
+    let summary = replay_all(&service, &topic).await;
     assert_eq!((summary.replayed, summary.by_key), (2, 1));
     let places: Vec<_> = topic.taken().iter().map(|record| record.partition).collect();
     assert_eq!(places, [None, Some(1)]);
@@ -259,8 +259,8 @@ async fn a_letter_whose_partition_is_gone_goes_by_its_key_and_holds_up_no_other(
 
 #[tokio::test]
 async fn a_letter_whose_topic_is_gone_is_left_out() {
-    let (desk, topic) = (desk_of_changed(vec![letter(1, "rejected", 0)], TopicState::Absent), Topic::default());
-    let summary = replay_all(&desk, &topic).await;
+    let (service, topic) = (desk_of_changed(vec![letter(1, "rejected", 0)], TopicState::Absent), Topic::default());
+    let summary = replay_all(&service, &topic).await;
     assert_eq!((summary.replayed, left_out(&summary)), (0, vec![(LeftOut::NoTopic, 1)]));
     assert!(topic.taken().is_empty());
 }
@@ -270,8 +270,8 @@ async fn a_correction_goes_where_a_replay_would_go() {
     let fewer = TopicState::Exists { id: partition(0).topic_id, partitions: 2 };
     let corrected = r#"{"eventName": "Added", "data": {"n": 7}}"#;
     for (now, sent) in [(fewer, Some(None)), (TopicState::Absent, None)] {
-        let (desk, topic) = (desk_of_changed(vec![letter(1, "rejected", 0)], now), Topic::default());
-        let edited = desk.edit(&topic, "somebody", &id(1), None, corrected, false).await;
+        let (service, topic) = (desk_of_changed(vec![letter(1, "rejected", 0)], now), Topic::default());
+        let edited = service.edit(&topic, "somebody", &id(1), None, corrected, false).await;
         assert_eq!(edited.is_ok(), sent.is_some(), "{edited:?}");
         assert_eq!(topic.taken().first().map(|record| record.partition), sent);
     }
@@ -292,8 +292,8 @@ fn row(number: u32) -> DeadLetterRow {
 }
 
 /// Lets the store remember a letter, and its key what became of the event.
-async fn remember(desk: &Desk, row: DeadLetterRow, fate: Fate) {
-    let store = desk.store().expect("a store");
+async fn remember(service: &DeadLetterService, row: DeadLetterRow, fate: Fate) {
+    let store = service.store().expect("a store");
     let partition = partition(0);
     store.begin(&partition, 0).await.expect("a position");
     let mut ring = Ring::default();

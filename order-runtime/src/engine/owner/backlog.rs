@@ -55,7 +55,7 @@ impl Owner {
     /// What the next batch takes up.
     pub(super) fn plan(&mut self) -> (Plan, Taken) {
         let mut plan = Plan { finished: std::mem::take(&mut self.finished), ..Plan::default() };
-        if self.single.is_some() {
+        if self.quarantine.is_some() {
             return self.plan_one(plan);
         }
         if self.stopped.is_some() || !self.may_begin() {
@@ -80,9 +80,9 @@ impl Owner {
             return (plan, nothing);
         }
         let due = self.waiting.first_due();
-        let Some(single) = &mut self.single else { return (plan, nothing) };
-        single.records_next = !single.records_next;
-        if let Some(lane) = due.clone().filter(|_| single.records_next) {
+        let Some(quarantine) = &mut self.quarantine else { return (plan, nothing) };
+        quarantine.records_next = !quarantine.records_next;
+        if let Some(lane) = due.clone().filter(|_| quarantine.records_next) {
             plan.due.push(lane);
             return (plan, nothing);
         }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::warn;
 
-use super::{BATCH_RECORDS, Owner, backlog::Taken, search::CAREFUL_RECORDS};
+use super::{BATCH_RECORDS, Owner, backlog::Taken, quarantine::CAREFUL_RECORDS};
 use crate::{
     engine::{effects::Effects, told, waiting::Lane},
     store::{Changes, Committed, StoreError},
@@ -92,21 +92,21 @@ impl Owner {
         self.look_for_proof(changes);
         self.look_for_end_of_search();
         self.postpone(&effects.postponed);
-        let successes = effects.tally.processors.iter().map(|[ok, ..]| *ok);
+        let successes = effects.counters.processors.iter().map(|[ok, ..]| *ok);
         self.partition.engine.breakers.observe(&effects.trials, successes);
         if self.partition.engine.settings.shadow {
             told::in_shadow(&self.partition.id, &effects.notables);
         } else {
             self.told.of(&self.partition.id, &effects.notables);
         }
-        self.topic.batch(effects.tally.consumed, &effects.timing, now.as_millisecond(), &taken.written);
-        self.partition.engine.metrics.settled(effects.tally.unplaced(), &effects.tally.letters);
+        self.topic.batch(effects.counters.consumed, &effects.timing, now.as_millisecond(), &taken.written);
+        self.partition.engine.metrics.settled(effects.counters.unplaced(), &effects.counters.letters);
         if let Some(tracer) = &self.partition.engine.tracer {
             tracer.export(effects.spans);
         }
         // First what is to be published: who sees all events counted may take an empty outbox for the end of the work.
         self.partition.engine.outbox.added(&changes.outbox);
-        self.partition.engine.status.add(&effects.tally);
+        self.partition.engine.status.add(&effects.counters);
         self.after_change();
         self.let_kafka_follow().await;
     }

@@ -3,9 +3,9 @@
 
 mod backlog;
 mod commit;
+mod quarantine;
 mod recovery;
 mod releases;
-mod search;
 mod state;
 
 use std::{
@@ -23,11 +23,11 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval},
 };
 
-pub(super) use self::search::Blame;
+pub(super) use self::quarantine::ForcedDeadLetter;
 use self::{
+    quarantine::{CAREFUL_RECORDS, Proof, Quarantine, Refused},
     recovery::Jump,
     releases::Releases,
-    search::{CAREFUL_RECORDS, Proof, Refused, Single},
     state::Stopped,
 };
 use super::{
@@ -99,7 +99,7 @@ pub(crate) struct Owner {
     /// Below this position batches stay small, since owners have died here.
     careful_until: Option<i64>,
     /// One event at a time, to find the one that is at fault.
-    single: Option<Single>,
+    quarantine: Option<Quarantine>,
     /// Lets it begin events; kept as long as any is under way.
     turn: Option<Turn>,
     /// The event whose data the store has refused: it is dead-lettered next.
@@ -153,7 +153,7 @@ impl Owner {
             revision: 0,
             limit: BATCH_RECORDS,
             careful_until: None,
-            single: None,
+            quarantine: None,
             turn: None,
             refused: None,
             log: None,
@@ -178,11 +178,11 @@ impl Owner {
 
     /// Begins with what the store knows at an assignment.
     fn take_up(&mut self, mut assigned: Assigned) {
-        self.single = Single::after(&self.partition.id, &assigned);
-        self.careful_until = search::careful_until(&assigned);
+        self.quarantine = Quarantine::after(&self.partition.id, &assigned);
+        self.careful_until = quarantine::careful_until(&assigned);
         self.limit = if self.careful_until.is_some() { CAREFUL_RECORDS } else { BATCH_RECORDS };
         self.waiting = self.partition.waiting(std::mem::take(&mut assigned.waiting));
-        self.proof = Proof::after(&assigned, &self.waiting, self.single.is_some());
+        self.proof = Proof::after(&assigned, &self.waiting, self.quarantine.is_some());
         self.assignment.store(assigned.assignment, Ordering::Relaxed);
         self.position = assigned.next_offset;
         self.revision = assigned.revision;
@@ -284,7 +284,7 @@ impl Owner {
             self.ready.notify_one();
             return;
         }
-        if self.single.is_some() && self.backlog.is_empty() {
+        if self.quarantine.is_some() && self.backlog.is_empty() {
             // The word is taken up below. Kept, it would bring two partitions that have nothing to do to the queue by turns for ever.
             self.ready.notified().now_or_never();
         }
@@ -295,15 +295,15 @@ impl Owner {
             self.forget_records(taken.records);
             return;
         }
-        let blame = match self.blame(&plan).await {
-            Ok(blame) => blame,
+        let forced = match self.note_suspect(&plan).await {
+            Ok(forced) => forced,
             Err(error) => return self.store_failed(&error),
         };
         self.partition.status.progress.is_at(Activity::Handling);
-        let alone = self.single.is_some() || self.stopped.is_some() || !self.may_begin();
+        let alone = self.quarantine.is_some() || self.stopped.is_some() || !self.may_begin();
         let batch = Batch::new(&self.partition, &self.waiting, &mut self.running, &self.ready);
-        let result = match blame {
-            Some(blame) => batch.refuse(plan, &blame).await,
+        let result = match forced {
+            Some(forced) => batch.refuse(plan, &forced).await,
             None => batch.run(plan, alone).await,
         };
         self.partition.status.progress.is_at(Activity::Resting);

@@ -160,7 +160,7 @@ impl Owner {
             let before = given_up;
             for lane in self.waiting.select(|_| true) {
                 self.has_committed = false;
-                self.condemn(lane, |row| because.blame(row)).await;
+                self.dead_letter_first(lane, |row| because.forced_dead_letter(row)).await;
                 if self.superseded.is_some() {
                     return Err(format!("after {given_up} events, {NOT_COMMITTED}"));
                 }

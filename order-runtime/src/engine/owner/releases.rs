@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tracing::warn;
 
-use super::{Blame, Owner, backlog::Taken};
+use super::{ForcedDeadLetter, Owner, backlog::Taken};
 use crate::{
     engine::{
         batch::{Batch, Plan},
@@ -95,7 +95,7 @@ impl Owner {
         }
         let next = self.releases.0.values().next().map(|(lane, _)| lane.clone());
         if let Some(lane) = next {
-            self.condemn(lane, Blame::as_it_failed).await;
+            self.dead_letter_first(lane, ForcedDeadLetter::as_it_failed).await;
         }
     }
 
@@ -135,16 +135,16 @@ impl Owner {
     }
 
     /// Dead-letters the first event of a lane without running it.
-    pub(super) async fn condemn(&mut self, lane: Lane, blame: impl FnOnce(&WaitingRow) -> Blame) {
+    pub(super) async fn dead_letter_first(&mut self, lane: Lane, forced: impl FnOnce(&WaitingRow) -> ForcedDeadLetter) {
         let Some(row) = self.waiting.lane(&lane).next().map(|waiter| Arc::clone(&waiter.row)) else { return };
-        let blame = blame(&row);
+        let forced = forced(&row);
         let plan = Plan { due: vec![lane], ..Plan::default() };
-        self.force(plan, &blame, Taken::nothing(self.position)).await;
+        self.force(plan, &forced, Taken::nothing(self.position)).await;
     }
 
     /// Dead-letters the one event of a plan without running it.
-    pub(super) async fn force(&mut self, plan: Plan, blame: &Blame, taken: Taken) {
-        match Batch::new(&self.partition, &self.waiting, &mut self.running, &self.ready).refuse(plan, blame).await {
+    pub(super) async fn force(&mut self, plan: Plan, forced: &ForcedDeadLetter, taken: Taken) {
+        match Batch::new(&self.partition, &self.waiting, &mut self.running, &self.ready).refuse(plan, forced).await {
             Ok(effects) => self.commit(effects, taken).await,
             Err(error) => self.store_failed(&error),
         }

@@ -13,7 +13,8 @@ use serde_json::{Map, Value, value::RawValue};
 use crate::{
     broker::BrokerError,
     dead_letters::{
-        Aside, Asked, DeskError, EditError, Edited, Filter, Listing, Place, Replay, Selection, SetAside, Shown, time,
+        Asked, DeadLetterError, Disposition, EditError, Edited, Filter, Listing, Place, Replay, Selection, SetAside,
+        Shown, time,
     },
     http::{
         App,
@@ -94,7 +95,7 @@ pub(in crate::http) async fn list(
     let selection = Selection { ids: Vec::new(), filter };
     let asked = Asked { selection, any: all, max, before: place(asked.before)? };
     let _turn = readers::turn(&app).await?;
-    app.desk().list(asked, |_, _| {}).await.map(Json).map_err(failed)
+    app.dead_letters().list(asked, |_, _| {}).await.map(Json).map_err(failed)
 }
 
 /// `GET /dlq/{id}`.
@@ -105,12 +106,12 @@ pub(in crate::http) async fn show(
 ) -> Result<Json<Shown>, Problem> {
     let before = Whereabouts::of(query)?;
     let _turn = readers::turn(&app).await?;
-    app.desk().show(&id, before).await.map(Json).map_err(failed)
+    app.dead_letters().show(&id, before).await.map(Json).map_err(failed)
 }
 
 /// `GET /dlq/audit`: what operators have done, with dead letters and else, the latest first.
 pub(in crate::http) async fn audit(State(app): State<App>) -> Result<Json<Vec<AuditRow>>, Problem> {
-    app.desk().audit(RECORDS).await.map(Json).map_err(failed)
+    app.dead_letters().audit(RECORDS).await.map(Json).map_err(failed)
 }
 
 /// An answer that says where to ask how far a job is.
@@ -188,9 +189,9 @@ pub(in crate::http) async fn edit(
     let form = "send {\"event\": {…}}, the whole event as it should have been, and \"dryRun\": true to check it only";
     let correction: Correction = serde_json::from_slice(&body).map_err(|_| bad(form))?;
     let (event, dry_run) = (correction.event.get(), correction.dry_run);
-    let edited = app.desk().edit(&*app.publisher, &by, &id, before, event, dry_run).await;
+    let edited = app.dead_letters().edit(&*app.publisher, &by, &id, before, event, dry_run).await;
     edited.map(Json).map_err(|error| match error {
-        EditError::Desk(error) => failed(error),
+        EditError::DeadLetterService(error) => failed(error),
         EditError::Invalid(violations) => {
             let errors = violations.into_iter().map(|violation| Pointed { index: None, violation }).collect();
             let detail = "nothing is sent; `errors` names what is wrong";
@@ -201,17 +202,17 @@ pub(in crate::http) async fn edit(
 
 /// `POST /dlq/park`.
 pub(in crate::http) async fn park(app: State<App>, by: Operator, body: Bytes) -> Result<Begun, Problem> {
-    set_aside(&app, by, &body, Aside::Park)
+    set_aside(&app, by, &body, Disposition::Park)
 }
 
 /// `POST /dlq/unpark`.
 pub(in crate::http) async fn unpark(app: State<App>, by: Operator, body: Bytes) -> Result<Begun, Problem> {
-    set_aside(&app, by, &body, Aside::Unpark)
+    set_aside(&app, by, &body, Disposition::Unpark)
 }
 
 /// `POST /dlq/purge`.
 pub(in crate::http) async fn purge(app: State<App>, by: Operator, body: Bytes) -> Result<Begun, Problem> {
-    set_aside(&app, by, &body, Aside::Purge)
+    set_aside(&app, by, &body, Disposition::Purge)
 }
 
 /// What goes along with a selection that is set aside.
@@ -222,7 +223,7 @@ struct Further {
     dry_run: bool,
 }
 
-fn set_aside(app: &App, Operator(by): Operator, body: &[u8], how: Aside) -> Result<Begun, Problem> {
+fn set_aside(app: &App, Operator(by): Operator, body: &[u8], how: Disposition) -> Result<Begun, Problem> {
     let (selection, Further { note, dry_run }) = read(body)?;
     begin(app, by, Work::SetAside(selection, SetAside { how, note, dry_run }))
 }
@@ -249,27 +250,27 @@ fn bad(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
-fn failed(error: DeskError) -> Problem {
+fn failed(error: DeadLetterError) -> Problem {
     match error {
-        DeskError::Store(error) => Problem::store_away(&error),
-        DeskError::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, "there is no dead letter of this id"),
-        DeskError::NotAmong { read, of, .. } => Problem::new(
+        DeadLetterError::Store(error) => Problem::store_away(&error),
+        DeadLetterError::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, "there is no dead letter of this id"),
+        DeadLetterError::NotAmong { read, of, .. } => Problem::new(
             StatusCode::NOT_FOUND,
             format!(
                 "there is no dead letter of this id among the {read} records read of {of}; give the `before` of its list, or use `dlq show`"
             ),
         ),
-        error @ DeskError::TooSlow(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-        DeskError::Refused { why, .. } => Problem::new(StatusCode::CONFLICT, why),
-        DeskError::Broker(BrokerError::UnknownTopic(_)) => Problem::new(
+        error @ DeadLetterError::TooSlow(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        DeadLetterError::Refused { why, .. } => Problem::new(StatusCode::CONFLICT, why),
+        DeadLetterError::Broker(BrokerError::UnknownTopic(_)) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "the dead-letter topic does not exist; create KAFKA_DLQ_TOPIC",
         ),
-        DeskError::Broker(error) => {
+        DeadLetterError::Broker(error) => {
             tracing::warn!(%error, "the dead-letter topic is not read");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the dead-letter topic cannot be read; the log says why")
         }
-        DeskError::Publish(error) => {
+        DeadLetterError::Publish(error) => {
             tracing::warn!(%error, "a dead letter is not replayed");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the broker has not taken it; send it again")
         }

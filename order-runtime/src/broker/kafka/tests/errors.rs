@@ -76,8 +76,8 @@ async fn errors_of_single_requests_pass() {
     publish(&config, 0, &["c"]).await;
     assert_eq!(engine.take(&id, 1).await, [(2, "c".to_owned())]);
     engine.leave().await;
-    let inquirer = Inquirer::new(&config).expect("properties are right");
-    let asked = tokio::task::spawn_blocking(move || inquirer.offers(&id.cluster, &[("things".to_owned(), 0)], None));
+    let metadata = MetadataClient::new(&config).expect("properties are right");
+    let asked = tokio::task::spawn_blocking(move || metadata.offers(&id.cluster, &[("things".to_owned(), 0)], None));
     let offers = asked.await.expect("it ends").expect("an answer");
     assert_eq!(offers[0].committed, Some(2), "committed all the same");
 }
