@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     body::{Body, HttpBody as _},
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -38,6 +38,9 @@ impl Default for BodyMemory {
 /// first byte, because a body that has begun could not be finished while others hold it all.
 pub(super) async fn whole(State(app): State<App>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
+    if !is_utf8(&head.headers) {
+        return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body in UTF-8").into_response();
+    }
     let announced = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let bytes = announced.unwrap_or(if body.is_end_stream() { 0 } else { BODY_BYTES });
     if bytes > BODY_BYTES {
@@ -74,6 +77,17 @@ async fn read(mut body: Body, most: usize) -> Result<Option<Body>, axum::Error> 
         whole.extend_from_slice(&data);
     }
     Ok(Some(whole.freeze().into()))
+}
+
+/// Whether the content type names no other character set: JSON has none but UTF-8 (RFC 8259, section 8.1).
+fn is_utf8(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let mut sets = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    sets.all(|(_, set)| {
+        let set = set.trim().trim_matches('"');
+        ["utf-8", "utf8", "us-ascii"].iter().any(|known| set.eq_ignore_ascii_case(known))
+    })
 }
 
 fn too_large() -> Response {

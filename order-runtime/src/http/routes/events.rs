@@ -49,9 +49,6 @@ pub(in crate::http) async fn publish(
     if !is_json(&headers) {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send `content-type: application/json`"));
     }
-    if !is_utf8(&headers) {
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body in UTF-8"));
-    }
     let Some(intake) = &app.0.intake else {
         let detail = "KAFKA_TOPIC has patterns only, so it is not known where events go";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
@@ -154,16 +151,6 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn content_type(headers: &HeaderMap) -> &str {
     headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default()
-}
-
-/// Whether the content type names no other character set: JSON has none but UTF-8 (RFC 8259, section 8.1).
-fn is_utf8(headers: &HeaderMap) -> bool {
-    let parameters = content_type(headers).split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
-    let mut sets = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
-    sets.all(|(_, set)| {
-        let set = set.trim().trim_matches('"');
-        ["utf-8", "utf8", "us-ascii"].iter().any(|known| set.eq_ignore_ascii_case(known))
-    })
 }
 
 /// The media type of the body without its parameters.

@@ -199,15 +199,18 @@ async fn cloud_events_in_structured_mode_and_in_batches_keep_their_source() {
 #[tokio::test]
 async fn a_body_in_another_character_set_is_refused() {
     let served = Served::with(&[]).await;
-    let status = async |kind: &str| {
-        let request = get("/events").method("POST").header("content-type", kind);
-        served.send(request.body(Body::from(r#"{"eventName": "Added", "data": {}}"#)).expect("a request")).await.status
+    let status = async |target: &str, kind: &str| {
+        let request = get(target).method("POST").header("content-type", kind);
+        let body = Body::from(r#"{"eventName": "Added", "data": {}, "key": "a"}"#);
+        served.send(request.body(body).expect("a request")).await.status
     };
     for kind in ["application/json; charset=utf-16", "application/json; a=b;Charset = \"latin1\""] {
-        assert_eq!(status(kind).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{kind}");
+        for target in ["/events", "/waiting/retry", "/dlq/park"] {
+            assert_eq!(status(target, kind).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{target}: {kind}");
+        }
     }
     for kind in ["application/json", "application/json; charset=UTF-8", "application/json;charset=\"utf-8\""] {
-        assert_eq!(status(kind).await, StatusCode::ACCEPTED, "{kind}");
+        assert_eq!(status("/events", kind).await, StatusCode::ACCEPTED, "{kind}");
     }
 }
 
