@@ -47,11 +47,7 @@ impl FromStr for Money {
     type Err = NoMoney;
 
     fn from_str(text: &str) -> Result<Self, NoMoney> {
-        let written = Written::of(text).ok_or(NoMoney)?;
-        if written.digits() > DIGITS {
-            return Err(NoMoney);
-        }
-        written.exact().map(Self).ok_or(NoMoney)
+        Written::of(text).and_then(Written::amount).ok_or(NoMoney)
     }
 }
 
@@ -85,6 +81,11 @@ impl<'a> Written<'a> {
 
     fn digits(self) -> usize {
         self.whole.len() + self.fraction.len()
+    }
+
+    /// The amount, if it has no more digits than allowed.
+    fn amount(self) -> Option<Money> {
+        (self.digits() <= DIGITS).then(|| self.exact().map(Money)).flatten()
     }
 
     /// The amount, where none of its digits has to be dropped.
@@ -152,9 +153,9 @@ impl<'de> Deserialize<'de> for Money {
         let Some(text) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) else {
             return raw.parse().map_err(D::Error::custom);
         };
-        let amount: Self = text.parse().map_err(D::Error::custom)?;
-        let is_text = Written::of(text).is_some_and(Written::is_text) && !(amount.0.is_zero() && text.starts_with('-'));
-        if is_text { Ok(amount) } else { Err(D::Error::custom(NoMoney)) }
+        let amount = Written::of(text).filter(|written| written.is_text()).and_then(Written::amount);
+        let is_minus_zero = |amount: &Self| amount.0.is_zero() && text.starts_with('-');
+        amount.filter(|amount| !is_minus_zero(amount)).ok_or_else(|| D::Error::custom(NoMoney))
     }
 }
 
