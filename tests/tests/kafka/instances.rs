@@ -44,7 +44,7 @@ pub(crate) async fn killed_ones_are_replaced(broker: &Broker) {
         for _ in 0..KILLS {
             let victim = deployment.start_ready().await;
             eventually("it works", PATIENCE, async || {
-                victim.stat("consumed").await > 0 || survivor.stat("lag").await == 0
+                victim.stat("consumed").await > 0 || survivor.get("/stats").await["lag"] == 0
             })
             .await;
             victim.kill();

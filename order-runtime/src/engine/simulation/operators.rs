@@ -42,6 +42,8 @@ struct Held {
 
 /// What an answer has promised of a held event, as long as its owner keeps the partition.
 struct Promise {
+    /// The number of its release: of two releases of one event the later one counts, whichever is answered first.
+    asked: u64,
     held: Held,
     how: Release,
     member: Arc<Member>,
@@ -56,6 +58,8 @@ pub(super) struct Operators {
     answered: Arc<Mutex<Answered>>,
     /// Every release to the dead-letter topic, answered or not.
     condemned: Vec<Arc<OpenRelease>>,
+    /// How many releases were asked for.
+    asked: u64,
 }
 
 #[derive(Default)]
@@ -67,7 +71,7 @@ struct Answered {
 
 impl Operators {
     pub(super) fn new(store: Arc<dyn Store>, journal: Arc<Journal>, faults: Arc<Faults>) -> Self {
-        Self { store, journal, faults, answered: Arc::default(), condemned: Vec::new() }
+        Self { store, journal, faults, answered: Arc::default(), condemned: Vec::new(), asked: 0 }
     }
 
     /// Releases keys at a process. The answer comes when, and if, its owners answer; nobody waits for it here.
@@ -77,6 +81,7 @@ impl Operators {
             Release::DeadLetter => &self.faults.letters_released,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        self.asked += 1;
         let open = Arc::new(OpenRelease {
             selection: selection.clone(),
             gate: Arc::clone(&console.gate),
@@ -119,7 +124,7 @@ impl Operators {
         if let Some(wrong) = &answered.wrong {
             return Err(wrong.clone());
         }
-        for Promise { held, how, member, gate } in &answered.promises {
+        for Promise { held, how, member, gate, .. } in &answered.promises {
             if gate.is_shut() || member.tenure(&held.partition) != Some(held.tenure) {
                 continue;
             }
@@ -148,10 +153,14 @@ impl Operators {
     /// Notes what an answer has promised. Of two releases of one event the later one counts.
     fn promise(&self, console: &Console, how: Release, held: BTreeSet<Held>) {
         let mut answered = self.answered.lock();
-        answered.promises.retain(|earlier| !held.contains(&earlier.held));
-        let promise =
-            |held| Promise { held, how, member: Arc::clone(&console.member), gate: Arc::clone(&console.gate) };
-        answered.promises.extend(held.into_iter().map(promise));
+        for held in held {
+            if answered.promises.iter().any(|other| other.held == held && other.asked > self.asked) {
+                continue;
+            }
+            answered.promises.retain(|other| other.held != held);
+            let (member, gate) = (Arc::clone(&console.member), Arc::clone(&console.gate));
+            answered.promises.push(Promise { asked: self.asked, held, how, member, gate });
+        }
     }
 
     /// The held events that a process has to do with.
@@ -187,6 +196,7 @@ impl Clone for Operators {
             faults: Arc::clone(&self.faults),
             answered: Arc::clone(&self.answered),
             condemned: Vec::new(),
+            asked: self.asked,
         }
     }
 }
