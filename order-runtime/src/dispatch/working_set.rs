@@ -47,7 +47,7 @@ impl<T: Entity> WorkingSet<T> {
                     Poll::Ready(value)
                 }
                 Err(failure) => {
-                    // Whoever drives the attempt drops it.
+                    // `attempt::drive` drops the attempt.
                     self.delivery.changes().lookups.fail(failure);
                     Poll::Pending
                 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 pub(crate) enum Audience {
     /// For everybody who may connect.
     Open,
-    /// For whoever may read: viewers and administrators, and everybody with `APP_PUBLIC_READS`.
+    /// For viewers and administrators, and for everybody with `APP_PUBLIC_READS`.
     Viewers,
     /// For administrators; viewers may read.
     Administrators,

@@ -222,8 +222,8 @@ impl Owner {
         self.turn.as_ref().is_some_and(Turn::has_come)
     }
 
-    /// Gives the turn back when no attempt is running. Before that, the store is told that no event runs alone here. Otherwise the next
-    /// death in another partition would count for the event that is still noted.
+    /// Gives the turn back when no attempt is running, after the store has noted that no event runs alone here. Without that note, a
+    /// poison event of another partition would count against the event that ran here last.
     pub(super) async fn end_turn(&mut self) {
         let waits = self.is_deadly() && self.turn.as_ref().is_some_and(|turn| !turn.has_come());
         if waits || !self.running.is_empty() || !self.finished.is_empty() || self.read_again.is_some() {
