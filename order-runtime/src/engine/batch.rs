@@ -103,6 +103,8 @@ pub(crate) struct Plan {
     pub(crate) finished: Vec<Finished>,
     /// Records that have just come, in offset order.
     pub(crate) records: Vec<(Arc<RecordBatch>, usize)>,
+    /// Only the first event of each lane runs; the events behind it stay in the store.
+    pub(crate) alone: bool,
 }
 
 impl Plan {
@@ -142,7 +144,7 @@ pub(crate) struct Batch<'a> {
     lanes: HashMap<Lane, LaneState, RandomState>,
     /// Attempts of this batch that are under way.
     in_flight: usize,
-    /// Each event is settled by itself: what follows it in its lane stays where it is.
+    /// As in the plan.
     alone: bool,
     pub(super) effects: Effects,
     pub(super) letters: dead_letter::Writer,
@@ -162,19 +164,19 @@ impl<'a> Batch<'a> {
         Self { partition, waiting, running, arrivals, lanes, in_flight: 0, alone: false, effects, letters, now }
     }
 
-    /// Handles everything of the plan; of each lane only the first event where they run `alone`.
+    /// Handles everything of the plan.
     ///
     /// # Errors
     /// The store could not load what the events need; nothing has changed.
-    pub(crate) async fn run(mut self, plan: Plan, alone: bool) -> Result<Effects, StoreError> {
-        self.alone = alone;
+    pub(crate) async fn run(mut self, plan: Plan) -> Result<Effects, StoreError> {
+        self.alone = plan.alone;
         self.load(&plan).await?;
         let begun = Instant::now();
         for finished in plan.finished {
             self.conclude(finished).await?;
         }
         for lane in plan.due {
-            let events = if alone { 1 } else { usize::MAX };
+            let events = if self.alone { 1 } else { usize::MAX };
             let queue = self.waiting.lane(&lane).take(events).map(Item::waited).collect();
             self.drain(lane, queue).await?;
         }
@@ -359,7 +361,8 @@ impl<'a> Batch<'a> {
         }
         match flow {
             Flow::Free => {
-                self.lanes.insert(lane, LaneState::Free);
+                let waits = self.alone && self.waiting.lane(&lane).nth(1).is_some();
+                self.lanes.insert(lane, if waits { LaneState::Waits } else { LaneState::Free });
             }
             Flow::Running => {
                 if let Some(LaneState::Running { queue: behind, .. }) = self.lanes.get_mut(&lane) {

@@ -80,7 +80,7 @@ pub enum Ended {
 
 /// The running engine.
 pub struct EngineHandle {
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
     owners: mpsc::UnboundedSender<OwnersRequest>,
     give_ups: mpsc::UnboundedSender<GiveUp>,
     coordinator: JoinHandle<Ended>,

@@ -52,13 +52,17 @@ impl Owner {
         self.ready.notify_one();
     }
 
-    /// What the next batch takes up.
+    /// What the next batch takes up. Whether its events run alone is decided here once, since the owner of another partition may
+    /// ask for a turn alone at any moment.
     pub(super) fn plan(&mut self) -> (Plan, Taken) {
-        let mut plan = Plan { finished: std::mem::take(&mut self.finished), ..Plan::default() };
+        let finished = std::mem::take(&mut self.finished);
+        let only_finished = self.stopped.is_some() || !self.may_begin();
+        let alone = self.quarantine.is_some() || only_finished;
+        let mut plan = Plan { finished, alone, ..Plan::default() };
         if self.quarantine.is_some() {
             return self.plan_one(plan);
         }
-        if self.stopped.is_some() || !self.may_begin() {
+        if only_finished {
             // An attempt that has ended is settled; nothing else is tried.
             return (plan, Taken::nothing(self.position));
         }

@@ -300,11 +300,10 @@ impl Owner {
             Err(error) => return self.store_failed(&error),
         };
         self.partition.status.progress.is_at(Activity::Handling);
-        let alone = self.quarantine.is_some() || self.stopped.is_some() || !self.may_begin();
         let batch = Batch::new(&self.partition, &self.waiting, &mut self.running, &self.ready);
         let result = match forced {
             Some(forced) => batch.refuse(plan, &forced).await,
-            None => batch.run(plan, alone).await,
+            None => batch.run(plan).await,
         };
         self.partition.status.progress.is_at(Activity::Resting);
         match result {

@@ -1,5 +1,6 @@
 //! The engine on the in-memory broker and store: what the delivery guarantees say, without a thread or a socket.
 
+mod alone;
 mod away;
 mod bad_input;
 mod deaths;

@@ -1,0 +1,68 @@
+//! A batch whose events run alone.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::rig::{Rig, partition};
+use crate::{
+    engine::{
+        batch::{Batch, Partition, Plan},
+        running::Running,
+        status::PartitionStatus,
+        waiting::{Waiting, lane_of},
+    },
+    model::{Headers, RecordBatch, RecordRef},
+    store::{WaitingRow, WaitingState, memory::MemoryStore},
+};
+
+/// An event `Added` of the key `a`.
+fn payload(add: i64) -> Vec<u8> {
+    json!({ "eventId": format!("event-{add}"), "eventName": "Added", "data": { "id": "a", "add": add } })
+        .to_string()
+        .into()
+}
+
+fn waiting_row(offset: i64, lane: &[u8]) -> WaitingRow {
+    WaitingRow {
+        offset,
+        lane: lane.to_vec(),
+        state: WaitingState::Behind,
+        attempts: 0,
+        since: Timestamp::UNIX_EPOCH,
+        first_failed_at: None,
+        due: Timestamp::UNIX_EPOCH,
+        error_code: String::new(),
+        error_message: String::new(),
+        key: Some(b"a".to_vec()),
+        payload: Some(payload(offset)),
+        headers: Vec::new(),
+        timestamp: None,
+    }
+}
+
+/// Another partition may ask for a turn alone at any moment. Only the first of the two waiting events runs then, and a record of
+/// the same key must not run before the second.
+#[tokio::test]
+async fn a_record_does_not_pass_the_events_of_its_key_that_wait() {
+    let rig = Rig::start_on(Arc::new(MemoryStore::default())).await;
+    let id = Arc::new(partition());
+    let status = Arc::new(PartitionStatus::new(Arc::clone(&id), 0, Timestamp::UNIX_EPOCH));
+    let partition = Partition::new(id, Arc::clone(&rig.engine.engine), status);
+    let mut lane = Vec::new();
+    let mut records = RecordBatch::default();
+    records.push(3, None, Some(b"a"), Some(&payload(3)), Headers::decode(&[]));
+    let record: RecordRef<'_> = records.get(0).expect("the record");
+    lane_of(&record, &mut lane);
+    let rows = vec![waiting_row(1, &lane), waiting_row(2, &lane)];
+    let waiting = Waiting::assigned(rows, Timestamp::UNIX_EPOCH, Duration::ZERO);
+    let plan = Plan { due: vec![lane.into()], records: vec![(Arc::new(records), 0)], alone: true, ..Plan::default() };
+    let (mut running, arrivals) = (Running::default(), Notify::new());
+    let batch = Batch::new(&partition, &waiting, &mut running, &arrivals);
+    let effects = batch.run(plan).await.expect("memory answers");
+    assert_eq!(effects.released.keys().copied().collect::<Vec<_>>(), [1], "the first waiting event has run");
+    let behind: Vec<_> = effects.waiting.values().map(|row| (row.offset, row.state)).collect();
+    assert_eq!(behind, [(3, WaitingState::Behind)], "the record waits behind the second");
+}
