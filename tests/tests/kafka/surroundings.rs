@@ -63,8 +63,8 @@ async fn a_compacted_topic_of_dead_letters_keeps_back_only_those_without_a_key()
         ..NewRecord::default()
     };
     let keys = [Some("a"), None, Some("b"), None, Some("a")];
-    deployment.events().produce_all(keys.map(|key| bad(key).to_partition(0))).await;
     let service = deployment.start_ready().await;
+    deployment.events().produce_all(keys.map(|key| bad(key).to_partition(0))).await;
     letters_lie(&deployment, 3).await;
     let keys: Vec<_> = deployment.dead_letters().read().into_iter().map(|letter| letter.key).collect();
     assert!(keys.iter().all(Option::is_some), "{keys:?}");
