@@ -2,69 +2,59 @@
 //!
 //! | module | the question it answers |
 //! |---|---|
-//! | `ended` | which owners have ended without dying? |
-//! | `start` | where does an assigned partition begin? |
-//! | `owner` | what does the one task do that owns a partition? |
+//! | `assignment::coordinator` | which partitions does this process own, and which task owns each? |
+//! | `assignment::start` | where does an assigned partition begin? |
+//! | `assignment::ended` | which owners have ended without dying? |
+//! | `assignment::orphaned` | what becomes of waiting events whose partition is assigned to nobody here? |
+//! | `partition` | what does the one task do that owns a partition? |
+//! | `partition::quarantine` | which event kills its process, or has data that the store refuses? |
+//! | `partition::recovery` | what if the store or the log is not as the owner knows it? |
+//! | [`release`] | how does an operator release waiting keys? |
+//! | `partition::turns` | which partitions may run events at the same time? |
+//! | `partition::committer` | which batches share a transaction? |
 //! | `batch` | in which order are a batch's events handled, and which wait? |
-//! | `prepare` | which processor is to be called for a record, if any? |
-//! | `attempt`, `running` | how is a processor called, awaited, and survived? |
-//! | `settle` | what becomes of an event after an attempt? |
-//! | `turns` | which partitions may run events at the same time? |
-//! | `load` | what does a batch ask the store for? |
-//! | `waiting`, [`release`] | which keys wait, until when, and how does an operator release them? |
+//! | `batch::load` | what does a batch ask the store for? |
+//! | `batch::prepare` | which processor is to be called for a record, if any? |
+//! | `batch::attempt`, `batch::running` | how is a processor called, awaited, and survived? |
+//! | `batch::settle` | what becomes of an event after an attempt? |
+//! | `batch::effects` | what will a batch change? |
+//! | [`dead_letter`] | what does a dead letter contain? |
+//! | `batch::timing`, `batch::trace` | how long do attempts take, and which spans do they leave? |
 //! | `retry` | when is a failed event tried again? |
-//! | `breaker` | what if most events of a processor fail alike? |
-//! | `committer` | which batches share a transaction? |
-//! | `dead_letter`, `relay` | how do records leave, and when? |
-//! | `orphaned` | what becomes of events whose partition no assignment brings here? |
+//! | `retry::breaker` | what if most events of a processor fail alike? |
+//! | `retry::waiting` | which keys wait, and until when? |
+//! | `outbox` | when do dead letters and emitted events leave? |
 //! | `retention` | what is forgotten, and when? |
-//! | `status`, `observe`, `view` | what is shown of all this? |
-//! | `progress`, `health` | does it move, and if not, why? |
-//! | `timing`, `trace` | how long do attempts take, and which spans do they leave? |
-//! | `told` | what does the log say of single events? |
+//! | [`observe`] | what is shown of all this? |
+//! | `observe::progress`, `observe::health` | does it move, and if not, why? |
+//! | `observe::told` | what does the log say of single events? |
 
-mod attempt;
+mod assignment;
 mod batch;
-mod breaker;
 mod clock;
-mod committer;
-mod coordinator;
-pub mod dead_letter;
-mod effects;
-mod ended;
-mod health;
-mod load;
 pub mod observe;
-mod orphaned;
-mod owner;
-mod prepare;
-mod progress;
-mod relay;
-pub mod release;
+mod outbox;
+mod partition;
 mod retention;
 pub(crate) mod retry;
-mod running;
-mod settle;
 #[cfg(test)]
 mod simulation;
-mod start;
-mod status;
 #[cfg(test)]
 pub(crate) mod tests;
-mod timing;
-mod told;
-mod trace;
-mod turns;
-mod view;
-mod waiting;
 
 use std::{sync::Arc, time::Duration};
 
+pub use assignment::coordinator::{Ended, EngineHandle, Parts, start};
+pub(crate) use batch::dead_letter;
 pub use clock::{Clock, SystemClock};
-pub use coordinator::{Ended, EngineHandle, Parts, start};
+pub use partition::release;
 
 use self::{
-    breaker::Breakers, committer::Committer, orphaned::OrphanState, relay::OutboxState, status::Status, turns::Turns,
+    assignment::orphaned::OrphanState,
+    observe::status::Status,
+    outbox::OutboxState,
+    partition::{committer::Committer, turns::Turns},
+    retry::breaker::Breakers,
 };
 use crate::{
     broker::Consumer,

@@ -18,7 +18,7 @@ use crate::{
 
 /// Lets a process do things, or not: a shut gate is a process that is stopped, for a while or for ever.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Gate {
+pub(crate) struct Gate {
     shut: AtomicBool,
     panics: AtomicBool,
     crashed: AtomicBool,
@@ -59,7 +59,7 @@ impl Gate {
         self.crashed.load(Ordering::Relaxed)
     }
 
-    pub(in crate::engine) fn shut(&self) {
+    pub(crate) fn shut(&self) {
         self.shut.store(true, Ordering::Relaxed);
     }
 
@@ -79,7 +79,7 @@ impl Gate {
         self.killed_by.lock().clone()
     }
 
-    pub(in crate::engine) fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         if !self.has_crashed() {
             self.shut.store(false, Ordering::Relaxed);
             self.opened.notify_waiters();
@@ -87,12 +87,12 @@ impl Gate {
     }
 
     /// Whoever comes from now on panics.
-    pub(in crate::engine) fn let_visitors_panic(&self) {
+    pub(crate) fn let_visitors_panic(&self) {
         self.panics.store(true, Ordering::Relaxed);
     }
 
     /// Answers commits instead of the store from now on.
-    pub(in crate::engine) fn answer_commits(
+    pub(crate) fn answer_commits(
         &self,
         answering: impl FnMut(&[Arc<Changes>]) -> Option<Result<Vec<Committed>, StoreError>> + Send + 'static,
     ) {

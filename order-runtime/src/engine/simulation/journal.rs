@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::{gate::Gate, store::at_once};
 use crate::{
-    engine::release::Selection,
+    engine::partition::release::Selection,
     model::{OutgoingRecord, PartitionId},
     store::{Assigned, Changes, Store, WaitingState},
 };

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     engine::{
         observe::Operations,
-        release::{Release, Selection},
+        partition::release::{Release, Selection},
     },
     model::PartitionId,
     store::{Store, WaitingState},

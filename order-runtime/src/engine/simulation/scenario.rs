@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::faults::Bug;
-use crate::engine::release::Release;
+use crate::engine::partition::release::Release;
 
 /// A source of numbers that gives the same ones for a seed, in every release of every library.
 #[derive(Debug, Clone)]

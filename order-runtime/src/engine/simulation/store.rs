@@ -49,7 +49,7 @@ pub(super) fn at_once<T>(answer: impl Future<Output = T>) -> T {
 }
 
 /// One process's view of the store that all share.
-pub(in crate::engine) struct SimulatedStore {
+pub(crate) struct SimulatedStore {
     pub(super) inner: Arc<dyn Store>,
     pub(super) gate: Arc<Gate>,
     pub(super) faults: Arc<Faults>,
@@ -58,7 +58,7 @@ pub(in crate::engine) struct SimulatedStore {
 
 impl SimulatedStore {
     /// A store that does what the gate says, and nothing wrong by itself.
-    pub(in crate::engine) fn behind(gate: &Arc<Gate>) -> Arc<Self> {
+    pub(crate) fn behind(gate: &Arc<Gate>) -> Arc<Self> {
         let faults = Arc::new(Faults::new(0, Weather::default(), None));
         let inner = Arc::new(MemoryStore::default());
         Arc::new(Self { inner, gate: Arc::clone(gate), faults, journal: Arc::default() })

@@ -8,7 +8,7 @@ use super::{
     faults::Bug,
     scenario::{Act, Dice, Event, Produced, Scenario, Step, Which},
 };
-use crate::engine::release::Release;
+use crate::engine::partition::release::Release;
 
 /// Keys of the second topic.
 const MORE_KEYS: u64 = 3;

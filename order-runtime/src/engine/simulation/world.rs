@@ -23,7 +23,7 @@ use super::{
 use crate::{
     engine::{
         EngineHandle,
-        release::{Release, Selection},
+        partition::release::{Release, Selection},
     },
     model::{OnExhausted, PartitionId},
     registry::Registry,

@@ -9,10 +9,9 @@ use tokio::sync::Notify;
 use super::rig::{Rig, partition};
 use crate::{
     engine::{
-        batch::{Batch, Partition, Plan},
-        running::Running,
-        status::PartitionStatus,
-        waiting::{Waiting, lane_of},
+        batch::{Batch, Partition, Plan, running::Running},
+        observe::status::PartitionStatus,
+        retry::waiting::{Waiting, lane_of},
     },
     model::{Headers, RecordBatch, RecordRef},
     store::{WaitingRow, WaitingState, memory::MemoryStore},

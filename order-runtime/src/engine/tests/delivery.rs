@@ -6,7 +6,7 @@ use super::rig::{Rig, header, partition, settings};
 use crate::{
     broker::{Start, memory::MemoryBroker},
     config::OffsetReset,
-    engine::{Settings, owner::BATCH_RECORDS},
+    engine::{Settings, partition::BATCH_RECORDS},
     store::memory::MemoryStore,
 };
 

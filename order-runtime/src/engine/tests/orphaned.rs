@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::rig::{Rig, header};
 use crate::{
     broker::{TopicState, memory::MemoryBroker},
-    engine::{observe::OrphanCause, release::Selection},
+    engine::{observe::OrphanCause, partition::release::Selection},
     model::PartitionId,
     store::{
         Changes, Committed, Store as _, WaitingRow,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::rig::{Rig, header, partition};
 use crate::{
     broker::{Consumer as _, PublishError, Start},
-    engine::{observe::PartitionState, owner::BATCH_RECORDS},
+    engine::{observe::PartitionState, partition::BATCH_RECORDS},
     store::{
         OUTBOX_LIMIT, Outbox,
         conformance::fixture::{outbox, sqlite},

@@ -59,10 +59,10 @@ async fn a_store_that_fails_the_relay_is_named_and_the_broker_is_not() {
     crate::store::Store::close(&*store).await;
     let (broker, _events) = crate::broker::memory::MemoryBroker::new();
     let outbox = Arc::default();
-    let relay = tokio::spawn(crate::engine::relay::relay(store, broker, Arc::clone(&outbox)));
+    let relay = tokio::spawn(crate::engine::outbox::relay(store, broker, Arc::clone(&outbox)));
     let told = async {
         loop {
-            let told = format!("{:?}", crate::engine::relay::OutboxState::trouble(&outbox));
+            let told = format!("{:?}", crate::engine::outbox::OutboxState::trouble(&outbox));
             if told.contains("wait in") {
                 return told;
             }

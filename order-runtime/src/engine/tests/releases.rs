@@ -4,7 +4,7 @@ use super::rig::{Rig, header, partition};
 use crate::{
     engine::{
         observe::PartitionState,
-        release::{Release, Selection},
+        partition::release::{Release, Selection},
         simulation::Gate,
     },
     store::{StoreError, WaitingState},

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::rig::{Rig, header, partition};
 use crate::{
-    engine::release::{Release, Selection},
+    engine::partition::release::{Release, Selection},
     identity::{Ring, ring_key_of},
     store::{Changes, RingRow, Store as _, WaitingState, memory::MemoryStore},
 };

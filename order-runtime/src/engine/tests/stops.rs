@@ -6,7 +6,7 @@ use super::rig::{Rig, partition};
 use crate::{
     engine::{
         observe::PartitionState,
-        release::{Release, Selection},
+        partition::release::{Release, Selection},
         simulation::SimulatedStore,
     },
     store::{Committed, Store as _, StoreError},

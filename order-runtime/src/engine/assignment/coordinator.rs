@@ -1,0 +1,438 @@
+//! Starts the engine and answers the consumer: gives each assigned partition an owner, and takes it back in order.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+    time::Instant,
+};
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use super::{
+    ended,
+    orphaned::{self, GiveUp},
+    start::{Circumstances, Decision, decide},
+};
+use crate::{
+    broker::{ClusterMetadata, Consumer, ConsumerEvent, PartitionOffer, Publisher, Start},
+    engine::{
+        Clock, Engine, Settings,
+        batch::Partition,
+        observe::{
+            Operations, PartitionState,
+            status::{PartitionStatus, Status},
+            view::View,
+        },
+        outbox::{self, OutboxState},
+        partition::{
+            Control, Owner,
+            committer::Committer,
+            release::{Release, Selection},
+        },
+        retention,
+        retry::breaker::Breakers,
+    },
+    model::PartitionId,
+    registry::Registry,
+    store::{Assigned, EntityType, Store, StoreError},
+    telemetry::metrics::Metrics,
+    trace::Tracer,
+};
+
+/// What the engine is made of.
+pub struct Parts {
+    /// The declared processors.
+    pub registry: Arc<Registry>,
+    /// The store, claimed for the group; its id stands beside Kafka's offsets.
+    pub store: Arc<dyn Store>,
+    /// What [`Store::claim`] answered.
+    pub store_id: Uuid,
+    /// The group member.
+    pub consumer: Arc<dyn Consumer>,
+    /// Answers which topics exist; without it nothing is known of orphaned partitions, and nothing is done with them.
+    pub metadata: Option<Arc<dyn ClusterMetadata>>,
+    /// What the group member tells.
+    pub events: mpsc::UnboundedReceiver<ConsumerEvent>,
+    /// For dead letters.
+    pub publisher: Arc<dyn Publisher>,
+    /// The domain's entities; ids of the first are expected as Kafka keys.
+    pub entities: Vec<EntityType>,
+    /// Settings.
+    pub settings: Settings,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Only where traces are exported.
+    pub(crate) tracer: Option<Arc<Tracer>>,
+}
+
+/// How the engine ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to, and everything is drained.
+    Drained,
+    /// The consumer cannot go on; why.
+    Fatal(String),
+}
+
+/// The running engine.
+pub struct EngineHandle {
+    pub(crate) engine: Arc<Engine>,
+    owners: mpsc::UnboundedSender<OwnersRequest>,
+    give_ups: mpsc::UnboundedSender<GiveUp>,
+    coordinator: JoinHandle<Ended>,
+    relay: JoinHandle<()>,
+    retention: JoinHandle<()>,
+    orphaned: Option<JoinHandle<()>>,
+}
+
+/// What an operator wants of all owners.
+#[derive(Debug, Clone)]
+pub(crate) enum OwnersRequest {
+    Pause,
+    Resume,
+    Release { which: Arc<Selection>, how: Release, found: mpsc::UnboundedSender<usize> },
+}
+
+/// Starts the engine on the current tokio runtime.
+pub fn start(parts: Parts) -> EngineHandle {
+    let Parts {
+        registry,
+        store,
+        store_id,
+        consumer,
+        metadata,
+        events,
+        publisher,
+        entities,
+        settings,
+        clock,
+        metrics,
+        tracer,
+    } = parts;
+    let outbox = Arc::new(OutboxState::default());
+    let status = Arc::new(Status::new(registry.processors().len(), Arc::clone(&outbox)));
+    let relay = tokio::spawn(outbox::relay(Arc::clone(&store), publisher, Arc::clone(&outbox)));
+    let retention = tokio::spawn(retention::forget(Arc::clone(&store), Arc::clone(&clock), settings.retention));
+    let remembers = store.durable() || !entities.is_empty();
+    let engine = Arc::new(Engine {
+        breakers: Breakers::new(registry.processors()),
+        turns: Arc::default(),
+        orphans: orphaned::OrphanState::default(),
+        registry,
+        committer: Committer::start(Arc::clone(&store), Arc::clone(&metrics)),
+        store,
+        store_id: store_id.to_string(),
+        consumer,
+        outbox,
+        status,
+        remembers,
+        entities,
+        settings,
+        clock,
+        metrics,
+        tracer,
+    });
+    let (owners, requests) = mpsc::unbounded_channel();
+    let (give_ups, asked) = mpsc::unbounded_channel();
+    let orphaned = metadata.clone().map(|metadata| tokio::spawn(orphaned::watch(Arc::clone(&engine), metadata, asked)));
+    let coordinator = Coordinator { engine: Arc::clone(&engine), metadata, store_id, owners: HashMap::new() };
+    let coordinator = tokio::spawn(coordinator.run(events, requests));
+    EngineHandle { engine, owners, give_ups, coordinator, relay, retention, orphaned }
+}
+
+impl EngineHandle {
+    /// A view that HTTP can show and steer by.
+    pub fn operations(&self) -> Arc<dyn Operations> {
+        Arc::new(View {
+            engine: Arc::clone(&self.engine),
+            owners: self.owners.clone(),
+            give_ups: self.give_ups.clone(),
+        })
+    }
+
+    /// Returns when the engine has ended by itself: the consumer has left the group or cannot go on, or the store is lost.
+    pub async fn ended(&mut self) -> Ended {
+        tokio::select! {
+            ended = &mut self.coordinator => {
+                ended.unwrap_or_else(|error| Ended::Fatal(format!("the coordinator failed: {error}")))
+            }
+            reason = self.engine.store.lost() => {
+                // Its partitions have nothing to finish, and no answer is awaited from them.
+                self.coordinator.abort();
+                Ended::Fatal(reason)
+            }
+        }
+    }
+
+    /// Leaves the group: partitions are drained, offsets stored. [`ended`](Self::ended) tells when that is done.
+    pub fn leave(&self) {
+        self.engine.status.stopping.store(true, Ordering::Relaxed);
+        self.engine.consumer.close();
+    }
+
+    /// Waits until the outbox is published, at most for `limit`; then ends the relay. Whatever is left leaves at the next start.
+    pub async fn publish_rest(self, limit: Duration) {
+        let published = async {
+            while !self.engine.outbox.is_empty() && self.engine.outbox.trouble().is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(limit, published).await.is_err() {
+            warn!("the outbox is not empty yet; it is published at the next start");
+        }
+        self.relay.abort();
+        self.retention.abort();
+        if let Some(orphaned) = self.orphaned {
+            orphaned.abort();
+        }
+    }
+}
+
+struct Coordinator {
+    engine: Arc<Engine>,
+    metadata: Option<Arc<dyn ClusterMetadata>>,
+    store_id: Uuid,
+    owners: HashMap<PartitionId, OwnerHandle>,
+}
+
+/// An owner task and how to reach it.
+struct OwnerHandle {
+    controls: mpsc::UnboundedSender<Control>,
+    task: JoinHandle<()>,
+    /// The number of the assignment, by which the store knows when it has ended.
+    assignment: Arc<AtomicI64>,
+}
+
+impl Coordinator {
+    async fn run(
+        mut self,
+        mut events: mpsc::UnboundedReceiver<ConsumerEvent>,
+        mut requests: mpsc::UnboundedReceiver<OwnersRequest>,
+    ) -> Ended {
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = events.recv() => event,
+                Some(request) = requests.recv() => {
+                    for owner in self.owners.values() {
+                        let control = match request.clone() {
+                            OwnersRequest::Pause => Control::Pause,
+                            OwnersRequest::Resume => Control::Resume,
+                            OwnersRequest::Release { which, how, found } => Control::Release { which, how, found },
+                        };
+                        // An owner that has ended needs no word.
+                        let _ = owner.controls.send(control);
+                    }
+                    continue;
+                }
+            };
+            match event {
+                None => return Ended::Drained,
+                Some(ConsumerEvent::Assigned { partitions, answer }) => {
+                    *self.engine.status.beginning.lock() = Some((None, Instant::now()));
+                    let starts = self.assign(partitions).await;
+                    *self.engine.status.beginning.lock() = None;
+                    // A consumer that no longer listens assigns again.
+                    let _ = answer.send(starts);
+                    self.engine.status.assigned.store(true, Ordering::Relaxed);
+                }
+                Some(ConsumerEvent::Revoked { partitions, lost, answer }) => {
+                    self.revoke(&partitions, lost).await;
+                    let _ = answer.send(());
+                }
+                Some(ConsumerEvent::OutOfRange { partition, log_start, log_end }) => {
+                    if let Some(owner) = self.owners.get(&partition) {
+                        let _ = owner.controls.send(Control::OutOfRange { log_start, log_end });
+                    }
+                }
+                Some(ConsumerEvent::Fatal(reason)) => {
+                    let all: Vec<_> = self.owners.keys().cloned().collect();
+                    self.revoke(&all, true).await;
+                    return Ended::Fatal(reason);
+                }
+            }
+        }
+    }
+
+    async fn assign(&mut self, partitions: Vec<PartitionOffer>) -> Vec<Start> {
+        self.engine.metrics.assigned(partitions.len());
+        let ids: Vec<_> = partitions.iter().map(|offer| offer.id.clone()).collect();
+        let known = loop {
+            match self.engine.store.assigned(&ids).await {
+                Ok(known) => break known,
+                Err(error) => self.store_away(&error).await,
+            }
+        };
+        // Asked before the first of them begins, which makes its topic known.
+        let mut topics_known = Vec::with_capacity(ids.len());
+        for id in &ids {
+            topics_known.push(self.knows_topic(id).await);
+        }
+        let mut starts = Vec::with_capacity(partitions.len());
+        for ((offer, stored), topic_known) in partitions.into_iter().zip(known).zip(topics_known) {
+            starts.push(self.begin_owner(offer, stored, topic_known).await);
+        }
+        self.engine.orphans.look();
+        starts
+    }
+
+    async fn knows_topic(&self, id: &PartitionId) -> bool {
+        loop {
+            match self.engine.store.knows_topic(id).await {
+                Ok(known) => return known,
+                Err(error) => self.store_away(&error).await,
+            }
+        }
+    }
+
+    /// Gives one partition its owner.
+    async fn begin_owner(&mut self, mut offer: PartitionOffer, stored: Option<Assigned>, topic_known: bool) -> Start {
+        if let Some(position) = stored.as_ref().map(|stored| stored.next_offset)
+            && position > offer.log_end
+        {
+            offer.log_end = self.log_end_now(&offer, position).await;
+        }
+        let settings = &self.engine.settings;
+        let circumstances = Circumstances {
+            stored: stored.as_ref().map(|stored| stored.next_offset),
+            topic_known,
+            store: self.engine.store.durable().then_some(self.store_id),
+            reset: settings.reset,
+            on_truncation: settings.on_truncation,
+        };
+        let now = self.engine.clock.now();
+        let id = Arc::new(offer.id.clone());
+        match decide(&offer, &circumstances) {
+            Decision::Stop(reason) => {
+                error!(partition = %id, reason, "the partition does not start");
+                let position = circumstances.stored.unwrap_or(offer.log_start);
+                if let Some(stored) = stored {
+                    // Nobody owns it, so the end of this process is no death of an owner.
+                    ended::note(&self.engine.store, vec![(offer.id.clone(), stored.assignment)], Instant::now()).await;
+                }
+                let status = Arc::new(PartitionStatus::new(id, position, now));
+                status.set(PartitionState::Stopped, Some(reason), now);
+                self.engine.status.add_partition(status);
+                Start::Paused
+            }
+            Decision::Begin { at, skipped, restored_below } => {
+                if skipped > 0 {
+                    self.engine.metrics.dropped(skipped);
+                    error!(partition = %id, skipped, at, "the log has dropped records before they were handled; they are lost");
+                }
+                let assigned = match stored {
+                    Some(stored) => stored,
+                    None => loop {
+                        match self.engine.store.begin(&offer.id, at).await {
+                            Ok(begun) => break begun,
+                            Err(error) => self.store_away(&error).await,
+                        }
+                    },
+                };
+                // Another member may have written the first position meanwhile; then that one counts.
+                let at = if circumstances.stored.is_none() { assigned.next_offset } else { at };
+                if let Some(committed) = offer.committed
+                    && committed != at
+                    && circumstances.stored.is_some()
+                {
+                    info!(partition = %id, committed, position = at, "the group's committed offset differs from the position; the position counts");
+                }
+                if let Some(committed) = restored_below {
+                    self.engine.metrics.restored(committed.abs_diff(at));
+                    error!(
+                        partition = %id, committed, position = at,
+                        "the store is an older copy of the one that events were committed from; the events since are handled again from the position"
+                    );
+                }
+                self.spawn_owner(&id, assigned, at, offer.ready, restored_below);
+                Start::At(at)
+            }
+        }
+    }
+
+    /// Where the log of a partition ends whose position lies beyond its end, as the offer says: a former owner may have handled records
+    /// since the offer was made and before the store fenced it. Without an answer the position counts, and the consumer's first fetch
+    /// reports whether the log has it.
+    async fn log_end_now(&self, offer: &PartitionOffer, position: i64) -> i64 {
+        // A consumer without a cluster to ask serves logs that do not change.
+        let Some(metadata) = &self.metadata else { return offer.log_end };
+        metadata.log_end(&offer.id).await.unwrap_or_else(|error| {
+            warn!(partition = %offer.id, position, %error, "the end of the log is unknown; it is checked with the first fetch");
+            position
+        })
+    }
+
+    fn spawn_owner(
+        &mut self,
+        id: &Arc<PartitionId>,
+        assigned: Assigned,
+        at: i64,
+        ready: Arc<Notify>,
+        restored_below: Option<i64>,
+    ) {
+        let mut status = PartitionStatus::new(Arc::clone(id), at, self.engine.clock.now());
+        status.restored_below = restored_below;
+        let status = Arc::new(status);
+        self.engine.status.add_partition(Arc::clone(&status));
+        let (controls, receiver) = mpsc::unbounded_channel();
+        let partition = Partition::new(Arc::clone(id), Arc::clone(&self.engine), status);
+        info!(partition = %id, position = at, waiting = assigned.waiting.len(), "partition assigned");
+        let owner = Owner::new(partition, assigned, receiver, ready);
+        let assignment = owner.assignment();
+        let handle = OwnerHandle { controls, task: tokio::spawn(owner.run(at)), assignment };
+        if let Some(former) = self.owners.insert((**id).clone(), handle) {
+            // The position's compare-and-set fences whatever it still does.
+            former.task.abort();
+        }
+    }
+
+    /// Takes partitions back: all at once, each finishing the batch it is at.
+    async fn revoke(&mut self, partitions: &[PartitionId], lost: bool) {
+        self.engine.metrics.revoked(partitions.len(), lost);
+        let mut leaving = Vec::new();
+        let mut ended = Vec::new();
+        for id in partitions {
+            self.engine.status.remove_partition(id);
+            let Some(owner) = self.owners.remove(id) else { continue };
+            ended.push((id.clone(), owner.assignment));
+            if lost {
+                owner.task.abort();
+                continue;
+            }
+            let _ = owner.controls.send(Control::Leave);
+            leaving.push((id, owner.task));
+        }
+        let deadline = Instant::now() + self.engine.settings.drain;
+        for (id, mut task) in leaving {
+            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+                warn!(partition = %id, "the batch under way did not end in time and is dropped; its events are handled again");
+                task.abort();
+            }
+            info!(partition = %id, "partition released");
+        }
+        let limit = if lost { Instant::now() } else { deadline };
+        // Read last: an owner may have taken its partition over under a new number.
+        let ended = ended.into_iter().map(|(id, assignment)| (id, assignment.load(Ordering::Relaxed))).collect();
+        ended::note(&self.engine.store, ended, limit).await;
+        // Partitions of a topic that was deleted come to no other member.
+        self.engine.orphans.look();
+    }
+
+    async fn store_away(&self, error: &StoreError) {
+        warn!(%error, "the store does not answer; partitions wait for it");
+        if let Some((reason, _)) = &mut *self.engine.status.beginning.lock() {
+            *reason = Some(error.to_string());
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}

@@ -1,0 +1,71 @@
+//! What all batches of a partition share while it is assigned.
+
+use std::{borrow::Cow, sync::Arc};
+
+use crate::{
+    dispatch::Shared,
+    engine::{
+        Engine,
+        observe::status::PartitionStatus,
+        retry::{
+            self,
+            waiting::{self, Waiting},
+        },
+    },
+    identity,
+    model::{DeadLetterId, PartitionId},
+    store::WaitingRow,
+    unit_of_work::Unit,
+};
+
+/// A partition as long as it is assigned.
+pub(crate) struct Partition {
+    pub(crate) id: Arc<PartitionId>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) unit: Arc<Unit>,
+    pub(crate) status: Arc<PartitionStatus>,
+    pub(super) shared: Arc<Shared>,
+    /// What the ids of its records begin with.
+    name: String,
+    /// The key of the ring that events without a key share.
+    ring_without_key: Vec<u8>,
+}
+
+impl Partition {
+    pub(crate) fn new(id: Arc<PartitionId>, engine: Arc<Engine>, status: Arc<PartitionStatus>) -> Self {
+        let name = identity::name_of(&id);
+        let ring_without_key = identity::ring_key_without_key(&name);
+        let unit = Arc::new(Unit::new(&engine.entities));
+        let shared = Arc::new(Shared {
+            contracts: Arc::clone(&engine.registry) as _,
+            partition: Arc::clone(&id),
+            unit: Arc::clone(&unit),
+            group: engine.settings.group.as_str().into(),
+            needs: None,
+        });
+        Self { id, engine, unit, status, shared, name, ring_without_key }
+    }
+
+    pub(super) fn id_of_place(&self, offset: i64) -> String {
+        identity::id_of_place(&self.name, offset)
+    }
+
+    pub(super) fn dead_letter_id(&self, offset: i64) -> DeadLetterId {
+        identity::dead_letter_id(&self.name, offset)
+    }
+
+    /// The key of the ring in which the events of a lane are remembered: as a rule, the two have one name.
+    pub(crate) fn ring_key<'k>(&'k self, lane: &'k [u8]) -> Cow<'k, [u8]> {
+        match waiting::key_of(lane) {
+            Some(key) if key.len() > identity::LONGEST_KEY => identity::ring_key_of(key).into(),
+            Some(_) => lane.into(),
+            None => self.ring_without_key.as_slice().into(),
+        }
+    }
+
+    /// What waits, as the store holds it.
+    pub(crate) fn waiting(&self, rows: Vec<WaitingRow>) -> Waiting {
+        let longest = self.engine.registry.processors().iter().map(|entry| retry::longest_delay(&entry.policy)).max();
+        Waiting::assigned(rows, self.engine.clock.now(), longest.unwrap_or_default())
+    }
+}

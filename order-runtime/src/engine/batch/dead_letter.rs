@@ -1,0 +1,226 @@
+//! The record that an event becomes when it cannot be handled: key, payload and headers byte for byte, and why.
+
+use crate::{
+    engine::Settings,
+    headers,
+    model::{Arena, HeaderBlock, OutgoingRecord, PartitionId, Reason, RecordRef, cut},
+};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+/// The headers that every dead letter has; `dlq-timestamp` has one whose record had a time.
+pub(crate) const HEADERS: [&str; 15] = [
+    "dlq-id",
+    "dlq-topic",
+    "dlq-partition",
+    "dlq-consumer-group",
+    "dlq-service-version",
+    "dlq-offset",
+    "dlq-event-name",
+    "dlq-event-id",
+    "dlq-processor",
+    "dlq-reason",
+    "dlq-error-code",
+    "dlq-error-message",
+    "dlq-attempts",
+    "dlq-first-failed-at",
+    "dlq-replays",
+];
+
+/// What is known of a dead letter besides its record.
+#[derive(Debug)]
+pub(crate) struct Verdict<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) reason: Reason,
+    pub(crate) code: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) event_name: &'a str,
+    pub(crate) event_id: &'a str,
+    pub(crate) processor: &'a str,
+    pub(crate) attempts: u32,
+    pub(crate) first_failed_at: Timestamp,
+    pub(crate) replays: u32,
+}
+
+/// The longest error message in a header, in bytes.
+const MESSAGE_LIMIT: usize = 1024;
+
+/// About what our own headers take, in bytes, but for a long message.
+const OWN_BYTES: usize = 768;
+
+/// Writes the dead letters of a batch, which are of one partition.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    arena: Arena,
+    /// The headers that are the same in all of them.
+    common: Option<HeaderBlock>,
+    /// A time and how it is written: most letters of a batch have failed at one.
+    time: Option<(Timestamp, String)>,
+}
+
+impl Writer {
+    /// Builds the dead letter of `record`.
+    pub(crate) fn record(
+        &mut self,
+        settings: &Settings,
+        partition: &PartitionId,
+        record: &RecordRef<'_>,
+        verdict: &Verdict<'_>,
+    ) -> OutgoingRecord {
+        let (group, dialects) = (&settings.group, &settings.dlq_headers);
+        let message = cut(verdict.message, MESSAGE_LIMIT);
+        let Self { arena, common, time } = self;
+        let common = common.get_or_insert_with(|| common_headers(settings, partition));
+        let first_failed_at = written(time, verdict.first_failed_at);
+        arena.reserve(record.size() + OWN_BYTES + message.len());
+        let key = record.key.map(|key| arena.copy(key));
+        let payload = record.payload.map(|payload| arena.copy(payload));
+        // A `dlq-` header that came in says nothing that we know to be true; what is true of it is in the verdict.
+        let theirs = |name: &[u8]| !is_own_header(name) && !dialects.iter().any(|dialect| dialect.owns(name));
+        let headers = arena.headers(|headers| {
+            headers.extend(record.headers().filter(|(name, _)| theirs(name)));
+            headers.push_text("dlq-id", verdict.id);
+            headers.append(common);
+            headers.push_number("dlq-offset", record.offset);
+            if let Some(timestamp) = record.timestamp {
+                headers.push_number("dlq-timestamp", timestamp);
+            }
+            headers.push_text("dlq-event-name", verdict.event_name);
+            headers.push_text("dlq-event-id", verdict.event_id);
+            headers.push_text("dlq-processor", verdict.processor);
+            headers.push_text("dlq-reason", verdict.reason.as_str());
+            headers.push_text("dlq-error-code", verdict.code);
+            headers.push_text("dlq-error-message", message);
+            headers.push_number("dlq-attempts", verdict.attempts);
+            headers.push_text("dlq-first-failed-at", first_failed_at);
+            headers.push_number("dlq-replays", verdict.replays);
+            let failed = headers::Failed {
+                partition,
+                offset: record.offset,
+                timestamp: record.timestamp,
+                group,
+                code: verdict.code,
+                message,
+                processor: verdict.processor,
+            };
+            for dialect in dialects {
+                headers::add(*dialect, &failed, headers);
+            }
+        });
+        let topic = Arc::clone(&settings.dlq_topic);
+        OutgoingRecord { topic, partition: None, key, payload, headers, timestamp: None }
+    }
+}
+
+fn common_headers(settings: &Settings, partition: &PartitionId) -> HeaderBlock {
+    let mut headers = HeaderBlock::default();
+    headers.push_text("dlq-topic", &partition.topic);
+    headers.push_number("dlq-partition", partition.partition);
+    headers.push_text("dlq-consumer-group", &settings.group);
+    headers.push_text("dlq-service-version", settings.service_version);
+    headers
+}
+
+/// How a time is written, which is known where it is that of the last one.
+fn written(last: &mut Option<(Timestamp, String)>, time: Timestamp) -> &str {
+    let known = last.take().filter(|(known, _)| *known == time);
+    &last.insert(known.unwrap_or_else(|| (time, time.to_string()))).1
+}
+
+/// Whether a header belongs to the dead-letter protocol.
+pub(crate) fn is_own_header(name: &[u8]) -> bool {
+    name.starts_with(b"dlq-")
+}
+
+/// Whether a record of the outbox is a dead letter; the others are events that a processor has emitted.
+pub(crate) fn is_one(record: &OutgoingRecord) -> bool {
+    record.headers.get("dlq-id").is_some()
+}
+
+/// The record reduced to what the broker must take: the payload, the key, and where the rest can be read. For a record
+/// that is larger than the dead-letter topic takes.
+pub(crate) fn shrink(record: &OutgoingRecord) -> OutgoingRecord {
+    let essential: [&[u8]; 7] =
+        [b"dlq-id", b"dlq-topic", b"dlq-partition", b"dlq-offset", b"dlq-event-id", b"dlq-reason", b"dlq-error-code"];
+    let mut shrunk = record.clone();
+    shrunk.headers.retain(|name| essential.contains(&name));
+    shrunk
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use crate::engine::batch::dead_letter::*;
+    use crate::{
+        engine::tests::rig,
+        model::{Dialect, RecordBatch},
+    };
+
+    #[test]
+    fn reasons_are_counted_in_the_order_of_their_list() {
+        let places: Vec<usize> = Reason::ALL.iter().map(|reason| *reason as usize).collect();
+        assert_eq!(places, (0..Reason::ALL.len()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_dead_letter_keeps_the_record_and_says_why() {
+        let partition = PartitionId {
+            cluster: Arc::from("cluster"),
+            topic_id: Uuid::nil(),
+            topic: Arc::from("things"),
+            partition: 3,
+        };
+        let mut batch = RecordBatch::default();
+        let headers = [(&b"trace"[..], Some(&b"\x00\xff"[..])), (b"dlq-replays", Some(b"99")), (b"trace", None)];
+        batch.push(42, Some(1_700_000_000_000), Some(b"k"), Some(b"\xffpayload"), headers);
+        let long = "é".repeat(MESSAGE_LIMIT);
+        let verdict = Verdict {
+            id: "id-1",
+            reason: Reason::Rejected,
+            code: "not_allowed",
+            message: &long,
+            event_name: "ThingHappened",
+            event_id: "e-1",
+            processor: "EventProcessor_ThingHappened",
+            attempts: 2,
+            first_failed_at: Timestamp::UNIX_EPOCH,
+            replays: 1,
+        };
+        let mut settings = rig::settings();
+        let letter = Writer::default().record(&settings, &partition, &batch.get(0).expect("one record"), &verdict);
+
+        assert_eq!((letter.key.as_deref(), letter.payload.as_deref()), (Some(&b"k"[..]), Some(&b"\xffpayload"[..])));
+        let first: Vec<_> =
+            letter.headers.iter().take(3).map(|(name, value)| (name, value.unwrap_or(b"null"))).collect();
+        assert_eq!(
+            first[..2],
+            [(&b"trace"[..], &b"\x00\xff"[..]), (b"trace", b"null")],
+            "a forged dlq header is dropped, the others keep their order"
+        );
+        assert_eq!(first[2].0, b"dlq-id");
+        let value = |name: &str| {
+            let found: Vec<_> = letter.headers.iter().filter(|(known, _)| *known == name.as_bytes()).collect();
+            assert_eq!(found.len(), 1, "{name}");
+            std::str::from_utf8(found[0].1.expect("a value")).expect("text")
+        };
+        assert_eq!(value("dlq-reason"), "rejected");
+        assert_eq!(value("dlq-offset"), "42");
+        assert_eq!(value("dlq-replays"), "1");
+        assert_eq!(value("dlq-error-message").len(), MESSAGE_LIMIT);
+        assert_eq!(value("dlq-first-failed-at"), "1970-01-01T00:00:00Z");
+        let ours = letter.headers.iter().filter_map(|(name, _)| std::str::from_utf8(name).ok());
+        let ours: Vec<&str> = ours.filter(|name| name.starts_with("dlq-") && *name != "dlq-timestamp").collect();
+        assert_eq!(ours, HEADERS);
+        assert_eq!(letter.headers.len(), 18);
+        assert_eq!(shrink(&letter).headers.len(), 7);
+        assert_eq!(shrink(&letter).payload, letter.payload);
+
+        settings.dlq_headers = vec![Dialect::Spring, Dialect::Connect];
+        let more = Writer::default().record(&settings, &partition, &batch.get(0).expect("one record"), &verdict);
+        assert!(more.headers.as_bytes().starts_with(letter.headers.as_bytes()), "what others read comes on top");
+        assert_eq!(more.headers.get("kafka_dlt-original-offset"), Some(&42_i64.to_be_bytes()[..]));
+        assert_eq!(shrink(&more).headers.len(), 7);
+    }
+}

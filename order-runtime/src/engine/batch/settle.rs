@@ -1,0 +1,438 @@
+//! What becomes of an event: from the end of an attempt to the effects of its batch.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    Batch, Flow,
+    attempt::{End, Ended, Item},
+    dead_letter::Verdict,
+    prepare::Repeat,
+};
+use crate::{
+    decode::{self, Envelope},
+    dispatch::{Class, Delivery, Outcome, shown},
+    engine::{
+        observe::told::Notable,
+        partition::ForcedDeadLetter,
+        retry::{self, Next},
+    },
+    identity::{self, Fate, Fingerprint, RingEntry},
+    model::{DeadLetterId, OnExhausted, Reason, RecordRef, cut},
+    registry::ProcessorEntry,
+    store::{DeadLetterRow, OutboxRecord, StoreError, WaitingRow, WaitingState},
+    unit_of_work::{LookupFailure, Merge},
+};
+
+/// The longest error message in a waiting row, in bytes.
+const MESSAGE_LIMIT: usize = 1024;
+
+/// A failure, as a waiting row or a dead letter tells it.
+pub(super) struct Failure<'a> {
+    /// The reason of the dead letter, should it come to that.
+    pub(crate) reason: Reason,
+    pub(crate) code: Cow<'static, str>,
+    pub(crate) message: &'a str,
+    /// Whether it says that something outside is unavailable, for other events too: the circuit breaker looks at no others.
+    pub(super) is_outage: bool,
+}
+
+/// Who a dead letter is, as far as is known.
+#[derive(Default)]
+pub(crate) struct Who<'a> {
+    pub(crate) event_name: &'a str,
+    pub(crate) event_id: Option<&'a str>,
+    /// Its envelope, where it could be decoded.
+    pub(super) envelope: Option<&'a Envelope>,
+    /// Whether the id belongs to another event, under which this one is not remembered.
+    pub(super) id_is_taken: bool,
+    pub(crate) processor: Option<(usize, &'static str)>,
+}
+
+impl Batch<'_> {
+    /// The dead letter that this record is a replay of. What its headers say counts only where the store says the same.
+    pub(super) fn replayed(&self, item: &Item, who: &Who<'_>) -> Option<&DeadLetterRow> {
+        let record = item.record();
+        let row = self.named(&record)?;
+        let same = match who.own_id() {
+            Some(id) => row.event_id == id,
+            None => row.hash == identity::payload_hash(record.payload),
+        };
+        same.then_some(row)
+    }
+
+    /// The dead letter that the record's headers name, where the store knows it.
+    pub(crate) fn named(&self, record: &RecordRef<'_>) -> Option<&DeadLetterRow> {
+        let id = DeadLetterId::parse(record.header("dlq-id")?)?;
+        self.effects.known_dead_letters.get(&id)
+    }
+
+    /// Decides what follows from an ended attempt, for [`Batch::settle`].
+    pub(crate) async fn decide(&mut self, lane: &[u8], ended: Ended) -> Result<Result<Flow, Item>, StoreError> {
+        let Ended { mut item, processor, delivery, end, elapsed: _ } = ended;
+        let entry = self.partition.engine.registry.processors()[processor];
+        // Only failures ask for it.
+        let who = || who(&delivery, processor, entry);
+        Ok(Ok(match end {
+            End::Returned(Outcome::Done) => loop {
+                match self.partition.unit.merge(delivery.changes(), self.now) {
+                    Merge::Merged => {
+                        self.effects.counters.ok += 1;
+                        self.effects.counters.processor(processor)[0] += 1;
+                        let source_offset = item.record().offset;
+                        let emitted = delivery.changes().take_emitted().into_iter();
+                        self.effects
+                            .outbox
+                            .extend(emitted.map(|record| OutboxRecord { source_offset, record: Arc::new(record) }));
+                        break self.done(&item, lane, &delivery, Fate::Handled);
+                    }
+                    Merge::Unloaded => self.load_wanted().await?,
+                    Merge::Stale => return Ok(Err(item)),
+                    Merge::Failed(failure) => break self.lookup_failed(item, lane, processor, &delivery, &failure),
+                }
+            },
+            End::Returned(Outcome::Invalid(invalid)) => {
+                item.count_failure(self.now, true);
+                let message = shown(&invalid);
+                let failure = Failure::of_event(Reason::Invalid, "invalid_data", &message);
+                self.dead_letter(&item, lane, &who(), &failure)
+            }
+            End::Returned(Outcome::Failed(failed)) => {
+                let is_outage = failed.class == Class::Unavailable;
+                let failure =
+                    |reason| Failure { reason, code: failed.code.clone(), message: &failed.message, is_outage };
+                if !matches!(failed.class, Class::Skip | Class::Retry | Class::Unavailable) {
+                    item.count_failure(self.now, true);
+                }
+                match failed.class {
+                    Class::Skip => {
+                        self.effects.counters.skipped += 1;
+                        self.effects.counters.processor(processor)[3] += 1;
+                        self.done(&item, lane, &delivery, Fate::Skipped)
+                    }
+                    Class::DeadLetter => self.dead_letter(&item, lane, &who(), &failure(Reason::Rejected)),
+                    Class::Retry | Class::Unavailable => {
+                        self.failed(item, lane, processor, &delivery, &failure(Reason::Exhausted))
+                    }
+                    Class::ParkKey => self.hold(&item, lane, OnExhausted::ParkKey, &who(), &failure(Reason::Rejected)),
+                    Class::Stop => self.hold(&item, lane, OnExhausted::Stop, &who(), &failure(Reason::Rejected)),
+                }
+            }
+            // Whoever calls a processor reads such an event as a whole and calls it again.
+            End::Returned(Outcome::Unread) => {
+                let failure = Failure::of_event(Reason::Undecodable, "not_json", "the payload is not JSON");
+                self.dead_letter(&item, lane, &who(), &failure)
+            }
+            End::Panicked(message) => {
+                let failure = Failure::of_event(Reason::Panic, "panic", &message);
+                self.failed(item, lane, processor, &delivery, &failure)
+            }
+            End::TimedOut(limit) => {
+                let message = format!("the processor did not return within {}", humantime::format_duration(limit));
+                // A processor that waits too long waits for something outside.
+                let failure = Failure { is_outage: true, ..Failure::of_event(Reason::Timeout, "timeout", &message) };
+                self.failed(item, lane, processor, &delivery, &failure)
+            }
+            End::LookupFailed(failure) => self.lookup_failed(item, lane, processor, &delivery, &failure),
+        }))
+    }
+
+    /// A look-up of the event gets no answer. What has to be mended is no fault of the event: it waits, and its budget begins
+    /// when that is done.
+    fn lookup_failed(
+        &mut self,
+        item: Item,
+        lane: &[u8],
+        processor: usize,
+        delivery: &Delivery,
+        failure: &LookupFailure,
+    ) -> Flow {
+        let entry = self.partition.engine.registry.processors()[processor];
+        let (code, message) = (failure.code(), failure.message());
+        let told = Failure::of_event(Reason::Exhausted, code, &message);
+        match failure {
+            LookupFailure::Unreadable(_) => {
+                let delay = retry::backoff(&entry.policy, u32::MAX);
+                self.wait_with(&item, lane, WaitingState::Retry, delay, Some(&told), self.now);
+                self.note("waits for a row to be mended", &item, &who(delivery, processor, entry), &told);
+                Flow::Waits
+            }
+            LookupFailure::Undeclared(_) => self.failed(item, lane, processor, delivery, &told),
+        }
+    }
+
+    /// An attempt failed with a failure that may pass.
+    fn failed(
+        &mut self,
+        mut item: Item,
+        lane: &[u8],
+        processor: usize,
+        delivery: &Delivery,
+        failure: &Failure<'_>,
+    ) -> Flow {
+        let now = self.now;
+        let engine = &self.partition.engine;
+        let entry = engine.registry.processors()[processor];
+        let who = &who(delivery, processor, entry);
+        let limit = engine.settings.retry_max_elapsed;
+        let is_first = item.first_failed_at.is_none();
+        if is_first && failure.is_outage {
+            self.effects.trials.failures.push((processor, failure.code.clone().into_owned()));
+        }
+        let frozen = failure.is_outage && engine.breakers.freezes(processor, &failure.code);
+        item.count_failure(now, !frozen);
+        let failing = item.first_failed_at.map(|first| now.duration_since(first).unsigned_abs()).unwrap_or_default();
+        let has_time = limit.is_none_or(|limit| failing < limit);
+        if frozen && has_time {
+            return self.wait_for_outage(&item, lane, entry, failure);
+        }
+        // What has waited for a turn that the breaker withheld has not used its time yet.
+        let waited = item.row.as_ref().filter(|row| !(is_first && row.state == WaitingState::Retry));
+        let since = waited.map(|row| row.since).or(item.first_failed_at).unwrap_or(now);
+        let is_alone = self.effects.counters.processor(processor)[0] == 0;
+        let breakers = &self.partition.engine.breakers;
+        match retry::next(&entry.policy, limit, item.attempts, since, now, self.partition.engine.clock.random()) {
+            Next::Again(delay) if delay <= retry::IN_PLACE => self.again_in_place(item, lane, delay),
+            Next::Again(delay) => {
+                self.wait_with(&item, lane, WaitingState::Retry, delay, Some(failure), since);
+                Flow::Waits
+            }
+            Next::Exhausted
+                if failure.is_outage
+                    // One processor that hangs may do so because of its event.
+                    && failure.reason != Reason::Timeout
+                    && has_time
+                    && is_alone
+                    && breakers.opens_instead(processor, &failure.code, failing) =>
+            {
+                item.attempts = item.attempts.saturating_sub(1);
+                self.wait_for_outage(&item, lane, entry, failure)
+            }
+            Next::Exhausted => match entry.policy.on_exhausted {
+                OnExhausted::DeadLetter => self.dead_letter(&item, lane, who, failure),
+                held => self.hold(&item, lane, held, who, failure),
+            },
+        }
+    }
+
+    /// The processor's circuit breaker is open for this failure: the event's own budget begins when that is over.
+    fn wait_for_outage(&mut self, item: &Item, lane: &[u8], entry: &ProcessorEntry, failure: &Failure<'_>) -> Flow {
+        let delay = retry::backoff(&entry.policy, u32::MAX);
+        self.wait_with(item, lane, WaitingState::Retry, delay, Some(failure), self.now);
+        Flow::Waits
+    }
+
+    /// Only an operator releases this event and what follows it.
+    pub(super) fn hold(
+        &mut self,
+        item: &Item,
+        lane: &[u8],
+        how: OnExhausted,
+        who: &Who<'_>,
+        failure: &Failure<'_>,
+    ) -> Flow {
+        self.wait_with(item, lane, WaitingState::Held(how), Duration::ZERO, Some(failure), self.since(item));
+        self.note("held: its key waits for an operator", item, who, failure);
+        Flow::Waits
+    }
+
+    /// An event waits from now on.
+    pub(crate) fn wait(&mut self, item: &Item, lane: &[u8], state: WaitingState) {
+        self.wait_with(item, lane, state, Duration::ZERO, None, self.since(item));
+    }
+
+    /// An event whose processor's circuit breaker is open waits untried. One that waited keeps its row, but one whose attempt
+    /// has ended just now is under way no longer, and says so.
+    pub(super) fn defer(&mut self, item: &Item, lane: &[u8], delay: Duration) -> Flow {
+        let is_as_it_was = |row: &WaitingRow| {
+            row.state != WaitingState::Running
+                && (row.attempts, row.first_failed_at) == (item.attempts, item.first_failed_at)
+        };
+        if item.row.as_deref().is_some_and(is_as_it_was) {
+            self.effects.postponed.push((lane.into(), delay));
+        } else {
+            self.wait_with(item, lane, WaitingState::Retry, delay, None, self.since(item));
+        }
+        Flow::Waits
+    }
+
+    /// Since when an event waits.
+    fn since(&self, item: &Item) -> Timestamp {
+        item.row.as_ref().map_or(self.now, |row| row.since)
+    }
+
+    fn wait_with(
+        &mut self,
+        item: &Item,
+        lane: &[u8],
+        state: WaitingState,
+        delay: Duration,
+        failure: Option<&Failure<'_>>,
+        since: Timestamp,
+    ) {
+        let record = item.record();
+        let now = self.now;
+        let earlier = item.row.as_deref();
+        let (error_code, error_message) = match (failure, earlier) {
+            (Some(failure), _) => (failure.code.clone().into_owned(), cut(failure.message, MESSAGE_LIMIT).to_owned()),
+            (None, Some(row)) => (row.error_code.clone(), row.error_message.clone()),
+            (None, None) => (String::new(), String::new()),
+        };
+        let row = WaitingRow {
+            offset: record.offset,
+            lane: lane.to_vec(),
+            state,
+            attempts: item.attempts,
+            since,
+            first_failed_at: item.first_failed_at,
+            due: now.checked_add(delay).unwrap_or(Timestamp::MAX),
+            error_code,
+            error_message,
+            key: record.key.map(<[u8]>::to_vec),
+            payload: record.payload.map(<[u8]>::to_vec),
+            headers: record.encoded_headers().to_vec(),
+            timestamp: record.timestamp,
+        };
+        self.effects.waiting.insert(row.offset, row);
+    }
+
+    /// An event is handled or skipped.
+    fn done(&mut self, item: &Item, lane: &[u8], delivery: &Delivery, fate: Fate) -> Flow {
+        if self.partition.engine.remembers {
+            let print = identity::fingerprint(delivery.envelope(), item.record().payload.unwrap_or_default());
+            self.remember(lane, delivery.event_id(), delivery.event_name(), print, fate);
+        }
+        self.release(item, lane);
+        Flow::Free
+    }
+
+    /// An event becomes a dead letter, and its lane goes on.
+    pub(super) fn dead_letter(&mut self, item: &Item, lane: &[u8], who: &Who<'_>, failure: &Failure<'_>) -> Flow {
+        let record = item.record();
+        let now = self.now;
+        let engine = &self.partition.engine;
+        let replayed = self.replayed(item, who);
+        let id = replayed.map_or_else(|| self.partition.dead_letter_id(record.offset), |earlier| earlier.dlq_id);
+        let replays = replayed.map_or(0, |earlier| earlier.replays + 1);
+        let own_id = who.own_id().map_or_else(|| Cow::Owned(self.place_of(&record)), Cow::Borrowed);
+        let event_id = who.event_id.unwrap_or(&own_id);
+        let mut letter = self.letters.record(
+            &engine.settings,
+            &self.partition.id,
+            &record,
+            &Verdict {
+                id: &id.digits(),
+                reason: failure.reason,
+                code: &failure.code,
+                message: failure.message,
+                event_name: who.event_name,
+                event_id,
+                processor: who.processor.map_or("", |(_, name)| name),
+                attempts: item.attempts,
+                first_failed_at: item.first_failed_at.unwrap_or(now),
+                replays,
+            },
+        );
+        let told = (who.event_name, event_id, who.processor.is_some());
+        self.trace_dead_letter(&mut letter, item, told, (&failure.code, failure.message));
+        let remembered = DeadLetterRow {
+            dlq_id: id,
+            event_id: own_id.to_string(),
+            hash: identity::payload_hash(record.payload),
+            replays,
+            reason: failure.reason.as_str().into(),
+            code: failure.code.clone(),
+            at: now,
+        };
+        self.effects.dead_letters.push(Arc::new(remembered));
+        self.effects.outbox.push(OutboxRecord { source_offset: record.offset, record: Arc::new(letter) });
+        self.effects.counters.letters[failure.reason as usize] += 1;
+        self.note("dead-lettered", item, who, failure);
+        if let Some((processor, _)) = who.processor {
+            self.effects.counters.processor(processor)[1] += 1;
+        }
+        if let (Some(id), Some(envelope)) = (who.own_id(), who.envelope)
+            && self.partition.engine.remembers
+        {
+            let print = identity::fingerprint(envelope, record.payload.unwrap_or_default());
+            self.remember(lane, id, who.event_name, print, Fate::DeadLettered);
+        }
+        self.release(item, lane);
+        Flow::Free
+    }
+
+    /// Lets the log tell of an event.
+    fn note(&mut self, fate: &'static str, item: &Item, who: &Who<'_>, failure: &Failure<'_>) {
+        self.effects.notables.add(|| Notable {
+            fate,
+            offset: item.record().offset,
+            event: who.event_name.to_owned(),
+            event_id: who.event_id.unwrap_or_default().to_owned(),
+            reason: failure.reason.as_str(),
+            code: failure.code.clone(),
+            message: failure.message.to_owned(),
+        });
+    }
+
+    /// Dead-letters an event that must not run again. A repeat of an event that has its outcome is skipped, as it would be otherwise.
+    pub(crate) fn refused(&mut self, item: &Item, lane: &[u8], forced: &ForcedDeadLetter) {
+        let record = item.record();
+        let envelope = decode::decode(&record).ok();
+        let id = envelope.as_ref().map(|envelope| self.event_id(envelope, item));
+        let name = envelope.as_ref().map_or("", |envelope| envelope.name.of(record.payload.unwrap_or_default()));
+        let mut who = Who { event_name: name, event_id: id.as_deref(), envelope: envelope.as_ref(), ..Who::default() };
+        match self.repeat(item, lane, &who) {
+            Ok(Some(Repeat::Same)) => {
+                self.effects.counters.skipped += 1;
+                self.release(item, lane);
+                return;
+            }
+            Ok(Some(Repeat::OtherContent)) => who.id_is_taken = true,
+            Ok(None) | Err(_) => {}
+        }
+        let failure = Failure::of_event(forced.reason, forced.code.clone(), &forced.message);
+        self.dead_letter(item, lane, &who, &failure);
+    }
+
+    /// Notes in the key's ring what became of an event.
+    fn remember(&mut self, lane: &[u8], id: &str, name: &str, print: Fingerprint, fate: Fate) {
+        let at = self.now;
+        if let Some(ring) = self.effects.ring_mut(&self.partition.ring_key(lane)) {
+            ring.replace(&RingEntry { id: id.into(), print, fate, name, at });
+        }
+    }
+
+    /// An event that has waited no longer does.
+    pub(crate) fn release(&mut self, item: &Item, lane: &[u8]) {
+        if item.row.is_some() {
+            let offset = item.record().offset;
+            self.effects.waiting.remove(&offset);
+            self.effects.released.insert(offset, lane.into());
+        }
+    }
+}
+
+impl<'a> Failure<'a> {
+    /// A failure that says nothing of other events.
+    pub(crate) fn of_event(reason: Reason, code: impl Into<Cow<'static, str>>, message: &'a str) -> Self {
+        Self { reason, code: code.into(), message, is_outage: false }
+    }
+}
+
+impl Who<'_> {
+    /// The id under which the event is remembered.
+    pub(super) fn own_id(&self) -> Option<&str> {
+        self.event_id.filter(|_| !self.id_is_taken)
+    }
+}
+
+fn who<'a>(delivery: &'a Delivery, processor: usize, entry: &'static ProcessorEntry) -> Who<'a> {
+    Who {
+        event_name: entry.event,
+        event_id: Some(delivery.event_id()),
+        envelope: Some(delivery.envelope()),
+        id_is_taken: false,
+        processor: Some((processor, entry.name)),
+    }
+}

@@ -1,0 +1,118 @@
+//! What the log says of single events: one line of a partition a second at most, with the number of those between.
+
+use std::{borrow::Cow, time::Duration};
+
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use crate::model::{PartitionId, cut};
+
+/// One line of a partition in this time.
+const QUIET: Duration = Duration::from_secs(1);
+/// The longest text of one field, in bytes.
+const FIELD_LIMIT: usize = 256;
+
+/// An event that an operator may want to know of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Notable {
+    /// What became of it.
+    pub(crate) fate: &'static str,
+    pub(crate) offset: i64,
+    pub(crate) event: String,
+    pub(crate) event_id: String,
+    pub(crate) reason: &'static str,
+    pub(crate) code: Cow<'static, str>,
+    pub(crate) message: String,
+}
+
+/// The notable events of a batch: the first of them, and how many there are.
+#[derive(Debug, Default)]
+pub(crate) struct Notables {
+    first: Option<Notable>,
+    count: u64,
+}
+
+impl Notables {
+    pub(crate) fn add(&mut self, notable: impl FnOnce() -> Notable) {
+        self.count += 1;
+        self.first.get_or_insert_with(notable);
+    }
+}
+
+/// Tells of a batch that nothing came of but a report.
+pub(crate) fn in_shadow(partition: &PartitionId, notables: &Notables) {
+    if let Some(first) = &notables.first {
+        let more = notables.count - 1;
+        debug!(%partition, offset = first.offset, code = &*first.code, more, "in shadow only: {}", first.fate);
+    }
+}
+
+/// What the log has been told of a partition's events.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    last: Option<Instant>,
+    /// Notable events since, which nobody was told of.
+    untold: u64,
+}
+
+impl Told {
+    /// Tells of a committed batch.
+    pub(crate) fn of(&mut self, partition: &PartitionId, notables: &Notables) {
+        let Some(first) = &notables.first else { return };
+        let Some(more) = self.due(notables.count) else { return };
+        warn!(
+            %partition,
+            offset = first.offset,
+            event = cut(&first.event, FIELD_LIMIT),
+            event_id = cut(&first.event_id, FIELD_LIMIT),
+            reason = first.reason,
+            code = &*first.code,
+            error = cut(&first.message, FIELD_LIMIT),
+            more,
+            "{}",
+            first.fate
+        );
+    }
+
+    /// The number of others that the next line stands for; `None` where it is too early for a line.
+    fn due(&mut self, count: u64) -> Option<u64> {
+        let now = Instant::now();
+        self.untold += count;
+        if self.last.is_some_and(|last| now.duration_since(last) < QUIET) {
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.untold) - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::observe::told::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_stands_for_those_that_had_none() {
+        let mut told = Told::default();
+        assert_eq!(told.due(3), Some(2));
+        assert_eq!((told.due(1), told.due(5)), (None, None));
+        tokio::time::advance(QUIET).await;
+        assert_eq!(told.due(1), Some(6));
+    }
+
+    #[test]
+    fn the_first_of_a_batch_is_kept() {
+        let mut notables = Notables::default();
+        for offset in [4, 5] {
+            notables.add(|| Notable {
+                fate: "dead-lettered",
+                offset,
+                event: String::new(),
+                event_id: String::new(),
+                reason: "rejected",
+                code: "".into(),
+                message: String::new(),
+            });
+        }
+        assert_eq!((notables.first.map(|first| first.offset), notables.count), (Some(4), 2));
+    }
+}

@@ -1,0 +1,340 @@
+//! The outbox relay: publishes what a transaction has left in the outbox, in the order of its rows for each topic and key, and
+//! deletes a row only when the broker has acknowledged it.
+//!
+//! - A row that fails for a moment holds the later rows of its topic and key until it has left.
+//! - A topic that refuses everything holds its own rows, in their order, and no others.
+//! - A record that its topic refuses for good (too large, invalid) is set aside, unchanged, and holds nothing. See [`refusals`].
+//!
+//! A crash between acknowledgement and deletion repeats a record under the same `dlq-id`; it never loses one.
+
+mod refusals;
+mod state;
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use self::{
+    refusals::{ALONE, Refusals, SET_ASIDE_AGAIN, Turn, size},
+    state::{Awaited, EndIsNoted, Trouble},
+};
+use super::batch::dead_letter;
+use crate::{
+    broker::{PublishError, Publisher},
+    model::OutgoingRecord,
+    store::{Outbox, OutboxRow, OutboxSize, Store, StoreError},
+};
+
+pub(crate) use state::OutboxState;
+
+/// Rows that are published at once. Each time costs the producer's linger and a way to the broker and back, so a run of bad events
+/// goes at twice the speed of 500.
+const ROWS: usize = 4_000;
+/// Bytes that are published at once; the last step may go beyond them.
+const BYTES: usize = 8 * 1024 * 1024;
+/// Rows that are read at once. Small, because 500 of the largest would take half a gigabyte.
+const STEP: usize = 16;
+/// How often a relay looks for rows that other instances have written.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// The same where there are no other instances: a replay of a range may have written some, which notifies nobody.
+const BESIDE_AGAIN: Duration = SET_ASIDE_AGAIN;
+
+/// Publishes until it is dropped.
+pub(crate) async fn relay(store: Arc<dyn Store>, publisher: Arc<dyn Publisher>, outbox: Arc<OutboxState>) {
+    let _ended = EndIsNoted(Arc::clone(&outbox));
+    let mut relay = Relay { store, publisher, outbox, refusals: Refusals::default() };
+    let mut pace = Pace::default();
+    let mut fails = false;
+    loop {
+        let passed = relay.publish_all().await;
+        relay.show(passed.as_ref().err());
+        match passed {
+            Ok(()) => {
+                if std::mem::take(&mut fails) {
+                    info!("the outbox is published again");
+                }
+                pace = Pace::default();
+                relay.wait().await;
+            }
+            Err(problem) => {
+                if !std::mem::replace(&mut fails, true) {
+                    warn!(%problem, "the outbox is not published; its records stay in the store and are tried again");
+                }
+                tokio::time::sleep(pace.next()).await;
+            }
+        }
+    }
+}
+
+/// What keeps the relay from publishing.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("the store fails the outbox relay ({0}); dead letters and emitted events wait in it")]
+    Store(#[from] StoreError),
+    #[error("the broker does not take dead letters and emitted events ({0}); they wait in the store")]
+    Publish(PublishError),
+}
+
+struct Relay {
+    store: Arc<dyn Store>,
+    publisher: Arc<dyn Publisher>,
+    outbox: Arc<OutboxState>,
+    refusals: Refusals,
+}
+
+/// One pass over the outbox, from its first row to its last.
+#[derive(Default)]
+struct Pass {
+    /// Topics and keys of rows that have not left: those behind them do not overtake.
+    held: HashSet<(Arc<str>, Bytes)>,
+    /// The size of all rows that stay.
+    stays: OutboxSize,
+    /// Rows that the broker has acknowledged and the store has not deleted.
+    acknowledged: Vec<i64>,
+    bytes: u64,
+    problem: Option<PublishError>,
+}
+
+impl Pass {
+    fn leaves(&mut self, row: &OutboxRow) {
+        self.acknowledged.push(row.id);
+        self.bytes += row.record.size() as u64;
+    }
+
+    fn stays(&mut self, row: &OutboxRow) {
+        self.stays.add(size(row));
+    }
+
+    fn holds(&mut self, row: &OutboxRow) {
+        if let Some(key) = &row.record.key {
+            self.held.insert((Arc::clone(&row.record.topic), key.clone()));
+        }
+    }
+
+    fn is_held(&self, row: &OutboxRow) -> bool {
+        // Most passes hold nothing.
+        !self.held.is_empty()
+            && row.record.key.as_ref().is_some_and(|key| {
+                // Cloning both counts two references.
+                self.held.contains(&(Arc::clone(&row.record.topic), key.clone()))
+            })
+    }
+}
+
+impl Relay {
+    /// Publishes what is in the outbox now, until nothing more can leave.
+    async fn publish_all(&mut self) -> Result<(), Problem> {
+        let mut pass = Pass::default();
+        for row in self.refusals.begin_pass().await {
+            pass.leaves(&row);
+        }
+        self.delete(&mut pass).await?;
+        let mut after = 0;
+        loop {
+            let written = self.outbox.written();
+            let rows = match self.outbox.waiting_for(Awaited::Store, next_rows(&*self.store, after)).await? {
+                Outbox::Rows(rows) => rows,
+                Outbox::Elsewhere(size) => {
+                    self.outbox.counted(size, written);
+                    self.refusals.forget();
+                    return Ok(());
+                }
+            };
+            let Some(last) = rows.last() else {
+                self.outbox.counted(pass.stays, written);
+                self.refusals.end_pass();
+                return pass.problem.map_or(Ok(()), |problem| Err(Problem::Publish(problem)));
+            };
+            after = last.id;
+            self.publish(rows, &mut pass).await;
+            let nothing_left = pass.acknowledged.is_empty();
+            self.delete(&mut pass).await?;
+            if nothing_left && let Some(problem) = pass.problem.take() {
+                // The broker is unavailable, as a rule: the rows behind would only wait for it, too.
+                return Err(Problem::Publish(problem));
+            }
+        }
+    }
+
+    /// Publishes those of the rows whose turn has come.
+    async fn publish(&mut self, rows: Vec<OutboxRow>, pass: &mut Pass) {
+        let (mut together, mut alone) = (Vec::new(), Vec::new());
+        for row in rows {
+            let turn = self.refusals.turn(&row);
+            match turn {
+                Turn::Later => pass.stays(&row),
+                Turn::Together | Turn::Alone { holds_its_key: true } | Turn::OnTrial if pass.is_held(&row) => {
+                    pass.stays(&row);
+                }
+                Turn::Together => together.push(row),
+                Turn::Alone { holds_its_key } => {
+                    if holds_its_key {
+                        pass.holds(&row);
+                    }
+                    if alone.len() < ALONE {
+                        alone.push(row);
+                    } else {
+                        pass.stays(&row);
+                    }
+                }
+                Turn::OnTrial => {
+                    pass.stays(&row);
+                    self.send_on_trial(row);
+                }
+            }
+        }
+        let is_alone = together.len() == 1;
+        for (row, result) in self.send(together).await {
+            match result {
+                Err(error @ (PublishError::TooLarge { .. } | PublishError::Invalid { .. })) if is_alone => {
+                    self.refused_alone(row, error, pass).await;
+                }
+                Err(PublishError::TooLarge { .. } | PublishError::Invalid { .. }) => {
+                    self.refusals.refused_together(row.id);
+                    pass.holds(&row);
+                    pass.stays(&row);
+                }
+                result => self.settle(&row, result, pass),
+            }
+        }
+        for row in alone {
+            for (row, result) in self.send(vec![row]).await {
+                match result {
+                    Err(error @ (PublishError::TooLarge { .. } | PublishError::Invalid { .. })) => {
+                        self.refused_alone(row, error, pass).await;
+                    }
+                    result => self.settle(&row, result, pass),
+                }
+            }
+        }
+    }
+
+    /// Sends rows, and answers what became of each.
+    async fn send(&self, rows: Vec<OutboxRow>) -> Vec<(OutboxRow, Result<(), PublishError>)> {
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let records: Arc<[_]> = rows.iter().map(|row| Arc::clone(&row.record)).collect();
+        let results = self.outbox.waiting_for(Awaited::Broker, self.publisher.publish(records)).await;
+        rows.into_iter().zip(results.into_iter().map(|result| result.map(drop))).collect()
+    }
+
+    /// Sends a row without waiting for the answer: where its topic still does not exist, that takes the producer seconds.
+    fn send_on_trial(&mut self, row: OutboxRow) {
+        let (publisher, outbox, record) =
+            (Arc::clone(&self.publisher), Arc::clone(&self.outbox), Arc::clone(&row.record));
+        let trial = tokio::spawn(async move {
+            let answers = publisher.publish([record].into()).await;
+            outbox.wake.notify_one();
+            answers
+        });
+        self.refusals.on_trial(row, trial);
+    }
+
+    /// Notes what has become of a row.
+    fn settle(&mut self, row: &OutboxRow, result: Result<(), PublishError>, pass: &mut Pass) {
+        match result {
+            Ok(()) => {
+                self.refusals.left(row.id);
+                pass.leaves(row);
+            }
+            Err(PublishError::Refused { reason, .. }) => {
+                self.refusals.refused_by_topic(row, &reason);
+                pass.stays(row);
+            }
+            Err(error) => {
+                pass.problem.get_or_insert(error);
+                pass.holds(row);
+                pass.stays(row);
+            }
+        }
+    }
+
+    /// A record is refused for what it is. A dead letter may leave without its optional headers; an emitted event is never
+    /// changed.
+    async fn refused_alone(&mut self, row: OutboxRow, mut error: PublishError, pass: &mut Pass) {
+        if matches!(error, PublishError::TooLarge { .. }) && dead_letter::is_one(&row.record) {
+            let shrunk: OutgoingRecord = dead_letter::shrink(&row.record);
+            let shrunk = OutboxRow { id: row.id, record: Arc::new(shrunk) };
+            for (_, result) in self.send(vec![shrunk]).await {
+                match result {
+                    Err(again @ (PublishError::TooLarge { .. } | PublishError::Invalid { .. })) => error = again,
+                    result => return self.settle(&row, result, pass),
+                }
+            }
+        }
+        self.refusals.refused_alone(&row, &error);
+        pass.stays(&row);
+    }
+
+    /// Deletes the rows that the broker has acknowledged.
+    async fn delete(&self, pass: &mut Pass) -> Result<(), Problem> {
+        if pass.acknowledged.is_empty() {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut pass.acknowledged);
+        let left = OutboxSize { rows: rows.len() as u64, bytes: std::mem::take(&mut pass.bytes) };
+        self.outbox.waiting_for(Awaited::Store, self.store.published(rows)).await?;
+        self.outbox.published(left);
+        Ok(())
+    }
+
+    /// Shows why records do not leave.
+    fn show(&self, problem: Option<&Problem>) {
+        let reasons = problem.map(ToString::to_string).into_iter().chain(self.refusals.explain()).collect();
+        self.outbox.set_trouble(Trouble { reasons, refused: self.refusals.rows() });
+    }
+
+    /// Waits until there may be something to publish.
+    async fn wait(&self) {
+        if self.refusals.has_suspects() {
+            return tokio::task::yield_now().await;
+        }
+        // Rows that a former run of the process left behind are found by the first pass; later rows are announced, but not those
+        // of another instance.
+        let look_again = Instant::now() + if self.store.shared() { LOOK_AGAIN } else { BESIDE_AGAIN };
+        let until = self.refusals.next().map_or(look_again, |next| next.min(look_again));
+        let _ = tokio::time::timeout_at(until, self.outbox.wake.notified()).await;
+    }
+}
+
+/// The rows after that one, as many as are published at once.
+async fn next_rows(store: &dyn Store, after: i64) -> Result<Outbox, StoreError> {
+    let mut rows: Vec<OutboxRow> = Vec::new();
+    let mut bytes = 0;
+    while rows.len() < ROWS && bytes < BYTES {
+        let after = rows.last().map_or(after, |row| row.id);
+        match store.outbox(after, STEP).await? {
+            Outbox::Rows(more) => {
+                let is_last = more.len() < STEP;
+                bytes += more.iter().map(|row| row.record.size()).sum::<usize>();
+                rows.extend(more);
+                if is_last {
+                    break;
+                }
+            }
+            // Whoever publishes them now has what was read, too.
+            elsewhere @ Outbox::Elsewhere(_) => return Ok(elsewhere),
+        }
+    }
+    Ok(Outbox::Rows(rows))
+}
+
+/// Growing delays between attempts.
+#[derive(Debug, Default)]
+struct Pace {
+    failures: u32,
+}
+
+impl Pace {
+    fn next(&mut self) -> Duration {
+        let delay = Duration::from_millis(100 << self.failures.min(6));
+        self.failures += 1;
+        delay
+    }
+}
+
+#[cfg(test)]
+mod tests;

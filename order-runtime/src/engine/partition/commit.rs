@@ -1,0 +1,134 @@
+//! From the effects of a batch to what is known of the partition after their commit.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::warn;
+
+use super::{BATCH_RECORDS, Owner, backlog::Taken, quarantine::CAREFUL_RECORDS};
+use crate::{
+    engine::{batch::effects::Effects, observe::told, retry::waiting::Lane},
+    store::{Changes, Committed, StoreError},
+};
+
+impl Owner {
+    /// Commits what a batch has done.
+    pub(super) async fn commit(&mut self, mut effects: Effects, taken: Taken) {
+        let engine = Arc::clone(&self.partition.engine);
+        self.finished.append(&mut effects.ended_meanwhile);
+        if effects.is_empty() && taken.to == self.position {
+            // Everything that was due has to wait for longer.
+            self.partition.unit.clear();
+            self.forget_records(taken.records);
+            self.postpone(&effects.postponed);
+            return;
+        }
+        let unit = self.partition.unit.take_changes(&engine.entities);
+        let changes = Changes {
+            entities: unit.written.into_iter().map(|(entity, rows)| (entity, rows.into())).collect(),
+            reads: unit.read.into_iter().map(|(entity, versions)| (entity, versions.into())).collect(),
+            rings: effects.take_changed_rings(),
+            waiting: effects.waiting.values().cloned().collect(),
+            released: effects.released.keys().copied().collect(),
+            outbox: std::mem::take(&mut effects.outbox),
+            dead_letters: std::mem::take(&mut effects.dead_letters),
+            proves: self.proof.is_complete(taken.to),
+            cleared: self.cleared(&effects, taken.to),
+            bytes: effects.bytes,
+            ..Changes::of_position((*self.partition.id).clone(), self.revision, self.position, taken.to)
+        };
+        let changes = Arc::new(changes);
+        match self.ask_to_commit(&changes).await {
+            Ok(Committed::Applied { revision }) => self.applied(effects, &changes, &taken, revision).await,
+            Ok(Committed::Fenced) => self.fenced().await,
+            Ok(Committed::Conflict) => self.conflicted(effects.events.count()),
+            // The event itself has run into this before, and nothing less can be written of it.
+            Ok(Committed::Refused(message)) if effects.is_forced => self.store_failed(&StoreError::Refused(message)),
+            Ok(Committed::Refused(message)) => self.data_refused(message, &effects.events, taken.to).await,
+            Err(error) => self.store_failed(&error),
+        }
+    }
+
+    /// Hands changes to the committer, and notes that the owner waits for the store meanwhile.
+    pub(super) async fn ask_to_commit(&mut self, changes: &Arc<Changes>) -> Result<Committed, StoreError> {
+        let answer = self.partition.engine.committer.commit(Arc::clone(changes));
+        self.running.awaiting_store(&self.partition.status.progress, answer).await
+    }
+
+    pub(super) async fn fenced(&mut self) {
+        warn!(partition = %self.partition.id, position = self.position, "another owner has moved the position; its work counts");
+        self.reload().await;
+    }
+
+    /// Two writers of the same rows soon miss each other; what goes on must not become a loop without rest.
+    pub(super) fn conflicted(&mut self, events: usize) {
+        self.limit = (events / 2).max(1);
+        self.conflicts += 1;
+        self.read_again_in(Duration::from_millis((1 << self.conflicts.min(10)) - 2));
+    }
+
+    /// Something of this partition is in the store: what has failed before is over.
+    pub(super) fn has_written(&mut self, position: i64, revision: i64) {
+        self.failures = 0;
+        self.conflicts = 0;
+        self.has_committed = true;
+        self.position = position;
+        self.revision = revision;
+    }
+
+    /// The batch is in the store: what is known of the partition follows.
+    async fn applied(&mut self, effects: Effects, changes: &Changes, taken: &Taken, revision: i64) {
+        self.has_written(taken.to, revision);
+        self.careful_until.take_if(|until| self.position >= *until);
+        self.limit = (self.limit * 2).min(if self.careful_until.is_some() { CAREFUL_RECORDS } else { BATCH_RECORDS });
+        self.forget_records(taken.records);
+        self.settled(changes);
+        for (offset, lane) in &effects.released {
+            self.waiting.remove(lane, *offset);
+        }
+        let now = self.partition.engine.clock.now();
+        for row in effects.waiting.into_values() {
+            self.waiting.insert(row, now);
+        }
+        self.look_for_proof(changes);
+        self.look_for_end_of_search();
+        self.postpone(&effects.postponed);
+        let successes = effects.counters.processors.iter().map(|[ok, ..]| *ok);
+        self.partition.engine.breakers.observe(&effects.trials, successes);
+        if self.partition.engine.settings.shadow {
+            told::in_shadow(&self.partition.id, &effects.notables);
+        } else {
+            self.told.of(&self.partition.id, &effects.notables);
+        }
+        self.topic.batch(effects.counters.consumed, &effects.timing, now.as_millisecond(), &taken.written);
+        self.partition.engine.metrics.settled(effects.counters.unplaced(), &effects.counters.letters);
+        if let Some(tracer) = &self.partition.engine.tracer {
+            tracer.export(effects.spans);
+        }
+        // First what is to be published: who sees all events counted may take an empty outbox for the end of the work.
+        self.partition.engine.outbox.added(&changes.outbox);
+        self.partition.engine.status.add(&effects.counters);
+        self.after_change();
+        self.let_kafka_follow().await;
+    }
+
+    /// Forgets what was still to be done with events that these changes have settled.
+    fn settled(&mut self, changes: &Changes) {
+        if self.refused.is_none() && self.releases.is_empty() {
+            return;
+        }
+        let touches = |offset: i64| {
+            (changes.from..changes.to).contains(&offset)
+                || changes.released.contains(&offset)
+                || changes.waiting.iter().any(|row| row.offset == offset)
+        };
+        self.refused.take_if(|refused| touches(refused.offset));
+        self.releases.forget(touches);
+    }
+
+    /// Lanes whose processors may not be tried yet are due later.
+    fn postpone(&mut self, lanes: &[(Lane, Duration)]) {
+        for (lane, delay) in lanes {
+            self.waiting.postpone(lane, *delay);
+        }
+    }
+}

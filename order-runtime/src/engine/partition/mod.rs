@@ -1,0 +1,370 @@
+//! The one task that owns a partition: takes records, runs batches, commits them, and is the only one to change what is
+//! known of the partition.
+
+pub(crate) mod committer;
+pub mod release;
+pub(crate) mod turns;
+
+mod backlog;
+mod commit;
+mod quarantine;
+mod recovery;
+mod releases;
+mod state;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, Interval, MissedTickBehavior, interval},
+};
+
+use self::{
+    quarantine::{CAREFUL_RECORDS, Proof, Quarantine, Refused},
+    recovery::Jump,
+    release::{Release, Selection},
+    releases::Releases,
+    state::Stopped,
+    turns::Turn,
+};
+use super::{
+    batch::{Batch, Partition, attempt::Finished, running::Running},
+    observe::{progress::Activity, status::PartitionStatus, told::Told},
+    retry::waiting::Waiting,
+};
+pub(super) use crate::engine::partition::quarantine::ForcedDeadLetter;
+use crate::{
+    model::RecordBatch,
+    store::{Assigned, Load, Loaded, StoreError},
+    telemetry::metrics::TopicMetrics,
+};
+
+/// The most records of one batch.
+pub(super) const BATCH_RECORDS: usize = 4096;
+/// How often a partition that cannot go on looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What the coordinator tells an owner.
+#[derive(Debug)]
+pub(crate) enum Control {
+    /// Finish the batch under way and end.
+    Leave,
+    /// An operator has paused consumption.
+    Pause,
+    /// An operator wants a stopped partition tried again.
+    Resume,
+    /// An operator releases waiting keys.
+    Release {
+        /// Which.
+        which: Arc<Selection>,
+        /// How.
+        how: Release,
+        /// Takes the number of keys that were found.
+        found: mpsc::UnboundedSender<usize>,
+    },
+    /// The consumer asked for an offset that the log does not have.
+    OutOfRange {
+        /// The first offset of the log.
+        log_start: i64,
+        /// The offset after its last record.
+        log_end: i64,
+    },
+}
+
+/// A partition's owner.
+pub(crate) struct Owner {
+    partition: Partition,
+    waiting: Waiting,
+    running: Running,
+    /// Attempts of earlier batches that have ended since.
+    finished: Vec<Finished>,
+    /// Records that were taken and are not committed: batches, and the next index in the first one.
+    backlog: VecDeque<(Arc<RecordBatch>, usize)>,
+    /// The number of the assignment, which the coordinator reads when the partition is revoked.
+    assignment: Arc<AtomicI64>,
+    /// A later assignment than this one, where the store knows one.
+    superseded: Option<i64>,
+    position: i64,
+    revision: i64,
+    /// The most records of the next batch: small after a conflict.
+    limit: usize,
+    /// Below this position batches stay small, since owners have died here.
+    careful_until: Option<i64>,
+    /// One event at a time, to find the one that is at fault.
+    quarantine: Option<Quarantine>,
+    /// Lets it begin events; kept as long as any is under way.
+    turn: Option<Turn>,
+    /// The event whose data the store has refused: it is dead-lettered next.
+    refused: Option<Refused>,
+    /// Where the log begins and ends, as the consumer has reported it while the position was not known.
+    log: Option<(i64, i64)>,
+    /// Where the position is moved to before anything else, because the log does not have the offsets in between.
+    jump: Option<Jump>,
+    /// Whether earlier deaths still count.
+    proof: Proof,
+    /// Whether the store has taken something since this was last cleared.
+    has_committed: bool,
+    stopped: Option<Stopped>,
+    /// Keys that an operator has released; each is kept until the store has it.
+    releases: Releases,
+    controls: mpsc::UnboundedReceiver<Control>,
+    ready: Arc<Notify>,
+    failures: u32,
+    /// When position and waiting events are read again. What is known of them may be wrong until then, and nothing is done.
+    read_again: Option<Instant>,
+    /// Conflicts since the last commit.
+    conflicts: u32,
+    told: Told,
+    topic: Arc<TopicMetrics>,
+    /// When it looks again where it cannot go on.
+    look_again: Interval,
+    /// The partition's topic is gone: nothing is to be told to Kafka.
+    gone: bool,
+}
+
+impl Owner {
+    pub(crate) fn new(
+        partition: Partition,
+        assigned: Assigned,
+        controls: mpsc::UnboundedReceiver<Control>,
+        ready: Arc<Notify>,
+    ) -> Self {
+        let topic = partition.engine.metrics.topic(&partition.id.topic);
+        // One timer for all waits: a new one for each would be made and ended with each batch.
+        let mut look_again = interval(LOOK_AGAIN);
+        look_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut owner = Self {
+            partition,
+            waiting: Waiting::default(),
+            running: Running::default(),
+            finished: Vec::new(),
+            backlog: VecDeque::new(),
+            assignment: Arc::default(),
+            superseded: None,
+            position: 0,
+            revision: 0,
+            limit: BATCH_RECORDS,
+            careful_until: None,
+            quarantine: None,
+            turn: None,
+            refused: None,
+            log: None,
+            jump: None,
+            proof: Proof::default(),
+            has_committed: false,
+            stopped: None,
+            releases: Releases::default(),
+            controls,
+            ready,
+            failures: 0,
+            read_again: None,
+            conflicts: 0,
+            told: Told::default(),
+            topic,
+            look_again,
+            gone: false,
+        };
+        owner.take_up(assigned);
+        owner
+    }
+
+    /// Begins with what the store knows at an assignment.
+    fn take_up(&mut self, mut assigned: Assigned) {
+        self.quarantine = Quarantine::after(&self.partition.id, &assigned);
+        self.careful_until = quarantine::careful_until(&assigned);
+        self.limit = if self.careful_until.is_some() { CAREFUL_RECORDS } else { BATCH_RECORDS };
+        self.waiting = self.partition.waiting(std::mem::take(&mut assigned.waiting));
+        self.proof = Proof::after(&assigned, &self.waiting, self.quarantine.is_some());
+        self.assignment.store(assigned.assignment, Ordering::Relaxed);
+        self.position = assigned.next_offset;
+        self.revision = assigned.revision;
+    }
+
+    /// Where the number of the assignment stands; it changes when the owner takes the partition over again.
+    pub(crate) fn assignment(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.assignment)
+    }
+
+    /// Owns the partition until it is told to leave. `at` is where delivery begins.
+    pub(crate) async fn run(mut self, at: i64) {
+        let _ended = EndIsNoted(Arc::clone(&self.partition.status));
+        self.jump = (at != self.position).then_some(Jump { at, seeks: false });
+        self.after_change();
+        loop {
+            let Some(()) = self.wait_for_work().await else { break };
+            self.work().await;
+            self.end_turn().await;
+        }
+        self.finish_releases().await;
+        self.drop_what_runs();
+        self.end_turn().await;
+        self.let_kafka_follow().await;
+    }
+
+    /// Waits until there is something to do; `None` when the partition is to be left.
+    async fn wait_for_work(&mut self) -> Option<()> {
+        let progress = &self.partition.status.progress;
+        progress.is_at(Activity::Resting);
+        let outbox = Arc::clone(&self.partition.engine.outbox);
+        // Before it is looked at, so that no word is missed.
+        let room = outbox.room();
+        let turns = Arc::clone(&self.partition.engine.turns);
+        let turn_given_back = turns.changed();
+        let may_begin = self.may_begin();
+        let takes = self.takes_records();
+        let due = self.time_to_next_due();
+        let read_again = self.read_again.map(|at| at.saturating_duration_since(Instant::now()));
+        let unit = Arc::clone(&self.partition.unit);
+        tokio::select! {
+            biased;
+            control = self.controls.recv() => match control {
+                None | Some(Control::Leave) => return None,
+                Some(Control::Pause) => self.show_state(),
+                Some(Control::Resume) => self.resume(),
+                Some(Control::Release { which, how, found }) => {
+                    // Whoever asked may have stopped waiting for the answer.
+                    let _ = found.send(self.release(&which, how));
+                }
+                Some(Control::OutOfRange { log_start, log_end }) => self.out_of_range(log_start, log_end),
+            },
+            Some(finished) = self.running.next_at_rest(progress), if !self.running.is_empty() => self.finished.push(finished),
+            () = sleep(read_again), if read_again.is_some() => self.reload().await,
+            () = std::future::ready(()), if self.has_work() => {}
+            () = unit.asked(), if read_again.is_none() => self.load_for_running().await,
+            () = self.ready.notified(), if takes && self.backlog.is_empty() => {}
+            () = std::future::ready(()), if takes && !self.backlog.is_empty() => {}
+            () = sleep(due), if due.is_some() => {}
+            () = turn_given_back, if !may_begin => self.show_state(),
+            // There may be nothing to take, and so no batch after which the state would be shown.
+            () = room, if !takes => self.show_state(),
+            // What keeps the partition from going on may pass without a word to this task, the full outbox aside; and a store that forgets
+            // lets Kafka follow only when the outbox is published.
+            _ = self.look_again.tick(), if !takes || !self.partition.engine.store.durable() || self.proof.is_wanted() => {
+                self.show_state();
+                self.let_kafka_follow().await;
+                self.prove_when_idle().await;
+            }
+        }
+        while let Some(finished) = self.running.next_ended() {
+            self.finished.push(finished);
+        }
+        Some(())
+    }
+
+    /// Whether there is something to do that nobody is notified of.
+    fn has_work(&self) -> bool {
+        self.read_again.is_none()
+            && (!self.finished.is_empty() || !self.releases.is_empty() || self.can_jump() || self.can_reject())
+    }
+
+    /// Does the next thing: what has to come before any batch, or one batch of what is there.
+    async fn work(&mut self) {
+        if self.read_again.is_some() {
+            return;
+        }
+        if self.can_jump() {
+            return self.move_position().await;
+        }
+        if self.can_reject() {
+            return self.reject_refused().await;
+        }
+        if !self.releases.is_empty() {
+            return self.apply_release().await;
+        }
+        if self.finished.is_empty() && !self.take_turn() {
+            // Whoever has told of records tells but once.
+            self.ready.notify_one();
+            return;
+        }
+        if self.quarantine.is_some() && self.backlog.is_empty() {
+            // The word is taken up below. Kept, it would bring two partitions that have nothing to do to the queue by turns for ever.
+            self.ready.notified().now_or_never();
+        }
+        self.fill_backlog();
+        let (plan, taken) = self.plan();
+        if plan.is_empty() {
+            // Whatever was taken has its outcome already.
+            self.forget_records(taken.records);
+            return;
+        }
+        let forced = match self.note_suspect(&plan).await {
+            Ok(forced) => forced,
+            Err(error) => return self.store_failed(&error),
+        };
+        self.partition.status.progress.is_at(Activity::Handling);
+        let batch = Batch::new(&self.partition, &self.waiting, &mut self.running, &self.ready);
+        let result = match forced {
+            Some(forced) => batch.refuse(plan, &forced).await,
+            None => batch.run(plan).await,
+        };
+        self.partition.status.progress.is_at(Activity::Resting);
+        match result {
+            Ok(effects) => self.commit(effects, taken).await,
+            Err(error) => self.store_failed(&error),
+        }
+    }
+
+    /// Loads what attempts of earlier batches have asked for.
+    async fn load_for_running(&mut self) {
+        let engine = &self.partition.engine;
+        let load = Load { entities: self.partition.unit.take_wanted(&engine.entities), ..Load::default() };
+        if load.entities.is_empty() {
+            return;
+        }
+        let types: Vec<_> = load.entities.iter().map(|(entity, _)| *entity).collect();
+        let partition = &self.partition;
+        let answer = async {
+            match engine.store.load(load).await {
+                Err(StoreError::Refused(_)) => partition.isolate_unreadable().await.map(|()| Loaded::default()),
+                answer => answer,
+            }
+        };
+        match self.running.awaiting_store(&partition.status.progress, answer).await {
+            Ok(loaded) => self.partition.unit.loaded(types.into_iter().zip(loaded.entities).collect()),
+            Err(error) => self.store_failed(&error),
+        }
+    }
+
+    /// Tells Kafka how far the group is; what the store knows stays the authority.
+    async fn let_kafka_follow(&mut self) {
+        if self.gone {
+            return;
+        }
+        let engine = &self.partition.engine;
+        let offset = if engine.store.durable() {
+            self.position
+        } else {
+            let answer = engine.store.committable(&self.partition.id, self.position);
+            match self.running.awaiting_store(&self.partition.status.progress, answer).await {
+                Ok(offset) => offset,
+                Err(_) => return,
+            }
+        };
+        engine.consumer.store_offset(&self.partition.id, offset, &engine.store_id);
+    }
+}
+
+/// Notes when an owner's task ends; one that was asked to is shown no more by then.
+struct EndIsNoted(Arc<PartitionStatus>);
+
+impl Drop for EndIsNoted {
+    fn drop(&mut self) {
+        self.0.progress.is_at(Activity::Ended);
+    }
+}
+
+/// Sleeps for that long; for ever where there is nothing to wait for.
+async fn sleep(delay: Option<Duration>) {
+    match delay {
+        Some(delay) => tokio::time::sleep_until(Instant::now() + delay).await,
+        None => std::future::pending().await,
+    }
+}

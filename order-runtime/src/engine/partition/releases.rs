@@ -1,0 +1,155 @@
+//! Keys that an operator has released: what was asked for is kept until it is in the store.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tracing::warn;
+
+use super::{
+    ForcedDeadLetter, Owner,
+    backlog::Taken,
+    release::{Release, Selection},
+};
+use crate::{
+    engine::{
+        batch::{Batch, Plan},
+        retry::waiting::Lane,
+    },
+    model::OnExhausted,
+    store::{Changes, Committed, StoreError, WaitingRow, WaitingState},
+};
+
+/// Releases that are not in the store yet, by the offset of the event that each is about.
+#[derive(Debug, Default)]
+pub(super) struct Releases(BTreeMap<i64, (Lane, Release)>);
+
+impl Releases {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the event at that offset is released.
+    pub(super) fn contains(&self, offset: i64) -> bool {
+        self.0.contains_key(&offset)
+    }
+
+    /// Adds a release. Of two for one event the later one counts.
+    fn add(&mut self, offset: i64, lane: Lane, how: Release) {
+        self.0.insert(offset, (lane, how));
+    }
+
+    /// Forgets releases of events that have been settled.
+    pub(super) fn forget(&mut self, is_settled: impl Fn(i64) -> bool) {
+        self.0.retain(|offset, _| !is_settled(*offset));
+    }
+}
+
+impl Owner {
+    /// Releases the keys of the partition that are meant, and answers how many there are.
+    pub(super) fn release(&mut self, which: &Selection, how: Release) -> usize {
+        if !which.takes_partition(&self.partition.id) {
+            return 0;
+        }
+        let lanes = self.waiting.select(|lane| which.takes_lane(lane));
+        let found = lanes.len();
+        for lane in lanes {
+            self.add_release(lane, how);
+        }
+        // A partition that the released key has stopped goes on.
+        self.after_change();
+        found
+    }
+
+    /// Lets the events be tried again that have stopped the partition.
+    pub(super) fn release_stopped(&mut self) {
+        let stops = |row: &WaitingRow| row.state == WaitingState::Held(OnExhausted::Stop);
+        let lanes = self.waiting.select(|_| true);
+        let stopping =
+            lanes.into_iter().filter(|lane| self.waiting.lane(lane).next().is_some_and(|first| stops(&first.row)));
+        for lane in stopping.collect::<Vec<_>>() {
+            self.add_release(lane, Release::Retry);
+        }
+    }
+
+    fn add_release(&mut self, lane: Lane, how: Release) {
+        let first = self.waiting.lane(&lane).next().map(|waiter| waiter.row.offset);
+        if let Some(offset) = first {
+            self.releases.add(offset, lane, how);
+        }
+    }
+
+    /// Does what an operator has asked for, as far as one commit goes.
+    pub(super) async fn apply_release(&mut self) {
+        let is_first = |offset: i64, lane: &Lane| {
+            let first = self.waiting.lane(lane).next();
+            first.is_some_and(|first| first.row.offset == offset && first.row.state != WaitingState::Running)
+        };
+        // What was settled by another owner, or before the release came, needs nothing.
+        self.releases.0.retain(|offset, (lane, _)| is_first(*offset, lane));
+        let to_retry: Vec<Arc<WaitingRow>> = self
+            .releases
+            .0
+            .values()
+            .filter(|(_, how)| *how == Release::Retry)
+            .filter_map(|(lane, _)| self.waiting.lane(lane).next())
+            .map(|first| Arc::clone(&first.row))
+            .collect();
+        if !to_retry.is_empty() {
+            return self.retry_released(&to_retry).await;
+        }
+        let next = self.releases.0.values().next().map(|(lane, _)| lane.clone());
+        if let Some(lane) = next {
+            self.dead_letter_first(lane, ForcedDeadLetter::as_it_failed).await;
+        }
+    }
+
+    /// Writes that these events are due: the release then outlasts this owner.
+    async fn retry_released(&mut self, rows: &[Arc<WaitingRow>]) {
+        let now = self.partition.engine.clock.now();
+        let due = |row: &Arc<WaitingRow>| WaitingRow { state: WaitingState::Retry, due: now, ..(**row).clone() };
+        let mut changes =
+            Changes::of_position((*self.partition.id).clone(), self.revision, self.position, self.position);
+        changes.waiting = rows.iter().map(due).collect();
+        let changes = Arc::new(changes);
+        match self.ask_to_commit(&changes).await {
+            Ok(Committed::Applied { revision }) => {
+                self.has_written(self.position, revision);
+                for row in &changes.waiting {
+                    self.releases.0.remove(&row.offset);
+                    self.waiting.insert(row.clone(), now);
+                }
+                self.after_change();
+            }
+            Ok(Committed::Fenced) => self.fenced().await,
+            Ok(Committed::Conflict) => self.conflicted(rows.len()),
+            Ok(Committed::Refused(message)) => self.store_failed(&StoreError::Refused(message)),
+            Err(error) => self.store_failed(&error),
+        }
+    }
+
+    /// Does what operators were told is done, before the partition is left.
+    pub(super) async fn finish_releases(&mut self) {
+        while !self.releases.is_empty() && self.read_again.is_none() {
+            self.apply_release().await;
+        }
+        if !self.releases.is_empty() {
+            let keys = self.releases.0.len();
+            warn!(partition = %self.partition.id, keys, "the store does not answer, or another instance owns the partition: keys that were released are not; release them again");
+        }
+    }
+
+    /// Dead-letters the first event of a lane without running it.
+    pub(super) async fn dead_letter_first(&mut self, lane: Lane, forced: impl FnOnce(&WaitingRow) -> ForcedDeadLetter) {
+        let Some(row) = self.waiting.lane(&lane).next().map(|waiter| Arc::clone(&waiter.row)) else { return };
+        let forced = forced(&row);
+        let plan = Plan { due: vec![lane], ..Plan::default() };
+        self.force(plan, &forced, Taken::nothing(self.position)).await;
+    }
+
+    /// Dead-letters the one event of a plan without running it.
+    pub(super) async fn force(&mut self, plan: Plan, forced: &ForcedDeadLetter, taken: Taken) {
+        match Batch::new(&self.partition, &self.waiting, &mut self.running, &self.ready).refuse(plan, forced).await {
+            Ok(effects) => self.commit(effects, taken).await,
+            Err(error) => self.store_failed(&error),
+        }
+    }
+}
