@@ -17,7 +17,7 @@
 //! | [`broker`] | how do records come from Kafka, and go to it? |
 //! | [`config`] | what is set, by whom, and is it right? |
 //!
-//! Private are the rooms that nobody else needs: `cli`, `http`, `service` (start and end), `documents`, `intake` (events from the
+//! Private are the rooms that nobody else needs: `cli`, `http`, `service` (start and end), `documents`, `ingest` (events from the
 //! command line and HTTP), `dead_letters` (what operators do with them), `headers` (of dead letters), `range_replay`, `reload`,
 //! `telemetry` (logs and what is measured), `trace`, and `exposition` (how metrics and traces leave).
 
@@ -39,7 +39,7 @@ mod exposition;
 mod headers;
 mod http;
 pub mod identity;
-mod intake;
+mod ingest;
 pub mod model;
 pub mod prelude;
 mod range_replay;

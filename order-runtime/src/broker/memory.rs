@@ -16,7 +16,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Acknowledged, BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, Intake, PartitionOffer,
+    Acknowledged, BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, InboxStatus, PartitionOffer,
     PublishError, Publisher, Start, TopicState,
 };
 use crate::model::{Health, OutgoingRecord, OutgoingRecords, PartitionId, RecordBatch};
@@ -344,12 +344,12 @@ impl Consumer for MemoryBroker {
         }
     }
 
-    fn intake(&self, partition: &PartitionId) -> Option<Intake> {
+    fn inbox_status(&self, partition: &PartitionId) -> Option<InboxStatus> {
         let state = self.state.lock();
         let log = state.logs.get(partition)?;
         let taken = log.cursor.unwrap_or(i64::MAX);
         let next = log.records.iter().map(|record| record.offset).find(|offset| *offset >= taken);
-        Some(Intake {
+        Some(InboxStatus {
             log_end: log.next_offset,
             taken,
             next: next.unwrap_or(log.next_offset.max(log.cursor.unwrap_or_default())),

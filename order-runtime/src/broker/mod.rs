@@ -82,7 +82,7 @@ pub enum ConsumerEvent {
 
 /// How a partition's records come in, from what is known; asks nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Intake {
+pub struct InboxStatus {
     /// The offset after the log's last record, as last heard: by a fetch, or within ten seconds where nothing is fetched.
     pub log_end: i64,
     /// The offset after the last record that was taken.
@@ -98,7 +98,7 @@ pub struct Intake {
     pub transaction_since: Option<Instant>,
 }
 
-impl Intake {
+impl InboxStatus {
     /// Records between a position and the log's end. Offsets that no record will ever have do not count once everything
     /// before them is handled.
     pub fn lag(&self, position: i64) -> u64 {
@@ -126,7 +126,7 @@ pub trait Consumer: Send + Sync + 'static {
     fn store_offset(&self, partition: &PartitionId, offset: i64, metadata: &str);
 
     /// How records of the partition come in; `None` where it is not assigned.
-    fn intake(&self, partition: &PartitionId) -> Option<Intake>;
+    fn inbox_status(&self, partition: &PartitionId) -> Option<InboxStatus>;
 
     /// Whether the poll thread moves and the broker answers, from what is known; asks nobody.
     fn health(&self) -> Health;
@@ -195,11 +195,17 @@ mod tests {
 
     #[test]
     fn marks_at_the_end_of_a_log_are_no_lag() {
-        let intake =
-            Intake { log_end: 12, taken: 10, next: 12, ready_since: None, silent_since: None, transaction_since: None };
-        assert_eq!(intake.lag(10), 0, "everything that can be taken is handled");
-        assert_eq!(intake.lag(7), 5, "something is under way");
-        assert_eq!(Intake { next: 10, ..intake }.lag(10), 2, "whether records follow is not known");
-        assert_eq!(intake.lag(20), 0, "a position beyond the log's end");
+        let inbox_status = InboxStatus {
+            log_end: 12,
+            taken: 10,
+            next: 12,
+            ready_since: None,
+            silent_since: None,
+            transaction_since: None,
+        };
+        assert_eq!(inbox_status.lag(10), 0, "everything that can be taken is handled");
+        assert_eq!(inbox_status.lag(7), 5, "something is under way");
+        assert_eq!(InboxStatus { next: 10, ..inbox_status }.lag(10), 2, "whether records follow is not known");
+        assert_eq!(inbox_status.lag(20), 0, "a position beyond the log's end");
     }
 }

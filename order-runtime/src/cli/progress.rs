@@ -10,9 +10,9 @@ use super::output::Output;
 const TICK: Duration = Duration::from_millis(200);
 
 /// A bar that vanishes when it is dropped.
-pub(super) struct Progress(ProgressBar);
+pub(super) struct ProgressLine(ProgressBar);
 
-impl Progress {
+impl ProgressLine {
     /// Counts `unit`s, of `total` where that is known.
     pub(super) fn new(output: Output, unit: &'static str, total: Option<u64>) -> Self {
         let target = if output.is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
@@ -60,7 +60,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_bar_counts_whether_it_is_seen_or_not() {
         for (quiet, total) in [(true, Some(10)), (false, None)] {
-            let progress = Progress::new(Output::new(Format::Table, quiet), "events", total);
+            let progress = ProgressLine::new(Output::new(Format::Table, quiet), "events", total);
             progress.add(3);
             progress.reach(5);
             progress.add(1);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 use super::{
     Context, Failure, actor, block_on,
     output::{self, printable},
-    progress::Progress,
+    progress::ProgressLine,
     store,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     dead_letters::begun,
     engine::Settings,
     model::RecordBatch,
-    range_replay::{self, Bound, Range, RecordSource, Replay, Report, ranges},
+    range_replay::{self, Bound, Range, RangeReplay, RecordSource, Report, ranges},
     service,
     store::AuditRow,
 };
@@ -73,7 +73,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         if let Some(entry) = &entry {
             store.mark(entry.clone(), Vec::new()).await?;
         }
-        let replay = Replay {
+        let replay = RangeReplay {
             registry,
             entities: context.dispatcher.entities.clone(),
             settings: Settings { topics: vec![topic.clone()], ..service::settings(config, &context.dispatcher) },
@@ -81,7 +81,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
             ranges: found,
             shadow: arguments.shadow,
         };
-        let progress = Progress::new(context.output, "records", Some(0));
+        let progress = ProgressLine::new(context.output, "records", Some(0));
         let report = replay.run(reader, |now| show(&progress, now)).await;
         drop(progress);
         if let (Ok(report), Some(entry)) = (&report, entry) {
@@ -95,7 +95,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
 }
 
 /// An event that waits is not done, however few are left to be read; its back-offs may take minutes.
-fn show(progress: &Progress, now: range_replay::Progress) {
+fn show(progress: &ProgressLine, now: range_replay::RangeProgress) {
     progress.reach_of(now.taken.saturating_sub(now.waiting), now.all);
     progress.say(match now.waiting {
         0 => String::new(),

@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, thread::available_parallelism, time::Duration};
 
 pub use defaults::Defaults;
 pub use otlp::{OtlpConfig, TraceSampler};
-pub use report::{ConfigErrors, Problem, SettingInForce, Warning, env_example};
+pub use report::{ConfigErrors, SettingInForce, SettingProblem, Warning, env_example};
 pub use secret::Secret;
 pub use source::{EnvFile, Flags, Origin};
 pub use store_url::{PostgresUrl, StoreUrl};
@@ -178,7 +178,7 @@ impl Config {
         &mut self,
         setting: &Setting,
         layers: &Layers,
-        problems: &mut Vec<Problem>,
+        problems: &mut Vec<SettingProblem>,
         warnings: &mut Vec<Warning>,
     ) -> Source {
         let mut names = vec![setting.name.to_owned()];
@@ -204,7 +204,7 @@ impl Config {
             Err(expected) => {
                 let quoted = raw.quotable(setting.may_hold_secret());
                 let cause = kubernetes::cause_of(&raw.name, text);
-                problems.push(Problem::wrong(&raw.name, quoted, &raw.origin, expected.0 + &cause));
+                problems.push(SettingProblem::wrong(&raw.name, quoted, &raw.origin, expected.0 + &cause));
             }
         }
         Source { origin: raw.origin, from_file: raw.from_file }

@@ -9,7 +9,7 @@ use super::{
     KafkaConfig, Secret,
     librdkafka::{Kind, PROPERTIES, Side},
     parse,
-    report::{Problem, SettingInForce, Warning, printable},
+    report::{SettingInForce, SettingProblem, Warning, printable},
     source::Layers,
 };
 
@@ -132,7 +132,7 @@ pub(super) fn may_hold_secret(variable: &str) -> bool {
 pub(super) fn read(
     layers: &Layers,
     kafka: &mut KafkaConfig,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<SettingProblem>,
     warnings: &mut Vec<Warning>,
 ) -> Vec<SettingInForce> {
     // By variable without _FILE, so that KAFKA_CONSUMER_X comes behind neither the wrong X nor twice.
@@ -187,7 +187,7 @@ pub(super) fn read(
             }
             Err(expected) => {
                 let quoted = raw.quotable(secret || kind == Kind::Callback);
-                problems.push(Problem::wrong(&raw.name, quoted, &raw.origin, expected));
+                problems.push(SettingProblem::wrong(&raw.name, quoted, &raw.origin, expected));
             }
         }
     }

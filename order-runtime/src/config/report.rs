@@ -9,7 +9,7 @@ use super::{
 
 /// Everything that is wrong with the configuration; at least one problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigErrors(pub Vec<Problem>);
+pub struct ConfigErrors(pub Vec<SettingProblem>);
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,7 +27,7 @@ impl std::error::Error for ConfigErrors {}
 
 /// One thing that is wrong with the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Problem {
+pub enum SettingProblem {
     /// A value is not one that its variable takes.
     Wrong {
         /// The variable.
@@ -43,7 +43,7 @@ pub enum Problem {
     Contradiction(String),
 }
 
-impl Problem {
+impl SettingProblem {
     pub(super) fn wrong(name: &str, value: Option<&str>, origin: &Origin, expected: impl Into<String>) -> Self {
         let value = value.map(printable);
         Self::Wrong { name: name.to_owned(), value, origin: origin.clone(), expected: expected.into() }
@@ -54,7 +54,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for SettingProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Wrong { name, value: Some(value), origin, expected } => {

@@ -3,7 +3,7 @@
 use super::{
     Config, Embedded, StoreUrl,
     otlp::PROTOCOL,
-    report::{Problem, Warning},
+    report::{SettingProblem, Warning},
     source::readable_by_others,
 };
 use crate::model::is_loopback;
@@ -51,7 +51,7 @@ pub(super) fn derive(config: &mut Config, given: &Given, under_cargo: bool) {
     config.app.reload = config.app.reload && !config.production && under_cargo;
 }
 
-pub(super) fn check(config: &Config, given: &Given, problems: &mut Vec<Problem>, warnings: &mut Vec<Warning>) {
+pub(super) fn check(config: &Config, given: &Given, problems: &mut Vec<SettingProblem>, warnings: &mut Vec<Warning>) {
     check_topics(config, problems);
     check_embedded(config, problems);
     check_properties(config, problems);
@@ -82,13 +82,13 @@ fn check_otlp(config: &Config, given: &Given, warnings: &mut Vec<Warning>) {
     }
 }
 
-fn check_topics(config: &Config, problems: &mut Vec<Problem>) {
+fn check_topics(config: &Config, problems: &mut Vec<SettingProblem>) {
     let dlq = &config.kafka.dlq_topic;
     for topic in &config.kafka.topics {
         let same = topic == dlq
             || (topic.starts_with('^') && regex_lite::Regex::new(topic).is_ok_and(|pattern| pattern.is_match(dlq)));
         if same {
-            problems.push(Problem::contradiction(format!(
+            problems.push(SettingProblem::contradiction(format!(
                 "KAFKA_TOPIC: `{topic}` takes in the dead-letter topic {dlq}, so every dead letter would be consumed again; \
                  choose another KAFKA_DLQ_TOPIC or a narrower pattern"
             )));
@@ -96,18 +96,18 @@ fn check_topics(config: &Config, problems: &mut Vec<Problem>) {
     }
 }
 
-fn check_embedded(config: &Config, problems: &mut Vec<Problem>) {
+fn check_embedded(config: &Config, problems: &mut Vec<SettingProblem>) {
     if config.kafka.embedded != Embedded::Always {
         return;
     }
     if config.production {
-        problems.push(Problem::contradiction(
+        problems.push(SettingProblem::contradiction(
             "KAFKA_EMBEDDED: `always` contradicts PRODUCTION_ENV=True: the embedded broker keeps events in memory only; \
              set it to never, or KAFKA_BROKER_URL to your brokers",
         ));
     }
     if !is_one_loopback_broker(&config.kafka.brokers) {
-        problems.push(Problem::contradiction(format!(
+        problems.push(SettingProblem::contradiction(format!(
             "KAFKA_EMBEDDED: `always` needs one loopback address in KAFKA_BROKER_URL, which is `{}`; set it to \
              localhost:9092, or KAFKA_EMBEDDED to auto",
             config.kafka.brokers
@@ -115,7 +115,7 @@ fn check_embedded(config: &Config, problems: &mut Vec<Problem>) {
     }
 }
 
-fn check_properties(config: &Config, problems: &mut Vec<Problem>) {
+fn check_properties(config: &Config, problems: &mut Vec<SettingProblem>) {
     let property = |name: &str| {
         let kafka = &config.kafka;
         kafka.consumer_properties.get(name).or_else(|| kafka.properties.get(name)).map(super::Secret::expose)
@@ -124,7 +124,7 @@ fn check_properties(config: &Config, problems: &mut Vec<Problem>) {
     // librdkafka's own defaults.
     let (session, poll) = (number("session.timeout.ms", 45_000), number("max.poll.interval.ms", 300_000));
     if poll < session {
-        problems.push(Problem::contradiction(format!(
+        problems.push(SettingProblem::contradiction(format!(
             "KAFKA_MAX_POLL_INTERVAL_MS: {poll} is below KAFKA_SESSION_TIMEOUT_MS, {session}; raise it"
         )));
     }
@@ -132,7 +132,7 @@ fn check_properties(config: &Config, problems: &mut Vec<Problem>) {
         for name in ["session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"] {
             if property(name).is_some() {
                 let variable = name.to_ascii_uppercase().replace('.', "_");
-                problems.push(Problem::contradiction(format!(
+                problems.push(SettingProblem::contradiction(format!(
                     "KAFKA_{variable}: the broker decides on it with KAFKA_GROUP_PROTOCOL=consumer; remove one of the two"
                 )));
             }
@@ -140,7 +140,7 @@ fn check_properties(config: &Config, problems: &mut Vec<Problem>) {
     }
 }
 
-fn check_exposure(config: &Config, problems: &mut Vec<Problem>, warnings: &mut Vec<Warning>) {
+fn check_exposure(config: &Config, problems: &mut Vec<SettingProblem>, warnings: &mut Vec<Warning>) {
     let public = !is_loopback(&config.app.host);
     let any_host = !config.http.trusted_host || config.http.trusted_hosts.iter().any(|host| host == "*");
     if public && any_host {
@@ -149,7 +149,7 @@ fn check_exposure(config: &Config, problems: &mut Vec<Problem>, warnings: &mut V
             config.app.host
         );
         if config.production && config.http.trusted_host {
-            problems.push(Problem::contradiction(format!("APP_TRUSTED_HOSTS: {text}")));
+            problems.push(SettingProblem::contradiction(format!("APP_TRUSTED_HOSTS: {text}")));
         } else {
             let name = if config.http.trusted_host { "APP_TRUSTED_HOSTS" } else { "APP_MIDDLEWARE_TRUSTEDHOST" };
             warnings.push(Warning::new(name, text));
@@ -175,13 +175,13 @@ fn check_exposure(config: &Config, problems: &mut Vec<Problem>, warnings: &mut V
 /// Different characters that a token has in production at least: a word that is repeated has fewer, a random token more.
 const DIFFERENT: usize = 6;
 
-fn check_tokens(config: &Config, problems: &mut Vec<Problem>, warnings: &mut Vec<Warning>) {
+fn check_tokens(config: &Config, problems: &mut Vec<SettingProblem>, warnings: &mut Vec<Warning>) {
     let app = &config.app;
     for (name, token) in [("APP_ADMIN_TOKEN", &app.admin_token), ("APP_VIEWER_TOKEN", &app.viewer_token)] {
         let Some(token) = token else { continue };
         let different = token.expose().bytes().collect::<HashSet<u8>>().len();
         if config.production && different < DIFFERENT {
-            problems.push(Problem::contradiction(format!(
+            problems.push(SettingProblem::contradiction(format!(
                 "{name}: the token has fewer than {DIFFERENT} different characters, so it can be guessed; make a random one, \
                  for example with `openssl rand -hex 32`"
             )));
@@ -197,7 +197,7 @@ fn check_tokens(config: &Config, problems: &mut Vec<Problem>, warnings: &mut Vec
         }
     }
     if app.viewer_token.is_some() && app.viewer_token == app.admin_token {
-        problems.push(Problem::contradiction(
+        problems.push(SettingProblem::contradiction(
             "APP_VIEWER_TOKEN: it is the same as APP_ADMIN_TOKEN, so viewers could change everything; choose another one",
         ));
     }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Defaults, Secret, env_file,
-    report::{Problem, Warning},
+    report::{SettingProblem, Warning},
 };
 
 /// Settings given on the command line.
@@ -123,7 +123,7 @@ impl Layers {
         environment: impl IntoIterator<Item = (String, String)>,
         env_file: &EnvFile,
         names: Names,
-        problems: &mut Vec<Problem>,
+        problems: &mut Vec<SettingProblem>,
         warnings: &mut Vec<Warning>,
     ) -> Self {
         let texts = environment.into_iter().map(|(name, text)| (name, Secret::new(text))).collect();
@@ -150,7 +150,7 @@ impl Layers {
     pub(super) fn find(
         &self,
         names: &[String],
-        problems: &mut Vec<Problem>,
+        problems: &mut Vec<SettingProblem>,
         warnings: &mut Vec<Warning>,
     ) -> Option<Raw> {
         if let Some(flag) = self.flags.iter().find(|flag| names.iter().any(|name| name == flag.setting)) {
@@ -163,13 +163,13 @@ impl Layers {
             if let Some((other, other_text)) = found.next()
                 && other_text != text
             {
-                problems.push(Problem::contradiction(format!(
+                problems.push(SettingProblem::contradiction(format!(
                     "{name} and {other} are both set ({}), and they differ: remove one",
                     layer.origin
                 )));
             }
             if text.expose().contains(char::REPLACEMENT_CHARACTER) {
-                problems.push(Problem::wrong(name, None, &layer.origin, "UTF-8 text"));
+                problems.push(SettingProblem::wrong(name, None, &layer.origin, "UTF-8 text"));
                 return None;
             }
             let origin = layer.origin_of(name);
@@ -194,7 +194,7 @@ pub(super) struct Names {
 struct EnvFileReader<'a> {
     environment: &'a Layer,
     names: Names,
-    problems: &'a mut Vec<Problem>,
+    problems: &'a mut Vec<SettingProblem>,
     warnings: &'a mut Vec<Warning>,
 }
 
@@ -289,7 +289,7 @@ impl EnvFileReader<'_> {
     }
 
     fn wrong(&mut self, text: String) {
-        self.problems.push(Problem::contradiction(text));
+        self.problems.push(SettingProblem::contradiction(text));
     }
 }
 
@@ -297,7 +297,7 @@ fn read_secret(
     name: &str,
     path: &Secret,
     origin: Origin,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<SettingProblem>,
     warnings: &mut Vec<Warning>,
 ) -> Option<Raw> {
     let path = Path::new(path.expose());
@@ -313,7 +313,7 @@ fn read_secret(
         }
         // Somebody may have given the secret itself.
         Err(error) => {
-            problems.push(Problem::wrong(
+            problems.push(SettingProblem::wrong(
                 name,
                 None,
                 &origin,

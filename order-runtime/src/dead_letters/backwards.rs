@@ -16,7 +16,7 @@ pub(crate) enum Direction {
     /// From the first record to the last, whatever it takes.
     Forwards,
     /// In steps from the last record, or from a place on, to the first. Within a step letters are in their order.
-    Back(Option<Place>),
+    Back(Option<Cursor>),
 }
 
 /// How many records the steps of a pass have.
@@ -41,9 +41,9 @@ impl Steps {
 ///
 /// Its text are the offsets in the order of the partitions, with points between.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place(Vec<i64>);
+pub(crate) struct Cursor(Vec<i64>);
 
-impl fmt::Display for Place {
+impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (partition, offset) in self.0.iter().enumerate() {
             write!(f, "{}{offset}", if partition == 0 { "" } else { "." })?;
@@ -52,13 +52,13 @@ impl fmt::Display for Place {
     }
 }
 
-impl Serialize for Place {
+impl Serialize for Cursor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl FromStr for Place {
+impl FromStr for Cursor {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -75,7 +75,7 @@ impl Unread {
     /// The part of a log that a pass is to read.
     pub(super) fn of(mut log: Vec<(i32, i64, i64)>, direction: &Direction) -> Self {
         log.sort_unstable();
-        if let Direction::Back(Some(Place(offsets))) = direction {
+        if let Direction::Back(Some(Cursor(offsets))) = direction {
             for (number, (_, start, end)) in log.iter_mut().enumerate() {
                 // A partition that has come since holds only later records.
                 let before = offsets.get(number).copied().unwrap_or_default();
@@ -89,8 +89,8 @@ impl Unread {
         self.0.iter().map(|(_, start, end)| u64::try_from(end - start).unwrap_or_default()).sum()
     }
 
-    pub(super) fn place(&self) -> Place {
-        Place(self.0.iter().map(|(_, _, end)| *end).collect())
+    pub(super) fn place(&self) -> Cursor {
+        Cursor(self.0.iter().map(|(_, _, end)| *end).collect())
     }
 
     /// Takes the last records of all partitions, about so many together.
@@ -126,14 +126,14 @@ mod tests {
 
     #[test]
     fn a_pass_goes_on_where_another_has_ended() {
-        let place: Place = "872.0.5".parse().expect("a place");
+        let place: Cursor = "872.0.5".parse().expect("a place");
         let back = Direction::Back(Some(place));
         let log = vec![(0, 100, 1_100), (1, 0, 20), (2, 9, 12), (3, 0, 7)];
         let unread = Unread::of(log, &back);
         assert_eq!(unread.place().to_string(), "872.0.9.0", "records that are gone, and later ones, are left out");
         assert_eq!(unread.records(), 772);
         for wrong in ["", ".", "1..2", "-1", "1.x", "99999999999999999999"] {
-            assert!(wrong.parse::<Place>().is_err(), "{wrong}");
+            assert!(wrong.parse::<Cursor>().is_err(), "{wrong}");
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::{
-    ClassifiedLetter, DeadLetterError, DeadLetterService, Place, begun,
+    ClassifiedLetter, Cursor, DeadLetterError, DeadLetterService, begun,
     destination::{Destinations, Route},
     json::Json,
     letter::batch_of,
@@ -61,7 +61,7 @@ impl DeadLetterService {
         publisher: &dyn Publisher,
         by: &str,
         id: &str,
-        before: Option<Place>,
+        before: Option<Cursor>,
         payload: &str,
         dry_run: bool,
     ) -> Result<Edited, EditError> {

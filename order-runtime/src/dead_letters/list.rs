@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    ClassifiedLetter, DeadLetterError, DeadLetterService, Letter, Place, Selection, source::Window, state::State,
+    ClassifiedLetter, Cursor, DeadLetterError, DeadLetterService, Letter, LetterSelection, source::Window, state::State,
 };
 
 /// Groups that are counted apart; further ones are counted together.
@@ -78,19 +78,19 @@ pub(crate) struct Listing {
     pub(crate) of: u64,
     /// Where older records are that were not read: asked for with it, the list goes on from there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) next: Option<Place>,
+    pub(crate) next: Option<Cursor>,
 }
 
 /// Which letters are listed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Asked {
-    pub(crate) selection: Selection,
+    pub(crate) selection: LetterSelection,
     /// Whatever became of them; else the open ones, or those that are parked where the selection says so.
     pub(crate) any: bool,
     /// The most that are listed.
     pub(crate) max: usize,
     /// Only those before it; where a budget bounds the list.
-    pub(crate) before: Option<Place>,
+    pub(crate) before: Option<Cursor>,
 }
 
 impl DeadLetterService {
@@ -144,7 +144,7 @@ struct Gathering {
 }
 
 impl Gathering {
-    fn new(selection: &Selection, any: bool, max: usize) -> Self {
+    fn new(selection: &LetterSelection, any: bool, max: usize) -> Self {
         let wanted = if selection.filter.parked { State::Parked } else { State::Open };
         Self {
             wanted: (!any).then_some(wanted),

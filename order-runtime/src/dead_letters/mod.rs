@@ -44,13 +44,13 @@ use serde::Serialize;
 use uuid::Uuid;
 
 pub(crate) use self::{
-    backwards::{Direction, Place},
+    backwards::{Cursor, Direction},
     edit::{EditError, Edited},
     letter::Letter,
     list::{Asked, Counts, Listing},
     pace::{Pace, rate},
-    replay::{Replay, Summary},
-    selection::{Filter, Selection, time},
+    replay::{LetterReplay, Summary},
+    selection::{Filter, LetterSelection, time},
     set_aside::{AsideSummary, Disposition, SetAside},
     show::Shown,
     source::{KafkaSource, Source},
@@ -131,7 +131,7 @@ impl DeadLetterService {
     }
 
     /// How the topic is read for a question.
-    fn direction(&self, before: Option<Place>) -> Direction {
+    fn direction(&self, before: Option<Cursor>) -> Direction {
         if self.budget.is_some() { Direction::Back(before) } else { Direction::Forwards }
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ClassifiedLetter, Counts, DeadLetterError, DeadLetterService, Direction, Pace, Selection, begun,
+    ClassifiedLetter, Counts, DeadLetterError, DeadLetterService, Direction, LetterSelection, Pace, begun,
     destination::{Destinations, Route},
     pace,
     selection::Search,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     broker::{PublishError, Publisher},
     headers::Family,
-    identity::Fate,
+    identity::EventOutcome,
     model::OutgoingRecord,
     store::{AuditRow, LetterMark, MarkState, Store},
 };
@@ -36,7 +36,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// How letters are replayed.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub(crate) struct Replay {
+pub(crate) struct LetterReplay {
     /// The most letters to replay.
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,13 +59,13 @@ pub(crate) struct Replay {
 /// An event that has failed so often will fail again.
 const MAX_REPLAYS: u32 = 5;
 
-impl Default for Replay {
+impl Default for LetterReplay {
     fn default() -> Self {
         Self { max: None, rate: None, max_replays: MAX_REPLAYS, again: false, dry_run: false }
     }
 }
 
-impl Replay {
+impl LetterReplay {
     /// What is wrong with it.
     pub(crate) fn check(&self) -> Result<(), String> {
         match self.rate {
@@ -146,7 +146,7 @@ impl LeftOut {
 
 /// Letters that are published together.
 #[derive(Default)]
-struct Batch {
+struct ReplayBatch {
     letters: Vec<ClassifiedLetter>,
     records: Vec<Arc<OutgoingRecord>>,
     bytes: usize,
@@ -162,13 +162,13 @@ struct Way<'a> {
 /// A replay under way.
 struct Run<'a> {
     service: &'a DeadLetterService,
-    how: &'a Replay,
+    how: &'a LetterReplay,
     /// Whether parked letters are wanted, and no others.
     parked: bool,
     /// `None` where letters are only counted.
     way: Option<Way<'a>>,
     pace: Pace,
-    batch: Batch,
+    batch: ReplayBatch,
     batch_size: usize,
     summary: Summary,
     destinations: Destinations,
@@ -178,8 +178,8 @@ impl DeadLetterService {
     /// Counts the letters that [`replay`](Self::replay) would send.
     pub(crate) async fn count(
         &self,
-        selection: Selection,
-        how: &Replay,
+        selection: LetterSelection,
+        how: &LetterReplay,
         stop: &CancellationToken,
         progress: impl FnMut(&Summary, u64, u64),
     ) -> Result<Summary, DeadLetterError> {
@@ -192,17 +192,17 @@ impl DeadLetterService {
         &self,
         publisher: &dyn Publisher,
         by: &str,
-        selection: Selection,
-        how: &Replay,
+        selection: LetterSelection,
+        how: &LetterReplay,
         stop: &CancellationToken,
         progress: impl FnMut(&Summary, u64, u64),
     ) -> Result<Summary, DeadLetterError> {
         #[derive(Serialize)]
         struct Asked<'a> {
             #[serde(flatten)]
-            selection: &'a Selection,
+            selection: &'a LetterSelection,
             #[serde(flatten)]
-            how: &'a Replay,
+            how: &'a LetterReplay,
         }
         let store = &**self.store()?;
         let entry = begun(by, "replay", &Asked { selection: &selection, how });
@@ -216,8 +216,8 @@ impl DeadLetterService {
     async fn pass(
         &self,
         way: Option<Way<'_>>,
-        selection: Selection,
-        how: &Replay,
+        selection: LetterSelection,
+        how: &LetterReplay,
         stop: &CancellationToken,
         mut progress: impl FnMut(&Summary, u64, u64),
     ) -> Result<Summary, DeadLetterError> {
@@ -227,7 +227,7 @@ impl DeadLetterService {
             how,
             parked: selection.filter.parked,
             batch_size: pace.batch(TICK, BATCH),
-            batch: Batch::default(),
+            batch: ReplayBatch::default(),
             summary: Summary { dry_run: way.is_none(), ..Summary::default() },
             way,
             pace,
@@ -289,7 +289,7 @@ impl Run<'_> {
         if letter.replays >= self.how.max_replays {
             return Some(LeftOut::LoopGuard);
         }
-        if classified.fate.is_some_and(|fate| fate != Fate::DeadLettered) {
+        if classified.outcome.is_some_and(|outcome| outcome != EventOutcome::DeadLettered) {
             return Some(LeftOut::SettledSince);
         }
         if self.destinations.route(letter) == Route::NoTopic {
@@ -328,7 +328,7 @@ impl Run<'_> {
 
     /// Publishes the batch, and marks what was acknowledged of it.
     async fn publish(&mut self) -> Result<(), DeadLetterError> {
-        let Batch { letters, records, .. } = std::mem::take(&mut self.batch);
+        let ReplayBatch { letters, records, .. } = std::mem::take(&mut self.batch);
         let Some(Way { publisher, store, entry }) = self.way.as_ref().filter(|_| !letters.is_empty()) else {
             return Ok(());
         };

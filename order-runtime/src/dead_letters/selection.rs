@@ -60,7 +60,7 @@ impl Filter {
 /// Letters by id, or by what they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Selection {
+pub(crate) struct LetterSelection {
     /// Only these, by id.
     #[arg(value_name = "ID")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -73,7 +73,7 @@ pub(crate) struct Selection {
 /// The names of a filter's conditions in JSON.
 const CONDITIONS: [&str; 7] = ["event", "reason", "code", "key", "since", "until", "parked"];
 
-impl Selection {
+impl LetterSelection {
     /// Takes the selection out of an object that may say more.
     ///
     /// # Errors
@@ -103,13 +103,13 @@ impl Selection {
 
 /// A selection under way, which notes the ids that are met.
 pub(super) struct Search {
-    selection: Selection,
+    selection: LetterSelection,
     /// Ids that were given and are not met yet.
     unmet: Mutex<BTreeSet<String>>,
 }
 
 impl Search {
-    pub(super) fn of(selection: Selection) -> Self {
+    pub(super) fn of(selection: LetterSelection) -> Self {
         let unmet = Mutex::new(selection.ids.iter().cloned().collect());
         Self { selection, unmet }
     }
@@ -189,17 +189,19 @@ mod tests {
     fn letters_are_chosen_by_id_too() {
         let mut object =
             json!({"ids": [ID], "reason": "rejected", "note": "n"}).as_object().cloned().expect("an object");
-        let selection = Selection::take(&mut object).expect("a selection");
+        let selection = LetterSelection::take(&mut object).expect("a selection");
         assert_eq!(object.keys().collect::<Vec<_>>(), ["note"], "what is no condition is for the caller to judge");
         assert!(selection.is_given() && selection.takes(&letter("rejected", "", 0)));
         assert!(!selection.takes(&letter("invalid", "", 0)));
-        assert!(!Selection { ids: vec!["other".to_owned()], ..Selection::default() }.takes(&letter("", "", 0)));
-        assert!(!Selection::default().is_given());
+        assert!(
+            !LetterSelection { ids: vec!["other".to_owned()], ..LetterSelection::default() }.takes(&letter("", "", 0))
+        );
+        assert!(!LetterSelection::default().is_given());
     }
 
     #[test]
     fn an_empty_list_of_ids_is_no_selection() {
-        let taken = |text: &str| Selection::take(&mut serde_json::from_str(text).expect("JSON"));
+        let taken = |text: &str| LetterSelection::take(&mut serde_json::from_str(text).expect("JSON"));
         for text in [r#"{"ids": []}"#, r#"{"ids": [], "reason": "rejected"}"#] {
             assert!(taken(text).expect_err("it names nothing").contains("`ids` is empty"), "{text}");
         }
@@ -212,10 +214,10 @@ mod tests {
     fn ids_that_no_letter_has_are_known() {
         let ids = [ID, "nobody", "nothing"].map(str::to_owned).to_vec();
         let filter = Filter { reason: Some("rejected".to_owned()), ..Filter::default() };
-        let search = Search::of(Selection { ids, filter });
+        let search = Search::of(LetterSelection { ids, filter });
         assert!(!search.takes(&letter("invalid", "", 0)), "it is there, and not meant");
         assert_eq!(search.unknown(), ["nobody", "nothing"]);
-        assert!(Search::of(Selection::default()).unknown().is_empty());
+        assert!(Search::of(LetterSelection::default()).unknown().is_empty());
     }
 
     #[test]

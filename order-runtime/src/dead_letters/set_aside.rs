@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{DeadLetterError, DeadLetterService, Direction, Selection, begun, selection::Search, state::State};
+use super::{DeadLetterError, DeadLetterService, Direction, LetterSelection, begun, selection::Search, state::State};
 use crate::store::{AuditRow, MarkState};
 
 /// What is done with letters that stay where they are.
@@ -78,7 +78,7 @@ impl DeadLetterService {
     pub(crate) async fn set_aside(
         &self,
         by: &str,
-        selection: Selection,
+        selection: LetterSelection,
         what: &SetAside,
         stop: &CancellationToken,
         mut progress: impl FnMut(&AsideSummary, u64, u64),
@@ -86,7 +86,7 @@ impl DeadLetterService {
         #[derive(Serialize)]
         struct Asked<'a> {
             #[serde(flatten)]
-            selection: &'a Selection,
+            selection: &'a LetterSelection,
             note: &'a str,
         }
         let SetAside { how, note, dry_run } = what;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    ClassifiedLetter, DeadLetterError, DeadLetterService, Letter, Place,
+    ClassifiedLetter, Cursor, DeadLetterError, DeadLetterService, Letter,
     json::Json,
     state::{Defect, State},
     trial::{Trial, trial},
 };
-use crate::identity::Fate;
+use crate::identity::EventOutcome;
 
 /// Earlier writings of a letter that are shown.
 const EARLIER: usize = 100;
@@ -33,7 +33,7 @@ pub(crate) struct Shown {
     /// What this build would do with it.
     pub(crate) trial: Trial,
     /// What became of its event, as its key remembers.
-    pub(crate) event_fate: Option<Fate>,
+    pub(crate) event_outcome: Option<EventOutcome>,
     /// Why it would not be replayed as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) flaw: Option<Defect>,
@@ -47,7 +47,7 @@ impl DeadLetterService {
     pub(super) async fn find(
         &self,
         id: &str,
-        before: Option<Place>,
+        before: Option<Cursor>,
     ) -> Result<(ClassifiedLetter, Vec<ClassifiedLetter>), DeadLetterError> {
         let wanted = id.to_owned();
         let mut windows =
@@ -79,7 +79,7 @@ impl DeadLetterService {
     }
 
     /// Shows a letter; as to `before`, see [`find`](Self::find).
-    pub(crate) async fn show(&self, id: &str, before: Option<Place>) -> Result<Shown, DeadLetterError> {
+    pub(crate) async fn show(&self, id: &str, before: Option<Cursor>) -> Result<Shown, DeadLetterError> {
         let (classified, earlier) = self.find(id, before).await?;
         let original = &classified.letter.record;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -100,7 +100,7 @@ impl DeadLetterService {
             payload_text: json.as_ref().map(Json::pretty).or_else(|| payload.map(text)),
             payload: json,
             trial: trial.unwrap_or(Trial::Invalid { errors: Vec::new() }),
-            event_fate: classified.fate,
+            event_outcome: classified.outcome,
             flaw: classified.flaw(self),
             earlier,
             classified,

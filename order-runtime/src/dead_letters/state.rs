@@ -1,4 +1,4 @@
-//! What became of letters since they were written: from the store's marks, its dead letters and its rings.
+//! What became of letters since they were written: from the store's marks, its dead letters and its windows.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use super::{DeadLetterError, DeadLetterService, Letter};
 use crate::{
     config::is_topic,
     headers::Family,
-    identity::{Fate, Ring, payload_hash, ring_key_of},
+    identity::{DedupWindow, EventOutcome, payload_hash, window_key_of},
     model::DeadLetterId,
     store::{DeadLetterRow, LetterMark, MarkState},
 };
@@ -56,7 +56,7 @@ pub(crate) struct ClassifiedLetter {
     pub(super) known: Option<DeadLetterRow>,
     /// What became of its event, where its key remembers.
     #[serde(skip)]
-    pub(super) fate: Option<Fate>,
+    pub(super) outcome: Option<EventOutcome>,
 }
 
 impl ClassifiedLetter {
@@ -108,14 +108,14 @@ impl Defect {
 }
 
 impl DeadLetterService {
-    /// Looks up what became of letters; with `fates`, what became of their events too, which costs a ring a key.
+    /// Looks up what became of letters; with `fates`, what became of their events too, which costs a window a key.
     pub(super) async fn judge(
         &self,
         letters: Vec<Letter>,
         fates: bool,
     ) -> Result<Vec<ClassifiedLetter>, DeadLetterError> {
         let Some(store) = &self.store else {
-            let open = |letter| ClassifiedLetter { letter, state: State::Open, mark: None, known: None, fate: None };
+            let open = |letter| ClassifiedLetter { letter, state: State::Open, mark: None, known: None, outcome: None };
             return Ok(letters.into_iter().map(open).collect());
         };
         if letters.is_empty() {
@@ -124,29 +124,32 @@ impl DeadLetterService {
         let mut ids: Vec<String> = letters.iter().map(|letter| letter.id.clone()).collect();
         ids.sort_unstable();
         ids.dedup();
-        let mut rings: Vec<Vec<u8>> = if fates {
-            letters.iter().filter_map(|letter| letter.record.key.as_deref().map(ring_key_of)).collect()
+        let mut windows: Vec<Vec<u8>> = if fates {
+            letters.iter().filter_map(|letter| letter.record.key.as_deref().map(window_key_of)).collect()
         } else {
             Vec::new()
         };
-        rings.sort_unstable();
-        rings.dedup();
+        windows.sort_unstable();
+        windows.dedup();
         let dead_letters = ids.iter().filter_map(|id| DeadLetterId::parse(id.as_bytes())).collect();
         let marks = store.marks(ids).await?;
-        let loaded = store.remembered(dead_letters, rings).await?;
+        let loaded = store.remembered(dead_letters, windows).await?;
         let marks: HashMap<_, _> = marks.into_iter().map(|mark| ((mark.dlq_id.clone(), mark.replays), mark)).collect();
         let rows: HashMap<_, _> = loaded.dead_letters.into_iter().map(|row| (row.dlq_id, row)).collect();
-        // Of a ring that cannot be read, the fate of its events is not known.
-        let rings: HashMap<_, _> =
-            loaded.rings.into_iter().filter_map(|ring| Some((ring.key, Ring::from_bytes(ring.bytes).ok()?))).collect();
+        // Of a window that cannot be read, the outcome of its events is not known.
+        let windows: HashMap<_, _> = loaded
+            .windows
+            .into_iter()
+            .filter_map(|window| Some((window.key, DedupWindow::from_bytes(window.bytes).ok()?)))
+            .collect();
         let classified = letters.into_iter().map(|letter| {
             let id = DeadLetterId::parse(letter.id.as_bytes()).filter(|_| letter.family == Some(Family::Dlq));
             let known = id.and_then(|id| rows.get(&id).cloned());
             let mark = marks.get(&(letter.id.clone(), letter.replays)).cloned();
-            let ring = letter.record.key.as_deref().and_then(|key| rings.get(&ring_key_of(key)));
+            let window = letter.record.key.as_deref().and_then(|key| windows.get(&window_key_of(key)));
             let event_id = known.as_ref().map(|row| &*row.event_id).or_else(|| letter.own_id());
-            let entry = ring.zip(event_id).and_then(|(ring, id)| ring.find(id, letter.source()));
-            let fate = entry.map(|entry| entry.fate);
+            let entry = window.zip(event_id).and_then(|(window, id)| window.find(id, letter.source()));
+            let outcome = entry.map(|entry| entry.outcome);
             let state = match &mark {
                 Some(mark) if mark.state == MarkState::Purged => State::Purged,
                 _ if known.as_ref().is_some_and(|row| row.replays > letter.replays) => State::Superseded,
@@ -154,7 +157,7 @@ impl DeadLetterService {
                 Some(mark) if mark.state == MarkState::Parked => State::Parked,
                 _ => State::Open,
             };
-            ClassifiedLetter { letter, state, mark, known, fate }
+            ClassifiedLetter { letter, state, mark, known, outcome }
         });
         Ok(classified.collect())
     }

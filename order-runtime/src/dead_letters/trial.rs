@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{decode, dispatch::Violation, intake, model::RecordRef, registry::Registry};
+use crate::{decode, dispatch::Violation, ingest, model::RecordRef, registry::Registry};
 
 /// What would become of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,7 +47,7 @@ pub(super) fn trial(registry: &Registry, record: &RecordRef<'_>) -> (Option<Stri
     };
     let id = envelope.id.as_ref().map(|id| id.of(payload).to_owned());
     let name = envelope.name.of(payload);
-    let trial = match intake::check(registry, name, envelope.version, envelope.data(payload)) {
+    let trial = match ingest::check(registry, name, envelope.version, envelope.data(payload)) {
         Ok(entry) => Trial::Handled { processor: entry.name },
         Err(errors) => Trial::Invalid { errors },
     };

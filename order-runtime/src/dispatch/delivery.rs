@@ -14,7 +14,7 @@ use super::{Event, Front, Outcome, Schema};
 use crate::{
     decode::{self, Envelope},
     model::{HeaderBlock, PartitionId, RecordBatch, RecordRef},
-    trace::{self, Attempt, Traced},
+    trace::{self, AttemptSpan, Traced},
     unit_of_work::{EventChanges, Unit},
 };
 
@@ -31,7 +31,7 @@ pub(crate) trait Contracts: Send + Sync {
 }
 
 /// What all deliveries of a partition share, so that each of them counts one reference and not three.
-pub(crate) struct Shared {
+pub(crate) struct DeliveryShared {
     /// Which contract implements each interface.
     pub(crate) contracts: Arc<dyn Contracts>,
     pub(crate) partition: Arc<PartitionId>,
@@ -53,7 +53,7 @@ pub(crate) enum Extent {
 
 /// What a delivery is made of.
 pub(crate) struct DeliveryParts {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<DeliveryShared>,
     pub(crate) records: Arc<RecordBatch>,
     pub(crate) index: usize,
     pub(crate) envelope: Envelope,
@@ -77,7 +77,7 @@ impl Delivery {
         records.push(0, None, None, Some(br#"{"eventName":"None","data":{}}"#), []);
         let Some(Ok(envelope)) = records.get(0).map(|record| decode::decode(&record)) else { return Vec::new() };
         let id = PartitionId { cluster: "".into(), topic_id: Uuid::nil(), topic: "".into(), partition: 0 };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(DeliveryShared {
             contracts: Arc::clone(contracts),
             partition: Arc::new(id),
             unit: Arc::new(Unit::new(&[])),
@@ -166,7 +166,7 @@ impl Delivery {
     }
 
     /// Where this attempt is in its trace; `None` where no traces are exported.
-    pub(crate) fn in_trace(&self) -> Option<Attempt> {
+    pub(crate) fn in_trace(&self) -> Option<AttemptSpan> {
         Some(self.0.traced.as_ref()?.attempt(self.partition(), &self.record()))
     }
 

@@ -10,7 +10,7 @@ mod working_set;
 use std::{borrow::Cow, future::Future, pin::Pin};
 
 pub use delivery::Delivery;
-pub(crate) use delivery::{Contracts, DeliveryParts, Extent, Shared};
+pub(crate) use delivery::{Contracts, DeliveryParts, DeliveryShared, Extent};
 pub(crate) use emit::EMITTED_BY;
 pub use emit::{EmitError, Emitter};
 pub use event::Event;

@@ -27,7 +27,7 @@
 //! | `retention` | what is forgotten, and when? |
 //! | [`observe`] | what is shown of all this? |
 //! | `observe::progress`, `observe::health` | does it move, and if not, why? |
-//! | `observe::told` | what does the log say of single events? |
+//! | `observe::event_log` | what does the log say of single events? |
 
 mod assignment;
 mod batch;
@@ -44,7 +44,7 @@ pub(crate) mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-pub use assignment::coordinator::{Ended, EngineHandle, Parts, start};
+pub use assignment::coordinator::{EngineEnd, EngineHandle, Parts, start};
 pub(crate) use batch::dead_letter;
 pub use clock::{Clock, SystemClock};
 pub use partition::release;

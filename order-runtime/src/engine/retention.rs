@@ -44,14 +44,14 @@ mod tests {
     async fn what_is_younger_is_kept() {
         let store = Arc::new(MemoryStore::default());
         let known = begun(&*store, 0).await;
-        commit(&*store, step(&known, 0, 0).ring("k", 0, b"r")).await;
-        let ring = async || store.ring(b"k".to_vec()).await.expect("memory answers");
+        commit(&*store, step(&known, 0, 0).window("k", 0, b"r")).await;
+        let window = async || store.window(b"k".to_vec()).await.expect("memory answers");
         let within = Duration::from_mins(1);
         let day = forget(Arc::clone(&store) as _, Arc::new(SystemClock), Duration::from_hours(24));
         assert!(tokio::time::timeout(within, day).await.is_err(), "it goes on for ever");
-        assert_eq!(ring().await, Some(b"r".to_vec()));
+        assert_eq!(window().await, Some(b"r".to_vec()));
         let at_once = forget(Arc::clone(&store) as _, Arc::new(SystemClock), Duration::ZERO);
         assert!(tokio::time::timeout(within, at_once).await.is_err(), "it goes on for ever");
-        assert_eq!(ring().await, None);
+        assert_eq!(window().await, None);
     }
 }

@@ -5,5 +5,5 @@ mod write;
 
 pub(crate) use self::{
     read::{Family, is_of_a_family, read},
-    write::{Failed, add},
+    write::{FailedRecord, add},
 };

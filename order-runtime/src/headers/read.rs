@@ -110,7 +110,7 @@ const FAMILIES: [Names; 6] = [
 
 /// What the headers of a dead letter say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct LogThrottle {
     pub(crate) family: Family,
     pub(crate) topic: Option<String>,
     pub(crate) partition: Option<i32>,
@@ -120,7 +120,7 @@ pub(crate) struct Told {
 }
 
 /// Reads the headers of the first family that has written some; `None` for a record that is no dead letter of a known kind.
-pub(crate) fn read(record: &RecordRef<'_>) -> Option<Told> {
+pub(crate) fn read(record: &RecordRef<'_>) -> Option<LogThrottle> {
     let names = FAMILIES.iter().find(|names| is_written_by(names, record))?;
     let text = |name: &str| String::from_utf8_lossy(record.header(name).unwrap_or_default()).into_owned();
     let number = |name: &str| first(record, name).and_then(number);
@@ -128,7 +128,7 @@ pub(crate) fn read(record: &RecordRef<'_>) -> Option<Told> {
     let place = first(record, names.topic)
         .or_else(|| first(record, "destination").filter(|_| names.family == Family::Wolverine));
     let topic = place.and_then(|topic| std::str::from_utf8(topic).ok());
-    Some(Told {
+    Some(LogThrottle {
         family: names.family,
         topic: topic
             .map(|topic| if names.family == Family::Wolverine { last_segment(topic) } else { topic.to_owned() }),
@@ -188,7 +188,7 @@ mod tests {
         model::{Dialect, HeaderBlock, PartitionId, RecordBatch},
     };
 
-    fn told(headers: &[(&str, &[u8])]) -> Option<Told> {
+    fn told(headers: &[(&str, &[u8])]) -> Option<LogThrottle> {
         let mut batch = RecordBatch::default();
         let headers = headers.iter().map(|(name, value)| (name.as_bytes(), Some(*value)));
         batch.push(1, None, None, None, headers);
@@ -306,7 +306,7 @@ mod tests {
     fn what_we_write_in_a_dialect_reads_as_that_family() {
         let partition =
             PartitionId { cluster: Arc::from("c"), topic_id: Uuid::nil(), topic: Arc::from("things"), partition: 3 };
-        let failed = headers::Failed {
+        let failed = headers::FailedRecord {
             partition: &partition,
             offset: 42,
             timestamp: Some(1),

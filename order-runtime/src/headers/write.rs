@@ -3,7 +3,7 @@
 use crate::model::{Dialect, HeaderBlock, PartitionId};
 
 /// What a dialect tells of a failure.
-pub(crate) struct Failed<'a> {
+pub(crate) struct FailedRecord<'a> {
     pub(crate) partition: &'a PartitionId,
     pub(crate) offset: i64,
     pub(crate) timestamp: Option<i64>,
@@ -14,7 +14,7 @@ pub(crate) struct Failed<'a> {
 }
 
 /// Adds the headers of a failure in a dialect. There is no Java class to name; the error code stands where one would.
-pub(crate) fn add(dialect: Dialect, failed: &Failed<'_>, headers: &mut HeaderBlock) {
+pub(crate) fn add(dialect: Dialect, failed: &FailedRecord<'_>, headers: &mut HeaderBlock) {
     let PartitionId { topic, partition, .. } = failed.partition;
     let mut add = |name: &str, value: &[u8]| headers.push(name, Some(value));
     match dialect {

@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 
 use super::{
     layers::{HEAD_BYTES, is_probe},
-    places::{Place, Places},
+    places::{ConnectionSlot, Places},
     problem::Problem,
     throttle::LogThrottle,
 };
@@ -42,7 +42,7 @@ const SHUTDOWN: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
-/// Told when the service ends: an answer without an end of its own, as a stream of events is, ends then.
+/// LogThrottle when the service ends: an answer without an end of its own, as a stream of events is, ends then.
 #[derive(Debug, Clone)]
 pub(super) struct Ending(pub(super) CancellationToken);
 
@@ -91,7 +91,13 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, metrics: Arc<Me
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, place: &Place, ended: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    place: &ConnectionSlot,
+    ended: CancellationToken,
+) {
     let is_reserve = place.reserve().is_some();
     // A small answer must not wait for another.
     if stream.set_nodelay(true).is_err() {

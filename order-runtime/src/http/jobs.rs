@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::App;
-use crate::dead_letters::{AsideSummary, DeadLetterError, Replay, Selection, SetAside, Summary};
+use crate::dead_letters::{AsideSummary, DeadLetterError, LetterReplay, LetterSelection, SetAside, Summary};
 
 /// Jobs that are counting at the same time, at most: each reads the topic with a client of its own.
 const COUNTING: usize = 4;
@@ -30,8 +30,8 @@ struct Job {
 
 /// What a job does.
 pub(super) enum Work {
-    Replay(Selection, Replay),
-    SetAside(Selection, SetAside),
+    LetterReplay(LetterSelection, LetterReplay),
+    SetAside(LetterSelection, SetAside),
 }
 
 /// How far a job is.
@@ -70,7 +70,7 @@ enum State {
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 enum Done {
-    Replay(Summary),
+    LetterReplay(Summary),
     SetAside(AsideSummary),
 }
 
@@ -78,7 +78,7 @@ enum Done {
 #[derive(PartialEq, Eq)]
 enum Kind {
     Counting,
-    Replay,
+    LetterReplay,
     SetAside,
 }
 
@@ -86,8 +86,8 @@ impl Work {
     /// A job that has done nothing yet.
     fn view(&self, by: String) -> View {
         let (action, dry_run, summary) = match self {
-            Self::Replay(_, how) => {
-                ("replay", how.dry_run, Done::Replay(Summary { dry_run: how.dry_run, ..Summary::default() }))
+            Self::LetterReplay(_, how) => {
+                ("replay", how.dry_run, Done::LetterReplay(Summary { dry_run: how.dry_run, ..Summary::default() }))
             }
             Self::SetAside(_, what) => {
                 let summary = AsideSummary { dry_run: what.dry_run, ..AsideSummary::default() };
@@ -118,12 +118,12 @@ impl Work {
     ) -> Result<Done, DeadLetterError> {
         let service = app.dead_letters();
         match self {
-            Self::Replay(selection, how) => {
-                let progress = |summary: &Summary, read, of| progress(Done::Replay(summary.clone()), read, of);
+            Self::LetterReplay(selection, how) => {
+                let progress = |summary: &Summary, read, of| progress(Done::LetterReplay(summary.clone()), read, of);
                 if how.dry_run {
-                    service.count(selection, &how, stop, progress).await.map(Done::Replay)
+                    service.count(selection, &how, stop, progress).await.map(Done::LetterReplay)
                 } else {
-                    service.replay(&*app.publisher, by, selection, &how, stop, progress).await.map(Done::Replay)
+                    service.replay(&*app.publisher, by, selection, &how, stop, progress).await.map(Done::LetterReplay)
                 }
             }
             Self::SetAside(selection, what) => {
@@ -138,7 +138,7 @@ impl View {
     fn kind(&self) -> Kind {
         match self.summary {
             _ if self.dry_run => Kind::Counting,
-            Done::Replay(_) => Kind::Replay,
+            Done::LetterReplay(_) => Kind::LetterReplay,
             Done::SetAside(_) => Kind::SetAside,
         }
     }
@@ -189,7 +189,7 @@ fn forget_oldest(known: &mut VecDeque<Job>) {
     if known.len() <= SHOWN {
         return;
     }
-    let last_replay = known.iter().rposition(|job| job.view.kind() == Kind::Replay);
+    let last_replay = known.iter().rposition(|job| job.view.kind() == Kind::LetterReplay);
     let mut ended = known.iter().enumerate().filter(|(_, job)| job.view.state != State::Running);
     if let Some((oldest, _)) = ended.find(|(place, _)| Some(*place) != last_replay) {
         known.remove(oldest);
@@ -208,7 +208,7 @@ pub(super) fn view(app: &App, id: &str) -> Option<View> {
 
 /// How far the last replay is that was no dry run.
 pub(super) fn last_replay(app: &App) -> Option<View> {
-    app.jobs().find(|view| view.kind() == Kind::Replay, |job| job.view.clone())
+    app.jobs().find(|view| view.kind() == Kind::LetterReplay, |job| job.view.clone())
 }
 
 /// Ends a job after the letters that are under way.

@@ -45,7 +45,7 @@ use crate::{
     dispatcher::Dispatcher,
     engine::observe::Operations,
     exposition::Sources,
-    intake::Intake,
+    ingest::Ingest,
     registry::Registry,
     store::Store,
 };
@@ -71,12 +71,12 @@ pub(crate) struct HttpParts {
 
 /// What every route sees.
 #[derive(Clone)]
-struct App(Arc<Shared>);
+struct App(Arc<AppState>);
 
-struct Shared {
+struct AppState {
     parts: HttpParts,
     /// `None` where `KAFKA_TOPIC` has patterns only, so that nobody knows where events go.
-    intake: Option<Intake>,
+    ingest: Option<Ingest>,
     hub: page::Hub,
     dead_letters: DeadLetterService,
     jobs: Arc<Jobs>,
@@ -109,7 +109,7 @@ impl std::ops::Deref for App {
 /// All routes behind all layers. Called on the runtime that serves them, where the page's clock then ticks.
 pub(crate) fn router(parts: HttpParts) -> Router {
     let mut names = parts.config.kafka.topics.iter().filter(|topic| !topic.starts_with('^'));
-    let intake = names.next().map(|topic| Intake::new(Arc::clone(&parts.registry), &parts.dispatcher, topic));
+    let ingest = names.next().map(|topic| Ingest::new(Arc::clone(&parts.registry), &parts.dispatcher, topic));
     let dead_letters = DeadLetterService {
         source: Arc::clone(&parts.letters),
         store: Some(Arc::clone(&parts.store)),
@@ -117,9 +117,9 @@ pub(crate) fn router(parts: HttpParts) -> Router {
         topics: parts.config.kafka.topics.clone(),
         budget: Some(LETTERS),
     };
-    let app = App(Arc::new(Shared {
+    let app = App(Arc::new(AppState {
         parts,
-        intake,
+        ingest,
         dead_letters,
         jobs: Arc::default(),
         hub: page::Hub::default(),

@@ -39,14 +39,14 @@ struct Reserved {
 
 /// A connection's place, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     places: Arc<Places>,
     address: IpAddr,
     /// `None` for an ordinary place; cancelled when the place in the reserve goes to a later connection.
     reserve: Option<CancellationToken>,
 }
 
-impl Place {
+impl ConnectionSlot {
     /// For a place in the reserve: cancelled when the connection has to end.
     pub(super) fn reserve(&self) -> Option<&CancellationToken> {
         self.reserve.as_ref()
@@ -55,7 +55,7 @@ impl Place {
 
 impl Places {
     /// A place for a connection that `peer` has opened.
-    pub(super) fn take(self: &Arc<Self>, peer: IpAddr) -> Place {
+    pub(super) fn take(self: &Arc<Self>, peer: IpAddr) -> ConnectionSlot {
         let address = client(peer);
         let mut taken = self.0.lock();
         let of_address = taken.by_address.get(&address).copied().unwrap_or(0);
@@ -69,7 +69,7 @@ impl Places {
             taken.shrink_reserve();
             Some(given_up)
         };
-        Place { places: Arc::clone(self), address, reserve }
+        ConnectionSlot { places: Arc::clone(self), address, reserve }
     }
 }
 
@@ -88,7 +88,7 @@ impl Taken {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut taken = self.places.0.lock();
         if let Some(given_up) = &self.reserve {
@@ -126,14 +126,14 @@ mod tests {
         [192, 0, 2, last].into()
     }
 
-    fn is_given_up(place: &Place) -> bool {
+    fn is_given_up(place: &ConnectionSlot) -> bool {
         place.reserve().is_some_and(CancellationToken::is_cancelled)
     }
 
     #[test]
     fn one_address_leaves_places_to_others() {
         let places = Arc::new(Places::default());
-        let mut greedy: Vec<Place> = (0..OF_ADDRESS).map(|_| places.take(address(1))).collect();
+        let mut greedy: Vec<ConnectionSlot> = (0..OF_ADDRESS).map(|_| places.take(address(1))).collect();
         assert!(greedy.iter().all(|place| place.reserve().is_none()));
         assert!(places.take(address(1)).reserve().is_some());
         assert!(places.take(address(2)).reserve().is_none());
@@ -145,7 +145,7 @@ mod tests {
     fn all_addresses_together_are_bounded() {
         let places = Arc::new(Places::default());
         let of = |number: u32| places.take(IpAddr::V4(number.into()));
-        let taken: Vec<Place> = (1..).map(of).take(CONNECTIONS).collect();
+        let taken: Vec<ConnectionSlot> = (1..).map(of).take(CONNECTIONS).collect();
         assert!(taken.iter().all(|place| place.reserve().is_none()));
         assert!(places.take(address(1)).reserve().is_some());
         drop(taken);
@@ -156,10 +156,10 @@ mod tests {
     #[test]
     fn a_full_reserve_gives_up_the_oldest_place_of_whoever_has_most() {
         let places = Arc::new(Places::default());
-        let _ordinary: Vec<Place> = (0..OF_ADDRESS).map(|_| places.take(address(1))).collect();
-        let mut probe_places: Vec<Place> = (0..OF_ADDRESS).map(|_| places.take(address(2))).collect();
+        let _ordinary: Vec<ConnectionSlot> = (0..OF_ADDRESS).map(|_| places.take(address(1))).collect();
+        let mut probe_places: Vec<ConnectionSlot> = (0..OF_ADDRESS).map(|_| places.take(address(2))).collect();
         probe_places.push(places.take(address(2)));
-        let greedy: Vec<Place> = (0..RESERVE + 5).map(|_| places.take(address(1))).collect();
+        let greedy: Vec<ConnectionSlot> = (0..RESERVE + 5).map(|_| places.take(address(1))).collect();
         let given_up: Vec<usize> = (0..greedy.len()).filter(|place| is_given_up(&greedy[*place])).collect();
         assert_eq!(given_up, [0, 1, 2, 3, 4, 5]);
         assert!(!is_given_up(&probe_places[OF_ADDRESS]), "another address keeps its place");

@@ -1,16 +1,16 @@
-//! Which events of a key were applied already: the ring of the key's last events, and the ids that it compares.
+//! Which events of a key were applied already: the window of the key's last events, and the ids that it compares.
 //!
-//! The ring lies in one row with its key and is loaded and written with the batch, because one global index of random ids
-//! is what would cost. It excludes repeats and replays of an id among the key's last [`Ring::CAPACITY`] events; that a record
+//! The window lies in one row with its key and is loaded and written with the batch, because one global index of random ids
+//! is what would cost. It excludes repeats and replays of an id among the key's last [`DedupWindow::CAPACITY`] events; that a record
 //! is delivered twice is excluded by the partition's position.
 
 mod content;
-mod ring;
+mod window;
 
 use uuid::Uuid;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-pub use crate::identity::ring::{Fate, Fingerprint, Ring, RingEntry, UnreadableRing};
+pub use crate::identity::window::{DedupEntry, DedupWindow, EventOutcome, Fingerprint, UnreadableWindow};
 use crate::{
     decode::Envelope,
     model::{DeadLetterId, PartitionId},
@@ -54,18 +54,18 @@ pub(crate) fn payload_hash(payload: Option<&[u8]>) -> u128 {
     xxh3_128(payload.unwrap_or_default())
 }
 
-/// The key of the ring of a partition's records without a key.
-pub(crate) fn ring_key_without_key(partition_name: &str) -> Vec<u8> {
+/// The key of the window of a partition's records without a key.
+pub(crate) fn window_key_without_key(partition_name: &str) -> Vec<u8> {
     let mut name = vec![0];
     name.extend_from_slice(partition_name.as_bytes());
     name
 }
 
-/// The longest Kafka key whose ring is named by the key itself; PostgreSQL's index takes no row of more than 2,704 bytes.
+/// The longest Kafka key whose window is named by the key itself; PostgreSQL's index takes no row of more than 2,704 bytes.
 pub(crate) const LONGEST_KEY: usize = 1024;
 
-/// The key of the ring of a Kafka key; unless it is that long, the name of its lane too.
-pub fn ring_key_of(key: &[u8]) -> Vec<u8> {
+/// The key of the window of a Kafka key; unless it is that long, the name of its queue too.
+pub fn window_key_of(key: &[u8]) -> Vec<u8> {
     if key.len() > LONGEST_KEY {
         let mut name = vec![2];
         name.extend_from_slice(&xxh3_128(key).to_be_bytes());
@@ -82,8 +82,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_rings_are_short_and_never_the_same() {
-        let key = |length: usize| ring_key_of(&vec![b'k'; length]);
+    fn names_of_windows_are_short_and_never_the_same() {
+        let key = |length: usize| window_key_of(&vec![b'k'; length]);
         assert!((0..5_000).all(|length| key(length).len() <= LONGEST_KEY + 1));
         let names: std::collections::HashSet<_> = (0..5_000).map(key).collect();
         assert_eq!(names.len(), 5_000);

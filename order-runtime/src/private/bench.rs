@@ -10,7 +10,7 @@ use crate::{
     broker::{Acknowledged, Consumer, ConsumerEvent, PublishError, Publisher},
     config::{OffsetReset, OnTruncation},
     decode,
-    dispatch::{Delivery, DeliveryParts, Extent, Shared},
+    dispatch::{Delivery, DeliveryParts, DeliveryShared, Extent},
     engine::{self, EngineHandle, Parts, Settings, SystemClock},
     model::{OutgoingRecords, PartitionId, RecordBatch},
     registry::{ProcessorEntry, Registry, RegistryErrors},
@@ -78,15 +78,15 @@ impl Publisher for Nowhere {
 }
 
 /// One partition's records and unit of work, without an engine.
-pub struct Partition {
-    shared: Arc<Shared>,
+pub struct BenchPartition {
+    shared: Arc<DeliveryShared>,
     entity: EntityType,
 }
 
-impl Partition {
+impl BenchPartition {
     /// A partition whose events change entities of one type.
     pub fn new(registry: Registry, id: PartitionId, entity: EntityType) -> Self {
-        let shared = Shared {
+        let shared = DeliveryShared {
             contracts: Arc::new(registry),
             partition: Arc::new(id),
             unit: Arc::new(Unit::new(&[entity])),

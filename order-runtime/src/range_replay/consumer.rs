@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{Range, RecordSource};
 use crate::{
-    broker::{Consumer, ConsumerEvent, Intake, PartitionOffer},
+    broker::{Consumer, ConsumerEvent, InboxStatus, PartitionOffer},
     model::{Health, PartitionId, RecordBatch},
 };
 
@@ -212,13 +212,13 @@ impl Consumer for RangeConsumer {
         self.room.notify_all();
     }
 
-    fn intake(&self, partition: &PartitionId) -> Option<Intake> {
+    fn inbox_status(&self, partition: &PartitionId) -> Option<InboxStatus> {
         let state = self.state.lock();
         // The end is not known before: of what follows, transactions and compaction may have left nothing.
         let part = state.partitions.get(partition).filter(|_| state.read)?;
         let next = part.records.get(part.taken).map_or(part.end, offset);
         // Whoever replays a range waits for its end, so nothing has to watch that it moves.
-        Some(Intake {
+        Some(InboxStatus {
             log_end: part.end,
             taken: next,
             next,

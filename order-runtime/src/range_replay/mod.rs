@@ -60,7 +60,7 @@ pub(crate) trait RecordSource: Send {
 }
 
 /// What a replay runs with.
-pub(crate) struct Replay {
+pub(crate) struct RangeReplay {
     pub(crate) registry: Arc<Registry>,
     pub(crate) entities: Vec<EntityType>,
     pub(crate) settings: Settings,
@@ -72,7 +72,7 @@ pub(crate) struct Replay {
 
 /// How far a replay is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Progress {
+pub(crate) struct RangeProgress {
     /// Records that were taken.
     pub(crate) taken: u64,
     /// Records that there are at most.
@@ -103,12 +103,12 @@ pub(crate) enum ReplayError {
     },
 }
 
-impl Replay {
+impl RangeReplay {
     /// Runs the ranges to their end: every event has its outcome, or waits for an operator. `progress` is called with how far it is.
     pub(crate) async fn run(
         self,
         records: impl RecordSource + 'static,
-        mut progress: impl FnMut(Progress),
+        mut progress: impl FnMut(RangeProgress),
     ) -> Result<Report, ReplayError> {
         let Self { registry, entities, settings, store, ranges, shadow } = self;
         let all: u64 = ranges.iter().map(Range::at_most).sum();
@@ -144,7 +144,7 @@ impl Replay {
         drop(events);
         consumer.fill(records);
         let result = to_the_end(&*view, &consumer, &outcomes, &*operations, |taken, waiting| {
-            progress(Progress { taken, all, waiting });
+            progress(RangeProgress { taken, all, waiting });
         })
         .await;
         // However it has ended: the engine must not run on behind the answer.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     engine::observe::StatsView,
-    identity::{Fate, Ring, RingEntry},
+    identity::{DedupEntry, DedupWindow, EventOutcome},
     model::{DeadLetterId, PartitionId},
     store::{DeadLetterRow, Loaded},
 };
@@ -48,33 +48,33 @@ pub(crate) struct Difference {
     pub(crate) partition: String,
     pub(crate) event_id: String,
     pub(crate) event_name: String,
-    pub(crate) was: Fate,
-    pub(crate) would_be: Fate,
+    pub(crate) was: EventOutcome,
+    pub(crate) would_be: EventOutcome,
     /// The error code, where it would be dead-lettered.
     pub(crate) error_code: String,
 }
 
 /// What became of an event in a shadow.
-pub(super) struct Outcome {
-    ring: Vec<u8>,
+pub(super) struct RangeOutcome {
+    window: Vec<u8>,
     pub(super) event_id: String,
     /// The hash of its source.
     source: u64,
     event_name: String,
-    fate: Fate,
+    outcome: EventOutcome,
     pub(super) code: String,
-    /// The letter that it became, where no ring knows the event.
+    /// The letter that it became, where no window knows the event.
     letter: Option<DeadLetterId>,
 }
 
-impl Outcome {
-    pub(super) fn of(ring: &[u8], entry: &RingEntry<'_>) -> Self {
+impl RangeOutcome {
+    pub(super) fn of(window: &[u8], entry: &DedupEntry<'_>) -> Self {
         Self {
-            ring: ring.to_vec(),
+            window: window.to_vec(),
             event_id: entry.id.to_string(),
             source: entry.source(),
             event_name: entry.name.to_owned(),
-            fate: entry.fate,
+            outcome: entry.outcome,
             code: String::new(),
             letter: None,
         }
@@ -83,11 +83,11 @@ impl Outcome {
     /// Of a record that is no event, or whose id belongs to another one.
     pub(super) fn nameless(letter: &DeadLetterRow) -> Self {
         Self {
-            ring: Vec::new(),
+            window: Vec::new(),
             event_id: letter.event_id.clone(),
             source: 0,
             event_name: String::new(),
-            fate: Fate::DeadLettered,
+            outcome: EventOutcome::DeadLettered,
             code: letter.code.clone().into_owned(),
             letter: Some(letter.dlq_id),
         }
@@ -119,27 +119,27 @@ impl Outcomes {
     }
 
     /// Compares outcomes with what the store remembers.
-    pub(super) fn compare(&self, partition: &PartitionId, outcomes: Vec<Outcome>, remembered: &Loaded) {
-        let rings: HashMap<&[u8], Ring> = remembered
-            .rings
+    pub(super) fn compare(&self, partition: &PartitionId, outcomes: Vec<RangeOutcome>, remembered: &Loaded) {
+        let windows: HashMap<&[u8], DedupWindow> = remembered
+            .windows
             .iter()
-            .filter_map(|row| Some((&*row.key, Ring::from_bytes(row.bytes.clone()).ok()?)))
+            .filter_map(|row| Some((&*row.key, DedupWindow::from_bytes(row.bytes.clone()).ok()?)))
             .collect();
         let mut compared = self.0.lock();
         for outcome in outcomes {
             let was = match &outcome.letter {
                 Some(id) => {
                     let known = remembered.dead_letters.iter().any(|letter| letter.dlq_id == *id);
-                    known.then_some(Fate::DeadLettered)
+                    known.then_some(EventOutcome::DeadLettered)
                 }
-                None => rings
-                    .get(&*outcome.ring)
-                    .and_then(|ring| ring.find(&outcome.event_id, outcome.source))
-                    .map(|entry| entry.fate),
+                None => windows
+                    .get(&*outcome.window)
+                    .and_then(|window| window.find(&outcome.event_id, outcome.source))
+                    .map(|entry| entry.outcome),
             };
             match was {
                 None => compared.unknown += 1,
-                Some(was) if was == outcome.fate => compared.same += 1,
+                Some(was) if was == outcome.outcome => compared.same += 1,
                 Some(was) => compared.differs(partition, was, outcome),
             }
         }
@@ -163,8 +163,8 @@ impl Outcomes {
 }
 
 impl Compared {
-    fn differs(&mut self, partition: &PartitionId, was: Fate, outcome: Outcome) {
-        let kind = format!("was {}, would be {}", was.as_str(), outcome.fate.as_str());
+    fn differs(&mut self, partition: &PartitionId, was: EventOutcome, outcome: RangeOutcome) {
+        let kind = format!("was {}, would be {}", was.as_str(), outcome.outcome.as_str());
         *self.different.entry(kind).or_default() += 1;
         if self.examples.len() < EXAMPLES {
             self.examples.push(Difference {
@@ -172,7 +172,7 @@ impl Compared {
                 event_id: outcome.event_id,
                 event_name: outcome.event_name,
                 was,
-                would_be: outcome.fate,
+                would_be: outcome.outcome,
                 error_code: outcome.code,
             });
         }

@@ -15,13 +15,13 @@ use parking_lot::Mutex;
 
 use super::{
     Range,
-    report::{Outcome, Outcomes},
+    report::{Outcomes, RangeOutcome},
     store::{Effects, Halves, OwnPositions},
 };
 use crate::{
-    identity::{Fate, Ring},
+    identity::{DedupWindow, EventOutcome},
     model::DeadLetterId,
-    store::{Changes, Committed, DeadLetterRow, EntityType, Load, Loaded, RingRow, Store, StoreError, memory::Tables},
+    store::{Changes, Committed, DeadLetterRow, DedupRow, EntityType, Load, Loaded, Store, StoreError, memory::Tables},
 };
 
 /// A replay that changes nothing.
@@ -39,7 +39,7 @@ pub(super) struct Shadow {
 #[derive(Default)]
 struct Overlay {
     tables: Tables,
-    rings: HashMap<Vec<u8>, RingRow>,
+    windows: HashMap<Vec<u8>, DedupRow>,
     dead_letters: HashMap<DeadLetterId, DeadLetterRow>,
 }
 
@@ -58,7 +58,7 @@ impl Overlay {
             let ids: &(dyn Any + Send) = ids.as_ref();
             missing.entities.push((*entity, self.tables.of(*entity).missing(ids)?));
         }
-        missing.rings = wanted.rings.iter().filter(|key| !self.rings.contains_key(*key)).cloned().collect();
+        missing.windows = wanted.windows.iter().filter(|key| !self.windows.contains_key(*key)).cloned().collect();
         let letters = wanted.dead_letters.iter().filter(|id| !self.dead_letters.contains_key(*id));
         missing.dead_letters = letters.copied().collect();
         Ok(missing)
@@ -70,9 +70,9 @@ impl Overlay {
             let rows: &(dyn Any + Send) = rows.as_ref();
             self.tables.of(*entity).absorb(rows)?;
         }
-        for ring in loaded.rings {
-            let ring = RingRow { bytes: without_dead_letters(ring.bytes), ..ring };
-            self.rings.entry(ring.key.clone()).or_insert(ring);
+        for window in loaded.windows {
+            let window = DedupRow { bytes: without_dead_letters(window.bytes), ..window };
+            self.windows.entry(window.key.clone()).or_insert(window);
         }
         for letter in loaded.dead_letters {
             self.dead_letters.entry(letter.dlq_id).or_insert(letter);
@@ -82,7 +82,7 @@ impl Overlay {
 
     fn answer(&mut self, wanted: &Load) -> Result<Loaded, StoreError> {
         let mut loaded = Loaded { entities: self.tables.load(wanted)?, ..Loaded::default() };
-        loaded.rings = wanted.rings.iter().filter_map(|key| self.rings.get(key).cloned()).collect();
+        loaded.windows = wanted.windows.iter().filter_map(|key| self.windows.get(key).cloned()).collect();
         loaded.dead_letters = wanted.dead_letters.iter().filter_map(|id| self.dead_letters.get(id).cloned()).collect();
         Ok(loaded)
     }
@@ -91,32 +91,34 @@ impl Overlay {
         if !self.tables.are_as_read(changes)? {
             return Ok(false);
         }
-        let version = |key: &Vec<u8>| self.rings.get(key).map_or(0, |ring| ring.version);
-        Ok(changes.rings.iter().all(|ring| version(&ring.key) == ring.version))
+        let version = |key: &Vec<u8>| self.windows.get(key).map_or(0, |window| window.version);
+        Ok(changes.windows.iter().all(|window| version(&window.key) == window.version))
     }
 
     /// Writes, and answers what became of which event.
-    fn write(&mut self, changes: &Changes) -> Result<Vec<Outcome>, StoreError> {
+    fn write(&mut self, changes: &Changes) -> Result<Vec<RangeOutcome>, StoreError> {
         self.tables.save(changes)?;
         let mut outcomes = Vec::new();
-        for ring in &changes.rings {
+        for window in &changes.windows {
             let read = |bytes: &[u8]| {
-                Ring::from_bytes(bytes.to_vec()).map_err(|unreadable| StoreError::Unusable(unreadable.to_string()))
+                DedupWindow::from_bytes(bytes.to_vec())
+                    .map_err(|unreadable| StoreError::Unusable(unreadable.to_string()))
             };
-            let before = self.rings.get(&ring.key).map(|ring| read(&ring.bytes)).transpose()?.unwrap_or_default();
+            let before =
+                self.windows.get(&window.key).map(|window| read(&window.bytes)).transpose()?.unwrap_or_default();
             let known: HashSet<_> = before.iter().map(|entry| (entry.id.clone(), entry.at)).collect();
-            for entry in read(&ring.bytes)?.iter() {
+            for entry in read(&window.bytes)?.iter() {
                 if !known.contains(&(entry.id.clone(), entry.at)) {
-                    outcomes.push(Outcome::of(&ring.key, &entry));
+                    outcomes.push(RangeOutcome::of(&window.key, &entry));
                 }
             }
-            let written = RingRow { version: ring.version + 1, ..ring.clone() };
-            self.rings.insert(ring.key.clone(), written);
+            let written = DedupRow { version: window.version + 1, ..window.clone() };
+            self.windows.insert(window.key.clone(), written);
         }
         for letter in &changes.dead_letters {
             match outcomes.iter_mut().find(|outcome| outcome.event_id == letter.event_id) {
                 Some(outcome) => outcome.code = letter.code.clone().into_owned(),
-                None => outcomes.push(Outcome::nameless(letter)),
+                None => outcomes.push(RangeOutcome::nameless(letter)),
             }
             self.dead_letters.insert(letter.dlq_id, (**letter).clone());
         }
@@ -124,12 +126,12 @@ impl Overlay {
     }
 }
 
-/// A ring that has forgotten which events were dead-lettered, so that they run again. One that cannot be read stays as it is: the
+/// A window that has forgotten which events were dead-lettered, so that they run again. One that cannot be read stays as it is: the
 /// engine holds the events of its key.
 fn without_dead_letters(bytes: Vec<u8>) -> Vec<u8> {
-    let Ok(ring) = Ring::from_bytes(bytes.clone()) else { return bytes };
-    let mut kept = Ring::default();
-    for entry in ring.iter().filter(|entry| entry.fate != Fate::DeadLettered) {
+    let Ok(window) = DedupWindow::from_bytes(bytes.clone()) else { return bytes };
+    let mut kept = DedupWindow::default();
+    for entry in window.iter().filter(|entry| entry.outcome != EventOutcome::DeadLettered) {
         kept.push(&entry);
     }
     kept.as_bytes().to_vec()
@@ -158,7 +160,7 @@ impl Effects for Shadow {
         let remembered = self
             .store
             .load(Load {
-                rings: changes.rings.iter().map(|ring| ring.key.clone()).collect(),
+                windows: changes.windows.iter().map(|window| window.key.clone()).collect(),
                 dead_letters: changes.dead_letters.iter().map(|letter| letter.dlq_id).collect(),
                 ..Load::default()
             })

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Range, report::Outcomes};
 use crate::{
-    identity::{Fate, Ring, RingEntry},
+    identity::{DedupEntry, DedupWindow, EventOutcome},
     model::PartitionId,
     store::{
         Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, Listed, Load, Loaded, Outbox, Page, Store,
@@ -80,8 +80,8 @@ pub(super) type RangeStore = Halves<Real>;
 pub(super) struct Real {
     store: Arc<dyn Store>,
     outcomes: Arc<Outcomes>,
-    /// Rings, as they were loaded, that have forgotten events to make room for later ones.
-    full: Mutex<HashMap<Vec<u8>, Ring>>,
+    /// Deduplication windows, as they were loaded, that have forgotten events to make room for later ones.
+    full: Mutex<HashMap<Vec<u8>, DedupWindow>>,
     /// Offset and revision of each of those positions.
     places: Mutex<BTreeMap<PartitionId, Assigned>>,
 }
@@ -99,25 +99,25 @@ fn stand_in(partition: &PartitionId) -> PartitionId {
 }
 
 impl Real {
-    /// An event that a full ring does not know may be one that it has forgotten, and would count again. Why the replay must not
+    /// An event that a full window does not know may be one that it has forgotten, and would count again. Why the replay must not
     /// go on, where there is one.
     fn doubt(&self, changes: &Changes) -> Option<String> {
         let full = self.full.lock();
-        changes.rings.iter().find_map(|written| {
+        changes.windows.iter().find_map(|written| {
             let known = full.get(&written.key)?;
-            let ring = Ring::from_bytes(written.bytes.clone()).ok()?;
-            // Within a batch, what runs again may push out the next one, until the ring holds the same ids anew.
-            let is_doubtful = |entry: &RingEntry<'_>| {
+            let window = DedupWindow::from_bytes(written.bytes.clone()).ok()?;
+            // Within a batch, what runs again may push out the next one, until the window holds the same ids anew.
+            let is_doubtful = |entry: &DedupEntry<'_>| {
                 known
                     .find(&entry.id, entry.source())
-                    .is_none_or(|known| known.at != entry.at && known.fate != Fate::DeadLettered)
+                    .is_none_or(|known| known.at != entry.at && known.outcome != EventOutcome::DeadLettered)
             };
-            let event = ring.iter().find(is_doubtful)?;
+            let event = window.iter().find(is_doubtful)?;
             Some(format!(
                 "{}: a key has had more than {} events, so whether the store has had the event {} before is not known; \
                  begin later, or look with --shadow",
                 changes.partition,
-                Ring::CAPACITY,
+                DedupWindow::CAPACITY,
                 event.id
             ))
         })
@@ -129,11 +129,11 @@ impl Effects for Real {
     async fn load(&self, wanted: Load) -> Result<Loaded, StoreError> {
         let loaded = self.store.load(wanted).await?;
         let mut full = self.full.lock();
-        for row in &loaded.rings {
-            // The engine holds the events of a key whose ring cannot be read.
-            let ring = Ring::from_bytes(row.bytes.clone()).ok();
-            if let Some(ring) = ring.filter(|ring| ring.iter().count() == Ring::CAPACITY) {
-                full.insert(row.key.clone(), ring);
+        for row in &loaded.windows {
+            // The engine holds the events of a key whose window cannot be read.
+            let window = DedupWindow::from_bytes(row.bytes.clone()).ok();
+            if let Some(window) = window.filter(|window| window.iter().count() == DedupWindow::CAPACITY) {
+                full.insert(row.key.clone(), window);
             }
         }
         Ok(loaded)
@@ -265,7 +265,7 @@ impl<E: Effects> Store for Halves<E> {
         Ok(Vec::new())
     }
 
-    async fn ring(&self, _key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+    async fn window(&self, _key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }
 

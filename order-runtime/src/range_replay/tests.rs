@@ -9,10 +9,10 @@ use super::*;
 use crate::{
     broker::{Consumer as _, memory::MemoryBroker},
     engine::tests::{
+        event_log::Sink,
         rig::{Rig, partition, registry, settings},
-        told::Sink,
     },
-    identity::{Fate, Ring},
+    identity::{DedupWindow, EventOutcome},
     store::{EntityType, conformance::fixture::Counter},
 };
 
@@ -55,7 +55,7 @@ async fn replay(
     let offset = |number: usize| i64::try_from(number).expect("few");
     let records = events.iter().enumerate().skip(from);
     let records = records.map(|(number, event)| (offset(number), event.1.into(), payload(number, *event).into()));
-    let replay = Replay {
+    let replay = RangeReplay {
         registry: registry(without),
         entities: vec![EntityType::of::<Counter>()],
         settings: settings(),
@@ -94,14 +94,14 @@ async fn what_the_store_knows_is_a_repeat_and_the_rest_counts_once() {
 /// A key remembers its last 512 events. Of an older one nobody can tell whether it counts already.
 #[tokio::test]
 async fn what_may_have_been_forgotten_does_not_count_again() {
-    let events = vec![("Added", "a", 0, ""); Ring::CAPACITY + 8];
+    let events = vec![("Added", "a", 0, ""); DedupWindow::CAPACITY + 8];
     let rig = Rig::start().await;
     produced(&rig, &events).await;
     let before = rig.counter("a").await;
     let error = replay(&rig, &events, 0, false, &[]).await.expect_err("the first eight are forgotten");
     assert!(error.to_string().contains("whether the store has had the event e-"), "{error}");
     let known = replay(&rig, &events, 8, false, &[]).await.expect("the others are known");
-    assert_eq!((known.handled, known.skipped), (0, Ring::CAPACITY as u64));
+    assert_eq!((known.handled, known.skipped), (0, DedupWindow::CAPACITY as u64));
     assert_eq!(rig.counter("a").await, before);
 }
 
@@ -136,7 +136,7 @@ async fn a_shadow_of_everything_runs_as_for_the_first_time_and_changes_nothing()
     );
     let example = &other.examples[0];
     assert_eq!((&*example.event_id, &*example.error_code), ("e-1", "unknown_event"));
-    assert_eq!((example.was, example.would_be), (Fate::Handled, Fate::DeadLettered));
+    assert_eq!((example.was, example.would_be), (EventOutcome::Handled, EventOutcome::DeadLettered));
 
     assert_eq!(rig.counter("a").await, Some((1, 1)));
     assert_eq!(rig.store.positions().await.expect("memory answers"), [(partition(), 4)]);
@@ -185,7 +185,7 @@ async fn records_that_do_not_come_end_it() {
             Err("nobody answers".to_owned())
         }
     }
-    let replay = Replay {
+    let replay = RangeReplay {
         registry: registry(&[]),
         entities: Vec::new(),
         settings: settings(),
@@ -217,6 +217,6 @@ async fn a_consumer_goes_back_to_what_is_not_committed() {
     assert_eq!(offsets(consumer.take(&partition(), 9, usize::MAX)), [0; 0]);
     consumer.resume(&partition());
     assert_eq!(offsets(consumer.take(&partition(), 9, usize::MAX)), [7, 8]);
-    assert_eq!(consumer.intake(&partition()).map(|intake| intake.log_end), Some(9));
+    assert_eq!(consumer.inbox_status(&partition()).map(|inbox_status| inbox_status.log_end), Some(9));
     assert!(consumer.offers()[0].ready.notified().now_or_never().is_some());
 }

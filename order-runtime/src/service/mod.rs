@@ -24,7 +24,7 @@ use crate::{
     config::{Config, KafkaConfig, StoreUrl},
     dead_letters::KafkaSource,
     dispatcher::Dispatcher,
-    engine::{self, Ended, EngineHandle, Parts, Settings, SystemClock},
+    engine::{self, EngineEnd, EngineHandle, Parts, Settings, SystemClock},
     exposition::{Sources, otlp::Otlp},
     http::{self, HttpParts},
     registry::Registry,
@@ -80,7 +80,7 @@ pub(crate) enum ServeError {
     Export(String),
     /// The engine gave up.
     #[error("{0}")]
-    Ended(String),
+    EngineEnd(String),
 }
 
 /// Runs the service until it is asked to stop, and then until everything under way is done.
@@ -213,7 +213,7 @@ async fn run(
         // The callback that gives partitions back waits for the drain.
         None => tokio::time::timeout(drain + LEAVE, engine.ended()).await.unwrap_or_else(|_| {
             warn!("partitions are not given back in time; their events are known to the store and count once");
-            Ended::Drained
+            EngineEnd::Drained
         }),
     };
     engine.publish_rest(OUTBOX).await;
@@ -222,16 +222,16 @@ async fn run(
         warn!("the Kafka client does not end, because its broker does not answer; it ends with the process");
     }
     match ended {
-        Ended::Drained => Ok(()),
-        Ended::Fatal(reason) => Err(ServeError::Ended(reason)),
+        EngineEnd::Drained => Ok(()),
+        EngineEnd::Fatal(reason) => Err(ServeError::EngineEnd(reason)),
     }
 }
 
 /// What an end is that nobody asked for: the poll thread has panicked, say, and a supervisor is to start the service again.
-fn unasked(ended: Ended) -> Ended {
+fn unasked(ended: EngineEnd) -> EngineEnd {
     match ended {
-        Ended::Drained => Ended::Fatal("the Kafka consumer has ended without being asked to".to_owned()),
-        fatal @ Ended::Fatal(_) => fatal,
+        EngineEnd::Drained => EngineEnd::Fatal("the Kafka consumer has ended without being asked to".to_owned()),
+        fatal @ EngineEnd::Fatal(_) => fatal,
     }
 }
 
@@ -380,7 +380,9 @@ mod tests {
 
     #[test]
     fn an_end_that_nobody_asked_for_is_an_error() {
-        assert!(matches!(unasked(Ended::Drained), Ended::Fatal(reason) if reason.contains("without being asked")));
-        assert_eq!(unasked(Ended::Fatal("fenced".to_owned())), Ended::Fatal("fenced".to_owned()));
+        assert!(
+            matches!(unasked(EngineEnd::Drained), EngineEnd::Fatal(reason) if reason.contains("without being asked"))
+        );
+        assert_eq!(unasked(EngineEnd::Fatal("fenced".to_owned())), EngineEnd::Fatal("fenced".to_owned()));
     }
 }

@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Tells until it is dropped.
 pub(super) async fn tell(operations: Arc<dyn Operations>) {
-    let mut told = Told::default();
+    let mut told = LogThrottle::default();
     loop {
         tokio::time::sleep(EVERY).await;
         match told.change(&operations.health().not_live) {
@@ -27,7 +27,7 @@ pub(super) async fn tell(operations: Arc<dyn Operations>) {
 
 /// What the log was told last.
 #[derive(Debug, Default)]
-struct Told {
+struct LogThrottle {
     stands: bool,
 }
 
@@ -37,7 +37,7 @@ enum Change {
     Moves,
 }
 
-impl Told {
+impl LogThrottle {
     /// What is new about this: reasons have their time in them, so only their presence counts.
     fn change(&mut self, not_live: &[String]) -> Option<Change> {
         let stands = !not_live.is_empty();
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn each_change_is_told_once() {
-        let mut told = Told::default();
+        let mut told = LogThrottle::default();
         let reasons = ["one".to_owned(), "two".to_owned()];
         assert_eq!(told.change(&[]), None);
         assert_eq!(told.change(&reasons), Some(Change::Stands("one; two".to_owned())));

@@ -66,7 +66,7 @@ pub trait Store: Send + Sync + 'static {
     /// and starts at 0 whatever the reset policy.
     async fn knows_topic(&self, partition: &PartitionId) -> Result<bool, StoreError>;
 
-    /// Loads rows of entities, identity rings and dead letters in one snapshot.
+    /// Loads rows of entities, identity windows and dead letters in one snapshot.
     async fn load(&self, wanted: Load) -> Result<Loaded, StoreError>;
 
     /// Commits the changes of several partitions in one transaction. Each stands or falls for itself: a conflict of
@@ -98,7 +98,7 @@ pub trait Store: Send + Sync + 'static {
     /// [assignment](Assigned::assignment): their starts do not count. An assignment that another one has followed is passed over.
     async fn ended(&self, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError>;
 
-    /// Forgets what no repeat will ask for: rings last written before `until`, of the next keys from `from` on, and dead
+    /// Forgets what no repeat will ask for: windows last written before `until`, of the next keys from `from` on, and dead
     /// letters, marks and audit records of before `until`. Answers the key to go on from; `None` behind the last one.
     async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError>;
 
@@ -111,8 +111,8 @@ pub trait Store: Send + Sync + 'static {
     /// A page of an entity's read model.
     async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError>;
 
-    /// The ring of a key, undecoded: see [`Ring`](crate::identity::Ring).
-    async fn ring(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError>;
+    /// The window of a key, undecoded: see [`DedupWindow`](crate::identity::DedupWindow).
+    async fn window(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Waiting events in the order of their partitions and offsets.
     async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError>;
@@ -122,7 +122,7 @@ pub trait Store: Send + Sync + 'static {
         let mut counts = Vec::with_capacity(partitions.len());
         for partition in partitions {
             let rows = self.reload(partition).await?.map(|stored| stored.waiting).unwrap_or_default();
-            let keys = rows.iter().map(|row| &row.lane).collect::<BTreeSet<_>>().len();
+            let keys = rows.iter().map(|row| &row.queue).collect::<BTreeSet<_>>().len();
             counts.push(WaitingCount { keys, events: rows.len() });
         }
         Ok(counts)
@@ -138,9 +138,9 @@ pub trait Store: Send + Sync + 'static {
     /// The marks on these dead letters, whatever their `replays`, in any order.
     async fn marks(&self, ids: Vec<String>) -> Result<Vec<LetterMark>, StoreError>;
 
-    /// Loads dead letters and rings for an operator, and not for a batch: no batch waits for it.
-    async fn remembered(&self, dead_letters: Vec<DeadLetterId>, rings: Vec<Vec<u8>>) -> Result<Loaded, StoreError> {
-        self.load(Load { rings, dead_letters, ..Load::default() }).await
+    /// Loads dead letters and windows for an operator, and not for a batch: no batch waits for it.
+    async fn remembered(&self, dead_letters: Vec<DeadLetterId>, windows: Vec<Vec<u8>>) -> Result<Loaded, StoreError> {
+        self.load(Load { windows, dead_letters, ..Load::default() }).await
     }
 
     /// What operators have done, the latest first.
@@ -198,8 +198,8 @@ pub struct Suspect {
 pub struct Load {
     /// Entity types and a `Vec<T::Id>` each.
     pub entities: Vec<(EntityType, Box<dyn Any + Send>)>,
-    /// Keys whose identity rings are wanted.
-    pub rings: Vec<Vec<u8>>,
+    /// Keys whose identity windows are wanted.
+    pub windows: Vec<Vec<u8>>,
     /// Ids of dead letters that records claim to be replays of.
     pub dead_letters: Vec<DeadLetterId>,
 }
@@ -209,20 +209,20 @@ pub struct Load {
 pub struct Loaded {
     /// For each element of [`Load::entities`] a `Vec<Row<T>>` of those that exist, in any order.
     pub entities: Vec<Box<dyn Any + Send>>,
-    /// Those rings that exist.
-    pub rings: Vec<RingRow>,
+    /// Those windows that exist.
+    pub windows: Vec<DedupRow>,
     /// Those dead letters that exist.
     pub dead_letters: Vec<DeadLetterRow>,
 }
 
-/// The identity ring of one key.
+/// The identity window of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RingRow {
+pub struct DedupRow {
     /// The Kafka key, or a name for the records of a partition that have none.
     pub key: Vec<u8>,
     /// Grows by one with each writing; 0 in a [`Changes`] means that no row may exist.
     pub version: u64,
-    /// The encoded ring.
+    /// The encoded window.
     pub bytes: Vec<u8>,
 }
 
@@ -243,9 +243,9 @@ pub struct Changes {
     pub entities: Vec<(EntityType, Arc<dyn Any + Send + Sync>)>,
     /// Entities read and not written, a `Vec<(T::Id, u64)>` for each type; version 0 means absent. Compared.
     pub reads: Vec<(EntityType, Arc<dyn Any + Send + Sync>)>,
-    /// Rings written, in the order of their keys, so that neighbours in a tree are changed one after the other; `version` is
+    /// Deduplication windows written, in the order of their keys, so that neighbours in a tree are changed one after the other; `version` is
     /// the one that was read.
-    pub rings: Vec<RingRow>,
+    pub windows: Vec<DedupRow>,
     /// Events that wait from now on, or wait with a new state.
     pub waiting: Vec<WaitingRow>,
     /// Offsets of events that no longer wait; each must be there.
@@ -272,7 +272,7 @@ impl Changes {
             revision,
             entities: Vec::new(),
             reads: Vec::new(),
-            rings: Vec::new(),
+            windows: Vec::new(),
             waiting: Vec::new(),
             released: Vec::new(),
             outbox: Vec::new(),
@@ -294,7 +294,7 @@ pub enum Committed {
     },
     /// The position or the revision is not the one that was read: somebody else has moved it.
     Fenced,
-    /// A row, a ring or a waiting event is not as it was read.
+    /// A row, a window or a waiting event is not as it was read.
     Conflict,
     /// Data among them that the store can never take, and why: run the batch again event by event to find whose it is.
     Refused(String),
@@ -305,8 +305,8 @@ pub enum Committed {
 pub struct WaitingRow {
     /// The record's offset: with the partition, the row's identity.
     pub offset: i64,
-    /// The lane it waits in: the Kafka key, or a name of its own for a record without one.
-    pub lane: Vec<u8>,
+    /// The queue it waits in: the Kafka key, or a name of its own for a record without one.
+    pub queue: Vec<u8>,
     /// Why it waits.
     pub state: WaitingState,
     /// Failed attempts.

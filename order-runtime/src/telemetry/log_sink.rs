@@ -27,9 +27,9 @@ const RETRY: Duration = Duration::from_millis(10);
 
 /// Takes lines without blocking.
 #[derive(Clone)]
-pub(super) struct LogSink(Arc<Shared>);
+pub(super) struct LogSink(Arc<SinkShared>);
 
-struct Shared {
+struct SinkShared {
     queue: Mutex<Queue>,
     /// Notified when lines come and when lines were written.
     changed: Condvar,
@@ -63,8 +63,12 @@ impl LogSink {
         output: impl Write + Send + 'static,
         report: impl Fn(u64) + Send + 'static,
     ) -> io::Result<Self> {
-        let shared =
-            Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), dropped: AtomicU64::new(0), capacity });
+        let shared = Arc::new(SinkShared {
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            dropped: AtomicU64::new(0),
+            capacity,
+        });
         let of_thread = Arc::clone(&shared);
         thread::Builder::new().name("log".to_owned()).spawn(move || of_thread.write_on(output, report))?;
         Ok(Self(shared))
@@ -107,7 +111,7 @@ impl LogSink {
     }
 }
 
-impl Shared {
+impl SinkShared {
     fn write_on(&self, mut output: impl Write, report: impl Fn(u64)) {
         let mut reported = 0;
         loop {

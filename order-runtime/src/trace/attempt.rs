@@ -25,14 +25,14 @@ impl Traced {
     }
 
     /// Where the attempt at this record is.
-    pub(crate) fn attempt(&self, partition: &PartitionId, record: &RecordRef<'_>) -> Attempt {
-        Attempt::at(self, partition, record)
+    pub(crate) fn attempt(&self, partition: &PartitionId, record: &RecordRef<'_>) -> AttemptSpan {
+        AttemptSpan::at(self, partition, record)
     }
 }
 
 /// An attempt in its trace.
 #[derive(Debug, Clone)]
-pub(crate) struct Attempt {
+pub(crate) struct AttemptSpan {
     /// Its own context.
     pub(crate) own: SpanContext,
     /// The context that the event was created with, where its producer gave one.
@@ -41,7 +41,7 @@ pub(crate) struct Attempt {
     pub(super) first: SpanContext,
 }
 
-impl Attempt {
+impl AttemptSpan {
     fn at(traced: &Traced, partition: &PartitionId, record: &RecordRef<'_>) -> Self {
         let created = context::of_record(record);
         let place = place(partition, record.offset);

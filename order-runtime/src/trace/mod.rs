@@ -24,7 +24,7 @@ use opentelemetry_sdk::trace::{
     BatchSpanProcessor, Sampler, SamplingDecision, ShouldSample as _, SpanData, SpanProcessor as _,
 };
 
-pub(crate) use attempt::{Attempt, Traced};
+pub(crate) use attempt::{AttemptSpan, Traced};
 pub(crate) use context::{add as add_context, is_context, of_http, of_outgoing, of_record, replace};
 pub(crate) use span::{AttemptEnd, Send};
 

@@ -9,7 +9,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-use super::{Attempt, Tracer};
+use super::{AttemptSpan, Tracer};
 use crate::{
     broker::{Acknowledged, PublishError},
     model::PartitionId,
@@ -51,7 +51,7 @@ fn send_name(topic: &str) -> String {
 
 impl Tracer {
     /// The span of an attempt that ends now; `None` where its trace is not exported.
-    pub(crate) fn ended(&self, attempt: &Attempt, end: AttemptEnd<'_>) -> Option<SpanData> {
+    pub(crate) fn ended(&self, attempt: &AttemptSpan, end: AttemptEnd<'_>) -> Option<SpanData> {
         if !attempt.own.is_sampled() {
             return None;
         }

@@ -3,7 +3,7 @@
 use std::{hint::black_box, sync::Arc};
 
 use order_runtime::{
-    __private::bench::Partition,
+    __private::bench::BenchPartition,
     dispatch::{Event, Schema},
 };
 use order_service::orders::features::pay_order::schemas::INPUT_PayOrder;
@@ -22,7 +22,8 @@ pub(crate) fn any_shape(event: fn(&str, usize) -> String) -> Run {
 
 fn decode<T: Schema>(event: fn(&str, usize) -> String) -> Run {
     let records = Arc::new(events::records(crate::EVENTS, |index| event("OrderPaid", index)));
-    let partition = Partition::new(engine::registry(1, engine::AT_ONCE), events::partition(), unit_of_work::entity());
+    let partition =
+        BenchPartition::new(engine::registry(1, engine::AT_ONCE), events::partition(), unit_of_work::entity());
     Box::new(move || {
         for index in 0..records.len() {
             let delivery = partition.deliver(&records, index).expect("each record is an event");

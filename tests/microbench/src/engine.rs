@@ -1,4 +1,4 @@
-//! A batch of events through the whole engine: decoded, looked up, called lane by lane, committed in memory.
+//! A batch of events through the whole engine: decoded, looked up, called key by key, committed in memory.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
 /// A processor that is done when it is called.
 pub(crate) const AT_ONCE: Handler = |delivery| Box::pin(async move { handle(&delivery) });
 
-/// A processor that waits once: its lane is blocked meanwhile, and the others go on.
+/// A processor that waits once: its key queue is blocked meanwhile, and the others go on.
 pub(crate) const LATER: Handler = later;
 
 fn later(delivery: Delivery) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
@@ -44,7 +44,7 @@ pub(crate) fn dispatch(processors: usize) -> Run {
 }
 
 /// Events of so many keys for one processor.
-pub(crate) fn lanes(keys: usize, handler: Handler) -> Run {
+pub(crate) fn queues(keys: usize, handler: Handler) -> Run {
     run(registry(1, handler), keys, |index| events::plain(&name(0), index), handled)
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use order_runtime::{
-    broker::{Consumer, ConsumerEvent, Intake, PartitionOffer},
+    broker::{Consumer, ConsumerEvent, InboxStatus, PartitionOffer},
     model::{Health, PartitionId, RecordBatch},
 };
 use parking_lot::Mutex;
@@ -89,10 +89,17 @@ impl Consumer for Feed {
         self.committed.notify_one();
     }
 
-    fn intake(&self, _partition: &PartitionId) -> Option<Intake> {
+    fn inbox_status(&self, _partition: &PartitionId) -> Option<InboxStatus> {
         let State { log_end, ref records, .. } = *self.state.lock();
         let taken = records.get(0).map_or(log_end, |record| record.offset);
-        Some(Intake { log_end, taken, next: taken, ready_since: None, silent_since: None, transaction_since: None })
+        Some(InboxStatus {
+            log_end,
+            taken,
+            next: taken,
+            ready_since: None,
+            silent_since: None,
+            transaction_since: None,
+        })
     }
 
     fn health(&self) -> Health {

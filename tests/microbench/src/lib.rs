@@ -54,9 +54,9 @@ pub static CASES: [Case; 16] = [
     Case { name: "dispatch/10 processors", make: || engine::dispatch(10) },
     Case { name: "dispatch/100 processors", make: || engine::dispatch(100) },
     Case { name: "dispatch/1000 processors", make: || engine::dispatch(1_000) },
-    Case { name: "lanes/one key", make: || engine::lanes(1, engine::AT_ONCE) },
-    Case { name: "lanes/10 keys that wait", make: || engine::lanes(10, engine::LATER) },
-    Case { name: "lanes/a key an event that waits", make: || engine::lanes(EVENTS, engine::LATER) },
+    Case { name: "key queues/one key", make: || engine::queues(1, engine::AT_ONCE) },
+    Case { name: "key queues/10 keys that wait", make: || engine::queues(10, engine::LATER) },
+    Case { name: "key queues/a key an event that waits", make: || engine::queues(EVENTS, engine::LATER) },
     Case { name: "unit of work/get", make: || unit_of_work::handle(unit_of_work::get) },
     Case { name: "unit of work/get and put", make: || unit_of_work::handle(unit_of_work::get_and_put) },
 ];

@@ -4,7 +4,7 @@ use std::{hint::black_box, sync::Arc};
 
 use jiff::Timestamp;
 use order_runtime::{
-    __private::bench::Partition,
+    __private::bench::BenchPartition,
     dispatch::{Delivery, Injectable as _, WorkingSet},
     store::{EntityType, Row},
 };
@@ -37,11 +37,11 @@ pub(crate) fn get_and_put(orders: &WorkingSet<Order>, order: &Order) {
 /// Loads a batch's rows, lets `work` be done for each event and merges it, and takes the changes.
 pub(crate) fn handle(work: fn(&WorkingSet<Order>, &Order)) -> Run {
     let records = Arc::new(events::records(EVENTS, |index| events::plain("OrderPaid", index)));
-    let partition = Partition::new(engine::registry(1, engine::AT_ONCE), events::partition(), entity());
+    let partition = BenchPartition::new(engine::registry(1, engine::AT_ONCE), events::partition(), entity());
     let now = Timestamp::UNIX_EPOCH;
     let rows: Vec<Row<Order>> =
         (0..EVENTS).map(|index| Row { value: order(index), version: 1, created_at: now, updated_at: now }).collect();
-    let deliver = move |partition: &Partition, index| -> Delivery {
+    let deliver = move |partition: &BenchPartition, index| -> Delivery {
         partition.deliver(&records, index).expect("each record is an event")
     };
     Box::new(move || {

@@ -14,7 +14,7 @@ mod run;
 mod snapshot;
 
 pub use kill::{Kill, kill_in_flight};
-pub use plan::{Fate, Plan, Planned, Recipe};
+pub use plan::{Expected, Plan, Planned, Recipe};
 pub use producer::Producer;
 pub use report::Report;
 pub use run::Run;

@@ -22,7 +22,7 @@ pub struct Recipe {
 
 /// What must become of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
+pub enum Expected {
     /// Its entry is in its ledger, once.
     Applied,
     /// It is dead-lettered, with this reason.
@@ -39,7 +39,7 @@ pub struct Planned {
     /// Its number among the events of the key, from 1.
     pub entry: u32,
     /// What must become of it.
-    pub fate: Fate,
+    pub expected: Expected,
     /// So many attempts fail before that.
     pub fails: u32,
     /// The error code of its dead letter, where the runtime itself must have given it.
@@ -135,7 +135,7 @@ fn killer(random: &mut StdRng, index: usize, key: &str, entry: u32) -> Planned {
         id: Some(id),
         key: key.to_owned(),
         entry,
-        fate: Fate::Dead("panic"),
+        expected: Expected::Dead("panic"),
         fails: 0,
         code: Some(KILLED),
         payload,
@@ -148,31 +148,33 @@ fn event(random: &mut StdRng, index: usize, key: &str, entry: u32, hostile: bool
     let mut fails = 0;
     let unstorable = hostile && random.random_range(0..10_000) < UNSTORABLE;
     let die = random.random_range(0..1000);
-    let (fate, payload) = match die {
-        _ if unstorable => (Fate::Dead("rejected"), script("EntryRecorded", json!("unstorable"))),
+    let (expected, payload) = match die {
+        _ if unstorable => (Expected::Dead("rejected"), script("EntryRecorded", json!("unstorable"))),
         ..BAD => match die % 4 {
-            0 => (Fate::Dead("rejected"), script("EntryRecorded", json!("refuse"))),
-            1 => (Fate::Dead("invalid"), envelope(&id, "EntryRecorded", &json!({"ledgerId": key, "entry": "many"}))),
-            2 => (Fate::Dead("unknown_event"), script("EntryForgotten", json!("apply"))),
-            _ => (Fate::Dead("undecodable"), format!("{id} is no JSON")),
+            0 => (Expected::Dead("rejected"), script("EntryRecorded", json!("refuse"))),
+            1 => {
+                (Expected::Dead("invalid"), envelope(&id, "EntryRecorded", &json!({"ledgerId": key, "entry": "many"})))
+            }
+            2 => (Expected::Dead("unknown_event"), script("EntryForgotten", json!("apply"))),
+            _ => (Expected::Dead("undecodable"), format!("{id} is no JSON")),
         },
         _ if die < BAD + FAILING => {
             fails = random.random_range(1..=3);
-            (Fate::Applied, script("EntryRecorded", json!({"fail": fails})))
+            (Expected::Applied, script("EntryRecorded", json!({"fail": fails})))
         }
         _ if die < BAD + FAILING + SLOW => {
             let milliseconds = random.random_range(1..150);
-            (Fate::Applied, script("EntryRecorded", json!({"wait": milliseconds})))
+            (Expected::Applied, script("EntryRecorded", json!({"wait": milliseconds})))
         }
         _ if hostile && die < BAD + FAILING + SLOW + HOSTILE => match die % 2 {
-            0 => (Fate::Dead("timeout"), script("EntryHurried", json!("hang"))),
-            _ => (Fate::Dead("panic"), script("EntryHurried", json!("panic"))),
+            0 => (Expected::Dead("timeout"), script("EntryHurried", json!("hang"))),
+            _ => (Expected::Dead("panic"), script("EntryHurried", json!("panic"))),
         },
-        _ => (Fate::Applied, script("EntryRecorded", json!("apply"))),
+        _ => (Expected::Applied, script("EntryRecorded", json!("apply"))),
     };
-    let id = (fate != Fate::Dead("undecodable")).then_some(id);
+    let id = (expected != Expected::Dead("undecodable")).then_some(id);
     let code = unstorable.then_some(REFUSED);
-    Planned { id, key: key.to_owned(), entry, fate, fails, code, payload: payload.into_bytes() }
+    Planned { id, key: key.to_owned(), entry, expected, fails, code, payload: payload.into_bytes() }
 }
 
 fn scripted(id: &str, name: &str, key: &str, entry: u32, script: &Value) -> String {
@@ -185,16 +187,16 @@ fn envelope(id: &str, name: &str, data: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fate, KILLED, Plan, REFUSED, Recipe};
+    use super::{Expected, KILLED, Plan, REFUSED, Recipe};
 
     #[test]
     fn a_plan_has_something_of_everything() {
         let plan = Plan::new(Recipe { events: 20_000, keys: 100, seed: 1, hostile: true, killers: 3 });
         let count = |test: &dyn Fn(&super::Planned) -> bool| plan.events.iter().filter(|event| test(event)).count();
-        assert!((350..500).contains(&count(&|event| event.fate != Fate::Applied)), "2 % are bad");
+        assert!((350..500).contains(&count(&|event| event.expected != Expected::Applied)), "2 % are bad");
         assert!((150..250).contains(&count(&|event| event.fails > 0)), "1 % fail at first");
         for reason in ["rejected", "invalid", "unknown_event", "undecodable", "timeout", "panic"] {
-            assert!(count(&|event| event.fate == Fate::Dead(reason)) > 5, "{reason}");
+            assert!(count(&|event| event.expected == Expected::Dead(reason)) > 5, "{reason}");
         }
         assert_eq!(count(&|event| event.code == Some(KILLED)), 3);
         assert!(count(&|event| event.code == Some(REFUSED)) > 1);

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     kill::Kill,
-    plan::{Fate, KILLED, Plan, REFUSED},
+    plan::{Expected, KILLED, Plan, REFUSED},
     producer::Acknowledged,
     snapshot::Place,
 };
@@ -160,7 +160,7 @@ impl Report {
         }
         self.dead = ids.values().map(BTreeSet::len).sum();
         for (event, reason) in &reasons {
-            if evidence.plan.events[*event].fate == Fate::Applied {
+            if evidence.plan.events[*event].expected == Expected::Applied {
                 self.strange += 1;
                 self.mistake(format!("event {event} is good and was dead-lettered as {reason}"));
             }
@@ -198,7 +198,7 @@ impl Report {
                     self.order_breaks += 1;
                     self.mistake(format!("{key} has entry {entry} too late: {entries:?}"));
                 }
-                if dead.contains_key(event) || evidence.plan.events[*event].fate != Fate::Applied {
+                if dead.contains_key(event) || evidence.plan.events[*event].expected != Expected::Applied {
                     self.doubled += 1;
                     self.mistake(format!("event {event} is in {key} though it is bad or in the dead-letter topic"));
                 }
@@ -207,18 +207,20 @@ impl Report {
         }
         for (index, place) in first {
             let event = &evidence.plan.events[*index];
-            let has_outcome = match event.fate {
-                Fate::Applied => evidence.ledgers.get(&event.key).is_some_and(|ledger| ledger.contains(&event.entry)),
-                Fate::Dead(reason) => dead.get(index).is_some_and(|found| found == reason),
+            let has_outcome = match event.expected {
+                Expected::Applied => {
+                    evidence.ledgers.get(&event.key).is_some_and(|ledger| ledger.contains(&event.entry))
+                }
+                Expected::Dead(reason) => dead.get(index).is_some_and(|found| found == reason),
             };
             // A good event that was dead-lettered is counted as strange already.
-            let is_strange = event.fate == Fate::Applied && dead.contains_key(index);
+            let is_strange = event.expected == Expected::Applied && dead.contains_key(index);
             if !has_outcome && !is_strange {
                 self.lost += 1;
                 let found = dead.get(index);
                 self.mistake(format!(
                     "event {index} at {place:?} must end as {:?}; dead letter: {found:?}",
-                    event.fate
+                    event.expected
                 ));
             }
         }

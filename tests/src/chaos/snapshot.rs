@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
-    plan::{Fate, Plan},
+    plan::{Expected, Plan},
     producer::Acknowledged,
 };
 
@@ -52,9 +52,11 @@ impl Snapshot {
         let mut misplaced = Vec::new();
         for &Acknowledged { place, event: index, .. } in acknowledged.iter().filter(|record| record.is_first) {
             let event = &plan.events[index];
-            let has_outcome = match event.fate {
-                Fate::Applied => ledgers.get(event.key.as_str()).is_some_and(|entries| entries.contains(&event.entry)),
-                Fate::Dead(_) => {
+            let has_outcome = match event.expected {
+                Expected::Applied => {
+                    ledgers.get(event.key.as_str()).is_some_and(|entries| entries.contains(&event.entry))
+                }
+                Expected::Dead(_) => {
                     let id = event.id.clone().or_else(|| {
                         self.id_prefixes.get(&place.partition).map(|prefix| format!("{prefix}/{}", place.offset))
                     });
@@ -66,7 +68,7 @@ impl Snapshot {
             if below != (has_outcome || waits) || (has_outcome && waits) {
                 misplaced.push(format!(
                     "event {index} at {place:?} ({:?}): below the position: {below}, outcome: {has_outcome}, waiting: {waits}",
-                    event.fate
+                    event.expected
                 ));
             }
         }

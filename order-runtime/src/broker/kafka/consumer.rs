@@ -15,20 +15,20 @@ use tracing::error;
 use super::{
     ends,
     inbox::Inbox,
-    member::{Shared, UNREADABLE},
+    member::{MemberShared, UNREADABLE},
     membership::{Membership, PATIENCE},
     metadata::MetadataClient,
     settings,
 };
 use crate::{
-    broker::{BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, Intake},
+    broker::{BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, InboxStatus},
     config::KafkaConfig,
     model::{Health, PartitionId, RecordBatch},
 };
 
 /// A member of the consumer group.
 pub struct KafkaConsumer {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<MemberShared>,
     metadata: Arc<MetadataClient>,
     commands: commands::Sender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -62,7 +62,7 @@ impl KafkaConsumer {
         settings::check(config).map_err(|mut errors| errors.swap_remove(0))?;
         let (events, receiver) = mpsc::unbounded_channel();
         let (sender, commands) = commands::channel();
-        let shared = Shared::new();
+        let shared = MemberShared::new();
         let no_thread = |error| BrokerError::Client(format!("no thread can be started: {error}"));
         let ends = ends::start(&shared, &metadata, config).map_err(no_thread)?;
         let membership = Membership {
@@ -145,8 +145,8 @@ impl Consumer for KafkaConsumer {
         self.shared.store(partition, offset, metadata);
     }
 
-    fn intake(&self, partition: &PartitionId) -> Option<Intake> {
-        Some(self.inbox(partition)?.intake())
+    fn inbox_status(&self, partition: &PartitionId) -> Option<InboxStatus> {
+        Some(self.inbox(partition)?.inbox_status())
     }
 
     fn health(&self) -> Health {

@@ -11,7 +11,7 @@ use std::{
 use rdkafka::{Offset, TopicPartitionList, error::KafkaResult};
 use tracing::{debug, warn};
 
-use super::{inbox::Inbox, member::Shared, metadata::MetadataClient};
+use super::{inbox::Inbox, member::MemberShared, metadata::MetadataClient};
 use crate::config::KafkaConfig;
 
 /// How often it asks.
@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(5);
 const GROUP_EVERY: Duration = Duration::from_secs(30);
 
 /// Asks until the other end of the channel is dropped. One request a broker, whatever the number of partitions.
-fn ask(shared: &Shared, metadata: &MetadataClient, config: &KafkaConfig, ended: &mpsc::Receiver<()>) {
+fn ask(shared: &MemberShared, metadata: &MetadataClient, config: &KafkaConfig, ended: &mpsc::Receiver<()>) {
     let mut group_asked: Option<Instant> = None;
     while ended.recv_timeout(EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
         if shared.connected() && group_asked.is_none_or(|asked| asked.elapsed() >= GROUP_EVERY) {
@@ -44,7 +44,7 @@ fn ask(shared: &Shared, metadata: &MetadataClient, config: &KafkaConfig, ended: 
 /// # Errors
 /// When the system refuses a thread.
 pub(super) fn start(
-    shared: &Arc<Shared>,
+    shared: &Arc<MemberShared>,
     metadata: &Arc<MetadataClient>,
     config: &KafkaConfig,
 ) -> std::io::Result<mpsc::Sender<()>> {
@@ -55,7 +55,7 @@ pub(super) fn start(
 }
 
 /// Looks for members that are no instances of this service.
-fn ask_group(shared: &Shared, metadata: &MetadataClient, config: &KafkaConfig) {
+fn ask_group(shared: &MemberShared, metadata: &MetadataClient, config: &KafkaConfig) {
     let strangers = match metadata.group() {
         Ok(group) => group.and_then(|group| group.strangers(config)),
         Err(error) => {

@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{reach::Reach, statistics::Progress};
+use super::{reach::Reach, statistics::FetchProgress};
 use crate::{
-    broker::Intake,
+    broker::InboxStatus,
     model::{PartitionId, RecordBatch, RecordRef},
 };
 
@@ -250,7 +250,7 @@ impl Inbox {
     }
 
     /// librdkafka tells how far it has fetched.
-    pub(super) fn fetched(&self, progress: Progress) {
+    pub(super) fn fetched(&self, progress: FetchProgress) {
         let mut state = self.state.lock();
         state.reach.ends(progress.stable_end);
         if state.is_fetched() {
@@ -266,9 +266,9 @@ impl Inbox {
     }
 
     /// How records come in.
-    pub(super) fn intake(&self) -> Intake {
+    pub(super) fn inbox_status(&self) -> InboxStatus {
         let state = self.state.lock();
-        Intake {
+        InboxStatus {
             log_end: self.log_end(None),
             taken: state.reach.taken,
             next: state.reach.next(state.first_offset()),

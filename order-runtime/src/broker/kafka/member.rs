@@ -53,7 +53,7 @@ pub(super) const UNREADABLE: &str = "a partition stands still before records tha
      unpack to more than 100 MB, raise KAFKA_CONSUMER_RECEIVE_MESSAGE_MAX_BYTES";
 
 /// What the poll thread, the callback and the engine share.
-pub(super) struct Shared {
+pub(super) struct MemberShared {
     pub(super) inboxes: Mutex<HashMap<PartitionId, Arc<Inbox>>>,
     /// Offsets to be stored, the last of each partition.
     stored: Mutex<HashMap<PartitionId, (i64, String)>>,
@@ -84,7 +84,7 @@ pub(super) struct Shared {
     pub(super) voice: Voice,
 }
 
-impl Shared {
+impl MemberShared {
     pub(super) fn new() -> Arc<Self> {
         let shared = Self {
             inboxes: Mutex::default(),
@@ -202,7 +202,7 @@ impl Shared {
 
 /// The context of the group member.
 pub(super) struct Member {
-    shared: Arc<Shared>,
+    shared: Arc<MemberShared>,
     metadata: Arc<MetadataClient>,
     cluster: Arc<str>,
     /// The poll thread holds them open; a client that was given up may outlive it.
@@ -215,7 +215,7 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<MemberShared>,
         metadata: Arc<MetadataClient>,
         cluster: Arc<str>,
         events: mpsc::WeakUnboundedSender<ConsumerEvent>,
@@ -475,7 +475,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_thread_that_does_not_come_round_is_told() {
-        let shared = Shared::new();
+        let shared = MemberShared::new();
         shared.beat();
         tokio::time::advance(ROUND).await;
         assert_eq!(shared.overdue(), None);
@@ -487,7 +487,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_group_that_comes_to_no_assignment_is_told() {
-        let shared = Shared::new();
+        let shared = MemberShared::new();
         shared.group_is(false);
         tokio::time::advance(REBALANCED).await;
         assert_eq!(shared.rebalancing(), None, "a rebalance takes its time");

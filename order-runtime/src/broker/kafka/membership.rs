@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use super::{
     consumer::Command,
     duty::Desk,
-    member::{Member, Shared},
+    member::{Member, MemberShared},
     metadata::{Identity, MetadataClient},
     poller::{Polled, Rest},
     settings,
@@ -37,7 +37,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// What the thread is given.
 pub(super) struct Membership {
     pub(super) config: KafkaConfig,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<MemberShared>,
     pub(super) metadata: Arc<MetadataClient>,
     pub(super) commands: Mutex<commands::Receiver<Command>>,
     pub(super) runtime: Handle,

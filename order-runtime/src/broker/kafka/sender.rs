@@ -63,9 +63,9 @@ impl ClientContext for Talk {
 }
 
 impl ProducerContext<NoCustomPartitioner> for Talk {
-    type DeliveryOpaque = Box<Place>;
+    type DeliveryOpaque = Box<AnswerSlot>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, place: Box<Place>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, place: Box<AnswerSlot>) {
         place.answers.set(
             place.index,
             match result {
@@ -92,7 +92,7 @@ struct Gathered {
 }
 
 /// Which record an answer is for.
-pub(super) struct Place {
+pub(super) struct AnswerSlot {
     answers: Arc<Answers>,
     index: usize,
 }
@@ -197,7 +197,7 @@ fn work(producer: &BaseProducer<Talk>, jobs: &mpsc::Receiver<Job>) {
                     if index % RECORDS_A_TURN == RECORDS_A_TURN - 1 {
                         take_answers(producer, &events);
                     }
-                    let place = Place { answers: Arc::clone(&answers), index };
+                    let place = AnswerSlot { answers: Arc::clone(&answers), index };
                     // Once there was no space, those behind must not overtake.
                     let queued = full.clone().map_or_else(|| queue(producer, record, place), Err);
                     if let Err(error) = queued {
@@ -224,7 +224,7 @@ fn is_full(error: &KafkaError) -> bool {
 }
 
 /// Hands a record to the client, waiting for space in its queue.
-fn queue(producer: &BaseProducer<Talk>, record: &OutgoingRecord, place: Place) -> Result<(), KafkaError> {
+fn queue(producer: &BaseProducer<Talk>, record: &OutgoingRecord, place: AnswerSlot) -> Result<(), KafkaError> {
     let mut outgoing: BaseRecord<'_, [u8], [u8], _> = BaseRecord::with_opaque_to(&record.topic, Box::new(place));
     outgoing.partition = record.partition;
     outgoing.key = record.key.as_deref();

@@ -29,11 +29,11 @@ struct Broker {
 #[derive(Debug, Deserialize)]
 struct Topic {
     /// By number.
-    partitions: HashMap<String, Partition>,
+    partitions: HashMap<String, PartitionStatistics>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
-struct Partition {
+struct PartitionStatistics {
     /// To where has been fetched; negative where nothing was.
     #[serde(rename = "next_offset")]
     position: i64,
@@ -47,7 +47,7 @@ struct Partition {
 
 /// How far a partition was fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(super) struct FetchProgress {
     /// To where has been fetched.
     pub(super) position: i64,
     /// The end of what may be read: before the first open transaction.
@@ -63,11 +63,11 @@ impl Statistics {
     }
 
     /// To where a partition has been fetched, and to where it may be read.
-    pub(super) fn fetched(&self, topic: &str, partition: i32) -> Option<Progress> {
-        let Partition { position, stable_end, log_end } =
+    pub(super) fn fetched(&self, topic: &str, partition: i32) -> Option<FetchProgress> {
+        let PartitionStatistics { position, stable_end, log_end } =
             *self.topics.get(topic)?.partitions.get(&partition.to_string())?;
         let waits_for_transaction = stable_end >= 0 && position >= stable_end && log_end > stable_end;
-        (position >= 0).then_some(Progress { position, stable_end, waits_for_transaction })
+        (position >= 0).then_some(FetchProgress { position, stable_end, waits_for_transaction })
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
             "cgrp": {"join_state": "steady", "assignment_size": 0}}"#;
         let statistics: Statistics = serde_json::from_slice(text).expect("statistics");
         assert!(!statistics.is_connected(), "a coordinator alone answers no fetch");
-        let progress = Progress { position: 12, stable_end: 14, waits_for_transaction: false };
+        let progress = FetchProgress { position: 12, stable_end: 14, waits_for_transaction: false };
         assert_eq!(statistics.fetched("things", 0), Some(progress));
         assert!(statistics.fetched("things", 1).is_some_and(|progress| progress.waits_for_transaction));
         assert!(statistics.fetched("things", 2).is_some_and(|progress| !progress.waits_for_transaction));

@@ -128,7 +128,10 @@ async fn records_arrive_from_where_the_engine_says_and_offsets_are_committed_on_
     assert!(one.id.cluster.starts_with("embedded-"), "{}", one.id.cluster);
     let taken = engine.take(&one.id, 3).await;
     assert_eq!(taken, [(0, "a".to_owned()), (1, "b".to_owned()), (2, "c".to_owned())]);
-    assert_eq!(engine.consumer.intake(&one.id).map(|intake| (intake.log_end, intake.lag(0))), Some((3, 3)));
+    assert_eq!(
+        engine.consumer.inbox_status(&one.id).map(|inbox_status| (inbox_status.log_end, inbox_status.lag(0))),
+        Some((3, 3))
+    );
     engine.consumer.store_offset(&one.id, 2, "store-id");
     engine.leave().await;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::{Context, Failure, looking, reading};
 use crate::{
     cli::output::printable,
-    dead_letters::{Asked, Filter, Listing, Selection},
+    dead_letters::{Asked, Filter, LetterSelection, Listing},
 };
 
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { filter, all, max } = arguments;
-    let asked = Asked { selection: Selection { ids: Vec::new(), filter }, any: all, max, before: None };
+    let asked = Asked { selection: LetterSelection { ids: Vec::new(), filter }, any: all, max, before: None };
     let listing = looking(context, async |service| Ok(service.list(asked, reading(context)).await?))?;
     if context.output.is_json() {
         context.output.one(&listing, String::new)?;

@@ -9,10 +9,10 @@ mod show;
 
 use std::{process::ExitCode, sync::Arc};
 
-use super::{Context, Failure, actor, block_on, output::printable, progress::Progress, store};
+use super::{Context, Failure, actor, block_on, output::printable, progress::ProgressLine, store};
 use crate::{
     broker::kafka::KafkaPublisher,
-    dead_letters::{DeadLetterError, DeadLetterService, Disposition, KafkaSource, Selection},
+    dead_letters::{DeadLetterError, DeadLetterService, Disposition, KafkaSource, LetterSelection},
     store::Store,
 };
 
@@ -23,7 +23,7 @@ pub(super) enum Command {
     /// Show one dead letter whole, and what this build would do with it.
     Show(show::Arguments),
     /// Send dead letters to the topic that they came from; what was killed goes on when it is asked for again.
-    Replay(replay::Arguments),
+    LetterReplay(replay::Arguments),
     /// Correct a dead letter and send it again, as the same event.
     Edit(edit::Arguments),
     /// Set dead letters aside: they are left out until --parked asks for them.
@@ -40,7 +40,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<ExitCode, Failu
     match command {
         Command::List(arguments) => list::run(context, arguments),
         Command::Show(arguments) => show::run(context, &arguments),
-        Command::Replay(arguments) => replay::run(context, &arguments),
+        Command::LetterReplay(arguments) => replay::run(context, &arguments),
         Command::Edit(arguments) => edit::run(context, &arguments),
         Command::Park(arguments) => set_aside::run(context, arguments, Disposition::Park),
         Command::Unpark(arguments) => set_aside::run(context, arguments, Disposition::Unpark),
@@ -98,7 +98,7 @@ async fn with_service<T>(
 }
 
 /// Refuses a command that selects nothing: it must not select everything.
-fn demand(selection: &Selection, all: bool) -> Result<(), Failure> {
+fn demand(selection: &LetterSelection, all: bool) -> Result<(), Failure> {
     if selection.is_given() || all {
         return Ok(());
     }
@@ -116,6 +116,6 @@ fn known(unknown: &[String]) -> Result<(), Failure> {
 
 /// How far a pass over the topic is.
 fn reading(context: &Context) -> impl FnMut(u64, u64) {
-    let progress = Progress::new(context.output, "records", Some(0));
+    let progress = ProgressLine::new(context.output, "records", Some(0));
     move |read, of| progress.reach_of(read, of)
 }

@@ -4,16 +4,16 @@ use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Failure, Progress, acting, actor, demand, known, looking};
+use super::{Context, Failure, ProgressLine, acting, actor, demand, known, looking};
 use crate::{
     cli::output::{self, printable},
-    dead_letters::{Replay, Selection, Summary},
+    dead_letters::{LetterReplay, LetterSelection, Summary},
 };
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
-    selection: Selection,
+    selection: LetterSelection,
     /// Only the dead letter of this id; the same as naming it.
     #[arg(long)]
     id: Vec<String>,
@@ -21,7 +21,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    how: Replay,
+    how: LetterReplay,
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -47,7 +47,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     }
     let summary = acting(context, async |service, publisher| {
         let stop = CancellationToken::new();
-        let bar = Progress::new(context.output, "records", Some(0));
+        let bar = ProgressLine::new(context.output, "records", Some(0));
         let progress = |summary: &Summary, read, of| {
             bar.reach_of(read, of);
             bar.say(format!("{} replayed", summary.replayed));
@@ -63,10 +63,10 @@ fn told(context: &Context, summary: &Summary) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn count(context: &Context, selection: &Selection, how: &Replay) -> Result<Summary, Failure> {
-    let how = Replay { dry_run: true, ..how.clone() };
+fn count(context: &Context, selection: &LetterSelection, how: &LetterReplay) -> Result<Summary, Failure> {
+    let how = LetterReplay { dry_run: true, ..how.clone() };
     looking(context, async |service| {
-        let bar = Progress::new(context.output, "records", Some(0));
+        let bar = ProgressLine::new(context.output, "records", Some(0));
         let progress = |_: &Summary, read, of| bar.reach_of(read, of);
         Ok(service.count(selection.clone(), &how, &CancellationToken::new(), progress).await?)
     })

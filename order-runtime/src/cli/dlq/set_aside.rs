@@ -4,16 +4,16 @@ use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Failure, Progress, acting, actor, demand, known};
+use super::{Context, Failure, ProgressLine, acting, actor, demand, known};
 use crate::{
     cli::output,
-    dead_letters::{AsideSummary, Disposition, Selection, SetAside},
+    dead_letters::{AsideSummary, Disposition, LetterSelection, SetAside},
 };
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
-    selection: Selection,
+    selection: LetterSelection,
     /// Every letter that lies open, or with --parked every parked one.
     #[arg(long)]
     all: bool,
@@ -28,9 +28,9 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(context: &Context, arguments: Arguments, how: Disposition) -> Result<ExitCode, Failure> {
     let Arguments { selection, all, note, dry_run } = arguments;
     demand(&selection, all)?;
-    let go = |dry_run: bool, selection: Selection| {
+    let go = |dry_run: bool, selection: LetterSelection| {
         acting(context, async |service, _| {
-            let bar = Progress::new(context.output, "records", Some(0));
+            let bar = ProgressLine::new(context.output, "records", Some(0));
             let progress = |_: &AsideSummary, read, of| bar.reach_of(read, of);
             let what = SetAside { how, note: note.clone(), dry_run };
             Ok(service.set_aside(&actor(), selection, &what, &CancellationToken::new(), progress).await?)

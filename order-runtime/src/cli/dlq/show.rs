@@ -46,8 +46,8 @@ fn human(shown: &Shown) -> String {
     }
     line("key", letter.key.as_deref().unwrap_or("(none)"));
     line("this build", &shown.trial.to_string());
-    if let Some(fate) = shown.event_fate {
-        line("its event", fate.as_str());
+    if let Some(outcome) = shown.event_outcome {
+        line("its event", outcome.as_str());
     }
     if let Some(flaw) = shown.flaw {
         line("replay", &format!("refused: {}", flaw.text()));

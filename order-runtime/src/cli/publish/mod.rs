@@ -10,13 +10,13 @@ use std::{
 };
 
 use self::sample::{Mix, Sample};
-pub(super) use self::sender::Sender;
-use super::{Context, Failure, progress::Progress};
+pub(super) use self::sender::EventSender;
+use super::{Context, Failure, progress::ProgressLine};
 use crate::{
     broker::kafka::{KafkaPublisher, MetadataClient},
     dispatch::Violation,
     exposition::otlp::Otlp,
-    intake::{Accepted, Intake},
+    ingest::{Accepted, Ingest},
     telemetry::{ObservedPublisher, metrics::Metrics},
 };
 
@@ -58,13 +58,13 @@ fn share(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Failure> {
     let registry = context.registry()?;
-    let intake = Intake::new(registry, &context.dispatcher, context.topic()?);
+    let ingest = Ingest::new(registry, &context.dispatcher, context.topic()?);
     match (&arguments.event, &arguments.data, arguments.sample) {
-        (_, _, Some(count)) => publish_sample(context, &intake, &arguments, count),
+        (_, _, Some(count)) => publish_sample(context, &ingest, &arguments, count),
         (Some(_), None, None) => Err(Failure::wrong_use(
             "the event has no data; give it as JSON, as @FILE, or as - for JSON lines from standard input",
         )),
-        (Some(event), Some(data), None) if data == "-" => publish_lines(context, &intake, &arguments, event),
+        (Some(event), Some(data), None) if data == "-" => publish_lines(context, &ingest, &arguments, event),
         (Some(event), Some(data), None) => {
             let data = match data.strip_prefix('@') {
                 Some(path) => fs::read_to_string(path)
@@ -72,7 +72,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, F
                 None => data.clone(),
             };
             let accepted =
-                intake.data(event, arguments.event_version, &data, arguments.key.as_deref()).map_err(|violations| {
+                ingest.data(event, arguments.event_version, &data, arguments.key.as_deref()).map_err(|violations| {
                     Failure::failed(format!("the event is not published:\n{}", listed(&violations)))
                 })?;
             publish_one(context, accepted)
@@ -100,18 +100,18 @@ fn publish_one(context: &Context, Accepted { id, record }: Accepted) -> Result<E
 }
 
 /// Publishes what is right of standard input, and says of each other line what is wrong with it.
-fn publish_lines(context: &Context, intake: &Intake, arguments: &Arguments, event: &str) -> Result<ExitCode, Failure> {
+fn publish_lines(context: &Context, ingest: &Ingest, arguments: &Arguments, event: &str) -> Result<ExitCode, Failure> {
     super::block_on(async {
         let mut outlet = Outlet::open(context, arguments.rate).await?;
         let mut wrong = 0_u64;
-        let progress = Progress::new(context.output, "events", None);
+        let progress = ProgressLine::new(context.output, "events", None);
         for (number, line) in (1_u64..).zip(BufReader::new(io::stdin()).split(b'\n')) {
             let line = line.map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
             if line.trim_ascii().is_empty() {
                 continue;
             }
             let checked = match str::from_utf8(&line) {
-                Ok(text) => intake.data(event, arguments.event_version, text, arguments.key.as_deref()),
+                Ok(text) => ingest.data(event, arguments.event_version, text, arguments.key.as_deref()),
                 Err(error) => {
                     Err(vec![Violation { path: "$.data".to_owned(), message: format!("is not UTF-8: {error}") }])
                 }
@@ -137,17 +137,17 @@ fn publish_lines(context: &Context, intake: &Intake, arguments: &Arguments, even
     })
 }
 
-fn publish_sample(context: &Context, intake: &Intake, arguments: &Arguments, count: u64) -> Result<ExitCode, Failure> {
+fn publish_sample(context: &Context, ingest: &Ingest, arguments: &Arguments, count: u64) -> Result<ExitCode, Failure> {
     let Some(life) = context.dispatcher.sample else {
         return Err(Failure::wrong_use("this service makes no samples; `dispatcher!` names no function for them"));
     };
     // Small enough to be typed again.
     let seed = arguments.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
     let mix = Mix { bad: arguments.bad_rate, duplicates: arguments.duplicate_rate };
-    let mut sample = Sample::new(intake, life, seed, count, mix);
+    let mut sample = Sample::new(ingest, life, seed, count, mix);
     super::block_on(async {
         let mut outlet = Outlet::open(context, arguments.rate).await?;
-        let progress = Progress::new(context.output, "lives", Some(count));
+        let progress = ProgressLine::new(context.output, "lives", Some(count));
         let mut sent = 0_u64;
         while let Some(record) = sample.next().map_err(Failure::failed)? {
             outlet.sender.send(record).await.map_err(Failure::failed)?;
@@ -172,7 +172,7 @@ fn publish_sample(context: &Context, intake: &Intake, arguments: &Arguments, cou
 
 /// Sends events, and begins their traces where those are exported.
 struct Outlet {
-    sender: Sender,
+    sender: EventSender,
     otlp: Option<Otlp>,
 }
 
@@ -186,7 +186,7 @@ impl Outlet {
         let group = &context.config.kafka.group_id;
         let otlp = Otlp::start(&context.config.otlp, &context.dispatcher, group).map_err(Failure::wrong_use)?;
         let tracer = otlp.as_ref().and_then(Otlp::tracer);
-        let sender = Sender::new(ObservedPublisher::new(publisher, Metrics::new(0), tracer), rate);
+        let sender = EventSender::new(ObservedPublisher::new(publisher, Metrics::new(0), tracer), rate);
         Ok(Self { sender, otlp })
     }
 

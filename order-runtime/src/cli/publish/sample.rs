@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     dispatcher::{Random, SampleEvent, SampleFn},
-    intake::Intake,
+    ingest::Ingest,
     model::OutgoingRecord,
 };
 
@@ -38,7 +38,7 @@ pub(super) struct Made {
 
 /// Makes the records of a sample, one after the other.
 pub(super) struct Sample<'i> {
-    intake: &'i Intake,
+    ingest: &'i Ingest,
     life: SampleFn,
     random: StdRng,
     mix: Mix,
@@ -57,10 +57,10 @@ struct Life {
 }
 
 impl<'i> Sample<'i> {
-    pub(super) fn new(intake: &'i Intake, life: SampleFn, seed: u64, count: u64, mix: Mix) -> Self {
+    pub(super) fn new(ingest: &'i Ingest, life: SampleFn, seed: u64, count: u64, mix: Mix) -> Self {
         let begin = seed.wrapping_mul(ENTITIES);
         Self {
-            intake,
+            ingest,
             life,
             random: StdRng::seed_from_u64(seed),
             mix,
@@ -140,7 +140,7 @@ impl<'i> Sample<'i> {
     }
 
     fn write(&self, id: Uuid, occurred_at: Timestamp, event: &SampleEvent) -> Result<OutgoingRecord, String> {
-        self.intake
+        self.ingest
             .record(&id.to_string(), event.name, 1, occurred_at, &event.data, Some(&event.key))
             .map_err(|violations| format!("the domain's sample of {} is wrong: {}", event.name, violations[0].message))
     }
@@ -194,7 +194,7 @@ mod tests {
         handler: |_| unreachable!("a sample handles nothing"),
     };
 
-    fn intake() -> Intake {
+    fn ingest() -> Ingest {
         let registry = Registry::from_entries(
             [&PROCESSOR].into_iter(),
             [].into_iter(),
@@ -211,7 +211,7 @@ mod tests {
             sample: None,
             on_start: None,
         };
-        Intake::new(Arc::new(registry.expect("one processor")), &dispatcher, "things")
+        Ingest::new(Arc::new(registry.expect("one processor")), &dispatcher, "things")
     }
 
     fn life(index: u64, random: &mut Random<'_>) -> Vec<SampleEvent> {
@@ -221,8 +221,8 @@ mod tests {
     }
 
     fn all(seed: u64, mix: Mix) -> (Vec<OutgoingRecord>, Made) {
-        let intake = intake();
-        let mut sample = Sample::new(&intake, life, seed, 500, mix);
+        let ingest = ingest();
+        let mut sample = Sample::new(&ingest, life, seed, 500, mix);
         let mut records = Vec::new();
         while let Some(record) = sample.next().expect("the sample is right") {
             records.push(record);

@@ -14,14 +14,14 @@ const BATCH: usize = 2_000;
 const TICK: Duration = Duration::from_millis(20);
 
 /// Sends in the order of calls.
-pub(in crate::cli) struct Sender {
+pub(in crate::cli) struct EventSender {
     publisher: Arc<dyn Publisher>,
     waiting: Vec<Arc<OutgoingRecord>>,
     batch: usize,
     pace: Pace,
 }
 
-impl Sender {
+impl EventSender {
     /// Sends by `publisher`, at most `rate` events a second.
     pub(in crate::cli) fn new(publisher: Arc<dyn Publisher>, rate: Option<f64>) -> Self {
         let pace = Pace::new(rate);

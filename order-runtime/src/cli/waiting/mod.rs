@@ -9,7 +9,7 @@ use crate::{
     config::may_be_topic,
     engine::{
         observe::OrphanCause,
-        release::{Selection, WaitingKey},
+        release::{KeySelection, WaitingKey},
     },
     model::PartitionId,
 };
@@ -65,10 +65,10 @@ pub(super) fn run(context: &Context, command: Command) -> Result<ExitCode, Failu
     match command {
         Command::List => list(context),
         Command::Retry(Which { key, all, topic, partition }) => {
-            release(context, &Selection { key, topic, partition, all }, "retry")
+            release(context, &KeySelection { key, topic, partition, all }, "retry")
         }
         Command::DeadLetter(Given { key, all, topic, partition }) => {
-            let selection = Selection { key, topic, partition, all };
+            let selection = KeySelection { key, topic, partition, all };
             if selection.is_of_topic() {
                 give_up(context, &selection)
             } else {
@@ -105,7 +105,7 @@ fn list(context: &Context) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn release(context: &Context, selection: &Selection, how: &str) -> Result<ExitCode, Failure> {
+fn release(context: &Context, selection: &KeySelection, how: &str) -> Result<ExitCode, Failure> {
     if how == "dead-letter" && selection.all && !context.yes {
         let question = "Make dead letters of the first event of every key that waits?";
         if !output::agrees(question) {
@@ -118,7 +118,7 @@ fn release(context: &Context, selection: &Selection, how: &str) -> Result<ExitCo
 }
 
 /// Gives up everything that waits of an orphaned topic.
-fn give_up(context: &Context, selection: &Selection) -> Result<ExitCode, Failure> {
+fn give_up(context: &Context, selection: &KeySelection) -> Result<ExitCode, Failure> {
     let topic = selection.topic.as_deref().unwrap_or_default();
     if !context.yes {
         let question = format!("Make dead letters of every event that waits of the topic {topic} without an owner?");

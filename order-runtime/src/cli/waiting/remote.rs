@@ -14,13 +14,13 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::{Failure, actor};
-use crate::{config::Config, engine::release::Selection, http::OPERATOR};
+use crate::{config::Config, engine::release::KeySelection, http::OPERATOR};
 
 /// How long the service may take; an owner answers between two batches.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// Asks the service to release keys; the answer is the number of that name in its body.
-pub(super) async fn ask(config: &Config, how: &str, selection: &Selection, answer: &str) -> Result<u64, Failure> {
+pub(super) async fn ask(config: &Config, how: &str, selection: &KeySelection, answer: &str) -> Result<u64, Failure> {
     let host = match config.app.host.as_str() {
         "0.0.0.0" | "::" | "[::]" => "127.0.0.1",
         host => host,
@@ -32,7 +32,13 @@ pub(super) async fn ask(config: &Config, how: &str, selection: &Selection, answe
     }
 }
 
-async fn post(config: &Config, authority: &str, how: &str, selection: &Selection, number: &str) -> Result<u64, String> {
+async fn post(
+    config: &Config,
+    authority: &str,
+    how: &str,
+    selection: &KeySelection,
+    number: &str,
+) -> Result<u64, String> {
     let stream = TcpStream::connect(authority)
         .await
         .map_err(|error| format!("{error}; it must be running, where APP_HOST and APP_PORT say"))?;

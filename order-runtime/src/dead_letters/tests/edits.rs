@@ -67,8 +67,8 @@ async fn of_a_letter_and_its_corrections_one_counts() {
         assert_eq!((rig.counter("a").await, rig.stats().dead_lettered), (Some((7, 1)), 1), "{id}");
         let again = edit(&rig, &dlq_id, &event(id, 8, ""), false).await.expect_err("it was dealt with");
         assert!(again.to_string().contains("replayed already"), "{again}");
-        let how = Replay { again: true, ..Replay::default() };
-        let count = count(&desk_of(&rig), Selection::default(), &how).await;
+        let how = LetterReplay { again: true, ..LetterReplay::default() };
+        let count = count(&desk_of(&rig), LetterSelection::default(), &how).await;
         assert_eq!((count.replayed, count.left_out.len()), (0, 1), "it would be swallowed, and that is said");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::dead_letters::{Asked, Budget, Listing, Place};
+use crate::dead_letters::{Asked, Budget, Cursor, Listing};
 
 const TIME: Duration = Duration::from_secs(8);
 
@@ -16,7 +16,7 @@ fn letters(count: u32) -> Vec<OutgoingRecord> {
     (0..count).map(|number| letter(number, "rejected", 0)).collect()
 }
 
-async fn list(service: &DeadLetterService, before: Option<Place>) -> Listing {
+async fn list(service: &DeadLetterService, before: Option<Cursor>) -> Listing {
     service.list(Asked { max: usize::MAX, before, ..Asked::default() }, |_, _| {}).await.expect("a list")
 }
 

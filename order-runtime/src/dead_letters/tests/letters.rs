@@ -8,7 +8,7 @@ use crate::dead_letters::{
 };
 
 async fn listed(service: &DeadLetterService, parked: bool, all: bool, max: usize) -> Listing {
-    let selection = Selection { filter: Filter { parked, ..Filter::default() }, ..Selection::default() };
+    let selection = LetterSelection { filter: Filter { parked, ..Filter::default() }, ..LetterSelection::default() };
     service.list(Asked { selection, any: all, max, before: None }, |_, _| {}).await.expect("a list")
 }
 
@@ -66,7 +66,7 @@ async fn what_became_of_a_letter_is_seen() {
     let (service, topic) = (service((1..=4).map(|number| letter(number, "rejected", 0)).collect()), Topic::default());
     assert_eq!(aside(&service, &[2], Disposition::Park).await, 1);
     assert_eq!(aside(&service, &[3], Disposition::Purge).await, 1);
-    replay(&service, &topic, named(&[1]), Replay::default()).await.expect("a replay");
+    replay(&service, &topic, named(&[1]), LetterReplay::default()).await.expect("a replay");
 
     let open = listed(&service, false, false, 10).await;
     assert_eq!(ids(&open), [4]);
@@ -86,10 +86,10 @@ async fn parked_letters_are_left_out_until_they_are_asked_for() {
     assert_eq!(aside(&service, &[1], Disposition::Park).await, 1);
     assert_eq!(aside(&service, &[1], Disposition::Park).await, 0, "it is parked already");
     assert_eq!(replay_all(&service, &topic).await.replayed, 1);
-    let parked = Selection { filter: Filter { parked: true, ..Filter::default() }, ..Selection::default() };
-    assert_eq!(count(&service, parked.clone(), &Replay::default()).await.replayed, 1);
+    let parked = LetterSelection { filter: Filter { parked: true, ..Filter::default() }, ..LetterSelection::default() };
+    assert_eq!(count(&service, parked.clone(), &LetterReplay::default()).await.replayed, 1);
     assert_eq!(aside(&service, &[1], Disposition::Unpark).await, 1);
-    assert_eq!(count(&service, parked, &Replay::default()).await.replayed, 0);
+    assert_eq!(count(&service, parked, &LetterReplay::default()).await.replayed, 0);
     assert_eq!(replay_all(&service, &topic).await.replayed, 1);
 
     let purge = SetAside { how: Disposition::Purge, note: String::new(), dry_run: true };
@@ -156,9 +156,10 @@ async fn numbers_are_shown_as_they_were_written() {
 async fn without_a_store_letters_are_seen_and_left_alone() {
     let service = DeadLetterService { store: None, ..service(vec![letter(1, "rejected", 0)]) };
     assert_eq!(ids(&listed(&service, false, false, 10).await), [1]);
-    assert_eq!(count(&service, Selection::default(), &Replay::default()).await.replayed, 1);
+    assert_eq!(count(&service, LetterSelection::default(), &LetterReplay::default()).await.replayed, 1);
     let topic = Topic::default();
-    let error = replay(&service, &topic, Selection::default(), Replay::default()).await.expect_err("no store");
+    let error =
+        replay(&service, &topic, LetterSelection::default(), LetterReplay::default()).await.expect_err("no store");
     assert!(matches!(error, DeadLetterError::Store(_)) && topic.taken.lock().is_empty(), "{error}");
 }
 
@@ -172,10 +173,10 @@ async fn ids_that_no_letter_has_are_named() {
             service.set_aside("somebody", named(&[1, 9]), &what, &stop, |_, _, _| {}).await.expect("an answer");
         assert_eq!((summary.letters, summary.unknown_ids), (1, vec![id(9)]), "{how:?}");
     }
-    assert_eq!(count(&service, named(&[2, 8]), &Replay::default()).await.unknown_ids, [id(8)]);
-    let replayed = replay(&service, &topic, named(&[2, 8]), Replay::default()).await.expect("a replay");
+    assert_eq!(count(&service, named(&[2, 8]), &LetterReplay::default()).await.unknown_ids, [id(8)]);
+    let replayed = replay(&service, &topic, named(&[2, 8]), LetterReplay::default()).await.expect("a replay");
     assert_eq!((replayed.replayed, replayed.unknown_ids), (1, vec![id(8)]));
-    let capped = Replay { max: Some(0), ..Replay::default() };
+    let capped = LetterReplay { max: Some(0), ..LetterReplay::default() };
     assert!(count(&service, named(&[2, 8]), &capped).await.unknown_ids.is_empty(), "the topic was not read as a whole");
 }
 
@@ -188,7 +189,8 @@ async fn setting_aside_tells_how_far_it_is_and_is_stopped() {
         steps.push((summary.letters, read, of));
         stop.cancel();
     };
-    let summary = service.set_aside("somebody", Selection::default(), &what, &stop, progress).await.expect("an answer");
+    let summary =
+        service.set_aside("somebody", LetterSelection::default(), &what, &stop, progress).await.expect("an answer");
     assert_eq!((steps.as_slice(), summary.letters), ([(256, 256, 1_000)].as_slice(), 256), "it ends after a window");
     assert_eq!(service.audit(1).await.expect("an answer")[0].letters, 256);
 }

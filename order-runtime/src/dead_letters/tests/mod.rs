@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DeadLetterError, DeadLetterService, Direction, Replay, Selection, Source, Summary,
+    DeadLetterError, DeadLetterService, Direction, LetterReplay, LetterSelection, Source, Summary,
     source::{Filling, Takes, Windows},
 };
 use crate::{
@@ -169,22 +169,22 @@ pub(crate) fn service(letters: Vec<OutgoingRecord>) -> DeadLetterService {
 async fn replay(
     service: &DeadLetterService,
     topic: &Topic,
-    selection: Selection,
-    how: Replay,
+    selection: LetterSelection,
+    how: LetterReplay,
 ) -> Result<Summary, DeadLetterError> {
     service.replay(topic, "somebody", selection, &how, &CancellationToken::new(), |_, _, _| {}).await
 }
 
 /// What a replay would send.
-async fn count(service: &DeadLetterService, selection: Selection, how: &Replay) -> Summary {
+async fn count(service: &DeadLetterService, selection: LetterSelection, how: &LetterReplay) -> Summary {
     service.count(selection, how, &CancellationToken::new(), |_, _, _| {}).await.expect("an answer")
 }
 
 /// Replays whatever may be.
 async fn replay_all(service: &DeadLetterService, topic: &Topic) -> Summary {
-    replay(service, topic, Selection::default(), Replay::default()).await.expect("a replay")
+    replay(service, topic, LetterSelection::default(), LetterReplay::default()).await.expect("a replay")
 }
 
-fn named(numbers: &[u32]) -> Selection {
-    Selection { ids: numbers.iter().map(|number| id(*number)).collect(), ..Selection::default() }
+fn named(numbers: &[u32]) -> LetterSelection {
+    LetterSelection { ids: numbers.iter().map(|number| id(*number)).collect(), ..LetterSelection::default() }
 }

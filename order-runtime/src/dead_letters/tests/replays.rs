@@ -8,9 +8,9 @@ use crate::{
         replay::{BATCH, LeftOut},
         state::Defect,
     },
-    identity::{Fate, Fingerprint, Ring, RingEntry, payload_hash, ring_key_of},
+    identity::{DedupEntry, DedupWindow, EventOutcome, Fingerprint, payload_hash, window_key_of},
     model::PartitionId,
-    store::{DeadLetterRow, RingRow, conformance::fixture::step},
+    store::{DeadLetterRow, DedupRow, conformance::fixture::step},
 };
 
 /// The numbers of the letters that were published.
@@ -53,9 +53,9 @@ async fn a_replay_is_the_record_to_where_it_lay() {
 async fn a_dry_run_counts_and_changes_nothing() {
     let letters = vec![letter(1, "rejected", 0), letter(2, "invalid", 0), letter(3, "rejected", 0)];
     let service = service(letters);
-    let how = Replay { dry_run: true, ..Replay::default() };
+    let how = LetterReplay { dry_run: true, ..LetterReplay::default() };
     for _ in 0..2 {
-        let summary = count(&service, Selection::default(), &how).await;
+        let summary = count(&service, LetterSelection::default(), &how).await;
         let groups: Vec<_> = summary.counts.rows().collect();
         assert_eq!(groups, [("invalid", "Added", "told_to", 1), ("rejected", "Added", "told_to", 2)]);
         assert!(summary.dry_run && summary.replayed == 3);
@@ -67,17 +67,19 @@ async fn a_dry_run_counts_and_changes_nothing() {
 async fn filter_cap_and_ids_bound_what_leaves() {
     let letters = (1..=6).map(|number| letter(number, if number % 2 == 0 { "even" } else { "odd" }, 0)).collect();
     let (service, topic) = (service(letters), Topic::default());
-    let even =
-        Selection { filter: Filter { reason: Some("even".to_owned()), ..Filter::default() }, ..Selection::default() };
-    let capped = Replay { max: Some(2), ..Replay::default() };
+    let even = LetterSelection {
+        filter: Filter { reason: Some("even".to_owned()), ..Filter::default() },
+        ..LetterSelection::default()
+    };
+    let capped = LetterReplay { max: Some(2), ..LetterReplay::default() };
     replay(&service, &topic, even, capped).await.expect("a replay");
     assert_eq!(sent(&topic), [2, 4]);
-    replay(&service, &topic, named(&[5]), Replay::default()).await.expect("a replay");
+    replay(&service, &topic, named(&[5]), LetterReplay::default()).await.expect("a replay");
     assert_eq!(sent(&topic), [2, 4, 5]);
     let rest = replay_all(&service, &topic).await;
     assert_eq!(sent(&topic), [2, 4, 5, 1, 3, 6], "what was replayed is not replayed again");
     assert_eq!(left_out(&rest), [(LeftOut::Replayed, 3)]);
-    let again = Replay { again: true, ..Replay::default() };
+    let again = LetterReplay { again: true, ..LetterReplay::default() };
     assert_eq!(replay(&service, &topic, named(&[2]), again).await.expect("a replay").replayed, 1);
 
     let audit = service.audit(10).await.expect("an answer");
@@ -92,7 +94,8 @@ async fn what_was_interrupted_goes_on_behind_what_was_acknowledged() {
     let letters = (0..u32::try_from(count).expect("few")).map(|number| letter(number, "rejected", 0)).collect();
     let (service, topic) = (service(letters), Topic::default());
     *topic.limit.lock() = Some(BATCH + 10);
-    let error = replay(&service, &topic, Selection::default(), Replay::default()).await.expect_err("no broker");
+    let error =
+        replay(&service, &topic, LetterSelection::default(), LetterReplay::default()).await.expect_err("no broker");
     assert!(matches!(error, DeadLetterError::Publish(_)) && error.to_string().contains("goes on from here"), "{error}");
     *topic.limit.lock() = None;
     let rest = replay_all(&service, &topic).await;
@@ -111,8 +114,8 @@ async fn a_stop_ends_it_after_a_batch() {
             stop.cancel();
         }
     };
-    let how = Replay::default();
-    let summary = service.replay(&topic, "somebody", Selection::default(), &how, &stop, progress).await;
+    let how = LetterReplay::default();
+    let summary = service.replay(&topic, "somebody", LetterSelection::default(), &how, &stop, progress).await;
     let replayed = summary.expect("a replay").replayed;
     assert!((1..=BATCH as u64).contains(&replayed), "{replayed}");
     assert_eq!(replay_all(&service, &topic).await.replayed, 1_000 - replayed);
@@ -123,7 +126,7 @@ async fn what_fails_each_time_is_left_out() {
     let (service, topic) = (service(vec![letter(1, "rejected", 4), letter(2, "rejected", 5)]), Topic::default());
     let summary = replay_all(&service, &topic).await;
     assert_eq!((sent(&topic), left_out(&summary)), (vec![1], vec![(LeftOut::LoopGuard, 1)]));
-    let patient = Replay { max_replays: 6, ..Replay::default() };
+    let patient = LetterReplay { max_replays: 6, ..LetterReplay::default() };
     assert_eq!(replay(&service, &topic, named(&[2]), patient).await.expect("a replay").replayed, 1);
 }
 
@@ -131,7 +134,7 @@ async fn what_fails_each_time_is_left_out() {
 async fn records_that_are_repeated_or_failed_again_are_one_letter() {
     let once = letter(1, "rejected", 0);
     let (service, topic) = (service(vec![once.clone(), once, letter(1, "rejected", 1)]), Topic::default());
-    remember(&service, DeadLetterRow { replays: 1, ..row(1) }, Fate::DeadLettered).await;
+    remember(&service, DeadLetterRow { replays: 1, ..row(1) }, EventOutcome::DeadLettered).await;
     let summary = replay_all(&service, &topic).await;
     assert_eq!((summary.replayed, left_out(&summary)), (1, vec![(LeftOut::Superseded, 1)]));
 }
@@ -139,7 +142,7 @@ async fn records_that_are_repeated_or_failed_again_are_one_letter() {
 #[tokio::test]
 async fn what_was_settled_since_is_not_sent() {
     let (service, topic) = (service(vec![letter(1, "rejected", 0)]), Topic::default());
-    remember(&service, row(1), Fate::Handled).await;
+    remember(&service, row(1), EventOutcome::Handled).await;
     let summary = replay_all(&service, &topic).await;
     assert_eq!((summary.replayed, left_out(&summary)), (0, vec![(LeftOut::SettledSince, 1)]));
 }
@@ -180,7 +183,7 @@ async fn only_what_is_whole_and_ours_to_send_is_sent() {
         assert_eq!(topic.taken.lock().len(), usize::from(expected.is_none()), "{shown}");
     }
     let (service, topic) = (service(vec![letter(1, "rejected", 0)]), Topic::default());
-    remember(&service, DeadLetterRow { hash: 7, ..row(1) }, Fate::DeadLettered).await;
+    remember(&service, DeadLetterRow { hash: 7, ..row(1) }, EventOutcome::DeadLettered).await;
     assert_eq!(left_out(&replay_all(&service, &topic).await), [(flawed(Defect::Altered), 1)]);
     let text = serde_json::to_string(&replay_all(&service, &topic).await).expect("JSON");
     assert!(text.contains(r#""leftOut":{"altered":1}"#), "{text}");
@@ -247,7 +250,7 @@ async fn a_letter_whose_partition_is_gone_goes_by_its_key_and_holds_up_no_other(
     of_partition_1.headers.push("dlq-partition", Some(b"1"));
     let now = TopicState::Exists { id: partition(0).topic_id, partitions: 2 };
     let service = desk_of_changed(vec![letter(1, "rejected", 0), of_partition_1], now);
-    let dry = count(&service, Selection::default(), &Replay::default()).await;
+    let dry = count(&service, LetterSelection::default(), &LetterReplay::default()).await;
     assert_eq!((dry.replayed, dry.by_key), (2, 1));
     let topic = Topic::default();
     let summary = replay_all(&service, &topic).await;
@@ -292,15 +295,15 @@ fn row(number: u32) -> DeadLetterRow {
 }
 
 /// Lets the store remember a letter, and its key what became of the event.
-async fn remember(service: &DeadLetterService, row: DeadLetterRow, fate: Fate) {
+async fn remember(service: &DeadLetterService, row: DeadLetterRow, outcome: EventOutcome) {
     let store = service.store().expect("a store");
     let partition = partition(0);
     store.begin(&partition, 0).await.expect("a position");
-    let mut ring = Ring::default();
+    let mut window = DedupWindow::default();
     let print = Fingerprint::Payload(row.hash);
-    ring.push(&RingEntry { id: row.event_id.as_str().into(), print, fate, name: "Added", at: row.at });
+    window.push(&DedupEntry { id: row.event_id.as_str().into(), print, outcome, name: "Added", at: row.at });
     let mut changes = step(&partition, 0, 0);
-    changes.rings.push(RingRow { key: ring_key_of(b"key"), version: 0, bytes: ring.as_bytes().to_vec() });
+    changes.windows.push(DedupRow { key: window_key_of(b"key"), version: 0, bytes: window.as_bytes().to_vec() });
     changes.dead_letters.push(row.clone().into());
     store.commit(vec![Arc::new(changes)]).await.expect("a commit");
 }

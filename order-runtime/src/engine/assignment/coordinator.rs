@@ -26,7 +26,7 @@ use crate::{
     broker::{ClusterMetadata, Consumer, ConsumerEvent, PartitionOffer, Publisher, Start},
     engine::{
         Clock, Engine, Settings,
-        batch::Partition,
+        batch::context::PartitionContext,
         observe::{
             Operations, PartitionState,
             status::{PartitionStatus, Status},
@@ -36,7 +36,7 @@ use crate::{
         partition::{
             Control, Owner,
             committer::Committer,
-            release::{Release, Selection},
+            release::{KeySelection, Release},
         },
         retention,
         retry::breaker::Breakers,
@@ -77,7 +77,7 @@ pub struct Parts {
 
 /// How the engine ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
+pub enum EngineEnd {
     /// It was asked to, and everything is drained.
     Drained,
     /// The consumer cannot go on; why.
@@ -89,7 +89,7 @@ pub struct EngineHandle {
     pub(crate) engine: Arc<Engine>,
     owners: mpsc::UnboundedSender<OwnersRequest>,
     give_ups: mpsc::UnboundedSender<GiveUp>,
-    coordinator: JoinHandle<Ended>,
+    coordinator: JoinHandle<EngineEnd>,
     relay: JoinHandle<()>,
     retention: JoinHandle<()>,
     orphaned: Option<JoinHandle<()>>,
@@ -100,7 +100,7 @@ pub struct EngineHandle {
 pub(crate) enum OwnersRequest {
     Pause,
     Resume,
-    Release { which: Arc<Selection>, how: Release, found: mpsc::UnboundedSender<usize> },
+    Release { which: Arc<KeySelection>, how: Release, found: mpsc::UnboundedSender<usize> },
 }
 
 /// Starts the engine on the current tokio runtime.
@@ -161,15 +161,15 @@ impl EngineHandle {
     }
 
     /// Returns when the engine has ended by itself: the consumer has left the group or cannot go on, or the store is lost.
-    pub async fn ended(&mut self) -> Ended {
+    pub async fn ended(&mut self) -> EngineEnd {
         tokio::select! {
             ended = &mut self.coordinator => {
-                ended.unwrap_or_else(|error| Ended::Fatal(format!("the coordinator failed: {error}")))
+                ended.unwrap_or_else(|error| EngineEnd::Fatal(format!("the coordinator failed: {error}")))
             }
             reason = self.engine.store.lost() => {
                 // Its partitions have nothing to finish, and no answer is awaited from them.
                 self.coordinator.abort();
-                Ended::Fatal(reason)
+                EngineEnd::Fatal(reason)
             }
         }
     }
@@ -218,7 +218,7 @@ impl Coordinator {
         mut self,
         mut events: mpsc::UnboundedReceiver<ConsumerEvent>,
         mut requests: mpsc::UnboundedReceiver<OwnersRequest>,
-    ) -> Ended {
+    ) -> EngineEnd {
         loop {
             let event = tokio::select! {
                 biased;
@@ -237,7 +237,7 @@ impl Coordinator {
                 }
             };
             match event {
-                None => return Ended::Drained,
+                None => return EngineEnd::Drained,
                 Some(ConsumerEvent::Assigned { partitions, answer }) => {
                     *self.engine.status.beginning.lock() = Some((None, Instant::now()));
                     let starts = self.assign(partitions).await;
@@ -258,7 +258,7 @@ impl Coordinator {
                 Some(ConsumerEvent::Fatal(reason)) => {
                     let all: Vec<_> = self.owners.keys().cloned().collect();
                     self.revoke(&all, true).await;
-                    return Ended::Fatal(reason);
+                    return EngineEnd::Fatal(reason);
                 }
             }
         }
@@ -385,7 +385,7 @@ impl Coordinator {
         let status = Arc::new(status);
         self.engine.status.add_partition(Arc::clone(&status));
         let (controls, receiver) = mpsc::unbounded_channel();
-        let partition = Partition::new(Arc::clone(id), Arc::clone(&self.engine), status);
+        let partition = PartitionContext::new(Arc::clone(id), Arc::clone(&self.engine), status);
         info!(partition = %id, position = at, waiting = assigned.waiting.len(), "partition assigned");
         let owner = Owner::new(partition, assigned, receiver, ready);
         let assignment = owner.assignment();

@@ -23,9 +23,9 @@ use crate::{
     config,
     engine::{
         Engine,
-        batch::Partition,
+        batch::context::PartitionContext,
         observe::{OrphanCause, OrphanView, status::PartitionStatus},
-        partition::{ForcedDeadLetter, Owner, release::Selection},
+        partition::{ForcedDeadLetter, Owner, release::KeySelection},
     },
     model::{PartitionId, Reason},
     store::StoreError,
@@ -72,7 +72,7 @@ impl OrphanState {
 
 /// An operator's request to give up the waiting events of an orphaned topic.
 pub(crate) struct GiveUp {
-    pub(crate) which: Selection,
+    pub(crate) which: KeySelection,
     /// Takes the number of events that became dead letters, or the reason why none or not all did.
     pub(crate) answer: oneshot::Sender<Result<u64, String>>,
 }
@@ -188,7 +188,7 @@ impl Watch {
     }
 
     /// Gives up what waits of an orphaned topic, because an operator wants it.
-    async fn give_up(&self, which: &Selection) -> Result<u64, String> {
+    async fn give_up(&self, which: &KeySelection) -> Result<u64, String> {
         let topic = which.topic.as_deref().unwrap_or_default();
         let mut orphans = self.look().await.map_err(|error| error.to_string())?;
         orphans.retain(|orphan| which.takes_partition(&orphan.id));
@@ -230,7 +230,7 @@ impl Watch {
             Err(error) => return Err(error.to_string()),
         };
         let status = Arc::new(PartitionStatus::new(Arc::new(id.clone()), stored.next_offset, engine.clock.now()));
-        let partition = Partition::new(Arc::new(id.clone()), Arc::clone(engine), status);
+        let partition = PartitionContext::new(Arc::new(id.clone()), Arc::clone(engine), status);
         // This owner gives up what waits and ends; it gets neither requests nor records.
         let (_, controls) = mpsc::unbounded_channel();
         Owner::new(partition, stored, controls, Arc::new(Notify::new())).give_up(because).await

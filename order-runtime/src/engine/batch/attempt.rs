@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::{
     dispatch::{Delivery, Outcome},
-    engine::retry::waiting::{Lane, Waiter},
+    engine::retry::waiting::{QueueId, Waiter},
     model::{RecordBatch, RecordRef},
     registry::ProcessorEntry,
     store::WaitingRow,
@@ -82,16 +82,16 @@ pub(crate) enum End {
     LookupFailed(LookupFailure),
 }
 
-/// An attempt that was driven to its end, with its lane.
+/// An attempt that was driven to its end, with its queue.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    pub(crate) lane: Lane,
-    pub(crate) ended: Ended,
+    pub(crate) queue: QueueId,
+    pub(crate) ended: EndedAttempt,
 }
 
 /// An attempt that has ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct EndedAttempt {
     pub(crate) item: Item,
     pub(crate) processor: usize,
     pub(crate) delivery: Delivery,
@@ -134,7 +134,7 @@ pub(crate) fn drive(
     future: ProcessorFuture,
     timeout: Duration,
     item: Item,
-    lane: Lane,
+    queue: QueueId,
     processor: usize,
     delivery: Delivery,
 ) -> BoxFuture<'static, Finished> {
@@ -164,7 +164,7 @@ pub(crate) fn drive(
                 break End::TimedOut(timeout);
             }
         };
-        Finished { lane, ended: Ended { item, processor, delivery, end, elapsed: Some(begun.elapsed()) } }
+        Finished { queue, ended: EndedAttempt { item, processor, delivery, end, elapsed: Some(begun.elapsed()) } }
     })
 }
 

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    dispatch::Shared,
+    dispatch::DeliveryShared,
     engine::{
         Engine,
         observe::status::PartitionStatus,
@@ -19,31 +19,31 @@ use crate::{
 };
 
 /// A partition as long as it is assigned.
-pub(crate) struct Partition {
+pub(crate) struct PartitionContext {
     pub(crate) id: Arc<PartitionId>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) unit: Arc<Unit>,
     pub(crate) status: Arc<PartitionStatus>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<DeliveryShared>,
     /// What the ids of its records begin with.
     name: String,
-    /// The key of the ring that events without a key share.
-    ring_without_key: Vec<u8>,
+    /// The key of the window that events without a key share.
+    window_without_key: Vec<u8>,
 }
 
-impl Partition {
+impl PartitionContext {
     pub(crate) fn new(id: Arc<PartitionId>, engine: Arc<Engine>, status: Arc<PartitionStatus>) -> Self {
         let name = identity::name_of(&id);
-        let ring_without_key = identity::ring_key_without_key(&name);
+        let window_without_key = identity::window_key_without_key(&name);
         let unit = Arc::new(Unit::new(&engine.entities));
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(DeliveryShared {
             contracts: Arc::clone(&engine.registry) as _,
             partition: Arc::clone(&id),
             unit: Arc::clone(&unit),
             group: engine.settings.group.as_str().into(),
             needs: None,
         });
-        Self { id, engine, unit, status, shared, name, ring_without_key }
+        Self { id, engine, unit, status, shared, name, window_without_key }
     }
 
     pub(super) fn id_of_place(&self, offset: i64) -> String {
@@ -54,12 +54,12 @@ impl Partition {
         identity::dead_letter_id(&self.name, offset)
     }
 
-    /// The key of the ring in which the events of a lane are remembered: as a rule, the two have one name.
-    pub(crate) fn ring_key<'k>(&'k self, lane: &'k [u8]) -> Cow<'k, [u8]> {
-        match waiting::key_of(lane) {
-            Some(key) if key.len() > identity::LONGEST_KEY => identity::ring_key_of(key).into(),
-            Some(_) => lane.into(),
-            None => self.ring_without_key.as_slice().into(),
+    /// The key of the window in which the events of a queue are remembered: as a rule, the two have one name.
+    pub(crate) fn window_key<'k>(&'k self, queue: &'k [u8]) -> Cow<'k, [u8]> {
+        match waiting::key_of(queue) {
+            Some(key) if key.len() > identity::LONGEST_KEY => identity::window_key_of(key).into(),
+            Some(_) => queue.into(),
+            None => self.window_without_key.as_slice().into(),
         }
     }
 

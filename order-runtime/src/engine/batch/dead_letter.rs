@@ -95,7 +95,7 @@ impl Writer {
             headers.push_number("dlq-attempts", verdict.attempts);
             headers.push_text("dlq-first-failed-at", first_failed_at);
             headers.push_number("dlq-replays", verdict.replays);
-            let failed = headers::Failed {
+            let failed = headers::FailedRecord {
                 partition,
                 offset: record.offset,
                 timestamp: record.timestamp,

@@ -13,24 +13,24 @@ use opentelemetry_sdk::trace::SpanData;
 use super::attempt::Finished;
 use crate::{
     engine::{
-        observe::{status::BatchCounters, told::Notables},
-        retry::{breaker::Trials, waiting::Lane},
+        observe::{event_log::Notables, status::BatchCounters},
+        retry::{breaker::Trials, waiting::QueueId},
     },
-    identity::{Ring, UnreadableRing},
+    identity::{DedupWindow, UnreadableWindow},
     model::DeadLetterId,
-    store::{DeadLetterRow, OutboxRecord, RingRow, WaitingRow},
+    store::{DeadLetterRow, DedupRow, OutboxRecord, WaitingRow},
     telemetry::metrics::Timing,
 };
 
 /// The effects of a batch, collected while its events are handled.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
-    /// The rings that the store was asked for, also those that it does not have.
-    rings: IndexMap<Vec<u8>, LoadedRing, RandomState>,
+    /// The windows that the store was asked for, also those that it does not have.
+    windows: IndexMap<Vec<u8>, LoadedWindow, RandomState>,
     /// Rows to write, by offset.
     pub(crate) waiting: BTreeMap<i64, WaitingRow>,
-    /// Waiting rows that are settled, by offset, with their lanes.
-    pub(crate) released: BTreeMap<i64, Lane>,
+    /// Waiting rows that are settled, by offset, with their queues.
+    pub(crate) released: BTreeMap<i64, QueueId>,
     pub(crate) outbox: Vec<OutboxRecord>,
     pub(crate) dead_letters: Vec<Arc<DeadLetterRow>>,
     /// Dead letters that were loaded because a record says that it is a replay of one.
@@ -42,8 +42,8 @@ pub(crate) struct Effects {
     pub(crate) timing: Timing,
     /// What the circuit breakers are told.
     pub(crate) trials: Trials,
-    /// Lanes that are due and may not be tried yet, and for how long.
-    pub(crate) postponed: Vec<(Lane, Duration)>,
+    /// Queues that are due and may not be tried yet, and for how long.
+    pub(crate) postponed: Vec<(QueueId, Duration)>,
     /// Events that the log tells of.
     pub(crate) notables: Notables,
     /// Bytes of the records that the batch took.
@@ -84,15 +84,15 @@ impl Events {
 }
 
 #[derive(Debug)]
-struct LoadedRing {
+struct LoadedWindow {
     version: u64,
-    ring: Result<Ring, UnreadableRing>,
+    window: Result<DedupWindow, UnreadableWindow>,
     changed: bool,
 }
 
-impl Default for LoadedRing {
+impl Default for LoadedWindow {
     fn default() -> Self {
-        Self { version: 0, ring: Ok(Ring::default()), changed: false }
+        Self { version: 0, window: Ok(DedupWindow::default()), changed: false }
     }
 }
 
@@ -103,54 +103,55 @@ impl Effects {
             && self.released.is_empty()
             && self.outbox.is_empty()
             && self.dead_letters.is_empty()
-            && self.rings.values().all(|loaded| !loaded.changed)
+            && self.windows.values().all(|loaded| !loaded.changed)
     }
 
-    /// Notes that the ring of this key is needed; true where the store is still to be asked for it.
-    pub(crate) fn wants_ring(&mut self, key: &[u8]) -> bool {
-        if self.rings.contains_key(key) {
+    /// Notes that the window of this key is needed; true where the store is still to be asked for it.
+    pub(crate) fn wants_window(&mut self, key: &[u8]) -> bool {
+        if self.windows.contains_key(key) {
             return false;
         }
-        self.rings.insert(key.to_vec(), LoadedRing::default());
+        self.windows.insert(key.to_vec(), LoadedWindow::default());
         true
     }
 
-    /// The rings that the store was asked for and has not answered, as far as that is known.
-    pub(crate) fn rings_to_load(&self) -> Vec<Vec<u8>> {
-        let open = self.rings.iter().filter(|(_, loaded)| loaded.version == 0 && !loaded.changed);
+    /// The windows that the store was asked for and has not answered, as far as that is known.
+    pub(crate) fn windows_to_load(&self) -> Vec<Vec<u8>> {
+        let open = self.windows.iter().filter(|(_, loaded)| loaded.version == 0 && !loaded.changed);
         open.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Takes in the rings that were found of those that were asked for.
-    pub(crate) fn add_rings(&mut self, found: Vec<RingRow>) {
+    /// Takes in the windows that were found of those that were asked for.
+    pub(crate) fn add_windows(&mut self, found: Vec<DedupRow>) {
         for row in found {
-            let ring = LoadedRing { version: row.version, ring: Ring::from_bytes(row.bytes), changed: false };
-            self.rings.insert(row.key, ring);
+            let window =
+                LoadedWindow { version: row.version, window: DedupWindow::from_bytes(row.bytes), changed: false };
+            self.windows.insert(row.key, window);
         }
     }
 
-    /// The ring of a key, as the events of this batch see it.
-    pub(crate) fn ring(&self, key: &[u8]) -> Option<Result<&Ring, UnreadableRing>> {
-        self.rings.get(key).map(|loaded| loaded.ring.as_ref().map_err(|unreadable| *unreadable))
+    /// The window of a key, as the events of this batch see it.
+    pub(crate) fn window(&self, key: &[u8]) -> Option<Result<&DedupWindow, UnreadableWindow>> {
+        self.windows.get(key).map(|loaded| loaded.window.as_ref().map_err(|unreadable| *unreadable))
     }
 
-    /// The ring of a key, to be changed; it was loaded with the batch. One that cannot be read stays in the store as it is.
-    pub(crate) fn ring_mut(&mut self, key: &[u8]) -> Option<&mut Ring> {
-        let known = self.rings.get_index_of(key);
-        let place = known.unwrap_or_else(|| self.rings.insert_full(key.to_vec(), LoadedRing::default()).0);
-        let loaded = &mut self.rings[place];
-        let ring = loaded.ring.as_mut().ok()?;
+    /// The window of a key, to be changed; it was loaded with the batch. One that cannot be read stays in the store as it is.
+    pub(crate) fn window_mut(&mut self, key: &[u8]) -> Option<&mut DedupWindow> {
+        let known = self.windows.get_index_of(key);
+        let place = known.unwrap_or_else(|| self.windows.insert_full(key.to_vec(), LoadedWindow::default()).0);
+        let loaded = &mut self.windows[place];
+        let window = loaded.window.as_mut().ok()?;
         loaded.changed = true;
-        Some(ring)
+        Some(window)
     }
 
-    /// Takes the rings to write, in one order for all writers.
-    pub(crate) fn take_changed_rings(&mut self) -> Vec<RingRow> {
-        let mut rows: Vec<RingRow> = std::mem::take(&mut self.rings)
+    /// Takes the windows to write, in one order for all writers.
+    pub(crate) fn take_changed_windows(&mut self) -> Vec<DedupRow> {
+        let mut rows: Vec<DedupRow> = std::mem::take(&mut self.windows)
             .into_iter()
             .filter(|(_, loaded)| loaded.changed)
             .filter_map(|(key, loaded)| {
-                Some(RingRow { key, version: loaded.version, bytes: loaded.ring.ok()?.into_bytes() })
+                Some(DedupRow { key, version: loaded.version, bytes: loaded.window.ok()?.into_bytes() })
             })
             .collect();
         rows.sort_unstable_by(|a, b| a.key.cmp(&b.key));

@@ -1,13 +1,13 @@
 //! What a batch asks the store for: in one request what its events will probably need, then what look-ups have asked for.
 
-use super::{Batch, Partition, Plan, attempt::Item};
+use super::{Batch, Plan, attempt::Item, context::PartitionContext};
 use crate::{
     engine::retry::waiting,
     model::DeadLetterId,
     store::{Load, StoreError},
 };
 
-impl Partition {
+impl PartitionContext {
     /// Finds the rows that the store cannot read among those that it was asked for.
     pub(crate) async fn isolate_unreadable(&self) -> Result<(), StoreError> {
         let engine = &self.engine;
@@ -18,24 +18,24 @@ impl Partition {
 impl Batch<'_> {
     /// Loads, in one request, what the events of the plan will probably need.
     pub(crate) async fn load(&mut self, plan: &Plan) -> Result<(), StoreError> {
-        let waited: Vec<Item> = plan.due.iter().flat_map(|lane| self.waiting.lane(lane).map(Item::waited)).collect();
+        let waited: Vec<Item> = plan.due.iter().flat_map(|queue| self.waiting.queue(queue).map(Item::waited)).collect();
         let behind: Vec<Item> =
-            plan.finished.iter().flat_map(|finished| self.waiting.lane(&finished.lane).map(Item::waited)).collect();
+            plan.finished.iter().flat_map(|finished| self.waiting.queue(&finished.queue).map(Item::waited)).collect();
         let ended = plan.finished.iter().map(|finished| finished.ended.item.record());
         let come = plan.records.iter().filter_map(|(records, index)| records.get(*index));
         let records = || waited.iter().chain(&behind).map(Item::record).chain(ended.clone()).chain(come.clone());
 
         let mut load = Load::default();
-        let mut lane = Vec::new();
+        let mut queue = Vec::new();
         let mut keys = Vec::new();
         for record in records() {
             let mut is_new = true;
             if self.partition.engine.remembers {
-                waiting::lane_of(&record, &mut lane);
-                let key = self.partition.ring_key(&lane);
-                is_new = self.effects.wants_ring(&key);
+                waiting::queue_of(&record, &mut queue);
+                let key = self.partition.window_key(&queue);
+                is_new = self.effects.wants_window(&key);
                 if is_new {
-                    load.rings.push(key.into_owned());
+                    load.windows.push(key.into_owned());
                 }
             }
             if is_new {
@@ -57,7 +57,7 @@ impl Batch<'_> {
     async fn request(&mut self, mut load: Load) -> Result<(), StoreError> {
         let engine = &self.partition.engine;
         load.entities = self.partition.unit.take_wanted(&engine.entities);
-        if load.entities.is_empty() && load.rings.is_empty() && load.dead_letters.is_empty() {
+        if load.entities.is_empty() && load.windows.is_empty() && load.dead_letters.is_empty() {
             return Ok(());
         }
         let types: Vec<_> = load.entities.iter().map(|(entity, _)| *entity).collect();
@@ -67,15 +67,15 @@ impl Batch<'_> {
             match engine.store.load(load).await {
                 Err(StoreError::Refused(_)) if !types.is_empty() => {
                     partition.isolate_unreadable().await?;
-                    let rings = effects.rings_to_load();
-                    engine.store.load(Load { rings, dead_letters: letters, ..Load::default() }).await
+                    let windows = effects.windows_to_load();
+                    engine.store.load(Load { windows, dead_letters: letters, ..Load::default() }).await
                 }
                 answer => answer,
             }
         };
         let loaded = self.running.awaiting_store(&partition.status.progress, answer).await?;
         self.partition.unit.loaded(types.into_iter().zip(loaded.entities).collect());
-        self.effects.add_rings(loaded.rings);
+        self.effects.add_windows(loaded.windows);
         let known = loaded.dead_letters.into_iter().map(|row| (row.dlq_id, row));
         self.effects.known_dead_letters.extend(known);
         Ok(())

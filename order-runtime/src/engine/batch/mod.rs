@@ -1,7 +1,7 @@
-//! One batch of one partition: its events are handled lane by lane, and what they change is collected for one commit.
+//! One batch of one partition: its events are handled queue by queue, and what they change is collected for one commit.
 //!
-//! Events of a lane (a key) follow one another; lanes do not wait for each other. An event that is not done on the spot blocks its lane
-//! only; what has not finished when the batch's time is up goes on running, and its lane waits in the store.
+//! Events of a queue (a key) follow one another; queues do not wait for each other. An event that is not done on the spot blocks its queue
+//! only; what has not finished when the batch's time is up goes on running, and its queue waits in the store.
 
 pub(crate) mod attempt;
 pub(crate) mod context;
@@ -15,7 +15,6 @@ pub(crate) mod timing;
 mod trace;
 
 use std::{
-    borrow::Cow,
     collections::{HashMap, VecDeque},
     sync::Arc,
     time::Duration,
@@ -26,26 +25,20 @@ use jiff::Timestamp;
 use tokio::{sync::Notify, time::Instant};
 
 use self::{
-    attempt::{Attempt, End, Ended, Finished, Item},
+    attempt::{Attempt, End, EndedAttempt, Finished, Item},
+    context::PartitionContext,
     effects::Effects,
     prepare::Reading,
     running::Running,
 };
 use super::{
-    Engine,
-    observe::status::PartitionStatus,
     partition::ForcedDeadLetter,
-    retry::{
-        self,
-        waiting::{self, Lane, Waiting},
-    },
+    retry::waiting::{self, QueueId, Waiting},
 };
 use crate::{
-    dispatch::{Outcome, Shared},
-    identity,
-    model::{DeadLetterId, PartitionId, RecordBatch},
-    store::{StoreError, WaitingRow, WaitingState},
-    unit_of_work::Unit,
+    dispatch::Outcome,
+    model::RecordBatch,
+    store::{StoreError, WaitingState},
 };
 
 /// How long a batch waits for processors that have not finished: what finishes by then needs no row of its own in the store.
@@ -59,13 +52,13 @@ const EVENTS_A_TURN: usize = 256;
 /// What a batch takes up.
 #[derive(Default)]
 pub(crate) struct Plan {
-    /// Lanes whose first event is due.
-    pub(crate) due: Vec<Lane>,
+    /// Queues whose first event is due.
+    pub(crate) due: Vec<QueueId>,
     /// Attempts of earlier batches that have ended since.
     pub(crate) finished: Vec<Finished>,
     /// Records that have just come, in offset order.
     pub(crate) records: Vec<(Arc<RecordBatch>, usize)>,
-    /// Only the first event of each lane runs; the events behind it stay in the store.
+    /// Only the first event of each queue runs; the events behind it stay in the store.
     pub(crate) alone: bool,
 }
 
@@ -76,7 +69,7 @@ impl Plan {
     }
 }
 
-/// What follows for a lane.
+/// What follows for a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     /// Its next event may be handled.
@@ -87,9 +80,9 @@ pub(super) enum Flow {
     Running,
 }
 
-enum LaneState {
+enum QueueState {
     /// An attempt is under way; these events follow it.
-    Running { item: Item, queue: VecDeque<Item> },
+    Running { item: Item, followers: VecDeque<Item> },
     /// Its events wait in the store.
     Waits,
     /// It waited before this batch and does no longer.
@@ -98,12 +91,12 @@ enum LaneState {
 
 /// A batch under way.
 pub(crate) struct Batch<'a> {
-    pub(super) partition: &'a Partition,
+    pub(super) partition: &'a PartitionContext,
     pub(super) waiting: &'a Waiting,
     pub(super) running: &'a mut Running,
     /// Tells of records that have come.
     arrivals: &'a Notify,
-    lanes: HashMap<Lane, LaneState, RandomState>,
+    queues: HashMap<QueueId, QueueState, RandomState>,
     /// Attempts of this batch that are under way.
     in_flight: usize,
     /// As in the plan.
@@ -116,14 +109,14 @@ pub(crate) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     pub(crate) fn new(
-        partition: &'a Partition,
+        partition: &'a PartitionContext,
         waiting: &'a Waiting,
         running: &'a mut Running,
         arrivals: &'a Notify,
     ) -> Self {
         let now = partition.engine.clock.now();
-        let (lanes, effects, letters) = Default::default();
-        Self { partition, waiting, running, arrivals, lanes, in_flight: 0, alone: false, effects, letters, now }
+        let (queues, effects, letters) = Default::default();
+        Self { partition, waiting, running, arrivals, queues, in_flight: 0, alone: false, effects, letters, now }
     }
 
     /// Handles everything of the plan.
@@ -137,18 +130,18 @@ impl<'a> Batch<'a> {
         for finished in plan.finished {
             self.conclude(finished).await?;
         }
-        for lane in plan.due {
+        for queue in plan.due {
             let events = if self.alone { 1 } else { usize::MAX };
-            let queue = self.waiting.lane(&lane).take(events).map(Item::waited).collect();
-            self.drain(lane, queue).await?;
+            let followers = self.waiting.queue(&queue).take(events).map(Item::waited).collect();
+            self.drain(queue, followers).await?;
         }
-        let mut lane = Vec::new();
+        let mut queue = Vec::new();
         for (count, (records, index)) in plan.records.into_iter().enumerate() {
             if count % EVENTS_A_TURN == EVENTS_A_TURN - 1 {
                 tokio::task::yield_now().await;
                 self.now = self.partition.engine.clock.now();
             }
-            self.arrive(Item::new(records, index), &mut lane).await?;
+            self.arrive(Item::new(records, index), &mut queue).await?;
         }
         self.effects.timing.handling = begun.elapsed();
         self.finish_what_runs().await?;
@@ -162,57 +155,57 @@ impl<'a> Batch<'a> {
     /// The store could not load what that needs; nothing has changed.
     pub(super) async fn refuse(mut self, plan: Plan, forced: &ForcedDeadLetter) -> Result<Effects, StoreError> {
         self.load(&plan).await?;
-        let due = plan.due.iter().filter_map(|lane| self.waiting.lane(lane).next().map(Item::waited));
+        let due = plan.due.iter().filter_map(|queue| self.waiting.queue(queue).next().map(Item::waited));
         let come = plan.records.iter().map(|(records, index)| Item::new(Arc::clone(records), *index));
         let ended = plan.finished.iter().map(|finished| finished.ended.item.clone());
         if let Some(item) = ended.chain(due).chain(come).next() {
-            let mut lane = Vec::new();
+            let mut queue = Vec::new();
             let record = item.record();
-            waiting::lane_of(&record, &mut lane);
+            waiting::queue_of(&record, &mut queue);
             self.effects.is_forced = true;
             self.effects.events.touch(record.offset);
             self.effects.counters.consumed += u64::from(item.row.is_none());
-            self.refused(&item, &lane, forced);
+            self.refused(&item, &queue, forced);
         }
         Ok(self.effects)
     }
 
-    /// Handles a record that has just come, or puts it behind those of its lane.
-    async fn arrive(&mut self, item: Item, lane: &mut Vec<u8>) -> Result<(), StoreError> {
+    /// Handles a record that has just come, or puts it behind those of its queue.
+    async fn arrive(&mut self, item: Item, queue: &mut Vec<u8>) -> Result<(), StoreError> {
         let record = item.record();
         self.effects.counters.consumed += 1;
         self.effects.bytes += record.size();
         self.effects.events.touch(record.offset);
-        waiting::lane_of(&record, lane);
-        match self.lanes.get_mut(lane.as_slice()) {
-            Some(LaneState::Running { queue, .. }) => {
-                queue.push_back(item);
+        waiting::queue_of(&record, queue);
+        match self.queues.get_mut(queue.as_slice()) {
+            Some(QueueState::Running { followers, .. }) => {
+                followers.push_back(item);
                 return Ok(());
             }
-            Some(LaneState::Waits) => {
-                self.wait(&item, lane, WaitingState::Behind);
+            Some(QueueState::Waits) => {
+                self.wait(&item, queue, WaitingState::Behind);
                 return Ok(());
             }
-            None if self.waiting.holds(lane) => {
-                self.wait(&item, lane, WaitingState::Behind);
+            None if self.waiting.holds(queue) => {
+                self.wait(&item, queue, WaitingState::Behind);
                 return Ok(());
             }
-            Some(LaneState::Free) | None => {}
+            Some(QueueState::Free) | None => {}
         }
-        match self.handle(item, lane).await? {
+        match self.handle(item, queue).await? {
             Flow::Free | Flow::Running => {}
             Flow::Waits => {
-                self.lanes.insert(lane.as_slice().into(), LaneState::Waits);
+                self.queues.insert(queue.as_slice().into(), QueueState::Waits);
             }
         }
         Ok(())
     }
 
     /// Handles one event until it is settled, waits or runs on.
-    pub(super) async fn handle(&mut self, mut item: Item, lane: &[u8]) -> Result<Flow, StoreError> {
+    pub(super) async fn handle(&mut self, mut item: Item, queue: &[u8]) -> Result<Flow, StoreError> {
         let mut how = Reading::default();
         loop {
-            let prepared = match self.prepare(&item, lane, std::mem::take(&mut how)) {
+            let prepared = match self.prepare(&item, queue, std::mem::take(&mut how)) {
                 Ok(prepared) => prepared,
                 Err(flow) => return Ok(flow),
             };
@@ -229,17 +222,22 @@ impl<'a> Batch<'a> {
                         future,
                         timeout,
                         item.clone(),
-                        lane.into(),
+                        queue.into(),
                         prepared.processor,
                         prepared.delivery,
                     ));
-                    self.occupy(item, lane);
+                    self.occupy(item, queue);
                     return Ok(Flow::Running);
                 }
                 Attempt::Ended(end) => {
-                    let ended =
-                        Ended { item, processor: prepared.processor, delivery: prepared.delivery, end, elapsed: None };
-                    match self.settle(lane, ended).await? {
+                    let ended = EndedAttempt {
+                        item,
+                        processor: prepared.processor,
+                        delivery: prepared.delivery,
+                        end,
+                        elapsed: None,
+                    };
+                    match self.settle(queue, ended).await? {
                         Ok(flow) => return Ok(flow),
                         Err(again) => item = again,
                     }
@@ -249,8 +247,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Starts an attempt after a delay that is too short to be worth a row in the store.
-    pub(super) fn again_in_place(&mut self, item: Item, lane: &[u8], delay: Duration) -> Flow {
-        let prepared = match self.prepare(&item, lane, Reading::Whole) {
+    pub(super) fn again_in_place(&mut self, item: Item, queue: &[u8], delay: Duration) -> Flow {
+        let prepared = match self.prepare(&item, queue, Reading::Whole) {
             Ok(prepared) => prepared,
             Err(flow) => return flow,
         };
@@ -265,85 +263,90 @@ impl<'a> Batch<'a> {
             future,
             timeout,
             item.clone(),
-            lane.into(),
+            queue.into(),
             prepared.processor,
             prepared.delivery,
         ));
-        self.occupy(item, lane);
+        self.occupy(item, queue);
         Flow::Running
     }
 
-    fn occupy(&mut self, item: Item, lane: &[u8]) {
+    fn occupy(&mut self, item: Item, queue: &[u8]) {
         self.in_flight += 1;
-        self.lanes.insert(lane.into(), LaneState::Running { item, queue: VecDeque::new() });
+        self.queues.insert(queue.into(), QueueState::Running { item, followers: VecDeque::new() });
     }
 
-    /// Settles an attempt that has ended, and goes on with its lane.
+    /// Settles an attempt that has ended, and goes on with its queue.
     async fn conclude(&mut self, finished: Finished) -> Result<(), StoreError> {
         self.now = self.partition.engine.clock.now();
-        let Finished { lane, mut ended } = finished;
+        let Finished { queue, mut ended } = finished;
         let offset = ended.item.record().offset;
         self.effects.events.touch(offset);
-        let queue = match self.lanes.remove(&lane) {
-            Some(LaneState::Running { queue, .. }) => {
+        let followers = match self.queues.remove(&queue) {
+            Some(QueueState::Running { followers, .. }) => {
                 self.in_flight -= 1;
-                queue
+                followers
             }
             _ => {
                 // It began in an earlier batch: it and what follows it have waited in the store since.
                 let (own, behind): (Vec<_>, Vec<_>) =
-                    self.waiting.lane(&lane).partition(|waiter| waiter.row.offset == offset);
+                    self.waiting.queue(&queue).partition(|waiter| waiter.row.offset == offset);
                 ended.item.row = own.first().map(|waiter| Arc::clone(&waiter.row));
                 if self.alone { VecDeque::new() } else { behind.into_iter().map(Item::waited).collect() }
             }
         };
-        let flow = match self.settle(&lane, ended).await? {
+        let flow = match self.settle(&queue, ended).await? {
             Ok(flow) => flow,
-            Err(again) => self.handle(again, &lane).await?,
+            Err(again) => self.handle(again, &queue).await?,
         };
-        self.follow(lane, flow, queue).await
+        self.follow(queue, flow, followers).await
     }
 
-    /// Handles the events of a lane in their order, as far as it goes.
-    async fn drain(&mut self, lane: Lane, mut queue: VecDeque<Item>) -> Result<(), StoreError> {
-        if let Some(first) = queue.pop_front() {
+    /// Handles the events of a queue in their order, as far as it goes.
+    async fn drain(&mut self, queue: QueueId, mut followers: VecDeque<Item>) -> Result<(), StoreError> {
+        if let Some(first) = followers.pop_front() {
             self.effects.events.touch(first.record().offset);
-            let flow = self.handle(first, &lane).await?;
-            self.follow(lane, flow, queue).await?;
+            let flow = self.handle(first, &queue).await?;
+            self.follow(queue, flow, followers).await?;
         }
         Ok(())
     }
 
-    async fn follow(&mut self, lane: Lane, mut flow: Flow, mut queue: VecDeque<Item>) -> Result<(), StoreError> {
+    async fn follow(
+        &mut self,
+        queue: QueueId,
+        mut flow: Flow,
+        mut followers: VecDeque<Item>,
+    ) -> Result<(), StoreError> {
         while flow == Flow::Free
-            && let Some(next) = queue.pop_front()
+            && let Some(next) = followers.pop_front()
         {
             self.effects.events.touch(next.record().offset);
-            flow = self.handle(next, &lane).await?;
+            flow = self.handle(next, &queue).await?;
         }
         match flow {
             Flow::Free => {
-                let waits = self.alone && self.waiting.lane(&lane).nth(1).is_some();
-                self.lanes.insert(lane, if waits { LaneState::Waits } else { LaneState::Free });
+                let waits = self.alone && self.waiting.queue(&queue).nth(1).is_some();
+                self.queues.insert(queue, if waits { QueueState::Waits } else { QueueState::Free });
             }
             Flow::Running => {
-                if let Some(LaneState::Running { queue: behind, .. }) = self.lanes.get_mut(&lane) {
-                    *behind = queue;
+                if let Some(QueueState::Running { followers: behind, .. }) = self.queues.get_mut(&queue) {
+                    *behind = followers;
                 }
             }
             Flow::Waits => {
-                self.put_behind(queue, &lane);
-                self.lanes.insert(lane, LaneState::Waits);
+                self.put_behind(followers, &queue);
+                self.queues.insert(queue, QueueState::Waits);
             }
         }
         Ok(())
     }
 
     /// Events that follow one that waits: those that have a row keep it.
-    fn put_behind(&mut self, queue: VecDeque<Item>, lane: &[u8]) {
-        for item in queue {
+    fn put_behind(&mut self, followers: VecDeque<Item>, queue: &[u8]) {
+        for item in followers {
             if item.row.is_none() {
-                self.wait(&item, lane, WaitingState::Behind);
+                self.wait(&item, queue, WaitingState::Behind);
             }
         }
     }
@@ -375,9 +378,9 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Settles an attempt that may have begun in an earlier batch, whose ring is then not loaded.
+    /// Settles an attempt that may have begun in an earlier batch, whose window is then not loaded.
     async fn conclude_loaded(&mut self, finished: Finished) -> Result<(), StoreError> {
-        if self.alone && !self.lanes.contains_key(&finished.lane) {
+        if self.alone && !self.queues.contains_key(&finished.queue) {
             self.effects.ended_meanwhile.push(finished);
             return Ok(());
         }
@@ -389,12 +392,12 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// What has not finished runs on; its lane waits in the store from now on.
+    /// What has not finished runs on; its queue waits in the store from now on.
     fn leave_what_runs_on(&mut self) {
-        for (lane, state) in std::mem::take(&mut self.lanes) {
-            if let LaneState::Running { item, queue } = state {
-                self.wait(&item, &lane, WaitingState::Running);
-                self.put_behind(queue, &lane);
+        for (queue, state) in std::mem::take(&mut self.queues) {
+            if let QueueState::Running { item, followers } = state {
+                self.wait(&item, &queue, WaitingState::Running);
+                self.put_behind(followers, &queue);
             }
         }
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     decode::{self, Envelope},
     dispatch::{Delivery, DeliveryParts, EMITTED_BY, Extent},
-    identity::{self, Fate, Fingerprint, UnreadableRing},
+    identity::{self, EventOutcome, Fingerprint, UnreadableWindow},
     model::{OnExhausted, Reason, RecordRef, cut},
     registry::{Lookup, ProcessorEntry},
     trace::Traced,
@@ -30,7 +30,7 @@ pub(super) struct Prepared {
 enum Placed {
     /// A processor.
     Prepared(Prepared),
-    /// There is nothing to call; what follows for its lane.
+    /// There is nothing to call; what follows for its queue.
     Settled(Flow),
     /// A verdict that wants the record read to its end first; what is known of it so far.
     Verdict(Envelope),
@@ -58,18 +58,18 @@ pub(super) enum Reading {
 
 impl Batch<'_> {
     /// Decodes an event and finds its processor. Where there is nothing to call, the event is settled here.
-    pub(super) fn prepare(&mut self, item: &Item, lane: &[u8], how: Reading) -> Result<Prepared, Flow> {
+    pub(super) fn prepare(&mut self, item: &Item, queue: &[u8], how: Reading) -> Result<Prepared, Flow> {
         let record = item.record();
         if record.size() > MAX_EVENT_BYTES {
             let message = format!("the record has {} bytes; the service takes {MAX_EVENT_BYTES}", record.size());
             let failure = Failure::of_event(Reason::TooLarge, "too_large", &message);
-            return Err(self.dead_letter(item, lane, &Who::default(), &failure));
+            return Err(self.dead_letter(item, queue, &Who::default(), &failure));
         }
         if matches!(how, Reading::Quick)
             && let Some(envelope) = decode::decode_head(&record)
         {
-            return match self.place(item, lane, envelope, Extent::Front) {
-                Placed::Verdict(envelope) => self.prepare(item, lane, Reading::Rest(envelope)),
+            return match self.place(item, queue, envelope, Extent::Front) {
+                Placed::Verdict(envelope) => self.prepare(item, queue, Reading::Rest(envelope)),
                 Placed::Prepared(prepared) => Ok(prepared),
                 Placed::Settled(flow) => Err(flow),
             };
@@ -82,10 +82,10 @@ impl Batch<'_> {
             Ok(envelope) => envelope,
             Err(error) => {
                 let failure = Failure::of_event(Reason::Undecodable, error.code, &error.message);
-                return Err(self.dead_letter(item, lane, &Who::default(), &failure));
+                return Err(self.dead_letter(item, queue, &Who::default(), &failure));
             }
         };
-        match self.place(item, lane, envelope, Extent::Whole) {
+        match self.place(item, queue, envelope, Extent::Whole) {
             Placed::Prepared(prepared) => Ok(prepared),
             Placed::Settled(flow) => Err(flow),
             Placed::Verdict(_) => unreachable!("an event that was read to its end gets its verdict"),
@@ -93,7 +93,7 @@ impl Batch<'_> {
     }
 
     /// Finds the processor of an event. One that is read as far as its data only gets no verdict.
-    fn place(&mut self, item: &Item, lane: &[u8], envelope: Envelope, read: Extent) -> Placed {
+    fn place(&mut self, item: &Item, queue: &[u8], envelope: Envelope, read: Extent) -> Placed {
         let is_open = read == Extent::Front;
         let record = item.record();
         let payload = record.payload.unwrap_or_default();
@@ -101,32 +101,32 @@ impl Batch<'_> {
         let name = envelope.name.of(payload);
         let id = given_id.as_deref().or_else(|| envelope.id.as_ref().map(|id| id.of(payload)));
         let who = Who { event_name: name, event_id: id, envelope: Some(&envelope), ..Who::default() };
-        let repeat = match self.repeat(item, lane, &who) {
+        let repeat = match self.repeat(item, queue, &who) {
             Ok(repeat) => repeat,
             Err(unreadable) => {
                 let message = unreadable.to_string();
                 let failure = Failure::of_event(Reason::Rejected, "identity_unreadable", &message);
-                return Placed::Settled(self.hold(item, lane, OnExhausted::ParkKey, &who, &failure));
+                return Placed::Settled(self.hold(item, queue, OnExhausted::ParkKey, &who, &failure));
             }
         };
         match repeat {
             None => {}
             Some(Repeat::Same) => {
                 self.effects.counters.skipped += 1;
-                self.release(item, lane);
+                self.release(item, queue);
                 return Placed::Settled(Flow::Free);
             }
             Some(_) if is_open => return Placed::Verdict(envelope),
             Some(Repeat::OtherContent) => {
                 let who = Who { id_is_taken: true, ..who };
-                return Placed::Settled(self.reused(item, lane, &who));
+                return Placed::Settled(self.reused(item, queue, &who));
             }
         }
         let (code, reason, message) = match self.partition.engine.registry.find(name, envelope.version) {
             Lookup::Found(processor, entry) => {
                 let engine = &self.partition.engine;
                 if let Some(delay) = engine.breakers.delay(processor, &entry.policy, engine.clock.random()) {
-                    return Placed::Settled(self.defer(item, lane, delay));
+                    return Placed::Settled(self.defer(item, queue, delay));
                 }
                 let delivery = Delivery::new(DeliveryParts {
                     shared: Arc::clone(&self.partition.shared),
@@ -149,7 +149,7 @@ impl Batch<'_> {
                 if record.header(EMITTED_BY) == Some(self.partition.engine.settings.group.as_bytes()) =>
             {
                 self.effects.counters.skipped += 1;
-                self.release(item, lane);
+                self.release(item, queue);
                 return Placed::Settled(Flow::Free);
             }
             Lookup::UnknownEvent => {
@@ -161,7 +161,7 @@ impl Batch<'_> {
                 ("unknown_version", Reason::Invalid, message)
             }
         };
-        Placed::Settled(self.dead_letter(item, lane, &who, &Failure::of_event(reason, code, &message)))
+        Placed::Settled(self.dead_letter(item, queue, &who, &Failure::of_event(reason, code, &message)))
     }
 
     /// Counts an attempt that has begun.
@@ -193,14 +193,14 @@ impl Batch<'_> {
     ///
     /// # Errors
     /// Which ids the key has seen cannot be read.
-    pub(crate) fn repeat(&self, item: &Item, lane: &[u8], who: &Who<'_>) -> Result<Option<Repeat>, UnreadableRing> {
-        let Some(ring) = self.effects.ring(&self.partition.ring_key(lane)).transpose()? else { return Ok(None) };
+    pub(crate) fn repeat(&self, item: &Item, queue: &[u8], who: &Who<'_>) -> Result<Option<Repeat>, UnreadableWindow> {
+        let Some(window) = self.effects.window(&self.partition.window_key(queue)).transpose()? else { return Ok(None) };
         let (Some(id), Some(envelope)) = (who.event_id, who.envelope) else { return Ok(None) };
         let payload = item.record().payload;
         let source = identity::source_hash(envelope, payload.unwrap_or_default());
-        let Some(known) = ring.find(id, source) else { return Ok(None) };
+        let Some(known) = window.find(id, source) else { return Ok(None) };
         let is_replay = self.replayed(item, who).is_some();
-        if is_replay && known.fate == Fate::DeadLettered {
+        if is_replay && known.outcome == EventOutcome::DeadLettered {
             return Ok(None);
         }
         // Of a dead letter and its corrections one counts: a replay of an event that was settled since is a repeat, whatever
@@ -214,12 +214,12 @@ impl Batch<'_> {
     }
 
     /// Settles an event whose id belongs to another one of its key.
-    fn reused(&mut self, item: &Item, lane: &[u8], who: &Who<'_>) -> Flow {
+    fn reused(&mut self, item: &Item, queue: &[u8], who: &Who<'_>) -> Flow {
         let failure = Failure::of_event(
             Reason::Invalid,
             "event_id_reused",
             "another event with this id but another content was received before; give each event an id of its own",
         );
-        self.dead_letter(item, lane, who, &failure)
+        self.dead_letter(item, queue, who, &failure)
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Batch, Flow,
-    attempt::{End, Ended, Item},
+    attempt::{End, EndedAttempt, Item},
     dead_letter::Verdict,
     prepare::Repeat,
 };
@@ -14,11 +14,11 @@ use crate::{
     decode::{self, Envelope},
     dispatch::{Class, Delivery, Outcome, shown},
     engine::{
-        observe::told::Notable,
+        observe::event_log::Notable,
         partition::ForcedDeadLetter,
         retry::{self, Next},
     },
-    identity::{self, Fate, Fingerprint, RingEntry},
+    identity::{self, DedupEntry, EventOutcome, Fingerprint},
     model::{DeadLetterId, OnExhausted, Reason, RecordRef, cut},
     registry::ProcessorEntry,
     store::{DeadLetterRow, OutboxRecord, StoreError, WaitingRow, WaitingState},
@@ -69,8 +69,8 @@ impl Batch<'_> {
     }
 
     /// Decides what follows from an ended attempt, for [`Batch::settle`].
-    pub(crate) async fn decide(&mut self, lane: &[u8], ended: Ended) -> Result<Result<Flow, Item>, StoreError> {
-        let Ended { mut item, processor, delivery, end, elapsed: _ } = ended;
+    pub(crate) async fn decide(&mut self, queue: &[u8], ended: EndedAttempt) -> Result<Result<Flow, Item>, StoreError> {
+        let EndedAttempt { mut item, processor, delivery, end, elapsed: _ } = ended;
         let entry = self.partition.engine.registry.processors()[processor];
         // Only failures ask for it.
         let who = || who(&delivery, processor, entry);
@@ -85,18 +85,18 @@ impl Batch<'_> {
                         self.effects
                             .outbox
                             .extend(emitted.map(|record| OutboxRecord { source_offset, record: Arc::new(record) }));
-                        break self.done(&item, lane, &delivery, Fate::Handled);
+                        break self.done(&item, queue, &delivery, EventOutcome::Handled);
                     }
                     Merge::Unloaded => self.load_wanted().await?,
                     Merge::Stale => return Ok(Err(item)),
-                    Merge::Failed(failure) => break self.lookup_failed(item, lane, processor, &delivery, &failure),
+                    Merge::Failed(failure) => break self.lookup_failed(item, queue, processor, &delivery, &failure),
                 }
             },
             End::Returned(Outcome::Invalid(invalid)) => {
                 item.count_failure(self.now, true);
                 let message = shown(&invalid);
                 let failure = Failure::of_event(Reason::Invalid, "invalid_data", &message);
-                self.dead_letter(&item, lane, &who(), &failure)
+                self.dead_letter(&item, queue, &who(), &failure)
             }
             End::Returned(Outcome::Failed(failed)) => {
                 let is_outage = failed.class == Class::Unavailable;
@@ -109,32 +109,32 @@ impl Batch<'_> {
                     Class::Skip => {
                         self.effects.counters.skipped += 1;
                         self.effects.counters.processor(processor)[3] += 1;
-                        self.done(&item, lane, &delivery, Fate::Skipped)
+                        self.done(&item, queue, &delivery, EventOutcome::Skipped)
                     }
-                    Class::DeadLetter => self.dead_letter(&item, lane, &who(), &failure(Reason::Rejected)),
+                    Class::DeadLetter => self.dead_letter(&item, queue, &who(), &failure(Reason::Rejected)),
                     Class::Retry | Class::Unavailable => {
-                        self.failed(item, lane, processor, &delivery, &failure(Reason::Exhausted))
+                        self.failed(item, queue, processor, &delivery, &failure(Reason::Exhausted))
                     }
-                    Class::ParkKey => self.hold(&item, lane, OnExhausted::ParkKey, &who(), &failure(Reason::Rejected)),
-                    Class::Stop => self.hold(&item, lane, OnExhausted::Stop, &who(), &failure(Reason::Rejected)),
+                    Class::ParkKey => self.hold(&item, queue, OnExhausted::ParkKey, &who(), &failure(Reason::Rejected)),
+                    Class::Stop => self.hold(&item, queue, OnExhausted::Stop, &who(), &failure(Reason::Rejected)),
                 }
             }
             // Whoever calls a processor reads such an event as a whole and calls it again.
             End::Returned(Outcome::Unread) => {
                 let failure = Failure::of_event(Reason::Undecodable, "not_json", "the payload is not JSON");
-                self.dead_letter(&item, lane, &who(), &failure)
+                self.dead_letter(&item, queue, &who(), &failure)
             }
             End::Panicked(message) => {
                 let failure = Failure::of_event(Reason::Panic, "panic", &message);
-                self.failed(item, lane, processor, &delivery, &failure)
+                self.failed(item, queue, processor, &delivery, &failure)
             }
             End::TimedOut(limit) => {
                 let message = format!("the processor did not return within {}", humantime::format_duration(limit));
                 // A processor that waits too long waits for something outside.
                 let failure = Failure { is_outage: true, ..Failure::of_event(Reason::Timeout, "timeout", &message) };
-                self.failed(item, lane, processor, &delivery, &failure)
+                self.failed(item, queue, processor, &delivery, &failure)
             }
-            End::LookupFailed(failure) => self.lookup_failed(item, lane, processor, &delivery, &failure),
+            End::LookupFailed(failure) => self.lookup_failed(item, queue, processor, &delivery, &failure),
         }))
     }
 
@@ -143,7 +143,7 @@ impl Batch<'_> {
     fn lookup_failed(
         &mut self,
         item: Item,
-        lane: &[u8],
+        queue: &[u8],
         processor: usize,
         delivery: &Delivery,
         failure: &LookupFailure,
@@ -154,11 +154,11 @@ impl Batch<'_> {
         match failure {
             LookupFailure::Unreadable(_) => {
                 let delay = retry::backoff(&entry.policy, u32::MAX);
-                self.wait_with(&item, lane, WaitingState::Retry, delay, Some(&told), self.now);
+                self.wait_with(&item, queue, WaitingState::Retry, delay, Some(&told), self.now);
                 self.note("waits for a row to be mended", &item, &who(delivery, processor, entry), &told);
                 Flow::Waits
             }
-            LookupFailure::Undeclared(_) => self.failed(item, lane, processor, delivery, &told),
+            LookupFailure::Undeclared(_) => self.failed(item, queue, processor, delivery, &told),
         }
     }
 
@@ -166,7 +166,7 @@ impl Batch<'_> {
     fn failed(
         &mut self,
         mut item: Item,
-        lane: &[u8],
+        queue: &[u8],
         processor: usize,
         delivery: &Delivery,
         failure: &Failure<'_>,
@@ -185,7 +185,7 @@ impl Batch<'_> {
         let failing = item.first_failed_at.map(|first| now.duration_since(first).unsigned_abs()).unwrap_or_default();
         let has_time = limit.is_none_or(|limit| failing < limit);
         if frozen && has_time {
-            return self.wait_for_outage(&item, lane, entry, failure);
+            return self.wait_for_outage(&item, queue, entry, failure);
         }
         // What has waited for a turn that the breaker withheld has not used its time yet.
         let waited = item.row.as_ref().filter(|row| !(is_first && row.state == WaitingState::Retry));
@@ -193,9 +193,9 @@ impl Batch<'_> {
         let is_alone = self.effects.counters.processor(processor)[0] == 0;
         let breakers = &self.partition.engine.breakers;
         match retry::next(&entry.policy, limit, item.attempts, since, now, self.partition.engine.clock.random()) {
-            Next::Again(delay) if delay <= retry::IN_PLACE => self.again_in_place(item, lane, delay),
+            Next::Again(delay) if delay <= retry::IN_PLACE => self.again_in_place(item, queue, delay),
             Next::Again(delay) => {
-                self.wait_with(&item, lane, WaitingState::Retry, delay, Some(failure), since);
+                self.wait_with(&item, queue, WaitingState::Retry, delay, Some(failure), since);
                 Flow::Waits
             }
             Next::Exhausted
@@ -207,19 +207,19 @@ impl Batch<'_> {
                     && breakers.opens_instead(processor, &failure.code, failing) =>
             {
                 item.attempts = item.attempts.saturating_sub(1);
-                self.wait_for_outage(&item, lane, entry, failure)
+                self.wait_for_outage(&item, queue, entry, failure)
             }
             Next::Exhausted => match entry.policy.on_exhausted {
-                OnExhausted::DeadLetter => self.dead_letter(&item, lane, who, failure),
-                held => self.hold(&item, lane, held, who, failure),
+                OnExhausted::DeadLetter => self.dead_letter(&item, queue, who, failure),
+                held => self.hold(&item, queue, held, who, failure),
             },
         }
     }
 
     /// The processor's circuit breaker is open for this failure: the event's own budget begins when that is over.
-    fn wait_for_outage(&mut self, item: &Item, lane: &[u8], entry: &ProcessorEntry, failure: &Failure<'_>) -> Flow {
+    fn wait_for_outage(&mut self, item: &Item, queue: &[u8], entry: &ProcessorEntry, failure: &Failure<'_>) -> Flow {
         let delay = retry::backoff(&entry.policy, u32::MAX);
-        self.wait_with(item, lane, WaitingState::Retry, delay, Some(failure), self.now);
+        self.wait_with(item, queue, WaitingState::Retry, delay, Some(failure), self.now);
         Flow::Waits
     }
 
@@ -227,32 +227,32 @@ impl Batch<'_> {
     pub(super) fn hold(
         &mut self,
         item: &Item,
-        lane: &[u8],
+        queue: &[u8],
         how: OnExhausted,
         who: &Who<'_>,
         failure: &Failure<'_>,
     ) -> Flow {
-        self.wait_with(item, lane, WaitingState::Held(how), Duration::ZERO, Some(failure), self.since(item));
+        self.wait_with(item, queue, WaitingState::Held(how), Duration::ZERO, Some(failure), self.since(item));
         self.note("held: its key waits for an operator", item, who, failure);
         Flow::Waits
     }
 
     /// An event waits from now on.
-    pub(crate) fn wait(&mut self, item: &Item, lane: &[u8], state: WaitingState) {
-        self.wait_with(item, lane, state, Duration::ZERO, None, self.since(item));
+    pub(crate) fn wait(&mut self, item: &Item, queue: &[u8], state: WaitingState) {
+        self.wait_with(item, queue, state, Duration::ZERO, None, self.since(item));
     }
 
     /// An event whose processor's circuit breaker is open waits untried. One that waited keeps its row, but one whose attempt
     /// has ended just now is under way no longer, and says so.
-    pub(super) fn defer(&mut self, item: &Item, lane: &[u8], delay: Duration) -> Flow {
+    pub(super) fn defer(&mut self, item: &Item, queue: &[u8], delay: Duration) -> Flow {
         let is_as_it_was = |row: &WaitingRow| {
             row.state != WaitingState::Running
                 && (row.attempts, row.first_failed_at) == (item.attempts, item.first_failed_at)
         };
         if item.row.as_deref().is_some_and(is_as_it_was) {
-            self.effects.postponed.push((lane.into(), delay));
+            self.effects.postponed.push((queue.into(), delay));
         } else {
-            self.wait_with(item, lane, WaitingState::Retry, delay, None, self.since(item));
+            self.wait_with(item, queue, WaitingState::Retry, delay, None, self.since(item));
         }
         Flow::Waits
     }
@@ -265,7 +265,7 @@ impl Batch<'_> {
     fn wait_with(
         &mut self,
         item: &Item,
-        lane: &[u8],
+        queue: &[u8],
         state: WaitingState,
         delay: Duration,
         failure: Option<&Failure<'_>>,
@@ -281,7 +281,7 @@ impl Batch<'_> {
         };
         let row = WaitingRow {
             offset: record.offset,
-            lane: lane.to_vec(),
+            queue: queue.to_vec(),
             state,
             attempts: item.attempts,
             since,
@@ -298,17 +298,17 @@ impl Batch<'_> {
     }
 
     /// An event is handled or skipped.
-    fn done(&mut self, item: &Item, lane: &[u8], delivery: &Delivery, fate: Fate) -> Flow {
+    fn done(&mut self, item: &Item, queue: &[u8], delivery: &Delivery, outcome: EventOutcome) -> Flow {
         if self.partition.engine.remembers {
             let print = identity::fingerprint(delivery.envelope(), item.record().payload.unwrap_or_default());
-            self.remember(lane, delivery.event_id(), delivery.event_name(), print, fate);
+            self.remember(queue, delivery.event_id(), delivery.event_name(), print, outcome);
         }
-        self.release(item, lane);
+        self.release(item, queue);
         Flow::Free
     }
 
-    /// An event becomes a dead letter, and its lane goes on.
-    pub(super) fn dead_letter(&mut self, item: &Item, lane: &[u8], who: &Who<'_>, failure: &Failure<'_>) -> Flow {
+    /// An event becomes a dead letter, and its queue goes on.
+    pub(super) fn dead_letter(&mut self, item: &Item, queue: &[u8], who: &Who<'_>, failure: &Failure<'_>) -> Flow {
         let record = item.record();
         let now = self.now;
         let engine = &self.partition.engine;
@@ -356,16 +356,16 @@ impl Batch<'_> {
             && self.partition.engine.remembers
         {
             let print = identity::fingerprint(envelope, record.payload.unwrap_or_default());
-            self.remember(lane, id, who.event_name, print, Fate::DeadLettered);
+            self.remember(queue, id, who.event_name, print, EventOutcome::DeadLettered);
         }
-        self.release(item, lane);
+        self.release(item, queue);
         Flow::Free
     }
 
     /// Lets the log tell of an event.
-    fn note(&mut self, fate: &'static str, item: &Item, who: &Who<'_>, failure: &Failure<'_>) {
+    fn note(&mut self, outcome: &'static str, item: &Item, who: &Who<'_>, failure: &Failure<'_>) {
         self.effects.notables.add(|| Notable {
-            fate,
+            outcome,
             offset: item.record().offset,
             event: who.event_name.to_owned(),
             event_id: who.event_id.unwrap_or_default().to_owned(),
@@ -376,39 +376,39 @@ impl Batch<'_> {
     }
 
     /// Dead-letters an event that must not run again. A repeat of an event that has its outcome is skipped, as it would be otherwise.
-    pub(crate) fn refused(&mut self, item: &Item, lane: &[u8], forced: &ForcedDeadLetter) {
+    pub(crate) fn refused(&mut self, item: &Item, queue: &[u8], forced: &ForcedDeadLetter) {
         let record = item.record();
         let envelope = decode::decode(&record).ok();
         let id = envelope.as_ref().map(|envelope| self.event_id(envelope, item));
         let name = envelope.as_ref().map_or("", |envelope| envelope.name.of(record.payload.unwrap_or_default()));
         let mut who = Who { event_name: name, event_id: id.as_deref(), envelope: envelope.as_ref(), ..Who::default() };
-        match self.repeat(item, lane, &who) {
+        match self.repeat(item, queue, &who) {
             Ok(Some(Repeat::Same)) => {
                 self.effects.counters.skipped += 1;
-                self.release(item, lane);
+                self.release(item, queue);
                 return;
             }
             Ok(Some(Repeat::OtherContent)) => who.id_is_taken = true,
             Ok(None) | Err(_) => {}
         }
         let failure = Failure::of_event(forced.reason, forced.code.clone(), &forced.message);
-        self.dead_letter(item, lane, &who, &failure);
+        self.dead_letter(item, queue, &who, &failure);
     }
 
-    /// Notes in the key's ring what became of an event.
-    fn remember(&mut self, lane: &[u8], id: &str, name: &str, print: Fingerprint, fate: Fate) {
+    /// Notes in the key's window what became of an event.
+    fn remember(&mut self, queue: &[u8], id: &str, name: &str, print: Fingerprint, outcome: EventOutcome) {
         let at = self.now;
-        if let Some(ring) = self.effects.ring_mut(&self.partition.ring_key(lane)) {
-            ring.replace(&RingEntry { id: id.into(), print, fate, name, at });
+        if let Some(window) = self.effects.window_mut(&self.partition.window_key(queue)) {
+            window.replace(&DedupEntry { id: id.into(), print, outcome, name, at });
         }
     }
 
     /// An event that has waited no longer does.
-    pub(crate) fn release(&mut self, item: &Item, lane: &[u8]) {
+    pub(crate) fn release(&mut self, item: &Item, queue: &[u8]) {
         if item.row.is_some() {
             let offset = item.record().offset;
             self.effects.waiting.remove(&offset);
-            self.effects.released.insert(offset, lane.into());
+            self.effects.released.insert(offset, queue.into());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Batch, Flow,
-    attempt::{End, Ended, Item},
+    attempt::{End, EndedAttempt, Item},
 };
 use crate::{
     dispatch::{Class, FailedAttempt, Outcome},
@@ -26,10 +26,10 @@ impl End {
 
 impl Batch<'_> {
     /// Settles an ended attempt; `Err` gives the event back when it has to run again without a failure of its own.
-    pub(crate) async fn settle(&mut self, lane: &[u8], ended: Ended) -> Result<Result<Flow, Item>, StoreError> {
+    pub(crate) async fn settle(&mut self, queue: &[u8], ended: EndedAttempt) -> Result<Result<Flow, Item>, StoreError> {
         self.effects.timing.ended(ended.processor, ended.end.is_failure(), ended.elapsed);
         let span = self.open_span(&ended);
-        let settled = self.decide(lane, ended).await?;
+        let settled = self.decide(queue, ended).await?;
         if let (Some(span), Ok(flow)) = (span, &settled) {
             self.close_span(&span, *flow);
         }

@@ -7,13 +7,13 @@ use std::{borrow::Cow, time::SystemTime};
 
 use super::{
     Batch, Flow,
-    attempt::{End, Ended, Item},
+    attempt::{End, EndedAttempt, Item},
 };
 use crate::{
     dispatch::{Class, Delivery, FailedAttempt, Outcome},
     model::{OutgoingRecord, cut},
     store::WaitingState,
-    trace::{self, Attempt, AttemptEnd, Traced},
+    trace::{self, AttemptEnd, AttemptSpan, Traced},
 };
 
 /// The longest text of a failure in a span, in bytes.
@@ -23,7 +23,7 @@ const TEXT_LIMIT: usize = 256;
 pub(super) struct OpenSpan {
     delivery: Delivery,
     traced: Traced,
-    attempt: Attempt,
+    attempt: AttemptSpan,
     error: Option<(String, String)>,
     is_skip: bool,
     processor: usize,
@@ -33,7 +33,7 @@ pub(super) struct OpenSpan {
 
 impl Batch<'_> {
     /// Takes down what the span of an attempt needs; `None` where no traces are exported.
-    pub(super) fn open_span(&self, ended: &Ended) -> Option<Box<OpenSpan>> {
+    pub(super) fn open_span(&self, ended: &EndedAttempt) -> Option<Box<OpenSpan>> {
         let delivery = &ended.delivery;
         let traced = delivery.traced()?.clone();
         let attempt = delivery.in_trace()?;

@@ -73,7 +73,7 @@ pub(crate) fn explain(engine: &Engine, partition: &PartitionStatus) -> (Partitio
 
 /// That a producer's open transaction keeps records back.
 fn open_transaction(engine: &Engine, partition: &PartitionStatus) -> Option<String> {
-    let since = engine.consumer.intake(&partition.id)?.transaction_since?;
+    let since = engine.consumer.inbox_status(&partition.id)?.transaction_since?;
     let time = Instant::now().saturating_duration_since(since);
     (time > TRANSACTION).then(|| {
         format!(
@@ -87,11 +87,12 @@ fn open_transaction(engine: &Engine, partition: &PartitionStatus) -> Option<Stri
 /// Why the partition's owner does not move, beyond what it says itself.
 fn standstill(engine: &Engine, partition: &PartitionStatus) -> Option<Standstill> {
     let (state, ..) = partition.state();
-    let intake = engine.consumer.intake(&partition.id);
-    let ready_since = intake.and_then(|intake| intake.ready_since);
+    let inbox_status = engine.consumer.inbox_status(&partition.id);
+    let ready_since = inbox_status.and_then(|inbox_status| inbox_status.ready_since);
     // What keeps the whole consumer from fetching has a name; the coordinator hands on the word of records.
-    let silent_since =
-        intake.and_then(|intake| intake.silent_since).filter(|_| engine.consumer.health().not_ready.is_empty());
+    let silent_since = inbox_status
+        .and_then(|inbox_status| inbox_status.silent_since)
+        .filter(|_| engine.consumer.health().not_ready.is_empty());
     let takes = state == PartitionState::Running
         && !engine.status.paused.load(Ordering::Relaxed)
         && engine.status.beginning.lock().is_none();

@@ -1,12 +1,12 @@
 //! What the engine shows of itself and lets be steered: the one interface that HTTP and the command line see.
 
+pub(crate) mod event_log;
 pub(crate) mod health;
 pub(crate) mod progress;
 pub(crate) mod status;
-pub(crate) mod told;
 pub(crate) mod view;
 
-use super::partition::release::{Release, Selection};
+use super::partition::release::{KeySelection, Release};
 use crate::model::{Health, PartitionId};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -209,7 +209,7 @@ pub trait Operations: Send + Sync + 'static {
     fn pause(&self);
 
     /// Releases waiting keys of the partitions that this instance owns, and answers how many it has found.
-    async fn release(&self, which: Selection, how: Release) -> usize;
+    async fn release(&self, which: KeySelection, how: Release) -> usize;
 
     /// The orphaned partitions in which events wait, as of the last look.
     fn orphans(&self) -> Vec<OrphanView>;
@@ -218,7 +218,7 @@ pub trait Operations: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why nothing, or not all, was given up: the topic is not orphaned, or another instance reads it.
-    async fn give_up(&self, which: Selection) -> Result<u64, String>;
+    async fn give_up(&self, which: KeySelection) -> Result<u64, String>;
 
     /// Takes records again; a stopped partition tries again too.
     fn resume(&self);

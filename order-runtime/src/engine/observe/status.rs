@@ -190,7 +190,7 @@ impl Rate {
 pub(crate) struct PartitionStatus {
     pub(crate) id: Arc<PartitionId>,
     pub(crate) position: AtomicI64,
-    pub(crate) waiting_lanes: AtomicUsize,
+    pub(crate) waiting_keys: AtomicUsize,
     pub(crate) waiting_events: AtomicUsize,
     /// Since when the key waits that has waited longest.
     pub(crate) waiting_since: Mutex<Option<Timestamp>>,
@@ -205,7 +205,7 @@ impl PartitionStatus {
         Self {
             id,
             position: AtomicI64::new(position),
-            waiting_lanes: AtomicUsize::default(),
+            waiting_keys: AtomicUsize::default(),
             waiting_events: AtomicUsize::default(),
             waiting_since: Mutex::default(),
             restored_below: None,

@@ -12,7 +12,7 @@ use crate::{
     engine::{
         Engine,
         assignment::{coordinator::OwnersRequest, orphaned::GiveUp},
-        partition::release::{Release, Selection},
+        partition::release::{KeySelection, Release},
     },
     model::Health,
 };
@@ -26,9 +26,12 @@ pub(crate) struct View {
 
 impl View {
     fn lag(&self, partition: &PartitionStatus) -> (Option<i64>, Option<u64>) {
-        let intake = self.engine.consumer.intake(&partition.id);
+        let inbox_status = self.engine.consumer.inbox_status(&partition.id);
         let position = partition.position.load(Ordering::Relaxed);
-        (intake.map(|intake| intake.log_end), intake.map(|intake| intake.lag(position)))
+        (
+            inbox_status.map(|inbox_status| inbox_status.log_end),
+            inbox_status.map(|inbox_status| inbox_status.lag(position)),
+        )
     }
 }
 
@@ -54,7 +57,7 @@ impl Operations for View {
                 position: partition.position.load(Ordering::Relaxed),
                 log_end,
                 lag,
-                waiting_keys: partition.waiting_lanes.load(Ordering::Relaxed),
+                waiting_keys: partition.waiting_keys.load(Ordering::Relaxed),
                 waiting_events: partition.waiting_events.load(Ordering::Relaxed),
                 waiting_since: *partition.waiting_since.lock(),
             }
@@ -94,7 +97,7 @@ impl Operations for View {
         let _ = self.owners.send(OwnersRequest::Pause);
     }
 
-    async fn release(&self, which: Selection, how: Release) -> usize {
+    async fn release(&self, which: KeySelection, how: Release) -> usize {
         let (found, mut answers) = mpsc::unbounded_channel();
         // The answers end when every owner has answered, or has gone.
         let _ = self.owners.send(OwnersRequest::Release { which: Arc::new(which), how, found });
@@ -109,7 +112,7 @@ impl Operations for View {
         self.engine.orphans.found()
     }
 
-    async fn give_up(&self, which: Selection) -> Result<u64, String> {
+    async fn give_up(&self, which: KeySelection) -> Result<u64, String> {
         let (answer, answered) = oneshot::channel();
         // An engine that has ended drops the request, and with it the answer.
         let _ = self.give_ups.send(GiveUp { which, answer });

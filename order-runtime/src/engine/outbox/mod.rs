@@ -45,7 +45,7 @@ const BESIDE_AGAIN: Duration = SET_ASIDE_AGAIN;
 pub(crate) async fn relay(store: Arc<dyn Store>, publisher: Arc<dyn Publisher>, outbox: Arc<OutboxState>) {
     let _ended = EndIsNoted(Arc::clone(&outbox));
     let mut relay = Relay { store, publisher, outbox, refusals: Refusals::default() };
-    let mut pace = Pace::default();
+    let mut pace = RelayPace::default();
     let mut fails = false;
     loop {
         let passed = relay.publish_all().await;
@@ -55,7 +55,7 @@ pub(crate) async fn relay(store: Arc<dyn Store>, publisher: Arc<dyn Publisher>, 
                 if std::mem::take(&mut fails) {
                     info!("the outbox is published again");
                 }
-                pace = Pace::default();
+                pace = RelayPace::default();
                 relay.wait().await;
             }
             Err(problem) => {
@@ -70,7 +70,7 @@ pub(crate) async fn relay(store: Arc<dyn Store>, publisher: Arc<dyn Publisher>, 
 
 /// What keeps the relay from publishing.
 #[derive(Debug, thiserror::Error)]
-enum Problem {
+enum RelayProblem {
     #[error("the store fails the outbox relay ({0}); dead letters and emitted events wait in it")]
     Store(#[from] StoreError),
     #[error("the broker does not take dead letters and emitted events ({0}); they wait in the store")]
@@ -125,7 +125,7 @@ impl Pass {
 
 impl Relay {
     /// Publishes what is in the outbox now, until nothing more can leave.
-    async fn publish_all(&mut self) -> Result<(), Problem> {
+    async fn publish_all(&mut self) -> Result<(), RelayProblem> {
         let mut pass = Pass::default();
         for row in self.refusals.begin_pass().await {
             pass.leaves(&row);
@@ -145,7 +145,7 @@ impl Relay {
             let Some(last) = rows.last() else {
                 self.outbox.counted(pass.stays, written);
                 self.refusals.end_pass();
-                return pass.problem.map_or(Ok(()), |problem| Err(Problem::Publish(problem)));
+                return pass.problem.map_or(Ok(()), |problem| Err(RelayProblem::Publish(problem)));
             };
             after = last.id;
             self.publish(rows, &mut pass).await;
@@ -153,7 +153,7 @@ impl Relay {
             self.delete(&mut pass).await?;
             if nothing_left && let Some(problem) = pass.problem.take() {
                 // The broker is unavailable, as a rule: the rows behind would only wait for it, too.
-                return Err(Problem::Publish(problem));
+                return Err(RelayProblem::Publish(problem));
             }
         }
     }
@@ -270,7 +270,7 @@ impl Relay {
     }
 
     /// Deletes the rows that the broker has acknowledged.
-    async fn delete(&self, pass: &mut Pass) -> Result<(), Problem> {
+    async fn delete(&self, pass: &mut Pass) -> Result<(), RelayProblem> {
         if pass.acknowledged.is_empty() {
             return Ok(());
         }
@@ -282,7 +282,7 @@ impl Relay {
     }
 
     /// Shows why records do not leave.
-    fn show(&self, problem: Option<&Problem>) {
+    fn show(&self, problem: Option<&RelayProblem>) {
         let reasons = problem.map(ToString::to_string).into_iter().chain(self.refusals.explain()).collect();
         self.outbox.set_trouble(Trouble { reasons, refused: self.refusals.rows() });
     }
@@ -324,11 +324,11 @@ async fn next_rows(store: &dyn Store, after: i64) -> Result<Outbox, StoreError> 
 
 /// Growing delays between attempts.
 #[derive(Debug, Default)]
-struct Pace {
+struct RelayPace {
     failures: u32,
 }
 
-impl Pace {
+impl RelayPace {
     fn next(&mut self) -> Duration {
         let delay = Duration::from_millis(100 << self.failures.min(6));
         self.failures += 1;

@@ -16,7 +16,7 @@ use std::{
 use tokio::{task::JoinHandle, time::Instant};
 use tracing::{error, info};
 
-use super::Pace;
+use super::RelayPace;
 use crate::{
     broker::{Acknowledged, PublishError},
     store::{OutboxRow, OutboxSize},
@@ -57,7 +57,7 @@ struct RefusingTopic {
     rows: u64,
     counted: u64,
     again: Instant,
-    pace: Pace,
+    pace: RelayPace,
     trial: Option<(OutboxRow, Trial)>,
 }
 
@@ -161,7 +161,7 @@ impl Refusals {
                 reason,
                 "the topic takes no records; they stay in the store: create the topic, or let the service write to it"
             );
-            let mut pace = Pace::default();
+            let mut pace = RelayPace::default();
             let again = Instant::now() + pace.next();
             RefusingTopic { reason: reason.to_owned(), rows: 0, counted: 0, again, pace, trial: None }
         });

@@ -86,13 +86,13 @@ impl Owner {
         let due = self.waiting.first_due();
         let Some(quarantine) = &mut self.quarantine else { return (plan, nothing) };
         quarantine.records_next = !quarantine.records_next;
-        if let Some(lane) = due.clone().filter(|_| quarantine.records_next) {
-            plan.due.push(lane);
+        if let Some(queue) = due.clone().filter(|_| quarantine.records_next) {
+            plan.due.push(queue);
             return (plan, nothing);
         }
         let taken = self.next_records(1, &mut plan.records);
-        if let Some(lane) = due.filter(|_| plan.records.is_empty()) {
-            plan.due.push(lane);
+        if let Some(queue) = due.filter(|_| plan.records.is_empty()) {
+            plan.due.push(queue);
         }
         (plan, taken)
     }

@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::{BATCH_RECORDS, Owner, backlog::Taken, quarantine::CAREFUL_RECORDS};
 use crate::{
-    engine::{batch::effects::Effects, observe::told, retry::waiting::Lane},
+    engine::{batch::effects::Effects, observe::event_log, retry::waiting::QueueId},
     store::{Changes, Committed, StoreError},
 };
 
@@ -26,7 +26,7 @@ impl Owner {
         let changes = Changes {
             entities: unit.written.into_iter().map(|(entity, rows)| (entity, rows.into())).collect(),
             reads: unit.read.into_iter().map(|(entity, versions)| (entity, versions.into())).collect(),
-            rings: effects.take_changed_rings(),
+            windows: effects.take_changed_windows(),
             waiting: effects.waiting.values().cloned().collect(),
             released: effects.released.keys().copied().collect(),
             outbox: std::mem::take(&mut effects.outbox),
@@ -82,8 +82,8 @@ impl Owner {
         self.limit = (self.limit * 2).min(if self.careful_until.is_some() { CAREFUL_RECORDS } else { BATCH_RECORDS });
         self.forget_records(taken.records);
         self.settled(changes);
-        for (offset, lane) in &effects.released {
-            self.waiting.remove(lane, *offset);
+        for (offset, queue) in &effects.released {
+            self.waiting.remove(queue, *offset);
         }
         let now = self.partition.engine.clock.now();
         for row in effects.waiting.into_values() {
@@ -95,9 +95,9 @@ impl Owner {
         let successes = effects.counters.processors.iter().map(|[ok, ..]| *ok);
         self.partition.engine.breakers.observe(&effects.trials, successes);
         if self.partition.engine.settings.shadow {
-            told::in_shadow(&self.partition.id, &effects.notables);
+            event_log::in_shadow(&self.partition.id, &effects.notables);
         } else {
-            self.told.of(&self.partition.id, &effects.notables);
+            self.log_throttle.of(&self.partition.id, &effects.notables);
         }
         self.topic.batch(effects.counters.consumed, &effects.timing, now.as_millisecond(), &taken.written);
         self.partition.engine.metrics.settled(effects.counters.unplaced(), &effects.counters.letters);
@@ -125,10 +125,10 @@ impl Owner {
         self.releases.forget(touches);
     }
 
-    /// Lanes whose processors may not be tried yet are due later.
-    fn postpone(&mut self, lanes: &[(Lane, Duration)]) {
-        for (lane, delay) in lanes {
-            self.waiting.postpone(lane, *delay);
+    /// Queues whose processors may not be tried yet are due later.
+    fn postpone(&mut self, queues: &[(QueueId, Duration)]) {
+        for (queue, delay) in queues {
+            self.waiting.postpone(queue, *delay);
         }
     }
 }

@@ -30,14 +30,14 @@ use tokio::{
 use self::{
     quarantine::{CAREFUL_RECORDS, Proof, Quarantine, Refused},
     recovery::Jump,
-    release::{Release, Selection},
+    release::{KeySelection, Release},
     releases::Releases,
     state::Stopped,
     turns::Turn,
 };
 use super::{
-    batch::{Batch, Partition, attempt::Finished, running::Running},
-    observe::{progress::Activity, status::PartitionStatus, told::Told},
+    batch::{Batch, attempt::Finished, context::PartitionContext, running::Running},
+    observe::{event_log::LogThrottle, progress::Activity, status::PartitionStatus},
     retry::waiting::Waiting,
 };
 pub(super) use crate::engine::partition::quarantine::ForcedDeadLetter;
@@ -64,7 +64,7 @@ pub(crate) enum Control {
     /// An operator releases waiting keys.
     Release {
         /// Which.
-        which: Arc<Selection>,
+        which: Arc<KeySelection>,
         /// How.
         how: Release,
         /// Takes the number of keys that were found.
@@ -81,7 +81,7 @@ pub(crate) enum Control {
 
 /// A partition's owner.
 pub(crate) struct Owner {
-    partition: Partition,
+    partition: PartitionContext,
     waiting: Waiting,
     running: Running,
     /// Attempts of earlier batches that have ended since.
@@ -122,7 +122,7 @@ pub(crate) struct Owner {
     read_again: Option<Instant>,
     /// Conflicts since the last commit.
     conflicts: u32,
-    told: Told,
+    log_throttle: LogThrottle,
     topic: Arc<TopicMetrics>,
     /// When it looks again where it cannot go on.
     look_again: Interval,
@@ -132,7 +132,7 @@ pub(crate) struct Owner {
 
 impl Owner {
     pub(crate) fn new(
-        partition: Partition,
+        partition: PartitionContext,
         assigned: Assigned,
         controls: mpsc::UnboundedReceiver<Control>,
         ready: Arc<Notify>,
@@ -167,7 +167,7 @@ impl Owner {
             failures: 0,
             read_again: None,
             conflicts: 0,
-            told: Told::default(),
+            log_throttle: LogThrottle::default(),
             topic,
             look_again,
             gone: false,

@@ -16,7 +16,7 @@ use crate::{
             Plan,
             effects::{Effects, Events},
         },
-        retry::waiting::{Lane, Waiting},
+        retry::waiting::{QueueId, Waiting},
     },
     model::{PartitionId, Reason},
     store::{Assigned, Changes, Committed, StoreError, Suspect, WaitingRow, WaitingState},
@@ -60,7 +60,7 @@ pub(super) struct Proof {
 #[derive(Debug)]
 struct Open {
     /// Keys whose turn it was, each with its last waiting event.
-    lanes: Vec<(Lane, i64)>,
+    queues: Vec<(QueueId, i64)>,
     /// The position that must be reached, unless the log ends before.
     until: i64,
 }
@@ -126,7 +126,7 @@ impl Proof {
     /// Where no key was due, the first commit completes it: a process that is ended again soon after its start has then shown that it
     /// could handle the first event.
     pub(super) fn is_complete(&self, to: i64) -> bool {
-        self.starts > 0 && self.open.as_ref().is_none_or(|open| open.lanes.is_empty() && to >= open.until)
+        self.starts > 0 && self.open.as_ref().is_none_or(|open| open.queues.is_empty() && to >= open.until)
     }
 
     /// Whether an idle owner should commit its proof. It need not if its own start is the only one that counts.
@@ -144,13 +144,13 @@ pub(super) fn careful_until(assigned: &Assigned) -> Option<i64> {
 impl Open {
     /// The waiting events that may run, and the records before `until`.
     fn of(waiting: &Waiting, until: i64) -> Self {
-        Self { lanes: waiting.that_may_run(), until }
+        Self { queues: waiting.that_may_run(), until }
     }
 
     /// Removes the events that have their outcome by now. Answers whether none is left.
     fn is_settled(&mut self, waiting: &Waiting, position: i64) -> bool {
-        self.lanes.retain(|(lane, last)| waiting.may_run(lane, *last));
-        self.lanes.is_empty() && position >= self.until
+        self.queues.retain(|(queue, last)| waiting.may_run(queue, *last));
+        self.queues.is_empty() && position >= self.until
     }
 }
 
@@ -179,7 +179,7 @@ impl Owner {
             && self
                 .refused
                 .as_ref()
-                .is_some_and(|refused| self.takes_records() || self.waiting.lane_of_first(refused.offset).is_some())
+                .is_some_and(|refused| self.takes_records() || self.waiting.queue_of_first(refused.offset).is_some())
     }
 
     /// Dead-letters the refused event. The refusal is kept until that is committed.
@@ -188,8 +188,8 @@ impl Owner {
         let offset = *offset;
         let forced =
             ForcedDeadLetter { reason: Reason::Rejected, code: "store_refused".into(), message: message.clone() };
-        if let Some(lane) = self.waiting.lane_of_first(offset) {
-            return self.dead_letter_first(lane, |_| forced).await;
+        if let Some(queue) = self.waiting.queue_of_first(offset) {
+            return self.dead_letter_first(queue, |_| forced).await;
         }
         let mut plan = Plan::default();
         let taken = self.next_records(1, &mut plan.records);
@@ -254,7 +254,7 @@ impl Owner {
         if !quarantine.deadly || !plan.finished.is_empty() {
             return Ok(None);
         }
-        let due = plan.due.first().and_then(|lane| self.waiting.lane(lane).next()).map(|waiter| waiter.row.offset);
+        let due = plan.due.first().and_then(|queue| self.waiting.queue(queue).next()).map(|waiter| waiter.row.offset);
         let come = plan.records.first().and_then(|(records, index)| records.get(*index)).map(|record| record.offset);
         let Some(offset) = due.or(come) else { return Ok(None) };
         let assignment = self.assignment.load(Ordering::Relaxed);
@@ -305,12 +305,12 @@ impl Owner {
     /// Commits the proof of an idle partition: no event that was running before is left. So a service that is killed while it is idle does
     /// not begin with a quarantine.
     pub(super) async fn prove_when_idle(&mut self) {
-        let intake = self.partition.engine.consumer.intake(&self.partition.id);
+        let inbox_status = self.partition.engine.consumer.inbox_status(&self.partition.id);
         let is_idle = self.proof.is_wanted()
             && self.takes_records()
             && self.backlog.is_empty()
             && self.running.is_empty()
-            && intake.is_some_and(|intake| intake.lag(self.position) == 0);
+            && inbox_status.is_some_and(|inbox_status| inbox_status.lag(self.position) == 0);
         let (waiting, position) = (&self.waiting, self.position);
         let open = &mut self.proof.open;
         // The log ends here, so there are no more records to prove.

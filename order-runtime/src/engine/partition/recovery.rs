@@ -158,11 +158,11 @@ impl Owner {
     pub(crate) async fn give_up(mut self, because: Because) -> Result<u64, String> {
         self.gone = true;
         let mut given_up = 0;
-        while self.waiting.lanes() > 0 {
+        while self.waiting.queues() > 0 {
             let before = given_up;
-            for lane in self.waiting.select(|_| true) {
+            for queue in self.waiting.select(|_| true) {
                 self.has_committed = false;
-                self.dead_letter_first(lane, |row| because.forced_dead_letter(row)).await;
+                self.dead_letter_first(queue, |row| because.forced_dead_letter(row)).await;
                 if self.superseded.is_some() {
                     return Err(format!("after {given_up} events, {NOT_COMMITTED}"));
                 }

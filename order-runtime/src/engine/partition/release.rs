@@ -50,7 +50,7 @@ impl WaitingKey {
         let mut keys: Vec<Self> = Vec::new();
         let mut places: BTreeMap<(PartitionId, Vec<u8>), usize> = BTreeMap::new();
         for (partition, row) in rows {
-            let place = *places.entry((partition.clone(), row.lane.clone())).or_insert_with(|| {
+            let place = *places.entry((partition.clone(), row.queue.clone())).or_insert_with(|| {
                 keys.push(Self { orphaned: orphaned(&partition), ..Self::first(&partition, &row) });
                 keys.len() - 1
             });
@@ -85,7 +85,7 @@ impl WaitingKey {
 /// Which waiting keys are meant; what is not given is any.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Selection {
+pub struct KeySelection {
     /// The Kafka key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -100,7 +100,7 @@ pub struct Selection {
     pub all: bool,
 }
 
-impl Selection {
+impl KeySelection {
     /// Whether it says anything.
     pub fn is_given(&self) -> bool {
         self.all || self.key.is_some()
@@ -117,9 +117,9 @@ impl Selection {
             && self.partition.is_none_or(|partition| partition == id.partition)
     }
 
-    /// Whether this lane is meant.
-    pub(crate) fn takes_lane(&self, lane: &[u8]) -> bool {
-        self.key.as_ref().is_none_or(|key| key_of(lane) == Some(key.as_bytes()))
+    /// Whether this queue is meant.
+    pub(crate) fn takes_queue(&self, queue: &[u8]) -> bool {
+        self.key.as_ref().is_none_or(|key| key_of(queue) == Some(key.as_bytes()))
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_key_is_its_first_event_and_a_count() {
-        let row = |offset, lane: &[u8], state| WaitingRow { lane: lane.to_vec(), state, ..waiting(offset) };
+        let row = |offset, queue: &[u8], state| WaitingRow { queue: queue.to_vec(), state, ..waiting(offset) };
         let rows = vec![
             (partition(0), row(1, b"\x01a", WaitingState::Retry)),
             (partition(0), row(2, b"\x01b", WaitingState::Running)),
@@ -155,12 +155,12 @@ mod tests {
 
     #[test]
     fn a_selection_takes_what_it_names() {
-        let named = Selection { key: Some("a".into()), partition: Some(1), ..Selection::default() };
+        let named = KeySelection { key: Some("a".into()), partition: Some(1), ..KeySelection::default() };
         assert!(named.is_given() && named.takes_partition(&partition(1)) && !named.takes_partition(&partition(0)));
-        assert!(named.takes_lane(b"\x01a") && !named.takes_lane(b"\x01ab") && !named.takes_lane(b"\x00a"));
-        assert!(!Selection { partition: Some(1), ..Selection::default() }.is_given());
-        let topic = Selection { topic: Some("t".into()), ..Selection::default() };
-        assert!(topic.is_of_topic() && !Selection { all: true, ..topic }.is_of_topic() && !named.is_of_topic());
-        assert!(serde_json::from_str::<Selection>(r#"{"keys": "a"}"#).is_err());
+        assert!(named.takes_queue(b"\x01a") && !named.takes_queue(b"\x01ab") && !named.takes_queue(b"\x00a"));
+        assert!(!KeySelection { partition: Some(1), ..KeySelection::default() }.is_given());
+        let topic = KeySelection { topic: Some("t".into()), ..KeySelection::default() };
+        assert!(topic.is_of_topic() && !KeySelection { all: true, ..topic }.is_of_topic() && !named.is_of_topic());
+        assert!(serde_json::from_str::<KeySelection>(r#"{"keys": "a"}"#).is_err());
     }
 }

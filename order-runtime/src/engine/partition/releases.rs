@@ -7,12 +7,12 @@ use tracing::warn;
 use super::{
     ForcedDeadLetter, Owner,
     backlog::Taken,
-    release::{Release, Selection},
+    release::{KeySelection, Release},
 };
 use crate::{
     engine::{
         batch::{Batch, Plan},
-        retry::waiting::Lane,
+        retry::waiting::QueueId,
     },
     model::OnExhausted,
     store::{Changes, Committed, StoreError, WaitingRow, WaitingState},
@@ -20,7 +20,7 @@ use crate::{
 
 /// Releases that are not in the store yet, by the offset of the event that each is about.
 #[derive(Debug, Default)]
-pub(super) struct Releases(BTreeMap<i64, (Lane, Release)>);
+pub(super) struct Releases(BTreeMap<i64, (QueueId, Release)>);
 
 impl Releases {
     pub(super) fn is_empty(&self) -> bool {
@@ -33,8 +33,8 @@ impl Releases {
     }
 
     /// Adds a release. Of two for one event the later one counts.
-    fn add(&mut self, offset: i64, lane: Lane, how: Release) {
-        self.0.insert(offset, (lane, how));
+    fn add(&mut self, offset: i64, queue: QueueId, how: Release) {
+        self.0.insert(offset, (queue, how));
     }
 
     /// Forgets releases of events that have been settled.
@@ -45,14 +45,14 @@ impl Releases {
 
 impl Owner {
     /// Releases the keys of the partition that are meant, and answers how many there are.
-    pub(super) fn release(&mut self, which: &Selection, how: Release) -> usize {
+    pub(super) fn release(&mut self, which: &KeySelection, how: Release) -> usize {
         if !which.takes_partition(&self.partition.id) {
             return 0;
         }
-        let lanes = self.waiting.select(|lane| which.takes_lane(lane));
-        let found = lanes.len();
-        for lane in lanes {
-            self.add_release(lane, how);
+        let queues = self.waiting.select(|queue| which.takes_queue(queue));
+        let found = queues.len();
+        for queue in queues {
+            self.add_release(queue, how);
         }
         // A partition that the released key has stopped goes on.
         self.after_change();
@@ -62,43 +62,43 @@ impl Owner {
     /// Lets the events be tried again that have stopped the partition.
     pub(super) fn release_stopped(&mut self) {
         let stops = |row: &WaitingRow| row.state == WaitingState::Held(OnExhausted::Stop);
-        let lanes = self.waiting.select(|_| true);
+        let queues = self.waiting.select(|_| true);
         let stopping =
-            lanes.into_iter().filter(|lane| self.waiting.lane(lane).next().is_some_and(|first| stops(&first.row)));
-        for lane in stopping.collect::<Vec<_>>() {
-            self.add_release(lane, Release::Retry);
+            queues.into_iter().filter(|queue| self.waiting.queue(queue).next().is_some_and(|first| stops(&first.row)));
+        for queue in stopping.collect::<Vec<_>>() {
+            self.add_release(queue, Release::Retry);
         }
     }
 
-    fn add_release(&mut self, lane: Lane, how: Release) {
-        let first = self.waiting.lane(&lane).next().map(|waiter| waiter.row.offset);
+    fn add_release(&mut self, queue: QueueId, how: Release) {
+        let first = self.waiting.queue(&queue).next().map(|waiter| waiter.row.offset);
         if let Some(offset) = first {
-            self.releases.add(offset, lane, how);
+            self.releases.add(offset, queue, how);
         }
     }
 
     /// Does what an operator has asked for, as far as one commit goes.
     pub(super) async fn apply_release(&mut self) {
-        let is_first = |offset: i64, lane: &Lane| {
-            let first = self.waiting.lane(lane).next();
+        let is_first = |offset: i64, queue: &QueueId| {
+            let first = self.waiting.queue(queue).next();
             first.is_some_and(|first| first.row.offset == offset && first.row.state != WaitingState::Running)
         };
         // What was settled by another owner, or before the release came, needs nothing.
-        self.releases.0.retain(|offset, (lane, _)| is_first(*offset, lane));
+        self.releases.0.retain(|offset, (queue, _)| is_first(*offset, queue));
         let to_retry: Vec<Arc<WaitingRow>> = self
             .releases
             .0
             .values()
             .filter(|(_, how)| *how == Release::Retry)
-            .filter_map(|(lane, _)| self.waiting.lane(lane).next())
+            .filter_map(|(queue, _)| self.waiting.queue(queue).next())
             .map(|first| Arc::clone(&first.row))
             .collect();
         if !to_retry.is_empty() {
             return self.retry_released(&to_retry).await;
         }
-        let next = self.releases.0.values().next().map(|(lane, _)| lane.clone());
-        if let Some(lane) = next {
-            self.dead_letter_first(lane, ForcedDeadLetter::as_it_failed).await;
+        let next = self.releases.0.values().next().map(|(queue, _)| queue.clone());
+        if let Some(queue) = next {
+            self.dead_letter_first(queue, ForcedDeadLetter::as_it_failed).await;
         }
     }
 
@@ -137,11 +137,15 @@ impl Owner {
         }
     }
 
-    /// Dead-letters the first event of a lane without running it.
-    pub(super) async fn dead_letter_first(&mut self, lane: Lane, forced: impl FnOnce(&WaitingRow) -> ForcedDeadLetter) {
-        let Some(row) = self.waiting.lane(&lane).next().map(|waiter| Arc::clone(&waiter.row)) else { return };
+    /// Dead-letters the first event of a queue without running it.
+    pub(super) async fn dead_letter_first(
+        &mut self,
+        queue: QueueId,
+        forced: impl FnOnce(&WaitingRow) -> ForcedDeadLetter,
+    ) {
+        let Some(row) = self.waiting.queue(&queue).next().map(|waiter| Arc::clone(&waiter.row)) else { return };
         let forced = forced(&row);
-        let plan = Plan { due: vec![lane], ..Plan::default() };
+        let plan = Plan { due: vec![queue], ..Plan::default() };
         self.force(plan, &forced, Taken::nothing(self.position)).await;
     }
 

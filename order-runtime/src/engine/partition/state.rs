@@ -70,7 +70,7 @@ impl Owner {
     pub(super) fn after_change(&mut self) {
         let status = &self.partition.status;
         status.position.store(self.position, Ordering::Relaxed);
-        status.waiting_lanes.store(self.waiting.lanes(), Ordering::Relaxed);
+        status.waiting_keys.store(self.waiting.queues(), Ordering::Relaxed);
         status.waiting_events.store(self.waiting.events(), Ordering::Relaxed);
         *status.waiting_since.lock() = self.waiting.oldest();
         let stopping = self.waiting.stopped_by(|offset| self.releases.contains(offset)).filter(|_| !self.gone);

@@ -1,4 +1,4 @@
-//! Lanes that wait: keys whose first event failed, runs on or is held, and the later events of the key behind it.
+//! Queues that wait: keys whose first event failed, runs on or is held, and the later events of the key behind it.
 //!
 //! This is the memory of what the store holds as waiting rows. It changes only after a commit, by the partition's owner
 //! task, so it never says more than the store does.
@@ -21,29 +21,29 @@ use crate::{
 /// Waiting events of a partition may take this much memory before it takes no more records.
 const TOTAL_BYTES: usize = 16 * 1024 * 1024;
 /// The same for the events of one key.
-const LANE_LIMIT: usize = 10_000;
+const QUEUE_LIMIT: usize = 10_000;
 
-/// The name of a lane: events of one lane are handled one after the other.
-pub(crate) type Lane = Box<[u8]>;
+/// The name of a queue: events of one queue are handled one after the other.
+pub(crate) type QueueId = Box<[u8]>;
 
-/// Writes the lane of a record into `lane`: its key, or for a record without one a lane of its own.
-pub(crate) fn lane_of(record: &RecordRef<'_>, lane: &mut Vec<u8>) {
-    lane.clear();
+/// Writes the queue of a record into `queue`: its key, or for a record without one a queue of its own.
+pub(crate) fn queue_of(record: &RecordRef<'_>, queue: &mut Vec<u8>) {
+    queue.clear();
     match record.key {
         Some(key) => {
-            lane.push(1);
-            lane.extend_from_slice(key);
+            queue.push(1);
+            queue.extend_from_slice(key);
         }
         None => {
-            lane.push(0);
-            lane.extend_from_slice(&record.offset.to_be_bytes());
+            queue.push(0);
+            queue.extend_from_slice(&record.offset.to_be_bytes());
         }
     }
 }
 
-/// The Kafka key of a lane; none for that of a record without one.
-pub(crate) fn key_of(lane: &[u8]) -> Option<&[u8]> {
-    lane.strip_prefix(&[1])
+/// The Kafka key of a queue; none for that of a record without one.
+pub(crate) fn key_of(queue: &[u8]) -> Option<&[u8]> {
+    queue.strip_prefix(&[1])
 }
 
 /// An event that waits.
@@ -74,19 +74,19 @@ impl Waiter {
     }
 }
 
-/// All lanes of a partition that wait.
+/// All queues of a partition that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    lanes: HashMap<Lane, VecDeque<Waiter>, RandomState>,
-    due: BTreeSet<(Instant, Lane)>,
-    /// Since when the first event of each lane waits, and how many lanes that is true of.
+    queues: HashMap<QueueId, VecDeque<Waiter>, RandomState>,
+    due: BTreeSet<(Instant, QueueId)>,
+    /// Since when the first event of each queue waits, and how many queues that is true of.
     since: BTreeMap<Timestamp, usize>,
     /// The longest that any event waits for its next attempt.
     longest: Duration,
     events: usize,
     bytes: usize,
     held: usize,
-    /// Lanes that hold [`LANE_LIMIT`] events or more.
+    /// Queues that hold [`QUEUE_LIMIT`] events or more.
     long: usize,
 }
 
@@ -109,40 +109,40 @@ impl Waiting {
         waiting
     }
 
-    /// Whether events of this lane have to wait.
-    pub(crate) fn holds(&self, lane: &[u8]) -> bool {
-        !self.lanes.is_empty() && self.lanes.contains_key(lane)
+    /// Whether events of this queue have to wait.
+    pub(crate) fn holds(&self, queue: &[u8]) -> bool {
+        !self.queues.is_empty() && self.queues.contains_key(queue)
     }
 
-    /// The events of a lane, first one first.
-    pub(crate) fn lane(&self, lane: &[u8]) -> impl Iterator<Item = &Waiter> {
-        self.lanes.get(lane).into_iter().flatten()
+    /// The events of a queue, first one first.
+    pub(crate) fn queue(&self, queue: &[u8]) -> impl Iterator<Item = &Waiter> {
+        self.queues.get(queue).into_iter().flatten()
     }
 
-    /// The lanes whose first event is due, longest due first.
-    pub(crate) fn due(&self) -> Vec<Lane> {
+    /// The queues whose first event is due, longest due first.
+    pub(crate) fn due(&self) -> Vec<QueueId> {
         let now = Instant::now();
-        self.due.iter().take_while(|(due, _)| *due <= now).map(|(_, lane)| lane.clone()).collect()
+        self.due.iter().take_while(|(due, _)| *due <= now).map(|(_, queue)| queue.clone()).collect()
     }
 
-    /// The lane that is due first, where its time has come.
-    pub(crate) fn first_due(&self) -> Option<Lane> {
+    /// The queue that is due first, where its time has come.
+    pub(crate) fn first_due(&self) -> Option<QueueId> {
         let now = Instant::now();
-        self.due.first().filter(|(due, _)| *due <= now).map(|(_, lane)| lane.clone())
+        self.due.first().filter(|(due, _)| *due <= now).map(|(_, queue)| queue.clone())
     }
 
-    /// The lane whose first event has this offset, where it is not under way.
-    pub(crate) fn lane_of_first(&self, offset: i64) -> Option<Lane> {
-        let is_it = |lane: &VecDeque<Waiter>| {
-            lane.front().is_some_and(|first| first.row.offset == offset && first.row.state != WaitingState::Running)
+    /// The queue whose first event has this offset, where it is not under way.
+    pub(crate) fn queue_of_first(&self, offset: i64) -> Option<QueueId> {
+        let is_it = |queue: &VecDeque<Waiter>| {
+            queue.front().is_some_and(|first| first.row.offset == offset && first.row.state != WaitingState::Running)
         };
-        self.lanes.iter().find(|(_, lane)| is_it(lane)).map(|(name, _)| name.clone())
+        self.queues.iter().find(|(_, queue)| is_it(queue)).map(|(name, _)| name.clone())
     }
 
-    /// Whether an attempt at one of the events of this lane up to `last` may be under way, or be due: not where the first one
+    /// Whether an attempt at one of the events of this queue up to `last` may be under way, or be due: not where the first one
     /// waits for a later time or for an operator.
-    pub(crate) fn may_run(&self, lane: &[u8], last: i64) -> bool {
-        self.lane(lane).next().is_some_and(|first| {
+    pub(crate) fn may_run(&self, queue: &[u8], last: i64) -> bool {
+        self.queue(queue).next().is_some_and(|first| {
             first.row.offset <= last
                 && match first.row.state {
                     WaitingState::Running => true,
@@ -152,35 +152,35 @@ impl Waiting {
         })
     }
 
-    /// The lanes at which an attempt may be under way or be due, each with the offset of its last event.
-    pub(crate) fn that_may_run(&self) -> Vec<(Lane, i64)> {
-        let lasts = self.lanes.iter().filter_map(|(name, lane)| Some((name, lane.back()?.row.offset)));
+    /// The queues at which an attempt may be under way or be due, each with the offset of its last event.
+    pub(crate) fn that_may_run(&self) -> Vec<(QueueId, i64)> {
+        let lasts = self.queues.iter().filter_map(|(name, queue)| Some((name, queue.back()?.row.offset)));
         lasts.filter(|(name, last)| self.may_run(name, *last)).map(|(name, last)| (name.clone(), last)).collect()
     }
 
     /// Whether the event at this offset waits.
     pub(crate) fn has(&self, offset: i64) -> bool {
-        self.lanes.values().flatten().any(|waiter| waiter.row.offset == offset)
+        self.queues.values().flatten().any(|waiter| waiter.row.offset == offset)
     }
 
     /// Whether every waiting event lies before this offset.
     pub(crate) fn is_below(&self, offset: i64) -> bool {
-        self.lanes.values().filter_map(VecDeque::back).all(|last| last.row.offset < offset)
+        self.queues.values().filter_map(VecDeque::back).all(|last| last.row.offset < offset)
     }
 
-    /// When the next lane is due.
+    /// When the next queue is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Since when the lane waits that has waited longest; none where no lane waits.
+    /// Since when the queue waits that has waited longest; none where no queue waits.
     pub(crate) fn oldest(&self) -> Option<Timestamp> {
         self.since.first_key_value().map(|(since, _)| *since)
     }
 
-    /// The number of lanes.
-    pub(crate) fn lanes(&self) -> usize {
-        self.lanes.len()
+    /// The number of queues.
+    pub(crate) fn queues(&self) -> usize {
+        self.queues.len()
     }
 
     /// The number of events.
@@ -196,7 +196,7 @@ impl Waiting {
         }
         let held = self.held();
         let what = if self.long > 0 {
-            format!("a key has {LANE_LIMIT} waiting events or more")
+            format!("a key has {QUEUE_LIMIT} waiting events or more")
         } else {
             format!("{} events wait, with {} bytes", self.events, self.bytes)
         };
@@ -207,7 +207,7 @@ impl Waiting {
         })
     }
 
-    /// The lanes that only an operator releases.
+    /// The queues that only an operator releases.
     pub(crate) fn held(&self) -> usize {
         self.held
     }
@@ -217,24 +217,24 @@ impl Waiting {
         if self.held == 0 {
             return None;
         }
-        self.lanes
+        self.queues
             .values()
-            .filter_map(|lane| lane.front())
+            .filter_map(|queue| queue.front())
             .map(|waiter| &*waiter.row)
             .find(|row| row.state == WaitingState::Held(OnExhausted::Stop) && !is_released(row.offset))
     }
 
-    /// The lanes whose first event is not under way and whose name fits.
-    pub(crate) fn select(&self, fits: impl Fn(&[u8]) -> bool) -> Vec<Lane> {
+    /// The queues whose first event is not under way and whose name fits.
+    pub(crate) fn select(&self, fits: impl Fn(&[u8]) -> bool) -> Vec<QueueId> {
         let waits =
-            |lane: &VecDeque<Waiter>| lane.front().is_some_and(|waiter| waiter.row.state != WaitingState::Running);
-        self.lanes.iter().filter(|(name, lane)| fits(name) && waits(lane)).map(|(name, _)| name.clone()).collect()
+            |queue: &VecDeque<Waiter>| queue.front().is_some_and(|waiter| waiter.row.state != WaitingState::Running);
+        self.queues.iter().filter(|(name, queue)| fits(name) && waits(queue)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Makes a lane that is due wait for longer; the store need not know, since another owner may try it at once.
-    pub(crate) fn postpone(&mut self, lane: &[u8], delay: Duration) {
+    /// Makes a queue that is due wait for longer; the store need not know, since another owner may try it at once.
+    pub(crate) fn postpone(&mut self, queue: &[u8], delay: Duration) {
         let due = Instant::now() + delay.min(self.longest);
-        self.change(lane, |events| {
+        self.change(queue, |events| {
             if let Some(first) = events.front_mut() {
                 first.due = due;
             }
@@ -244,14 +244,14 @@ impl Waiting {
 
     /// Adds an event, or replaces the state of one that waits already.
     pub(crate) fn insert(&mut self, row: WaitingRow, now: Timestamp) {
-        let lane: Lane = row.lane.clone().into();
+        let queue: QueueId = row.queue.clone().into();
         let delay = match row.state {
             WaitingState::Retry => Duration::try_from(row.due.duration_since(now)).unwrap_or_default(),
             // What is behind and becomes the first need not wait any longer.
             WaitingState::Behind | WaitingState::Running | WaitingState::Held(_) => Duration::ZERO,
         };
         let waiter = Waiter::new(row, Instant::now() + delay.min(self.longest));
-        self.change(&lane, |events| {
+        self.change(&queue, |events| {
             let mut delta = Delta { come: 1, bytes_come: waiter.size(), ..Delta::default() };
             // New events come at the end, so the search is short where it matters.
             match events.iter().rposition(|known| known.row.offset <= waiter.row.offset) {
@@ -268,8 +268,8 @@ impl Waiting {
     }
 
     /// Removes an event that has been settled.
-    pub(crate) fn remove(&mut self, lane: &[u8], offset: i64) {
-        self.change(lane, |events| {
+    pub(crate) fn remove(&mut self, queue: &[u8], offset: i64) {
+        self.change(queue, |events| {
             let Some(place) = events.iter().position(|waiter| waiter.row.offset == offset) else {
                 return Delta::default();
             };
@@ -278,14 +278,14 @@ impl Waiting {
         });
     }
 
-    /// Changes a lane and keeps the counts and the order of due lanes right.
+    /// Changes a queue and keeps the counts and the order of due queues right.
     fn change(&mut self, name: &[u8], work: impl FnOnce(&mut VecDeque<Waiter>) -> Delta) {
-        let mut lane = self.lanes.remove(name).unwrap_or_default();
-        if let Some(first) = lane.front() {
-            if let Entry::Occupied(mut lanes) = self.since.entry(first.row.since) {
-                *lanes.get_mut() -= 1;
-                if *lanes.get() == 0 {
-                    lanes.remove();
+        let mut queue = self.queues.remove(name).unwrap_or_default();
+        if let Some(first) = queue.front() {
+            if let Entry::Occupied(mut queues) = self.since.entry(first.row.since) {
+                *queues.get_mut() -= 1;
+                if *queues.get() == 0 {
+                    queues.remove();
                 }
             }
             match first.row.state {
@@ -296,12 +296,12 @@ impl Waiting {
                 WaitingState::Held(_) => self.held -= 1,
             }
         }
-        let was_long = lane.len() >= LANE_LIMIT;
-        let delta = work(&mut lane);
-        self.long = self.long + usize::from(lane.len() >= LANE_LIMIT) - usize::from(was_long);
+        let was_long = queue.len() >= QUEUE_LIMIT;
+        let delta = work(&mut queue);
+        self.long = self.long + usize::from(queue.len() >= QUEUE_LIMIT) - usize::from(was_long);
         self.events = self.events + delta.come - delta.gone;
         self.bytes = self.bytes + delta.bytes_come - delta.bytes_gone;
-        let Some(first) = lane.front() else { return };
+        let Some(first) = queue.front() else { return };
         *self.since.entry(first.row.since).or_default() += 1;
         match first.row.state {
             WaitingState::Retry | WaitingState::Behind => {
@@ -310,7 +310,7 @@ impl Waiting {
             WaitingState::Running => {}
             WaitingState::Held(_) => self.held += 1,
         }
-        self.lanes.insert(name.into(), lane);
+        self.queues.insert(name.into(), queue);
     }
 }
 
@@ -333,10 +333,10 @@ mod tests {
         Timestamp::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn row(lane: &[u8], offset: i64, state: WaitingState, due: u64) -> WaitingRow {
+    fn row(queue: &[u8], offset: i64, state: WaitingState, due: u64) -> WaitingRow {
         WaitingRow {
             offset,
-            lane: lane.to_vec(),
+            queue: queue.to_vec(),
             state,
             attempts: 0,
             since: at(1),
@@ -344,7 +344,7 @@ mod tests {
             due: at(due),
             error_code: String::new(),
             error_message: String::new(),
-            key: Some(lane.to_vec()),
+            key: Some(queue.to_vec()),
             payload: Some(vec![b'x'; 10]),
             headers: Vec::new(),
             timestamp: None,
@@ -357,14 +357,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lane_is_due_by_its_first_event() {
+    async fn a_queue_is_due_by_its_first_event() {
         let mut waiting = waiting();
         let start = Instant::now();
         waiting.insert(row(b"a", 5, WaitingState::Retry, 50), at(0));
         waiting.insert(row(b"a", 7, WaitingState::Behind, 0), at(0));
         waiting.insert(row(b"b", 6, WaitingState::Retry, 20), at(0));
         tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(waiting.due(), [Lane::from(&b"b"[..])]);
+        assert_eq!(waiting.due(), [QueueId::from(&b"b"[..])]);
         assert_eq!(waiting.next_due(), Some(start + Duration::from_secs(20)));
         assert!(waiting.holds(b"a") && !waiting.holds(b"c"));
 
@@ -372,7 +372,7 @@ mod tests {
         assert_eq!(waiting.next_due(), Some(start), "what was behind is due at once");
         waiting.remove(b"a", 7);
         waiting.remove(b"b", 6);
-        assert_eq!((waiting.lanes(), waiting.events(), waiting.bytes, waiting.next_due()), (0, 0, 0, None));
+        assert_eq!((waiting.queues(), waiting.events(), waiting.bytes, waiting.next_due()), (0, 0, 0, None));
     }
 
     #[tokio::test(start_paused = true)]
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_oldest_lane_is_known_by_its_first_event() {
+    async fn the_oldest_queue_is_known_by_its_first_event() {
         let mut waiting = waiting();
         assert_eq!(waiting.oldest(), None);
         let since = |offset, seconds| WaitingRow { since: at(seconds), ..row(b"a", offset, WaitingState::Behind, 0) };
@@ -419,13 +419,13 @@ mod tests {
             waiting.insert(row(b"a", offset, WaitingState::Behind, 0), at(0));
         }
         waiting.insert(row(b"a", 3, WaitingState::Retry, 70), at(0));
-        let offsets: Vec<_> = waiting.lane(b"a").map(|waiter| waiter.row.offset).collect();
+        let offsets: Vec<_> = waiting.queue(b"a").map(|waiter| waiter.row.offset).collect();
         assert_eq!(offsets, [3, 6, 9]);
         assert_eq!((waiting.events(), waiting.next_due()), (3, Some(Instant::now() + Duration::from_secs(70))));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_postponed_lane_is_due_later() {
+    async fn a_postponed_queue_is_due_later() {
         let mut waiting = waiting();
         waiting.insert(row(b"a", 1, WaitingState::Retry, 0), at(0));
         assert_eq!(waiting.due().len(), 1);
@@ -436,7 +436,7 @@ mod tests {
     #[test]
     fn a_key_with_too_many_events_is_full_until_some_are_gone() {
         let mut waiting = waiting();
-        let last = i64::try_from(LANE_LIMIT).expect("a small number");
+        let last = i64::try_from(QUEUE_LIMIT).expect("a small number");
         for offset in 0..last {
             assert_eq!(waiting.full(), None, "{offset}");
             waiting.insert(row(b"a", offset, WaitingState::Behind, 0), at(0));
@@ -445,7 +445,7 @@ mod tests {
         waiting.insert(row(b"a", 0, WaitingState::Held(OnExhausted::ParkKey), 0), at(0));
         assert!(waiting.full().is_some_and(|why| why.contains("1 keys are held")));
         waiting.remove(b"a", 0);
-        assert_eq!((waiting.full(), waiting.events()), (None, LANE_LIMIT - 1));
+        assert_eq!((waiting.full(), waiting.events()), (None, QUEUE_LIMIT - 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,13 +16,13 @@ use uuid::Uuid;
 use super::{
     faults::{Bug, Faults},
     gate::Gate,
-    journal::{Journal, Told},
+    journal::{Journal, LogReport},
     store::at_once,
 };
 use crate::{
     broker::{
-        Acknowledged, BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, Intake, PartitionOffer,
-        PublishError, Publisher, Start, TopicState,
+        Acknowledged, BrokerError, ClusterMetadata, ClusterTopics, Consumer, ConsumerEvent, InboxStatus,
+        PartitionOffer, PublishError, Publisher, Start, TopicState,
     },
     model::{Health, OutgoingRecord, OutgoingRecords, PartitionId, RecordBatch},
     store::Store,
@@ -115,7 +115,7 @@ impl Cluster {
     fn tell(&self, partition: &PartitionId, tenure: u64) -> i64 {
         let log_end = self.end(partition);
         let position = at_once(self.store.reload(partition)).ok().flatten().map_or(0, |stored| stored.next_offset);
-        self.journal.told(Told { partition: partition.clone(), log_end, position, tenure });
+        self.journal.report(LogReport { partition: partition.clone(), log_end, position, tenure });
         log_end
     }
 }
@@ -306,10 +306,17 @@ impl Consumer for Member {
 
     fn store_offset(&self, _: &PartitionId, _: i64, _: &str) {}
 
-    fn intake(&self, id: &PartitionId) -> Option<Intake> {
+    fn inbox_status(&self, id: &PartitionId) -> Option<InboxStatus> {
         let taken = self.cursor(id, |cursor| cursor.next).flatten().unwrap_or_default();
         let log_end = self.cluster.end(id);
-        Some(Intake { log_end, taken, next: taken, ready_since: None, silent_since: None, transaction_since: None })
+        Some(InboxStatus {
+            log_end,
+            taken,
+            next: taken,
+            ready_since: None,
+            silent_since: None,
+            transaction_since: None,
+        })
     }
 
     fn health(&self) -> Health {

@@ -17,12 +17,12 @@ use super::{
 pub(super) enum Bug {
     /// The store writes whatever position and revision a former owner still has.
     NoFencing,
-    /// Rows and rings are written without comparing their versions.
+    /// Rows and windows are written without comparing their versions.
     NoIdentity,
     /// The store forgets which events wait.
     WaitingIsForgotten,
     /// The store forgets whose turn waiting events keep back.
-    LanesAreForgotten,
+    QueuesAreForgotten,
     /// The position moves past an event that has no outcome.
     PositionRunsAhead,
     /// A commit is acknowledged and not done.
@@ -46,7 +46,7 @@ impl Bug {
         Self::NoFencing,
         Self::NoIdentity,
         Self::WaitingIsForgotten,
-        Self::LanesAreForgotten,
+        Self::QueuesAreForgotten,
         Self::PositionRunsAhead,
         Self::CommitsAreDropped,
         Self::DeadLettersAreDropped,

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::{gate::Gate, store::at_once};
 use crate::{
-    engine::partition::release::Selection,
+    engine::partition::release::KeySelection,
     model::{OutgoingRecord, PartitionId},
     store::{Assigned, Changes, Store, WaitingState},
 };
@@ -49,7 +49,7 @@ struct State {
 
 /// What concerns truncations.
 pub(super) enum Notice {
-    Told(Told),
+    LogReport(LogReport),
     /// A position was set without any other change.
     Moved {
         partition: PartitionId,
@@ -58,7 +58,7 @@ pub(super) enum Notice {
 }
 
 /// A member was told where a log ends: with an assignment, or because it asked for an offset that the log does not have.
-pub(super) struct Told {
+pub(super) struct LogReport {
     pub(super) partition: PartitionId,
     pub(super) log_end: i64,
     /// What the store held as the position.
@@ -70,7 +70,7 @@ pub(super) struct Told {
 /// A release to the dead-letter topic that the owners have not answered yet: whichever event is the first of its key
 /// meanwhile may become a dead letter.
 pub(super) struct OpenRelease {
-    pub(super) selection: Selection,
+    pub(super) selection: KeySelection,
     pub(super) gate: Arc<Gate>,
     pub(super) firsts: Mutex<BTreeSet<(PartitionId, i64)>>,
 }
@@ -84,7 +84,7 @@ impl OpenRelease {
         let Ok(Some(stored)) = at_once(store.reload(partition)) else { return };
         let mut seen = BTreeSet::new();
         for row in &stored.waiting {
-            if self.selection.takes_lane(&row.lane) && seen.insert(&row.lane) {
+            if self.selection.takes_queue(&row.queue) && seen.insert(&row.queue) {
                 self.firsts.lock().insert((partition.clone(), row.offset));
             }
         }
@@ -106,7 +106,7 @@ impl Journal {
         let mut state = self.state.lock();
         state.outbox.extend(changes.outbox.iter().map(|row| Arc::clone(&row.record)));
         let is_move = changes.entities.is_empty()
-            && changes.rings.is_empty()
+            && changes.windows.is_empty()
             && changes.waiting.is_empty()
             && changes.released.is_empty()
             && changes.outbox.is_empty();
@@ -131,8 +131,8 @@ impl Journal {
         self.state.lock().outbox.clone()
     }
 
-    pub(super) fn told(&self, told: Told) {
-        self.state.lock().notices.push(Notice::Told(told));
+    pub(super) fn report(&self, report: LogReport) {
+        self.state.lock().notices.push(Notice::LogReport(report));
     }
 
     /// What concerns truncations, since the last call and in its order.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    journal::{Notice, Told},
+    journal::{LogReport, Notice},
     scenario::Event,
 };
 use crate::model::PartitionId;
@@ -77,7 +77,7 @@ impl Losses {
     pub(super) fn follow(&mut self, records: &mut [Produced], notices: Vec<Notice>) {
         for notice in notices {
             match notice {
-                Notice::Told(told) => self.told(records, &told),
+                Notice::LogReport(report) => self.report(records, &report),
                 Notice::Moved { partition, to } => self.moved(&partition, to),
             }
         }
@@ -91,8 +91,8 @@ impl Losses {
     }
 
     /// A member was told where a log ends.
-    fn told(&mut self, records: &mut [Produced], told: &Told) {
-        let Told { partition, log_end, position, tenure } = told;
+    fn report(&mut self, records: &mut [Produced], told: &LogReport) {
+        let LogReport { partition, log_end, position, tenure } = told;
         let Some(window) = self.windows.get_mut(partition) else { return };
         // It was told before: what it did not do then is no excuse now.
         if window.tenure == Some(*tenure) {

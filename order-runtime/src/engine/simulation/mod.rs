@@ -181,7 +181,7 @@ fn no_outage_of_others_loses_doubles_or_reorders() {
 #[test]
 fn deliberate_bugs_are_found() {
     for bug in Bug::ALL.into_iter().filter(|bug| !bug.needs().is_some_and(troubles::is_left_out)) {
-        // Without fencing, the versions of rows and rings still stop nearly everything, so this schedule comes first.
+        // Without fencing, the versions of rows and windows still stop nearly everything, so this schedule comes first.
         let first = std::iter::once(Scenario::with_troubles(371, Some(bug)));
         let found = search(first.chain((0..2_000).map(|seed| Scenario::with_troubles(seed, Some(bug)))));
         let (scenario, wrong) = *found.err().unwrap_or_else(|| panic!("{bug:?} is not found by 2,000 schedules"));

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     engine::{
         observe::Operations,
-        partition::release::{Release, Selection},
+        partition::release::{KeySelection, Release},
     },
     model::PartitionId,
     store::{Store, WaitingState},
@@ -75,7 +75,7 @@ impl Operators {
     }
 
     /// Releases keys at a process. The answer comes when, and if, its owners answer; nobody waits for it here.
-    pub(super) fn release(&mut self, console: Console, selection: Selection, how: Release) {
+    pub(super) fn release(&mut self, console: Console, selection: KeySelection, how: Release) {
         let counter = match how {
             Release::Retry => &self.faults.retries_released,
             Release::DeadLetter => &self.faults.letters_released,
@@ -164,7 +164,7 @@ impl Operators {
     }
 
     /// The held events that a process has to do with.
-    fn held(&self, console: &Console, selection: &Selection) -> BTreeSet<Held> {
+    fn held(&self, console: &Console, selection: &KeySelection) -> BTreeSet<Held> {
         let mut held = BTreeSet::new();
         if console.gate.is_shut() {
             return held;
@@ -173,7 +173,7 @@ impl Operators {
             let Some(tenure) = console.member.tenure(&partition) else { continue };
             let Ok(Some(stored)) = at_once(self.store.reload(&partition)) else { continue };
             let is_held = |state| matches!(state, WaitingState::Held(_));
-            let rows = stored.waiting.iter().filter(|row| is_held(row.state) && selection.takes_lane(&row.lane));
+            let rows = stored.waiting.iter().filter(|row| is_held(row.state) && selection.takes_queue(&row.queue));
             let of = |offset, attempts| Held { partition: partition.clone(), offset, attempts, tenure };
             held.extend(rows.map(|row| of(row.offset, row.attempts)));
         }

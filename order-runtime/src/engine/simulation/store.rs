@@ -113,10 +113,10 @@ impl SimulatedStore {
                     (broken.revision, broken.from) = (stored.revision, stored.next_offset);
                 }
             }
-            Some(Bug::NoIdentity) => broken.rings.clear(),
-            Some(Bug::LanesAreForgotten) => {
+            Some(Bug::NoIdentity) => broken.windows.clear(),
+            Some(Bug::QueuesAreForgotten) => {
                 for row in &mut broken.waiting {
-                    row.lane = row.offset.to_be_bytes().to_vec();
+                    row.queue = row.offset.to_be_bytes().to_vec();
                 }
             }
             Some(Bug::PositionRunsAhead) if self.faults.in_thousand(20) => broken.to += 1,
@@ -278,8 +278,8 @@ impl Store for SimulatedStore {
         at_once(self.inner.page(entity, page))
     }
 
-    async fn ring(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        at_once(self.inner.ring(key))
+    async fn window(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        at_once(self.inner.window(key))
     }
 
     async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     engine::{
         EngineHandle,
-        partition::release::{Release, Selection},
+        partition::release::{KeySelection, Release},
     },
     model::{OnExhausted, PartitionId},
     registry::Registry,
@@ -243,8 +243,8 @@ impl World {
 
     async fn release(&mut self, index: usize, which: Which, how: Release) {
         let selection = match which {
-            Which::All => Selection { all: true, ..Selection::default() },
-            Which::Key(key) => Selection { key: Some(key.to_string()), ..Selection::default() },
+            Which::All => KeySelection { all: true, ..KeySelection::default() },
+            Which::Key(key) => KeySelection { key: Some(key.to_string()), ..KeySelection::default() },
         };
         self.operators.release(self.processes[index].console(), selection, how);
         tokio::task::yield_now().await;
@@ -381,7 +381,7 @@ impl World {
         let waiting = self.waiting();
         let mut firsts = BTreeMap::new();
         for (partition, row) in &waiting {
-            firsts.entry((partition, &row.lane)).or_insert(row.state);
+            firsts.entry((partition, &row.queue)).or_insert(row.state);
         }
         let exist = self.partitions();
         let stops = |state: &WaitingState| *state == WaitingState::Held(OnExhausted::Stop);

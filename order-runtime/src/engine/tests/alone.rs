@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 use super::rig::{Rig, partition};
 use crate::{
     engine::{
-        batch::{Batch, Partition, Plan, running::Running},
+        batch::{Batch, Plan, context::PartitionContext, running::Running},
         observe::status::PartitionStatus,
-        retry::waiting::{Waiting, lane_of},
+        retry::waiting::{Waiting, queue_of},
     },
     model::{Headers, RecordBatch, RecordRef},
     store::{WaitingRow, WaitingState, memory::MemoryStore},
@@ -24,10 +24,10 @@ fn payload(add: i64) -> Vec<u8> {
         .into()
 }
 
-fn waiting_row(offset: i64, lane: &[u8]) -> WaitingRow {
+fn waiting_row(offset: i64, queue: &[u8]) -> WaitingRow {
     WaitingRow {
         offset,
-        lane: lane.to_vec(),
+        queue: queue.to_vec(),
         state: WaitingState::Behind,
         attempts: 0,
         since: Timestamp::UNIX_EPOCH,
@@ -49,15 +49,15 @@ async fn a_record_does_not_pass_the_events_of_its_key_that_wait() {
     let rig = Rig::start_on(Arc::new(MemoryStore::default())).await;
     let id = Arc::new(partition());
     let status = Arc::new(PartitionStatus::new(Arc::clone(&id), 0, Timestamp::UNIX_EPOCH));
-    let partition = Partition::new(id, Arc::clone(&rig.engine.engine), status);
-    let mut lane = Vec::new();
+    let partition = PartitionContext::new(id, Arc::clone(&rig.engine.engine), status);
+    let mut queue = Vec::new();
     let mut records = RecordBatch::default();
     records.push(3, None, Some(b"a"), Some(&payload(3)), Headers::decode(&[]));
     let record: RecordRef<'_> = records.get(0).expect("the record");
-    lane_of(&record, &mut lane);
-    let rows = vec![waiting_row(1, &lane), waiting_row(2, &lane)];
+    queue_of(&record, &mut queue);
+    let rows = vec![waiting_row(1, &queue), waiting_row(2, &queue)];
     let waiting = Waiting::assigned(rows, Timestamp::UNIX_EPOCH, Duration::ZERO);
-    let plan = Plan { due: vec![lane.into()], records: vec![(Arc::new(records), 0)], alone: true, ..Plan::default() };
+    let plan = Plan { due: vec![queue.into()], records: vec![(Arc::new(records), 0)], alone: true, ..Plan::default() };
     let (mut running, arrivals) = (Running::default(), Notify::new());
     let batch = Batch::new(&partition, &waiting, &mut running, &arrivals);
     let effects = batch.run(plan).await.expect("memory answers");

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::rig::{Rig, header};
 use crate::{
     broker::{TopicState, memory::MemoryBroker},
-    engine::{observe::OrphanCause, partition::release::Selection},
+    engine::{observe::OrphanCause, partition::release::KeySelection},
     model::PartitionId,
     store::{
         Changes, Committed, Store as _, WaitingRow,
@@ -38,7 +38,7 @@ async fn store(id: &PartitionId) -> Arc<MemoryStore> {
     let store = Arc::new(MemoryStore::default());
     store.begin(id, 0).await.expect("a first position");
     let rows =
-        [3, 4, 5].map(|offset| WaitingRow { lane: b"\x01k".to_vec(), key: Some(b"k".to_vec()), ..waiting(offset) });
+        [3, 4, 5].map(|offset| WaitingRow { queue: b"\x01k".to_vec(), key: Some(b"k".to_vec()), ..waiting(offset) });
     commit(&*store, Changes { to: 9, waiting: rows.to_vec(), ..step(id, 0, 0) }).await;
     store
 }
@@ -60,8 +60,8 @@ fn causes(rig: &Rig) -> Vec<OrphanCause> {
 }
 
 /// Everything of the topic.
-fn topic(name: &str) -> Selection {
-    Selection { topic: Some(name.to_owned()), ..Selection::default() }
+fn topic(name: &str) -> KeySelection {
+    KeySelection { topic: Some(name.to_owned()), ..KeySelection::default() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,7 +175,7 @@ async fn a_topic_that_is_configured_again_gets_its_turn() {
     store.begin(&id, 0).await.expect("a first position");
     let payload = br#"{"eventId": "e", "eventName": "Added", "data": {"id": "k", "add": 4}}"#;
     let row = WaitingRow {
-        lane: b"\x01k".to_vec(),
+        queue: b"\x01k".to_vec(),
         key: Some(b"k".to_vec()),
         payload: Some(payload.to_vec()),
         headers: Vec::new(),

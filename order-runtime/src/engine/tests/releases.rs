@@ -4,14 +4,14 @@ use super::rig::{Rig, header, partition};
 use crate::{
     engine::{
         observe::PartitionState,
-        partition::release::{Release, Selection},
+        partition::release::{KeySelection, Release},
         simulation::Gate,
     },
     store::{StoreError, WaitingState},
 };
 
-fn all() -> Selection {
-    Selection { all: true, ..Selection::default() }
+fn all() -> KeySelection {
+    KeySelection { all: true, ..KeySelection::default() }
 }
 
 async fn held(rig: &Rig) {
@@ -28,9 +28,9 @@ async fn a_held_key_is_tried_again() {
     rig.send("Added", "a", 2, "");
     held(&rig).await;
     assert_eq!(rig.counter("a").await, None);
-    let other = Selection { key: Some("b".into()), ..Selection::default() };
+    let other = KeySelection { key: Some("b".into()), ..KeySelection::default() };
     assert_eq!(rig.engine.operations().release(other, Release::Retry).await, 0);
-    let key = Selection { key: Some("a".into()), ..Selection::default() };
+    let key = KeySelection { key: Some("a".into()), ..KeySelection::default() };
     assert_eq!(rig.engine.operations().release(key, Release::Retry).await, 1);
     rig.settled().await;
     assert_eq!(rig.counter("a").await, Some((12, 2)), "in their order");
@@ -99,8 +99,8 @@ fn fail_commits(gate: &Gate, mut failures: u32) {
     });
 }
 
-fn key(name: &str) -> Selection {
-    Selection { key: Some(name.into()), ..Selection::default() }
+fn key(name: &str) -> KeySelection {
+    KeySelection { key: Some(name.into()), ..KeySelection::default() }
 }
 
 #[tokio::test(start_paused = true)]

@@ -240,7 +240,10 @@ async fn marks_at_the_end_of_a_log_are_no_lag() {
     let shown = rig.engine.operations().partitions().remove(0);
     assert_eq!((shown.position, shown.log_end, shown.lag), (1, Some(3), Some(0)));
     assert_eq!(rig.after(Duration::from_mins(10)).await, Health::default());
-    assert!(rig.broker.intake(&partition()).is_some_and(|intake| intake.lag(0) == 3), "one is not handled yet");
+    assert!(
+        rig.broker.inbox_status(&partition()).is_some_and(|inbox_status| inbox_status.lag(0) == 3),
+        "one is not handled yet"
+    );
 }
 
 #[tokio::test(start_paused = true)]

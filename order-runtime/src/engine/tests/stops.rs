@@ -6,7 +6,7 @@ use super::rig::{Rig, partition};
 use crate::{
     engine::{
         observe::PartitionState,
-        partition::release::{Release, Selection},
+        partition::release::{KeySelection, Release},
         simulation::SimulatedStore,
     },
     store::{Committed, Store as _, StoreError},
@@ -29,7 +29,10 @@ async fn a_stopped_partition_tries_no_key_that_is_due() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!((rig.counter("running").await, rig.counter("due").await), (Some((1, 1)), None));
     assert_eq!(
-        rig.engine.operations().release(Selection { all: true, ..Selection::default() }, Release::DeadLetter).await,
+        rig.engine
+            .operations()
+            .release(KeySelection { all: true, ..KeySelection::default() }, Release::DeadLetter)
+            .await,
         3
     );
 }
@@ -77,7 +80,7 @@ async fn a_released_key_does_not_resume_what_an_operator_has_paused() {
     rig.send("Parked", "a", 1, "retry");
     rig.until("it is held", |rig| rig.stats().waiting == 1).await;
     rig.engine.operations().pause();
-    rig.engine.operations().release(Selection { all: true, ..Selection::default() }, Release::Retry).await;
+    rig.engine.operations().release(KeySelection { all: true, ..KeySelection::default() }, Release::Retry).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(rig.broker.is_paused(&partition()));
     assert_eq!(state(&rig), PartitionState::Paused);
@@ -90,7 +93,7 @@ async fn a_partition_is_not_resumed_by_the_release_of_a_key_that_did_not_stop_it
     rig.send("Stopping", "stops", 2, "retry");
     rig.until("it stops", |rig| state(rig) == PartitionState::Stopped && rig.stats().waiting == 2).await;
     rig.send("Added", "later", 3, "");
-    let parked = Selection { key: Some("parked".into()), ..Selection::default() };
+    let parked = KeySelection { key: Some("parked".into()), ..KeySelection::default() };
     assert_eq!(rig.engine.operations().release(parked, Release::Retry).await, 1);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!((state(&rig), rig.counter("later").await), (PartitionState::Stopped, None));

@@ -15,7 +15,7 @@ use crate::{
 /// Lets so many of the next commits fail that change nothing but a position.
 fn fail_jumps(gate: &Gate, mut failures: u32) {
     gate.answer_commits(move |changes| {
-        let is_jump = changes.iter().all(|each| each.to != each.from && each.rings.is_empty());
+        let is_jump = changes.iter().all(|each| each.to != each.from && each.windows.is_empty());
         let fails = is_jump && failures > 0;
         failures -= u32::from(fails);
         fails.then(|| Err(StoreError::Unavailable("the test says so".to_owned())))

@@ -21,7 +21,7 @@ use super::{
     snapshot::{Greeting, Snapshot, Tick, frame},
 };
 use crate::{
-    http::{HttpParts, Shared, admin::Access},
+    http::{AppState, HttpParts, admin::Access},
     registry::ProcessorView,
 };
 
@@ -59,7 +59,7 @@ impl Default for Hub {
 
 impl Hub {
     /// Looks at the service every second, for as long as there is somebody to serve.
-    pub(in crate::http) async fn watch(shared: Weak<Shared>) {
+    pub(in crate::http) async fn watch(shared: Weak<AppState>) {
         let mut seconds = interval(PERIOD);
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

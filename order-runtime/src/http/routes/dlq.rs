@@ -13,8 +13,8 @@ use serde_json::{Map, Value, value::RawValue};
 use crate::{
     broker::BrokerError,
     dead_letters::{
-        Asked, DeadLetterError, Disposition, EditError, Edited, Filter, Listing, Place, Replay, Selection, SetAside,
-        Shown, time,
+        Asked, Cursor, DeadLetterError, Disposition, EditError, Edited, Filter, LetterReplay, LetterSelection, Listing,
+        SetAside, Shown, time,
     },
     http::{
         App,
@@ -67,13 +67,13 @@ pub(in crate::http) struct Whereabouts {
 }
 
 impl Whereabouts {
-    fn of(query: Result<Query<Self>, QueryRejection>) -> Result<Option<Place>, Problem> {
+    fn of(query: Result<Query<Self>, QueryRejection>) -> Result<Option<Cursor>, Problem> {
         let Query(asked) = query.map_err(|_| bad("the only parameter is `before`"))?;
         place(asked.before)
     }
 }
 
-fn place(text: Option<String>) -> Result<Option<Place>, Problem> {
+fn place(text: Option<String>) -> Result<Option<Cursor>, Problem> {
     text.map(|text| text.parse().map_err(|expected| bad(format!("`before`: {expected}")))).transpose()
 }
 
@@ -92,7 +92,7 @@ pub(in crate::http) async fn list(
     let Parameters { event, reason, code, key, parked, all, .. } = asked;
     let (since, until) = (at(asked.since)?, at(asked.until)?);
     let filter = Filter { event, reason, code, key, since, until, parked };
-    let selection = Selection { ids: Vec::new(), filter };
+    let selection = LetterSelection { ids: Vec::new(), filter };
     let asked = Asked { selection, any: all, max, before: place(asked.before)? };
     let _turn = readers::turn(&app).await?;
     app.dead_letters().list(asked, |_, _| {}).await.map(Json).map_err(failed)
@@ -132,9 +132,9 @@ pub(in crate::http) async fn replay(
     Operator(by): Operator,
     body: Bytes,
 ) -> Result<Begun, Problem> {
-    let (selection, how): (_, Replay) = read(&body)?;
+    let (selection, how): (_, LetterReplay) = read(&body)?;
     how.check().map_err(bad)?;
-    begin(&app, by, Work::Replay(selection, how))
+    begin(&app, by, Work::LetterReplay(selection, how))
 }
 
 /// `GET /dlq/replay`: how far the last replay of this instance is.
@@ -230,10 +230,10 @@ fn set_aside(app: &App, Operator(by): Operator, body: &[u8], how: Disposition) -
 
 /// Reads a selection, and what else the body says. A word that is neither is an error, and so is a body that selects nothing: a
 /// condition that is misspelt or left out must not select everything.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(Selection, T), Problem> {
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(LetterSelection, T), Problem> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     let mut object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| bad("the body is no JSON object"))?;
-    let selection = Selection::take(&mut object).map_err(bad)?;
+    let selection = LetterSelection::take(&mut object).map_err(bad)?;
     let all = match object.remove("all") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(all)) => all,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     documents::Parameter,
     http::{App, problem::Problem, readers},
-    identity::{Ring, ring_key_of},
+    identity::{DedupWindow, window_key_of},
     store::{EntityType, Listed, Page, StoreError},
 };
 
@@ -116,11 +116,11 @@ pub(in crate::http) async fn one(State(app): State<App>, Path(id): Path<String>)
 
 /// `GET /{name}/{id}/events`: the last events of the key, oldest first, with what became of each.
 pub(in crate::http) async fn history(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let ring = app.store.ring(ring_key_of(id.as_bytes())).await.map_err(|error| Problem::store_away(&error))?;
-    let ring = Ring::from_bytes(ring.ok_or_else(|| nothing(&app))?)
+    let window = app.store.window(window_key_of(id.as_bytes())).await.map_err(|error| Problem::store_away(&error))?;
+    let window = DedupWindow::from_bytes(window.ok_or_else(|| nothing(&app))?)
         .map_err(|unreadable| Problem::store_away(&StoreError::Unusable(unreadable.to_string())))?;
-    let events = ring.iter().map(
-        |entry| json!({"eventId": entry.id, "eventName": entry.name, "outcome": entry.fate.as_str(), "at": entry.at}),
+    let events = window.iter().map(
+        |entry| json!({"eventId": entry.id, "eventName": entry.name, "outcome": entry.outcome.as_str(), "at": entry.at}),
     );
     Ok(Json(events.collect()))
 }

@@ -20,7 +20,7 @@ use crate::{
         operator::{self, Operator},
         problem::{Pointed, Problem},
     },
-    intake::{self, Accepted, Intake},
+    ingest::{self, Accepted, Ingest},
     trace,
 };
 
@@ -49,14 +49,14 @@ pub(in crate::http) async fn publish(
     if !is_json(&headers) {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send `content-type: application/json`"));
     }
-    let Some(intake) = &app.0.intake else {
+    let Some(ingest) = &app.0.ingest else {
         let detail = "KAFKA_TOPIC has patterns only, so it is not known where events go";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
     };
     let (mut accepted, errors) = if is_binary(&headers) {
-        binary(intake, &headers, &body, parameters.key.as_deref())
+        binary(ingest, &headers, &body, parameters.key.as_deref())
     } else {
-        structured(intake, &body, parameters.key.as_deref())?
+        structured(ingest, &body, parameters.key.as_deref())?
     };
     if !errors.is_empty() {
         let detail = "nothing is published; `errors` says what is wrong with each event";
@@ -85,9 +85,9 @@ pub(in crate::http) async fn publish(
 type Checked = (Vec<Accepted>, Vec<Pointed>);
 
 /// One event or several, each in a JSON object.
-fn structured(intake: &Intake, body: &[u8], key: Option<&str>) -> Result<Checked, Problem> {
+fn structured(ingest: &Ingest, body: &[u8], key: Option<&str>) -> Result<Checked, Problem> {
     let array = body.trim_ascii_start().starts_with(b"[");
-    let events = intake::split(body).map_err(|error| {
+    let events = ingest::split(body).map_err(|error| {
         Problem::new(
             StatusCode::BAD_REQUEST,
             format!("the body is not JSON: line {}, column {}", error.line(), error.column()),
@@ -98,7 +98,7 @@ fn structured(intake: &Intake, body: &[u8], key: Option<&str>) -> Result<Checked
     }
     let (mut accepted, mut errors) = (Vec::with_capacity(events.len()), Vec::new());
     for (index, event) in events.iter().enumerate() {
-        match intake.event(event.get().as_bytes(), key) {
+        match ingest.event(event.get().as_bytes(), key) {
             Ok(event) => accepted.push(event),
             Err(violations) => errors
                 .extend(violations.into_iter().map(|violation| Pointed { index: array.then_some(index), violation })),
@@ -108,9 +108,9 @@ fn structured(intake: &Intake, body: &[u8], key: Option<&str>) -> Result<Checked
 }
 
 /// A `CloudEvent` whose attributes are headers.
-fn binary(intake: &Intake, headers: &HeaderMap, body: &[u8], key: Option<&str>) -> Checked {
+fn binary(ingest: &Ingest, headers: &HeaderMap, body: &[u8], key: Option<&str>) -> Checked {
     let attributes = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    match intake.binary(attributes, content_type(headers), body, key) {
+    match ingest.binary(attributes, content_type(headers), body, key) {
         Ok(event) => (vec![event], Vec::new()),
         Err(violations) => {
             (Vec::new(), violations.into_iter().map(|violation| Pointed { index: None, violation }).collect())

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     dead_letters::begun,
-    engine::release::{Release, Selection, WaitingKey},
+    engine::release::{KeySelection, Release, WaitingKey},
     http::{
         App,
         operator::{self, Operator},
@@ -58,7 +58,7 @@ pub(in crate::http) async fn list(
 pub(in crate::http) async fn retry(
     State(app): State<App>,
     Operator(by): Operator,
-    selection: Result<Json<Selection>, JsonRejection>,
+    selection: Result<Json<KeySelection>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     release(&app, &by, selection, Release::Retry).await
 }
@@ -67,7 +67,7 @@ pub(in crate::http) async fn retry(
 pub(in crate::http) async fn dead_letter(
     State(app): State<App>,
     Operator(by): Operator,
-    selection: Result<Json<Selection>, JsonRejection>,
+    selection: Result<Json<KeySelection>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     release(&app, &by, selection, Release::DeadLetter).await
 }
@@ -75,7 +75,7 @@ pub(in crate::http) async fn dead_letter(
 async fn release(
     app: &App,
     by: &str,
-    selection: Result<Json<Selection>, JsonRejection>,
+    selection: Result<Json<KeySelection>, JsonRejection>,
     how: Release,
 ) -> Result<Json<Value>, Problem> {
     let form = "send {\"key\": \"…\"} or {\"all\": true}, and \"topic\" and \"partition\" where they matter";

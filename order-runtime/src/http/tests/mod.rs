@@ -39,7 +39,7 @@ use crate::{
     dispatcher::Dispatcher,
     engine::{
         observe::{Operations, OrphanView, OutboxView, PartitionState, PartitionView, ProcessorStats, StatsView},
-        release::{Release, Selection},
+        release::{KeySelection, Release},
     },
     exposition::Sources,
     model::{Health, OnExhausted, OutgoingRecord, RetryPolicy},
@@ -131,7 +131,7 @@ impl Operations for Shown {
         self.paused.store(true, Ordering::Relaxed);
     }
 
-    async fn release(&self, which: Selection, _: Release) -> usize {
+    async fn release(&self, which: KeySelection, _: Release) -> usize {
         usize::from(which.all)
     }
 
@@ -139,7 +139,7 @@ impl Operations for Shown {
         self.orphans.clone()
     }
 
-    async fn give_up(&self, which: Selection) -> Result<u64, String> {
+    async fn give_up(&self, which: KeySelection) -> Result<u64, String> {
         match which.topic.as_deref() {
             Some("orphaned") => Ok(41),
             _ => Err("no event of the topic waits without an owner".to_owned()),

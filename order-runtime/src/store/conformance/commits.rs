@@ -22,10 +22,10 @@ pub(super) async fn a_moved_revision_fences(store: impl Store) {
 
 pub(super) async fn a_moved_offset_fences(store: impl Store) {
     let known = begun(&store, 0).await;
-    let ahead = step(&known, 5, 0).ring("k", 0, b"r");
+    let ahead = step(&known, 5, 0).window("k", 0, b"r");
     assert_eq!(commit(&store, ahead).await, Committed::Fenced, "the revision fits, the offset does not");
     assert_eq!(place(&store, &known).await, (0, 0));
-    assert_eq!(store.ring(b"k".to_vec()).await.expect("an answer"), None);
+    assert_eq!(store.window(b"k".to_vec()).await.expect("an answer"), None);
 }
 
 pub(super) async fn an_unknown_partition_fences(store: impl Store) {
@@ -57,7 +57,7 @@ pub(super) async fn a_conflict_leaves_other_partitions_committed(store: impl Sto
 
 pub(super) async fn a_conflict_undoes_all_of_its_partition(store: impl Store) {
     let known = begun(&store, 0).await;
-    let mut changes = step(&known, 0, 0).writing(vec![counter_change("a", 1, 0)]).ring("k", 0, b"r");
+    let mut changes = step(&known, 0, 0).writing(vec![counter_change("a", 1, 0)]).window("k", 0, b"r");
     changes.waiting = vec![waiting(0)];
     changes.outbox = vec![OutboxRecord { source_offset: 0, record: record("x").into() }];
     changes.dead_letters = vec![letter(13, 0).into()];
@@ -66,7 +66,7 @@ pub(super) async fn a_conflict_undoes_all_of_its_partition(store: impl Store) {
 
     assert_eq!(place(&store, &known).await, (0, 0));
     assert_eq!(numbers(&store, &["a"]).await, []);
-    assert_eq!(store.ring(b"k".to_vec()).await.expect("an answer"), None);
+    assert_eq!(store.window(b"k".to_vec()).await.expect("an answer"), None);
     assert_eq!(store.waiting(10).await.expect("rows"), []);
     assert_eq!(outbox(&store, 0, 10).await, []);
     let wanted = Load { dead_letters: vec![13.into()], ..Load::default() };
@@ -111,15 +111,15 @@ pub(super) async fn an_entity_read_with_another_version_is_a_conflict(store: imp
     assert_eq!(commit(&store, changes).await, Committed::Applied { revision: 2 });
 }
 
-pub(super) async fn a_ring_with_another_version_is_a_conflict(store: impl Store) {
+pub(super) async fn a_window_with_another_version_is_a_conflict(store: impl Store) {
     let known = begun(&store, 0).await;
-    commit(&store, step(&known, 0, 0).ring("k", 0, b"first")).await;
+    commit(&store, step(&known, 0, 0).window("k", 0, b"first")).await;
     for (key, version) in [("k", 0), ("k", 2), ("absent", 1)] {
-        let changes = step(&known, 1, 1).ring(key, version, b"lost");
+        let changes = step(&known, 1, 1).window(key, version, b"lost");
         assert_eq!(commit(&store, changes).await, Committed::Conflict, "{key} at version {version}");
     }
-    assert_eq!(commit(&store, step(&known, 1, 1).ring("k", 1, b"second")).await, Committed::Applied { revision: 2 });
-    assert_eq!(store.ring(b"k".to_vec()).await.expect("an answer"), Some(b"second".to_vec()));
+    assert_eq!(commit(&store, step(&known, 1, 1).window("k", 1, b"second")).await, Committed::Applied { revision: 2 });
+    assert_eq!(store.window(b"k".to_vec()).await.expect("an answer"), Some(b"second".to_vec()));
 }
 
 pub(super) async fn of_concurrent_commits_from_one_position_one_wins(store: impl Store) {

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::{
     model::PartitionId,
     store::{
-        Change, Changes, Committed, Entity, EntityType, Load, Outbox, OutboxRow, Page, RingRow, Row, Store, WaitingRow,
-        WaitingState,
+        Change, Changes, Committed, DedupRow, Entity, EntityType, Load, Outbox, OutboxRow, Page, Row, Store,
+        WaitingRow, WaitingState,
         postgres::{Client, PostgresEntity, PostgresError},
         sqlite::{Mode, SqliteEntity, SqliteStore, keys},
     },
@@ -209,8 +209,8 @@ impl Changes {
         self
     }
 
-    pub(crate) fn ring(mut self, key: &str, version: u64, bytes: &[u8]) -> Self {
-        self.rings.push(RingRow { key: key.into(), version, bytes: bytes.to_vec() });
+    pub(crate) fn window(mut self, key: &str, version: u64, bytes: &[u8]) -> Self {
+        self.windows.push(DedupRow { key: key.into(), version, bytes: bytes.to_vec() });
         self
     }
 }
@@ -219,7 +219,7 @@ impl Changes {
 pub(crate) fn waiting(offset: i64) -> WaitingRow {
     WaitingRow {
         offset,
-        lane: b"lane".to_vec(),
+        queue: b"lane".to_vec(),
         state: WaitingState::Retry,
         attempts: 3,
         since: Timestamp::new(1_700_000_000, 123_456_789).expect("a time"),

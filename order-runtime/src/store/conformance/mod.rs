@@ -67,7 +67,7 @@ conformance! {
         later_partitions_see_what_earlier_ones_wrote,
         an_entity_with_another_version_is_a_conflict,
         an_entity_read_with_another_version_is_a_conflict,
-        a_ring_with_another_version_is_a_conflict,
+        a_window_with_another_version_is_a_conflict,
         of_concurrent_commits_from_one_position_one_wins,
         concurrent_commits_of_different_partitions_all_count;
     rows:
@@ -75,8 +75,8 @@ conformance! {
         a_view_has_the_fields_of_the_runtime,
         pages_follow_each_other_in_the_order_of_ids,
         pages_are_filtered,
-        rings_are_loaded_by_key,
-        rings_of_keys_of_any_length_are_kept,
+        windows_are_loaded_by_key,
+        windows_of_keys_of_any_length_are_kept,
         the_outbox_keeps_order_until_published,
         outbox_numbers_are_never_used_again,
         dead_letters_are_remembered,

@@ -34,7 +34,7 @@ pub(super) async fn topics_without_an_id_are_told_apart_by_name(store: impl Stor
 
 pub(super) async fn waiting_keys_and_events_are_counted_by_partition(store: impl Store) {
     let (first, second, unknown) = (begun(&store, 0).await, begun(&store, 1).await, partition(2));
-    let row = |offset, lane: &[u8]| WaitingRow { lane: lane.to_vec(), ..waiting(offset) };
+    let row = |offset, queue: &[u8]| WaitingRow { queue: queue.to_vec(), ..waiting(offset) };
     let rows = vec![row(0, b"\x01a"), row(1, b"\x01a"), row(2, b"\x01b")];
     commit(&store, Changes { to: 3, waiting: rows, ..step(&first, 0, 0) }).await;
     let counts = store.count_waiting(&[unknown, first, second]).await.expect("an answer");
@@ -113,7 +113,7 @@ pub(super) async fn waiting_events_keep_their_record_byte_for_byte(store: impl S
     let known = begun(&store, 0).await;
     let bare = WaitingRow {
         offset: 0,
-        lane: Vec::new(),
+        queue: Vec::new(),
         state: WaitingState::Held(OnExhausted::Stop),
         first_failed_at: None,
         key: None,

@@ -1,10 +1,10 @@
-//! Entities, rings, the outbox and dead letters as they are read back.
+//! Entities, windows, the outbox and dead letters as they are read back.
 
 use super::fixture::{at, begun, commit, counter_change, counters, entity, noise, outbox, step};
 use crate::{
-    identity::ring_key_of,
+    identity::window_key_of,
     model::{HeaderBlock, OutgoingRecord},
-    store::{Committed, DeadLetterRow, Load, OutboxRecord, Page, RingRow, Store},
+    store::{Committed, DeadLetterRow, DedupRow, Load, OutboxRecord, Page, Store},
 };
 
 pub(super) async fn entities_are_loaded_with_their_versions(store: impl Store) {
@@ -62,31 +62,31 @@ pub(super) async fn pages_are_filtered(store: impl Store) {
     assert_eq!(ids(&store, even).await, ["c2", "c4"]);
 }
 
-pub(super) async fn rings_are_loaded_by_key(store: impl Store) {
+pub(super) async fn windows_are_loaded_by_key(store: impl Store) {
     let known = begun(&store, 0).await;
-    commit(&store, step(&known, 0, 0).ring("a", 0, b"one").ring("b", 0, b"")).await;
-    commit(&store, step(&known, 1, 1).ring("a", 1, b"two")).await;
+    commit(&store, step(&known, 0, 0).window("a", 0, b"one").window("b", 0, b"")).await;
+    commit(&store, step(&known, 1, 1).window("a", 1, b"two")).await;
 
-    let wanted = Load { rings: vec![b"b".to_vec(), b"absent".to_vec(), b"a".to_vec()], ..Load::default() };
-    let mut rings = store.load(wanted).await.expect("rings").rings;
-    rings.sort_by(|a, b| a.key.cmp(&b.key));
+    let wanted = Load { windows: vec![b"b".to_vec(), b"absent".to_vec(), b"a".to_vec()], ..Load::default() };
+    let mut windows = store.load(wanted).await.expect("rings").windows;
+    windows.sort_by(|a, b| a.key.cmp(&b.key));
     let expected = [("a", 2, &b"two"[..]), ("b", 1, b"")];
     assert_eq!(
-        rings,
-        expected.map(|(key, version, bytes)| RingRow { key: key.into(), version, bytes: bytes.to_vec() })
+        windows,
+        expected.map(|(key, version, bytes)| DedupRow { key: key.into(), version, bytes: bytes.to_vec() })
     );
-    assert_eq!(store.ring(b"a".to_vec()).await.expect("an answer"), Some(b"two".to_vec()));
+    assert_eq!(store.window(b"a".to_vec()).await.expect("an answer"), Some(b"two".to_vec()));
 }
 
 /// A broker takes keys of a megabyte, and no index does.
-pub(super) async fn rings_of_keys_of_any_length_are_kept(store: impl Store) {
+pub(super) async fn windows_of_keys_of_any_length_are_kept(store: impl Store) {
     let known = begun(&store, 0).await;
     for (offset, length) in (0..).zip([0, 1_000, 1_024, 1_025, 2_700, 10_000, 1_000_000]) {
-        let key = ring_key_of(&noise(length));
+        let key = window_key_of(&noise(length));
         let mut changes = step(&known, offset, offset);
-        changes.rings.push(RingRow { key: key.clone(), version: 0, bytes: b"r".to_vec() });
+        changes.windows.push(DedupRow { key: key.clone(), version: 0, bytes: b"r".to_vec() });
         assert_eq!(commit(&store, changes).await, Committed::Applied { revision: offset + 1 }, "{length} bytes");
-        assert_eq!(store.ring(key).await.expect("an answer"), Some(b"r".to_vec()), "{length} bytes");
+        assert_eq!(store.window(key).await.expect("an answer"), Some(b"r".to_vec()), "{length} bytes");
     }
 }
 
@@ -176,17 +176,17 @@ pub(super) async fn what_is_old_is_forgotten(store: impl Store) {
         code: "c".into(),
         at: at(second),
     };
-    let mut changes = step(&known, 0, 0).ring("k", 0, b"r");
+    let mut changes = step(&known, 0, 0).window("k", 0, b"r");
     changes.dead_letters = vec![letter(1, 1_700_000_000).into(), letter(2, 1_800_000_000).into()];
     commit(&store, changes).await;
 
     assert_eq!(store.forget(at(1_750_000_000), Vec::new()).await.expect("an answer"), None);
-    assert_eq!(store.ring(b"k".to_vec()).await.expect("an answer"), Some(b"r".to_vec()), "it was written just now");
+    assert_eq!(store.window(b"k".to_vec()).await.expect("an answer"), Some(b"r".to_vec()), "it was written just now");
     let wanted = Load { dead_letters: vec![1.into(), 2.into()], ..Load::default() };
     assert_eq!(store.load(wanted).await.expect("rows").dead_letters, [letter(2, 1_800_000_000)]);
     let next_year = jiff::Timestamp::now() + std::time::Duration::from_hours(24 * 365);
     store.forget(next_year, Vec::new()).await.expect("an answer");
-    assert_eq!(store.ring(b"k".to_vec()).await.expect("an answer"), None);
-    let again = step(&known, 1, 1).ring("k", 0, b"again");
+    assert_eq!(store.window(b"k".to_vec()).await.expect("an answer"), None);
+    let again = step(&known, 1, 1).window("k", 0, b"again");
     assert_eq!(commit(&store, again).await, Committed::Applied { revision: 2 });
 }

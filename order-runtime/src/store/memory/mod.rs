@@ -17,10 +17,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub(crate) use self::table::{MemoryTable, Tables, new_table};
-use self::{outbox::Outbox, partition::Partition};
+use self::{outbox::Outbox, partition::StoredPartition};
 use super::{
-    Assigned, AuditRow, Changes, Committed, DeadLetterRow, EntityType, LetterMark, Listed, Load, Loaded, MarkState,
-    Page, RingRow, Store, StoreError, WaitingRow,
+    Assigned, AuditRow, Changes, Committed, DeadLetterRow, DedupRow, EntityType, LetterMark, Listed, Load, Loaded,
+    MarkState, Page, Store, StoreError, WaitingRow,
 };
 use crate::{
     model::{DeadLetterId, PartitionId},
@@ -36,17 +36,17 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct State {
     owner: Option<(Uuid, String)>,
-    partitions: BTreeMap<PartitionId, Partition>,
+    partitions: BTreeMap<PartitionId, StoredPartition>,
     tables: Tables,
-    /// Boxed slices: there is one ring for each key, and a vector's spare room would count as often.
-    rings: HashMap<Box<[u8]>, Ring, RandomState>,
+    /// Boxed slices: there is one window for each key, and a vector's spare room would count as often.
+    windows: HashMap<Box<[u8]>, DedupWindow, RandomState>,
     outbox: Outbox,
     dead_letters: HashMap<DeadLetterId, Arc<DeadLetterRow>, RandomState>,
     marks: BTreeMap<(String, u32), LetterMark>,
     audit: BTreeMap<Uuid, AuditRow>,
 }
 
-struct Ring {
+struct DedupWindow {
     version: u64,
     bytes: Box<[u8]>,
     written: Timestamp,
@@ -71,19 +71,19 @@ impl State {
         if !self.tables.are_as_read(changes)? {
             return Ok(false);
         }
-        let version = |key: &[u8]| self.rings.get(key).map_or(0, |ring| ring.version);
-        Ok(changes.rings.iter().all(|ring| version(&ring.key) == ring.version))
+        let version = |key: &[u8]| self.windows.get(key).map_or(0, |window| window.version);
+        Ok(changes.windows.iter().all(|window| version(&window.key) == window.version))
     }
 
     fn apply(&mut self, changes: &Changes) -> Result<Committed, StoreError> {
         self.tables.save(changes)?;
         let now = Timestamp::now();
-        for RingRow { key, version, bytes } in &changes.rings {
-            let written = Ring { version: version + 1, bytes: bytes.as_slice().into(), written: now };
-            match self.rings.get_mut(key.as_slice()) {
-                Some(ring) => *ring = written,
+        for DedupRow { key, version, bytes } in &changes.windows {
+            let written = DedupWindow { version: version + 1, bytes: bytes.as_slice().into(), written: now };
+            match self.windows.get_mut(key.as_slice()) {
+                Some(window) => *window = written,
                 None => {
-                    self.rings.insert(key.as_slice().into(), written);
+                    self.windows.insert(key.as_slice().into(), written);
                 }
             }
         }
@@ -127,13 +127,13 @@ impl Store for MemoryStore {
     }
 
     async fn reload(&self, partition: &PartitionId) -> Result<Option<Assigned>, StoreError> {
-        Ok(self.state.lock().partitions.get(partition).map(Partition::assigned))
+        Ok(self.state.lock().partitions.get(partition).map(StoredPartition::assigned))
     }
 
     async fn begin(&self, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError> {
         let mut state = self.state.lock();
-        let stored = state.partitions.entry(partition.clone()).and_modify(Partition::assign);
-        Ok(stored.or_insert_with(|| Partition::begin(next_offset)).assigned())
+        let stored = state.partitions.entry(partition.clone()).and_modify(StoredPartition::assign);
+        Ok(stored.or_insert_with(|| StoredPartition::begin(next_offset)).assigned())
     }
 
     async fn knows_topic(&self, partition: &PartitionId) -> Result<bool, StoreError> {
@@ -146,9 +146,9 @@ impl Store for MemoryStore {
     async fn load(&self, wanted: Load) -> Result<Loaded, StoreError> {
         let mut state = self.state.lock();
         let mut loaded = Loaded { entities: state.tables.load(&wanted)?, ..Loaded::default() };
-        for key in wanted.rings {
-            if let Some(ring) = state.rings.get(key.as_slice()) {
-                loaded.rings.push(RingRow { key, version: ring.version, bytes: ring.bytes.to_vec() });
+        for key in wanted.windows {
+            if let Some(window) = state.windows.get(key.as_slice()) {
+                loaded.windows.push(DedupRow { key, version: window.version, bytes: window.bytes.to_vec() });
             }
         }
         let letters = wanted.dead_letters.iter().filter_map(|id| state.dead_letters.get(id));
@@ -167,7 +167,7 @@ impl Store for MemoryStore {
 
     async fn committable(&self, partition: &PartitionId, position: i64) -> Result<i64, StoreError> {
         let state = self.state.lock();
-        let waiting = state.partitions.get(partition).and_then(Partition::lowest_waiting);
+        let waiting = state.partitions.get(partition).and_then(StoredPartition::lowest_waiting);
         Ok(waiting.into_iter().chain(state.outbox.lowest(partition)).fold(position, i64::min))
     }
 
@@ -193,7 +193,7 @@ impl Store for MemoryStore {
 
     async fn forget(&self, until: Timestamp, _from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
         let mut state = self.state.lock();
-        state.rings.retain(|_, ring| ring.written >= until);
+        state.windows.retain(|_, window| window.written >= until);
         state.dead_letters.retain(|_, letter| letter.at >= until);
         state.marks.retain(|_, mark| mark.at >= until);
         state.audit.retain(|_, entry| entry.at >= until);
@@ -217,8 +217,8 @@ impl Store for MemoryStore {
         Ok(self.state.lock().tables.of(entity).page(&page))
     }
 
-    async fn ring(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.state.lock().rings.get(key.as_slice()).map(|ring| ring.bytes.to_vec()))
+    async fn window(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.state.lock().windows.get(key.as_slice()).map(|window| window.bytes.to_vec()))
     }
 
     async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {

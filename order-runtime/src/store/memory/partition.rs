@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::store::{Assigned, Changes, Suspect, WaitingRow, WaitingState};
 
 #[derive(Default)]
-pub(super) struct Partition {
+pub(super) struct StoredPartition {
     pub(super) next_offset: i64,
     revision: i64,
     starts: u32,
@@ -20,7 +20,7 @@ pub(super) struct Partition {
     pub(super) waiting: BTreeMap<i64, WaitingRow>,
 }
 
-impl Partition {
+impl StoredPartition {
     /// The assignment that found no position is the first start.
     pub(super) fn begin(next_offset: i64) -> Self {
         Self { next_offset, starts: 1, assignment: 1, owned: true, ..Self::default() }

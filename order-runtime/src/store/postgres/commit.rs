@@ -1,7 +1,7 @@
 //! Applying the changes of partitions: one transaction in which each stands or falls for itself, without savepoints.
 //!
 //! Everything that is compared is locked and read first: positions, then rows that do not exist, then rows of entities, then
-//! rings, then waiting events, each in one order, so that two transactions never wait for each other in a circle. What fits is then written in sets, all
+//! windows, then waiting events, each in one order, so that two transactions never wait for each other in a circle. What fits is then written in sets, all
 //! partitions together; what does not fit is left out.
 
 use std::{
@@ -123,7 +123,7 @@ async fn write(db: &Client, fitting: &[(i64, &Changes)]) -> Result<(), Undone> {
             return Err(Undone::Conflict);
         }
     }
-    if !sets::write_rings(db, fitting).await? {
+    if !sets::write_windows(db, fitting).await? {
         return Err(Undone::Conflict);
     }
     sets::release(db, fitting).await?;
@@ -149,7 +149,7 @@ fn types<'a>(parts: impl Iterator<Item = &'a (EntityType, Arc<dyn Any + Send + S
 
 /// Where a partition is.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct StoredPosition {
     id: i64,
     next_offset: i64,
     revision: i64,
@@ -165,10 +165,10 @@ fn identity(changes: &Changes) -> Identity {
 /// What is in the store, locked until the transaction ends. Judging notes what each partition will write, so that a later
 /// one sees it.
 struct Found {
-    positions: HashMap<Identity, Place>,
+    positions: HashMap<Identity, StoredPosition>,
     /// By table and id; 0 for a row that is not there, and none for one that this transaction writes.
     entities: HashMap<(&'static str, String), Option<u64>>,
-    rings: HashMap<Vec<u8>, Option<u64>>,
+    windows: HashMap<Vec<u8>, Option<u64>>,
     /// By position and offset.
     waiting: HashSet<(i64, i64)>,
 }
@@ -178,7 +178,7 @@ impl Found {
         let mut found = Self {
             positions: HashMap::new(),
             entities: HashMap::new(),
-            rings: HashMap::new(),
+            windows: HashMap::new(),
             waiting: HashSet::new(),
         };
         // Sent one behind the other, without waiting for the first answer.
@@ -187,7 +187,7 @@ impl Found {
             futures_util::future::try_join(sets::lock_positions(db, changes), sets::lock_numbers(db, &absences.0))
                 .await?;
         for (identity, id, next_offset, revision) in positions {
-            found.positions.insert(identity, Place { id, next_offset, revision });
+            found.positions.insert(identity, StoredPosition { id, next_offset, revision });
         }
         let parts = || changes.iter().flat_map(|each| each.entities.iter().chain(&each.reads));
         for entity in types(parts()) {
@@ -204,14 +204,14 @@ impl Found {
         }
         let mut keys: Vec<&[u8]> = changes
             .iter()
-            .flat_map(|each| &each.rings)
-            .filter(|ring| ring.version > 0)
-            .map(|ring| &*ring.key)
+            .flat_map(|each| &each.windows)
+            .filter(|window| window.version > 0)
+            .map(|window| &*window.key)
             .collect();
         keys.sort_unstable();
         keys.dedup();
-        for (key, version) in sets::lock_rings(db, &keys).await? {
-            found.rings.insert(key, Some(version));
+        for (key, version) in sets::lock_windows(db, &keys).await? {
+            found.windows.insert(key, Some(version));
         }
         let released: Vec<(i64, i64)> = changes
             .iter()
@@ -222,7 +222,7 @@ impl Found {
         Ok(found)
     }
 
-    fn position(&self, changes: &Changes) -> Option<Place> {
+    fn position(&self, changes: &Changes) -> Option<StoredPosition> {
         self.positions.get(&identity(changes)).copied()
     }
 
@@ -238,7 +238,7 @@ impl Found {
         Ok(Committed::Applied { revision: changes.revision + 1 })
     }
 
-    fn fits(&self, changes: &Changes, place: Place) -> Result<bool, StoreError> {
+    fn fits(&self, changes: &Changes, place: StoredPosition) -> Result<bool, StoreError> {
         for entity in types(changes.entities.iter().chain(&changes.reads)) {
             let (table, _) = entity.postgres.names();
             for (id, version) in expected(entity, changes)? {
@@ -248,10 +248,10 @@ impl Found {
                 }
             }
         }
-        for ring in &changes.rings {
-            // A ring that must not exist is not locked: inserting it tells.
-            let there = self.rings.get(&ring.key).copied().unwrap_or(Some(0));
-            if there != Some(ring.version) {
+        for window in &changes.windows {
+            // A window that must not exist is not locked: inserting it tells.
+            let there = self.windows.get(&window.key).copied().unwrap_or(Some(0));
+            if there != Some(window.version) {
                 return Ok(false);
             }
         }
@@ -261,9 +261,11 @@ impl Found {
     }
 
     /// Notes that these will be written.
-    fn note(&mut self, changes: &Changes, place: Place) -> Result<(), StoreError> {
-        self.positions
-            .insert(identity(changes), Place { next_offset: changes.to, revision: changes.revision + 1, ..place });
+    fn note(&mut self, changes: &Changes, place: StoredPosition) -> Result<(), StoreError> {
+        self.positions.insert(
+            identity(changes),
+            StoredPosition { next_offset: changes.to, revision: changes.revision + 1, ..place },
+        );
         for (entity, written) in &changes.entities {
             let (table, _) = entity.postgres.names();
             let written: &(dyn Any + Send + Sync) = written.as_ref();
@@ -271,8 +273,8 @@ impl Found {
                 self.entities.insert((table, id), None);
             }
         }
-        for ring in &changes.rings {
-            self.rings.insert(ring.key.clone(), None);
+        for window in &changes.windows {
+            self.windows.insert(window.key.clone(), None);
         }
         Ok(())
     }

@@ -241,8 +241,8 @@ impl Store for PostgresStore {
         self.viewer.run(async |db| entity.postgres.page(db, &page).await).await
     }
 
-    async fn ring(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.viewer.run(async |db| queries::ring(db, &key).await).await
+    async fn window(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.viewer.run(async |db| queries::window(db, &key).await).await
     }
 
     async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
@@ -265,8 +265,8 @@ impl Store for PostgresStore {
         self.viewer.run(async |db| letters::marks(db, &ids).await).await
     }
 
-    async fn remembered(&self, dead_letters: Vec<DeadLetterId>, rings: Vec<Vec<u8>>) -> Result<Loaded, StoreError> {
-        let wanted = queries::Wanted::of(Load { rings, dead_letters, ..Load::default() })?;
+    async fn remembered(&self, dead_letters: Vec<DeadLetterId>, windows: Vec<Vec<u8>>) -> Result<Loaded, StoreError> {
+        let wanted = queries::Wanted::of(Load { windows, dead_letters, ..Load::default() })?;
         self.viewer.run(async |db| queries::load(db, &wanted).await).await
     }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::DeadLetterId,
     store::{
-        EntityType, Load, Loaded, OutboxRow, OutboxSize, RingRow, StoreError,
+        DedupRow, EntityType, Load, Loaded, OutboxRow, OutboxSize, StoreError,
         columns::{nanoseconds, row_limit},
     },
 };
@@ -25,7 +25,7 @@ const RELAY_LOCK: i64 = 0x6f72_6472_0000_0002;
 /// What to load, with ids as texts.
 pub(super) struct Wanted {
     entities: Vec<(EntityType, Vec<String>)>,
-    rings: Vec<Vec<u8>>,
+    windows: Vec<Vec<u8>>,
     dead_letters: Vec<DeadLetterId>,
 }
 
@@ -36,11 +36,11 @@ impl Wanted {
             Ok((entity, entity.postgres.texts(ids)?))
         };
         let entities = load.entities.into_iter().map(texts).collect::<Result<_, StoreError>>()?;
-        Ok(Self { entities, rings: load.rings, dead_letters: load.dead_letters })
+        Ok(Self { entities, windows: load.windows, dead_letters: load.dead_letters })
     }
 }
 
-/// Loads rows, rings and dead letters. Each statement sees its own moment: the commit compares the version of every row, so
+/// Loads rows, windows and dead letters. Each statement sees its own moment: the commit compares the version of every row, so
 /// a batch that was made of two moments is a conflict and runs again.
 pub(super) async fn load(db: &Client, wanted: &Wanted) -> Result<Loaded, StoreError> {
     let entities = async {
@@ -50,13 +50,13 @@ pub(super) async fn load(db: &Client, wanted: &Wanted) -> Result<Loaded, StoreEr
         }
         Ok::<_, StoreError>(loaded)
     };
-    let rings = async {
-        if wanted.rings.is_empty() {
+    let windows = async {
+        if wanted.windows.is_empty() {
             return Ok(Vec::new());
         }
         let statement = db.prepare_cached("SELECT key, version, bytes FROM rings WHERE key = ANY($1)").await?;
-        let found = db.query(&statement, &[&wanted.rings]).await?;
-        found.iter().map(ring_row).collect::<Result<Vec<_>, StoreError>>()
+        let found = db.query(&statement, &[&wanted.windows]).await?;
+        found.iter().map(window_row).collect::<Result<Vec<_>, StoreError>>()
     };
     let dead_letters = async {
         if wanted.dead_letters.is_empty() {
@@ -73,16 +73,16 @@ pub(super) async fn load(db: &Client, wanted: &Wanted) -> Result<Loaded, StoreEr
         found.iter().map(rows::dead_letter).collect::<Result<Vec<_>, StoreError>>()
     };
     // Sent one behind the other, without waiting for answers in between.
-    let (entities, rings, dead_letters) = futures_util::future::try_join3(entities, rings, dead_letters).await?;
-    Ok(Loaded { entities, rings, dead_letters })
+    let (entities, windows, dead_letters) = futures_util::future::try_join3(entities, windows, dead_letters).await?;
+    Ok(Loaded { entities, windows, dead_letters })
 }
 
-fn ring_row(row: &tokio_postgres::Row) -> Result<RingRow, StoreError> {
+fn window_row(row: &tokio_postgres::Row) -> Result<DedupRow, StoreError> {
     let version: i64 = row.try_get(1)?;
-    Ok(RingRow { key: row.try_get(0)?, version: version.unsigned_abs(), bytes: row.try_get(2)? })
+    Ok(DedupRow { key: row.try_get(0)?, version: version.unsigned_abs(), bytes: row.try_get(2)? })
 }
 
-pub(super) async fn ring(db: &Client, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+pub(super) async fn window(db: &Client, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
     let found = db.query_opt("SELECT bytes FROM rings WHERE key = $1", &[&key]).await?;
     Ok(found.map(|row| row.try_get(0)).transpose()?)
 }
@@ -115,7 +115,7 @@ pub(super) async fn published(db: &Client, ids: &[i64]) -> Result<(), StoreError
     Ok(())
 }
 
-/// Rings that one call of [`forget`] looks at.
+/// Deduplication windows that one call of [`forget`] looks at.
 const LOOKED_AT: i64 = 5_000;
 
 pub(super) async fn forget(db: &Client, until: Timestamp, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -23,7 +23,7 @@ pub(super) fn waiting(row: &Row, first: usize) -> Result<WaitingRow, StoreError>
     let first_failed_at: Option<i64> = row.try_get(first + 5)?;
     Ok(WaitingRow {
         offset: row.try_get(first)?,
-        lane: row.try_get(first + 1)?,
+        queue: row.try_get(first + 1)?,
         state: state_of(state).ok_or_else(|| unreadable(format!("`{state}` is no state of a waiting event")))?,
         attempts: number(row, first + 3)?,
         since: time(row.try_get(first + 4)?)?,

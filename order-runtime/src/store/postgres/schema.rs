@@ -83,7 +83,7 @@ const MIGRATIONS: &[&str] = &[
         at       bigint NOT NULL
     );
     ",
-    // Events that kill the process, and when a ring was last written.
+    // Events that kill the process, and when a window was last written.
     "
     ALTER TABLE positions ADD COLUMN suspect bigint;
     ALTER TABLE positions ADD COLUMN suspected bigint NOT NULL DEFAULT 0;

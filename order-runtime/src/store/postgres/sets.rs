@@ -80,8 +80,8 @@ pub(super) async fn lock_versions(
     found.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<_, i64>(1)?.unsigned_abs()))).collect()
 }
 
-/// Versions of the rings that exist, locked in the order of their keys.
-pub(super) async fn lock_rings(db: &Client, keys: &[&[u8]]) -> Result<Vec<(Vec<u8>, u64)>, Error> {
+/// Versions of the windows that exist, locked in the order of their keys.
+pub(super) async fn lock_windows(db: &Client, keys: &[&[u8]]) -> Result<Vec<(Vec<u8>, u64)>, Error> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
@@ -140,14 +140,14 @@ pub(super) async fn clear_suspects(db: &Client, fitting: &[(i64, &Changes)]) -> 
     db.execute(&statement, &[&positions, &offsets]).await.map(drop)
 }
 
-/// Writes rings; false where one that must not exist does by now.
-pub(super) async fn write_rings(db: &Client, fitting: &[(i64, &Changes)]) -> Result<bool, Error> {
-    let mut rings: Vec<_> = fitting.iter().flat_map(|(_, each)| &each.rings).collect();
-    rings.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-    let (new, known): (Vec<_>, Vec<_>) = rings.into_iter().partition(|ring| ring.version == 0);
+/// Writes windows; false where one that must not exist does by now.
+pub(super) async fn write_windows(db: &Client, fitting: &[(i64, &Changes)]) -> Result<bool, Error> {
+    let mut windows: Vec<_> = fitting.iter().flat_map(|(_, each)| &each.windows).collect();
+    windows.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    let (new, known): (Vec<_>, Vec<_>) = windows.into_iter().partition(|window| window.version == 0);
     if !known.is_empty() {
-        let keys: Vec<&[u8]> = known.iter().map(|ring| &*ring.key).collect();
-        let bytes: Vec<&[u8]> = known.iter().map(|ring| &*ring.bytes).collect();
+        let keys: Vec<&[u8]> = known.iter().map(|window| &*window.key).collect();
+        let bytes: Vec<&[u8]> = known.iter().map(|window| &*window.bytes).collect();
         let statement = db
             .prepare_cached(
                 "UPDATE rings SET version = version + 1, bytes = new.bytes, written = now()
@@ -159,8 +159,8 @@ pub(super) async fn write_rings(db: &Client, fitting: &[(i64, &Changes)]) -> Res
     if new.is_empty() {
         return Ok(true);
     }
-    let keys: Vec<&[u8]> = new.iter().map(|ring| &*ring.key).collect();
-    let bytes: Vec<&[u8]> = new.iter().map(|ring| &*ring.bytes).collect();
+    let keys: Vec<&[u8]> = new.iter().map(|window| &*window.key).collect();
+    let bytes: Vec<&[u8]> = new.iter().map(|window| &*window.bytes).collect();
     let statement = db
         .prepare_cached(
             "INSERT INTO rings (key, version, bytes) SELECT key, 1, bytes
@@ -196,7 +196,7 @@ pub(super) async fn insert_waiting(db: &Client, fitting: &[(i64, &Changes)]) -> 
     }
     let column = || rows.iter();
     let offsets: Vec<i64> = column().map(|row| row.offset).collect();
-    let lanes: Vec<&[u8]> = column().map(|row| &*row.lane).collect();
+    let queues: Vec<&[u8]> = column().map(|row| &*row.queue).collect();
     let states: Vec<&str> = column().map(|row| state_name(row.state)).collect();
     let attempts: Vec<i64> = column().map(|row| i64::from(row.attempts)).collect();
     let since: Vec<i64> = column().map(|row| nanoseconds(row.since)).collect();
@@ -226,7 +226,7 @@ pub(super) async fn insert_waiting(db: &Client, fitting: &[(i64, &Changes)]) -> 
     let parameters: [&(dyn ToSql + Sync); 14] = [
         &positions,
         &offsets,
-        &lanes,
+        &queues,
         &states,
         &attempts,
         &since,

@@ -171,10 +171,10 @@ async fn what_postgres_does_not_keep_is_refused_and_nothing_else() {
     let odd = Load {
         entities: vec![(entity(), Box::new(vec!["nul \0".to_owned()]))],
         dead_letters: vec![0.into()],
-        rings: vec![b"\0".to_vec()],
+        windows: vec![b"\0".to_vec()],
     };
     let loaded = store.load(odd).await.expect("what cannot be there is not there");
-    assert!(loaded.rings.is_empty() && loaded.dead_letters.is_empty());
+    assert!(loaded.windows.is_empty() && loaded.dead_letters.is_empty());
     assert_eq!(numbers(&store, &["nul \0"]).await, []);
 }
 

@@ -8,7 +8,7 @@ use super::{
     rows::{insert_outbox, insert_waiting},
     worker::guarded,
 };
-use crate::store::{Changes, Committed, DeadLetterRow, RingRow, StoreError, columns::nanoseconds};
+use crate::store::{Changes, Committed, DeadLetterRow, DedupRow, StoreError, columns::nanoseconds};
 
 /// Commits `changes`; see [`Store::commit`](crate::store::Store::commit).
 pub(super) fn commit(db: &mut Connection, changes: &[Arc<Changes>]) -> Result<Vec<Committed>, StoreError> {
@@ -90,7 +90,7 @@ fn apply(db: &Connection, changes: &Changes) -> Result<Committed, StoreError> {
             return Ok(Committed::Conflict);
         }
     }
-    if !write_rings(db, &changes.rings)? || !release(db, position, &changes.released)? {
+    if !write_windows(db, &changes.windows)? || !release(db, position, &changes.released)? {
         return Ok(Committed::Conflict);
     }
     insert_waiting(db, position, &changes.waiting)?;
@@ -136,7 +136,7 @@ fn clear(db: &Connection, position: i64, offsets: &[i64]) -> rusqlite::Result<()
     Ok(())
 }
 
-fn write_rings(db: &Connection, rings: &[RingRow]) -> rusqlite::Result<bool> {
+fn write_windows(db: &Connection, windows: &[DedupRow]) -> rusqlite::Result<bool> {
     let now = jiff::Timestamp::now().as_second();
     let mut insert = db.prepare_cached(
         "INSERT INTO rings (key, version, bytes, written) VALUES (?1, 1, ?2, ?3) ON CONFLICT DO NOTHING",
@@ -144,10 +144,10 @@ fn write_rings(db: &Connection, rings: &[RingRow]) -> rusqlite::Result<bool> {
     let mut update = db.prepare_cached(
         "UPDATE rings SET version = version + 1, bytes = ?2, written = ?3 WHERE key = ?1 AND version = ?4",
     )?;
-    for ring in rings {
-        let affected = match ring.version {
-            0 => insert.execute((&ring.key, &ring.bytes, now))?,
-            version => update.execute((&ring.key, &ring.bytes, now, version))?,
+    for window in windows {
+        let affected = match window.version {
+            0 => insert.execute((&window.key, &window.bytes, now))?,
+            version => update.execute((&window.key, &window.bytes, now, version))?,
         };
         if affected != 1 {
             return Ok(false);

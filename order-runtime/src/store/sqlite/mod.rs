@@ -323,8 +323,8 @@ impl Store for SqliteStore {
         self.query(move |db| entity.sqlite.page(db, &page)).await
     }
 
-    async fn ring(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.query(move |db| queries::ring(db, &key)).await
+    async fn window(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.query(move |db| queries::window(db, &key)).await
     }
 
     async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
@@ -348,8 +348,8 @@ impl Store for SqliteStore {
         self.query(move |db| letters::marks(db, &ids)).await
     }
 
-    async fn remembered(&self, dead_letters: Vec<DeadLetterId>, rings: Vec<Vec<u8>>) -> Result<Loaded, StoreError> {
-        let wanted = Load { rings, dead_letters, ..Load::default() };
+    async fn remembered(&self, dead_letters: Vec<DeadLetterId>, windows: Vec<Vec<u8>>) -> Result<Loaded, StoreError> {
+        let wanted = Load { windows, dead_letters, ..Load::default() };
         self.viewer.run(move |db| queries::load(db, wanted)).await
     }
 

@@ -20,7 +20,7 @@ const CACHED_STATEMENTS: usize = 128;
 pub(super) fn writer(path: &Path, entities: &[EntityType]) -> Result<Connection, StoreError> {
     let at_path = |error| opening(path, error);
     let mut db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(at_path)?;
-    // Before anything is in the file, which then keeps it. A ring of more than a thousand bytes does not fit a leaf of SQLite's own
+    // Before anything is in the file, which then keeps it. A window of more than a thousand bytes does not fit a leaf of SQLite's own
     // 4 KiB and takes pages of its own.
     db.pragma_update(None, "page_size", 8_192).map_err(at_path)?;
     let journal: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(at_path)?;

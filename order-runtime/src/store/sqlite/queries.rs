@@ -9,7 +9,7 @@ use super::rows::{self, OUTBOX_COLUMNS};
 use crate::{
     model::DeadLetterId,
     store::{
-        DeadLetterRow, Load, Loaded, OutboxRow, RingRow, StoreError,
+        DeadLetterRow, DedupRow, Load, Loaded, OutboxRow, StoreError,
         columns::{nanoseconds, row_limit},
     },
 };
@@ -21,20 +21,20 @@ pub(super) fn load(db: &mut Connection, wanted: Load) -> Result<Loaded, StoreErr
         let ids: &(dyn Any + Send) = ids.as_ref();
         loaded.entities.push(entity.sqlite.load(&snapshot, ids)?);
     }
-    loaded.rings = rings(&snapshot, wanted.rings)?;
+    loaded.windows = windows(&snapshot, wanted.windows)?;
     loaded.dead_letters = dead_letters(&snapshot, &wanted.dead_letters)?;
     Ok(loaded)
 }
 
-fn rings(db: &Connection, mut keys: Vec<Vec<u8>>) -> rusqlite::Result<Vec<RingRow>> {
+fn windows(db: &Connection, mut keys: Vec<Vec<u8>>) -> rusqlite::Result<Vec<DedupRow>> {
     // In the order of keys, neighbours in the tree are read one after the other.
     keys.sort_unstable();
     keys.dedup();
     let mut statement = db.prepare_cached(
         "SELECT key, version, bytes FROM rarray(?1) AS wanted CROSS JOIN rings ON key = wanted.value",
     )?;
-    let ring = |row: &Row<'_>| Ok(RingRow { key: row.get(0)?, version: row.get(1)?, bytes: row.get(2)? });
-    statement.query_map([super::keys(keys)], ring)?.collect()
+    let window = |row: &Row<'_>| Ok(DedupRow { key: row.get(0)?, version: row.get(1)?, bytes: row.get(2)? });
+    statement.query_map([super::keys(keys)], window)?.collect()
 }
 
 fn dead_letters(db: &Connection, ids: &[DeadLetterId]) -> rusqlite::Result<Vec<DeadLetterRow>> {
@@ -48,7 +48,7 @@ fn dead_letters(db: &Connection, ids: &[DeadLetterId]) -> rusqlite::Result<Vec<D
     Ok(found)
 }
 
-pub(super) fn ring(db: &Connection, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+pub(super) fn window(db: &Connection, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
     let bytes = db.prepare_cached("SELECT bytes FROM rings WHERE key = ?1")?.query_row([key], |row| row.get(0));
     Ok(bytes.optional()?)
 }
@@ -71,7 +71,7 @@ pub(super) fn published(db: &mut Connection, ids: &[i64]) -> Result<(), StoreErr
     Ok(transaction.commit()?)
 }
 
-/// Rings that one call of [`forget`] looks at.
+/// Deduplication windows that one call of [`forget`] looks at.
 const LOOKED_AT: i64 = 5_000;
 
 pub(super) fn forget(db: &mut Connection, until: Timestamp, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -52,7 +52,7 @@ pub(super) fn insert_waiting(db: &Connection, position: i64, rows: &[WaitingRow]
         insert.execute(params![
             position,
             row.offset,
-            row.lane,
+            row.queue,
             state_name(row.state),
             row.attempts,
             nanoseconds(row.since),
@@ -75,7 +75,7 @@ pub(super) fn waiting(row: &Row<'_>, first: usize) -> rusqlite::Result<WaitingRo
     let first_failed_at: Option<i64> = row.get(first + 5)?;
     Ok(WaitingRow {
         offset: row.get(first)?,
-        lane: row.get(first + 1)?,
+        queue: row.get(first + 1)?,
         state: state_of(&state).ok_or_else(|| not_ours(first + 2))?,
         attempts: row.get(first + 3)?,
         since: time(row, first + 4)?,

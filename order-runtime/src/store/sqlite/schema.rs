@@ -81,7 +81,7 @@ const MIGRATIONS: &[&str] = &[
         at       INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     ",
-    // Events that kill the process, and when a ring was last written, in seconds since the epoch.
+    // Events that kill the process, and when a window was last written, in seconds since the epoch.
     "
     ALTER TABLE positions ADD COLUMN suspect INTEGER;
     ALTER TABLE positions ADD COLUMN suspected INTEGER NOT NULL DEFAULT 0;

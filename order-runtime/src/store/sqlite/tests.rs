@@ -42,7 +42,7 @@ fn integrity(path: &Path) -> String {
 
 async fn one_commit(store: &SqliteStore) {
     let known = begun(store, 0).await;
-    let mut changes = step(&known, 0, 0).writing(vec![counter_change("a", 1, 0)]).ring("k", 0, b"r");
+    let mut changes = step(&known, 0, 0).writing(vec![counter_change("a", 1, 0)]).window("k", 0, b"r");
     changes.waiting = vec![waiting(0)];
     assert_eq!(commit(store, changes).await, Committed::Applied { revision: 1 });
 }
@@ -50,7 +50,7 @@ async fn one_commit(store: &SqliteStore) {
 async fn expect_the_commit(store: &SqliteStore) {
     assert_eq!(place(store, &partition(0)).await, (1, 1));
     assert_eq!(numbers(store, &["a"]).await, [("a".into(), 1)]);
-    assert_eq!(store.ring(b"k".to_vec()).await.expect("an answer"), Some(b"r".to_vec()));
+    assert_eq!(store.window(b"k".to_vec()).await.expect("an answer"), Some(b"r".to_vec()));
     assert_eq!(store.waiting(9).await.expect("rows"), [(partition(0), waiting(0))]);
 }
 
@@ -237,7 +237,7 @@ async fn a_full_disk_passes() {
         }
     };
     store.write(limit(1)).await.expect("SQLite takes the present size as the smallest limit");
-    let large = || vec![Arc::new(step(&partition(0), 1, 1).ring("large", 0, &[7; 100_000]))];
+    let large = || vec![Arc::new(step(&partition(0), 1, 1).window("large", 0, &[7; 100_000]))];
     let full = store.commit(large()).await;
     assert!(matches!(full, Err(StoreError::Unavailable(_))), "{full:?}");
     expect_the_commit(&store).await;

@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::{
     broker::memory::MemoryBroker,
-    identity::{Fate, Fingerprint, Ring, RingEntry, payload_hash, ring_key_of},
+    identity::{DedupEntry, DedupWindow, EventOutcome, Fingerprint, payload_hash, window_key_of},
     model::{HeaderBlock, OnExhausted, OutgoingRecord, PartitionId},
     store::{
-        AuditRow, Changes, Committed, DeadLetterRow, LetterMark, Load, MarkState, OutboxRecord, RingRow, Row, Store,
+        AuditRow, Changes, Committed, DeadLetterRow, DedupRow, LetterMark, Load, MarkState, OutboxRecord, Row, Store,
         StoreError, Suspect, WaitingRow, WaitingState,
         conformance::fixture::{self, Counter, at, commit, counter_change},
     },
@@ -46,7 +46,7 @@ pub(super) fn added(id: &str, key: &str, add: u8) -> String {
 fn waits(offset: i64, state: WaitingState, id: &str, key: &str, add: u8) -> WaitingRow {
     WaitingRow {
         offset,
-        lane: ring_key_of(key.as_bytes()),
+        queue: window_key_of(key.as_bytes()),
         state,
         attempts: 1,
         since: at(1_700_000_000),
@@ -91,7 +91,7 @@ pub(super) fn waiting_hurt() -> Vec<WaitingRow> {
         .zip(states)
         .map(|(offset, state)| WaitingRow {
             offset,
-            lane: b"\x01\xff\x00lane".to_vec(),
+            queue: b"\x01\xff\x00lane".to_vec(),
             state,
             attempts: 7,
             since: Timestamp::new(1_700_000_000, 123_456_789).expect("a time"),
@@ -107,7 +107,7 @@ pub(super) fn waiting_hurt() -> Vec<WaitingRow> {
         .collect();
     rows.push(WaitingRow {
         offset: 6,
-        lane: Vec::new(),
+        queue: Vec::new(),
         attempts: 0,
         first_failed_at: None,
         error_code: String::new(),
@@ -122,31 +122,34 @@ pub(super) fn waiting_hurt() -> Vec<WaitingRow> {
 }
 
 /// The events that were settled before, with their keys.
-const SETTLED: [(&str, &str, u8, Fate); 3] =
-    [("a", "e-1", 1, Fate::Handled), ("a", "e-2", 2, Fate::Skipped), ("d", "e-9", 9, Fate::DeadLettered)];
+const SETTLED: [(&str, &str, u8, EventOutcome); 3] = [
+    ("a", "e-1", 1, EventOutcome::Handled),
+    ("a", "e-2", 2, EventOutcome::Skipped),
+    ("d", "e-9", 9, EventOutcome::DeadLettered),
+];
 
-fn entry<'a>(id: &'a str, key: &str, add: u8, fate: Fate) -> RingEntry<'a> {
-    RingEntry {
+fn entry<'a>(id: &'a str, key: &str, add: u8, outcome: EventOutcome) -> DedupEntry<'a> {
+    DedupEntry {
         id: id.into(),
         print: Fingerprint::Payload(payload_hash(Some(added(id, key, add).as_bytes()))),
-        fate,
+        outcome,
         name: "Added",
         at: at(1_700_000_003),
     }
 }
 
-/// A ring as the present layout keeps it.
-pub(super) fn ring(key: &str) -> Ring {
-    let mut ring = Ring::default();
-    for (_, id, add, fate) in SETTLED.into_iter().filter(|(of, ..)| *of == key) {
-        ring.push(&entry(id, key, add, fate));
+/// A window as the present layout keeps it.
+pub(super) fn window(key: &str) -> DedupWindow {
+    let mut window = DedupWindow::default();
+    for (_, id, add, outcome) in SETTLED.into_iter().filter(|(of, ..)| *of == key) {
+        window.push(&entry(id, key, add, outcome));
     }
-    ring
+    window
 }
 
-/// The ring of the key `old` in the first layout: one handled event `e-0`.
-fn ring_of_the_first_layout() -> Vec<u8> {
-    let settled = entry("e-0", "old", 5, Fate::Handled);
+/// The window of the key `old` in the first layout: one handled event `e-0`.
+fn window_of_the_first_layout() -> Vec<u8> {
+    let settled = entry("e-0", "old", 5, EventOutcome::Handled);
     let mut bytes = vec![1];
     // The hash of the id, which nothing reads any more.
     bytes.extend_from_slice(&[0; 16]);
@@ -158,11 +161,11 @@ fn ring_of_the_first_layout() -> Vec<u8> {
     bytes
 }
 
-/// The ring of the key `old`, whose layout is older than the store's.
-pub(super) fn old_ring() -> Ring {
-    let mut ring = Ring::default();
-    ring.push(&entry("e-0", "old", 5, Fate::Handled));
-    ring
+/// The window of the key `old`, whose layout is older than the store's.
+pub(super) fn old_window() -> DedupWindow {
+    let mut window = DedupWindow::default();
+    window.push(&entry("e-0", "old", 5, EventOutcome::Handled));
+    window
 }
 
 /// The counters, in the order of their ids.
@@ -236,10 +239,10 @@ pub(super) fn audit() -> AuditRow {
 pub(super) async fn write(store: &impl Store) {
     store.claim(GROUP).await.expect("an empty store");
     store.begin(&live(), 10).await.expect("a first position");
-    let row = |key: &str, version, bytes: Vec<u8>| RingRow { key: ring_key_of(key.as_bytes()), version, bytes };
+    let row = |key: &str, version, bytes: Vec<u8>| DedupRow { key: window_key_of(key.as_bytes()), version, bytes };
     let mut first = Changes::of_position(live(), 0, 10, 16);
     first = first.writing(vec![counter_change("a", 1, 0), counter_change("b", 2, 0)]);
-    first.rings = vec![row("a", 0, b"replaced by the next".to_vec()), row("old", 0, ring_of_the_first_layout())];
+    first.windows = vec![row("a", 0, b"replaced by the next".to_vec()), row("old", 0, window_of_the_first_layout())];
     first.waiting = waiting_live();
     first.outbox =
         unpublished().into_iter().map(|record| OutboxRecord { source_offset: 13, record: record.into() }).collect();
@@ -247,7 +250,7 @@ pub(super) async fn write(store: &impl Store) {
     assert_eq!(commit(store, first).await, Committed::Applied { revision: 1 });
     let mut second = Changes::of_position(live(), 1, 16, POSITION);
     second = second.writing(vec![counter_change("b", 5, 1)]);
-    second.rings = vec![row("a", 1, ring("a").as_bytes().to_vec()), row("d", 0, ring("d").as_bytes().to_vec())];
+    second.windows = vec![row("a", 1, window("a").as_bytes().to_vec()), row("d", 0, window("d").as_bytes().to_vec())];
     assert_eq!(commit(store, second).await, Committed::Applied { revision: 2 });
 
     store.begin(&hurt(), 0).await.expect("a first position");
@@ -279,17 +282,17 @@ pub(super) async fn expect(store: &impl Store) {
     assert_eq!(known.waiting, waiting_hurt());
 
     assert_eq!(fixture::counters(store, &["a", "b"]).await, counters());
-    let keys = ["a", "d", "old"].map(|key| ring_key_of(key.as_bytes()));
-    let wanted = Load { rings: keys.to_vec(), dead_letters: vec![LETTER.into()], ..Load::default() };
+    let keys = ["a", "d", "old"].map(|key| window_key_of(key.as_bytes()));
+    let wanted = Load { windows: keys.to_vec(), dead_letters: vec![LETTER.into()], ..Load::default() };
     let mut loaded = store.load(wanted).await.expect("a readable store");
-    loaded.rings.sort_by(|a, b| a.key.cmp(&b.key));
-    let rings: Vec<_> = loaded
-        .rings
+    loaded.windows.sort_by(|a, b| a.key.cmp(&b.key));
+    let windows: Vec<_> = loaded
+        .windows
         .into_iter()
-        .map(|row| (row.key, row.version, Ring::from_bytes(row.bytes).expect("a ring")))
+        .map(|row| (row.key, row.version, DedupWindow::from_bytes(row.bytes).expect("a window")))
         .collect();
     let [a, d, old] = keys;
-    assert_eq!(rings, [(a, 2, ring("a")), (d, 1, ring("d")), (old, 1, old_ring())]);
+    assert_eq!(windows, [(a, 2, window("a")), (d, 1, window("d")), (old, 1, old_window())]);
     assert_eq!(loaded.dead_letters, [dead_letter()]);
 
     let rows = fixture::outbox(store, 0, 9).await;

@@ -6,7 +6,7 @@ use super::content::{LETTER, POSITION, added, live, unpublished};
 use crate::{
     engine::{
         Settings,
-        release::{Release, Selection},
+        release::{KeySelection, Release},
         tests::rig::{Rig, settings},
     },
     model::DeadLetterId,
@@ -39,12 +39,12 @@ pub(super) async fn expect(store: Arc<dyn Store>) {
     })
     .await;
     assert_eq!(rig.counter("a").await, Some((17, 2)), "a repeat does not count, a new event does");
-    assert_eq!(rig.counter("old").await, None, "nor does a repeat in the first layout of rings");
+    assert_eq!(rig.counter("old").await, None, "nor does a repeat in the first layout of windows");
     assert_eq!(rig.counter("d").await, Some((9, 1)), "a dead letter counts once it is replayed, and not before");
     assert_eq!(rig.counter("b").await, Some((5, 2)));
     assert_eq!(rig.stats().skipped, 3);
 
-    let held = Selection { key: Some("held".into()), ..Selection::default() };
+    let held = KeySelection { key: Some("held".into()), ..KeySelection::default() };
     assert_eq!(rig.engine.operations().release(held, Release::Retry).await, 1);
     rig.settled().await;
     assert_eq!(rig.counter("held").await, Some((3, 1)));

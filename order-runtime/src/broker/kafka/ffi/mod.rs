@@ -85,7 +85,7 @@ pub(super) fn add_header(headers: &mut OwnedHeaders, name: &[u8], value: Option<
 
 /// An element of a list of partitions with offsets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Committed {
+pub(super) struct CommittedOffset {
     pub(super) topic: String,
     pub(super) partition: i32,
     /// `None` where the group has none.
@@ -95,7 +95,7 @@ pub(super) struct Committed {
 }
 
 /// The elements of a list; `rdkafka` panics on metadata that is not UTF-8, and any member of the group may write some.
-pub(super) fn committed(list: &TopicPartitionList) -> Vec<Committed> {
+pub(super) fn committed(list: &TopicPartitionList) -> Vec<CommittedOffset> {
     // SAFETY: the list is alive; its elements are `cnt` consecutive structs whose topic is a C string and whose
     // metadata is null or `metadata_size` bytes.
     unsafe {
@@ -113,7 +113,7 @@ pub(super) fn committed(list: &TopicPartitionList) -> Vec<Committed> {
                 } else {
                     slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size)
                 };
-                Committed {
+                CommittedOffset {
                     topic: CStr::from_ptr(element.topic).to_string_lossy().into_owned(),
                     partition: element.partition,
                     offset: (element.offset >= 0 && element.err == NO_ERROR).then_some(element.offset),

@@ -6,7 +6,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::{super::link::Link, PostgresStore, database, open};
 use crate::store::{
-    Committed, RingRow, Store, StoreError,
+    Committed, DedupRow, Store, StoreError,
     conformance::fixture::{begun, commit, counter_change, entity, noise, numbers, place, step},
 };
 
@@ -87,7 +87,7 @@ async fn what_is_too_long_for_an_index_is_refused() {
     let store = open(&url).await;
     let known = begun(&store, 0).await;
     let mut changes = step(&known, 0, 0);
-    changes.rings.push(RingRow { key: noise(10_000), version: 0, bytes: b"r".to_vec() });
+    changes.windows.push(DedupRow { key: noise(10_000), version: 0, bytes: b"r".to_vec() });
     let answer = commit(&store, changes).await;
     assert!(matches!(&answer, Committed::Refused(text) if text.contains("index")), "{answer:?}");
 }

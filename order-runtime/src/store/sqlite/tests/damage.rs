@@ -37,10 +37,10 @@ async fn a_damaged_page_is_met_at_the_start_or_stops_what_needs_it() {
     damage(&path, "rings");
 
     let store = sqlite(&path);
-    let wanted = Load { rings: vec![b"k".to_vec()], ..Load::default() };
+    let wanted = Load { windows: vec![b"k".to_vec()], ..Load::default() };
     let loaded = store.load(wanted).await;
     assert!(matches!(&loaded, Err(StoreError::Unusable(text)) if text.contains("malformed")), "{:?}", loaded.err());
-    let written = store.commit(vec![Arc::new(step(&partition(0), 1, 1).ring("k", 1, b"s"))]).await;
+    let written = store.commit(vec![Arc::new(step(&partition(0), 1, 1).window("k", 1, b"s"))]).await;
     assert!(matches!(written, Err(StoreError::Unusable(_))), "{written:?}");
     assert_eq!(place(&store, &partition(0)).await, (1, 1), "the position does not move past what is not done");
     store.close().await;

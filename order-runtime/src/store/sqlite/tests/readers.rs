@@ -22,7 +22,7 @@ async fn a_reader_that_stays_is_named_and_bounded() {
     reader.execute_batch("BEGIN; SELECT count(*) FROM counters").expect("a transaction that reads");
     let (mut offset, mut version) = (1, 0);
     let refused = loop {
-        let changes = step(&partition(0), offset, offset).ring("large", version, &vec![7; 100_000]);
+        let changes = step(&partition(0), offset, offset).window("large", version, &vec![7; 100_000]);
         match store.commit(vec![Arc::new(changes)]).await {
             Ok(answers) => assert_eq!(answers, [Committed::Applied { revision: offset + 1 }]),
             Err(error) => break error,

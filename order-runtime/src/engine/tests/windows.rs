@@ -1,28 +1,28 @@
-//! Rings that cannot be read: which events of the key count already is not known, so none of them may run.
+//! Deduplication windows that cannot be read: which events of the key count already is not known, so none of them may run.
 
 use std::sync::Arc;
 
 use super::rig::{Rig, header, partition};
 use crate::{
-    engine::partition::release::{Release, Selection},
-    identity::{Ring, ring_key_of},
-    store::{Changes, RingRow, Store as _, WaitingState, memory::MemoryStore},
+    engine::partition::release::{KeySelection, Release},
+    identity::{DedupWindow, window_key_of},
+    store::{Changes, DedupRow, Store as _, WaitingState, memory::MemoryStore},
 };
 
-/// An engine whose store has this ring for the key `a`.
-async fn with_ring(bytes: &[u8]) -> Rig {
+/// An engine whose store has this window for the key `a`.
+async fn with_window(bytes: &[u8]) -> Rig {
     let store = MemoryStore::default();
     store.begin(&partition(), 0).await.expect("a first position");
     let mut changes = Changes::of_position(partition(), 0, 0, 0);
-    changes.rings = vec![RingRow { key: ring_key_of(b"a"), version: 0, bytes: bytes.to_vec() }];
-    store.commit(vec![Arc::new(changes)]).await.expect("a ring");
+    changes.windows = vec![DedupRow { key: window_key_of(b"a"), version: 0, bytes: bytes.to_vec() }];
+    store.commit(vec![Arc::new(changes)]).await.expect("a window");
     let rig = Rig::start_on(Arc::new(store)).await;
     rig.broker.assign(&[partition()]).await;
     rig
 }
 
 async fn the_key_waits(bytes: &[u8], why: &str) {
-    let rig = with_ring(bytes).await;
+    let rig = with_window(bytes).await;
     rig.send("Added", "a", 1, "");
     rig.send("Added", "a", 2, "");
     rig.send("Added", "b", 3, "");
@@ -35,32 +35,32 @@ async fn the_key_waits(bytes: &[u8], why: &str) {
     assert_eq!(first.error_code, "identity_unreadable");
     assert!(first.error_message.contains(why), "{}", first.error_message);
 
-    let key = || Selection { key: Some("a".into()), ..Selection::default() };
+    let key = || KeySelection { key: Some("a".into()), ..KeySelection::default() };
     assert_eq!(rig.engine.operations().release(key(), Release::Retry).await, 1);
     assert_eq!(rig.engine.operations().release(key(), Release::DeadLetter).await, 1);
     let letter = rig.dead_letters(1).await.remove(0);
     assert_eq!(header(&letter, "dlq-error-code"), "identity_unreadable");
     rig.until("the next one waits", |rig| rig.engine.operations().partitions()[0].waiting_events == 1).await;
-    let ring = rig.store.ring(ring_key_of(b"a")).await.expect("an answer");
-    assert_eq!(ring.as_deref(), Some(bytes), "it stays as it was for the release that can read it");
+    let window = rig.store.window(window_key_of(b"a")).await.expect("an answer");
+    assert_eq!(window.as_deref(), Some(bytes), "it stays as it was for the release that can read it");
     assert_eq!(rig.counter("a").await, None);
 }
 
 #[tokio::test]
-async fn events_wait_where_a_newer_release_wrote_the_ring_of_their_key() {
+async fn events_wait_where_a_newer_release_wrote_the_window_of_their_key() {
     the_key_waits(&[9, 1, 2, 3], "a newer release").await;
 }
 
 #[tokio::test]
-async fn events_wait_where_the_ring_of_their_key_is_damaged() {
-    let mut ring = Ring::default();
-    ring.push(&crate::identity::RingEntry {
+async fn events_wait_where_the_window_of_their_key_is_damaged() {
+    let mut window = DedupWindow::default();
+    window.push(&crate::identity::DedupEntry {
         id: "event-1".into(),
         print: crate::identity::Fingerprint::Content { source: 0, content: 7 },
-        fate: crate::identity::Fate::Handled,
+        outcome: crate::identity::EventOutcome::Handled,
         name: "Added",
         at: jiff::Timestamp::UNIX_EPOCH,
     });
-    let bytes = ring.as_bytes();
+    let bytes = window.as_bytes();
     the_key_waits(&bytes[..bytes.len() - 1], "damaged").await;
 }

@@ -16,7 +16,7 @@ const FIELD_LIMIT: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notable {
     /// What became of it.
-    pub(crate) fate: &'static str,
+    pub(crate) outcome: &'static str,
     pub(crate) offset: i64,
     pub(crate) event: String,
     pub(crate) event_id: String,
@@ -43,19 +43,19 @@ impl Notables {
 pub(crate) fn in_shadow(partition: &PartitionId, notables: &Notables) {
     if let Some(first) = &notables.first {
         let more = notables.count - 1;
-        debug!(%partition, offset = first.offset, code = &*first.code, more, "in shadow only: {}", first.fate);
+        debug!(%partition, offset = first.offset, code = &*first.code, more, "in shadow only: {}", first.outcome);
     }
 }
 
 /// What the log has been told of a partition's events.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct LogThrottle {
     last: Option<Instant>,
     /// Notable events since, which nobody was told of.
     untold: u64,
 }
 
-impl Told {
+impl LogThrottle {
     /// Tells of a committed batch.
     pub(crate) fn of(&mut self, partition: &PartitionId, notables: &Notables) {
         let Some(first) = &notables.first else { return };
@@ -70,7 +70,7 @@ impl Told {
             error = cut(&first.message, FIELD_LIMIT),
             more,
             "{}",
-            first.fate
+            first.outcome
         );
     }
 
@@ -88,11 +88,11 @@ impl Told {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::observe::told::*;
+    use crate::engine::observe::event_log::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_line_stands_for_those_that_had_none() {
-        let mut told = Told::default();
+        let mut told = LogThrottle::default();
         assert_eq!(told.due(3), Some(2));
         assert_eq!((told.due(1), told.due(5)), (None, None));
         tokio::time::advance(QUIET).await;
@@ -104,7 +104,7 @@ mod tests {
         let mut notables = Notables::default();
         for offset in [4, 5] {
             notables.add(|| Notable {
-                fate: "dead-lettered",
+                outcome: "dead-lettered",
                 offset,
                 event: String::new(),
                 event_id: String::new(),

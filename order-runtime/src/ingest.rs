@@ -20,7 +20,7 @@ use crate::{
 
 /// Checks events and makes records of them.
 #[derive(Debug, Clone)]
-pub(crate) struct Intake {
+pub(crate) struct Ingest {
     registry: Arc<Registry>,
     topic: String,
     /// The fields of an event's data that may be the record's key, where nobody names a key: the first one that is there.
@@ -47,7 +47,7 @@ struct Written<'a> {
     data: &'a RawValue,
 }
 
-impl Intake {
+impl Ingest {
     /// Events go to `topic`, keyed by the id of the first entity of the domain that the data names.
     pub(crate) fn new(registry: Arc<Registry>, dispatcher: &Dispatcher, topic: &str) -> Self {
         // The field's name is the entity's, as JSON spells names.
@@ -233,13 +233,13 @@ mod tests {
         let registry =
             Registry::from_entries(iter::once(&ADDED), iter::empty(), iter::empty(), iter::empty(), &BTreeMap::new());
         let registry = Arc::new(registry.expect("one processor does not conflict"));
-        let intake = Intake { registry, topic: "things".to_owned(), key_fields: Vec::new() };
+        let ingest = Ingest { registry, topic: "things".to_owned(), key_fields: Vec::new() };
         for (data, fits) in
             [(r#"{"a":"b"}"#, true), (r#"{"a":"\u0000"}"#, false), ("{\"a\":\"\0\"}", false), ("{", false)]
         {
             let event = format!(r#"{{"eventName":"Added","data":{data}}}"#);
-            assert_eq!(intake.data("Added", 1, data, None).is_ok(), fits, "{data}");
-            assert_eq!(intake.event(event.as_bytes(), None).is_ok(), fits, "{data}");
+            assert_eq!(ingest.data("Added", 1, data, None).is_ok(), fits, "{data}");
+            assert_eq!(ingest.event(event.as_bytes(), None).is_ok(), fits, "{data}");
         }
     }
 }

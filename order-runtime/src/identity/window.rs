@@ -11,7 +11,7 @@ use crate::model::cut;
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fate {
+pub enum EventOutcome {
     /// It was handled.
     Handled,
     /// It needed nothing.
@@ -20,7 +20,7 @@ pub enum Fate {
     DeadLettered,
 }
 
-impl Fate {
+impl EventOutcome {
     /// Its name, as it is shown.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl Fate {
     }
 }
 
-/// What a ring keeps of an event to compare it with later ones of the same id.
+/// What a window keeps of an event to compare it with later ones of the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fingerprint {
     /// Where it comes from, and what it says.
@@ -88,22 +88,22 @@ impl Fingerprint {
     }
 }
 
-/// One event in a ring.
+/// One event in a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RingEntry<'a> {
+pub struct DedupEntry<'a> {
     /// Its id.
     pub id: Cow<'a, str>,
     /// What tells it from other events of this id.
     pub print: Fingerprint,
     /// What became of it.
-    pub fate: Fate,
+    pub outcome: EventOutcome,
     /// Its name; empty where it could not be decoded.
     pub name: &'a str,
     /// When it was settled.
     pub at: Timestamp,
 }
 
-impl RingEntry<'_> {
+impl DedupEntry<'_> {
     /// The hash of its source; 0 where it has none, or it is not known.
     pub fn source(&self) -> u64 {
         match self.print {
@@ -113,9 +113,9 @@ impl RingEntry<'_> {
     }
 }
 
-/// Why a ring cannot be read. Which events of the key count already is then not known, so none of them may run.
+/// Why a window cannot be read. Which events of the key count already is then not known, so none of them may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UnreadableRing {
+pub enum UnreadableWindow {
     /// Its layout is not known here.
     #[error(
         "the key's deduplication window was written by a newer release (layout {0}, this one knows {VERSION}); run that release"
@@ -130,12 +130,12 @@ pub enum UnreadableRing {
 
 /// The last events of one key, as the bytes that a store keeps.
 ///
-/// Layout: a version byte, then the entries, oldest first: kind of the fingerprint, form of the id and fate (1), length of the name
+/// Layout: a version byte, then the entries, oldest first: kind of the fingerprint, form of the id and outcome (1), length of the name
 /// (1), fingerprint (16), microseconds since the epoch (8), id, name; numbers little-endian. An id that is a UUID is its 16 bytes, any
-/// other its length (2) and its text: rings are half of what the store writes for an event. It is searched in place, so a look-up
+/// other its length (2) and its text: windows are half of what the store writes for an event. It is searched in place, so a look-up
 /// allocates nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ring {
+pub struct DedupWindow {
     /// Empty where there are no entries.
     bytes: Vec<u8>,
     entries: usize,
@@ -151,58 +151,58 @@ const PAYLOAD: u8 = 0x40;
 /// The bytes of an entry before its id.
 const FIXED: usize = 1 + 1 + 16 + 8;
 
-impl Ring {
-    /// The events that a ring holds; the oldest leaves when one more comes.
+impl DedupWindow {
+    /// The events that a window holds; the oldest leaves when one more comes.
     pub const CAPACITY: usize = 512;
 
     /// Reads what [`as_bytes`](Self::as_bytes) gave.
     ///
     /// # Errors
-    /// Where a part cannot be read: the ring would forget events, and their repeats would be applied.
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, UnreadableRing> {
+    /// Where a part cannot be read: the window would forget events, and their repeats would be applied.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, UnreadableWindow> {
         let is_version_2 = match bytes.first() {
             None => return Ok(Self::default()),
             Some(&VERSION) => false,
             Some(2) => true,
             Some(1) => return Self::from_version_1(&bytes[1..]),
-            Some(&version) if version > VERSION => return Err(UnreadableRing::Newer(version)),
-            Some(_) => return Err(UnreadableRing::Damaged),
+            Some(&version) if version > VERSION => return Err(UnreadableWindow::Newer(version)),
+            Some(_) => return Err(UnreadableWindow::Damaged),
         };
-        let mut ring = Self { bytes, entries: 0 };
+        let mut window = Self { bytes, entries: 0 };
         let mut end = 1;
-        while let Some(raw) = ring.raw(end) {
+        while let Some(raw) = window.raw(end) {
             let start = end;
             end += raw.bytes.len();
-            ring.entries += 1;
+            window.entries += 1;
             if is_version_2 {
-                ring.bytes[start] |= PAYLOAD;
+                window.bytes[start] |= PAYLOAD;
             }
         }
         if is_version_2 {
-            ring.bytes[0] = VERSION;
+            window.bytes[0] = VERSION;
         }
-        if end == ring.bytes.len() { Ok(ring) } else { Err(UnreadableRing::Damaged) }
+        if end == window.bytes.len() { Ok(window) } else { Err(UnreadableWindow::Damaged) }
     }
 
-    /// Reads the first layout, which kept each id as text: hash of the id (16), hash of the payload (16), fate (1), microseconds
+    /// Reads the first layout, which kept each id as text: hash of the id (16), hash of the payload (16), outcome (1), microseconds
     /// (8), length of the name (1), length of the id (2), name, id.
-    fn from_version_1(mut bytes: &[u8]) -> Result<Self, UnreadableRing> {
-        let mut ring = Self::default();
+    fn from_version_1(mut bytes: &[u8]) -> Result<Self, UnreadableWindow> {
+        let mut window = Self::default();
         while let Some((fixed, rest)) = bytes.split_first_chunk::<44>()
             && let Some((name, rest)) = rest.split_at_checked(usize::from(fixed[41]))
             && let Some((id, rest)) = rest.split_at_checked(usize::from(u16::from_le_bytes([fixed[42], fixed[43]])))
-            && let Some(fate) = Fate::of(fixed[32])
+            && let Some(outcome) = EventOutcome::of(fixed[32])
         {
-            ring.push(&RingEntry {
+            window.push(&DedupEntry {
                 id: String::from_utf8_lossy(id),
                 print: Fingerprint::Payload(u128::from_le_bytes(part(fixed, 16))),
-                fate,
+                outcome,
                 name: std::str::from_utf8(name).unwrap_or_default(),
                 at: time(part(fixed, 33)),
             });
             bytes = rest;
         }
-        if bytes.is_empty() { Ok(ring) } else { Err(UnreadableRing::Damaged) }
+        if bytes.is_empty() { Ok(window) } else { Err(UnreadableWindow::Damaged) }
     }
 
     /// The bytes for a store to keep.
@@ -210,25 +210,25 @@ impl Ring {
         &self.bytes
     }
 
-    /// The same, of a ring that is not needed any more.
+    /// The same, of a window that is not needed any more.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
     /// The entry of that id, of an event of that source: see [`Fingerprint`].
-    pub fn find(&self, id: &str, source: u64) -> Option<RingEntry<'_>> {
+    pub fn find(&self, id: &str, source: u64) -> Option<DedupEntry<'_>> {
         if self.entries == 0 {
             return None;
         }
         self.place(&Id::of(id), source).map(|raw| raw.entry())
     }
 
-    /// Adds an event; when the ring is full the oldest leaves.
-    pub fn push(&mut self, entry: &RingEntry<'_>) {
+    /// Adds an event; when the window is full the oldest leaves.
+    pub fn push(&mut self, entry: &DedupEntry<'_>) {
         self.append(entry, &Id::of(&entry.id));
     }
 
-    fn append(&mut self, entry: &RingEntry<'_>, id: &Id<'_>) {
+    fn append(&mut self, entry: &DedupEntry<'_>, id: &Id<'_>) {
         if self.entries == Self::CAPACITY
             && let Some(oldest) = self.raw(1)
         {
@@ -243,7 +243,7 @@ impl Ring {
             self.bytes.push(VERSION);
         }
         let is_payload = matches!(entry.print, Fingerprint::Payload(_));
-        self.bytes.push(if is_payload { PAYLOAD } else { 0 } | id.form() << 4 | entry.fate.code());
+        self.bytes.push(if is_payload { PAYLOAD } else { 0 } | id.form() << 4 | entry.outcome.code());
         self.bytes.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
         self.bytes.extend_from_slice(&entry.print.to_bytes());
         self.bytes.extend_from_slice(&entry.at.as_microsecond().to_le_bytes());
@@ -256,7 +256,7 @@ impl Ring {
     }
 
     /// Replaces the entry of that id and source, as a replay does.
-    pub fn replace(&mut self, entry: &RingEntry<'_>) {
+    pub fn replace(&mut self, entry: &DedupEntry<'_>) {
         let id = Id::of(&entry.id);
         if let Some(raw) = self.place(&id, entry.source()) {
             let (start, end) = (raw.start, raw.start + raw.bytes.len());
@@ -267,7 +267,7 @@ impl Ring {
     }
 
     /// The entries, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = RingEntry<'_>> {
+    pub fn iter(&self) -> impl Iterator<Item = DedupEntry<'_>> {
         self.raws().map(|raw| raw.entry())
     }
 
@@ -278,12 +278,12 @@ impl Ring {
         struct View<'a> {
             event_id: Cow<'a, str>,
             event_name: &'a str,
-            outcome: Fate,
+            outcome: EventOutcome,
             at: Timestamp,
         }
         let views: Vec<_> = self
             .iter()
-            .map(|entry| View { event_id: entry.id, event_name: entry.name, outcome: entry.fate, at: entry.at })
+            .map(|entry| View { event_id: entry.id, event_name: entry.name, outcome: entry.outcome, at: entry.at })
             .collect();
         serde_json::to_value(views).unwrap_or_default()
     }
@@ -304,15 +304,15 @@ impl Ring {
     fn raw(&self, start: usize) -> Option<Raw<'_>> {
         let bytes = self.bytes.get(start..)?;
         let (fixed, rest) = bytes.split_first_chunk::<FIXED>()?;
-        let fate = Fate::of(fixed[0] & 0xf)?;
+        let outcome = EventOutcome::of(fixed[0] & 0xf)?;
         let (id, rest) = Id::read((fixed[0] & !PAYLOAD) >> 4, rest)?;
         let name = rest.get(..usize::from(fixed[1]))?;
         let length = bytes.len() - rest.len() + name.len();
-        Some(Raw { start, bytes: &bytes[..length], fixed, fate, id, name })
+        Some(Raw { start, bytes: &bytes[..length], fixed, outcome, id, name })
     }
 }
 
-/// An id as it lies in a ring.
+/// An id as it lies in a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Id<'a> {
     Text(&'a [u8]),
@@ -393,7 +393,7 @@ struct Raw<'a> {
     start: usize,
     bytes: &'a [u8],
     fixed: &'a [u8; FIXED],
-    fate: Fate,
+    outcome: EventOutcome,
     id: Id<'a>,
     name: &'a [u8],
 }
@@ -403,11 +403,11 @@ impl<'a> Raw<'a> {
         Fingerprint::of(self.fixed[0] & PAYLOAD != 0, part(self.fixed, 2))
     }
 
-    fn entry(&self) -> RingEntry<'a> {
-        RingEntry {
+    fn entry(&self) -> DedupEntry<'a> {
+        DedupEntry {
             id: self.id.to_text(),
             print: self.print(),
-            fate: self.fate,
+            outcome: self.outcome,
             name: std::str::from_utf8(self.name).unwrap_or_default(),
             at: time(part(self.fixed, 18)),
         }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Accepted, Intake, accepted, check, violation};
+use super::{Accepted, Ingest, accepted, check, violation};
 use crate::{
     decode::{self, Envelope},
     dispatch::Violation,
@@ -17,7 +17,7 @@ use crate::{
 /// The prefix of attributes in headers of HTTP; Kafka's has an underscore.
 const HTTP_PREFIX: &str = "ce-";
 
-impl Intake {
+impl Ingest {
     /// Checks a `CloudEvent` in binary mode: attributes from `ce-` headers, as HTTP writes them, and data from the body.
     ///
     /// # Errors
