@@ -1,4 +1,4 @@
-//! The arguments of `#[event_processor]`: the event, and what happens after a failure.
+//! The arguments of `#[event_processor]`: the event and its retry policy.
 
 use std::time::Duration;
 
@@ -12,9 +12,10 @@ use syn::{
 
 use crate::{errors::Errors, names};
 
-/// The longest that one attempt may take: later events of its key wait meanwhile.
+/// The upper limit of `timeout`. It is short because later events of the key wait during an attempt.
 const LONGEST_TIMEOUT: Duration = Duration::from_mins(5);
-/// The longest that an event may be retried: later events of its key wait behind it. What takes longer is for an operator.
+/// The upper limit of all attempts and delays together. Later events of the key wait meanwhile, so a longer failure is left to an
+/// operator.
 const LONGEST_BUDGET: Duration = Duration::from_hours(168);
 /// The defaults of `order_runtime::registry::RetryPolicy`.
 const DEFAULT_RETRIES: u32 = 12;
@@ -23,7 +24,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 const KNOWN: &str = "version, retries, backoff, timeout, on_exhausted";
 
-/// The arguments as written.
+/// The parsed arguments, unchecked.
 struct Written {
     event: Option<LitStr>,
     pairs: Punctuated<Pair, Token![,]>,
@@ -59,10 +60,10 @@ impl Parse for Pair {
     }
 }
 
-/// The arguments, checked.
+/// The checked arguments.
 #[derive(Default)]
 pub(crate) struct Arguments {
-    /// The event; `None` where it is missing or cannot be known.
+    /// The event; `None` if it is missing or the arguments could not be parsed.
     pub(crate) event: Option<LitStr>,
     pub(crate) version: Option<u32>,
     retries: Option<u32>,
@@ -108,7 +109,7 @@ impl Arguments {
         arguments
     }
 
-    /// The event's name in the right case, right or corrected; nothing where it cannot be guessed.
+    /// The event's name in UpperCamelCase, corrected if necessary; `None` if no name can be derived.
     pub(crate) fn corrected_event(&self) -> Option<String> {
         let event = self.event.as_ref()?.value();
         if names::is_upper_camel(&event) { Some(event) } else { names::event(&event) }
@@ -123,9 +124,7 @@ impl Arguments {
                 format_args!("the event `{name}` must be named in UpperCamelCase"),
                 match names::event(&name) {
                     Some(right) => format!("rename it to `{right}`"),
-                    None => {
-                        "name it after what has happened, `OrderPaid` say; a processor handles one event".to_owned()
-                    }
+                    None => "name it after the fact, for example `OrderPaid`; a processor handles one event".to_owned(),
                 },
             );
         }
@@ -158,7 +157,7 @@ impl Arguments {
         }
     }
 
-    /// Refuses arguments that contradict each other, and budgets that cannot hold.
+    /// Reports arguments that contradict each other, and a retry policy that exceeds [`LONGEST_BUDGET`].
     fn check_budget(&self, pairs: &Punctuated<Pair, Token![,]>, errors: &mut Errors) {
         let written = |name: &str| pairs.iter().find(|pair| pair.name == name);
         if self.retries == Some(0)
@@ -189,7 +188,7 @@ impl Arguments {
         }
     }
 
-    /// The policy as a constant of the runtime.
+    /// The retry policy as a constant expression.
     pub(crate) fn policy(&self) -> TokenStream {
         let duration = |duration: &Duration| {
             let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -203,13 +202,13 @@ impl Arguments {
         let timeout = self.timeout.as_ref().map(duration).map(|timeout| quote! { timeout: #timeout, });
         let on_exhausted = self.on_exhausted.as_ref().map(|choice| quote! { on_exhausted: __p::OnExhausted::#choice, });
         let all = retries.is_some() && backoff.is_some() && timeout.is_some() && on_exhausted.is_some();
-        // Clippy would tell the user of a rest that is empty.
+        // When every field is given, a `..DEFAULT` would be a Clippy warning in the user's code.
         let rest = (!all).then(|| quote! { ..__p::RetryPolicy::DEFAULT });
         quote! { __p::RetryPolicy { #retries #backoff #timeout #on_exhausted #rest } }
     }
 }
 
-/// The longest that all attempts with their delays can take.
+/// The longest possible duration of all attempts and delays together.
 fn span(retries: u32, first: Duration, longest: Duration, timeout: Duration) -> Duration {
     let mut total = timeout.saturating_mul(retries.saturating_add(1));
     let mut delay = first;
@@ -334,7 +333,7 @@ fn parse_duration(written: &str) -> Option<Duration> {
     number.checked_mul(milliseconds).map(Duration::from_millis)
 }
 
-/// The known argument that somebody most likely meant.
+/// The known argument that is most similar to `name`.
 fn nearest(name: &str) -> Option<&'static str> {
     let alike = |known: &&str| {
         let common = name.chars().zip(known.chars()).take_while(|(a, b)| a == b).count();

@@ -1,4 +1,4 @@
-//! `#[contract]`, on the struct and on its impl.
+//! `#[contract]`, for the struct and its `impl`.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
@@ -31,7 +31,7 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     }
 }
 
-/// The struct says how it is built; its name is checked on the impl, so that one mistake is one error.
+/// Makes the struct injectable. Its name is checked only on the `impl`, so that one mistake causes one error.
 fn on_struct(item: &ItemStruct, mut errors: Errors) -> TokenStream {
     let ident = &item.ident;
     if !item.generics.params.is_empty() {
@@ -69,7 +69,7 @@ fn on_impl(item: &ItemImpl, mut errors: Errors) -> TokenStream {
     };
     let errors = errors.into_tokens();
     let names = item::names();
-    // It has no word of its own for an impl that is of no trait; that one has been told.
+    // `async_trait` accepts only an `impl` of a trait; `check_impl` has reported any other.
     let boxed = item.trait_.is_some().then(|| quote! { #[::order_runtime::__private::async_trait::async_trait] });
     quote! {
         #boxed
@@ -80,7 +80,7 @@ fn on_impl(item: &ItemImpl, mut errors: Errors) -> TokenStream {
     }
 }
 
-/// An impl whose names are right.
+/// An `impl` whose names are right.
 struct Declared<'i> {
     contract: &'i Ident,
     interface: &'i Ident,
@@ -135,7 +135,7 @@ fn check_impl<'i>(item: &'i ItemImpl, errors: &mut Errors) -> Option<Declared<'i
     if let Some(folder) = place::of(contract.span()).and_then(|place| place.wrong_for_feature(&feature)) {
         errors.at(
             contract,
-            format_args!("contract `{contract}` must stand in the folder of its feature"),
+            format_args!("contract `{contract}` must be in the folder of its feature"),
             format_args!("move it to `{folder}contracts/v{version}.rs`"),
         );
     }

@@ -35,7 +35,7 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     if let Some(folder) = place::of(function.signature.ident.span()).and_then(|place| place.wrong_for_processor()) {
         errors.at(
             &function.signature.ident,
-            format_args!("event processor `{}` must stand in a file under `events/`", function.signature.ident),
+            format_args!("event processor `{}` must be in a file under `events/`", function.signature.ident),
             format_args!("move it to `{folder}`"),
         );
     }
@@ -78,7 +78,7 @@ fn check_name(ident: &Ident, arguments: &Arguments, errors: &mut Errors) {
     }
 }
 
-/// What the processor takes: the schema's name, or nothing for data of any shape.
+/// The processor's input: the schema's name, or `None` for data of any shape.
 struct Input {
     schema: Option<String>,
 }
@@ -145,14 +145,14 @@ fn check_return(function: &Function, errors: &mut Errors) {
         ReturnType::Default => {
             errors.at(
                 &signature.ident,
-                format_args!("`{}` returns nothing, so it could not say that it failed", signature.ident),
+                format_args!("`{}` returns nothing, so it cannot report a failure", signature.ident),
                 help,
             );
             return;
         }
         ReturnType::Type(_, returned) => returned,
     };
-    // A type alias of a `Result` is fine and known to rustc only.
+    // A type alias of a `Result` is accepted; only rustc can resolve it.
     let is_result = item::last_segment(returned).is_some_and(|segment| segment.ident.to_string().ends_with("Result"));
     let success_is_unit = item::result_types(&signature.output).is_none_or(|(success, _)| item::is_unit(success));
     if !is_result || !success_is_unit {
@@ -180,7 +180,7 @@ fn register(function: &Function, event: &syn::LitStr, input: &Input, arguments: 
         .collect();
     let written = types.iter().skip(1).map(|ty| quote!(#ty).to_string().replace(' ', ""));
     let values: Vec<Ident> = (0..types.len()).map(|index| format_ident!("argument_{index}")).collect();
-    // The types are never named: they are inferred from the call, so that a missing one is one error, in the signature.
+    // The types are inferred from the call and not named, so that a missing type causes one error, in the signature.
     let event_value = values.first().zip(types.first()).map(|(value, ty)| {
         let decoded = quote_spanned! { located_at(ty) => __p::event(&delivery) };
         quote! {

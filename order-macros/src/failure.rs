@@ -56,7 +56,7 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
                 let code = names::snake_case(&name.to_string());
                 quote! { Self::#name #pattern => #code }
             });
-            // An enum without variants has no value to ask, and `match self {}` would not do for a reference.
+            // An enum without variants has no values. `match self {}` would not compile, because `self` is a reference.
             if variants.is_empty() {
                 (quote! { match *self {} }, quote! { match *self {} })
             } else {
@@ -77,7 +77,7 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
             return errors.into_tokens();
         }
     };
-    // Emitted also where a class is missing: a processor that returns the type shall not complain as well.
+    // Emitted even when a class is missing, so that a processor that returns the type does not cause a second error.
     let implementation = if item.generics.params.is_empty() {
         item::hidden(&quote! {
             impl __p::Failure for #ident {
@@ -103,7 +103,7 @@ fn pattern(fields: &Fields) -> TokenStream {
     }
 }
 
-/// The class that the attributes give; `Stop`, the most careful one, where they give none.
+/// The class from the `#[failure(…)]` attributes; `Stop`, the safest class, if there is none.
 fn class(attributes: &[Attribute], ident: &Ident, noun: &str, errors: &mut Errors) -> Ident {
     let mut found: Option<Ident> = None;
     let mut any = false;

@@ -1,13 +1,13 @@
-//! What right declarations expand to, as reviewed: a change of an expansion is a change of a file in `snapshots/`.
+//! Compares expansions with the reviewed files in `snapshots/`, so that a changed expansion is visible in a review.
 //!
-//! Whether expansions compile and work is shown elsewhere, by the crates that use them.
+//! The crates that use the macros test that the expansions compile and work.
 
 use std::fs;
 
 use proc_macro2::TokenStream;
 use quote::quote;
 
-/// Compares an expansion, formatted, with the snapshot of that name.
+/// Compares a formatted expansion with the snapshot of that name.
 macro_rules! assert_golden {
     ($name:literal, $expansion:expr) => {
         insta::assert_snapshot!($name, formatted($expansion))
@@ -18,7 +18,7 @@ fn formatted(expansion: TokenStream) -> String {
     let text = expansion.to_string();
     match syn::parse2(expansion) {
         Ok(file) => prettyplease::unparse(&file),
-        Err(error) => panic!("the expansion is no list of items: {error}: {text}"),
+        Err(error) => panic!("the expansion is not a list of items: {error}: {text}"),
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     if !item.generics.params.is_empty() {
         errors.at(
             &item.generics,
-            "what is injected must not be generic",
+            "an injected type must not be generic",
             "name the types; nothing in the domain carries a type parameter or a lifetime",
         );
     }
@@ -29,10 +29,10 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     quote! { #names #implementation #errors }
 }
 
-/// How a struct is built: each field is injected.
+/// Implements `Injectable` for a struct: each field is injected.
 pub(crate) fn implement(ident: &Ident, fields: &Fields) -> TokenStream {
     let values = fields.members().zip(fields).map(|(member, field)| {
-        // Inferred, not named: a field type that is missing is one error, at the field.
+        // The type is inferred and not named, so that a missing field type causes one error, at the field.
         let value = quote_spanned! { item::located_at(&field.ty) => __p::inject(delivery) };
         quote! { #member: #value }
     });

@@ -31,7 +31,7 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
             if let Some(folder) = place::of(item.ident.span()).and_then(|place| place.wrong_for_feature(&feature)) {
                 errors.at(
                     &item.ident,
-                    format_args!("interface `{}` must stand in the folder of its feature", item.ident),
+                    format_args!("interface `{}` must be in the folder of its feature", item.ident),
                     format_args!("move it to `{folder}`"),
                 );
             }
@@ -44,7 +44,7 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
         let claim = item::claim(&item.ident.to_string(), item.ident.span());
         item::hidden(&claim)
     });
-    // The engine moves processors between threads, and with them the helper that they borrow.
+    // The engine moves processors between threads, together with the helper that they borrow.
     item.supertraits.push(parse_quote!(::core::marker::Send));
     item.colon_token.get_or_insert_default();
     let errors = errors.into_tokens();
@@ -59,8 +59,8 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     }
 }
 
-/// A use case takes `&mut dyn` of the interface. rustc would say at every such place that this cannot be; here it is said once, and
-/// the method is taken out of the trait object, so that nothing else complains.
+/// Reports members that prevent `&mut dyn` of the interface, and removes them from the trait object. Without this, rustc would
+/// report an error at every use case that takes the interface.
 fn check_object_safety(item: &mut ItemTrait, errors: &mut Errors) {
     if !item.generics.params.is_empty() {
         errors.at(

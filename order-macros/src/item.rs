@@ -1,4 +1,4 @@
-//! What several attributes need of the items that they stand on.
+//! Parsing, checks and code generation that several attributes share.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -14,7 +14,7 @@ use crate::{
     names::{Kind, Misnamed},
 };
 
-/// A function whose body is kept as it was written, so that a half-typed one is reported by rustc and by nobody else.
+/// A function whose body is not parsed, so that only rustc reports an incomplete one.
 pub(crate) struct Function {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
@@ -40,7 +40,7 @@ impl ToTokens for Function {
     }
 }
 
-/// Brings the names of the domain into the module; the module's own name is the cure where `dispatcher!()` is missing.
+/// Imports the names of the domain. If `dispatcher!()` is missing, the unresolved module's name tells the user the fix.
 pub(crate) fn names() -> TokenStream {
     quote! {
         #[allow(unused_imports)]
@@ -48,25 +48,26 @@ pub(crate) fn names() -> TokenStream {
     }
 }
 
-/// The names for the module of a function; none for one that stands in an impl, where nothing can be brought in.
+/// The import of [`names`] beside a function; empty for a method, because an `impl` cannot contain imports.
 pub(crate) fn names_beside(function: &Function) -> TokenStream {
     if function.signature.receiver().is_some() { TokenStream::new() } else { names() }
 }
 
-/// What an attribute says of an item that it cannot read.
+/// Describes the items that an attribute expects, for the report of one that it cannot parse.
 pub(crate) struct Unread {
     pub(crate) attribute: &'static str,
-    /// The keywords of the items that it stands on.
+    /// The keywords of the items that the attribute can be on.
     pub(crate) keywords: &'static [&'static str],
     pub(crate) stands_on: &'static str,
     pub(crate) example: &'static str,
 }
 
 impl Unread {
-    /// The item as it is, with the names of the domain, so that the rest of its file goes on to compile.
+    /// Emits the unchanged item with the names of the domain, so that the rest of the file compiles, and reports the problem.
     ///
-    /// An item of the right kind is half typed, and rustc reports that better. If rustc does accept it, the program is refused when
-    /// it is built, which is after all other errors: an item must not be left out silently.
+    /// An item of the right kind is incomplete, and rustc reports that better than the macro. If rustc accepts the item, a panic
+    /// during constant evaluation fails the build, because an item must not be left out silently. That panic comes after all
+    /// other errors.
     pub(crate) fn report(&self, tokens: &TokenStream, error: &syn::Error, mut errors: Errors) -> TokenStream {
         let names = names();
         if self.keywords.contains(&keyword(tokens).as_str()) {
@@ -92,7 +93,7 @@ impl Unread {
     }
 }
 
-/// The keyword that says what an item is: the first word behind its attributes, its visibility and its qualifiers.
+/// The keyword of an item's kind: the first word after its attributes, visibility and qualifiers.
 fn keyword(tokens: &TokenStream) -> String {
     const BEFORE: [&str; 7] = ["pub", "async", "unsafe", "const", "extern", "default", "auto"];
     let words = tokens.clone().into_iter().filter_map(|token| match token {
@@ -102,7 +103,7 @@ fn keyword(tokens: &TokenStream) -> String {
     words.into_iter().find(|word| !BEFORE.contains(&word.as_str())).unwrap_or_default()
 }
 
-/// Wraps what an expansion adds, so that none of its names can be seen.
+/// Wraps generated code in an anonymous constant, so that its names are not visible outside.
 pub(crate) fn hidden(content: &TokenStream) -> TokenStream {
     quote! {
         const _: () = {
@@ -112,7 +113,7 @@ pub(crate) fn hidden(content: &TokenStream) -> TokenStream {
     }
 }
 
-/// A constant on the crate's marker type: the second one of the same name is a compile error that shows both places.
+/// A constant on the crate's marker type. A second declaration of the same name is a compile error that shows both places.
 pub(crate) fn claim(name: &str, span: Span) -> TokenStream {
     let constant = Ident::new(name, span);
     quote_spanned! { span =>
@@ -124,7 +125,7 @@ pub(crate) fn claim(name: &str, span: Span) -> TokenStream {
     }
 }
 
-/// Where the item is declared, as an expression.
+/// An expression for the place where the item is declared.
 pub(crate) fn place() -> TokenStream {
     quote! {
         __p::Place { file: ::core::file!(), line: ::core::line!(), module: ::core::module_path!() }
@@ -146,7 +147,7 @@ pub(crate) fn summary(attributes: &[Attribute]) -> String {
     lines.map(|line| line.trim().to_owned()).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
-/// Refuses arguments of an attribute that takes none.
+/// Reports arguments of an attribute that takes none.
 pub(crate) fn no_arguments(arguments: &TokenStream, attribute: &str, errors: &mut Errors) {
     if !arguments.is_empty() {
         errors.at(
@@ -157,12 +158,12 @@ pub(crate) fn no_arguments(arguments: &TokenStream, attribute: &str, errors: &mu
     }
 }
 
-/// Reports a wrong name where it stands.
+/// Reports a wrong name at its identifier.
 pub(crate) fn misnamed(ident: &Ident, wrong: &Misnamed, errors: &mut Errors) {
     errors.at(ident, wrong, format_args!("rename it to `{}`", wrong.suggestion));
 }
 
-/// Checks what no declared function may be.
+/// Reports a function that is not async, or that is qualified, generic or variadic.
 pub(crate) fn check_function(signature: &Signature, noun: &str, errors: &mut Errors) {
     if signature.asyncness.is_none() {
         errors.at(signature.fn_token, format_args!("{noun} `{}` must be async", signature.ident), "write `async fn`");
@@ -232,13 +233,14 @@ pub(crate) fn is_unit(ty: &Type) -> bool {
     matches!(ty, Type::Tuple(tuple) if tuple.elems.is_empty())
 }
 
-/// A span for code that we write at a place that the user wrote: rustc points there, and offers no fix for what is ours.
+/// A span for generated code that points to the user's tokens. rustc reports errors there, and suggests no changes to the
+/// generated code.
 pub(crate) fn located_at(tokens: &impl ToTokens) -> Span {
     let span = tokens.to_token_stream().into_iter().last().map_or_else(Span::call_site, |token| token.span());
     Span::call_site().located_at(span)
 }
 
-/// Every identifier in the tokens that begins with one of these texts.
+/// All identifiers in the tokens that begin with one of the prefixes.
 pub(crate) fn idents_with(tokens: TokenStream, prefixes: &[&str]) -> Vec<Ident> {
     let mut found = Vec::new();
     for token in tokens {
@@ -253,11 +255,11 @@ pub(crate) fn idents_with(tokens: TokenStream, prefixes: &[&str]) -> Vec<Ident> 
     found
 }
 
-/// The derives of the list that the item does not have yet.
+/// The wanted derives that the item does not have yet.
 pub(crate) fn missing_derives(attributes: &[Attribute], wanted: &[(&str, TokenStream)]) -> Vec<TokenStream> {
     let mut present: Vec<String> = Vec::new();
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("derive")) {
-        // What does not parse is rustc's to report.
+        // rustc reports attributes that do not parse.
         let _ = attribute.parse_nested_meta(|meta| {
             present.extend(last_of(&meta.path));
             Ok(())
@@ -270,7 +272,7 @@ fn last_of(path: &Path) -> Option<String> {
     path.segments.last().map(|segment| segment.ident.to_string())
 }
 
-/// The name of the service of a feature, at the place of an identifier.
+/// The name of a feature's service, with the given span.
 pub(crate) fn service_ident(feature: &str, span: Span) -> Ident {
     format_ident!("{}", Kind::Service.of(feature), span = span)
 }

@@ -1,9 +1,11 @@
-//! The attributes by which a service declares itself: what names mean, checked where they are written.
+//! The macros with which a service declares its processors, use cases, interfaces, contracts and schemas. They check names and
+//! files at compile time.
 //!
-//! Each attribute goes the same way: parse the item into a model, check the model and collect *every* violation, expand. The item itself
-//! is always emitted, so that one mistake is one error; registration is emitted only when nothing is wrong.
+//! Each attribute works in three steps: it parses the item into a model, checks the model and collects *every* violation, and
+//! expands. The item itself is always emitted, so that one mistake causes one error. The registration is emitted only for an item
+//! without violations.
 //!
-//! Use these through `order_runtime::prelude`; the expansions name `::order_runtime::__private`.
+//! Use the macros through `order_runtime::prelude`. The expansions refer to `::order_runtime::__private`.
 
 mod arguments;
 mod contract;

@@ -1,4 +1,4 @@
-//! The naming table: which name an item may have, which feature it names, and what a wrong name should have been.
+//! The naming rules: parses names into features, and suggests a right name for a wrong one.
 //!
 //! | item | pattern |
 //! |---|---|
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What stands before the feature.
+    /// The part of the name before the feature.
     pub(crate) const fn prefix(self) -> &'static str {
         match self {
             Self::Usecase => "USECASE_",
@@ -42,7 +42,7 @@ impl Kind {
         }
     }
 
-    /// What a person calls it.
+    /// The noun for messages.
     pub(crate) const fn noun(self) -> &'static str {
         match self {
             Self::Usecase => "use case",
@@ -54,7 +54,7 @@ impl Kind {
         }
     }
 
-    /// The pattern of the naming table.
+    /// The pattern of the name, for messages.
     pub(crate) const fn pattern(self) -> &'static str {
         match self {
             Self::Usecase => "USECASE_<Feature>",
@@ -67,13 +67,13 @@ impl Kind {
         }
     }
 
-    /// The name of this kind for a feature.
+    /// The name of the item of this kind that belongs to a feature.
     pub(crate) fn of(self, feature: &str) -> String {
         format!("{}{feature}", self.prefix())
     }
 }
 
-/// A name that does not fit its pattern, and the one that would.
+/// A name that does not fit its pattern, with a suggestion that does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Misnamed {
     pub(crate) kind: Kind,
@@ -87,18 +87,18 @@ impl fmt::Display for Misnamed {
     }
 }
 
-/// The feature that a name of this kind names.
+/// Parses the feature out of a name of this kind.
 pub(crate) fn feature(kind: Kind, name: &str) -> Result<String, Misnamed> {
     match name.strip_prefix(kind.prefix()) {
         Some(feature) if is_upper_camel(feature) => Ok(feature.to_owned()),
-        // Behind the right prefix all of it is the feature's: a `USECASE_sign_contract` has no other mark.
+        // After the right prefix, the whole rest is the feature: in `USECASE_sign_contract`, `contract` does not mark a kind.
         Some(rest) if has_letter(rest) => Err(misnamed(kind, name, kind.of(&camel(rest)))),
         _ => Err(misnamed(kind, name, kind.of(&guess(name)))),
     }
 }
 
-/// The feature of the service that a use case gives, also where the use case is wrong: the one that its folder is called by,
-/// in the spelling of the use case where it has the right name. `dispatcher!` and `#[usecase]` both ask here.
+/// The feature of the service that is generated from a use case, even if the use case is misnamed: the feature of its folder, in
+/// the spelling of the use case if both name the same feature. Used by both `dispatcher!` and `#[usecase]`.
 pub(crate) fn of_service(usecase: &str, folder: Option<&str>) -> String {
     match (feature(Kind::Usecase, usecase), folder) {
         (Ok(feature), Some(folder)) if snake_case(&feature) != folder => upper_camel(folder),
@@ -108,8 +108,7 @@ pub(crate) fn of_service(usecase: &str, folder: Option<&str>) -> String {
     }
 }
 
-/// The event that somebody most likely meant; nothing where the text has no letter. An event may be called by a word that marks
-/// a kind elsewhere, as `ContractSigned` is.
+/// Suggests an event's name; `None` if the text has no letter. Words that mark a kind elsewhere are kept, as in `ContractSigned`.
 pub(crate) fn event(written: &str) -> Option<String> {
     let name = written.strip_prefix(Kind::Processor.prefix()).unwrap_or(written);
     has_letter(name).then(|| camel(name))
@@ -119,7 +118,7 @@ fn has_letter(text: &str) -> bool {
     text.contains(|character: char| character.is_ascii_alphabetic())
 }
 
-/// The feature and the version that a contract's name names.
+/// Parses the feature and the version out of a contract's name.
 pub(crate) fn contract(name: &str) -> Result<(String, u32), Misnamed> {
     let rest = name.strip_prefix(Kind::Contract.prefix());
     if let Some((feature, version)) = rest.and_then(|rest| rest.rsplit_once("_V"))
@@ -140,13 +139,13 @@ fn misnamed(kind: Kind, written: &str, suggestion: String) -> Misnamed {
     Misnamed { kind, written: written.to_owned(), suggestion }
 }
 
-/// A number without leading zeros.
+/// Parses a number that has no leading zeros.
 fn plain_number(digits: &str) -> Option<u32> {
     let canonical = digits == "0" || !digits.starts_with('0');
     (canonical && digits.chars().all(|digit| digit.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
 }
 
-/// A contract's name without what looks like its version, and that version.
+/// Splits a misnamed contract into the name and the part that looks like its version; version 0 if there is none.
 fn split_version(name: &str) -> (&str, u32) {
     let stem = name.trim_end_matches(|character: char| character.is_ascii_digit());
     let version = name[stem.len()..].parse().unwrap_or_default();
@@ -156,7 +155,7 @@ fn split_version(name: &str) -> (&str, u32) {
     }
 }
 
-/// Words that mark a kind, as people write them.
+/// Common spellings of words that mark a kind.
 const MARKS: [&str; 14] = [
     "eventprocessor",
     "interfacehelper",
@@ -174,10 +173,11 @@ const MARKS: [&str; 14] = [
     "event",
 ];
 
-/// The feature that somebody most likely meant, without a mark of its kind before it or else behind it.
+/// Suggests a feature for a misnamed item: removes the word that marks a kind from the beginning or, if there is none, from the
+/// end.
 pub(crate) fn guess(name: &str) -> String {
     let words = words(name);
-    // A mark may be several words (`Use_Case`), so it is sought in the words put together.
+    // A mark may be several words (`Use_Case`), so joined words are compared.
     let is_mark = |words: &[String]| MARKS.contains(&words.concat().as_str());
     let counts = || (1..words.len().min(3)).rev();
     if let Some(count) = counts().find(|&count| is_mark(&words[..count])) {
@@ -189,7 +189,7 @@ pub(crate) fn guess(name: &str) -> String {
     camel(name)
 }
 
-/// A name in `UpperCamelCase` that says the same; `Feature` where it has no letter.
+/// Converts a name to `UpperCamelCase`; `Feature` if it has no letter.
 fn camel(name: &str) -> String {
     let camel = upper_camel(name);
     let letters = camel.trim_start_matches(|first: char| !first.is_ascii_alphabetic());
@@ -197,7 +197,7 @@ fn camel(name: &str) -> String {
         return "Feature".to_owned();
     }
     let name = capitalised(letters);
-    // Words of one letter make a name that looks like an abbreviation.
+    // Words of one letter give a name in capitals only, which is not valid.
     if is_upper_camel(&name) { name } else { capitalised(&name.to_ascii_lowercase()) }
 }
 
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_names_are_answered_with_the_right_one() {
+    fn wrong_names_get_a_right_suggestion() {
         for (kind, name, expected) in [
             (Kind::Usecase, "process_order", "USECASE_ProcessOrder"),
             (Kind::Usecase, "ProcessOrder", "USECASE_ProcessOrder"),
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_called_as_its_use_case_where_that_stands_in_the_right_folder() {
+    fn a_service_is_spelled_like_its_use_case_if_that_is_in_the_right_folder() {
         for (usecase, folder, expected) in [
             ("USECASE_SendSMS", Some("send_sms"), "SendSMS"),
             ("USECASE_SendSms", Some("send_sms"), "SendSms"),

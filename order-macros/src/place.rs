@@ -1,4 +1,4 @@
-//! Where an item may stand, below `src/` of its crate.
+//! The files below `src/` in which an item may be declared.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -6,10 +6,10 @@ use proc_macro2::Span;
 
 use crate::names::snake_case;
 
-/// Where the item of this span stands below `src/`, where that can be known.
+/// The file of this span below `src/`, if it is known.
 ///
-/// Not for doctests, whose items seem to stand in the documented file; not for code that a macro wrote; and not for files outside of
-/// `src/`, as fixtures are.
+/// `None` for doctests (their items appear to be in the documented file), for code from a macro, and for files outside `src/`,
+/// such as fixtures.
 pub(crate) fn of(span: Span) -> Option<Place> {
     // rustdoc sets this for doctests.
     if !proc_macro::is_available() || std::env::var_os("UNSTABLE_RUSTDOC_TEST_PATH").is_some() {
@@ -26,20 +26,21 @@ pub(crate) fn of(span: Span) -> Option<Place> {
 /// A file below `src/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// The crate's folder, for telling where to move a file.
+    /// The crate's folder, for messages that name a destination.
     root: String,
-    /// The file below `src/`.
+    /// The file's path below `src/`.
     inside: PathBuf,
 }
 
 impl Place {
-    /// The folder to move to, where an event processor does not stand under `events/`.
+    /// The destination for an event processor that is not under `events/`; `None` if the file is in the right folder.
     pub(crate) fn wrong_for_processor(&self) -> Option<String> {
         let folders = self.folders();
         (!folders.iter().any(|folder| folder == "events")).then(|| format!("{}/src/events/", self.root))
     }
 
-    /// The folder to move to, where a part of a feature does not stand under `features/<feature>/`.
+    /// The destination for a part of a feature that is not under `features/<feature>/`; `None` if the file is in the right
+    /// folder.
     pub(crate) fn wrong_for_feature(&self, feature: &str) -> Option<String> {
         let folder = snake_case(feature);
         let folders = self.folders();
@@ -49,7 +50,7 @@ impl Place {
         {
             return None;
         }
-        // A folder of the domain in which the file stands already is the one to look in.
+        // The destination keeps the folders above `features/` or, without one, the file's top-level folder.
         let domain = &folders[..features.unwrap_or(folders.len().min(1))];
         let domain = domain.iter().map(String::as_str).filter(|name| *name != "events");
         let path: Vec<&str> =
@@ -57,7 +58,7 @@ impl Place {
         Some(path.join("/") + "/")
     }
 
-    /// The folder of a feature that the file stands in.
+    /// The name of the feature folder that contains the file.
     pub(crate) fn feature_folder(&self) -> Option<String> {
         let folders = self.folders();
         let features = folders.iter().position(|name| name == "features")?;

@@ -64,18 +64,18 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     }
 }
 
-/// Which of the two it is: by its prefix, and for a wrong name by its first or last word.
+/// Whether a schema is an input or an output: by its prefix or, for a wrong name, by its first or last word.
 fn kind(name: &str) -> Kind {
     let lower = name.to_ascii_lowercase();
     let output = name.starts_with(Kind::Output.prefix()) || lower.starts_with("output") || lower.ends_with("output");
     if output && !name.starts_with(Kind::Input.prefix()) { Kind::Output } else { Kind::Input }
 }
 
-/// What the attribute writes itself may not be written again with another meaning. Answers whether the case of names is.
+/// Reports serde attributes that `#[schema]` sets itself. Returns whether `rename_all` is one of them.
 fn check_attributes(item: &DeriveInput, errors: &mut Errors) -> bool {
     let mut own_case = false;
     for attribute in item.attrs.iter().filter(|attribute| attribute.path().is_ident("serde")) {
-        // What does not parse is serde's to report.
+        // serde reports attributes that do not parse.
         let _ = attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("rename_all") || meta.path.is_ident("crate") {
                 own_case |= meta.path.is_ident("rename_all");
@@ -100,7 +100,7 @@ fn derives(item: &DeriveInput, kind: Kind, own_case: bool) -> TokenStream {
         ("PartialEq", quote!(::core::cmp::PartialEq)),
         ("JsonSchema", quote!(#private::schemars::JsonSchema)),
     ];
-    // One direction each: a field type that lacks both would else be told of twice.
+    // One direction for each kind. With both, a field type that implements neither would be reported twice.
     match kind {
         Kind::Output => wanted.push(("Serialize", quote!(#private::serde::Serialize))),
         _ => {
@@ -110,7 +110,7 @@ fn derives(item: &DeriveInput, kind: Kind, own_case: bool) -> TokenStream {
     }
     let derives = item::missing_derives(&item.attrs, &wanted);
     let garde = (kind != Kind::Output).then(|| quote! { #[garde(allow_unvalidated)] });
-    // A second one would be serde's to refuse, where ours has refused it already.
+    // `check_attributes` has reported the user's `rename_all`. With a second one, serde would report it again.
     let case = (!own_case).then(|| quote! { #[serde(rename_all = "camelCase")] });
     quote! {
         #[derive(#(#derives),*)]
@@ -121,7 +121,7 @@ fn derives(item: &DeriveInput, kind: Kind, own_case: bool) -> TokenStream {
     }
 }
 
-/// Rust names and JSON names of the fields that have a JSON name of their own.
+/// The Rust and JSON names of renamed fields.
 fn renamed_fields(item: &DeriveInput) -> Vec<(String, String)> {
     let Data::Struct(data) = &item.data else { return Vec::new() };
     let Fields::Named(fields) = &data.fields else { return Vec::new() };

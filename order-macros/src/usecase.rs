@@ -36,7 +36,7 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
             if let Some(folder) = here.as_ref().and_then(|place| place.wrong_for_feature(feature)) {
                 errors.at(
                     ident,
-                    format_args!("use case `{ident}` must stand in the folder of its feature"),
+                    format_args!("use case `{ident}` must be in the folder of its feature"),
                     format_args!("move it to `{folder}`"),
                 );
             }
@@ -50,7 +50,8 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     };
 
     let names = item::names_beside(&function);
-    // Others name the service by the folder's feature; whatever is wrong here, the name stays good for them.
+    // Processors refer to the service by its feature's name, so the stub takes that name from the folder. A mistake in the use
+    // case then causes no errors in the processors.
     let service = match (&feature, errors.is_empty()) {
         (Ok(feature), true) => service(&function, feature, interface),
         _ => {
@@ -68,7 +69,7 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     }
 }
 
-/// A use case knows interfaces; which contract stands behind one is configuration's affair.
+/// Reports contracts in the signature. A use case takes an interface, and the configuration selects the contract behind it.
 fn check_contracts(function: &Function, errors: &mut Errors) {
     let signature = &function.signature;
     let inputs = &signature.inputs;
@@ -84,7 +85,7 @@ fn check_contracts(function: &Function, errors: &mut Errors) {
     }
 }
 
-/// Checks the arguments and answers the interface, where one is taken.
+/// Checks the arguments and returns the interface, if the use case takes one.
 fn check_arguments<'f>(function: &'f Function, feature: &str, errors: &mut Errors) -> Option<&'f Ident> {
     let signature = &function.signature;
     let input = Kind::Input.of(feature);
@@ -117,12 +118,12 @@ fn check_arguments<'f>(function: &'f Function, feature: &str, errors: &mut Error
     let mut found = None;
     if let Some(FnArg::Typed(argument)) = arguments.next() {
         found = interface_of(&argument.ty).filter(|interface| **interface == wanted);
-        // A contract in the interface's place has been told already.
+        // `check_contracts` has already reported a contract here.
         if found.is_none() && item::idents_with(quote!(#argument), &[Kind::Contract.prefix()]).is_empty() {
             errors.at(
                 &argument.ty,
                 format_args!("the second argument of `{}` is its interface", signature.ident),
-                format_args!("take `&mut dyn {wanted}`, or nothing where it needs nothing of the world"),
+                format_args!("take `&mut dyn {wanted}`, or remove the argument"),
             );
         }
     }
@@ -130,7 +131,7 @@ fn check_arguments<'f>(function: &'f Function, feature: &str, errors: &mut Error
         errors.at(
             argument,
             format_args!("`{}` takes its input and its interface, and no more", signature.ident),
-            format_args!("put what it needs of the world behind `{wanted}`"),
+            format_args!("make its other dependencies methods of `{wanted}`"),
         );
     }
     found
@@ -165,7 +166,7 @@ fn check_output(function: &Function, feature: &str, errors: &mut Errors) {
     }
 }
 
-/// The types of the service's `run`, where they can be known.
+/// The input and return types of the service's `run`; `None` if the use case has no first argument.
 fn run_types(function: &Function) -> Option<(&Type, &syn::ReturnType)> {
     match function.signature.inputs.first() {
         Some(FnArg::Typed(argument)) => Some((&argument.ty, &function.signature.output)),
@@ -180,7 +181,7 @@ fn service(function: &Function, feature: &str, interface: Option<&Ident>) -> Tok
     let service = item::service_ident(feature, Span::call_site().located_at(usecase.span()));
     let Some((input, output)) = run_types(function) else { return TokenStream::new() };
     let call = match interface {
-        // The helper is named before the call: as a temporary of the tail expression it would not live long enough.
+        // The helper is a local variable, because a temporary in the tail expression would not live long enough.
         Some(interface) => quote! {
             let mut helper = self.delivery.contract::<dyn #interface>();
             let output = #usecase(input, &mut *helper).await;
@@ -194,10 +195,10 @@ fn service(function: &Function, feature: &str, interface: Option<&Ident>) -> Tok
         },
         None => quote! { ::core::option::Option::None },
     };
-    let documentation = format!("Runs [`{name}`] with the contract that configuration chose.");
+    let documentation = format!("Runs [`{name}`] with the configured contract.");
     let run_documentation = format!("Runs [`{name}`].");
-    // A missing type is named twice, by the user and by `run`; with this span rustc finds both complaints equal and
-    // shows one.
+    // A missing type is named twice, in the use case and in `run`. With this span rustc considers both errors equal and shows
+    // one.
     let implementation = quote_spanned! { usecase.span() => impl };
     let place = item::place();
     let claim = item::claim(&name, usecase.span());
@@ -232,7 +233,7 @@ fn service(function: &Function, feature: &str, interface: Option<&Ident>) -> Tok
     }
 }
 
-/// The service of a use case that is wrong: good to be named, never to be run.
+/// The service of a use case with violations. Other items can name it; it never runs.
 fn stub(function: &Function, feature: &str) -> TokenStream {
     let service = item::service_ident(feature, Span::call_site().located_at(function.signature.ident.span()));
     let implementation = quote_spanned! { function.signature.ident.span() => impl };

@@ -1,4 +1,4 @@
-//! What `dispatcher!()` hands to [`run`](crate::run): the domain's name, its entities and its sample data.
+//! The domain that `dispatcher!()` passes to [`run`](crate::run): its name, its entities and its sample data.
 
 use std::sync::Arc;
 
@@ -6,27 +6,27 @@ use crate::{engine::observe::Operations, store::EntityType};
 
 /// A domain crate, linked and named.
 ///
-/// `dispatcher!()` generates a function that returns it. Calling that function from `main` is what links the domain crate, and
-/// with it every registration.
+/// `dispatcher!()` generates a function that returns it. Calling that function from `main` links the domain crate, and with it
+/// every registration.
 #[derive(Debug, Clone)]
 pub struct Dispatcher {
-    /// The name of the domain: mounts the read model at `/{name}` and prefixes metrics.
+    /// The name of the domain: the path of the read model, `/{name}`, and the prefix of metrics.
     pub name: &'static str,
     /// The version of the domain crate.
     pub version: &'static str,
-    /// The name of the domain crate's package; what `APP_RELOAD` builds.
+    /// The name of the domain crate's package; `APP_RELOAD` builds it.
     pub package: &'static str,
-    /// The folder of the domain crate's manifest at build time; what `APP_RELOAD` watches.
+    /// The folder of the domain crate's manifest at build time; `APP_RELOAD` watches it.
     pub manifest_dir: &'static str,
     /// The domain's entities; the first one's read model is at `/{name}`.
     pub entities: Vec<EntityType>,
-    /// Makes sample data for `publish --sample`; `None` where the domain has none.
+    /// Generates sample data for `publish --sample`; `None` if the domain has none.
     pub sample: Option<SampleFn>,
-    /// Called once when the service has started, with what it shows of itself; for programs that watch it from within.
+    /// Called once after the service has started, with its operations; for programs that observe the service from within.
     pub on_start: Option<fn(Arc<dyn Operations>)>,
 }
 
-/// Makes the life of the `index`-th sample entity from random numbers: its events in order.
+/// Generates the events of the `index`-th sample entity, in order, from random numbers.
 pub type SampleFn = fn(index: u64, random: &mut Random<'_>) -> Vec<SampleEvent>;
 
 /// One event of a sample.
@@ -40,16 +40,16 @@ pub struct SampleEvent {
     pub data: String,
 }
 
-/// Random numbers of a seed, so that a sample can be made again.
+/// Random numbers from a seed, so that a sample is reproducible.
 pub struct Random<'a>(&'a mut dyn FnMut() -> u64);
 
 impl<'a> Random<'a> {
-    /// Numbers from a source of evenly distributed ones.
+    /// Takes its numbers from `source`, which must be evenly distributed.
     pub fn new(source: &'a mut dyn FnMut() -> u64) -> Self {
         Self(source)
     }
 
-    /// A number from 0 up to, not including, `end`; 0 where `end` is 0.
+    /// A number from 0 up to, not including, `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
         (self.0)().checked_rem(end).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Events that come in by the command line or over HTTP: checked as a processor will see them, then made into records.
+//! Ingest of events from the command line and HTTP: checks them as a processor will see them, then makes records of them.
 
 mod cloud_events;
 
@@ -23,11 +23,11 @@ use crate::{
 pub(crate) struct Ingest {
     registry: Arc<Registry>,
     topic: String,
-    /// The fields of an event's data that may be the record's key, where nobody names a key: the first one that is there.
+    /// The fields of an event's data that may be the record's key if the caller names none. The first field present is used.
     key_fields: Vec<String>,
 }
 
-/// An event that is right.
+/// An event that passed all checks.
 #[derive(Debug, Clone)]
 pub(crate) struct Accepted {
     /// Its id.
@@ -36,7 +36,7 @@ pub(crate) struct Accepted {
     pub(crate) record: OutgoingRecord,
 }
 
-/// The envelope as it is written.
+/// The envelope in its serialized form.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Written<'a> {
@@ -48,9 +48,9 @@ struct Written<'a> {
 }
 
 impl Ingest {
-    /// Events go to `topic`, keyed by the id of the first entity of the domain that the data names.
+    /// Publishes events to `topic`. The default key is the id of the domain's first entity that the data names.
     pub(crate) fn new(registry: Arc<Registry>, dispatcher: &Dispatcher, topic: &str) -> Self {
-        // The field's name is the entity's, as JSON spells names.
+        // The field's name is the entity's name in lowerCamelCase, followed by `Id`.
         let key_field = |entity: &EntityType| {
             let mut name = entity.name.to_owned();
             if let Some(first) = name.get_mut(..1) {
@@ -62,11 +62,11 @@ impl Ingest {
         Self { registry, topic: topic.to_owned(), key_fields }
     }
 
-    /// Checks a whole event, in any form that the service consumes, and completes what is missing: its id and its time. A
-    /// `CloudEvent` stays one, with its source and its extensions.
+    /// Checks a whole event, in any form that the service consumes, and adds an id and a time if they are missing. A
+    /// `CloudEvent` stays a `CloudEvent`, with its source and its extensions.
     ///
     /// # Errors
-    /// Everything that is wrong, each with its JSON path in the event.
+    /// All violations that were found, each with its JSON path in the event.
     pub(crate) fn event(&self, json: &[u8], key: Option<&str>) -> Result<Accepted, Vec<Violation>> {
         let mut batch = RecordBatch::default();
         batch.push(0, None, None, Some(json), []);
@@ -80,10 +80,10 @@ impl Ingest {
         self.build(&id, envelope.name.of(json), envelope.version, envelope.occurred_at, data, key)
     }
 
-    /// Checks data for an event of that name and puts the envelope around it.
+    /// Checks the data of an event of that name and adds the envelope.
     ///
     /// # Errors
-    /// Everything that is wrong, each with its JSON path in the event.
+    /// All violations that were found, each with its JSON path in the event.
     pub(crate) fn data(
         &self,
         name: &str,
@@ -110,7 +110,7 @@ impl Ingest {
         accepted(id, record)
     }
 
-    /// The record of an event, unchecked.
+    /// Builds the record of an event without checking its data against a schema.
     pub(crate) fn record(
         &self,
         id: &str,
@@ -144,7 +144,7 @@ impl Ingest {
     }
 }
 
-/// An event whose record is what the service would take from Kafka, too.
+/// Accepts an event if the service can decode its record, as it would after consuming it from Kafka.
 fn accepted(id: &str, record: OutgoingRecord) -> Result<Accepted, Vec<Violation>> {
     let mut batch = RecordBatch::default();
     batch.push(0, None, None, record.payload.as_deref(), &record.headers);
@@ -153,7 +153,7 @@ fn accepted(id: &str, record: OutgoingRecord) -> Result<Accepted, Vec<Violation>
     Ok(Accepted { id: id.to_owned(), record })
 }
 
-/// Checks an event by the schema of the processor that will handle it, and answers which one that is.
+/// Checks an event against the schema of the processor that will handle it, and returns that processor.
 pub(crate) fn check(
     registry: &Registry,
     name: &str,
@@ -168,7 +168,7 @@ pub(crate) fn check(
                 .map(|known| (strsim::normalized_damerau_levenshtein(known, name), known))
                 .max_by(|a, b| a.0.total_cmp(&b.0));
             let hint = nearest.filter(|(similarity, _)| *similarity > 0.6).map_or_else(
-                || "`processors` lists those there are".to_owned(),
+                || "`processors` lists the known events".to_owned(),
                 |(_, known)| format!("did you mean {known}?"),
             );
             return Err(vec![violation("$.eventName", format!("no processor handles `{name}`; {hint}"))]);
@@ -176,7 +176,8 @@ pub(crate) fn check(
         Lookup::UnknownVersion => {
             let known = registry.processors().iter().filter(|entry| entry.event == name);
             let known: Vec<String> = known.map(|entry| entry.version.to_string()).collect();
-            let text = format!("no processor handles version {version} of {name}; there is {}", known.join(", "));
+            let text =
+                format!("no processor handles version {version} of {name}; known versions: {}", known.join(", "));
             return Err(vec![violation("$.version", text)]);
         }
     };
@@ -191,7 +192,7 @@ fn violation(path: impl Into<String>, message: impl Into<String>) -> Violation {
     Violation { path: path.into(), message: message.into() }
 }
 
-/// One event, or several in an array: how both `POST /events` and files may hold them.
+/// Splits the body of `POST /events` or a file into events: one event, or several in an array.
 pub(crate) fn split(json: &[u8]) -> Result<Vec<Box<RawValue>>, serde_json::Error> {
     if json.trim_ascii_start().starts_with(b"[") {
         return serde_json::from_slice(json);
@@ -229,7 +230,7 @@ mod tests {
     };
 
     #[test]
-    fn what_the_service_would_refuse_is_refused_alone_and_in_its_envelope() {
+    fn data_that_the_service_would_refuse_is_refused_alone_and_in_an_envelope() {
         let registry =
             Registry::from_entries(iter::once(&ADDED), iter::empty(), iter::empty(), iter::empty(), &BTreeMap::new());
         let registry = Arc::new(registry.expect("one processor does not conflict"));

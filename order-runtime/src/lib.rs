@@ -1,11 +1,11 @@
 //! Runs declared event processors on Kafka.
 //!
 //! A service is a crate of declarations: the attributes of [`prelude`], and [`dispatcher!`] in its `lib.rs`. Its `main`
-//! is one call of [`run`]; what the process then does is said by its command line and its environment.
+//! is one call of [`run`]; the command line and the environment decide what the process does.
 //!
 //! | module | the question it answers |
 //! |---|---|
-//! | [`model`] | which words does every room use? |
+//! | [`model`] | which types do all modules share? |
 //! | [`prelude`] | what does a file of the domain bring into scope? |
 //! | [`registry`] | what is declared, and does it fit together? |
 //! | [`decode`] | which event is this record? |
@@ -14,14 +14,14 @@
 //! | [`dispatch`] | how is a processor called, and what follows from what it returns? |
 //! | [`engine`] | when does an event count as handled, and what if it is not? |
 //! | [`store`] | where are positions, entities and the identity of events kept, all in one transaction? |
-//! | [`broker`] | how do records come from Kafka, and go to it? |
-//! | [`config`] | what is set, by whom, and is it right? |
+//! | [`broker`] | how are records consumed from Kafka and published to it? |
+//! | [`config`] | which settings apply, where do they come from, and are they valid? |
 //!
-//! Private are the rooms that nobody else needs: `cli`, `http`, `service` (start and end), `documents`, `ingest` (events from the
-//! command line and HTTP), `dead_letters` (what operators do with them), `headers` (of dead letters), `range_replay`, `reload`,
-//! `telemetry` (logs and what is measured), `trace`, and `exposition` (how metrics and traces leave).
+//! Private modules: `cli`, `http`, `service` (start and stop), `documents`, `ingest` (events from the command line and HTTP),
+//! `dead_letters` (operations on dead letters), `headers` (of dead letters), `range_replay`, `reload`, `telemetry` (logs and
+//! metrics), `trace`, and `exposition` (export of metrics and traces).
 
-/// An event costs some dozen small allocations, on one thread made and on another freed; see docs/decisions.md for the measurement.
+/// An event costs some dozen small allocations, made on one thread and freed on another; docs/decisions.md has the measurement.
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -56,12 +56,12 @@ pub mod unit_of_work;
 #[path = "private.rs"]
 pub mod __private;
 
-/// Writes async methods of a trait in tests, where an interface is implemented by hand.
+/// For tests that implement an interface by hand: allows async methods in the implementation.
 pub use async_trait::async_trait;
 pub use dispatcher::{Dispatcher, Random, SampleEvent, SampleFn};
 pub use order_macros::dispatcher;
 
-/// Runs the command that the process was started with: the service itself, or one of the tools beside it.
+/// Runs the command of the command line: the service, or one of its tools.
 ///
 /// `main` of a service returns what this returns:
 ///
@@ -72,7 +72,7 @@ pub use order_macros::dispatcher;
 /// }
 /// ```
 ///
-/// The code is 0 when it was done, 1 when it failed, 2 for wrong use or wrong configuration.
+/// The exit code is 0 after success, 1 after a failure, 2 for wrong use or wrong configuration.
 pub fn run(dispatcher: Dispatcher) -> std::process::ExitCode {
     cli::run(dispatcher)
 }

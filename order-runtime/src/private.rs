@@ -1,4 +1,4 @@
-//! What the expansions of `order-macros` name. Not part of the interface.
+//! Items that the expansions of `order-macros` refer to. Not part of the public interface.
 
 #[path = "private/bench.rs"]
 pub mod bench;
@@ -21,17 +21,17 @@ pub use crate::{
     },
 };
 
-/// The event of a delivery, its type inferred from the processor that takes it.
+/// The event of a delivery. Its type is inferred from the processor.
 pub fn event<T: Schema>(delivery: &Delivery) -> Result<Event<T>, Outcome> {
     delivery.event()
 }
 
-/// An argument of a processor, its type inferred from the processor that takes it.
+/// An argument of a processor. Its type is inferred from the processor.
 pub fn inject<T: Injectable>(delivery: &Delivery) -> T {
     T::inject(delivery)
 }
 
-/// The outcome of a processor's result.
+/// Converts a processor's result to an outcome.
 pub fn outcome<E: Failure>(result: Result<(), E>) -> Outcome {
     match result {
         Ok(()) => Outcome::Done,
@@ -44,12 +44,12 @@ pub fn contract<C: Contract>(delivery: &Delivery) -> C {
     C::inject(delivery)
 }
 
-/// Whether JSON text fits an input schema.
+/// Checks JSON text against an input schema.
 pub fn check<T: Schema>(json: &str) -> Result<(), Invalid> {
     T::decode(json).map(drop)
 }
 
-/// The check of an output schema, which no event carries.
+/// The check of an output schema: always an error, because no event carries one.
 pub fn not_an_input(_: &str) -> Result<(), Invalid> {
     Err(Invalid::at("$", "is described by an output schema, which no event carries"))
 }

@@ -1,8 +1,9 @@
-//! `APP_RELOAD`: watches the sources, builds again, and lets the new build take over.
+//! `APP_RELOAD`: watches the sources, builds after a change, and restarts the service with the new build.
 //!
-//! The process that `cargo run` has started is the supervisor. It holds the embedded broker, so that events outlive a restart, and runs
-//! the service as its child. When a source changes it builds while the child goes on; only a build that succeeds
-//! replaces the child, which drains first. The child's standard input is a pipe: when the supervisor dies, the child ends.
+//! The process that `cargo run` started is the supervisor. It holds the embedded broker, so that events survive a restart, and
+//! runs the service as its child. After a change it builds while the child keeps running. Only a successful build replaces the
+//! child, which drains first. The child's standard input is a pipe: when the supervisor dies, the pipe closes and the child
+//! stops.
 
 use crate::{
     broker::embedded,
@@ -28,9 +29,9 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-/// An editor writes several files, and each several times; a build waits until it has been quiet for so long.
+/// A build starts when no file has changed for this long, because editors write several files, and each several times.
 const QUIET: Duration = Duration::from_millis(150);
-/// A child that does not drain in this time is killed.
+/// A child that does not drain within this time is killed.
 const DRAIN: Duration = Duration::from_secs(40);
 
 /// Whether this process is the supervisor's child.
@@ -38,28 +39,28 @@ pub(crate) fn is_supervised() -> bool {
     std::env::var_os(SUPERVISED).is_some()
 }
 
-/// Why there is no supervisor.
+/// Why the supervisor failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReloadError {
-    /// The embedded broker.
+    /// The embedded broker failed to start.
     #[error("{0}")]
     Broker(String),
-    /// Watching.
-    #[error("sources cannot be watched: {0}; set APP_RELOAD=False to run without")]
+    /// The sources cannot be watched.
+    #[error("sources cannot be watched: {0}; set APP_RELOAD=False to run without reloading")]
     Watch(#[from] notify::Error),
-    /// Processes and signals.
-    #[error("the service cannot be started under supervision: {0}; set APP_RELOAD=False to run without")]
+    /// An operation on a process or a signal failed.
+    #[error("the service cannot be started under supervision: {0}; set APP_RELOAD=False to run without a supervisor")]
     Process(#[from] std::io::Error),
 }
 
-/// Runs the service as a child and replaces it after each change, until a signal ends both.
+/// Runs the service as a child and replaces it after each change, until a signal stops both.
 pub(crate) async fn supervise(dispatcher: &Dispatcher, mut config: Config) -> Result<ExitCode, ReloadError> {
     let mut stop = Stop::listen()?;
     let broker = embedded::start_where_wanted(&mut config.kafka).await.map_err(ReloadError::Broker)?;
     let sources = Sources::of(Path::new(dispatcher.manifest_dir));
     let (changes, mut changed) = mpsc::unbounded_channel();
     let _watcher = sources.watch(changes)?;
-    info!(root = %sources.root.display(), "reload: a changed source file or .env builds and restarts");
+    info!(root = %sources.root.display(), "reload: a change of a source file or of .env rebuilds and restarts the service");
 
     let start = |again: bool| {
         let mut command = Command::new(executable()?);
@@ -67,13 +68,13 @@ pub(crate) async fn supervise(dispatcher: &Dispatcher, mut config: Config) -> Re
             .args(std::env::args_os().skip(1))
             .env(SUPERVISED, if again { AGAIN } else { "first" })
             .stdin(Stdio::piped());
-        // Ctrl-C goes to the supervisor alone, which then asks the child once.
+        // Ctrl-C reaches only the supervisor, which then asks the child to stop once.
         command.process_group(0);
         if broker.is_some() {
             command.env(EMBEDDED, "1").env("KAFKA_EMBEDDED", "never");
         }
         let mut child = command.spawn()?;
-        // Waiting for a child closes its input, which would tell it to end; so somebody else holds it.
+        // `Child::wait` closes the child's input, which would stop the child. So the supervisor keeps the input open.
         let input = child.stdin.take();
         Ok::<_, std::io::Error>((child, input))
     };
@@ -92,13 +93,13 @@ pub(crate) async fn supervise(dispatcher: &Dispatcher, mut config: Config) -> Re
                 if status.success() {
                     return Ok(ExitCode::SUCCESS);
                 }
-                warn!(%status, "reload: the service has ended; it starts again after the next change");
+                warn!(%status, "reload: the service has ended; it restarts after the next change");
             }
             Some(path) = changed.recv() => {
                 settle(&mut changed).await;
                 info!(changed = %path.display(), "reload: building");
                 if !build(dispatcher.package, &sources.root).await? {
-                    error!("reload: the build has failed; the running service stays as it is");
+                    error!("reload: the build has failed; the running service continues");
                     continue;
                 }
                 if alive {
@@ -111,25 +112,25 @@ pub(crate) async fn supervise(dispatcher: &Dispatcher, mut config: Config) -> Re
     }
 }
 
-/// The program to start. After a build its file is a new one, and the system names the old one as deleted.
+/// The program to start. A build replaces its file, and Linux then reports the path with the suffix ` (deleted)`.
 fn executable() -> std::io::Result<PathBuf> {
     let path = std::env::current_exe()?;
     let text = path.to_string_lossy();
     Ok(text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from))
 }
 
-/// Waits until nothing has changed for a moment.
+/// Waits until no file has changed for [`QUIET`].
 async fn settle(changed: &mut mpsc::UnboundedReceiver<PathBuf>) {
     while let Ok(Some(_)) = tokio::time::timeout(QUIET, changed.recv()).await {}
 }
 
-/// Builds as `cargo run` did; what is wrong stands on the terminal in the compiler's words.
+/// Builds with the profile of the running program; returns whether that succeeded. Compiler errors go to the terminal.
 async fn build(package: &str, root: &Path) -> std::io::Result<bool> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--package", package]).current_dir(root).stdin(Stdio::null());
-    // What `cargo run` tells this process of its package: build scripts that look at it would run again, and all that stands on
-    // their crates be compiled again, before the one file that has changed.
+    // Removes the variables that `cargo run` sets for the package of this process. Build scripts that read them would run again,
+    // and every crate that depends on theirs would be compiled again, although only one file has changed.
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_package(name)) {
         command.env_remove(name);
     }
@@ -140,7 +141,7 @@ async fn build(package: &str, root: &Path) -> std::io::Result<bool> {
     Ok(command.status().await?.success())
 }
 
-/// Whether a variable is one that cargo sets for the package whose program it runs
+/// Whether cargo sets this variable for the package whose program it runs
 /// (<https://doc.rust-lang.org/cargo/reference/environment-variables.html>).
 fn is_of_package(name: &OsStr) -> bool {
     const NAMES: [&str; 5] =
@@ -150,16 +151,16 @@ fn is_of_package(name: &OsStr) -> bool {
     NAMES.contains(&name.as_ref()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Asks the child to stop and waits for it.
+/// Asks the child to stop and waits for it; kills it after [`DRAIN`].
 async fn drain(child: &mut Child) -> std::io::Result<ExitStatus> {
     if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
-        // It fails where the child has ended already.
+        // This fails if the child has already ended.
         let _ = kill_process(pid, Signal::TERM);
     }
     match tokio::time::timeout(DRAIN, child.wait()).await {
         Ok(status) => status,
         Err(_) => {
-            warn!("reload: the service does not end and is killed");
+            warn!("reload: the service did not stop in time and is killed");
             child.kill().await?;
             child.wait().await
         }
@@ -170,7 +171,7 @@ fn code_of(status: ExitStatus) -> ExitCode {
     status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// What is watched.
+/// The folders that are watched.
 #[derive(Debug)]
 struct Sources {
     /// The workspace: the nearest folder upwards with a lock file.
@@ -198,12 +199,12 @@ impl Sources {
         let env_file = here.join(".env");
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
-            // Reading a file is an event too, and a build reads all of them.
+            // Skips read accesses, because a build reads all files.
             if !matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_)) {
                 return;
             }
             if let Some(path) = event.paths.into_iter().find(|path| is_source(path) || *path == env_file) {
-                // The supervisor has ended: nobody wants to know.
+                // This fails only after the supervisor has ended.
                 let _ = changes.send(path);
             }
         })?;
@@ -222,7 +223,7 @@ impl Sources {
     }
 }
 
-/// Whether a change of this file changes the program: sources and manifests, not what editors leave beside them.
+/// Whether a change of this file changes the program: true for sources and manifests, false for temporary files of editors.
 fn is_source(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
     let rust = path.extension() == Some(OsStr::new("rs")) && !name.starts_with('.');
@@ -234,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_and_manifests_count_and_nothing_beside_them() {
+    fn only_sources_and_manifests_trigger_a_build() {
         for path in ["src/events/thing.rs", "Cargo.toml", "build.rs"] {
             assert!(is_source(Path::new(path)), "{path}");
         }
@@ -244,12 +245,12 @@ mod tests {
     }
 
     #[test]
-    fn a_build_sees_nothing_that_cargo_has_told_this_process_of_its_package() {
-        // Build scripts of our dependencies look at each of these kinds, rustix's at OUT_DIR.
+    fn a_build_does_not_see_the_variables_that_cargo_set_for_this_package() {
+        // Build scripts of our dependencies read variables of each of these kinds; rustix reads OUT_DIR.
         for name in ["OUT_DIR", "CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_BIN_NAME", "CARGO_CFG_TARGET_OS"] {
             assert!(is_of_package(OsStr::new(name)), "{name}");
         }
-        // What the developer has set for builds stays.
+        // Variables that the developer sets for builds stay.
         for name in
             ["CARGO", "CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_JOBS", "CARGO_PROFILE_DEV_DEBUG", "RUSTFLAGS"]
         {
@@ -267,10 +268,10 @@ mod tests {
         let sources = Sources::of(&package);
         assert_eq!(sources.root, root.path());
         let (changes, mut changed) = mpsc::unbounded_channel();
-        let _watcher = sources.watch(changes).expect("the system can watch");
+        let _watcher = sources.watch(changes).expect("a watcher");
         let file = package.join("src/events/happened.rs");
         std::fs::write(&file, "// new").expect("a file");
-        let noticed = tokio::time::timeout(Duration::from_secs(10), changed.recv()).await.expect("it is noticed");
+        let noticed = tokio::time::timeout(Duration::from_secs(10), changed.recv()).await.expect("a notification");
         assert_eq!(noticed, Some(file));
     }
 }

@@ -1,8 +1,9 @@
-//! What the business does: entities, features, and the events that call them.
+//! The order domain: entities, features, and the processors of its events.
 //!
-//! Every file below `src/` is a module by being there. `events/` has one function for each event, `orders/features/` one folder for each feature.
+//! `dispatcher!` makes every file below `src/` a module. `events/` has one function for each event, `orders/features/` one folder
+//! for each feature.
 
 #![forbid(unsafe_code)]
-#![allow(non_camel_case_types, reason = "the naming table of the project")]
+#![allow(non_camel_case_types, reason = "the project's naming rules")]
 
 order_runtime::dispatcher!(name = "orders", entity = Order, sample = crate::orders::sample::order_life);

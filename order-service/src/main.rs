@@ -1,4 +1,4 @@
-//! Processes the life of orders from Kafka events.
+//! The order service: processes order events from Kafka.
 
 #![forbid(unsafe_code)]
 

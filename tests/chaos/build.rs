@@ -1,4 +1,4 @@
-//! Makes cargo notice files that come and go: `dispatcher!()` reads the folders below `src/`.
+//! Makes cargo rebuild when files are added or removed, because `dispatcher!()` reads the folders below `src/`.
 
 fn main() {
     println!("cargo::rerun-if-changed=src");

@@ -1,4 +1,4 @@
-//! Whether every record has come to its end, once: orders over HTTP, dead letters in their topic.
+//! Checks that every record has exactly one outcome: orders over HTTP, dead letters in their topic.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +15,7 @@ use crate::{
     wait::until,
 };
 
-/// The headers that every dead letter has; event, id and processor stand beside them where they are known.
+/// The headers of every dead letter. Event, id and processor are further headers if they are known.
 const ALWAYS: [&str; 13] = [
     "dlq-id",
     "dlq-topic",
@@ -32,31 +32,31 @@ const ALWAYS: [&str; 13] = [
     "dlq-service-version",
 ];
 
-/// The longest `dlq-error-message` in bytes.
+/// The maximum length of `dlq-error-message` in bytes.
 const LONGEST_MESSAGE: usize = 1024;
 
-/// How many differences a failed test names.
+/// The maximum number of differences that a failed test lists.
 const NAMED: usize = 10;
 
-/// Waits until the service has finished everything that lies in the topic, exactly as the oracle says, and checks each
-/// dead letter; answers what the oracle said.
+/// Waits until the outcome of every record in the topic matches the oracle, and checks each dead letter. Returns the oracle's
+/// expectation.
 pub async fn settled(deployment: &Deployment, service: &Service, deadline: Duration) -> Expected {
     settled_by(deployment, &[service], deadline).await
 }
 
-/// The same where several instances share the work.
+/// [`settled`] for several instances.
 pub async fn settled_by(deployment: &Deployment, services: &[&Service], deadline: Duration) -> Expected {
     let records = deployment.events().read();
     let expected = oracle::expect(&records);
     until("everything is accounted for", deadline, async || {
-        // Reading everything is dear, and pointless while the service itself says that it has work left.
+        // Reading everything is expensive, so it starts only when the service reports no work left.
         for service in services {
             let stats = service.get("/stats").await;
-            // An instance beyond the number of partitions has none, and no lag either.
+            // If there are more instances than partitions, some have no partition and no lag.
             let partitions = service.get("/partitions").await;
             let idle = partitions.as_array().is_some_and(Vec::is_empty);
             if (stats["lag"] != 0 && !idle) || stats["waiting"] != 0 {
-                return Err(format!("/stats says {stats}"));
+                return Err(format!("/stats is {stats}"));
             }
         }
         let differences = differences(&expected, &orders(services[0]).await, &deployment.dead_letters().read());
@@ -86,7 +86,7 @@ pub async fn orders(service: &Service) -> BTreeMap<String, OrderState> {
     }
 }
 
-/// The rows of a page: the page itself where it is a list, else the one list in it.
+/// The rows of a page: the page itself if it is a list, otherwise the list in it.
 fn rows(page: &Value) -> &[Value] {
     let list = page.as_array().or_else(|| page.as_object()?.values().find_map(Value::as_array));
     list.unwrap_or_else(|| panic!("a page without a list: {page}"))
@@ -97,37 +97,37 @@ fn differences(expected: &Expected, orders: &BTreeMap<String, OrderState>, dead:
     for (id, wanted) in &expected.orders {
         match orders.get(id) {
             Some(found) if found == wanted => {}
-            Some(found) => differences.push(format!("order {id} is {found:?} and must be {wanted:?}")),
-            None => differences.push(format!("order {id} is missing and must be {wanted:?}")),
+            Some(found) => differences.push(format!("order {id} is {found:?}, expected {wanted:?}")),
+            None => differences.push(format!("order {id} is missing, expected {wanted:?}")),
         }
     }
     for id in orders.keys().filter(|id| !expected.orders.contains_key(*id)) {
-        differences.push(format!("order {id} exists, though nothing in the topic makes it"));
+        differences.push(format!("order {id} exists, but no event in the topic creates it"));
     }
     let found: BTreeMap<(i32, i64), String> =
         dead.iter().map(|letter| (origin(letter), letter.header("dlq-reason").unwrap_or_default())).collect();
     for (place, reason) in &expected.dead_letters {
         match found.get(place) {
             Some(found) if found == reason => {}
-            Some(found) => differences.push(format!("{place:?} is dead-lettered as {found} and must be as {reason}")),
-            None => differences.push(format!("{place:?} must be dead-lettered as {reason}")),
+            Some(found) => differences.push(format!("{place:?} is dead-lettered as {found}, expected {reason}")),
+            None => differences.push(format!("{place:?} is not dead-lettered, expected {reason}")),
         }
     }
     for (place, reason) in found.iter().filter(|(place, _)| !expected.dead_letters.contains_key(place)) {
-        differences.push(format!("{place:?} is dead-lettered as {reason}, though it is good or a repeat"));
+        differences.push(format!("{place:?} is dead-lettered as {reason}, but is valid or a repeat"));
     }
     differences
 }
 
-/// Each letter is its source record byte for byte under all headers, and each source record has one `dlq-id`: a crash
-/// may repeat a letter, never issue a second one.
+/// Checks that each letter contains its source record byte for byte and has all headers, and that each source record has one
+/// `dlq-id`. A crash may repeat a letter, but never issue a second one.
 fn check_dead_letters(deployment: &Deployment, records: &[Record], dead: &[Record]) {
     let sources: BTreeMap<(i32, i64), &Record> =
         records.iter().map(|record| ((record.partition, record.offset), record)).collect();
     let mut ids: BTreeMap<(i32, i64), BTreeSet<String>> = BTreeMap::new();
     for letter in dead {
         let place = origin(letter);
-        let source = sources.get(&place).unwrap_or_else(|| panic!("a dead letter of nothing: {letter:?}"));
+        let source = sources.get(&place).unwrap_or_else(|| panic!("a dead letter without a source record: {letter:?}"));
         assert_eq!(letter.key, source.key, "the key of the dead letter of {place:?}");
         assert_eq!(letter.payload, source.payload, "the payload of the dead letter of {place:?}");
         assert!(
@@ -152,13 +152,13 @@ fn check_dead_letters(deployment: &Deployment, records: &[Record], dead: &[Recor
     assert_eq!(all.len(), ids.len(), "two records share one dlq-id");
 }
 
-/// The partition and offset that a dead letter came from.
+/// The partition and offset of a dead letter's source record.
 fn origin(letter: &Record) -> (i32, i64) {
     let number = |name: &str| letter.header(name).and_then(|text| text.parse::<i64>().ok());
     let partition = number("dlq-partition").and_then(|partition| i32::try_from(partition).ok());
     match (partition, number("dlq-offset")) {
         (Some(partition), Some(offset)) => (partition, offset),
-        _ => panic!("a dead letter that does not say where it comes from: {:?}", letter.headers),
+        _ => panic!("a dead letter without its partition and offset: {:?}", letter.headers),
     }
 }
 

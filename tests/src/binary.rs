@@ -11,18 +11,18 @@ use crate::domain::without_own_package;
 
 /// The `order-service` executable of the profile that this test runs in, built once per test program.
 ///
-/// Cargo tells a test the executables of its own package only, and builds those of other packages for some commands
-/// and not for others. Building is a matter of milliseconds where the executable is fresh.
+/// Cargo passes a test only the executables of its own package, and builds those of other packages only for some commands. If the
+/// executable is up to date, the build takes milliseconds.
 ///
-/// Which features a dependency has depends on the packages and the kind of targets that are built together. Asking for
-/// the whole workspace and for one test gives those of `cargo test --workspace`, whose products are then used as they
-/// are; asking for `order-service` alone would compile 60 crates a second time.
+/// The features of a dependency depend on the packages and targets that are built together. A build of the whole workspace and
+/// one test has the features of `cargo test --workspace` and reuses its products; a build of `order-service` alone would compile
+/// 60 crates a second time.
 pub fn order_service() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| build("order-service"))
 }
 
-/// The same for `order-chaos`, the domain whose events are scripts.
+/// The `order-chaos` executable, the domain with scripted events; see [`order_service`].
 pub fn order_chaos() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| build("order-chaos"))
@@ -31,13 +31,13 @@ pub fn order_chaos() -> &'static Path {
 fn build(program: &str) -> PathBuf {
     let test = env::current_exe().expect("a test knows its own executable");
     // target/<profile>/deps/<test>, or target/<profile>/<program>
-    let folder = test.parent().expect("an executable lies in a folder");
+    let folder = test.parent().expect("an executable is in a folder");
     if !folder.ends_with("deps") {
-        // A program among others: who has built it has built them too.
+        // The running program is not a test, so the command that built it has built the others too.
         return folder.join(format!("{program}{}", env::consts::EXE_SUFFIX));
     }
-    let profile_dir = folder.parent().expect("deps lies in a folder");
-    let target_dir = profile_dir.parent().expect("the profile's folder lies in the target folder");
+    let profile_dir = folder.parent().expect("deps is in a folder");
+    let target_dir = profile_dir.parent().expect("the profile's folder is in the target folder");
     let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,

@@ -1,4 +1,4 @@
-//! The two brokers that the scenarios run on.
+//! The embedded broker and Apache Kafka, on which the scenarios run.
 
 use std::{
     env,
@@ -26,24 +26,25 @@ use crate::{
     wait::{PATIENCE, eventually},
 };
 
-/// The suites that must run, separated by commas: a missing requirement then fails the test instead of skipping it.
+/// A variable with the suites that must run, separated by commas. Their tests fail instead of being skipped if a requirement is
+/// missing.
 const REQUIRE: &str = "ORDER_TESTS_REQUIRE";
 
-/// Says that a suite is skipped, and what it needs.
+/// Prints that a suite is skipped, and its missing requirement.
 ///
 /// # Panics
-/// The suite must run.
+/// If the suite must run.
 pub fn skip(suite: &str, needs: &str) {
     let is_required = env::var(REQUIRE).unwrap_or_default().split(',').any(|required| required.trim() == suite);
     assert!(!is_required, "{needs}, and {REQUIRE} names {suite}");
     eprintln!("skipped: {needs}");
 }
 
-/// A broker that lives as long as somebody holds a clone of it, and the store that deployments on it use.
+/// A broker, and the store of the deployments on it. The broker is stopped with its last clone.
 #[derive(Clone)]
 pub struct Broker {
     kind: Kind,
-    /// A database of this server for each deployment; else an SQLite file.
+    /// The server with a database for each deployment; `None` for SQLite files.
     pub(crate) postgres: Option<&'static Postgres>,
 }
 
@@ -53,21 +54,21 @@ enum Kind {
     Kafka(&'static Kafka),
 }
 
-/// `order-service broker` as a process of its own, so that it survives the services that a test kills.
+/// `order-service broker` as a separate process, so that it survives the services that a test kills.
 struct Embedded {
     address: String,
     _process: Process,
 }
 
 impl Broker {
-    /// The service's own development broker, one for each call.
+    /// Starts the service's embedded broker; a new one for each call.
     pub async fn embedded() -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let mut command = Command::new(order_service());
         without_own_settings(&mut command).arg("broker").env("KAFKA_BROKER_URL", &address).env("APP_RELOAD", "false");
         command.current_dir(env::temp_dir());
         let mut process = Process::spawn("order-service broker", &mut command);
-        let socket: SocketAddr = address.parse().expect("an address of our own making");
+        let socket: SocketAddr = address.parse().expect("the address is valid");
         eventually("the embedded broker listens", PATIENCE, async || {
             assert!(process.ended().is_none(), "the embedded broker ended");
             TcpStream::connect_timeout(&socket, Duration::from_millis(200)).is_ok()
@@ -78,17 +79,18 @@ impl Broker {
 
     /// A real Apache Kafka, shared by the tests of this program.
     ///
-    /// `None`, with a word on standard error, where java or mvn is missing, unless `ORDER_TESTS_REQUIRE` names `kafka`.
+    /// If java or mvn is missing, prints that to standard error and returns `None`, or panics if `ORDER_TESTS_REQUIRE` names
+    /// `kafka`.
     pub fn kafka() -> Option<Self> {
         Kafka::shared().map(|kafka| Self { kind: Kind::Kafka(kafka), postgres: None })
     }
 
-    /// Another one, which its user may kill, and whose services reach it through a proxy.
+    /// A separate Apache Kafka that the test may kill, and that services reach through a proxy.
     pub fn fragile(kafka: &'static Kafka) -> Self {
         Self { kind: Kind::Kafka(kafka), postgres: None }
     }
 
-    /// The same broker for deployments that keep everything in PostgreSQL.
+    /// The same broker, with deployments that use PostgreSQL as their store.
     #[must_use]
     pub fn with_postgres(self, server: &'static Postgres) -> Self {
         Self { postgres: Some(server), ..self }
@@ -102,7 +104,7 @@ impl Broker {
         }
     }
 
-    /// Where the same real broker asks who comes; the embedded one never does.
+    /// The address of the listener that requires authentication; `None` for the embedded broker.
     pub fn guarded_address(&self) -> Option<String> {
         match &self.kind {
             Kind::Embedded(_) => None,
@@ -110,7 +112,7 @@ impl Broker {
         }
     }
 
-    /// Where a service finds it: the proxy where there is one.
+    /// The address for services: that of the proxy, if there is one.
     pub(crate) fn service_address(&self) -> &str {
         match &self.kind {
             Kind::Embedded(embedded) => &embedded.address,
@@ -118,30 +120,30 @@ impl Broker {
         }
     }
 
-    /// Whether it proves guarantees: the embedded broker keeps 5 MB a partition and forgets all when it ends.
+    /// Whether the broker is durable. The embedded broker keeps 5 MB per partition, and loses everything when it stops.
     pub fn is_durable(&self) -> bool {
         matches!(self.kind, Kind::Kafka(_))
     }
 
-    /// Whether deployments on it keep everything in PostgreSQL.
+    /// Whether deployments on it use PostgreSQL.
     pub fn is_on_postgres(&self) -> bool {
         self.postgres.is_some()
     }
 
-    /// What a service needs to know to work well with it.
+    /// Settings for services on this broker.
     pub(crate) fn settings(&self) -> &'static [(&'static str, &'static str)] {
         match self.kind {
-            // Its classic groups take a whole session timeout to let a restarted member in.
+            // In a classic group, a restarted member waits for a whole session timeout.
             Kind::Embedded(_) => &[("KAFKA_CONSUMER_GROUP_PROTOCOL", "consumer")],
-            // A killed member keeps its partitions for that long.
+            // The time for which a killed member keeps its partitions.
             Kind::Kafka(_) => &[("KAFKA_CONSUMER_SESSION_TIMEOUT_MS", "6000")],
         }
     }
 
-    /// A topic for events and one for dead letters, which no other test uses.
+    /// Creates a topic for events and one for dead letters, which no other test uses.
     pub(crate) async fn topics(&self, partitions: i32) -> (String, String) {
         match self.kind {
-            // Nobody shares this broker, and it makes a topic, with four partitions, when a client asks for it.
+            // This broker is not shared, and creates a topic with four partitions on the first request for it.
             Kind::Embedded(_) => ("order-events".into(), "orders-dlq".into()),
             Kind::Kafka(_) => {
                 let number = unique();
@@ -161,12 +163,12 @@ impl Broker {
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
         for made in admin.create_topics(&wanted, &options).await.expect("the broker answers") {
-            made.unwrap_or_else(|(topic, error)| panic!("the topic {topic} cannot be made: {error}"));
+            made.unwrap_or_else(|(topic, error)| panic!("cannot create the topic {topic}: {error}"));
         }
     }
 }
 
-/// A number that no other test of this program gets.
+/// A number that is unique in this program.
 pub(crate) fn unique() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! A real browser, Chromium, steered over `WebDriver` as a person would.
+//! Controls a real browser, Chromium, by `WebDriver`.
 
 use std::{env, os::unix::process::CommandExt as _, process::Command};
 
@@ -13,7 +13,7 @@ use crate::{
     wait::{PATIENCE, until},
 };
 
-/// What a browser in a test must not do: look outside, ask for a display, ask its user.
+/// Arguments that keep the browser from external connections, from a display and from dialogs.
 const ARGUMENTS: [&str; 9] = [
     "--headless",
     "--force-prefers-reduced-motion",
@@ -26,7 +26,7 @@ const ARGUMENTS: [&str; 9] = [
     "--disable-sync",
 ];
 
-/// Notes what goes wrong in a page: errors, and what its policy forbids. Also what is written on each drawing, in `labels`.
+/// Records script errors and violations of the page's policy in `troubles`, and the texts on each canvas in `labels`.
 const WATCH: &str = "window.troubles = [];
     const note = (text) => window.troubles.push(String(text));
     addEventListener('error', (event) => note(event.message));
@@ -43,7 +43,7 @@ const WATCH: &str = "window.troubles = [];
         return fillText.call(this, text, ...place);
     };";
 
-/// One window of a browser of its own; all its processes end with it.
+/// A separate browser with one window; dropping it ends all its processes.
 pub struct Browser {
     driver: WebDriver,
     group: Pid,
@@ -52,9 +52,9 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// A browser with a desktop's window.
+    /// Starts a browser with a window of desktop size.
     ///
-    /// `None`, with a word on standard error, where chromium or its driver is missing, unless `ORDER_TESTS_REQUIRE`
+    /// If chromium or its driver is missing, prints that to standard error and returns `None`, or panics if `ORDER_TESTS_REQUIRE`
     /// names `browser`.
     pub async fn start() -> Option<Self> {
         if !(runs("chromium", "--version") && runs("chromedriver", "--version")) {
@@ -78,8 +78,8 @@ impl Browser {
             wanted.add_arg(argument).expect("an argument");
         }
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await.expect("a browser starts");
-        // Its own way to end it asks the driver, and waits for the answer of one that was killed.
-        driver.clone().leak().expect("it has not ended");
+        // Dropping the driver would send it a request, and would wait for the answer after the driver was killed.
+        driver.clone().leak().expect("the session is open");
         let browser = Self { driver, group, _process: process, _profile: profile };
         browser.command("Page.addScriptToEvaluateOnNewDocument", json!({"source": WATCH})).await;
         Some(browser)
@@ -90,7 +90,7 @@ impl Browser {
         self.driver.goto(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
     }
 
-    /// What a script returns.
+    /// Runs a script and returns its result.
     pub async fn run(&self, script: &str) -> Value {
         let result = self.driver.execute(script, Vec::new()).await;
         result.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
@@ -107,26 +107,26 @@ impl Browser {
         .await;
     }
 
-    /// Waits until the element, by its CSS selector, shows a text.
+    /// Waits until the element with this CSS selector shows a text.
     pub async fn reads(&self, selector: &str, text: &str) {
         let (selector, text) = (json!(selector), json!(text));
         let shown = format!("document.querySelector({selector})?.innerText.includes({text})");
         self.sees(&format!("{selector} reads {text}"), &shown).await;
     }
 
-    /// Clicks the button, link or field of this name where it can be seen, as a screen reader would name it.
+    /// Clicks the visible button, link or field with this accessible name.
     pub async fn click(&self, name: &str) {
         let find = format!(
             "const wanted = {};
              const scope = [...document.querySelectorAll('dialog[open]')].at(-1) ?? document;
              const named = [...scope.querySelectorAll('button, a, input, summary')].filter((it) => it.checkVisibility());
              const found = named.find((it) => (it.ariaLabel ?? it.textContent).trim() === wanted);
-             // The driver would scroll it beneath the bar that stays at the top.
+             // The driver would scroll it below the fixed bar at the top.
              found?.scrollIntoView({{ block: 'center', behavior: 'instant' }});
              return found;",
             json!(name)
         );
-        // What has just been shown may still move, or go and come back.
+        // A new element may still move, or disappear and come back.
         until(&format!("{name:?} can be clicked"), PATIENCE, async || {
             let found = self.driver.execute(&find, Vec::new()).await.map_err(|error| error.to_string())?;
             let element = found.element().map_err(|_| "the page has no such control".to_owned())?;
@@ -135,26 +135,26 @@ impl Browser {
         .await;
     }
 
-    /// Types into a field, by its CSS selector, over what is there.
+    /// Replaces the content of the field with this CSS selector.
     pub async fn fill(&self, selector: &str, text: &str) {
         let field = self.driver.find(By::Css(selector)).await.unwrap_or_else(|error| panic!("{selector}: {error}"));
         field.clear().await.expect("a field can be cleared");
         field.send_keys(text).await.unwrap_or_else(|error| panic!("{selector}: {error}"));
     }
 
-    /// Chooses a value of a list, by its CSS selector.
+    /// Selects a value in the list with this CSS selector.
     pub async fn choose(&self, selector: &str, value: &str) {
         let option = format!("{selector} > option[value=\"{value}\"]");
         let option = self.driver.find(By::Css(option)).await.unwrap_or_else(|error| panic!("{value}: {error}"));
         option.click().await.unwrap_or_else(|error| panic!("{value}: {error}"));
     }
 
-    /// Presses keys at whatever has the focus.
+    /// Presses keys in the focused element.
     pub async fn press(&self, keys: &str) {
         self.driver.action_chain().send_keys(keys).perform().await.expect("keys can be pressed");
     }
 
-    /// Presses Tab until the element of this name has the focus: a person without a mouse.
+    /// Presses Tab until the element with this name has the focus.
     pub async fn tab_to(&self, name: &str) {
         const MOST: usize = 120;
         let mut passed = Vec::new();
@@ -172,28 +172,28 @@ impl Browser {
             }
             passed.push(focused);
         }
-        panic!("Tab does not come to {name:?}; it comes to {passed:?}");
+        panic!("Tab does not reach {name:?}; it reaches {passed:?}");
     }
 
-    /// A command of the `DevTools` protocol (<https://chromedevtools.github.io/devtools-protocol/>).
+    /// Runs a command of the `DevTools` protocol (<https://chromedevtools.github.io/devtools-protocol/>).
     pub async fn command(&self, name: &str, parameters: Value) -> Value {
         let answer = self.driver.cdp().send_raw(name, parameters).await;
         answer.unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// The width of the window, in CSS pixels; a phone's where it is small.
+    /// Sets the size of the window, in CSS pixels; a small one emulates a phone.
     pub async fn resize(&self, width: u32, height: u32) {
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         self.command("Emulation.setDeviceMetricsOverride", metrics).await;
     }
 
-    /// What the system's user prefers: `light` or `dark`.
+    /// Sets the preferred colour scheme: `light` or `dark`.
     pub async fn prefer(&self, scheme: &str) {
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.command("Emulation.setEmulatedMedia", features).await;
     }
 
-    /// What a screen reader is given: role and name of each node, in order.
+    /// The accessibility tree: role and name of each node, in order.
     pub async fn accessibility_tree(&self) -> Vec<(String, String)> {
         let tree = self.command("Accessibility.getFullAXTree", json!({})).await;
         let nodes = tree["nodes"].as_array().expect("a tree has nodes");
@@ -205,7 +205,7 @@ impl Browser {
             .collect()
     }
 
-    /// Asserts that no question of the page was refused, which the browser's console would show as an error.
+    /// Asserts that no request of the page was refused; the browser's console shows such a refusal as an error.
     pub async fn expect_no_refusal(&self) {
         let refused = "return performance.getEntriesByType('resource')
             .filter(({ responseStatus }) => responseStatus >= 400)
@@ -213,7 +213,7 @@ impl Browser {
         assert_eq!(self.run(refused).await, json!([]));
     }
 
-    /// Asserts that no script has failed, and that the page has tried nothing that its policy forbids.
+    /// Asserts that no script failed and that the page did not violate its policy.
     pub async fn expect_no_trouble(&self) {
         assert_eq!(self.run("return window.troubles;").await, json!([]));
     }
@@ -221,7 +221,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver's browser is a process of its own, which would outlive it.
+        // The browser is a separate process and would outlive the driver.
         let _ = kill_process_group(self.group, Signal::KILL);
     }
 }

@@ -1,4 +1,4 @@
-//! A collector of OTLP, in the test itself.
+//! An OTLP collector inside the test.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,18 +10,18 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 
-/// Takes traces and metrics until the test ends.
+/// Collects traces and metrics until the test ends.
 #[derive(Debug)]
 pub struct Collector {
     endpoint: String,
     bodies: Bodies,
 }
 
-/// What has come: traces, and metrics.
+/// The received traces and metrics.
 type Bodies = Arc<Mutex<(Vec<Bytes>, Vec<Bytes>)>>;
 
 impl Collector {
-    /// Listens at a free port.
+    /// Starts listening on a free port.
     pub async fn start() -> Self {
         let bodies = Bodies::default();
         let router = Router::new()
@@ -45,7 +45,7 @@ impl Collector {
         &self.endpoint
     }
 
-    /// All spans of the trace with this id, in hexadecimal digits, so far, by the time when they began.
+    /// All received spans of the trace with this hexadecimal id, sorted by start time.
     pub fn spans(&self, trace: &str) -> Vec<Span> {
         let decode = |body: &Bytes| ExportTraceServiceRequest::decode(body.clone()).expect("spans by OTLP");
         let requests: Vec<_> = held(&self.bodies).0.iter().map(decode).collect();
@@ -58,7 +58,7 @@ impl Collector {
         spans
     }
 
-    /// The names of all metrics so far.
+    /// The names of all received metrics.
     pub fn metrics(&self) -> Vec<String> {
         let decode = |body: &Bytes| ExportMetricsServiceRequest::decode(body.clone()).expect("metrics by OTLP");
         let requests: Vec<_> = held(&self.bodies).1.iter().map(decode).collect();
@@ -77,5 +77,5 @@ pub fn attribute(span: &Span, name: &str) -> Option<String> {
 }
 
 fn held(bodies: &Bodies) -> std::sync::MutexGuard<'_, (Vec<Bytes>, Vec<Bytes>)> {
-    bodies.lock().expect("nobody panics while holding it")
+    bodies.lock().expect("the lock is not poisoned")
 }

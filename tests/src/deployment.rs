@@ -1,4 +1,4 @@
-//! What stays when a service is stopped and started again: broker, topics, group, store and settings.
+//! A deployment: broker, topics, group, store and settings, which persist when the service restarts.
 
 use std::{
     collections::BTreeMap,
@@ -20,10 +20,10 @@ use crate::{
     wait::PATIENCE,
 };
 
-/// How long a command may take; those of the tests produce 100,000 events at most.
+/// The time limit of a command. Commands in tests produce at most 100,000 events.
 const COMMAND_DEADLINE: Duration = Duration::from_mins(3);
 
-/// One place where the service runs, now and again.
+/// An environment in which services and commands run.
 pub struct Deployment {
     broker: Broker,
     program: &'static Path,
@@ -35,29 +35,29 @@ pub struct Deployment {
     settings: BTreeMap<String, String>,
 }
 
-/// A command that has ended.
+/// A finished command.
 #[derive(Debug)]
 pub struct Finished {
-    /// Its exit code; `None` where a signal ended it.
+    /// Its exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub stderr: String,
 }
 
-/// A command under way; it does not outlive its test.
+/// A running command; killed on drop.
 pub struct Spawned(Process);
 
 impl Spawned {
-    /// SIGKILL, and waits until the system has buried it.
+    /// Sends SIGKILL and waits for the end of the process.
     pub fn kill(&mut self) {
         self.0.kill();
     }
 }
 
 impl Finished {
-    /// Panics with all output unless the exit code is the expected one.
+    /// Panics with all output if the exit code differs from the expected one.
     #[expect(clippy::return_self_not_must_use, reason = "most callers only want the check")]
     pub fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "\nstdout: {}\nstderr: {}", self.stdout, self.stderr);
@@ -71,12 +71,12 @@ impl Finished {
 }
 
 impl Deployment {
-    /// Four partitions of events and an empty store.
+    /// Creates a deployment with four event partitions and an empty store.
     pub async fn new(broker: &Broker) -> Self {
         Self::with_partitions(broker, 4).await
     }
 
-    /// As many partitions of events as wanted (the embedded broker always makes four) and an empty store.
+    /// Creates a deployment with `partitions` event partitions (always four on the embedded broker) and an empty store.
     pub async fn with_partitions(broker: &Broker, partitions: i32) -> Self {
         let (topic, dlq_topic) = broker.topics(partitions).await;
         let group = format!("order-tests-{}", unique());
@@ -89,19 +89,19 @@ impl Deployment {
         Self { broker, program: order_service(), topic, dlq_topic, group, folder, store_url, settings: BTreeMap::new() }
     }
 
-    /// The same for the domain whose events say how they misbehave.
+    /// Creates a deployment of the domain whose events script their own failures.
     pub async fn of_scripts(broker: &Broker, partitions: i32) -> Self {
         Self { program: order_chaos(), ..Self::with_partitions(broker, partitions).await }
     }
 
-    /// A setting for every service and command started from now on.
+    /// Adds a setting for every service and command started from now on.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.set(name, value);
         self
     }
 
-    /// The same on a deployment in use.
+    /// [`with`](Self::with) for an existing deployment.
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings.insert(name.into(), value.into());
     }
@@ -131,7 +131,7 @@ impl Deployment {
         &self.store_url
     }
 
-    /// The way that services take to that store: through the proxy of the server, where it has one.
+    /// The URL of a store for services: through the server's proxy, if it has one.
     pub(crate) fn service_store_url(&self, url: &str) -> String {
         self.broker.postgres.map_or_else(|| url.to_owned(), |server| server.by_proxy(url))
     }
@@ -141,12 +141,12 @@ impl Deployment {
         self.folder.path()
     }
 
-    /// Starts the service on a port of its own and returns at once.
+    /// Starts the service on a free port and returns at once.
     pub fn start(&self) -> Service {
         self.start_with(&[])
     }
 
-    /// The same with settings for this one instance.
+    /// [`start`](Self::start) with settings for this instance only.
     pub fn start_with(&self, settings: &[(&str, &str)]) -> Service {
         let port = free_port();
         let mut command = self.command(["run"]);
@@ -154,7 +154,7 @@ impl Deployment {
         Service::new(Process::spawn(format!("the service on port {port}"), &mut command), port)
     }
 
-    /// Starts the service with a log that nobody reads.
+    /// Starts the service without reading its log.
     pub fn start_unread(&self) -> Service {
         let port = free_port();
         let mut command = self.command(["run"]);
@@ -162,19 +162,19 @@ impl Deployment {
         Service::new(Process::spawn_unread(format!("the service on port {port}"), &mut command), port)
     }
 
-    /// Starts the service and waits until it says that it is ready.
+    /// Starts the service and waits until it is ready.
     pub async fn start_ready(&self) -> Service {
         let mut service = self.start();
         service.wait_ready(PATIENCE).await;
         service
     }
 
-    /// Runs a command of the service to its end.
+    /// Runs a command of the service and waits for its end.
     pub async fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Finished {
         self.run_into(arguments, Stdio::piped()).await
     }
 
-    /// The same with standard output of the test's choice.
+    /// [`run`](Self::run) with the given standard output.
     pub async fn run_into<A: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
@@ -185,7 +185,7 @@ impl Deployment {
         let child = command.spawn().expect("order-service starts");
         let output = tokio::time::timeout(COMMAND_DEADLINE, child.wait_with_output()).await;
         let output = output.unwrap_or_else(|_| panic!("{command:?} still runs after {COMMAND_DEADLINE:?}"));
-        let output = output.expect("a child of ours can be waited for");
+        let output = output.expect("waiting for a child process works");
         Finished {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -198,14 +198,14 @@ impl Deployment {
         Spawned(Process::spawn("a command", &mut self.command(arguments)))
     }
 
-    /// `publish --sample` with further arguments; panics unless it succeeds.
+    /// Runs `publish --sample` with further arguments; panics if it fails.
     pub async fn publish_sample(&self, orders: u32, further: &[&str]) {
         let orders = orders.to_string();
         let arguments = ["publish", "--sample", &orders, "--yes"].into_iter().chain(further.iter().copied());
         self.run(arguments).await.expect_code(0);
     }
 
-    /// Tells a program where broker and topics are.
+    /// Passes the broker, the topics and the settings to a program.
     pub(crate) fn name_places(&self, command: &mut Command) {
         command
             .env("KAFKA_BROKER_URL", self.broker.service_address())
@@ -214,7 +214,7 @@ impl Deployment {
     }
 
     fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        // In the newer protocol of groups the broker decides on what the harness would set.
+        // With the newer group protocol, the broker determines the settings that the harness would set.
         let newer = self.settings.get("KAFKA_GROUP_PROTOCOL").is_some_and(|protocol| protocol == "consumer");
         let of_broker = if newer { &[] } else { self.broker.settings() };
         let mut command = Command::new(self.program);
@@ -233,7 +233,7 @@ impl Deployment {
     }
 }
 
-/// Keeps the settings of the developer's shell away from the process; `.env` is kept away by its working folder.
+/// Removes the settings of the developer's shell from the process. Its working folder has no `.env`.
 pub(crate) fn without_own_settings(command: &mut Command) -> &mut Command {
     const OURS: [&str; 6] = ["APP_", "KAFKA_", "STORE_", "LOG_", "OTEL_", "RUST_LOG"];
     for (name, _) in env::vars_os() {

@@ -1,6 +1,6 @@
-//! A domain in a crate of its own, whose files come and go.
+//! A domain in a separate crate, whose files tests add and remove.
 
-#![allow(clippy::unwrap_used, reason = "as in a test, what fails is told by the panic")]
+#![allow(clippy::unwrap_used, reason = "as in a test, a panic reports the failure")]
 
 use std::{
     env, fs,
@@ -10,8 +10,8 @@ use std::{
 
 use tempfile::TempDir;
 
-/// The manifest of such a crate. What is not for its code gives its dependencies the features that they have where the
-/// workspace is tested: else all of them would be compiled a second time.
+/// The manifest of such a crate. The dependencies that its code does not use select the same features as a test of the workspace;
+/// without them, all dependencies would be compiled a second time.
 const MANIFEST: &str = r#"
 [package]
 name = "{name}"
@@ -33,20 +33,20 @@ hashbrown = { version = "0.17", default-features = false, features = ["default-h
 [workspace]
 "#;
 
-/// A domain crate in a temporary folder, built with the workspace's dependencies; it knows the event `ThingDone`.
+/// A domain crate in a temporary folder, built with the workspace's dependencies. It has a processor for `ThingDone`.
 pub struct Domain {
     folder: TempDir,
     name: &'static str,
 }
 
 impl Domain {
-    /// The name is the crate's: two that are built at the same time share the folder that programs go to.
+    /// Creates a domain. The crate's name must be unique, because simultaneous builds share one target folder.
     pub fn new(name: &'static str) -> Self {
         let domain = Self { folder: tempfile::tempdir().unwrap(), name };
         let workspace = workspace();
         let manifest = MANIFEST.replace("{name}", name).replace("{workspace}", &workspace.display().to_string());
         domain.write("Cargo.toml", &manifest);
-        // The same versions: nothing is fetched, and what is compiled already is used.
+        // With the same versions, nothing is downloaded and compiled crates are reused.
         fs::copy(workspace.join("Cargo.lock"), domain.root().join("Cargo.lock")).unwrap();
         domain.write("build.rs", "fn main() {\n    println!(\"cargo::rerun-if-changed=src\");\n}\n");
         domain.write("src/lib.rs", "order_runtime::dispatcher!(name = \"things\");\n");
@@ -58,12 +58,12 @@ impl Domain {
         domain
     }
 
-    /// The crate's folder is called like the crate, as messages name it.
+    /// The crate's folder. It has the crate's name, which messages show.
     pub fn root(&self) -> PathBuf {
         self.folder.path().join(self.name)
     }
 
-    /// Writes a file below the root, and its folders.
+    /// Writes a file below the root, and creates its folders.
     pub fn write(&self, file: &str, text: &str) {
         let path = self.root().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -75,10 +75,10 @@ impl Domain {
         fs::remove_file(self.root().join(file)).unwrap();
     }
 
-    /// A command of cargo's on the crate.
+    /// A cargo command on the crate.
     pub fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = cargo(&self.root());
-        // As in the workspace's profile, so that the same products serve both.
+        // The same as in the workspace's profile, so that both share compiled crates.
         command.args(arguments).env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
         command
     }
@@ -87,7 +87,7 @@ impl Domain {
         self.cargo(arguments).output().unwrap()
     }
 
-    /// What the compiler says of a crate that it refuses.
+    /// The compiler's errors; panics if the crate compiles.
     pub fn refused(&self) -> String {
         let output = self.run(&["check", "--offline", "--quiet"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -95,7 +95,7 @@ impl Domain {
         said
     }
 
-    /// The events that the built program has processors for.
+    /// The events for which the built program has processors.
     pub fn events(&self) -> Vec<String> {
         let output = self.run(&["run", "--offline", "--quiet", "--", "processors", "--output", "json"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -104,7 +104,7 @@ impl Domain {
     }
 }
 
-/// Cargo in a folder; what it has compiled for the workspace is used.
+/// Cargo in a folder, with the workspace's target folder.
 pub(crate) fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(folder).env("CARGO_TARGET_DIR", target()).env("CARGO_TERM_COLOR", "never");
@@ -112,8 +112,8 @@ pub(crate) fn cargo(folder: &Path) -> Command {
     command
 }
 
-/// Keeps from a build what cargo tells this program of its own package: build scripts that look at it (ring's and rustix's do)
-/// would run again, and all that stands on their crates be compiled again.
+/// Removes the variables that cargo sets for this package. With them, build scripts that depend on them (ring's and rustix's)
+/// would run again, and all crates that depend on them would be rebuilt.
 pub(crate) fn without_own_package(command: &mut Command) {
     const NAMES: [&str; 4] = ["OUT_DIR", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR"];
     const PREFIXES: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
@@ -130,7 +130,7 @@ pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Cargo's folder, in which the running program was built.
+/// Cargo's target folder, in which the running program was built.
 pub(crate) fn target() -> PathBuf {
     // target/<profile>/deps/<test>, or target/<profile>/<program>
     let program = env::current_exe().unwrap();

@@ -1,21 +1,21 @@
-//! Events as a producer writes them.
+//! Events in the format of a producer.
 
 use serde_json::{Value, json};
 
 use crate::broker::unique;
 
-/// An envelope with an id of its own.
+/// An envelope with a new id.
 #[expect(clippy::needless_pass_by_value, reason = "a JSON literal at the place of use reads best without `&`")]
 pub fn event(name: &str, data: Value) -> Value {
     event_with_id(&format!("test-{}-{name}", unique()), name, &data)
 }
 
-/// An envelope with an id of the test's choice.
+/// An envelope with the given id.
 pub fn event_with_id(id: &str, name: &str, data: &Value) -> Value {
     json!({"eventId": id, "eventName": name, "version": 1, "occurredAt": "2026-01-31T12:00:00Z", "data": data})
 }
 
-/// `OrderCreated` with two items, of 25.00 in all.
+/// `OrderCreated` with two items and a total of 25.00.
 pub fn created(order: &str) -> Value {
     event(
         "OrderCreated",
@@ -26,7 +26,7 @@ pub fn created(order: &str) -> Value {
     )
 }
 
-/// `OrderPaid`, the whole of what [`created`] asks for.
+/// `OrderPaid` with the whole total of [`created`].
 pub fn paid(order: &str) -> Value {
     event("OrderPaid", json!({"orderId": order, "amount": 25.0}))
 }

@@ -1,4 +1,4 @@
-//! A real Apache Kafka, by the script in `tests/kafka`.
+//! A real Apache Kafka, started by the script in `tests/kafka`.
 
 use std::{
     io::{BufRead, BufReader},
@@ -16,35 +16,36 @@ use crate::{
     proxy::Proxy,
 };
 
-/// A running broker; it ends and is wiped with its owner.
+/// A running broker; dropping it stops and deletes the broker.
 pub struct Kafka {
     address: String,
     way_in: Option<WayIn>,
-    /// The port of the listener that asks who comes.
+    /// The port of the listener that requires authentication.
     sasl: u16,
     alone: Mutex<()>,
-    /// The script wipes its broker when its standard input closes, which happens however this program ends.
+    /// The script deletes its broker when its standard input closes, so even if this program crashes.
     _keeps_it_running: Child,
 }
 
-/// A second listener that clients reach through a proxy only.
+/// A second listener, which clients reach only through a proxy.
 struct WayIn {
     proxy: Proxy,
     address: String,
-    /// `KAFKA_PROXIED` of the script.
+    /// The script's variable `KAFKA_PROXIED`.
     ports: String,
 }
 
 impl Kafka {
-    /// The one of this program; `None` as [`start`](Self::start) says.
+    /// The broker that all tests of this program share; `None` as for [`start`](Self::start).
     pub(crate) fn shared() -> Option<&'static Self> {
         static KAFKA: OnceLock<Option<Kafka>> = OnceLock::new();
         KAFKA.get_or_init(|| available().then(|| launch(None))).as_ref()
     }
 
-    /// One more for this program, which tests may kill, and whose services reach it through a proxy.
+    /// A second broker of this program, which tests may kill, and which services reach through a proxy.
     ///
-    /// `None`, with a word on standard error, where java or mvn is missing, unless `ORDER_TESTS_REQUIRE` names `kafka`.
+    /// If java or mvn is missing, prints that to standard error and returns `None`, or panics if `ORDER_TESTS_REQUIRE` names
+    /// `kafka`.
     pub fn fragile() -> Option<&'static Self> {
         static KAFKA: OnceLock<Option<Kafka>> = OnceLock::new();
         let start = || {
@@ -56,12 +57,12 @@ impl Kafka {
         KAFKA.get_or_init(|| available().then(start)).as_ref()
     }
 
-    /// Waits until no other test plays with it.
+    /// Waits for exclusive use of the broker.
     pub async fn alone(&self) -> MutexGuard<'_, ()> {
         self.alone.lock().await
     }
 
-    /// `host:port`, past any proxy.
+    /// `host:port`, without a proxy.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
@@ -70,17 +71,17 @@ impl Kafka {
         self.way_in.as_ref().map_or(&self.address, |way_in| &way_in.address)
     }
 
-    /// The proxy of its services; panics for the shared broker, which has none.
+    /// The proxy for services; panics for the shared broker, which has none.
     pub fn proxy(&self) -> &Proxy {
-        &self.way_in.as_ref().expect("only a broker of one's own has a proxy").proxy
+        &self.way_in.as_ref().expect("only the fragile broker has a proxy").proxy
     }
 
-    /// `host:port` of the listener that asks for SASL/PLAIN; `tests/kafka/kafka` says who may come.
+    /// `host:port` of the listener that requires SASL/PLAIN; `tests/kafka/kafka` has the users.
     pub(crate) fn guarded_address(&self) -> String {
         format!("127.0.0.1:{}", self.sasl)
     }
 
-    /// Runs a verb of the script on the broker: `kill`, `start`, `pause`, `cont`.
+    /// Runs a command of the script on the broker: `kill`, `start`, `pause`, `cont`.
     pub async fn control(&self, verb: &str) {
         let port = self.address.rsplit(':').next().unwrap_or_default();
         let mut command = tokio::process::Command::from(script(self.way_in.as_ref()));
@@ -101,7 +102,7 @@ fn available() -> bool {
 fn script(way_in: Option<&WayIn>) -> Command {
     let script: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/kafka");
     let mut command = Command::new(script);
-    // A topic with a misspelt name fails a test at once, instead of quietly coming into being.
+    // A misspelt topic name fails a test at once, instead of creating a topic.
     command.env("KAFKA_PROPS", "auto.create.topics.enable=false");
     if let Some(way_in) = way_in {
         command.env("KAFKA_PROXIED", &way_in.ports);
@@ -124,7 +125,7 @@ fn launch(way_in: Option<WayIn>) -> Kafka {
     BufReader::new(stdout).read_line(&mut line).expect("the script writes text");
     // "up: pid 4711, 127.0.0.1:29092"
     let address = line.trim().rsplit(' ').next().filter(|address| address.contains(':')).map(str::to_owned);
-    let address = address.unwrap_or_else(|| panic!("Kafka does not start; what the script said is above: {line:?}"));
+    let address = address.unwrap_or_else(|| panic!("Kafka does not start; see the script's output above: {line:?}"));
     eprintln!("kafka: {address}, up after {:.1?}", start.elapsed());
     Kafka { address, way_in, sasl, alone: Mutex::default(), _keeps_it_running: child }
 }

@@ -1,11 +1,14 @@
 //! The harness of the system tests: the real binary as a child process, on the embedded broker or on a real Kafka.
 //!
-//! A test describes a [`Deployment`] (broker, topics, store, settings), starts a [`Service`] of it as often as it likes,
-//! and asks [`accounting`] whether every record of the topic has come to the end that [`oracle`] says it must have.
-//! Nothing here links the service: what the tests know of it is what its users know, the interface.
+//! A test creates a [`Deployment`] (broker, topics, store, settings), starts a [`Service`] in it any number of times, and checks
+//! with [`accounting`] that every record of the topic has the outcome that [`oracle`] expects. The harness does not link the
+//! service. Tests use only its public interface.
 
-#![allow(clippy::missing_panics_doc, reason = "panicking is how a test says no")]
-#![allow(clippy::print_stderr, reason = "a failed test prints the logs of its processes; a skipped one says so")]
+#![allow(clippy::missing_panics_doc, reason = "a test fails by a panic")]
+#![allow(
+    clippy::print_stderr,
+    reason = "failed tests print the logs of their processes; skipped tests print the reason"
+)]
 
 pub mod accounting;
 pub mod bench;

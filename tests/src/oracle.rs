@@ -1,7 +1,7 @@
-//! What must become of each record of a topic, worked out from the interface alone.
+//! Computes the expected outcome of each record of a topic from the documented interface alone.
 //!
-//! This is a second, plain statement of the rules for events and of the life of an order, which shares no line with the
-//! service. It reads a topic in the order of its partitions, as one consumer without failures would.
+//! This is a second, simple implementation of the rules for events and orders, which shares no code with the service. It reads a
+//! topic in the order of its partitions, as one consumer without failures would.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,37 +9,37 @@ use serde_json::Value;
 
 use crate::topic::Record;
 
-/// What the topic's records must lead to.
+/// The expected result of a topic's records.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Expected {
-    /// Each order that must exist.
+    /// The expected orders.
     pub orders: BTreeMap<String, OrderState>,
-    /// Each record that must be dead-lettered, by partition and offset, and why.
+    /// The expected dead letters, by partition and offset, with their reasons.
     pub dead_letters: BTreeMap<(i32, i64), Reason>,
-    /// How many records repeat an earlier one and must change nothing.
+    /// The number of records that repeat an earlier one and must change nothing.
     pub repeats: usize,
 }
 
 impl Expected {
-    /// How many events must have changed an order.
+    /// The number of events that must have changed an order.
     pub fn applied(&self) -> u64 {
         self.orders.values().map(|order| order.version).sum()
     }
 }
 
-/// An order, as far as events decide.
+/// The state of an order that results from its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderState {
     /// The status, in lower case.
     pub status: String,
-    /// How many events were applied.
+    /// The number of applied events.
     pub version: u64,
 }
 
 /// The value of `dlq-reason`.
 pub type Reason = &'static str;
 
-/// What must become of all these records.
+/// The expected result of these records.
 pub fn expect(records: &[Record]) -> Expected {
     let mut expected = Expected::default();
     let mut seen: HashMap<(&[u8], String), &[u8]> = HashMap::new();
@@ -77,7 +77,7 @@ fn fate<'a>(
     let text = |names: &[&str]| names.iter().find_map(|name| envelope[*name].as_str());
     let Some(name) = text(&["eventName", "event_name", "name", "type"]) else { return Fate::DeadLetter("undecodable") };
     if let Some(id) = text(&["eventId", "event_id", "id"]) {
-        // A repeat of a dead-lettered event is a repeat too: only a replay opens it again.
+        // A repeat of a dead-lettered event is a repeat too; only a replay runs the event again.
         match seen.insert((key, id.to_owned()), payload) {
             Some(earlier) if earlier == payload => return Fate::Repeat,
             Some(_) => return Fate::DeadLetter("invalid"),
@@ -120,7 +120,7 @@ fn is_item(item: &Value) -> bool {
         && is_amount(&item["unitPrice"])
 }
 
-/// Money: a number or a decimal text, not below zero.
+/// Whether a value is an amount: a number or a decimal text, not below zero.
 fn is_amount(value: &Value) -> bool {
     let number = value.as_f64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
     number.is_some_and(|number| number >= 0.0)

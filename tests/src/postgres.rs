@@ -19,39 +19,39 @@ pub struct Postgres {
     address: String,
     proxy: Option<Proxy>,
     alone: Mutex<()>,
-    /// The script wipes its server when its standard input closes, which happens however this program ends.
+    /// The script deletes its server when its standard input closes, so even if this program crashes.
     _keeps_it_running: Child,
 }
 
 impl Postgres {
-    /// The server of this program.
+    /// The server that all tests of this program share.
     ///
-    /// `None`, with a word on standard error, where PostgreSQL is missing, unless `ORDER_TESTS_REQUIRE` names
+    /// If PostgreSQL is missing, prints that to standard error and returns `None`, or panics if `ORDER_TESTS_REQUIRE` names
     /// `postgres`.
     pub fn server() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
         Self::required(SERVER.get_or_init(start).as_ref())
     }
 
-    /// One more for this program, which tests may kill, and whose services reach it through a proxy; `None` as
-    /// [`server`](Self::server) says.
+    /// A second server of this program, which tests may kill, and which services reach through a proxy; `None` as for
+    /// [`server`](Self::server).
     pub fn fragile() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
         let start = || start().map(|server| Self { proxy: Some(Proxy::start(&server.address)), ..server });
         Self::required(SERVER.get_or_init(start).as_ref())
     }
 
-    /// Waits until no other test plays with it.
+    /// Waits for exclusive use of the server.
     pub async fn alone(&self) -> MutexGuard<'_, ()> {
         self.alone.lock().await
     }
 
-    /// The proxy of its services; panics for the shared server, which has none.
+    /// The proxy for services; panics for the shared server, which has none.
     pub fn proxy(&self) -> &Proxy {
-        self.proxy.as_ref().expect("only a server of one's own has a proxy")
+        self.proxy.as_ref().expect("only the fragile server has a proxy")
     }
 
-    /// A URL of the server as its services use it.
+    /// Changes a URL of the server to go through the proxy, if there is one.
     pub(crate) fn by_proxy(&self, url: &str) -> String {
         match &self.proxy {
             Some(proxy) => url.replacen(&self.address, &format!("127.0.0.1:{}", proxy.port()), 1),
@@ -66,18 +66,18 @@ impl Postgres {
         server
     }
 
-    /// Makes an empty database and answers its URL.
+    /// Creates an empty database and returns its URL.
     pub(crate) async fn database(&self) -> String {
         let name = format!("test_{}", unique());
         let url = |database: &str| format!("postgres://postgres@{}/{database}", self.address);
         let (db, connection) =
             tokio_postgres::connect(&url("postgres"), tokio_postgres::NoTls).await.expect("the server answers");
         tokio::spawn(connection);
-        db.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database can be made");
+        db.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("the server creates a database");
         url(&name)
     }
 
-    /// Runs a verb of the script on the server: `kill`, `start`, `pause`, `cont`.
+    /// Runs a command of the script on the server: `kill`, `start`, `pause`, `cont`.
     pub async fn control(&self, verb: &str) {
         let port = self.address.rsplit(':').next().unwrap_or_default();
         let status = tokio::process::Command::new(script())
@@ -113,7 +113,7 @@ fn start() -> Option<Postgres> {
             _keeps_it_running: child,
         }),
         None => {
-            // It has said why, and ends.
+            // The script has printed the reason and exits.
             let _ = child.wait();
             None
         }

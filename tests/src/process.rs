@@ -1,4 +1,4 @@
-//! A child process whose output is kept, and which never outlives its test.
+//! A child process whose output is recorded, and which never outlives its test.
 
 use std::{
     io::{BufRead, BufReader, PipeReader, Read, pipe},
@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait::until;
 
-/// How many lines of a process are printed when its test fails.
+/// The number of lines of a process that are printed when its test fails.
 const LAST_LINES: usize = 200;
 
 pub(crate) struct Process {
@@ -26,7 +26,7 @@ pub(crate) struct Process {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     readers: Vec<JoinHandle<()>>,
-    /// The end of its output that nobody reads.
+    /// The read end of the output pipe, if the test does not read it.
     _unread: Option<PipeReader>,
 }
 
@@ -44,7 +44,7 @@ impl Process {
         Self { name, child, log, readers, _unread: None }
     }
 
-    /// The same with one pipe for both streams, which nobody reads.
+    /// Starts a process with one pipe for both streams, which is not read.
     pub(crate) fn spawn_unread(name: impl Into<String>, command: &mut Command) -> Self {
         let name = name.into();
         let (reader, writer) = pipe().expect("a pipe");
@@ -53,14 +53,14 @@ impl Process {
         Self { name, child, log: Arc::default(), readers: Vec::new(), _unread: Some(reader) }
     }
 
-    /// What it has written so far, both streams as they came.
+    /// The output so far, with the lines of both streams in order of arrival.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
-    /// How it ended; `None` while it runs.
+    /// The exit status; `None` while the process runs.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("a child of ours can be waited for")
+        self.child.try_wait().expect("waiting for a child process works")
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -73,7 +73,7 @@ impl Process {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("{} cannot be signalled: {error}", self.name));
     }
 
-    /// Waits for its end; its log is whole then.
+    /// Waits for the end of the process, after which its log is complete.
     pub(crate) async fn wait(&mut self, deadline: Duration) -> ExitStatus {
         let what = format!("the end of {}", self.name);
         let status = until(&what, deadline, async || self.ended().ok_or_else(|| "it still runs".to_owned())).await;
@@ -81,18 +81,18 @@ impl Process {
         status
     }
 
-    /// SIGKILL, and waits until the system has buried it: only then are its locks and ports free.
+    /// Sends SIGKILL and waits for the end of the process: only then are its locks and ports free.
     pub(crate) fn kill(&mut self) {
-        // It fails only where the process has ended already.
+        // This fails only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.finish_log();
     }
 
-    /// The pipes end with the process, and what is still in them belongs to the log.
+    /// Reads the rest of the output. The pipes close when the process ends.
     fn finish_log(&mut self) {
         for reader in self.readers.drain(..) {
-            // A reader that has panicked has said so itself.
+            // A panic of the reader has already been printed.
             let _ = reader.join();
         }
     }
@@ -110,7 +110,7 @@ impl Drop for Process {
     }
 }
 
-/// Reads a stream to its end on a thread of its own: a full pipe would stop the process.
+/// Reads a stream to its end on a separate thread, because a full pipe would block the process.
 fn keep(stream: Option<impl Read + Send + 'static>, log: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     let stream = stream.expect("the stream is piped");
     let log = Arc::clone(log);
@@ -122,7 +122,7 @@ fn keep(stream: Option<impl Read + Send + 'static>, log: &Arc<Mutex<Vec<String>>
     })
 }
 
-/// Whether a program is there and ends well.
+/// Whether a program is installed and exits with success.
 pub(crate) fn runs(program: &str, argument: &str) -> bool {
     Command::new(program)
         .arg(argument)
@@ -133,15 +133,15 @@ pub(crate) fn runs(program: &str, argument: &str) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// The ports that [`free_port`] hands out: below those that systems give to outgoing connections (from 32768 on Linux,
-/// from 49152 elsewhere), one of which would else take the port before, or between two lives of, the process that it
-/// is for; and above those that `tests/kafka/kafka` and `tests/postgres/postgres` pick.
+/// The ports of [`free_port`]. They are below the range for outgoing connections (from 32768 on Linux, from 49152 elsewhere), so
+/// that no such connection takes the port before the process starts or while it restarts. They are above the ports that
+/// `tests/kafka/kafka` and `tests/postgres/postgres` use.
 const PORTS: Range<u16> = 30_000..32_700;
 
-/// A port of 127.0.0.1 that nothing listens at, and that this program is not given again before all others were.
+/// A port of 127.0.0.1 without a listener. A port is returned again only after all others.
 pub fn free_port() -> u16 {
     static CALLS: AtomicUsize = AtomicUsize::new(0);
-    // Test programs may run side by side, so each begins at a place of its own.
+    // Test programs may run in parallel, so each starts at a different port.
     let start = process::id() as usize * 97;
     let next = || PORTS.clone().nth((start + CALLS.fetch_add(1, Ordering::Relaxed)) % PORTS.len());
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
@@ -161,7 +161,7 @@ mod tests {
     async fn both_streams_are_kept_and_a_signal_ends_it() {
         let script = "trap 'echo last words; exit 3' TERM; echo out; echo err >&2; while :; do sleep 0.02; done";
         let mut process = Process::spawn("sh", Command::new("sh").args(["-c", script]));
-        eventually("it has spoken", PATIENCE, async || process.log().lines().count() == 2).await;
+        eventually("both lines are written", PATIENCE, async || process.log().lines().count() == 2).await;
         process.signal(Signal::TERM);
         let status = process.wait(PATIENCE).await;
         assert_eq!((status.code(), status.signal()), (Some(3), None));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_outlive_its_owner() {
+    fn a_process_does_not_outlive_its_owner() {
         let process = Process::spawn("sleep", Command::new("sleep").arg("60"));
         let id = process.child.id();
         drop(process);

@@ -1,4 +1,4 @@
-//! A TCP proxy whose weather a test makes: slow, narrow, silent, cut, or with a flipped byte.
+//! A TCP proxy with simulated faults: delay, low bandwidth, silence, cut connections, or a flipped byte.
 
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
@@ -13,43 +13,43 @@ use tokio::{
 };
 
 const BUFFER: usize = 16 * 1024;
-/// How many buffers may be under way in one direction: with a delay, what fits on the line.
+/// The number of buffers in flight in one direction, which limits the data in a delayed connection.
 const UNDER_WAY: usize = 64;
 
-/// What a line is like at the moment.
+/// The current faults of the proxy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Weather {
-    /// How much later each byte arrives.
+    /// The delay of each byte.
     pub delay: Duration,
-    /// The most that each direction of a connection carries; 0 is no limit.
+    /// The bandwidth of each direction of a connection; 0 means unlimited.
     pub bytes_per_second: u32,
-    /// Connections stay open and are accepted, and nothing arrives.
+    /// Connections are accepted and stay open, but no data arrives.
     pub silent: bool,
     /// New connections are closed at once.
     pub closed: bool,
-    /// A connection is cut after so many bytes to the client, wherever in a message that is; 0 is never.
+    /// A connection is cut after this number of bytes to the client, even inside a message; 0 means never.
     pub cut_after: usize,
-    /// The byte after this text, on its way to the client, is changed.
+    /// The byte after this text is changed on its way to the client.
     pub corrupt_after: Option<&'static [u8]>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
     weather: Weather,
-    /// Counts how often all connections were cut.
+    /// The number of times that all connections were cut.
     cuts: u32,
 }
 
-/// A proxy in front of one address, on a thread of its own, so that it outlives the runtime of a single test.
+/// A proxy for one address. It has its own thread, so that it outlives the runtime of a single test.
 pub struct Proxy {
     port: u16,
     state: Arc<watch::Sender<State>>,
 }
 
 impl Proxy {
-    /// Listens at a free port of 127.0.0.1; nothing need listen at `target` yet.
+    /// Starts listening on a free port of 127.0.0.1. `target` need not accept connections yet.
     pub fn start(target: &str) -> Self {
-        let target: SocketAddr = target.parse().expect("an address of our own making");
+        let target: SocketAddr = target.parse().expect("the address is valid");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         listener.set_nonblocking(true).expect("a socket can be asynchronous");
@@ -62,17 +62,17 @@ impl Proxy {
         Self { port, state }
     }
 
-    /// The port that it listens at.
+    /// The port of the proxy.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Makes the weather, for connections that are open too.
+    /// Sets the faults, for open connections too.
     pub fn weather(&self, weather: Weather) {
         self.state.send_modify(|state| state.weather = weather);
     }
 
-    /// Ends all connections; new ones are welcome.
+    /// Cuts all connections; new ones are accepted.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
     }
@@ -81,7 +81,7 @@ impl Proxy {
 async fn serve(listener: std::net::TcpListener, target: SocketAddr, state: &watch::Sender<State>) {
     let listener = TcpListener::from_std(listener).expect("a socket of this runtime");
     loop {
-        // A client that has gone before it was accepted is nobody's trouble.
+        // A client that disconnected before it was accepted is ignored.
         let Ok((client, _)) = listener.accept().await else { continue };
         if !state.borrow().weather.closed {
             tokio::spawn(connection(client, target, state.subscribe()));
@@ -89,11 +89,11 @@ async fn serve(listener: std::net::TcpListener, target: SocketAddr, state: &watc
     }
 }
 
-/// Forwards both ways until one side closes or the line is cut.
+/// Forwards both directions until one side closes or the connection is cut.
 async fn connection(client: TcpStream, target: SocketAddr, mut state: watch::Receiver<State>) {
     let cuts = state.borrow().cuts;
     let Ok(server) = TcpStream::connect(target).await else { return };
-    // The proxy delays what it is told to, and nothing else.
+    // Without this, Nagle's algorithm would add delays.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
@@ -154,7 +154,7 @@ async fn write(
     }
 }
 
-/// Changes the byte after the text, where both are in the buffer.
+/// Changes the byte after the text, if both are in the buffer.
 fn corrupt(bytes: &mut [u8], text: &[u8]) {
     let place = bytes.windows(text.len()).position(|window| window == text);
     if let Some(byte) = place.and_then(|place| bytes.get_mut(place + text.len())) {
@@ -203,7 +203,7 @@ mod tests {
         proxy.weather(Weather { delay: Duration::from_millis(50), ..Weather::default() });
         let start = Instant::now();
         assert_eq!(ask(&mut stream, "slow").await.unwrap(), "slow");
-        assert!(start.elapsed() >= Duration::from_millis(100), "there and back");
+        assert!(start.elapsed() >= Duration::from_millis(100), "the delay applies to both directions");
 
         proxy.weather(Weather { corrupt_after: Some(b"key"), ..Weather::default() });
         assert_eq!(ask(&mut stream, "key0").await.unwrap(), "key1");

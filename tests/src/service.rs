@@ -15,31 +15,31 @@ use crate::{
     wait::{eventually, until},
 };
 
-/// How long a clean stop may take before the test calls it a hang; the interface says 10 s under load.
+/// The time limit of a clean stop. The documented limit is 10 s under load.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
-/// `order-service run` as a child process; dropped, it is killed, and its log is printed if the test has failed.
+/// `order-service run` as a child process. Dropping it kills the process, and prints its log if the test has failed.
 pub struct Service {
     process: Process,
     base: String,
     client: reqwest::Client,
 }
 
-/// What an HTTP route has answered.
+/// The response of an HTTP route.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The media type without its parameters.
     pub media_type: String,
-    /// The body as JSON; null where it is none.
+    /// The body as JSON; null if it is not JSON.
     pub body: Value,
 }
 
 impl Service {
     pub(crate) fn new(process: Process, port: u16) -> Self {
         let client = reqwest::Client::builder()
-            // A kept connection may be closed by the service just when the next request goes out.
+            // The service might close an idle connection just when the next request is sent.
             .pool_max_idle_per_host(0)
             .no_proxy()
             .timeout(Duration::from_secs(20))
@@ -48,7 +48,7 @@ impl Service {
         Self { process, base: format!("http://127.0.0.1:{port}"), client }
     }
 
-    /// Starts any program that serves as a service does, on that port.
+    /// Starts any program that serves the same routes on that port.
     pub fn spawn(command: &mut Command, port: u16) -> Self {
         Self::new(Process::spawn("the service", command), port)
     }
@@ -58,7 +58,7 @@ impl Service {
         &self.base
     }
 
-    /// Waits until `/health/ready` answers 200; panics when the process ends before.
+    /// Waits until `/health/ready` answers 200; panics if the process ends before that.
     pub async fn wait_ready(&mut self, deadline: Duration) {
         let url = format!("{}/health/ready", self.base);
         let Self { process, client, .. } = self;
@@ -82,12 +82,12 @@ impl Service {
         answer.body
     }
 
-    /// The same where the service may be away for a moment: `None` unless it answers 200 with JSON.
+    /// The JSON of a route of a service that may be unavailable; `None` unless it answers 200 with JSON.
     pub async fn try_get(&self, path: &str) -> Option<Value> {
         serde_json::from_str(&self.try_text(path).await).ok()
     }
 
-    /// The text of a route that answers 200; else nothing.
+    /// The text of a route; empty unless it answers 200.
     pub async fn try_text(&self, path: &str) -> String {
         let response = self.client.get(format!("{}{path}", self.base)).send().await;
         match response.and_then(reqwest::Response::error_for_status) {
@@ -96,7 +96,7 @@ impl Service {
         }
     }
 
-    /// The answer of a route, whatever it is.
+    /// The response of a route, with any status.
     pub async fn ask(&self, path: &str) -> Answer {
         answer(self.client.get(format!("{}{path}", self.base))).await
     }
@@ -124,86 +124,86 @@ impl Service {
         stats[name].as_u64().unwrap_or_else(|| panic!("/stats has no number {name}: {stats}"))
     }
 
-    /// SIGTERM; waits for the end, for at most 10 s.
+    /// Sends SIGTERM and waits for the end, for at most 10 s.
     pub async fn terminate(mut self) -> ExitStatus {
         self.process.signal(Signal::TERM);
         self.process.wait(STOP_DEADLINE).await
     }
 
-    /// SIGHUP; waits for the end, for at most 10 s. Answers its whole log, too.
+    /// Sends SIGHUP and waits for the end, for at most 10 s. Also returns the whole log.
     pub async fn hang_up(mut self) -> (ExitStatus, String) {
         self.process.signal(Signal::HUP);
         let status = self.process.wait(STOP_DEADLINE).await;
         (status, self.process.log())
     }
 
-    /// SIGKILL, wherever it is.
+    /// Sends SIGKILL.
     pub fn kill(mut self) {
         self.process.kill();
     }
 
-    /// SIGSTOP, and waits until no thread of it runs.
+    /// Sends SIGSTOP and waits until all threads are stopped.
     pub async fn pause(&self) {
         self.process.signal(Signal::STOP);
         let tasks = format!("/proc/{}/task", self.process.id());
         eventually("every thread has stopped", Duration::from_secs(10), async || self::stopped(&tasks)).await;
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn go_on(&self) {
         self.process.signal(Signal::CONT);
     }
 
-    /// SIGTERM, without waiting.
+    /// Sends SIGTERM without waiting.
     pub fn ask_to_stop(&self) {
         self.process.signal(Signal::TERM);
     }
 
-    /// Whether its process has ended, however that came.
+    /// Whether the process has ended, for any reason.
     pub fn has_ended(&mut self) -> bool {
         self.process.ended().is_some()
     }
 
-    /// Waits for an end that it comes to by itself.
+    /// Waits until the process ends by itself.
     pub async fn wait_ended(&mut self, deadline: Duration) -> ExitStatus {
         self.process.wait(deadline).await
     }
 
-    /// The id of its process.
+    /// The process id.
     pub fn process_id(&self) -> i32 {
         i32::try_from(self.process.id()).expect("a process id is a positive number")
     }
 
-    /// The most memory that it has had so far, in KiB.
+    /// The peak memory of the process so far, in KiB.
     pub fn peak_memory(&self) -> u64 {
         let path = format!("/proc/{}/status", self.process_id());
         let status = std::fs::read_to_string(path).expect("a running process has a status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux reports the peak");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
-    /// The processor time that it has used so far, to a hundredth of a second.
+    /// The CPU time so far, with a resolution of 10 ms.
     pub fn cpu_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process_id())).expect("a running process");
-        // "4711 (name) S …": of the numbers behind the name the 12th and 13th are user and system time, in ticks.
+        // "4711 (name) S …": the 12th and 13th fields after the name are user and system time, in ticks.
         let (_, rest) = stat.rsplit_once(") ").expect("a name in brackets");
         let ticks: u64 = rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
         Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).expect("a small number")
     }
 
-    /// What it has written to standard output and standard error so far.
+    /// The output to standard output and standard error so far.
     pub fn log(&self) -> String {
         self.process.log()
     }
 }
 
-/// Whether all threads of this folder in `/proc` are stopped: each one stops when it next leaves the kernel.
+/// Whether all threads in this folder of `/proc` are stopped. Each thread stops when it next leaves the kernel.
 fn stopped(tasks: &str) -> bool {
     let Ok(mut threads) = fs::read_dir(tasks) else { return true };
     threads.all(|thread| {
         let Ok(thread) = thread else { return true };
         let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        // "4711 (name) T …"; a name may hold anything, a closing bracket too.
+        // "4711 (name) T …"; the name may contain any characters, even a closing bracket.
         stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z', 'X']))
     })
 }

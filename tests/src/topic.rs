@@ -1,4 +1,4 @@
-//! A topic as it lies on the broker: read whole, written byte for byte.
+//! Reads and writes the raw records of a topic.
 
 use std::{
     collections::HashMap,
@@ -17,9 +17,9 @@ use rdkafka::{
 
 use crate::wait::PATIENCE;
 
-/// Records that are sent before the first of them is acknowledged.
+/// The maximum number of unacknowledged records.
 const UNDER_WAY: usize = 2_000;
-/// The same in bytes: what a client keeps for the broker is bounded.
+/// The maximum size of unacknowledged records in bytes, because a client's buffer is bounded.
 const BYTES_UNDER_WAY: usize = 64 << 20;
 const ANSWER: Duration = Duration::from_secs(20);
 
@@ -30,7 +30,7 @@ pub struct Topic {
     name: String,
 }
 
-/// A record as the broker keeps it.
+/// A record in the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The partition.
@@ -48,7 +48,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// The text of the header, where there is one of that name.
+    /// The text of a header; `None` if there is no such header.
     pub fn header(&self, name: &str) -> Option<String> {
         let (_, value) = self.headers.iter().find(|(known, _)| known == name)?;
         value.as_deref().map(|value| String::from_utf8_lossy(value).into_owned())
@@ -58,7 +58,7 @@ impl Record {
 /// A record to be written.
 #[derive(Debug, Clone, Default)]
 pub struct NewRecord {
-    /// The partition; `None` lets the key decide.
+    /// The partition; `None` selects it by the key.
     pub partition: Option<i32>,
     /// The key.
     pub key: Option<Vec<u8>>,
@@ -79,14 +79,14 @@ impl NewRecord {
         Self { key: Some(key.into()), payload: Some(payload.into()), ..Self::default() }
     }
 
-    /// With a partition of the test's choice, whatever the key says.
+    /// Sets the partition, independent of the key.
     #[must_use]
     pub fn to_partition(mut self, partition: i32) -> Self {
         self.partition = Some(partition);
         self
     }
 
-    /// With one more header.
+    /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &[u8]) -> Self {
         self.headers.push((name.into(), Some(value.into())));
@@ -104,13 +104,13 @@ impl Topic {
         &self.name
     }
 
-    /// All records that it has now, by partition and offset; none where the topic does not exist.
+    /// All current records, sorted by partition and offset; none if the topic does not exist.
     pub fn read(&self) -> Vec<Record> {
         let consumer = self.reader("order-tests-reader");
         let partitions = self.partitions(&consumer);
         let mut list = TopicPartitionList::new();
         for partition in &partitions {
-            list.add_partition_offset(&self.name, *partition, Offset::Beginning).expect("an offset to begin with");
+            list.add_partition_offset(&self.name, *partition, Offset::Beginning).expect("the start offset is valid");
         }
         consumer.assign(&list).expect("an assignment");
         let mut records = Vec::new();
@@ -121,7 +121,7 @@ impl Topic {
             match consumer.poll(Duration::from_millis(200)) {
                 Some(Ok(message)) => records.push(record(&message)),
                 Some(Err(KafkaError::PartitionEOF(_))) => unread -= 1,
-                // The client mends its connections itself; what stays broken meets the deadline.
+                // The client reconnects by itself; if it cannot, the deadline ends the test.
                 Some(Err(KafkaError::MessageConsumption(code))) if is_passing(code) => {}
                 Some(Err(error)) => panic!("{} cannot be read: {error}", self.name),
                 None => {}
@@ -131,19 +131,19 @@ impl Topic {
         records
     }
 
-    /// Writes the records one after the other; answers where each lies once the broker has acknowledged it.
+    /// Writes the records one after the other; returns their partitions and offsets after the broker's acknowledgement.
     pub async fn produce(&self, records: impl IntoIterator<Item = NewRecord>) -> Vec<(i32, i64)> {
         let producer: FutureProducer = self.client().set("linger.ms", "0").create().expect("a producer");
         let mut places = Vec::new();
         for new in records {
             let sent = producer.send(self.outgoing(&new), Timeout::After(ANSWER)).await;
-            let delivery = sent.unwrap_or_else(|(error, _)| panic!("{} takes no record: {error}", self.name));
+            let delivery = sent.unwrap_or_else(|(error, _)| panic!("{} refuses a record: {error}", self.name));
             places.push((delivery.partition, delivery.offset));
         }
         places
     }
 
-    /// Writes many records, as fast as the broker takes them.
+    /// Writes many records, as fast as the broker accepts them.
     pub async fn produce_all(&self, records: impl IntoIterator<Item = NewRecord>) {
         let producer: FutureProducer = self.client().create().expect("a producer");
         let (mut sent, mut bytes) = (std::collections::VecDeque::new(), 0);
@@ -157,17 +157,17 @@ impl Topic {
                 && let Some((delivery, size)) = sent.pop_front()
             {
                 let delivery = delivery.await.expect("the producer lives");
-                delivery.unwrap_or_else(|(error, _)| panic!("{} takes no record: {error}", self.name));
+                delivery.unwrap_or_else(|(error, _)| panic!("{} refuses a record: {error}", self.name));
                 bytes -= size;
             }
         }
         for (delivery, _) in sent {
             let delivery = delivery.await.expect("the producer lives");
-            delivery.unwrap_or_else(|(error, _)| panic!("{} takes no record: {error}", self.name));
+            delivery.unwrap_or_else(|(error, _)| panic!("{} refuses a record: {error}", self.name));
         }
     }
 
-    /// Writes records one by one, so many a second; each says in a header when it was produced, in microseconds.
+    /// Writes records one by one, `rate` per second; a header has each record's production time in microseconds.
     pub async fn produce_paced(&self, records: impl IntoIterator<Item = NewRecord>, rate: u32) {
         let producer: FutureProducer = self.client().set("linger.ms", "0").create().expect("a producer");
         let start = tokio::time::Instant::now();
@@ -180,7 +180,7 @@ impl Topic {
         }
         for delivery in sent {
             let delivery = delivery.await.expect("the producer lives");
-            delivery.unwrap_or_else(|(error, _)| panic!("{} takes no record: {error}", self.name));
+            delivery.unwrap_or_else(|(error, _)| panic!("{} refuses a record: {error}", self.name));
         }
     }
 
@@ -204,7 +204,7 @@ impl Topic {
         self.partitions(&consumer).into_iter().map(|partition| (partition, end(partition))).collect()
     }
 
-    /// How many records lie behind the group's committed offsets.
+    /// The number of records after the group's committed offsets.
     pub fn lag(&self, group: &str) -> i64 {
         let consumer = self.reader(group);
         let mut list = TopicPartitionList::new();
@@ -234,7 +234,7 @@ impl Topic {
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
-            // Without it, a full queue stops fetching for a second.
+            // Otherwise a full queue stops fetching for a second.
             .set("fetch.queue.backoff.ms", "5")
             .create()
             .expect("a consumer")
@@ -247,7 +247,7 @@ impl Topic {
     }
 }
 
-/// Asks until the broker answers: one that has just come back may not lead its partitions yet.
+/// Repeats a request until the broker answers. A restarted broker may not lead its partitions yet.
 fn asked<T>(question: impl Fn() -> KafkaResult<T>) -> T {
     let start = Instant::now();
     loop {
@@ -290,7 +290,7 @@ mod tests {
     use super::{NewRecord, Topic};
 
     #[tokio::test]
-    async fn what_is_written_is_read_byte_for_byte() {
+    async fn written_records_are_read_byte_for_byte() {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("events", 3, 1).unwrap();
         let topic = Topic::new(&cluster.bootstrap_servers(), "events");

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what should take moments: generous, for a busy machine; a passing test never uses it up.
+/// The time limit for conditions that usually hold within moments. It is generous, for busy machines.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Asks again and again until the answer is `Ok`; panics with the last `Err`, which says what is still missing.
+/// Repeats `ask` until it returns `Ok`; after the deadline, panics with the last `Err`, which describes the missing part.
 pub async fn until<T>(what: &str, deadline: Duration, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
     let start = Instant::now();
     loop {
@@ -21,7 +21,7 @@ pub async fn until<T>(what: &str, deadline: Duration, mut ask: impl AsyncFnMut()
     }
 }
 
-/// Asks again and again until the condition holds; panics when it does not within the deadline.
+/// Repeats `condition` until it holds; panics if it does not hold within the deadline.
 pub async fn eventually(what: &str, deadline: Duration, mut condition: impl AsyncFnMut() -> bool) {
     until(what, deadline, async || if condition().await { Ok(()) } else { Err("the condition is still false".into()) })
         .await;

@@ -1,4 +1,4 @@
-//! The scenarios on the embedded broker: they need nothing but this repository.
+//! The scenarios on the embedded broker, which need no other software.
 
 #[path = "browser/letters.rs"]
 mod letters;
@@ -24,7 +24,7 @@ scenarios::tests!(broker:
 );
 
 #[tokio::test]
-async fn an_earlier_store_in_postgres_goes_on() {
+async fn an_earlier_store_in_postgres_is_upgraded() {
     if let Some(server) = Postgres::server() {
         scenarios::upgrade::an_earlier_store_goes_on(&Broker::embedded().await.with_postgres(server)).await;
     }
@@ -36,16 +36,16 @@ async fn an_operator_deals_with_dead_letters() {
 }
 
 #[tokio::test]
-async fn what_strangers_write_is_shown_as_text() {
-    letters::what_strangers_write_is_shown_as_text(&Broker::embedded().await).await;
+async fn hostile_dead_letters_are_shown_as_text() {
+    letters::hostile_dead_letters_are_shown_as_text(&Broker::embedded().await).await;
 }
 
 #[tokio::test]
-async fn long_lists_are_folded_and_go_on() {
-    letters::long_lists_are_folded_and_go_on(&Broker::embedded().await).await;
+async fn long_lists_are_folded_and_continue() {
+    letters::long_lists_are_folded_and_continue(&Broker::embedded().await).await;
 }
 
 #[tokio::test]
-async fn an_operator_sees_what_happens_and_steers() {
-    page::an_operator_sees_what_happens_and_steers(&Broker::embedded().await).await;
+async fn an_operator_observes_and_controls_the_service() {
+    page::an_operator_observes_and_controls_the_service(&Broker::embedded().await).await;
 }

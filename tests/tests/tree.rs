@@ -1,4 +1,4 @@
-//! What the source tree promises about itself: who may know whom, and what is absent on purpose.
+//! Rules of the source tree: allowed dependencies, forbidden names, file sizes, and references in documents.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,10 +14,10 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 #[path = "tree/rooms.rs"]
 mod rooms;
 
-/// The longest source file, in lines: what fits in the head.
+/// The maximum length of a source file, in lines.
 const LONGEST: usize = 500;
 
-/// Words of the business. Plural `orders` is one of them, `order` is not: events have an order too.
+/// Words of the business domain. `orders` is one of them, but `order` is not, because events have an order too.
 const DOMAIN_WORDS: [&str; 18] = [
     "carrier",
     "carriers",
@@ -39,17 +39,17 @@ const DOMAIN_WORDS: [&str; 18] = [
     "sku",
 ];
 
-/// Words that name the business when they are one name with `order`, as in `orderId` and `OrderCreated`.
+/// Words that belong to the business domain when they follow `order` in a name, as in `orderId` and `OrderCreated`.
 const AFTER_ORDER: [&str; 5] = ["id", "created", "cancelled", "delivered", "total"];
 
-/// Names that the interface fixes as defaults of settings, which belong to the runtime.
+/// Allowed names: defaults of settings, which belong to the runtime.
 const FIXED_NAMES: [&str; 1] = ["orders-dlq"];
 
 #[test]
-fn the_service_knows_neither_kafka_nor_http_nor_registration() {
+fn the_service_names_neither_kafka_nor_http_nor_registration() {
     for file in sources(&["order-service/src"]) {
         for word in ["rdkafka", "rdkafka_sys", "axum", "hyper", "linkme", "distributed_slice"] {
-            assert!(!file.idents().contains(word), "{} names {word}; that is the runtime's affair", file.name);
+            assert!(!file.idents().contains(word), "{} names {word}, which belongs in the runtime", file.name);
         }
         let processors: Vec<_> = file.idents().into_iter().filter(|word| word.starts_with("EventProcessor_")).collect();
         assert!(
@@ -60,13 +60,13 @@ fn the_service_knows_neither_kafka_nor_http_nor_registration() {
     }
 }
 
-/// Whether processors may be declared there, as the macros have it: below any `events/`.
+/// Whether processors may be declared in a file, by the rule of the macros: below any `events/`.
 fn in_events(file: &str) -> bool {
     file.starts_with("order-service/src/") && file.contains("/events/")
 }
 
 #[test]
-fn the_runtime_knows_no_business() {
+fn the_runtime_contains_no_business_words() {
     let mut found = Vec::new();
     for file in sources(&["order-runtime/src"]) {
         for (number, line) in (1..).zip(file.text.lines()) {
@@ -79,7 +79,7 @@ fn the_runtime_knows_no_business() {
     assert!(found.is_empty(), "words of the business in the runtime:\n{}", found.join("\n"));
 }
 
-/// Code under `#[cfg(test)]` may use any room: it plays the engine against other rooms.
+/// Code under `#[cfg(test)]` may use any room, because it tests the engine with other rooms.
 #[test]
 fn the_rooms_of_the_runtime_use_only_lower_floors() {
     let floors = rooms::floors();
@@ -114,12 +114,12 @@ fn unsafe_code_stays_in_two_places() {
 fn no_file_is_too_long_to_read() {
     for file in sources(&EVERYTHING) {
         let lines = file.text.lines().count();
-        assert!(lines <= LONGEST, "{} has {lines} lines; split it by question", file.name);
+        assert!(lines <= LONGEST, "{} has {lines} lines; split it by topic", file.name);
     }
 }
 
 #[test]
-fn nothing_is_left_to_do() {
+fn there_are_no_unfinished_macros() {
     for file in sources(&EVERYTHING) {
         file.each_run(&mut |tokens| {
             for pair in tokens.windows(2) {
@@ -133,7 +133,7 @@ fn nothing_is_left_to_do() {
 }
 
 #[test]
-fn each_ignored_test_says_why() {
+fn each_ignored_test_has_a_reason() {
     for file in sources(&EVERYTHING) {
         file.each_run(&mut |tokens| {
             for pair in tokens.windows(2) {
@@ -167,9 +167,9 @@ fn each_processor_in_the_tree_is_in_the_binary() {
     assert!(declared >= 5, "the five events of an order's life have processors");
 }
 
-/// A commit by hand may go backwards, or wait without end; stored offsets are committed by the client.
+/// A manual commit may go backwards or wait forever. The client commits stored offsets instead.
 #[test]
-fn nobody_commits_by_hand() {
+fn there_are_no_manual_commits() {
     for file in sources(&["order-runtime/src", "order-service/src"]) {
         for word in ["CommitMode", "commit_message", "commit_consumer_state", "store_offset_from_message"] {
             assert!(!file.idents().contains(word), "{} names {word}; store offsets instead", file.name);
@@ -177,9 +177,9 @@ fn nobody_commits_by_hand() {
     }
 }
 
-/// Which test shows what, in `docs/`: every file that the tables name is there, and has what stands behind the `::`.
+/// Every reference `file::name` in the tables in `docs/` must exist: the file, and the name in it.
 #[test]
-fn what_the_tables_name_is_in_the_tree() {
+fn references_in_the_tables_exist() {
     let tests = Functions::of_the_tree();
     let mut rows = BTreeMap::new();
     for (table, text) in tables() {
@@ -188,8 +188,8 @@ fn what_the_tables_name_is_in_the_tree() {
             let Ok(number) = cells[0].parse::<u32>() else { continue };
             assert!(cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()), "{table}: {line}");
             let kind = if table.starts_with("faults") { "fault" } else { "pitfall" };
-            assert_eq!(rows.insert((kind, number), table.clone()), None, "{table}: row {number} stands twice");
-            // Between two backticks, every second part.
+            assert_eq!(rows.insert((kind, number), table.clone()), None, "{table}: row {number} is there twice");
+            // Every second part is between backticks.
             for name in cells[2].split('`').skip(1).step_by(2) {
                 if let Some(wrong) = misnamed(name, kind).or_else(|| tests.misnamed(name)) {
                     panic!("{table}, row {number}: {wrong}");
@@ -201,9 +201,9 @@ fn what_the_tables_name_is_in_the_tree() {
     assert_eq!(rows.into_keys().collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "each has its row");
 }
 
-/// The same for the ways in which a consumer can stop, which have no numbers.
+/// The references in `docs/health.md`, whose rows have no numbers, must exist too.
 #[test]
-fn what_is_said_of_health_is_in_the_tree() {
+fn references_in_health_exist() {
     let text = fs::read_to_string(root().join("docs/health.md")).expect("the table is text");
     let rows: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).skip(2).collect();
     assert!(rows.len() > 10, "{} rows", rows.len());
@@ -215,7 +215,7 @@ fn what_is_said_of_health_is_in_the_tree() {
     }
 }
 
-/// The tables of faults and pitfalls, by file name.
+/// The documents with tables of faults and pitfalls: file names and texts.
 fn tables() -> Vec<(String, String)> {
     let folder = root().join("docs");
     let mut tables = Vec::new();
@@ -229,7 +229,8 @@ fn tables() -> Vec<(String, String)> {
     tables
 }
 
-/// What is wrong with a name such as `tests/tests/tree.rs::domain_words`; nothing with one that names no file.
+/// The problem with a reference such as `tests/tests/tree.rs::domain_words`; `None` for a valid one, and for a name without a
+/// file.
 fn misnamed(name: &str, kind: &str) -> Option<String> {
     let (path, item) = match name.split_once("::") {
         Some((path, item)) => (path, Some(item)),
@@ -241,7 +242,7 @@ fn misnamed(name: &str, kind: &str) -> Option<String> {
     }
     let Ok(text) = fs::read_to_string(root().join(path)) else { return Some(format!("there is no file {path}")) };
     let item = item?;
-    // A test is a function, also one that a macro makes of it.
+    // A test is a function; a macro may generate the test from it.
     let is_there = if kind == "fault" {
         text.contains(&format!("fn {item}(")) || text.contains(&format!("fn {item}<"))
     } else {
@@ -250,7 +251,7 @@ fn misnamed(name: &str, kind: &str) -> Option<String> {
     (!is_there).then(|| format!("{path} has no {item}"))
 }
 
-/// The functions of all sources, each with the modules that it may be said to lie in: folders, files and inline modules.
+/// The functions of all sources, each with its possible parent modules: folders, files and inline modules.
 struct Functions(Vec<(Vec<String>, String)>);
 
 impl Functions {
@@ -275,8 +276,8 @@ impl Functions {
         Self(functions)
     }
 
-    /// What is wrong with a name such as `chaos::stops::a_second_signal_ends_it_at_once`, whose end may be a `*`; nothing with one that
-    /// names no test.
+    /// The problem with a name such as `chaos::stops::a_second_signal_ends_it_at_once`, which may end with a `*`; `None` for a
+    /// valid one, and for a text that does not name a test.
     fn misnamed(&self, name: &str) -> Option<String> {
         let mut modules: Vec<&str> = name.split("::").collect();
         let test = modules.pop()?;
@@ -292,7 +293,7 @@ impl Functions {
         }
         let is_there = self.0.iter().any(|(within, function)| {
             let fits = if test.ends_with('*') { function.starts_with(stem) } else { function == stem };
-            // Every module in turn is met further on.
+            // The modules of the name must occur in order.
             let mut within = within.iter();
             fits && modules.iter().all(|module| within.any(|known| known == module))
         });
@@ -325,7 +326,7 @@ fn domain_words_are_found_in_every_spelling() {
     assert_eq!(domain_words("`OrderCancelled` was delivered"), ["order cancelled"]);
 }
 
-/// The words of the business in a line, in lower case.
+/// The words of the business domain in a line, in lower case.
 fn domain_words(line: &str) -> Vec<String> {
     let line = FIXED_NAMES.iter().fold(line.to_owned(), |line, name| line.replace(name, ""));
     let mut found = Vec::new();
@@ -338,7 +339,7 @@ fn domain_words(line: &str) -> Vec<String> {
     found
 }
 
-/// The words of a text in lower case; `camelCase`, `UpperCamelCase` and `snake_case` are taken apart.
+/// The words of a text in lower case; `camelCase`, `UpperCamelCase` and `snake_case` names are split.
 fn words(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut after_lower = false;
@@ -365,7 +366,7 @@ struct Source {
 }
 
 impl Source {
-    /// Every identifier of the code; comments and texts are not code.
+    /// All identifiers of the code, without comments and strings.
     fn idents(&self) -> BTreeSet<String> {
         let mut idents = BTreeSet::new();
         self.each_run(&mut |tokens| {
@@ -377,7 +378,7 @@ impl Source {
         idents
     }
 
-    /// Calls with the tokens of the file and of each group in it.
+    /// Calls `visit` with the tokens of the file and of each group in it.
     fn each_run(&self, visit: &mut dyn FnMut(&[TokenTree])) {
         each_run(self.tokens.clone(), visit);
     }
@@ -393,7 +394,7 @@ fn each_run(tokens: TokenStream, visit: &mut dyn FnMut(&[TokenTree])) {
     }
 }
 
-/// The Rust files below these folders, wrong programs (`ui` fixtures) and build products aside.
+/// The Rust files below these folders, without invalid programs (`ui` fixtures) and build products.
 fn sources(folders: &[&str]) -> Vec<Source> {
     let root = root();
     let mut paths = Vec::new();
@@ -414,7 +415,7 @@ fn sources(folders: &[&str]) -> Vec<Source> {
 }
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is in the workspace")
 }
 
 fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {

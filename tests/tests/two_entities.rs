@@ -1,10 +1,10 @@
-//! A domain of two entities, of an interface with two contracts, and of a processor whose emitted event comes back to the service:
-//! none of these is in the orders' domain.
+//! A domain with features that the order domain does not use: two entities, an interface with two contracts, and a processor
+//! whose emitted event comes back to the service.
 //!
-//! The program is its own service: with arguments it runs them, without any it is the test.
+//! The program is also its own service: with arguments it runs them as a command, without arguments it is the test.
 
-#![allow(non_camel_case_types, reason = "the naming table of the project")]
-#![allow(unreachable_pub, missing_docs, clippy::pedantic, reason = "a domain in one file, which nobody documents")]
+#![allow(non_camel_case_types, reason = "the project's naming rules")]
+#![allow(unreachable_pub, missing_docs, clippy::pedantic, reason = "an undocumented domain in one file")]
 
 use std::{
     path::Path,
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 order_runtime::dispatcher!(name = "things", entities = [Thing, Shelf]);
 
-/// How often it was done.
+/// An entity that counts how often it was done.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Thing {
@@ -33,7 +33,7 @@ pub struct Thing {
     done: u32,
 }
 
-/// How many things lie on it.
+/// An entity that counts its things.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Shelf {
@@ -69,7 +69,7 @@ impl INTERFACE_HELPER_DoThing for CONTRACT_HELPER_DoThing_V0 {
     }
 }
 
-/// The next version counts in tens.
+/// The second contract counts in tens.
 #[contract]
 pub struct CONTRACT_HELPER_DoThing_V1 {
     things: WorkingSet<Thing>,
@@ -97,7 +97,7 @@ pub async fn USECASE_DoThing(
     Ok(OUTPUT_DoThing { done: things.add(input.thing_id).await })
 }
 
-/// Does it, and says so to the processor below.
+/// Does the thing, and emits an event for the processor below.
 #[event_processor("ThingDone")]
 pub async fn EventProcessor_ThingDone(
     event: Event<INPUT_DoThing>,
@@ -119,7 +119,7 @@ pub async fn EventProcessor_ThingShelved(event: Event<Value>, shelves: WorkingSe
     Ok(())
 }
 
-/// Keeps an entity as JSON, in SQLite only.
+/// Stores an entity as JSON, in SQLite only.
 macro_rules! kept {
     ($entity:ty, $id:ident, $table:literal) => {
         impl Entity for $entity {
@@ -172,19 +172,19 @@ macro_rules! kept {
             const ID: &'static str = "id";
 
             async fn load(_: &Client, _: &[String]) -> Result<Vec<Row<Self>>, PostgresError> {
-                Err(PostgresError::data("kept in SQLite only"))
+                Err(PostgresError::data("stored in SQLite only"))
             }
 
             async fn insert(_: &Client, _: &[&Row<Self>]) -> Result<u64, PostgresError> {
-                Err(PostgresError::data("kept in SQLite only"))
+                Err(PostgresError::data("stored in SQLite only"))
             }
 
             async fn update(_: &Client, _: &[&Row<Self>]) -> Result<u64, PostgresError> {
-                Err(PostgresError::data("kept in SQLite only"))
+                Err(PostgresError::data("stored in SQLite only"))
             }
 
             async fn page(_: &Client, _: &Page) -> Result<Vec<Row<Self>>, PostgresError> {
-                Err(PostgresError::data("kept in SQLite only"))
+                Err(PostgresError::data("stored in SQLite only"))
             }
         }
     };
@@ -220,7 +220,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A place where the program serves.
+/// The folder and the ports of a service.
 struct Place {
     folder: tempfile::TempDir,
     port: u16,
@@ -254,7 +254,7 @@ impl Place {
         service
     }
 
-    /// Publishes an event by the command, and answers the key that it took.
+    /// Publishes an event with the command, and returns its key.
     fn publish(&self, arguments: &[&str]) -> Value {
         let output = self.command(&[&["publish", "--output", "json"], arguments].concat()).output().expect("it starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -267,7 +267,7 @@ async fn two_entities_share_a_store_and_an_emitted_event_comes_back() {
     let place = Place::new();
     let service = place.start(&[]).await;
     assert_eq!(place.publish(&["ThingDone", r#"{"thingId": "t1", "shelfId": "s1"}"#]), "t1");
-    // The second entity's events have a key too.
+    // Events of the second entity have a key too.
     assert_eq!(place.publish(&["ThingShelved", r#"{"shelfId": "s1"}"#, "--event-version", "2"]), "s1");
     eventually("all three events are handled", PATIENCE, async || service.stat("ok").await == 3).await;
     assert_eq!(service.stat("deadLettered").await, 0);
@@ -286,10 +286,10 @@ async fn configuration_chooses_the_contract() {
     assert_eq!(service.terminate().await.code(), Some(0));
 }
 
-/// What the store keeps of an entity.
+/// The stored value of an entity.
 fn value(store: &Path, table: &str, id: &str) -> Value {
     let db = Connection::open(store).expect("the store's file");
     let sql = format!("SELECT value FROM {table} WHERE id = ?1");
-    let text: String = db.query_row(&sql, [id], |row| row.get(0)).expect("the entity is there");
+    let text: String = db.query_row(&sql, [id], |row| row.get(0)).expect("the entity exists");
     serde_json::from_str(&text).expect("JSON")
 }

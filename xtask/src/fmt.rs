@@ -1,11 +1,11 @@
-//! Formats all Rust files, wherever they are declared.
+//! `cargo xtask fmt`: formats all Rust files, including those that rustfmt does not find by their `mod` lines.
 
 use std::{path::Path, process::Command};
 
-/// Wrong programs and what the compiler says of them, line by line: their shape is part of the test.
+/// Invalid programs with the compiler's errors. Their line and column numbers are part of the test.
 const FIXTURES: &str = "tests/ui/";
 
-/// Runs rustfmt over the files that git knows or would take; with `check`, only says what it would change.
+/// Runs rustfmt on all files that git tracks or would add; with `check`, only reports differences.
 pub(crate) fn run(root: &Path, check: bool) -> Result<(), String> {
     let listed = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.rs"])
@@ -17,12 +17,12 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<(), String> {
     }
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let files = listed.split('\0').filter(|file| !file.is_empty() && !file.starts_with(FIXTURES));
-    // A file deleted and not yet staged is still listed.
+    // git still lists a deleted file until the deletion is staged.
     let files: Vec<&str> = files.filter(|file| root.join(file).exists()).collect();
     rustfmt(root, &files, check)
 }
 
-/// Runs rustfmt over these files, with the settings of the workspace.
+/// Runs rustfmt on these files, with the workspace's settings.
 pub(crate) fn rustfmt<F: AsRef<std::ffi::OsStr>>(root: &Path, files: &[F], check: bool) -> Result<(), String> {
     let mut command = Command::new("rustfmt");
     command.args(["--edition", "2024"]).args(check.then_some("--check")).args(files).current_dir(root);
@@ -35,6 +35,6 @@ pub(crate) fn rustfmt<F: AsRef<std::ffi::OsStr>>(root: &Path, files: &[F], check
     Err(if check {
         "some files are not formatted; run `cargo xtask fmt`".to_owned()
     } else {
-        "rustfmt cannot read some files; its words are above".to_owned()
+        "rustfmt cannot read some files; see its output above".to_owned()
     })
 }

@@ -1,27 +1,28 @@
-//! Counts the instructions of the runtime's parts and compares them with what is committed: times differ from run to run on a busy
-//! machine, instructions do not.
+//! `cargo xtask instructions`: counts the instructions of the runtime's parts and compares them with the committed baseline.
+//! Unlike times, instruction counts do not vary on a busy machine.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::Command};
 
 use crate::chaos::{cargo, finished, program};
 
-/// Where the baseline stands.
+/// The file with the baseline.
 const BASELINE: &str = "tests/microbench/instructions.txt";
 
 const HEAD: &str = "\
-# Instructions an event, by case; `cargo xtask instructions` compares with it, `cargo xtask instructions --bless` writes it.
+# Instructions per event, by case. `cargo xtask instructions` compares with this file, `cargo xtask instructions --bless` writes it.
 ";
 
-/// How far a count may be from the baseline, in percent: a new version of a dependency or of the compiler or another processor, moves it by less as a rule.
+/// The allowed difference from the baseline, in percent. A new version of a dependency or of the compiler, or another processor,
+/// usually changes a count by less.
 const TOLERANCE: f64 = 10.0;
 
-/// Instructions an event, by case.
+/// Instructions per event, by case.
 type Counts = BTreeMap<String, u64>;
 
-/// Counts each case, and compares with the baseline or, with `bless`, writes it.
+/// Counts each case and compares with the baseline; with `bless`, writes the baseline.
 pub(crate) fn run(root: &Path, bless: bool) -> Result<(), String> {
     let mut build = cargo(root);
-    // As CI builds what is released, so that nothing is compiled a second time for this.
+    // The same build as CI's release build, so that nothing is compiled twice.
     build.args(["build", "--locked", "--release", "--package", "order-microbench"]);
     finished(build, "the build")?;
     let program = program(root, "order-microbench");
@@ -42,13 +43,13 @@ pub(crate) fn run(root: &Path, bless: bool) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "instructions differ from {BASELINE}:\n  {}\nwhere that is meant, renew it with `cargo xtask instructions --bless` and commit it, \
+        "instructions differ from {BASELINE}:\n  {}\nif this is intended, update it with `cargo xtask instructions --bless` and commit it, \
          with the reason",
         differences.join("\n  ")
     ))
 }
 
-/// The instructions of a case, for one event.
+/// The instructions of a case per event.
 fn count(program: &Path, case: &str) -> Result<u64, String> {
     let mut valgrind = Command::new("valgrind");
     valgrind
@@ -60,16 +61,16 @@ fn count(program: &Path, case: &str) -> Result<u64, String> {
         let events: u64 = said.stdout.trim().parse().ok()?;
         collected(&said.stderr)?.checked_div(events).filter(|count| *count > 0)
     };
-    per_event().ok_or_else(|| format!("valgrind has counted nothing for {case}:\n{}", said.stderr))
+    per_event().ok_or_else(|| format!("valgrind counted nothing for {case}:\n{}", said.stderr))
 }
 
-/// What a program has written.
+/// The output of a program.
 struct Said {
     stdout: String,
     stderr: String,
 }
 
-/// Runs a program that must succeed.
+/// Runs a program and returns its output; fails unless it exits with success.
 fn said(command: &mut Command) -> Result<Said, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("{name} does not start: {error}; is it installed?"))?;
@@ -78,10 +79,10 @@ fn said(command: &mut Command) -> Result<Said, String> {
     if output.status.success() {
         return Ok(said);
     }
-    Err(format!("{name} has failed, {}: {}{}", output.status, said.stdout, said.stderr))
+    Err(format!("{name} failed, {}: {}{}", output.status, said.stdout, said.stderr))
 }
 
-/// The instructions that callgrind has counted, by its last words: `==4711== Collected : 123456`.
+/// The number of instructions from callgrind's last such line: `==4711== Collected : 123456`.
 fn collected(stderr: &str) -> Option<u64> {
     let figure = stderr.lines().rev().find_map(|line| line.split_once("Collected :"))?.1;
     figure.split_whitespace().next()?.parse().ok()
@@ -103,37 +104,38 @@ fn parse(baseline: &str) -> Result<Counts, String> {
     };
     lines
         .map(|line| {
-            entry(line)
-                .ok_or_else(|| format!("{BASELINE} has a line that is no number and case: {line}; write it anew"))
+            entry(line).ok_or_else(|| {
+                format!("{BASELINE} has a line that is not a number and a case: {line}; write it again with --bless")
+            })
         })
         .collect()
 }
 
-/// What is not as the baseline has it, one line each.
+/// The differences from the baseline, one line each.
 fn differences(baseline: &Counts, counts: &Counts) -> Vec<String> {
     let mut differences = Vec::new();
     for (case, &count) in counts {
         match baseline.get(case) {
-            None => differences.push(format!("{case}: {count} an event, and the baseline does not know it")),
+            None => differences.push(format!("{case}: {count} per event, which is not in the baseline")),
             Some(&known) => {
                 let percent = percent(known, count);
                 if percent.abs() > TOLERANCE {
                     let direction = if percent > 0.0 { "more" } else { "less" };
                     let percent = percent.abs();
                     differences.push(format!(
-                        "{case}: {count} an event, {percent:.1} % {direction} than {known}; {TOLERANCE} % are allowed"
+                        "{case}: {count} per event, {percent:.1} % {direction} than {known}; {TOLERANCE} % are allowed"
                     ));
                 }
             }
         }
     }
     let gone = baseline.keys().filter(|case| !counts.contains_key(*case));
-    differences.extend(gone.map(|case| format!("{case}: the baseline knows it, and there is no such case")));
+    differences.extend(gone.map(|case| format!("{case}: is in the baseline but does not exist")));
     differences
 }
 
-/// By how many percent of the first number the second one is larger.
-#[expect(clippy::cast_precision_loss, reason = "instructions of an event are far below 2^52")]
+/// The difference between two numbers, in percent of the first.
+#[expect(clippy::cast_precision_loss, reason = "an event's instructions are far below 2^52")]
 fn percent(from: u64, to: u64) -> f64 {
     (to as f64 - from as f64) * 100.0 / from as f64
 }
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn callgrinds_figure_is_the_last_one_it_says() {
+    fn the_last_figure_of_callgrind_counts() {
         let stderr = "==12== Command: order-microbench decode/typed\n==12== \n==12== Events    : Ir\n\
                       ==12== Collected : 5346372\n==12== \n==12== I   refs:      5,346,372\n";
         assert_eq!(collected(stderr), Some(5_346_372));
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_baseline_is_read_as_it_is_written() {
+    fn a_written_baseline_can_be_read() {
         let counted = counts(&[("decode/typed", 1_200), ("lanes/10 keys that wait", 90_000)]);
         assert_eq!(parse(&text(&counted)), Ok(counted));
         for wrong in ["decode/typed", "many decode/typed", "0 decode/typed"] {
@@ -165,16 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_by_more_than_the_tolerance_is_named_with_both_figures() {
+    fn differences_beyond_the_tolerance_are_reported_with_both_figures() {
         let baseline = counts(&[("faster", 1_000), ("gone", 1), ("same", 1_000), ("slower", 1_000)]);
         let counted = counts(&[("faster", 899), ("new", 7), ("same", 1_100), ("slower", 1_101)]);
         assert_eq!(
             differences(&baseline, &counted),
             [
-                "faster: 899 an event, 10.1 % less than 1000; 10 % are allowed",
-                "new: 7 an event, and the baseline does not know it",
-                "slower: 1101 an event, 10.1 % more than 1000; 10 % are allowed",
-                "gone: the baseline knows it, and there is no such case",
+                "faster: 899 per event, 10.1 % less than 1000; 10 % are allowed",
+                "new: 7 per event, which is not in the baseline",
+                "slower: 1101 per event, 10.1 % more than 1000; 10 % are allowed",
+                "gone: is in the baseline but does not exist",
             ]
         );
     }

@@ -1,6 +1,6 @@
-//! Chores of this workspace.
+//! Development commands of this workspace.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore reports to the terminal it was started in")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the commands report to the terminal")]
 
 mod bench;
 mod chaos;
@@ -17,23 +17,23 @@ use std::{
 
 const USAGE: &str = "\
 cargo xtask fmt [--check]
-    Formats every Rust file of the tree, or says which ones are not formatted.
+    Formats every Rust file of the tree, or lists the unformatted ones.
     `cargo fmt` misses the files that `dispatcher!()` declares.
 
 cargo xtask new processor EVENT [--feature FEATURE]
-    Writes the processor of EVENT and its feature, with a test, to fill in.
-    EVENT and FEATURE are in UpperCamelCase; FEATURE is Process<EVENT> unless given.
+    Writes a template for the processor of EVENT and its feature, with a test.
+    EVENT and FEATURE are in UpperCamelCase; the default FEATURE is Process<EVENT>.
 
 cargo xtask chaos [--minutes N] [--events N] [--kills N] [--store sqlite|postgres] [--round NAME] [--seed N]
-    Kills, cuts and starves the released service on a real Kafka and PostgreSQL, and accounts for every event.
-    `cargo xtask chaos --help` says more.
+    Injects faults into the release build of the service, on a real Kafka and PostgreSQL, and accounts for every event.
+    `cargo xtask chaos --help` lists the options.
 
 cargo xtask bench [--only PART,...] [--rounds N] [--events N] [--latency SECONDS] [--output FILE]
-    Measures the released service beside loops written by hand, on a real Kafka, and writes docs/performance.md.
-    `cargo xtask bench --help` names the parts, which can be measured one by one; compile-time only is when it is asked for.
+    Compares the release build of the service with hand-written loops, on a real Kafka, and writes docs/performance.md.
+    `cargo xtask bench --help` lists the parts, which can be measured separately. compile-time is measured only on request.
 
 cargo xtask instructions [--bless]
-    Counts the instructions of the runtime's parts by valgrind, and compares them with tests/microbench/instructions.txt, or writes it.";
+    Counts the instructions of the runtime's parts with valgrind, and compares them with tests/microbench/instructions.txt, or writes it.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether help is asked for, also behind a chore that has no help of its own.
+/// Whether help is requested, alone or after a command that has no help of its own.
 fn asks_for_help(arguments: &[&str]) -> bool {
     let of_chore = |name: &&str| ["fmt", "new", "instructions"].contains(name);
     match arguments {
@@ -82,11 +82,11 @@ fn report(files: &[PathBuf]) {
     for file in files {
         println!("wrote {}", file.display());
     }
-    println!("next: give the entity its new step, call it in usecase.rs, then `cargo test -p order-service`");
+    println!("next: add the step to the entity, call it in usecase.rs, then run `cargo test -p order-service`");
 }
 
-/// The folder of the workspace. Cargo says at run time too where the package lies: a copy of the tree that shares the target folder
-/// shares this program with it.
+/// The folder of the workspace. It is read from cargo's variable at run time, because a copy of the tree with the same target
+/// folder shares this program.
 fn root() -> PathBuf {
     let package = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     package.parent().map(Path::to_path_buf).unwrap_or_default()
@@ -97,12 +97,12 @@ mod tests {
     use super::asks_for_help;
 
     #[test]
-    fn help_is_no_name() {
+    fn help_flags_are_not_taken_for_names() {
         for arguments in [&["--help"][..], &["new", "processor", "--help"], &["new", "--help"], &["fmt", "-h"]] {
             assert!(asks_for_help(arguments), "{arguments:?}");
         }
         for arguments in [&["new", "processor", "OrderRefunded"][..], &["chaos", "--help"], &[]] {
-            assert!(!asks_for_help(arguments), "{arguments:?} is the chore's own");
+            assert!(!asks_for_help(arguments), "{arguments:?} is passed to the command");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Names in their two spellings, as the attributes have them.
+//! Checks and converts names by the same rules as the attributes.
 
 #[path = "../../order-macros/src/names/words.rs"]
 mod words;
@@ -7,7 +7,10 @@ use self::words::{is_upper_camel, upper_camel};
 
 pub(crate) use self::words::snake_case as snake;
 
-/// Why a name is not one of a feature or an event, with the cure; nothing where it is.
+/// Checks that a name is valid for a feature or an event.
+///
+/// # Errors
+/// The problem and the fix.
 pub(crate) fn check(name: &str) -> Result<(), String> {
     if is_upper_camel(name) {
         return Ok(());
@@ -26,7 +29,7 @@ mod tests {
     use super::check;
 
     #[test]
-    fn a_wrong_name_is_answered_with_the_right_one() {
+    fn a_wrong_name_gets_a_right_suggestion() {
         assert_eq!(check("OrderRefunded"), Ok(()));
         assert_eq!(check("SendSMS"), Ok(()));
         for wrong in ["orderRefunded", "order_refunded", "Order-Refunded", "order refunded"] {

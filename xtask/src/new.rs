@@ -1,4 +1,4 @@
-//! Writes the files of a new processor and its feature.
+//! `cargo xtask new processor`: writes the files of a new processor and its feature.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use crate::{fmt, names};
 const EVENTS: &str = "order-service/src/events";
 const FEATURES: &str = "order-service/src/orders/features";
 
-/// The files of a feature, below its folder.
+/// The files of a feature, relative to its folder, with their templates.
 const FEATURE_FILES: [(&str, &str); 5] = [
     ("schemas.rs", include_str!("../templates/feature/schemas.rs.in")),
     ("errors.rs", include_str!("../templates/feature/errors.rs.in")),
@@ -20,9 +20,9 @@ const FEATURE_FILES: [(&str, &str); 5] = [
 ];
 const PROCESSOR: &str = include_str!("../templates/processor.rs.in");
 
-/// Writes the processor of `event` and the feature that it calls; answers the files, relative to `root`.
+/// Writes the processor of `event` and the feature that it calls; returns the files, relative to `root`.
 ///
-/// Nothing is written where a name is wrong or anything of that name exists.
+/// Nothing is written if a name is wrong or a file of that name exists.
 pub(crate) fn processor(root: &Path, event: &str, feature: Option<&str>) -> Result<Vec<PathBuf>, String> {
     names::check(event)?;
     let feature = feature.map_or_else(|| format!("Process{event}"), str::to_owned);
@@ -33,7 +33,7 @@ pub(crate) fn processor(root: &Path, event: &str, feature: Option<&str>) -> Resu
         write(&root.join(path), text).map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
     }
     let paths: Vec<PathBuf> = files.into_iter().map(|(path, _)| path).collect();
-    // The names decide where lines break.
+    // The line breaks depend on the lengths of the names.
     fmt::rustfmt(root, &paths, false)?;
     Ok(paths)
 }
@@ -54,7 +54,7 @@ fn refuse_existing(root: &Path, event: &str, feature: &str) -> Result<(), String
     if root.join(&file).exists() {
         return Err(format!("{} exists already; choose another event, or edit that file", file.display()));
     }
-    // A file may be named otherwise than the event that it processes.
+    // The file of the event's processor may have a different name.
     let function = format!("fn EventProcessor_{event}(");
     for entry in fs::read_dir(root.join(EVENTS)).into_iter().flatten().flatten() {
         if fs::read_to_string(entry.path()).is_ok_and(|text| text.contains(&function)) {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exists_is_never_overwritten() {
+    fn existing_files_are_never_overwritten() {
         let root = tempfile::tempdir().unwrap();
         processor(root.path(), "OrderRefunded", Some("RefundOrder")).unwrap();
         for (event, feature, said) in [
@@ -134,7 +134,7 @@ mod tests {
             let error = processor(root.path(), event, Some(feature)).unwrap_err();
             assert!(error.contains(said), "{error}");
         }
-        assert!(!root.path().join("order-service/src/events/order_returned.rs").exists(), "nothing half written");
+        assert!(!root.path().join("order-service/src/events/order_returned.rs").exists(), "no partial files");
 
         let events = root.path().join("order-service/src/events");
         fs::rename(events.join("order_refunded.rs"), events.join("refunds.rs")).unwrap();

@@ -10,7 +10,7 @@ use syn::{
 
 use crate::errors::Errors;
 
-/// The first parts of the service's own routes, one a line; a test of the routes holds the list to them.
+/// The first path segments of the service's own routes, one per line. A test of the routes checks the list.
 const RESERVED: &str = include_str!("reserved.txt");
 
 const EXAMPLE: &str = "write `dispatcher!(name = \"orders\", entity = Order)`";
@@ -110,7 +110,7 @@ impl Arguments {
         }
     }
 
-    /// The name is part of addresses and of metrics' names.
+    /// Checks the domain's name, which becomes part of routes and metric names.
     fn take_name(&mut self, value: &Expr, errors: &mut Errors) {
         let text = match value {
             Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text),

@@ -1,4 +1,4 @@
-//! The names that every file may use.
+//! The names that the attributes import into every file.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use quote::{ToTokens, quote};
 use super::{module_ident, scan::Folder};
 use crate::names::{self, Kind};
 
-/// Names that `order_runtime::prelude` has: a second one in scope would be ambiguous.
+/// The names in `order_runtime::prelude`. Importing a second one would be ambiguous.
 const PRELUDE: [&str; 17] = [
     "EmitError",
     "Emitter",
@@ -29,8 +29,8 @@ const PRELUDE: [&str; 17] = [
     "usecase",
 ];
 
-/// Names that are in scope in every file of every crate: a glob import would take their place. Those of traits and types in Rust
-/// 2024, and the variants that are in scope without their type.
+/// Names that are in scope in every Rust file, which a glob import would shadow: traits and types of the Rust 2024 prelude, and
+/// variants that are in scope without their type.
 const STANDARD: [&str; 43] = [
     "AsMut",
     "AsRef",
@@ -77,7 +77,7 @@ const STANDARD: [&str; 43] = [
     "Vec",
 ];
 
-/// A name, the modules that lead to it, and the condition under which it is there.
+/// An exported name with its module path and its `cfg` condition.
 #[derive(Debug)]
 pub(super) struct Export {
     pub(super) path: Vec<String>,
@@ -86,13 +86,13 @@ pub(super) struct Export {
 }
 
 impl Export {
-    /// The condition of something to which all of these apply.
+    /// The condition that all of these hold; `None` if there are none.
     pub(super) fn all(conditions: impl Iterator<Item = TokenStream>) -> Option<TokenStream> {
         let mut conditions: Vec<TokenStream> = conditions.collect();
         if conditions.len() > 1 { Some(quote! { all(#(#conditions),*) }) } else { conditions.pop() }
     }
 
-    /// The condition of something that is there under each of these, or under none where one of them has none.
+    /// The condition that any of these holds; `None` if one of them is `None`, which is unconditional.
     fn any(conditions: Vec<Option<TokenStream>>) -> Option<TokenStream> {
         let mut conditions = conditions.into_iter().collect::<Option<Vec<_>>>()?;
         if conditions.len() > 1 { Some(quote! { any(#(#conditions),*) }) } else { conditions.pop() }
@@ -108,14 +108,14 @@ impl ToTokens for Export {
     }
 }
 
-/// The names that every file may use. Left out are contracts, names that are in scope anyway, and names that two files share: such a
-/// one is imported by hand.
+/// The names to import into every file. Excluded are contracts, names that are in scope anyway, and names that two files share;
+/// those are imported by hand.
 pub(super) fn exports(root: &Folder) -> Vec<Export> {
     let mut found: BTreeMap<String, BTreeMap<Vec<String>, Vec<Option<TokenStream>>>> = BTreeMap::new();
     root.each(&mut Vec::new(), &mut |path, file| {
         let module: Vec<String> = path.iter().cloned().chain([file.module.clone()]).collect();
         let services = file.usecases.iter().filter_map(|(usecase, condition)| {
-            // The service is generated, so it stands in no file.
+            // The service is generated, so no file contains its name.
             let feature = names::of_service(usecase, Some(feature_folder(path)?));
             Some((Kind::Service.of(&feature), condition.clone()))
         });
@@ -186,13 +186,13 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_spelled_as_its_use_case() {
+    fn a_service_is_spelled_like_its_use_case() {
         let root = feature("send_sms", vec![source("usecase", "#[usecase] pub async fn USECASE_SendSMS() {}")]);
         assert_eq!(written(&root), ["pubusecrate::features::send_sms::usecase::SERVICE_SendSMS;"]);
     }
 
     #[test]
-    fn a_condition_goes_with_the_name() {
+    fn an_export_keeps_the_cfg_condition() {
         let root = Folder {
             files: vec![source(
                 "a",

@@ -1,6 +1,6 @@
-//! What `dispatcher!` knows of one file: the names that others may use, and which layers it names.
+//! Scans one source file for `dispatcher!`: its public names, and the names of other layers that it uses.
 //!
-//! Only top-level tokens are looked at; what does not even lex is rustc's to report, once the module is declared.
+//! Items are found in the top-level tokens only. rustc reports files that do not lex, because their module is declared anyway.
 
 use std::str::FromStr;
 
@@ -21,15 +21,15 @@ pub(super) struct SourceFile {
     pub(super) module: String,
     /// Its path below `src/`, for messages.
     pub(super) inside: String,
-    /// It begins with documentation of its own.
+    /// Whether the file begins with its own documentation.
     pub(super) documented: bool,
-    /// Its public types and traits, each with the condition under which it is there.
+    /// Its public types and traits, each with its `cfg` condition.
     pub(super) names: Vec<(String, Option<TokenStream>)>,
-    /// Its functions with `#[usecase]`, likewise.
+    /// Its functions with `#[usecase]`, each with its `cfg` condition.
     pub(super) usecases: Vec<(String, Option<TokenStream>)>,
-    /// The modules that it declares itself.
+    /// The modules that the file declares.
     pub(super) declares: Vec<String>,
-    /// The first name of another layer that an entity may not know, and its line.
+    /// The first name of a layer that an entity must not use, and its line.
     pub(super) layer_break: Option<(String, usize)>,
 }
 
@@ -68,22 +68,23 @@ impl SourceFile {
     }
 }
 
-/// Whether a name is one of another layer: exactly as the naming table has it, so that a constant `SERVICE_FEE` is none.
+/// Whether a name is that of an interface, use case, service or contract. Only exact patterns count, so a constant `SERVICE_FEE`
+/// does not.
 fn names_a_layer(name: &str) -> bool {
     [Kind::Interface, Kind::Usecase, Kind::Service].iter().any(|kind| names::feature(*kind, name).is_ok())
         || names::contract(name).is_ok()
 }
 
-/// A top-level item: its attributes, and its words up to its end.
+/// A top-level item: its attributes, and its words up to its body or semicolon.
 #[derive(Default)]
 struct Item {
     attributes: Vec<TokenStream>,
-    /// Identifiers and, as empty texts, all else.
+    /// Identifiers; an empty text stands for any other token.
     words: Vec<String>,
 }
 
 impl Item {
-    /// The name of a type or trait that is `pub`; `pub(…)` is not public.
+    /// The name of a `pub` type or trait; `pub(…)` does not count as public.
     fn public_type(&self) -> Option<String> {
         let mut words = self.words.iter().map(String::as_str);
         (words.next() == Some("pub")).then_some(())?;
@@ -99,7 +100,7 @@ impl Item {
     }
 }
 
-/// The attributes of the file itself, and its items.
+/// Splits tokens into the file's own attributes and its items.
 fn items(tokens: TokenStream) -> (Vec<TokenStream>, Vec<Item>) {
     let (mut of_file, mut found, mut item) = (Vec::new(), Vec::new(), Item::default());
     let mut tokens = tokens.into_iter().peekable();
@@ -126,8 +127,8 @@ fn items(tokens: TokenStream) -> (Vec<TokenStream>, Vec<Item>) {
     (of_file, found)
 }
 
-/// The tokens of a text that does not lex as a whole, as while somebody types: those lines that begin an item do, without the
-/// bracket that they open. So its names stay known, and the mistake is reported where it stands alone.
+/// The tokens of a text that does not lex as a whole, such as a file that is being edited. Lexes only the lines that begin an
+/// item, without the bracket that they open. The file's names stay known, so that rustc reports only the mistake itself.
 fn line_by_line(text: &str) -> TokenStream {
     let begins_item = |line: &&str| line.starts_with("pub ") || line.starts_with("#[") || line.starts_with("mod ");
     let lines = text.lines().filter(begins_item);
@@ -135,7 +136,7 @@ fn line_by_line(text: &str) -> TokenStream {
     lexed.flat_map(|line| quote! { #line ; }).collect()
 }
 
-/// What is in the parentheses of `cfg(…)`.
+/// The condition in the parentheses of `cfg(…)`.
 fn condition(attribute: &TokenStream) -> Option<TokenStream> {
     let mut tokens = attribute.clone().into_iter();
     match (tokens.next()?, tokens.next()?) {
@@ -144,7 +145,7 @@ fn condition(attribute: &TokenStream) -> Option<TokenStream> {
     }
 }
 
-/// Whether an attribute is `usecase`, by whatever path.
+/// Whether an attribute is `usecase`, with any path before it.
 fn is_usecase(attribute: &TokenStream) -> bool {
     let path = attribute.clone().into_iter().take_while(|token| !matches!(token, TokenTree::Group(_)));
     let words = path.filter_map(|token| match token {
@@ -156,13 +157,13 @@ fn is_usecase(attribute: &TokenStream) -> bool {
 
 /// Whether a file or folder of that name can be a module.
 pub(super) fn is_module(name: &str) -> bool {
-    // What is no letter or digit is refused first: it may not lex.
+    // Other characters are checked first, because the text might not lex.
     name.chars().all(|character| character.is_alphanumeric() || character == '_')
         && !["self", "Self", "super", "crate", "_"].contains(&name)
         && Ident::parse_any.parse_str(name).is_ok()
 }
 
-/// A name that can be a module, like the one that cannot.
+/// A valid module name that is similar to an invalid one.
 pub(super) fn module_like(name: &str) -> String {
     let fit = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
     let name: String = name.chars().map(fit).collect();
@@ -190,7 +191,7 @@ mod tests {
     #[test]
     fn public_types_and_traits_are_found_and_nothing_else() {
         let text = r"
-            //! Words.
+            //! Documentation.
             use x::y;
             pub struct A;
             #[derive(Debug)] pub enum B { C }
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_goes_with_its_name() {
+    fn a_name_keeps_its_cfg_condition() {
         let text = r#"
             #[cfg(unix)] #[derive(Debug)] pub struct A;
             pub struct B;
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn only_exact_names_of_other_layers_break_layers() {
+    fn only_exact_names_of_other_layers_count() {
         let broken = |text: &str| file(text).layer_break;
         assert_eq!(
             broken("pub struct A;\nfn f(x: &dyn INTERFACE_HELPER_A) {}"),

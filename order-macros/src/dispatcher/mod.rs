@@ -17,7 +17,7 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     expand_over(source_folder().as_deref(), tokens)
 }
 
-/// The expansion over the files of a folder.
+/// Expands the macro for the files of `source`, or for no files if it is `None`.
 pub(crate) fn expand_over(source: Option<&Path>, tokens: TokenStream) -> TokenStream {
     let mut errors = Errors::new();
     let arguments = Arguments::check(tokens, &mut errors);
@@ -38,18 +38,18 @@ pub(crate) fn expand_over(source: Option<&Path>, tokens: TokenStream) -> TokenSt
     quote! {
         #modules
 
-        /// The public types of features and entities, as every attribute brings them into its file.
+        /// The public types of features and entities. Every attribute imports them into its file.
         #[doc(hidden)]
         #[allow(unused_imports)]
         pub mod __write_dispatcher_in_lib_rs {
             #(#exports)*
 
-            /// Carries one constant for each declaration, so that a second one of the same name does not compile.
+            /// Has one constant for each declaration, so that a second declaration of the same name does not compile.
             #[allow(dead_code, missing_debug_implementations)]
             pub struct __Declared;
         }
 
-        /// This domain, for [`order_runtime::run`]. Calling it links the crate and with it every declaration.
+        /// This domain, for [`order_runtime::run`]. The call links the crate with all its declarations.
         #[must_use]
         pub fn dispatcher() -> ::order_runtime::Dispatcher {
             #[allow(unused_imports)]
@@ -69,13 +69,13 @@ pub(crate) fn expand_over(source: Option<&Path>, tokens: TokenStream) -> TokenSt
     }
 }
 
-/// The folder whose files become modules; none for a crate that a test harness made, whose sources stand elsewhere.
+/// The folder whose files become modules; `None` for code outside `src/`, such as doctests and fixtures.
 fn source_folder() -> Option<PathBuf> {
     if std::env::var_os("UNSTABLE_RUSTDOC_TEST_PATH").is_some() {
         return None;
     }
     let source = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?).join("src");
-    // The macro may stand in a file that is no library of this folder: a fixture, an example, an integration test.
+    // The macro may be called outside `src/`: in a fixture, an example or an integration test.
     if proc_macro::is_available()
         && let Some(file) = Span::call_site().unwrap().local_file()
         && let (Ok(file), Ok(root)) = (file.canonicalize(), source.canonicalize())
@@ -89,7 +89,7 @@ fn source_folder() -> Option<PathBuf> {
 fn modules(folder: &Folder) -> TokenStream {
     let files = folder.files.iter().map(|file| {
         let name = module_ident(&file.module);
-        // A file with documentation of its own needs none of ours.
+        // A file with its own documentation needs no generated one.
         let documentation = (!file.documented).then(|| {
             let text = format!("`{}`.", file.inside);
             quote! { #[doc = #text] }
@@ -106,15 +106,14 @@ fn modules(folder: &Folder) -> TokenStream {
 }
 
 fn module_ident(name: &str) -> Ident {
-    // A file may be called like a keyword, `type.rs` say.
+    // The file's name may be a keyword, as in `type.rs`.
     match syn::parse_str::<Ident>(name) {
         Ok(ident) => ident,
         Err(_) => format_ident!("r#{name}"),
     }
 }
 
-/// An entity is pure: it knows neither interfaces nor what stands behind them. No attribute stands on an entity, so
-/// this is seen here.
+/// Reports entities that use names of other layers. An entity has no attribute that could check this.
 fn check_entities(folder: &Folder, errors: &mut Errors) {
     folder.each(&mut Vec::new(), &mut |path: &[String], file: &SourceFile| {
         if path.iter().any(|part| part == "entities")
@@ -123,7 +122,7 @@ fn check_entities(folder: &Folder, errors: &mut Errors) {
             errors.at_span(
                 Span::call_site(),
                 format_args!("the entity in `{}:{line}` names `{name}`", file.inside),
-                "move that into a use case: an entity is pure and knows no interface, contract, use case or service",
+                "move that into a use case: an entity is pure and uses no interface, contract, use case or service",
             );
         }
     });

@@ -1,4 +1,4 @@
-//! Reads the folders below `src/`: which modules there are, and which files cannot be one.
+//! Scans the folders below `src/` for modules, and for files that cannot be modules.
 
 use std::{
     collections::BTreeMap,
@@ -13,12 +13,12 @@ use super::file::{SourceFile, is_module, module_like};
 pub(super) struct Folder {
     pub(super) files: Vec<SourceFile>,
     pub(super) folders: BTreeMap<String, Folder>,
-    /// What keeps files out of the program, each with its cure.
+    /// The reasons why files are not part of the program, each with its fix.
     pub(super) problems: Vec<(String, String)>,
 }
 
 impl Folder {
-    /// Calls `visit` for every file with the modules that lead to it.
+    /// Calls `visit` for every file, with its parent modules.
     pub(super) fn each(&self, path: &mut Vec<String>, visit: &mut impl FnMut(&[String], &SourceFile)) {
         for file in &self.files {
             visit(path, file);
@@ -31,7 +31,7 @@ impl Folder {
     }
 }
 
-/// Reads `src/`, without the crate's roots.
+/// Reads `src/`, without `lib.rs` and `main.rs`.
 pub(super) fn read(source: &Path) -> Folder {
     let mut problems = Vec::new();
     let mut root = read_folder(source, "", &mut problems);
@@ -48,16 +48,16 @@ fn read_folder(folder: &Path, inside: &str, problems: &mut Vec<(String, String)>
             found.files.push(SourceFile::read(&text, module.clone(), format!("{inside}{module}.rs")));
         } else {
             problems.push((
-                format!("the file `{inside}{module}.rs` cannot be a module: its name is no identifier"),
+                format!("the file `{inside}{module}.rs` cannot be a module: its name is not an identifier"),
                 format!("rename it to `{}.rs`", module_like(&module)),
             ));
         }
     }
-    // Programs of their own, in files of any name.
+    // `src/bin/` contains separate programs, with any file names.
     let has_programs = |name: &str| inside.is_empty() && name == "bin";
     for (path, name) in folders(folder).into_iter().filter(|(_, name)| !has_programs(name)) {
         let inner_path = format!("{inside}{name}/");
-        // `x.rs` beside `x/`, or `x/mod.rs`, declares what is in it, as ordinary Rust does.
+        // `x.rs` beside `x/`, or `x/mod.rs`, declares the modules in `x/`, as in ordinary Rust.
         if let Some(file) = found.files.iter().find(|file| file.module == name) {
             problems.extend(undeclared(&path, &inner_path, file));
             continue;
@@ -76,7 +76,7 @@ fn read_folder(folder: &Path, inside: &str, problems: &mut Vec<(String, String)>
             found.folders.insert(name, inner);
         } else {
             problems.push((
-                format!("the folder `{inner_path}` cannot be a module: its name is no identifier"),
+                format!("the folder `{inner_path}` cannot be a module: its name is not an identifier"),
                 format!("rename it to `{}/`", module_like(&name)),
             ));
         }
@@ -84,7 +84,7 @@ fn read_folder(folder: &Path, inside: &str, problems: &mut Vec<(String, String)>
     found
 }
 
-/// The files and folders of a folder that the file in charge of it does not declare: they would be missing without a word.
+/// The first file or folder that the folder's own module file does not declare. Without the report it would silently be missing.
 fn undeclared(folder: &Path, inside: &str, file: &SourceFile) -> Option<(String, String)> {
     let files = sources(folder).into_iter().map(|(_, module)| (format!("{inside}{module}.rs"), module));
     let folders = folders(folder).into_iter().filter(|(path, _)| !sources(path).is_empty());
@@ -93,7 +93,7 @@ fn undeclared(folder: &Path, inside: &str, file: &SourceFile) -> Option<(String,
     let (path, _) = files.chain(folders).find(|(_, name)| missing(name))?;
     Some((
         format!(
-            "`{path}` is not part of the program: `{}` declares the modules of its folder, and not this one",
+            "`{path}` is not part of the program: `{}` declares the modules of its folder, but not this one",
             file.inside
         ),
         format!(
@@ -103,7 +103,7 @@ fn undeclared(folder: &Path, inside: &str, file: &SourceFile) -> Option<(String,
     ))
 }
 
-/// The Rust files of a folder with their names, in order. A hidden file is an editor's.
+/// The Rust files of a folder with their module names, sorted. Hidden files belong to editors and are ignored.
 fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     let file = |path: PathBuf| {
         let name = path.file_stem()?.to_string_lossy().into_owned();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_module_is_told_with_its_path() {
+    fn files_and_folders_that_cannot_be_modules_are_reported_with_their_paths() {
         let root = read_files(&[
             ("events/order_paid.rs", ""),
             ("events/order_paid copy.rs", ""),
@@ -154,15 +154,15 @@ mod tests {
         assert_eq!(
             problems,
             [
-                "the folder `a-b/` cannot be a module: its name is no identifier; rename it to `a_b/`",
-                "the file `events/order_paid copy.rs` cannot be a module: its name is no identifier; rename it to `order_paid_copy.rs`",
+                "the folder `a-b/` cannot be a module: its name is not an identifier; rename it to `a_b/`",
+                "the file `events/order_paid copy.rs` cannot be a module: its name is not an identifier; rename it to `order_paid_copy.rs`",
             ]
         );
         assert_eq!(root.folders["events"].files.len(), 1);
     }
 
     #[test]
-    fn a_file_that_its_folders_own_file_does_not_declare_is_told() {
+    fn an_undeclared_file_in_a_folder_with_its_own_module_file_is_reported() {
         for (in_charge, text) in [("events/mod.rs", "pub mod a;"), ("events.rs", "pub mod a;"), ("events.rs", "")] {
             let root = read_files(&[(in_charge, text), ("events/a.rs", ""), ("events/b.rs", "")]);
             let [(problem, help)] = root.problems.as_slice() else { panic!("{:?}", root.problems) };

@@ -1,6 +1,8 @@
-//! A name in its two spellings. `xtask` is built with this file too, so that what it writes is what the attributes demand.
+//! Conversion of names between `UpperCamelCase` and `snake_case`. `xtask` includes this file too, so that its generated names
+//! satisfy the attributes.
 
-/// Whether a text is a feature or an event: letters and digits, a capital first, and not all of them capitals.
+/// Whether a text is a valid name of a feature or event: ASCII letters and digits, starting with a capital. A name with two or
+/// more letters must contain a lower-case one.
 pub(crate) fn is_upper_camel(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_uppercase())
         && text.chars().all(|character| character.is_ascii_alphanumeric())
@@ -8,7 +10,7 @@ pub(crate) fn is_upper_camel(text: &str) -> bool {
             || text.chars().filter(char::is_ascii_alphabetic).count() == 1)
 }
 
-/// The words of a name in any case, in lower case.
+/// Splits a name in any case into lower-case words.
 pub(super) fn words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let characters: Vec<char> = name.chars().collect();
@@ -19,7 +21,7 @@ pub(super) fn words(name: &str) -> Vec<String> {
             continue;
         }
         let after_lower = index > 0 && !characters[index - 1].is_ascii_uppercase() && character.is_ascii_uppercase();
-        // The last capital of a run begins a word: `XMLParser` is `xml`, `parser`.
+        // The last capital of a run starts a new word: `XMLParser` becomes `xml`, `parser`.
         let ends_run = character.is_ascii_uppercase()
             && index > 0
             && characters[index - 1].is_ascii_uppercase()
@@ -40,12 +42,12 @@ pub(super) fn capitalised(word: &str) -> String {
     characters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(characters).collect()
 }
 
-/// A feature's folder: `ProcessOrder` as `process_order`.
+/// The folder of a feature: `ProcessOrder` becomes `process_order`.
 pub(crate) fn snake_case(feature: &str) -> String {
     words(feature).join("_")
 }
 
-/// A folder's feature: `process_order` as `ProcessOrder`.
+/// The feature of a folder: `process_order` becomes `ProcessOrder`.
 pub(crate) fn upper_camel(folder: &str) -> String {
     words(folder).iter().map(|word| capitalised(word)).collect()
 }

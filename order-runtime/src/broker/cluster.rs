@@ -1,4 +1,4 @@
-//! Questions that only the cluster can answer: which topics exist, and who reads them.
+//! Requests that only the cluster can answer: which topics exist, and which group members read them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,38 +11,38 @@ use uuid::Uuid;
 use super::BrokerError;
 use crate::model::PartitionId;
 
-/// The answer of a cluster to a question about topics.
+/// The answer of a cluster to a request about topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterTopics {
     /// The id of the cluster that has answered, as in [`PartitionId::cluster`](super::PartitionId::cluster).
     pub cluster: Arc<str>,
-    /// The state of each topic that was asked about, by name.
+    /// The state of each requested topic, by name.
     pub topics: BTreeMap<Arc<str>, TopicState>,
 }
 
-/// Whether a topic of a name exists, as far as the cluster says.
+/// Whether a topic exists, as reported by the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TopicState {
     /// It exists.
     Exists {
-        /// Its id; nil where the broker is too old to have topic ids.
+        /// Its id; nil if the broker is too old to have topic ids.
         id: Uuid,
         /// The number of its partitions.
         partitions: i32,
     },
-    /// The cluster says that no topic has this name.
+    /// The cluster reports that no topic has this name.
     Absent,
-    /// The cluster does not say whether it exists: permission denied, or an error.
+    /// The cluster does not report whether it exists: permission denied, or an error.
     Unknown(String),
 }
 
-/// Asks the cluster.
+/// Requests metadata from the cluster.
 #[async_trait]
 pub trait ClusterMetadata: Send + Sync + 'static {
     /// The cluster's id and the state of these topics.
     ///
     /// # Errors
-    /// When the cluster does not answer within some seconds; nothing is known then.
+    /// When the cluster does not answer within some seconds. The state of the topics is then unknown.
     async fn topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError>;
 
     /// The offset after the last record of a partition.

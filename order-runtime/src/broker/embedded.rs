@@ -1,10 +1,11 @@
 //! The embedded development broker: librdkafka's mock cluster behind a TCP front on a fixed port.
 //!
-//! It is a stand-in for development and tests: in memory, about 5 MB a partition, gone with the process. The mock cluster listens
-//! at a port of its own choice; the front forwards the configured one to it, and the cluster advertises the front.
-//! Its interface is experimental in librdkafka, so all of it is named here and nowhere else.
-#![allow(unsafe_code, reason = "the mock cluster's C interface; each block says why it holds")]
+//! For development and tests only: it keeps all records in memory, about 5 MB per partition, and loses them when the process
+//! ends. The mock cluster chooses its own port. The front forwards the configured port to it, and the cluster advertises the
+//! front. The mock interface is experimental in librdkafka, so the service uses it in this file alone.
+#![allow(unsafe_code, reason = "the mock cluster's C interface; each block states why it is sound")]
 
+use crate::model::TopicPattern;
 use std::{
     ffi::CString,
     io,
@@ -26,27 +27,27 @@ use uuid::Uuid;
 
 use crate::config::{Embedded, KafkaConfig};
 
-/// How many partitions its topics have.
+/// The number of partitions of each topic.
 pub const PARTITIONS: i32 = 4;
 
-/// The topic whose name carries the broker's id: the mock's own cluster id is an address in memory, which may come again.
+/// The prefix of the topic whose name carries the broker's id. The mock's own cluster id is a memory address, which may repeat.
 pub(super) const NAME_TOPIC: &str = "__embedded-broker.";
 
-/// What the cluster ids of embedded brokers begin with; a UUID follows.
+/// The prefix of the cluster ids of embedded brokers; a UUID follows.
 const CLUSTER: &str = "embedded-";
 
-/// The identity that a topic of this name gives its cluster.
+/// The cluster id that this topic's name carries; `None` for any other topic.
 pub(crate) fn identity(topic: &str) -> Option<String> {
     topic.strip_prefix(NAME_TOPIC).map(|id| format!("{CLUSTER}{id}"))
 }
 
-/// Whether a cluster of this id is an embedded broker, whose data ends with its process. No other cluster has such an id: Kafka's
-/// are 22 characters of base64.
+/// Whether the cluster of this id is an embedded broker, whose data ends with its process. No other cluster has such an id:
+/// Kafka's ids are 22 characters of base64.
 pub(crate) fn is_embedded(cluster: &str) -> bool {
     cluster.strip_prefix(CLUSTER).is_some_and(|id| Uuid::parse_str(id).is_ok())
 }
 
-/// A running embedded broker; dropping it ends it with everything it holds.
+/// A running embedded broker. Dropping it stops it and discards its records.
 pub struct EmbeddedBroker {
     front: JoinHandle<()>,
     address: SocketAddr,
@@ -54,7 +55,7 @@ pub struct EmbeddedBroker {
     _host: BaseProducer<Silent>,
 }
 
-/// The host is never connected to anything, so nothing it says matters.
+/// The client context of the host producer, which never connects, so that its errors and statistics do not matter.
 #[derive(Clone)]
 struct Silent;
 
@@ -75,10 +76,10 @@ impl ProducerContext<NoCustomPartitioner> for Silent {
 }
 
 impl EmbeddedBroker {
-    /// Starts it at `listen` with these topics, [`PARTITIONS`] partitions each. Producing makes further ones.
+    /// Starts a broker at `listen` with these topics, [`PARTITIONS`] partitions each. Producing to another topic creates it.
     ///
     /// # Errors
-    /// When the address is taken, or the cluster cannot be made.
+    /// When the address is in use, or the cluster cannot be created.
     pub async fn start(listen: SocketAddr, topics: &[&str]) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
@@ -107,7 +108,7 @@ impl EmbeddedBroker {
         Ok(Self { front: tokio::spawn(forward(listener, inner)), address, _host: host })
     }
 
-    /// Where it listens.
+    /// The address that it listens at.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -126,7 +127,7 @@ impl std::fmt::Debug for EmbeddedBroker {
 }
 
 async fn forward(listener: TcpListener, inner: String) {
-    // A failure concerns one connection; its client connects again.
+    // A failure affects one connection only; its client reconnects.
     loop {
         let Ok((mut client, _)) = listener.accept().await else {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -135,7 +136,7 @@ async fn forward(listener: TcpListener, inner: String) {
         let inner = inner.clone();
         tokio::spawn(async move {
             let Ok(mut broker) = TcpStream::connect(inner).await else { return };
-            // Without it small requests wait for each other.
+            // Without it, small requests would be delayed until the previous one is acknowledged.
             if client.set_nodelay(true).and_then(|()| broker.set_nodelay(true)).is_ok() {
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut broker).await;
             }
@@ -145,14 +146,14 @@ async fn forward(listener: TcpListener, inner: String) {
 
 /// The topics that a service with these settings needs.
 pub fn topics(config: &KafkaConfig) -> Vec<&str> {
-    let named = config.topics.iter().map(String::as_str).filter(|topic| !topic.starts_with('^'));
+    let named = config.topics.iter().filter_map(TopicPattern::name);
     named.chain([config.dlq_topic.as_str()]).collect()
 }
 
-/// Starts the embedded broker where the configuration wants it, and lets `config` name its address.
+/// Starts the embedded broker if the configuration asks for it, and sets the broker address in `config` to it.
 ///
 /// # Errors
-/// When it must be started and cannot; what to do stands in the text.
+/// When it is wanted and cannot start; the text contains a remedy.
 pub async fn start_where_wanted(config: &mut KafkaConfig) -> Result<Option<EmbeddedBroker>, String> {
     let Some(address) = loopback_address(&config.brokers) else { return Ok(None) };
     let wanted = match config.embedded {
@@ -164,16 +165,16 @@ pub async fn start_where_wanted(config: &mut KafkaConfig) -> Result<Option<Embed
         return Ok(None);
     }
     let broker = EmbeddedBroker::start(address, &topics(config)).await.map_err(|error| {
-        format!("the embedded broker cannot listen at {address}: {error}; end what listens there, or set KAFKA_EMBEDDED=never")
+        format!("the embedded broker cannot listen at {address}: {error}; stop the program that listens there, or set KAFKA_EMBEDDED=never")
     })?;
-    // One address instead of a name with two: nobody listens at the other.
+    // A name may have two addresses, and the broker listens at one of them only.
     config.brokers = broker.address().to_string();
     Ok(Some(broker))
 }
 
-/// The loopback address that a broker address names, where it names one and only one.
+/// The loopback address of a broker address; `None` if it names several brokers or another machine.
 ///
-/// `localhost` is 127.0.0.1 here: clients try both families, and one listener is enough.
+/// `localhost` is 127.0.0.1 here: clients try both address families, so one listener is enough.
 pub fn loopback_address(brokers: &str) -> Option<SocketAddr> {
     if brokers.contains(',') {
         return None;
@@ -183,13 +184,13 @@ pub fn loopback_address(brokers: &str) -> Option<SocketAddr> {
     addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
 }
 
-/// Whether nobody listens at the address: the connection is refused, at every address that the name has.
+/// Whether nothing listens at the address: every address of the name refuses the connection.
 pub async fn is_free(brokers: &str) -> bool {
     let Ok(addresses) = tokio::net::lookup_host(brokers).await else { return false };
     for address in addresses {
         match TcpStream::connect(address).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-            // An IPv6 address on a machine without IPv6 is nobody's either.
+            // On a machine without IPv6, nothing listens at an IPv6 address either.
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
             Ok(_) | Err(_) => return false,
         }
@@ -202,8 +203,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cluster_id_of_an_embedded_broker_is_told_from_that_of_a_real_one() {
-        let own = identity(&format!("{NAME_TOPIC}{}", Uuid::new_v4())).expect("a name of ours");
+    fn the_cluster_id_of_an_embedded_broker_differs_from_that_of_a_real_one() {
+        let own = identity(&format!("{NAME_TOPIC}{}", Uuid::new_v4())).expect("the topic carries an id");
         assert!(is_embedded(&own), "{own}");
         for real in ["5L6g3nShT-eMCtK--X86sw", "localhost:9092", "embedded-", "embedded-team-cluster"] {
             assert!(!is_embedded(real), "{real}");

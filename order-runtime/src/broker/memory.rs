@@ -1,6 +1,6 @@
-//! The broker's twin in memory: the same traits, steered by a test instead of a group.
+//! An in-memory broker for tests: it implements the same traits and is controlled by the test instead of a consumer group.
 //!
-//! Nothing moves by itself: records are appended, partitions assigned and revoked, and publishing broken and healed by calls.
+//! Nothing happens by itself: calls append records, assign and revoke partitions, and make publishing fail or succeed.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
@@ -21,13 +21,13 @@ use super::{
 };
 use crate::model::{Health, OutgoingRecord, OutgoingRecords, PartitionId, RecordBatch};
 
-/// A broker that a test steers.
+/// A broker that a test controls.
 pub(crate) struct MemoryBroker {
     events: mpsc::UnboundedSender<ConsumerEvent>,
     state: Mutex<State>,
 }
 
-/// The error for a record; `None` for a record that is taken.
+/// The error for a record; `None` for a record that is accepted.
 type Refusal = Box<dyn FnMut(&OutgoingRecord) -> Option<PublishError> + Send>;
 
 #[derive(Default)]
@@ -36,34 +36,34 @@ struct State {
     published: Vec<OutgoingRecord>,
     /// Errors for the next records to be published, one each.
     publish_errors: VecDeque<PublishError>,
-    /// What every record is answered, as long as it is set.
+    /// While set, the error of every published record.
     outage: Option<PublishError>,
-    /// Decides which single records are refused.
+    /// Selects single records to be refused.
     refusal: Option<Refusal>,
-    /// The most bytes that were published at once.
+    /// The size of the largest call of `publish`, in bytes.
     largest: usize,
-    /// So many of the next records are taken, and nobody hears of it.
+    /// How many of the next records are written without an acknowledgement.
     lost_answers: usize,
-    /// What the consumer says of itself.
+    /// The health that the consumer reports.
     health: Health,
-    /// Nothing that is published is ever answered.
+    /// Whether publishing never completes.
     is_mute: bool,
-    /// Whoever takes records panics.
+    /// Whether taking records panics.
     panics: bool,
     closed: bool,
     metadata: Metadata,
 }
 
-/// The cluster's answers to questions about topics.
+/// The cluster's answers to requests about topics.
 #[derive(Default)]
 struct Metadata {
-    /// Topics that are not here do not exist, the topic `things` aside.
+    /// Topics that are not listed do not exist, except `things`.
     topics: BTreeMap<Arc<str>, TopicState>,
-    /// No question is answered.
+    /// Whether every request about topics fails.
     is_silent: bool,
-    /// How often it was asked.
+    /// The number of requests about topics.
     asked: usize,
-    /// Members of the group that read the topic of a test.
+    /// The group members that read the test's topic.
     readers: Vec<String>,
 }
 
@@ -71,29 +71,29 @@ struct Metadata {
 struct Log {
     records: RecordBatch,
     next_offset: i64,
-    /// Where the assigned member reads next; `None` while nobody does.
+    /// The next offset that the assigned member reads; `None` while no member reads.
     cursor: Option<i64>,
     paused: bool,
     committed: Option<(i64, String)>,
-    /// Since when records lie there.
+    /// Since when records have been ready.
     ready_since: Option<Instant>,
-    /// Since when nothing comes though there is more, as a test says.
+    /// Since when nothing has arrived although there is more, as set by the test.
     silent_since: Option<Instant>,
-    /// Since when an open transaction keeps records back, as a test says.
+    /// Since when an open transaction has held records back, as set by the test.
     transaction_since: Option<Instant>,
-    /// The owner is not told of records.
+    /// Whether the partition owner is not notified of records.
     words_are_lost: bool,
     ready: Arc<Notify>,
 }
 
 impl MemoryBroker {
-    /// An empty broker; the receiver goes to the engine.
+    /// Creates an empty broker, and the receiver of its events for the engine.
     pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<ConsumerEvent>) {
         let (events, receiver) = mpsc::unbounded_channel();
         (Arc::new(Self { events, state: Mutex::default() }), receiver)
     }
 
-    /// The partition of that number of the one topic.
+    /// The partition of this number of the topic `things`.
     pub(crate) fn partition(number: i32) -> PartitionId {
         PartitionId {
             cluster: Arc::from("memory"),
@@ -103,7 +103,7 @@ impl MemoryBroker {
         }
     }
 
-    /// Appends a record and answers its offset, which is its timestamp too.
+    /// Appends a record and returns its offset, which is also its timestamp.
     pub(crate) fn append(
         &self,
         partition: &PartitionId,
@@ -123,14 +123,14 @@ impl MemoryBroker {
         self.append_record(partition, &record)
     }
 
-    /// Appends a record byte for byte and answers its offset.
+    /// Appends a record unchanged and returns its offset.
     pub(crate) fn append_record(&self, partition: &PartitionId, record: &OutgoingRecord) -> i64 {
         let mut state = self.state.lock();
         let log = state.logs.entry(partition.clone()).or_default();
         let offset = log.next_offset;
         log.next_offset += 1;
         log.records.push(offset, record.timestamp, record.key.as_deref(), record.payload.as_deref(), &record.headers);
-        // As the real consumer does: told of the first record, not of each that follows it.
+        // Like the real consumer, this notifies of the first record only, not of each further one.
         if log.cursor == Some(offset) {
             log.ready_since = Some(Instant::now());
         }
@@ -140,12 +140,12 @@ impl MemoryBroker {
         offset
     }
 
-    /// Makes the log of a partition begin or end elsewhere.
+    /// Skips offsets, so that a partition's log begins or continues at a higher one.
     pub(crate) fn leave_gap(&self, partition: &PartitionId, offsets: i64) {
         self.state.lock().logs.entry(partition.clone()).or_default().next_offset += offsets;
     }
 
-    /// Assigns partitions and answers where the engine lets each begin.
+    /// Assigns partitions and returns the start that the engine has chosen for each.
     pub(crate) async fn assign(&self, partitions: &[PartitionId]) -> Vec<Start> {
         let offers = {
             let mut state = self.state.lock();
@@ -180,7 +180,7 @@ impl MemoryBroker {
         starts
     }
 
-    /// Takes partitions back, as a rebalance does, or as a lost session does.
+    /// Revokes partitions, as a rebalance does, or as a lost session does.
     pub(crate) async fn revoke(&self, partitions: &[PartitionId], lost: bool) {
         let (answer, done) = oneshot::channel();
         for id in partitions {
@@ -192,7 +192,7 @@ impl MemoryBroker {
         done.await.expect("the engine answers");
     }
 
-    /// Drops every record of a partition; the next one has the first offset.
+    /// Drops every record of a partition; the next one has offset 0.
     pub(crate) fn truncate(&self, partition: &PartitionId) {
         let mut state = self.state.lock();
         let log = state.logs.entry(partition.clone()).or_default();
@@ -200,7 +200,7 @@ impl MemoryBroker {
         log.next_offset = 0;
     }
 
-    /// Says that the log does not have the offset that the member reads at.
+    /// Reports that the log does not have the member's next offset.
     pub(crate) fn out_of_range(&self, partition: &PartitionId, log_start: i64, log_end: i64) {
         let event = ConsumerEvent::OutOfRange { partition: partition.clone(), log_start, log_end };
         self.events.send(event).expect("the engine listens");
@@ -211,7 +211,7 @@ impl MemoryBroker {
         self.state.lock().logs.get(partition).is_some_and(|log| log.paused)
     }
 
-    /// What was published, in order.
+    /// The published records, in order.
     pub(crate) fn published(&self) -> Vec<OutgoingRecord> {
         self.state.lock().published.clone()
     }
@@ -226,79 +226,79 @@ impl MemoryBroker {
         self.state.lock().outage = Some(error);
     }
 
-    /// From now on `refusal` decides which single records are refused.
+    /// From now on, `refusal` selects single records to be refused.
     pub(crate) fn refuse(&self, refusal: impl FnMut(&OutgoingRecord) -> Option<PublishError> + Send + 'static) {
         self.state.lock().refusal = Some(Box::new(refusal));
     }
 
-    /// The most bytes that were published at once.
+    /// The size of the largest call of `publish`, in bytes.
     pub(crate) fn largest_publish(&self) -> usize {
         self.state.lock().largest
     }
 
-    /// Takes the next record and does not say so.
+    /// Writes the next record without an acknowledgement.
     pub(crate) fn lose_answer(&self) {
         self.state.lock().lost_answers += 1;
     }
 
-    /// Lets the consumer say this of itself.
+    /// Sets the health that the consumer reports.
     pub(crate) fn set_health(&self, health: Health) {
         self.state.lock().health = health;
     }
 
-    /// From now on nothing that is published is answered.
+    /// From now on, publishing never completes.
     pub(crate) fn fall_mute(&self) {
         self.state.lock().is_mute = true;
     }
 
-    /// Lets the cluster say this of a topic.
+    /// Sets the state that the cluster reports of a topic.
     pub(crate) fn set_topic(&self, name: &str, state: TopicState) {
         self.state.lock().metadata.topics.insert(name.into(), state);
     }
 
-    /// From now on the cluster does not answer questions about topics; or it does again.
+    /// Sets whether requests about topics fail.
     pub(crate) fn set_silent_about_topics(&self, is_silent: bool) {
         self.state.lock().metadata.is_silent = is_silent;
     }
 
-    /// How often the cluster was asked about topics.
+    /// The number of requests about topics.
     pub(crate) fn asked_about_topics(&self) -> usize {
         self.state.lock().metadata.asked
     }
 
-    /// Lets these members of the group read the topic of a test.
+    /// Sets the group members that read the test's topic.
     pub(crate) fn set_readers(&self, readers: &[&str]) {
         self.state.lock().metadata.readers = readers.iter().map(|reader| (*reader).to_owned()).collect();
     }
 
-    /// From now on whoever takes records panics.
+    /// From now on, taking records panics.
     pub(crate) fn let_takers_panic(&self) {
         self.state.lock().panics = true;
     }
 
-    /// From now on nothing of the partition comes, though there is more; or all does.
+    /// Sets whether nothing of the partition arrives although there is more.
     pub(crate) fn set_silent(&self, partition: &PartitionId, silent: bool) {
         let mut state = self.state.lock();
         let log = state.logs.entry(partition.clone()).or_default();
         log.silent_since = silent.then(Instant::now);
     }
 
-    /// From now on an open transaction keeps the records behind those that were taken back.
+    /// From now on, an open transaction holds back the records after those that were taken.
     pub(crate) fn open_transaction(&self, partition: &PartitionId) {
         self.state.lock().logs.entry(partition.clone()).or_default().transaction_since = Some(Instant::now());
     }
 
-    /// From now on the owner is not told of records that come.
+    /// From now on, the partition owner is not notified of records.
     pub(crate) fn lose_words(&self, partition: &PartitionId) {
         self.state.lock().logs.entry(partition.clone()).or_default().words_are_lost = true;
     }
 
-    /// Takes records again.
+    /// Ends the outage: published records are accepted again.
     pub(crate) fn end_outage(&self) {
         self.state.lock().outage = None;
     }
 
-    /// The group's offset of a partition with its metadata.
+    /// The group's committed offset of a partition, with its metadata.
     pub(crate) fn committed(&self, partition: &PartitionId) -> Option<(i64, String)> {
         self.state.lock().logs.get(partition)?.committed.clone()
     }

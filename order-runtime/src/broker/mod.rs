@@ -1,7 +1,7 @@
-//! What the delivery engine needs of a broker, as traits of few methods, and the brokers behind them.
+//! The traits through which the delivery engine uses a broker, and their implementations.
 //!
-//! Only `broker/kafka` and `broker/embedded` name the Kafka client. Everything above sees records, partitions and these traits, so the
-//! engine runs unchanged against a broker that a test steers.
+//! Only `broker/kafka` and `broker/embedded` use the Kafka client. Everything above them sees records, partitions and these
+//! traits, so that the engine runs unchanged against a broker that a test controls.
 
 mod cluster;
 pub mod embedded;
@@ -21,25 +21,24 @@ use tokio::{
 pub use cluster::{ClusterMetadata, ClusterTopics, TopicState};
 pub use kafka::BrokerError;
 
-/// What the broker tells of a partition that it assigns.
+/// An assigned partition, with the state of its log and the group's committed offset.
 #[derive(Debug, Clone)]
 pub struct PartitionOffer {
-    /// Which partition.
+    /// The partition.
     pub id: PartitionId,
     /// The first offset that the log still has.
     pub log_start: i64,
     /// The offset after the last record.
     pub log_end: i64,
-    /// The group's committed offset, where it has one.
+    /// The group's committed offset, if it has one.
     pub committed: Option<i64>,
-    /// The metadata that stands beside the committed offset; empty where there is none.
+    /// The metadata of the committed offset; empty if there is none.
     pub committed_metadata: String,
-    /// Told when records are ready to be taken that were not before; of those that follow them nobody is told. A word may come
-    /// for nothing.
+    /// Notified when the inbox becomes non-empty (edge-triggered; spurious notifications are possible).
     pub ready: Arc<Notify>,
 }
 
-/// Where the engine wants a partition to begin.
+/// The start of a partition, as decided by the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// Deliver from this offset on.
@@ -48,26 +47,26 @@ pub enum Start {
     Paused,
 }
 
-/// What a consumer tells the engine. The poll thread waits for the answers, so they are given soon.
+/// An event from a consumer to the engine. The poll thread blocks on the answers, so the engine must answer soon.
 #[derive(Debug)]
 pub enum ConsumerEvent {
-    /// Partitions are ours from now on. The answer has one element for each, in the same order.
+    /// Partitions are assigned to this member. The answer has one element for each, in the same order.
     Assigned {
         /// The partitions.
         partitions: Vec<PartitionOffer>,
-        /// Where each begins.
+        /// The start of each partition.
         answer: oneshot::Sender<Vec<Start>>,
     },
-    /// Partitions are taken away. The engine drains them, then answers; nothing of them is delivered any more.
+    /// Partitions are revoked. The engine drains them and then answers. No further records of them are delivered.
     Revoked {
         /// The partitions.
         partitions: Vec<PartitionId>,
-        /// Somebody else may own them already: do not drain, only drop.
+        /// Whether another member may own them already. If so, the engine drops their work instead of draining it.
         lost: bool,
         /// Sent when their work has ended.
         answer: oneshot::Sender<()>,
     },
-    /// The consumer asked for an offset that the partition's log does not have; it waits for a [`Consumer::seek`].
+    /// The consumer requested an offset that is not in the partition's log. It waits for a [`Consumer::seek`].
     OutOfRange {
         /// The partition.
         partition: PartitionId,
@@ -76,66 +75,65 @@ pub enum ConsumerEvent {
         /// The offset after its last record.
         log_end: i64,
     },
-    /// The consumer cannot go on; the text says why and what to do.
+    /// The consumer cannot continue. The text gives the cause and a remedy.
     Fatal(String),
 }
 
-/// How a partition's records come in, from what is known; asks nobody.
+/// How a partition's records arrive. Read from known state, without a request to the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InboxStatus {
-    /// The offset after the log's last record, as last heard: by a fetch, or within ten seconds where nothing is fetched.
+    /// The offset after the log's last record, as last reported: by a fetch, or within ten seconds if nothing is fetched.
     pub log_end: i64,
     /// The offset after the last record that was taken.
     pub taken: i64,
-    /// Where the next record that can be taken may lie: at the log's end where only marks of transactions follow.
+    /// The lowest possible offset of the next record; the log's end if only transaction markers follow.
     pub next: i64,
-    /// Since when records lie ready that were not taken.
+    /// Since when records have been ready and none was taken.
     pub ready_since: Option<Instant>,
-    /// Since when nothing has come though the log has more; `None` where it comes, or is not to come.
+    /// Since when nothing has arrived although the log has more; `None` if records arrive or are not expected.
     pub silent_since: Option<Instant>,
-    /// Since when everything that may be read has been fetched, while a producer's transaction that is still open keeps the
-    /// records behind it back.
+    /// Since when everything readable has been fetched, while a producer's open transaction holds back the records after it.
     pub transaction_since: Option<Instant>,
 }
 
 impl InboxStatus {
-    /// Records between a position and the log's end. Offsets that no record will ever have do not count once everything
-    /// before them is handled.
+    /// The number of records between `position` and the log's end. Offsets that will never have a record are not counted once
+    /// everything before them is handled.
     pub fn lag(&self, position: i64) -> u64 {
         let reached = if position >= self.taken { position.max(self.next) } else { position };
         u64::try_from(self.log_end - reached).unwrap_or_default()
     }
 }
 
-/// The engine's side of a group member. Methods return at once; what they ask for is done by the poll thread.
+/// The engine's interface to a group member. Methods return at once; the poll thread carries them out.
 pub trait Consumer: Send + Sync + 'static {
-    /// Takes records of the partition that have arrived since, at most `max_records` and about `max_bytes` (always one, where
-    /// there is one), in their order; what is left comes with the next call. Records of before the last seek or assignment are not among them.
+    /// Takes arrived records of the partition in order: at most `max_records` and about `max_bytes`, but at least one if there is
+    /// one. The rest comes with the next call. Records from before the last seek or assignment are not returned.
     fn take(&self, partition: &PartitionId, max_records: usize, max_bytes: usize) -> RecordBatch;
 
     /// Stops fetching the partition.
     fn pause(&self, partition: &PartitionId);
 
-    /// Fetches the partition again.
+    /// Resumes fetching the partition.
     fn resume(&self, partition: &PartitionId);
 
-    /// Drops what has been fetched and not taken, continues at `offset`, and fetches again if it was paused.
+    /// Drops records that were fetched and not taken, continues at `offset`, and resumes fetching if it was paused.
     fn seek(&self, partition: &PartitionId, offset: i64);
 
-    /// Lets the group's committed offset follow: `offset` is the next one to read, `metadata` stands beside it.
+    /// Sets the group's offset to be committed: `offset` is the next one to read, and `metadata` is committed with it.
     fn store_offset(&self, partition: &PartitionId, offset: i64, metadata: &str);
 
-    /// How records of the partition come in; `None` where it is not assigned.
+    /// How records of the partition arrive; `None` if it is not assigned.
     fn inbox_status(&self, partition: &PartitionId) -> Option<InboxStatus>;
 
-    /// Whether the poll thread moves and the broker answers, from what is known; asks nobody.
+    /// Whether the poll thread runs and the broker answers. Read from known state, without a request to the broker.
     fn health(&self) -> Health;
 
     /// Leaves the group: drains by [`ConsumerEvent::Revoked`], commits, and ends the poll thread.
     fn close(&self);
 }
 
-/// Where an acknowledged record lies.
+/// The place of an acknowledged record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acknowledged {
     /// The partition.
@@ -147,45 +145,45 @@ pub struct Acknowledged {
 /// Why a record was not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// The broker will never take it, whatever the number of attempts.
-    #[error("the record is larger than the topic {topic} takes")]
+    /// The record is larger than the topic accepts. A retry cannot succeed.
+    #[error("the record is larger than the topic {topic} accepts")]
     TooLarge {
         /// The topic.
         topic: String,
     },
-    /// It may work later: broker away, time-out, queue full. The record may have been written all the same.
+    /// A temporary failure: broker unavailable, time-out, or full queue. The record may have been written nevertheless.
     #[error("publishing to {topic} failed: {reason}")]
     Transient {
         /// The topic.
         topic: String,
-        /// The client's word.
+        /// The client's error text.
         reason: String,
     },
-    /// The topic takes no record until somebody acts: no permission, no such topic.
+    /// The topic accepts no records until an operator acts: missing permission, or no such topic.
     #[error("publishing to {topic} is refused: {reason}")]
     Refused {
         /// The topic.
         topic: String,
-        /// The client's word.
+        /// The client's error text.
         reason: String,
     },
-    /// The topic takes others, but never this record: one without a key in a compacted topic, say.
+    /// The topic accepts other records, but never this one: for example, one without a key in a compacted topic.
     #[error("the topic {topic} refuses the record: {reason}")]
     Invalid {
         /// The topic.
         topic: String,
-        /// The client's word.
+        /// The client's error text.
         reason: String,
     },
 }
 
-/// Publishes records and says which the broker has acknowledged (all in-sync replicas).
+/// Publishes records and reports which ones the broker has acknowledged (all in-sync replicas).
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {
-    /// Sends all records in this order and waits for every answer; the results stand in the same order.
+    /// Sends all records in this order and waits for every answer. The results have the same order.
     ///
-    /// Where a record is answered with [`PublishError::Transient`], those behind it of the same topic and key are so, too: none of
-    /// them overtakes it.
+    /// If a record fails with [`PublishError::Transient`], the later records of the same topic and key fail with it too, so that
+    /// none of them overtakes it.
     async fn publish(&self, records: OutgoingRecords) -> Vec<Result<Acknowledged, PublishError>>;
 }
 
@@ -194,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_at_the_end_of_a_log_are_no_lag() {
+    fn transaction_markers_at_the_end_of_a_log_are_no_lag() {
         let inbox_status = InboxStatus {
             log_end: 12,
             taken: 10,
@@ -204,8 +202,8 @@ mod tests {
             transaction_since: None,
         };
         assert_eq!(inbox_status.lag(10), 0, "everything that can be taken is handled");
-        assert_eq!(inbox_status.lag(7), 5, "something is under way");
-        assert_eq!(InboxStatus { next: 10, ..inbox_status }.lag(10), 2, "whether records follow is not known");
+        assert_eq!(inbox_status.lag(7), 5, "some records are not taken");
+        assert_eq!(InboxStatus { next: 10, ..inbox_status }.lag(10), 2, "it is unknown whether records follow");
         assert_eq!(inbox_status.lag(20), 0, "a position beyond the log's end");
     }
 }

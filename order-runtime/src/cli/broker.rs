@@ -12,12 +12,12 @@ pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
     let kafka = &context.config.kafka;
     let Some(address) = embedded::loopback_address(&kafka.brokers) else {
         return Err(Failure::wrong_use(format!(
-            "the embedded broker listens at one loopback address, and KAFKA_BROKER_URL is `{}`; set it to localhost:9092",
+            "the embedded broker needs one loopback address, but KAFKA_BROKER_URL is `{}`; set it to localhost:9092",
             kafka.brokers
         )));
     };
     super::block_on(async {
-        // Before the broker is there, so that nobody who sees it finds a process that dies of a signal.
+        // Before the broker starts: once it is reachable, a signal must not kill the process.
         let mut stop = Stop::listen().map_err(Failure::failed)?;
         let broker = EmbeddedBroker::start(address, &embedded::topics(kafka))
             .await

@@ -1,9 +1,5 @@
 //! `check`.
 
-use std::{path::Path, process::ExitCode, time::Duration};
-
-use serde::Serialize;
-
 use super::{Context, Failure};
 use crate::{
     broker::{
@@ -11,13 +7,17 @@ use crate::{
         kafka::{self, MetadataClient},
     },
     config::{Embedded, KafkaConfig, StoreUrl},
+    model::TopicPattern,
     store::{
         postgres::PostgresStore,
         sqlite::{Mode, SqliteStore},
     },
 };
+use std::{path::Path, process::ExitCode, time::Duration};
 
-/// What one question has come to.
+use serde::Serialize;
+
+/// The result of one check.
 #[derive(Debug, Serialize)]
 struct Finding {
     what: &'static str,
@@ -35,8 +35,8 @@ impl Finding {
 }
 
 pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
-    // Without a configuration nothing could be asked, so that it is right is the first finding.
-    let mut findings = vec![Finding { what: "configuration", ok: true, detail: "every setting is right".to_owned() }];
+    // The command runs only with a valid configuration, so the first finding is always ok.
+    let mut findings = vec![Finding { what: "configuration", ok: true, detail: "every setting is valid".to_owned() }];
     findings.push(Finding::of(
         "declarations",
         context.registry().map(|registry| format!("{} processors", registry.processors().len())),
@@ -60,7 +60,7 @@ fn check_store(context: &Context) -> Result<String, String> {
         StoreUrl::Memory => Ok("memory: gone on exit".to_owned()),
         StoreUrl::Postgres(url) => super::block_on(async {
             let prepared = PostgresStore::check(url.expose(), &context.dispatcher.entities).await;
-            let note = |prepared| if prepared { "" } else { ": its tables are made at the first run" };
+            let note = |prepared| if prepared { "" } else { ": the first run creates its tables" };
             let detail = |prepared| format!("{}{}", context.config.store, note(prepared));
             Ok(prepared.map(detail).map_err(|error| error.to_string()))
         })
@@ -72,9 +72,9 @@ fn check_store(context: &Context) -> Result<String, String> {
         StoreUrl::Sqlite(path) => {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             if folder.is_dir() {
-                Ok(format!("{} is made at the first run", path.display()))
+                Ok(format!("the first run creates {}", path.display()))
             } else {
-                Err(format!("there is no folder {} for the store; create it, or set STORE_URL", folder.display()))
+                Err(format!("the store's folder {} does not exist; create it, or set STORE_URL", folder.display()))
             }
         }
     }
@@ -94,9 +94,9 @@ async fn check_broker(kafka: &KafkaConfig, ids: Duration) -> Vec<Finding> {
     if is_real {
         let detail = match kafka::outlasting(kafka, ids).await {
             Ok(outlasting) if outlasting.is_empty() => {
-                "no topic keeps records for longer than ids are known".to_owned()
+                "no topic keeps records for longer than event ids are remembered".to_owned()
             }
-            // A choice that has its price is no mistake.
+            // A longer retention is a valid choice, so the finding is ok.
             Ok(outlasting) => outlasting.join("\n"),
             Err(error) => error.to_string(),
         };
@@ -108,7 +108,7 @@ async fn check_broker(kafka: &KafkaConfig, ids: Duration) -> Vec<Finding> {
     findings
 }
 
-/// What the broker answers, and whether it is a real one.
+/// Checks the broker and its topics; also returns whether it is a real broker and not the embedded one.
 fn ask_broker(kafka: &KafkaConfig) -> (Vec<Finding>, bool) {
     let metadata = match MetadataClient::new(kafka) {
         Ok(metadata) => metadata,
@@ -120,20 +120,21 @@ fn ask_broker(kafka: &KafkaConfig) -> (Vec<Finding>, bool) {
     };
     let answers = format!("{} answers as cluster {}", kafka.brokers, identity.cluster);
     let mut findings = vec![Finding::of("broker", Ok::<_, String>(answers))];
-    for topic in kafka.topics.iter().filter(|topic| !topic.starts_with('^')) {
+    for topic in kafka.topics.iter().filter_map(TopicPattern::name) {
         let found = match metadata.partitions(topic) {
             Ok(Some(count)) => Ok(format!("{topic}: {count} partitions")),
-            Ok(None) => Err(format!("there is no topic {topic}; create it, or correct KAFKA_TOPIC")),
+            Ok(None) => Err(format!("the topic {topic} does not exist; create it, or correct KAFKA_TOPIC")),
             Err(error) => Err(error.to_string()),
         };
         findings.push(Finding::of("topic", found));
     }
     let dead_letters = match metadata.partitions(&kafka.dlq_topic) {
         Ok(Some(count)) => Ok(format!("{}: {count} partitions", kafka.dlq_topic)),
-        // It may be made by the first dead letter, so this is not wrong yet.
-        Ok(None) => {
-            Ok(format!("there is no topic {} yet; create it where the broker makes none by itself", kafka.dlq_topic))
-        }
+        // The first dead letter may create the topic, so its absence is not an error yet.
+        Ok(None) => Ok(format!(
+            "the topic {} does not exist yet; create it if the broker does not create topics itself",
+            kafka.dlq_topic
+        )),
         Err(error) => Err(error.to_string()),
     };
     findings.push(Finding::of("dead letters", dead_letters));

@@ -9,7 +9,7 @@ use crate::documents::{self, Declared, Kind};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Compare with an earlier document instead of writing one; exit code 1 where what it promised no longer holds.
+    /// Compare with an earlier document instead of writing one; exit code 1 if a change breaks it.
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
 }
@@ -28,14 +28,13 @@ pub(super) fn run(context: &Context, kind: Kind, arguments: &Arguments) -> Resul
         return Ok(ExitCode::SUCCESS);
     };
     let shown = path.display();
-    let text =
-        fs::read_to_string(path).map_err(|error| Failure::wrong_use(format!("{shown} cannot be read: {error}")))?;
+    let text = fs::read_to_string(path).map_err(|error| Failure::wrong_use(format!("cannot read {shown}: {error}")))?;
     let earlier: Value =
         serde_json::from_str(&text).map_err(|error| Failure::wrong_use(format!("{shown} is not JSON: {error}")))?;
     let broken = documents::broken(&earlier, &document);
     if broken.is_empty() {
-        context.output.hint(format!("all that {shown} promises still holds"));
+        context.output.hint(format!("no change breaks {shown}"));
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Failure::Failed(format!("what {shown} promises no longer holds:\n  {}", broken.join("\n  "))))
+    Err(Failure::Failed(format!("changes break {shown}:\n  {}", broken.join("\n  "))))
 }

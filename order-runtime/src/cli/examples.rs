@@ -2,50 +2,50 @@
 
 use clap::Command;
 
-/// A command by its path, and lines with what they do. The program's name is put in front of each.
+/// A command's path, and its example lines with their explanations. [`text`] puts the program's name before each line.
 type Examples = (&'static [&'static str], &'static [(&'static str, &'static str)]);
 
 const EXAMPLES: &[Examples] = &[
     (&["run"], &[("run --workers 4", "consume with four threads")]),
-    (&["check"], &[("check --env-file production.env", "check the settings of another place")]),
+    (&["check"], &[("check --env-file production.env", "check another environment's settings")]),
     (&["config"], &[("config --output json", "every setting, for a program")]),
     (
         &["publish"],
         &[
             (r#"publish EVENT '{"id": "1"}'"#, "one event"),
             ("publish EVENT @event.json --key 1", "one event from a file, under a key"),
-            ("publish EVENT - < events.jsonl", "an event for each line"),
-            ("publish --sample 100 --seed 7", "the same sample again"),
+            ("publish EVENT - < events.jsonl", "one event for each line"),
+            ("publish --sample 100 --seed 7", "a reproducible sample"),
         ],
     ),
     (
         &["dlq", "list"],
         &[
-            ("dlq list --reason rejected --since 2h", "which, and how many of each kind"),
-            ("dlq list --all --output json", "whatever became of them, for a program"),
+            ("dlq list --reason rejected --since 2h", "the latest, and how many of each kind"),
+            ("dlq list --all --output json", "in every state, for a program"),
         ],
     ),
-    (&["dlq", "show"], &[("dlq show ID", "the whole of one")]),
+    (&["dlq", "show"], &[("dlq show ID", "one dead letter in full")]),
     (
         &["dlq", "replay"],
         &[
-            ("dlq replay --dry-run --event EVENT", "what would go back to its topic"),
+            ("dlq replay --dry-run --event EVENT", "count what would be sent back"),
             ("dlq replay --event EVENT --rate 50 --max 1000", "at most 1,000 of them, 50 a second"),
         ],
     ),
-    (&["dlq", "edit"], &[("dlq edit ID", "correct it in $EDITOR; it is checked before it is sent")]),
-    (&["dlq", "park"], &[("dlq park ID --note 'ask the supplier'", "leave it out until --parked asks for it")]),
-    (&["dlq", "purge"], &[("dlq purge --reason undecodable --dry-run", "how many would be forgotten")]),
+    (&["dlq", "edit"], &[("dlq edit ID", "correct a letter in $EDITOR; it is checked before it is sent")]),
+    (&["dlq", "park"], &[("dlq park ID --note 'ask the supplier'", "leave it out unless --parked is given")]),
+    (&["dlq", "purge"], &[("dlq purge --reason undecodable --dry-run", "count what would be purged")]),
     (
         &["waiting", "retry"],
-        &[("waiting retry KEY", "one key, at once"), ("waiting retry --all --topic TOPIC", "every key of a topic")],
+        &[("waiting retry KEY", "one key, now"), ("waiting retry --all --topic TOPIC", "every key of a topic")],
     ),
-    (&["waiting", "dead-letter"], &[("waiting dead-letter KEY", "give up the first event of a key")]),
+    (&["waiting", "dead-letter"], &[("waiting dead-letter KEY", "dead-letter the first event of a key")]),
     (
         &["replay"],
         &[
-            ("replay TOPIC --from 2h --shadow", "what this build would do with the last two hours"),
-            ("replay TOPIC --from 1200 --to 3400 --partitions 0", "these records again"),
+            ("replay TOPIC --from 2h --shadow", "how this build would handle the last two hours"),
+            ("replay TOPIC --from 1200 --to 3400 --partitions 0", "replay these records"),
         ],
     ),
     (&["asyncapi"], &[("asyncapi > asyncapi.json", "write the document")]),
@@ -53,10 +53,10 @@ const EXAMPLES: &[Examples] = &[
         &["openapi"],
         &[
             ("openapi > openapi.json", "write the document"),
-            ("openapi --check openapi.json", "does all that it promised still hold?"),
+            ("openapi --check openapi.json", "check that nothing breaks an earlier document"),
         ],
     ),
-    (&["schema"], &[("schema --check schema.json", "does all that it promised still hold?")]),
+    (&["schema"], &[("schema --check schema.json", "check that nothing breaks an earlier document")]),
     (&["dashboards", "grafana"], &[("dashboards grafana > dashboard.json", "a file to import")]),
     (&["dashboards", "alerts"], &[("dashboards alerts > alerts.yaml", "a file for rule_files")]),
     (
@@ -65,11 +65,14 @@ const EXAMPLES: &[Examples] = &[
     ),
     (
         &["man"],
-        &[("man | man -l -", "read the manual page"), ("man ~/.local/share/man/man1", "install those of all commands")],
+        &[
+            ("man | man -l -", "read the manual page"),
+            ("man ~/.local/share/man/man1", "install the pages of all commands"),
+        ],
     ),
 ];
 
-/// Adds the examples to the commands that they are of.
+/// Adds the examples to the help of their commands.
 pub(super) fn add(command: Command, program: &str) -> Command {
     EXAMPLES.iter().fold(command, |command, (path, lines)| at(command, path, text(program, lines)))
 }
@@ -94,7 +97,7 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
 
-    /// The words of a line up to what the shell takes for itself; quotes are single ones.
+    /// The words of a line, up to a shell redirection or pipe; supports single quotes.
     fn words(line: &str) -> Vec<String> {
         let mut words = Vec::new();
         for (index, part) in line.split('\'').enumerate() {
@@ -108,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn every_example_is_taken() {
+    fn every_example_parses() {
         for (path, lines) in EXAMPLES {
             for (line, _) in *lines {
                 let words: Vec<String> = std::iter::once("program".to_owned()).chain(words(line)).collect();

@@ -17,10 +17,6 @@ mod shell;
 mod store;
 mod waiting;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
-
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-
 use self::output::Output;
 use crate::{
     broker::BrokerError,
@@ -28,12 +24,16 @@ use crate::{
     dead_letters::DeadLetterError,
     dispatcher::Dispatcher,
     documents::Kind,
+    model::TopicPattern,
     registry::{Registry, RegistryErrors},
     store::StoreError,
     telemetry::logs,
 };
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-/// How long the rest of the log may take to be written when the process ends.
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+/// Time limit for flushing the log when the process ends.
 const LOG: Duration = Duration::from_secs(1);
 
 /// Processes events from Kafka; without a command it runs the service.
@@ -51,28 +51,28 @@ struct Cli {
 
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// Brokers to begin with, host:port; goes over `KAFKA_BROKER_URL`.
+    /// Bootstrap brokers, host:port; overrides `KAFKA_BROKER_URL`.
     #[arg(long, global = true, value_name = "ADDRESS")]
     bootstrap_server: Option<String>,
-    /// How results are written.
+    /// Output format of results.
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     output: Format,
-    /// Settings to read below the environment; `.env` where nothing is said.
+    /// File with settings, which the environment overrides; `.env` by default.
     #[arg(long, global = true, value_name = "FILE")]
     env_file: Option<PathBuf>,
-    /// Do it without asking.
+    /// Skip confirmation questions.
     #[arg(long, short, global = true, action = ArgAction::SetTrue)]
     yes: bool,
-    /// Results only: no progress, no hints, and of the log errors only.
+    /// Write results only: no progress, no hints, and only errors in the log.
     #[arg(long, short, global = true, action = ArgAction::SetTrue)]
     quiet: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people.
+    /// A table for people.
     Table,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
@@ -88,13 +88,13 @@ enum Command {
     Config,
     /// Check events and send them to the first topic of `KAFKA_TOPIC`.
     Publish(publish::Arguments),
-    /// Look at dead letters, replay, edit, park and purge them.
+    /// List, show, replay, edit, park and purge dead letters.
     #[command(subcommand)]
     Dlq(dlq::Command),
-    /// Look at keys that wait and release them.
+    /// List waiting keys and release them.
     #[command(subcommand)]
     Waiting(waiting::Command),
-    /// Run a range of a topic through this build again, without touching the group.
+    /// Replay a range of a topic through this build, outside the consumer group.
     Replay(replay::Arguments),
     /// Describe topics and messages as AsyncAPI; works offline.
     #[command(name = "asyncapi")]
@@ -104,24 +104,24 @@ enum Command {
     OpenApi(documents::Arguments),
     /// Describe the events as JSON Schema; works offline.
     Schema(documents::Arguments),
-    /// Write a dashboard for Grafana or alert rules for Prometheus, made from what is declared; works offline.
+    /// Write a dashboard for Grafana or alert rules for Prometheus, generated from the declarations; works offline.
     #[command(subcommand)]
     Dashboards(dashboards::Command),
     /// Run the embedded development broker alone, at `KAFKA_BROKER_URL`.
     Broker,
-    /// Write the completions for a shell; works offline.
+    /// Write a shell's completion script; works offline.
     Completions(shell::Completions),
     /// Write manual pages; works offline.
     Man(shell::Man),
 }
 
-/// Why a command did not do its work.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     /// Wrong use or wrong configuration: exit code 2.
     #[error("{0}")]
     Use(String),
-    /// It was tried and failed: exit code 1.
+    /// The command ran and failed: exit code 1.
     #[error("{0}")]
     Failed(String),
 }
@@ -172,12 +172,12 @@ impl From<RegistryErrors> for Failure {
     }
 }
 
-/// What every command works with.
+/// The context of every command.
 struct Context {
     dispatcher: Dispatcher,
     config: Config,
     output: Output,
-    /// Do it without asking.
+    /// Skips confirmation questions.
     yes: bool,
 }
 
@@ -188,28 +188,28 @@ impl Context {
         Ok(registry)
     }
 
-    /// The topic that events are sent to: the first one that is a name.
+    /// The topic that events are sent to: the first entry of `KAFKA_TOPIC` that is a name and not a pattern.
     fn topic(&self) -> Result<&str, Failure> {
-        let mut names = self.config.kafka.topics.iter().filter(|topic| !topic.starts_with('^'));
-        names.next().map(String::as_str).ok_or_else(|| {
+        let mut names = self.config.kafka.topics.iter().filter_map(TopicPattern::name);
+        names.next().ok_or_else(|| {
             Failure::wrong_use("KAFKA_TOPIC has patterns only; name the topic that events are sent to as well")
         })
     }
 }
 
-/// Who acts, for the audit: by name, or where the system tells none by number.
+/// The operator's name for the audit: `cli:` and the user name, or the user id if no name is set.
 fn actor() -> String {
     let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
     name.map_or_else(|| format!("cli:uid {}", rustix::process::getuid().as_raw()), |name| format!("cli:{name}"))
 }
 
-/// Runs what a command waits for; it needs little of a runtime.
+/// Runs a command's future on a runtime with one worker thread.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
-        .map_err(|error| Failure::failed(format!("no thread can be started: {error}")))?
+        .map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))?
         .block_on(work)
 }
 
@@ -219,7 +219,7 @@ fn command_line(dispatcher: &Dispatcher) -> clap::Command {
     examples::add(command, dispatcher.package)
 }
 
-/// Runs the command that the process was started with. `main` returns what it answers.
+/// Runs the command of the process and returns the exit code for `main`.
 pub(crate) fn run(dispatcher: Dispatcher) -> ExitCode {
     let parsed = command_line(&dispatcher).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let Cli { command, common } = match parsed {
@@ -240,15 +240,15 @@ pub(crate) fn run(dispatcher: Dispatcher) -> ExitCode {
     code
 }
 
-/// The environment as text. A value that is not UTF-8 keeps a sign of it, which is refused where the variable is a setting.
+/// The environment as text. Invalid UTF-8 in a value becomes U+FFFD; if the variable is a setting, the configuration refuses it.
 fn environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> impl Iterator<Item = (String, String)> {
-    // A variable whose name is not UTF-8 is none of ours.
+    // No setting has a name that is not UTF-8.
     let named = variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     named.map(|(name, value)| (name, value.to_string_lossy().into_owned()))
 }
 
 fn execute(dispatcher: Dispatcher, command: Command, common: Common) -> Result<ExitCode, Failure> {
-    // These are asked for by shells and packagers, who have no configuration.
+    // Shells and packagers run these commands without a configuration.
     match &command {
         Command::Completions(arguments) => return shell::completions(command_line(&dispatcher), arguments),
         Command::Man(arguments) => return shell::man(command_line(&dispatcher), arguments),
@@ -300,7 +300,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_value_that_is_not_utf_8_is_refused_and_not_passed_over() {
+    fn a_setting_that_is_not_utf_8_is_refused_and_not_ignored() {
         use std::os::unix::ffi::OsStringExt;
         let broken = |text: &[u8]| OsString::from_vec(text.to_vec());
         let variables = [
@@ -309,7 +309,7 @@ mod tests {
             (broken(b"\xff"), OsString::from("1")),
         ];
         let loaded = Config::load(&Flags::default(), environment(variables), &EnvFile::None);
-        let errors = loaded.expect_err("no token may be passed over").to_string();
+        let errors = loaded.expect_err("the token must not be ignored").to_string();
         assert_eq!(errors, "APP_ADMIN_TOKEN: the value (environment) is not valid; expected UTF-8 text");
     }
 

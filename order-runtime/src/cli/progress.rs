@@ -1,4 +1,4 @@
-//! How far a long command is: a bar on standard error, where that is a terminal and nobody wants quiet.
+//! Progress of long commands: a bar on standard error, if it is a terminal and the command is not quiet.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -6,14 +6,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::Output;
 
-/// How often the bar moves while nothing happens.
+/// How often the bar is redrawn without progress.
 const TICK: Duration = Duration::from_millis(200);
 
-/// A bar that vanishes when it is dropped.
+/// A progress bar; dropping it clears it.
 pub(super) struct ProgressLine(ProgressBar);
 
 impl ProgressLine {
-    /// Counts `unit`s, of `total` where that is known.
+    /// Counts `unit`s, up to `total` if it is known.
     pub(super) fn new(output: Output, unit: &'static str, total: Option<u64>) -> Self {
         let target = if output.is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(total, target);
@@ -23,7 +23,7 @@ impl ProgressLine {
             }
             None => format!("{{spinner}} {{human_pos}} {unit}  {{msg}}  {{per_sec}}"),
         };
-        // The template is ours; one that could not be read would leave the default look.
+        // With an invalid template the bar keeps its default style.
         if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style.progress_chars("=> "));
         }
@@ -33,28 +33,28 @@ impl ProgressLine {
         Self(bar)
     }
 
-    /// So many more are done.
+    /// Adds `count` to the number done.
     pub(super) fn add(&self, count: u64) {
         self.0.inc(count);
     }
 
-    /// So many are done in all.
+    /// Sets the number done.
     pub(super) fn reach(&self, count: u64) {
         self.0.set_position(count);
     }
 
-    /// So many are done in all, of a total that may have become another one.
+    /// Sets the number done and the total.
     pub(super) fn reach_of(&self, count: u64, total: u64) {
         self.0.set_length(total);
         self.0.set_position(count);
     }
 
-    /// Says something beside the numbers.
+    /// Sets the text beside the numbers.
     pub(super) fn say(&self, text: impl Into<Cow<'static, str>>) {
         self.0.set_message(text);
     }
 
-    /// Takes the bar away while something else is written.
+    /// Hides the bar while `write` runs.
     pub(super) fn aside(&self, write: impl FnOnce()) {
         self.0.suspend(write);
     }
@@ -72,7 +72,7 @@ mod tests {
     use crate::cli::Format;
 
     #[test]
-    fn a_bar_counts_whether_it_is_seen_or_not() {
+    fn a_bar_counts_whether_it_is_visible_or_not() {
         for (quiet, total) in [(true, Some(10)), (false, None)] {
             let progress = ProgressLine::new(Output::new(Format::Table, quiet), "events", total);
             progress.add(3);
@@ -80,7 +80,7 @@ mod tests {
             progress.add(1);
             progress.say("halfway");
             assert_eq!((progress.0.position(), progress.0.length()), (6, total));
-            assert!(progress.0.is_hidden() || !quiet, "quiet is quiet");
+            assert!(progress.0.is_hidden() || !quiet, "a quiet command shows no bar");
             let mut written = false;
             progress.aside(|| written = true);
             assert!(written);

@@ -1,6 +1,4 @@
-//! `replay`: a range of a topic again through this build.
-
-use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
+//! `replay`: runs a range of a topic through this build again.
 
 use super::{
     Context, Failure, actor, block_on,
@@ -10,30 +8,30 @@ use super::{
 };
 use crate::{
     broker::kafka::{MetadataClient, TopicReader},
-    config::is_topic,
     dead_letters::begun,
     engine::Settings,
-    model::RecordBatch,
+    model::{RecordBatch, TopicPattern},
     range_replay::{self, Bound, Range, RangeReplay, RecordSource, Report, ranges},
     service,
     store::AuditRow,
 };
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The topic.
     topic: String,
-    /// Where it begins: an offset, a time (RFC 3339, or ago such as 2h), or beginning.
+    /// Start of the range: an offset, a time (RFC 3339, or a time ago such as 2h), or `beginning`.
     #[arg(long, value_name = "OFFSET|TIME", default_value = "beginning")]
     from: Bound,
-    /// Where it ends, before that record: an offset, a time, or end.
+    /// End of the range, exclusive: an offset, a time, or `end`.
     #[arg(long, value_name = "OFFSET|TIME", default_value = "end")]
     to: Bound,
-    /// Only these partitions, with commas.
+    /// Only these partitions, separated by commas.
     #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
     partitions: Vec<i32>,
-    /// Change nothing, and say which outcomes would be others than the store remembers. From offset 0 on, events run as for the
-    /// first time; from later on, what the store has handled is a repeat.
+    /// Change nothing, and report outcomes that differ from the stored ones. From offset 0 on, every event runs as if for the
+    /// first time; from a later offset on, an event that the store has as handled is a repeat.
     #[arg(long)]
     shadow: bool,
 }
@@ -47,18 +45,21 @@ impl RecordSource for TopicReader {
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let config = &context.config;
     let topic = &arguments.topic;
-    if !arguments.shadow && !config.kafka.topics.iter().any(|known| is_topic(known, topic)) {
-        let why = format!("{topic} is none of KAFKA_TOPIC, so its events are not this service's; look with --shadow");
+    if !arguments.shadow && !config.kafka.topics.iter().any(|known| known.matches(topic)) {
+        let why =
+            format!("{topic} is not in KAFKA_TOPIC, so this service does not read it; only --shadow can replay it");
         return Err(Failure::wrong_use(why));
     }
     let retention = (!arguments.shadow).then_some(config.store_retention);
     let metadata = MetadataClient::new(&config.kafka)?;
     let bounds = (arguments.from, arguments.to);
     let found = ranges(&metadata, topic, &arguments.partitions, bounds, retention).map_err(Failure::failed)?;
-    context.output.hint(told(&found));
+    context.output.hint(reported(&found));
     let question = format!("run these records of {topic} through this build again?");
     if !arguments.shadow && !found.is_empty() && !context.yes && !output::agrees(&question) {
-        return Err(Failure::wrong_use("nothing is replayed without a yes; give --yes, or look first with --shadow"));
+        return Err(Failure::wrong_use(
+            "nothing is replayed without confirmation; give --yes, or preview with --shadow",
+        ));
     }
     let registry = context.registry()?;
     let report = block_on(async {
@@ -76,7 +77,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         let replay = RangeReplay {
             registry,
             entities: context.dispatcher.entities.clone(),
-            settings: Settings { topics: vec![topic.clone()], ..service::settings(config, &context.dispatcher) },
+            settings: Settings {
+                topics: vec![TopicPattern::named(topic)],
+                ..service::settings(config, &context.dispatcher)
+            },
             store: Arc::clone(&store),
             ranges: found,
             shadow: arguments.shadow,
@@ -94,7 +98,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
-/// An event that waits is not done, however few are left to be read; its back-offs may take minutes.
+/// Shows the progress. Waiting events do not count as done: their back-offs may take minutes after the last record is read.
 fn show(progress: &ProgressLine, now: range_replay::RangeProgress) {
     progress.reach_of(now.taken.saturating_sub(now.waiting), now.all);
     progress.say(match now.waiting {
@@ -104,9 +108,9 @@ fn show(progress: &ProgressLine, now: range_replay::RangeProgress) {
     });
 }
 
-fn told(ranges: &[Range]) -> String {
+fn reported(ranges: &[Range]) -> String {
     if ranges.is_empty() {
-        return "there is no record in this range".to_owned();
+        return "this range has no records".to_owned();
     }
     ranges.iter().map(told_one).collect::<Vec<_>>().join("\n")
 }
@@ -122,12 +126,12 @@ fn human(report: &Report) -> String {
         report.records, report.handled, report.skipped, report.dead_lettered
     )];
     if report.held > 0 {
-        lines.push(format!("  {} would wait for an operator, and were let go", report.held));
+        lines.push(format!("  {} would be held for an operator; the replay dropped them", report.held));
     }
     if report.shadow {
         let different: u64 = report.different.values().sum();
         lines.push(format!(
-            "  {} as the store remembers, {different} different, {} that the store does not know",
+            "  {} as in the store, {different} different, {} unknown to the store",
             report.same, report.unknown
         ));
         lines.extend(counted(&report.different));

@@ -1,4 +1,4 @@
-//! `completions` and `man`: what a shell knows of the program.
+//! `completions` and `man`: shell completions and manual pages.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -13,7 +13,7 @@ pub(super) struct Completions {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Man {
-    /// The folder for the pages of all commands; without it the page of the program goes to standard output.
+    /// The folder for the pages of all commands; without it, the main page goes to standard output.
     folder: Option<PathBuf>,
 }
 
@@ -27,9 +27,8 @@ pub(super) fn completions(mut command: clap::Command, arguments: &Completions) -
 
 pub(super) fn man(command: clap::Command, arguments: &Man) -> Result<ExitCode, Failure> {
     if let Some(folder) = &arguments.folder {
-        clap_mangen::generate_to(command, folder).map_err(|error| {
-            Failure::failed(format!("the pages cannot be written to {}: {error}", folder.display()))
-        })?;
+        clap_mangen::generate_to(command, folder)
+            .map_err(|error| Failure::failed(format!("cannot write the pages to {}: {error}", folder.display())))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut page = Vec::new();

@@ -1,4 +1,4 @@
-//! The store, for commands that work on it beside a running service.
+//! Opens the store for commands that use it beside a running service.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use crate::{
     },
 };
 
-/// The store, to be read while the service runs on it.
+/// Opens the store read-only; the service may run on it.
 pub(super) async fn to_read(context: &Context) -> Result<Arc<dyn Store>, Failure> {
     open(context, Mode::ReadOnly).await
 }
 
-/// The store, to write what does not belong to the owner of a partition, while the service runs on it.
+/// Opens the store for writes that do not belong to a partition owner; the service may run on it.
 pub(super) async fn to_write(context: &Context) -> Result<Arc<dyn Store>, Failure> {
     open(context, Mode::Beside).await
 }
@@ -26,7 +26,7 @@ async fn open(context: &Context, mode: Mode) -> Result<Arc<dyn Store>, Failure> 
     let entities = &context.dispatcher.entities;
     match &context.config.store {
         StoreUrl::Memory => Err(Failure::wrong_use(
-            "STORE_URL=memory: a store in memory is seen by its own process only; ask the running service over HTTP",
+            "STORE_URL=memory: only its own process can read a store in memory; ask the running service over HTTP",
         )),
         StoreUrl::Sqlite(path) => {
             let store = SqliteStore::open(path, entities, mode).map_err(Failure::failed)?;

@@ -1,8 +1,8 @@
-//! Defaults that follow the service's name, so that two services in one cluster share no group, no topic and no file by accident.
-
-use std::collections::BTreeMap;
+//! Defaults that follow the service's name, so that two services in one cluster do not share a group, a topic or a file by
+//! accident.
 
 use super::Secret;
+use std::collections::BTreeMap;
 
 /// Defaults of one service, by their variables.
 #[derive(Debug, Clone, Default)]
@@ -36,21 +36,24 @@ fn title(stem: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, EnvFile, Flags, Origin};
+    use crate::{
+        config::{Config, EnvFile, Flags, Origin},
+        model::TopicPattern,
+    };
 
     fn load(defaults: &Defaults, variables: &[(&str, &str)]) -> Config {
         let environment = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-        Config::load_over(defaults, &Flags::default(), environment, &EnvFile::None).expect("a right configuration").0
+        Config::load_over(defaults, &Flags::default(), environment, &EnvFile::None).expect("a valid configuration").0
     }
 
     #[test]
     fn another_service_takes_nothing_that_belongs_to_the_first_one() {
         let config = load(&Defaults::of("things", "thing-service"), &[("KAFKA_GROUP_ID", "mine")]);
         assert_eq!(config.app.name, "Thing Processing Service");
-        assert_eq!(config.kafka.topics, ["thing-events"]);
+        assert_eq!(config.kafka.topics, [TopicPattern::named("thing-events")]);
         assert_eq!(config.kafka.dlq_topic, "things-dlq");
         assert_eq!(config.store.to_string(), "sqlite://thing-service.db");
-        assert_eq!(config.kafka.group_id, "mine", "what is set wins");
+        assert_eq!(config.kafka.group_id, "mine", "an explicit setting overrides the default");
         let topic = config.in_force.iter().find(|setting| setting.name == "KAFKA_TOPIC").expect("a setting");
         assert_eq!(topic.origin, Origin::Default);
     }

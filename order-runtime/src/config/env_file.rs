@@ -1,10 +1,11 @@
-//! The form of an env file: python-dotenv's, which is where most users come from.
+//! Parses env files in the format of python-dotenv, which most users know.
 //!
-//! `NAME=value` on a line, `export` before it if wanted. A value stands as it is up to a blank and `#`, or in quotes, where it
-//! may span lines. In double quotes `\n`, `\"` and the like are escapes, in single quotes only `\'` and `\\` are. `${NAME}` and
+//! A line is `NAME=value`, optionally with `export` before it. A value ends at a blank and `#`, or is quoted and may then span
+//! lines. In double quotes `\n`, `\"` and the like are escapes, in single quotes only `\'` and `\\` are. `${NAME}` and
 //! `${NAME:-default}` refer to other variables, except in single quotes; a bare `$NAME` is text.
 //!
-//! The parser is our own because the crates for this read `$NAME` as a reference too, which shortens a password without notice.
+//! The service has its own parser because the existing crates read `$NAME` as a reference too, which silently shortens a
+//! password.
 
 /// One assignment. It may hold a secret, so it cannot be printed.
 pub(super) struct Entry {
@@ -27,11 +28,11 @@ pub(super) struct Reference {
     written: String,
 }
 
-/// An entry that cannot be read. The text of the line is not in it, because that may be a secret.
+/// An entry that cannot be read. It does not contain the text of the line, which may be a secret.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unreadable {
     pub(super) line: usize,
-    /// What stands before the `=`. A line of a key or a certificate has one too, so it may be part of a secret.
+    /// The text before the `=`. A line of a key or a certificate has one too, so the text may be part of a secret.
     pub(super) name: Option<String>,
     pub(super) reason: &'static str,
 }
@@ -54,7 +55,7 @@ impl Entry {
         })
     }
 
-    /// The value with what `value_of` answers in the place of each reference.
+    /// The value, with each reference replaced by the result of `value_of`.
     pub(super) fn substituted(&self, value_of: impl Fn(&Reference) -> String) -> String {
         let text = |part: &Part| match part {
             Part::Text(text) => text.clone(),
@@ -64,7 +65,7 @@ impl Entry {
     }
 }
 
-/// Reads all entries of a file; one that cannot be read does not hide those after it.
+/// Reads all entries of a file. An entry that cannot be read does not hide the later ones.
 pub(super) fn parse(text: &str) -> Vec<Result<Entry, Unreadable>> {
     // Editors on Windows begin a file with a byte order mark.
     let mut cursor = Cursor { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 };
@@ -124,7 +125,7 @@ impl<'t> Cursor<'t> {
         parts.finish()
     }
 
-    /// A value in quotes, and that nothing but a comment stands after it.
+    /// Reads a value in quotes, which only a comment may follow.
     fn quoted(&mut self, quote: char) -> Result<Vec<Part>, &'static str> {
         let mut parts = Parts::default();
         let mut rest = &self.rest[1..];
@@ -165,7 +166,7 @@ impl<'t> Cursor<'t> {
         taken
     }
 
-    /// Answers whether there were any.
+    /// Returns whether there were any.
     fn skip_blanks(&mut self) -> bool {
         !self.take_while(|letter| matches!(letter, ' ' | '\t')).is_empty()
     }
@@ -179,7 +180,7 @@ impl<'t> Cursor<'t> {
     }
 }
 
-/// What `\` and this letter mean; nothing for letters that keep their `\`.
+/// The meaning of `\` and this letter; `None` for letters that keep their `\`.
 fn unescaped(quote: char, letter: char) -> Option<char> {
     match (quote, letter) {
         (_, '\\' | '\'') => Some(letter),
@@ -200,7 +201,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// Takes a reference that the rest begins with, and answers what follows it.
+    /// Takes the reference at the beginning of `rest`, if there is one, and returns the text after it.
     fn take_reference<'t>(&mut self, rest: &'t str) -> Option<&'t str> {
         let (inner, behind) = rest.strip_prefix("${")?.split_once('}')?;
         let (name, default) = inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
@@ -234,7 +235,7 @@ impl Parts {
 mod tests {
     use super::*;
 
-    /// Each entry as `line NAME=value`, each error as `line reason`; `$` stands for references that were found.
+    /// Each entry as `line NAME=value`, each error as `line reason`. A reference is shown as `<NAME>`.
     fn read(text: &str) -> Vec<String> {
         let shown = |entry: Result<Entry, Unreadable>| match entry {
             Ok(entry) => {
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_can_be_had_without_substitution() {
+    fn the_literal_value_has_no_substitution() {
         let entries = parse("A=\"x${B}${C:-d}\"");
         let Some(Ok(entry)) = entries.first() else { panic!("one entry") };
         assert_eq!(entry.literal(), "x${B}${C:-d}");

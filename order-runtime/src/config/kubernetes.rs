@@ -1,4 +1,4 @@
-//! The variables that Kubernetes sets for each service of a namespace (service links), which may meet our names.
+//! The variables that Kubernetes sets for each service of a namespace (service links), which may collide with settings.
 //!
 //! A service named `app` gives every pod `APP_PORT=tcp://10.0.0.1:80`, `APP_SERVICE_HOST`, `APP_PORT_80_TCP_ADDR` and more.
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::Secret;
 
-/// What to add to an error about this value, where Kubernetes has set it.
+/// The text to add to an error about this value if Kubernetes has set it; otherwise empty.
 pub(super) fn cause_of(name: &str, text: &str) -> String {
     match name.strip_suffix("_PORT") {
         Some(service) if is_link(text) => {
@@ -20,9 +20,9 @@ pub(super) fn cause_of(name: &str, text: &str) -> String {
     }
 }
 
-/// Whether Kubernetes has set this variable, by the others beside it.
+/// Whether Kubernetes has set this variable, judged by the other variables.
 pub(super) fn is_service_link(name: &str, environment: &BTreeMap<String, Secret>) -> bool {
-    // `APP` of `APP_PORT_80_TCP`; a service's name may hold `_PORT` itself.
+    // `APP` of `APP_PORT_80_TCP`; a service's name may contain `_PORT` itself.
     let services = name.match_indices("_PORT").chain(name.match_indices("_SERVICE_")).map(|(at, _)| &name[..at]);
     services
         .map(|service| format!("{service}_PORT"))

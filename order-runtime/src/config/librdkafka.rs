@@ -1,6 +1,6 @@
-//! The configuration properties of librdkafka 2.12.1: name, the clients it is for, and what its value may be.
+//! The configuration properties of librdkafka 2.12.1: the name, the kind of client, and the allowed values of each one.
 //!
-//! Taken from the `CONFIGURATION.md` that rdkafka-sys 4.10.0 ships; the global table goes before that of topics.
+//! Taken from the `CONFIGURATION.md` that rdkafka-sys 4.10.0 ships; the global table takes precedence over that of topics.
 
 /// The kind of client that a property is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub(super) enum Side {
     Producer,
 }
 
-/// What the value of a property may be.
+/// The allowed values of a property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Boolean,

@@ -1,4 +1,4 @@
-//! Settings: what they are, where they come from, what is wrong with them.
+//! Settings: their definitions, their sources, and their validation.
 
 mod defaults;
 mod env_file;
@@ -15,6 +15,7 @@ mod source;
 mod store_url;
 mod unknown;
 
+use crate::model::{Dialect, TopicPattern};
 use std::{collections::BTreeMap, thread::available_parallelism, time::Duration};
 
 pub use defaults::Defaults;
@@ -26,8 +27,6 @@ pub use store_url::{PostgresUrl, StoreUrl};
 
 use settings::{DefaultValue, Setting};
 use source::{Layers, Names};
-
-use crate::model::Dialect;
 
 /// All settings of the service, checked.
 #[derive(Debug, Clone)]
@@ -48,12 +47,12 @@ pub struct Config {
     pub log: LogConfig,
     /// Traces and metrics by OTLP.
     pub otlp: OtlpConfig,
-    /// Every setting as it is in force, and where its value comes from.
+    /// Every setting with its effective value and its origin.
     pub in_force: Vec<SettingInForce>,
 }
 
 impl Default for Config {
-    /// What holds where nothing is set, outside of `cargo run`.
+    /// The configuration if nothing is set, outside of `cargo run`.
     fn default() -> Self {
         let given = rules::Given::default();
         let mut config = Self::from_table();
@@ -63,12 +62,12 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the configuration: `flags` over `environment` over the env file over defaults.
+    /// Reads the configuration. `flags` override `environment`, which overrides the env file, which overrides the defaults.
     ///
     /// The process environment is neither read nor changed.
     ///
     /// # Errors
-    /// All wrong values and contradictions together. Values of secrets are in none of the texts.
+    /// All wrong values and contradictions together. The texts contain no secrets.
     pub fn load(
         flags: &Flags,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -77,7 +76,7 @@ impl Config {
         Self::load_over(&Defaults::default(), flags, environment, env_file)
     }
 
-    /// The same over the defaults of a service of another name.
+    /// Like [`load`](Self::load), with the defaults of a service of another name.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -173,7 +172,7 @@ impl Config {
         config
     }
 
-    /// Reads one setting and answers where its value comes from.
+    /// Reads one setting and returns the source of its value.
     fn read(
         &mut self,
         setting: &Setting,
@@ -187,7 +186,7 @@ impl Config {
             names.push(format!("{}_FILE", setting.name));
         }
         let Some(raw) = layers.find(&names, problems, warnings) else { return Source::default() };
-        // `NAME=` means "not set" for what may be without a value; anything else deserves a word.
+        // `NAME=` means "not set" for a setting that may have no value. For any other setting, the empty text is parsed.
         if raw.text.is_empty() && !matches!(setting.default, DefaultValue::Text(_)) {
             return Source::default();
         }
@@ -212,7 +211,7 @@ impl Config {
 
     fn in_force(&self, setting: &Setting, Source { origin, from_file }: Source) -> SettingInForce {
         let value = Some((setting.show)(self)).filter(|value| !value.is_empty());
-        // A value that was put into a file of its own is not meant to be seen.
+        // A value from a file of its own is treated as a secret.
         let value = if from_file { value.map(|_| "***".to_owned()) } else { value };
         let value = value.or(match setting.default {
             DefaultValue::Derived(words) => Some(format!("({words})")),
@@ -222,11 +221,11 @@ impl Config {
     }
 }
 
-const QUOTES_KEPT: &str = "the quotes around the value are a part of it; docker's --env-file keeps them: remove them where they are not meant";
+const QUOTES_KEPT: &str = "the quotes around the value are a part of it; docker's --env-file keeps them: remove them if they are not intended";
 const QUOTES_REMOVED: &str =
-    "the quotes around the value were removed; docker's --env-file keeps them: write the value without";
+    "the quotes around the value were removed; docker's --env-file keeps them: write the value without quotes";
 
-/// Where the value of one setting was found.
+/// The source of one setting's value.
 struct Source {
     origin: Origin,
     from_file: bool,
@@ -238,7 +237,7 @@ impl Default for Source {
     }
 }
 
-/// Whether the variable is a setting of the service's own.
+/// Whether the variable is one of the service's own settings.
 fn is_setting(name: &str) -> bool {
     settings::all().any(|setting| setting.is_set_by(name))
 }
@@ -268,20 +267,6 @@ pub struct AppConfig {
     pub retry_max_elapsed: Option<Duration>,
 }
 
-/// Whether an entry of `KAFKA_TOPIC` means a topic: by its name, or by a pattern.
-pub(crate) fn is_topic(entry: &str, topic: &str) -> bool {
-    if entry.starts_with('^') {
-        regex_lite::Regex::new(entry).is_ok_and(|pattern| pattern.is_match(topic))
-    } else {
-        entry == topic
-    }
-}
-
-/// The same where a doubt is not enough to say no: a pattern that this library does not read may be one that librdkafka does.
-pub(crate) fn may_be_topic(entry: &str, topic: &str) -> bool {
-    is_topic(entry, topic) || (entry.starts_with('^') && regex_lite::Regex::new(entry).is_err())
-}
-
 /// Settings of Kafka.
 #[derive(Debug, Clone)]
 pub struct KafkaConfig {
@@ -290,7 +275,7 @@ pub struct KafkaConfig {
     /// `KAFKA_GROUP_ID`.
     pub group_id: String,
     /// `KAFKA_TOPIC`: names, or patterns that start with `^`.
-    pub topics: Vec<String>,
+    pub topics: Vec<TopicPattern>,
     /// `KAFKA_DLQ_TOPIC`.
     pub dlq_topic: String,
     /// `KAFKA_DLQ_HEADERS`.
@@ -310,11 +295,11 @@ pub struct KafkaConfig {
 /// Where a group without any position begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OffsetReset {
-    /// With the first record that the log has.
+    /// At the first record of the log.
     Earliest,
-    /// Behind the last one.
+    /// After the last record of the log.
     Latest,
-    /// Not at all: the partition stops.
+    /// Nowhere: the partition stops.
     Error,
 }
 
@@ -329,12 +314,12 @@ pub enum Embedded {
     Never,
 }
 
-/// What a partition does whose log ends before its position.
+/// The behaviour of a partition whose log ends before its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnTruncation {
-    /// It stops and says so.
+    /// It stops and reports the truncation.
     Stop,
-    /// It goes on at the log's end.
+    /// It continues at the log's end.
     Continue,
 }
 
@@ -365,7 +350,7 @@ pub struct HttpConfig {
 pub struct LogConfig {
     /// `LOG_LEVEL`.
     pub level: String,
-    /// `LOG_LEVEL`, or `RUST_LOG` where it is set: a filter of tracing-subscriber.
+    /// `LOG_LEVEL`, or `RUST_LOG` if it is set: a filter of tracing-subscriber.
     pub filter: String,
     /// `LOG_FORMAT` is `json`.
     pub json: bool,

@@ -14,7 +14,7 @@ use super::{
 pub struct OtlpConfig {
     /// `OTEL_SDK_DISABLED`: nothing is exported.
     pub disabled: bool,
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, without a slash at its end: where traces and metrics go that have no endpoint of their own.
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, without a trailing slash: for traces and metrics without an endpoint of their own.
     pub endpoint: Option<String>,
     /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`: the whole URL for traces.
     pub traces_endpoint: Option<String>,
@@ -24,7 +24,7 @@ pub struct OtlpConfig {
     pub traces: bool,
     /// `OTEL_METRICS_EXPORTER` is `otlp`, not `none`.
     pub metrics: bool,
-    /// `OTEL_EXPORTER_OTLP_PROTOCOL`, as it was set. Only `http/protobuf` is spoken.
+    /// `OTEL_EXPORTER_OTLP_PROTOCOL`, as it was set. Only `http/protobuf` is supported.
     pub protocol: String,
     /// `OTEL_EXPORTER_OTLP_HEADERS`: names and values.
     pub headers: Vec<(String, Secret)>,
@@ -36,7 +36,7 @@ pub struct OtlpConfig {
     pub resource_attributes: Vec<(String, String)>,
     /// `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`.
     pub sampler: TraceSampler,
-    /// `OTEL_TRACES_SAMPLER_ARG`: the share that the samplers with a ratio take, from 0 to 1.
+    /// `OTEL_TRACES_SAMPLER_ARG`: the share of the samplers with a ratio, from 0 to 1.
     pub sampler_ratio: f64,
     /// `OTEL_METRIC_EXPORT_INTERVAL`.
     pub metric_interval: Duration,
@@ -51,11 +51,11 @@ pub enum TraceSampler {
     AlwaysOff,
     /// This share of all.
     Ratio(f64),
-    /// As whoever began the trace has decided; all that begin here.
+    /// The decision of the parent, if there is one; otherwise all traces.
     ParentBasedAlwaysOn,
-    /// As whoever began the trace has decided; none that begin here.
+    /// The decision of the parent, if there is one; otherwise none.
     ParentBasedAlwaysOff,
-    /// As whoever began the trace has decided; this share of those that begin here.
+    /// The decision of the parent, if there is one; otherwise this share.
     ParentBasedRatio(f64),
 }
 
@@ -80,7 +80,7 @@ impl TraceSampler {
         Self::NAMES.iter().find(|(_, sampler)| same(sampler)).map_or("", |(name, _)| name)
     }
 
-    /// The same with this share.
+    /// The same sampler with this share.
     fn with_ratio(self, ratio: f64) -> Self {
         match self {
             Self::Ratio(_) => Self::Ratio(ratio),
@@ -91,12 +91,12 @@ impl TraceSampler {
 }
 
 impl OtlpConfig {
-    /// The URL that traces are sent to; `None` where they are not to be sent.
+    /// The URL that traces are sent to; `None` if they are not sent.
     pub fn traces_url(&self) -> Option<String> {
         self.url(self.traces, self.traces_endpoint.as_ref(), "/v1/traces")
     }
 
-    /// The URL that metrics are sent to; `None` where they are not to be sent.
+    /// The URL that metrics are sent to; `None` if they are not sent.
     pub fn metrics_url(&self) -> Option<String> {
         self.url(self.metrics, self.metrics_endpoint.as_ref(), "/v1/metrics")
     }
@@ -106,7 +106,7 @@ impl OtlpConfig {
         own.cloned().or_else(shared).filter(|_| wanted && !self.disabled)
     }
 
-    /// Before anything is set.
+    /// The settings before anything is set.
     pub(super) fn unset() -> Self {
         Self {
             disabled: false,
@@ -127,7 +127,7 @@ impl OtlpConfig {
     }
 }
 
-/// The one protocol that is spoken.
+/// The only supported protocol.
 pub(super) const PROTOCOL: &str = "http/protobuf";
 
 pub(super) const OTLP: &[Setting] = &[
@@ -141,21 +141,21 @@ pub(super) const OTLP: &[Setting] = &[
     },
     Setting {
         name: "OTEL_EXPORTER_OTLP_ENDPOINT",
-        help: "Where traces and metrics are sent by OTLP, such as http://localhost:4318: protobuf over plain HTTP, to a collector beside the service. Nothing is sent without it.",
+        help: "The OTLP endpoint for traces and metrics, such as http://localhost:4318: protobuf over plain HTTP, to a collector beside the service. Without it, nothing is sent.",
         apply: |config, text| set(&mut config.otlp.endpoint, endpoint(text).map(Some)),
         show: |config| config.otlp.endpoint.clone().unwrap_or_default(),
         ..SETTING
     },
     Setting {
         name: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        help: "The whole URL for traces, such as http://localhost:4318/v1/traces, where they go elsewhere.",
+        help: "The whole URL for traces, such as http://localhost:4318/v1/traces, if they have another endpoint.",
         apply: |config, text| set(&mut config.otlp.traces_endpoint, url(text).map(Some)),
         show: |config| config.otlp.traces_endpoint.clone().unwrap_or_default(),
         ..SETTING
     },
     Setting {
         name: "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-        help: "The whole URL for metrics, such as http://localhost:4318/v1/metrics, where they go elsewhere.",
+        help: "The whole URL for metrics, such as http://localhost:4318/v1/metrics, if they have another endpoint.",
         apply: |config, text| set(&mut config.otlp.metrics_endpoint, url(text).map(Some)),
         show: |config| config.otlp.metrics_endpoint.clone().unwrap_or_default(),
         ..SETTING
@@ -171,7 +171,7 @@ pub(super) const OTLP: &[Setting] = &[
     Setting {
         name: "OTEL_METRICS_EXPORTER",
         default: DefaultValue::Text("otlp"),
-        help: "otlp, or none to send no metrics; GET /metrics answers all the same.",
+        help: "otlp, or none to send no metrics; GET /metrics is not affected.",
         apply: |config, text| set(&mut config.otlp.metrics, exporter(text)),
         show: |config| exporter_name(config.otlp.metrics),
         ..SETTING
@@ -179,14 +179,14 @@ pub(super) const OTLP: &[Setting] = &[
     Setting {
         name: "OTEL_EXPORTER_OTLP_PROTOCOL",
         default: DefaultValue::Text(PROTOCOL),
-        help: "http/protobuf is the one that is spoken; another one draws a warning.",
+        help: "Only http/protobuf is supported; another value draws a warning.",
         apply: |config, text| set(&mut config.otlp.protocol, parse::line(text)),
         show: |config| config.otlp.protocol.clone(),
         ..SETTING
     },
     Setting {
         name: "OTEL_EXPORTER_OTLP_HEADERS",
-        help: "Headers of what is sent: name=value, several with commas.",
+        help: "Headers of the export requests: name=value, separated by commas.",
         secret: true,
         from_file: true,
         apply: |config, text| {
@@ -200,7 +200,7 @@ pub(super) const OTLP: &[Setting] = &[
     Setting {
         name: "OTEL_EXPORTER_OTLP_TIMEOUT",
         default: DefaultValue::Text("10000"),
-        help: "In milliseconds: how long the collector may take to answer.",
+        help: "How long the collector may take to answer, in milliseconds.",
         apply: |config, text| set(&mut config.otlp.timeout, milliseconds(text)),
         show: |config| config.otlp.timeout.as_millis().to_string(),
         ..SETTING
@@ -215,7 +215,7 @@ pub(super) const OTLP: &[Setting] = &[
     },
     Setting {
         name: "OTEL_RESOURCE_ATTRIBUTES",
-        help: "What else is said of their origin: name=value, several with commas, such as deployment.environment.name=staging.",
+        help: "Resource attributes of traces and metrics: name=value, separated by commas, such as deployment.environment.name=staging.",
         apply: |config, text| set(&mut config.otlp.resource_attributes, pairs(text, |name| !name.is_empty())),
         show: |config| {
             let pairs: Vec<String> =
@@ -227,7 +227,7 @@ pub(super) const OTLP: &[Setting] = &[
     Setting {
         name: "OTEL_TRACES_SAMPLER",
         default: DefaultValue::Text("parentbased_always_on"),
-        help: "Which traces are sent: always_on, always_off, traceidratio, or one of these behind parentbased_, which keeps to what the beginning of the trace has decided.",
+        help: "Which traces are sent: always_on, always_off, traceidratio, or one of these with the prefix parentbased_, which follows the decision of the parent.",
         apply: |config, text| {
             let ratio = config.otlp.sampler_ratio;
             set(&mut config.otlp.sampler, TraceSampler::parse(text).map(|sampler| sampler.with_ratio(ratio)))
@@ -238,7 +238,7 @@ pub(super) const OTLP: &[Setting] = &[
     Setting {
         name: "OTEL_TRACES_SAMPLER_ARG",
         default: DefaultValue::Text("1.0"),
-        help: "The share that traceidratio takes, from 0 to 1.",
+        help: "The share of traces that traceidratio sends, from 0 to 1.",
         apply: |config, text| {
             let ratio = text.trim().parse().ok().filter(|share: &f64| (0.0..=1.0).contains(share));
             let ratio = ratio.ok_or_else(|| Expected("a number from 0 to 1".to_owned()))?;
@@ -252,7 +252,7 @@ pub(super) const OTLP: &[Setting] = &[
     Setting {
         name: "OTEL_METRIC_EXPORT_INTERVAL",
         default: DefaultValue::Text("60000"),
-        help: "In milliseconds: how often metrics are sent.",
+        help: "The interval between exports of metrics, in milliseconds.",
         apply: |config, text| set(&mut config.otlp.metric_interval, milliseconds(text)),
         show: |config| config.otlp.metric_interval.as_millis().to_string(),
         ..SETTING
@@ -270,14 +270,14 @@ fn url(text: &str) -> Result<String, Expected> {
     let uri: Option<axum::http::Uri> = text.parse().ok();
     let Some(uri) = uri.filter(|uri| uri.authority().is_some()) else { return Err(Expected(FORM.to_owned())) };
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return expected("without user and password: give what the collector asks for in OTEL_EXPORTER_OTLP_HEADERS");
+        return expected("without user and password: put the collector's credentials into OTEL_EXPORTER_OTLP_HEADERS");
     }
     if uri.query().is_some() {
         return expected("without parameters");
     }
     match uri.scheme_str() {
         Some("http") => Ok(text.to_owned()),
-        _ => expected("for https run a collector beside the service, which sends on"),
+        _ => expected("for https, run a collector beside the service that forwards the data"),
     }
 }
 
@@ -285,7 +285,7 @@ fn exporter(text: &str) -> Result<bool, Expected> {
     match text.trim().to_ascii_lowercase().as_str() {
         "otlp" => Ok(true),
         "none" => Ok(false),
-        _ => Err(Expected("otlp or none; GET /metrics answers Prometheus in any case".to_owned())),
+        _ => Err(Expected("otlp or none; GET /metrics serves Prometheus in any case".to_owned())),
     }
 }
 
@@ -305,5 +305,5 @@ fn pairs(text: &str, is_name: fn(&str) -> bool) -> Result<Vec<(String, String)>,
         (is_name(name) && value.chars().all(|letter| !letter.is_control())).then(|| (name.to_owned(), value.to_owned()))
     };
     let pairs: Option<Vec<_>> = text.split(',').filter(|part| !part.trim().is_empty()).map(pair).collect();
-    pairs.ok_or_else(|| Expected("name=value, several with commas".to_owned()))
+    pairs.ok_or_else(|| Expected("name=value, separated by commas".to_owned()))
 }

@@ -1,5 +1,7 @@
-//! From the text of a setting to its value. Every error says what is expected; the caller adds the name and the text.
+//! Parsers of the values of settings. Every error states the expected form; the caller adds the name and the text.
 
+use super::{Embedded, OffsetReset, OnTruncation};
+use crate::model::{Dialect, TopicPattern};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -8,10 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Embedded, OffsetReset, OnTruncation};
-use crate::model::Dialect;
-
-/// What is expected instead of the text that was given.
+/// The form that is expected instead of the given text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Expected(pub(super) String);
 
@@ -27,7 +26,8 @@ fn expected<T>(what: impl Into<String>) -> Parsed<T> {
     Err(Expected(what.into()))
 }
 
-/// The text without quotes around it, if there are some. The shell and an env file take them away, docker's `--env-file` does not.
+/// The text without the quotes around it; `None` without quotes. A shell and an env file remove them, docker's `--env-file`
+/// does not.
 pub(super) fn unquoted(text: &str) -> Option<&str> {
     let text = text.trim();
     let inner = |quote| text.strip_prefix(quote)?.strip_suffix(quote);
@@ -62,7 +62,7 @@ pub(super) fn line(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }
 
-/// `["a","b"]` or `a,b`, with a comma behind the last one or without; at least one entry, none of them empty.
+/// `["a","b"]` or `a,b`, with or without a trailing comma; at least one entry, none of them empty.
 pub(super) fn list(text: &str) -> Parsed<Vec<String>> {
     const FORM: &str = r#"a list: JSON such as ["a","b"], or a,b"#;
     let entries: Vec<String> = if text.trim_start().starts_with('[') {
@@ -105,7 +105,7 @@ pub(super) fn contracts(text: &str) -> Parsed<BTreeMap<String, u32>> {
         .or_else(|_| expected(r#"a JSON object from feature to contract version, such as {"Feature": 1}"#))
 }
 
-/// An IP address or a host name, without a port; an IPv6 address may stand in brackets.
+/// An IP address or a host name, without a port; an IPv6 address may be in brackets.
 pub(super) fn host(text: &str) -> Parsed<String> {
     let host = text.trim();
     let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
@@ -130,9 +130,9 @@ fn without_last_comma(text: &str) -> &str {
     text.strip_suffix(',').unwrap_or(text)
 }
 
-/// `host:port`, several with commas; a port that is missing is Kafka's 9092.
+/// `host:port`, separated by commas; the default port is Kafka's 9092.
 pub(super) fn brokers(text: &str) -> Parsed<String> {
-    const FORM: &str = "host:port, several with commas, such as localhost:9092";
+    const FORM: &str = "host:port, separated by commas, such as localhost:9092";
     let text = without_last_comma(text);
     if text.contains("://") {
         return expected(format!(
@@ -141,20 +141,20 @@ pub(super) fn brokers(text: &str) -> Parsed<String> {
     }
     let brokers: Vec<&str> = text.split(',').map(str::trim).collect();
     if brokers.iter().any(|broker| broker.contains([';', ' ', '\t'])) {
-        return expected(format!("{FORM}; between two brokers stands a comma, not a semicolon or a blank"));
+        return expected(format!("{FORM}; separate brokers by a comma, not by a semicolon or a blank"));
     }
     if brokers.iter().any(|broker| may_end_in_a_port(broker)) {
-        return expected(format!("{FORM}; an IPv6 address with a port stands in brackets, such as [::1]:9092"));
+        return expected(format!("{FORM}; write an IPv6 address with a port in brackets, such as [::1]:9092"));
     }
     let addresses: Option<Vec<String>> = brokers.into_iter().map(broker_address).collect();
     addresses.map(|addresses| addresses.join(",")).ok_or_else(|| Expected(FORM.to_owned()))
 }
 
-/// Whether this is an IPv6 address without brackets whose last group may as well be a port.
+/// Whether this is an IPv6 address without brackets whose last group may also be a port.
 fn may_end_in_a_port(broker: &str) -> bool {
     let last = broker.rsplit(':').next().unwrap_or_default();
     broker.parse::<Ipv6Addr>().is_ok() && last.len() == 4 && last.bytes().all(|byte| byte.is_ascii_digit())
-        // Five digits are no group, so that only a port can be meant.
+        // Five digits are not a group, so they can only be a port.
         || broker.rsplit_once(':').is_some_and(|(host, port)| host.parse::<Ipv6Addr>().is_ok() && port.len() == 5)
 }
 
@@ -178,20 +178,19 @@ pub(super) fn topic(text: &str) -> Parsed<String> {
 }
 
 /// A list of topic names and of patterns, which start with `^`.
-pub(super) fn topics(text: &str) -> Parsed<Vec<String>> {
-    let mut topics = Vec::new();
+pub(super) fn topics(text: &str) -> Parsed<Vec<TopicPattern>> {
+    let mut topics: Vec<TopicPattern> = Vec::new();
     for entry in list(text)? {
-        let entry = match entry.starts_with('^') {
-            true if regex_lite::Regex::new(&entry).is_ok() => entry,
-            true => return expected("patterns (entries that start with ^) that are regular expressions"),
-            false => topic(&entry).or_else(|_| {
-                expected("topic names of the characters a-z A-Z 0-9 . _ -, or patterns that start with ^")
-            })?,
+        let Ok(pattern) = TopicPattern::parse(&entry) else {
+            return expected("patterns (entries that start with ^) that are regular expressions");
         };
-        if topics.contains(&entry) {
-            return expected(format!("each topic once; {entry} is there twice"));
+        if pattern.name().is_some_and(|name| topic(name).is_err()) {
+            return expected("topic names of the characters a-z A-Z 0-9 . _ -, or patterns that start with ^");
         }
-        topics.push(entry);
+        if topics.contains(&pattern) {
+            return expected(format!("each topic once; {entry} is listed twice"));
+        }
+        topics.push(pattern);
     }
     Ok(topics)
 }
@@ -237,7 +236,7 @@ pub(super) fn trusted_hosts(text: &str) -> Parsed<Vec<String>> {
         .collect()
 }
 
-/// Origins that a browser may call from: `scheme://host` with a port where it is not the scheme's own, or `*` alone.
+/// Origins that a browser may call from: `scheme://host`, with a port unless it is the scheme's default, or `*` alone.
 pub(super) fn origins(text: &str) -> Parsed<Vec<String>> {
     let origins = list(text)?;
     let legal = |origin: &String| match origin.split_once("://") {
@@ -248,7 +247,7 @@ pub(super) fn origins(text: &str) -> Parsed<Vec<String>> {
         return Ok(origins.iter().map(|origin| origin.to_ascii_lowercase()).collect());
     }
     expected(
-        "origins such as https://app.example.com or http://localhost:3000 (scheme, host and port, nothing behind), or * alone",
+        "origins such as https://app.example.com or http://localhost:3000 (scheme, host and port, nothing after), or * alone",
     )
 }
 
@@ -262,7 +261,7 @@ fn is_authority(text: &str) -> bool {
         && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
-/// A bearer token that is worth guessing at: at least 16 visible ASCII characters.
+/// A bearer token that is hard to guess: at least 16 visible ASCII characters.
 pub(super) fn token(text: &str) -> Parsed<String> {
     let fits = text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(text.to_owned()) } else { expected("at least 16 visible ASCII characters without blanks") }
@@ -378,13 +377,17 @@ mod tests {
         }
     }
 
+    fn patterns(texts: &[&str]) -> Vec<TopicPattern> {
+        texts.iter().map(|text| TopicPattern::parse(text).expect("a topic")).collect()
+    }
+
     #[test]
     fn topics_are_names_or_patterns() {
         table(
             topics,
             &[
-                (r#"["one-topic"]"#, Some(entries(["one-topic"]))),
-                ("a,^b.*", Some(entries(["a", "^b.*"]))),
+                (r#"["one-topic"]"#, Some(patterns(&["one-topic"]))),
+                ("a,^b.*", Some(patterns(&["a", "^b.*"]))),
                 ("a,a", None),
                 ("a b", None),
                 ("^(", None),

@@ -13,7 +13,7 @@ use super::{
     source::Layers,
 };
 
-/// Properties that would undo what the service promises, or whose setting has a name of its own.
+/// Properties that would break a guarantee of the service, or that have a setting of their own.
 const REFUSED: &[(&str, &str)] = &[
     ("acks", ACKNOWLEDGED),
     ("auto.commit.enable", OFFSETS),
@@ -41,14 +41,14 @@ const REFUSED: &[(&str, &str)] = &[
     ("transactional.id", "the service has no Kafka transactions"),
 ];
 const OFFSETS: &str = "the service alone decides when an offset is committed";
-const CLIENT: &str = "the service reads the state of its clients by it, and sets it itself";
-const RETRIES: &str = "a record that is given up would be overtaken by the next of its key; KAFKA_PRODUCER_DELIVERY_TIMEOUT_MS limits the time";
-const ACKNOWLEDGED: &str = "the service counts on the acknowledgement of all in-sync replicas";
+const CLIENT: &str = "the service sets it itself, to read the state of its clients";
+const RETRIES: &str = "the next record of its key would overtake a record that is given up; KAFKA_PRODUCER_DELIVERY_TIMEOUT_MS limits the time";
+const ACKNOWLEDGED: &str = "the service relies on the acknowledgement of all in-sync replicas";
 
-/// Where keys go by default, which is where Java's producers put them.
+/// Partitioners that place keys like Java's producers, as the default does.
 const PARTITIONERS: [&str; 2] = ["murmur2", "murmur2_random"];
 
-/// Free texts that are no secrets. Every other free text is taken for one.
+/// Free texts that are not secrets. Every other free text is treated as a secret.
 const PLAIN: &[&str] = &[
     "broker.version.fallback",
     "client.id",
@@ -84,7 +84,7 @@ struct Property {
     kind: Kind,
 }
 
-/// Properties by the part of their variable behind `KAFKA_`.
+/// Properties by the part of their variable after `KAFKA_`.
 static BY_VARIABLE: LazyLock<HashMap<String, Property>> = LazyLock::new(|| {
     let entry = |&(name, side, kind): &(&'static str, Side, Kind)| {
         (name.to_ascii_uppercase().replace('.', "_"), Property { name, side, kind })
@@ -92,7 +92,7 @@ static BY_VARIABLE: LazyLock<HashMap<String, Property>> = LazyLock::new(|| {
     PROPERTIES.iter().map(entry).collect()
 });
 
-/// What a variable's name means.
+/// The meaning of a variable's name.
 #[derive(Debug, Clone, Copy)]
 struct Meant {
     /// The side that the variable names, if it does.
@@ -107,7 +107,7 @@ fn meaning(variable: &str) -> Option<Meant> {
         (_, Some(rest)) => (Some(Side::Producer), rest),
         _ => (None, rest),
     };
-    // Some properties end in `.file` themselves, so the whole name goes first.
+    // Some properties end in `.file` themselves, so the whole name is tried first.
     let property = BY_VARIABLE.get(rest).or_else(|| BY_VARIABLE.get(rest.strip_suffix("_FILE")?))?;
     Some(Meant { side, property: *property })
 }
@@ -122,9 +122,9 @@ pub(super) fn is_property(variable: &str) -> bool {
     meaning(variable).is_some()
 }
 
-/// Whether the value of a variable is that of a property which is a secret.
+/// Whether the variable is a property whose value is a secret.
 pub(super) fn may_hold_secret(variable: &str) -> bool {
-    // A setting of our own goes before the property of its name.
+    // A setting of the service takes precedence over the property of the same name.
     !super::is_setting(variable) && meaning(variable).is_some_and(|meant| is_secret(meant.property))
 }
 
@@ -135,7 +135,7 @@ pub(super) fn read(
     problems: &mut Vec<SettingProblem>,
     warnings: &mut Vec<Warning>,
 ) -> Vec<SettingInForce> {
-    // By variable without _FILE, so that KAFKA_CONSUMER_X comes behind neither the wrong X nor twice.
+    // By variable without _FILE, so that a variable and its _FILE form count once.
     let mut wanted: BTreeMap<(bool, String), Meant> = BTreeMap::new();
     for name in layers.layers.iter().flat_map(|layer| layer.texts.keys()) {
         if let Some(meant) = meaning(name)
@@ -147,7 +147,7 @@ pub(super) fn read(
                 Some(Side::Both) | None => "",
             };
             let variable = format!("KAFKA_{side}{}", meant.property.name.to_ascii_uppercase().replace('.', "_"));
-            // What is set for one side goes over what is set for both.
+            // A value for one side overrides a value for both, so it comes later.
             wanted.insert((meant.side.is_some(), variable), meant);
         }
     }
@@ -174,8 +174,8 @@ pub(super) fn read(
                 if name == "partitioner" && !PARTITIONERS.contains(&value.as_str()) {
                     warnings.push(Warning::new(
                         &raw.name,
-                        "keys go to other partitions than those of Java's producers: where both write to a topic, a key's events \
-                         lose their order; the default is murmur2_random",
+                        "keys go to other partitions than with Java's producers: if both write to a topic, a key's events lose \
+                         their order; the default is murmur2_random",
                     ));
                 }
                 if kind == Kind::Text && bare.is_some() && raw.is_of_environment() {
@@ -195,7 +195,7 @@ pub(super) fn read(
 }
 
 fn place(kafka: &mut KafkaConfig, meant: Meant) -> &mut BTreeMap<String, Secret> {
-    // A property that only one kind of client has would draw a warning from the other.
+    // librdkafka would log a warning about a property that only the other kind of client has.
     match meant.side.unwrap_or(meant.property.side) {
         Side::Both => &mut kafka.properties,
         Side::Consumer => &mut kafka.consumer_properties,
@@ -207,7 +207,7 @@ fn is_secret(property: Property) -> bool {
     property.kind == Kind::Text && !PLAIN.contains(&property.name)
 }
 
-/// The value as librdkafka takes it, or what is expected instead.
+/// The value in librdkafka's form, or the form that is expected instead.
 fn check(meant: Meant, text: &str) -> Result<String, String> {
     let Property { name, side, kind } = meant.property;
     if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
@@ -231,11 +231,12 @@ fn check(meant: Meant, text: &str) -> Result<String, String> {
             None => Err(format!("one of {}", choices.join(", "))),
         },
         Kind::Text => Ok(text.to_owned()),
-        Kind::Callback => Err("no value: librdkafka takes it from code only".to_owned()),
+        Kind::Callback => Err("no value: librdkafka accepts it from code only".to_owned()),
     }
 }
 
-/// What librdkafka cannot do without OpenSSL; it would fail when the client is made, with a text that does not say why.
+/// Whether the value needs OpenSSL. Without it, librdkafka would fail to create the client, with an error that does not give the
+/// reason.
 fn needs_tls(name: &str, text: &str) -> bool {
     let text = text.to_ascii_uppercase();
     match name {

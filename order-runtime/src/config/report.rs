@@ -1,4 +1,4 @@
-//! What is told of settings: problems, warnings, values with their origins. Secrets are in none of it.
+//! Reports about settings: problems, warnings, and values with their origins. None of them contains a secret.
 
 use std::{fmt, fmt::Write as _};
 
@@ -7,7 +7,7 @@ use super::{
     source::Origin,
 };
 
-/// Everything that is wrong with the configuration; at least one problem.
+/// All problems of the configuration; at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<SettingProblem>);
 
@@ -25,10 +25,10 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// One thing that is wrong with the configuration.
+/// One problem of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettingProblem {
-    /// A value is not one that its variable takes.
+    /// A value is not valid for its variable.
     Wrong {
         /// The variable.
         name: String,
@@ -36,10 +36,10 @@ pub enum SettingProblem {
         value: Option<String>,
         /// Where it comes from.
         origin: Origin,
-        /// What is expected.
+        /// The expected form.
         expected: String,
     },
-    /// Values that each are fine contradict each other, or a source cannot be read.
+    /// Valid values contradict each other, or a source cannot be read.
     Contradiction(String),
 }
 
@@ -68,12 +68,12 @@ impl fmt::Display for SettingProblem {
     }
 }
 
-/// Something that works and is probably not what was meant.
+/// A warning about a configuration that works, but is probably not intended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// The variable.
     pub name: String,
-    /// What about it.
+    /// The message.
     pub text: String,
 }
 
@@ -89,12 +89,12 @@ impl fmt::Display for Warning {
     }
 }
 
-/// A setting as it is in force.
+/// A setting with its effective value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingInForce {
     /// The variable.
     pub name: String,
-    /// Its value, `***` for a secret; `None` where it has none.
+    /// Its value, `***` for a secret; `None` if it has none.
     pub value: Option<String>,
     /// Where it comes from.
     pub origin: Origin,
@@ -103,8 +103,8 @@ pub struct SettingInForce {
 /// The text of `.env.example`: every setting with its default.
 pub fn env_example() -> String {
     let mut text = String::from(
-        "# Settings of the service. Copy this file to `.env` and remove the `# ` before what you set.\n\
-         # The environment wins over this file, and flags win over both; the command `config` shows what is in force.\n",
+        "# Settings of the service. Copy this file to `.env` and remove the `# ` before the lines that you set.\n\
+         # The environment overrides this file, and flags override both; the command `config` shows the effective values.\n",
     );
     for (section, settings) in settings::SECTIONS {
         let _ = write!(text, "\n# == {section} ==\n");
@@ -120,7 +120,7 @@ pub fn env_example() -> String {
 
 const KAFKA_PROPERTIES: &str = "
 # Any property of librdkafka is KAFKA_ and its name in upper case with _ for each dot; KAFKA_CONSUMER_ and KAFKA_PRODUCER_
-# set it for one side. With _FILE behind the name the value is read from a file, as a secret should be. TLS and SCRAM
+# set it for one side. With _FILE after the name, the value is read from a file, as is best for secrets. TLS and SCRAM
 # need a build with `--features tls`.
 # KAFKA_SECURITY_PROTOCOL=SASL_SSL
 # KAFKA_SASL_MECHANISM=SCRAM-SHA-512
@@ -146,7 +146,8 @@ fn write_example(text: &mut String, setting: &Setting) {
     let _ = write!(text, "{default}\n# {}={quoted}\n", setting.name);
 }
 
-/// A value fit to be shown: no control characters, not endless. Whether it may be seen at all is decided before.
+/// A value made fit for display: control characters are escaped, and the length is limited. The caller decides whether the value
+/// may be shown at all.
 pub(super) fn printable(value: &str) -> String {
     const MOST: usize = 256;
     let mut shown: String =
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_harmless() {
+    fn shown_values_are_harmless() {
         assert_eq!(printable("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
         assert_eq!(printable(r#"["a"]"#), r#"["a"]"#);
         assert_eq!(printable(&"x".repeat(1000)).chars().count(), 257);

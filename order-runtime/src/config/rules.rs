@@ -1,4 +1,4 @@
-//! What settings mean together: defaults that depend on others, contradictions, and settings that would have no effect.
+//! Rules between settings: defaults that depend on other settings, contradictions, and settings without effect.
 
 use super::{
     Config, Embedded, StoreUrl,
@@ -9,7 +9,7 @@ use super::{
 use crate::model::is_loopback;
 use std::{collections::HashSet, net::IpAddr};
 
-/// Which settings somebody has set.
+/// The settings that were set explicitly.
 #[derive(Debug, Default)]
 pub(super) struct Given(HashSet<&'static str>);
 
@@ -23,7 +23,7 @@ impl Given {
     }
 }
 
-/// Fills in what depends on other settings.
+/// Fills in the defaults that depend on other settings.
 pub(super) fn derive(config: &mut Config, given: &Given, under_cargo: bool) {
     if config.production {
         if !given.has("LOG_FORMAT") {
@@ -42,7 +42,7 @@ pub(super) fn derive(config: &mut Config, given: &Given, under_cargo: bool) {
     if !given.has("APP_TRUSTED_HOSTS") {
         let host =
             if config.app.host.contains(':') { format!("[{}]", config.app.host) } else { config.app.host.clone() };
-        // 0.0.0.0 and :: stand for every interface and are nobody's name; a browser that asks for them is being misled.
+        // 0.0.0.0 and :: stand for every interface and are not host names; a browser that requests them has been misled.
         let host = host.to_ascii_lowercase();
         if !is_unspecified(&config.app.host) && !config.http.trusted_hosts.contains(&host) {
             config.http.trusted_hosts.push(host);
@@ -66,7 +66,7 @@ fn check_otlp(config: &Config, given: &Given, warnings: &mut Vec<Warning>) {
     if otlp.protocol != PROTOCOL {
         warnings.push(Warning::new(
             "OTEL_EXPORTER_OTLP_PROTOCOL",
-            format!("only {PROTOCOL} is spoken; point the endpoint at the collector's port for HTTP, 4318 by default"),
+            format!("only {PROTOCOL} is supported; point the endpoint at the collector's HTTP port, 4318 by default"),
         ));
     }
     let silent = otlp.traces_url().is_none() && otlp.metrics_url().is_none();
@@ -85,11 +85,9 @@ fn check_otlp(config: &Config, given: &Given, warnings: &mut Vec<Warning>) {
 fn check_topics(config: &Config, problems: &mut Vec<SettingProblem>) {
     let dlq = &config.kafka.dlq_topic;
     for topic in &config.kafka.topics {
-        let same = topic == dlq
-            || (topic.starts_with('^') && regex_lite::Regex::new(topic).is_ok_and(|pattern| pattern.is_match(dlq)));
-        if same {
+        if topic.matches(dlq) {
             problems.push(SettingProblem::contradiction(format!(
-                "KAFKA_TOPIC: `{topic}` takes in the dead-letter topic {dlq}, so every dead letter would be consumed again; \
+                "KAFKA_TOPIC: `{topic}` matches the dead-letter topic {dlq}, so every dead letter would be consumed again; \
                  choose another KAFKA_DLQ_TOPIC or a narrower pattern"
             )));
         }
@@ -145,7 +143,7 @@ fn check_exposure(config: &Config, problems: &mut Vec<SettingProblem>, warnings:
     let any_host = !config.http.trusted_host || config.http.trusted_hosts.iter().any(|host| host == "*");
     if public && any_host {
         let text = format!(
-            "any Host is accepted at {}, which other machines reach; list the names in APP_TRUSTED_HOSTS",
+            "any Host is accepted at {}, which other machines can reach; list the names in APP_TRUSTED_HOSTS",
             config.app.host
         );
         if config.production && config.http.trusted_host {
@@ -163,16 +161,16 @@ fn check_exposure(config: &Config, problems: &mut Vec<SettingProblem>, warnings:
         if maps.iter().any(|map| map.get(name).is_some_and(|set| set.expose() == value)) {
             warnings.push(Warning::new(
                 &format!("KAFKA_{}", name.to_ascii_uppercase().replace('.', "_")),
-                "whoever is on the way may pass for a broker; name the authority in KAFKA_SSL_CA_LOCATION instead",
+                "any machine on the network path can pose as a broker; set KAFKA_SSL_CA_LOCATION to the authority instead",
             ));
         }
     }
     if config.http.cors && config.http.cors_origins.as_deref() == Some(&["*".to_owned()]) {
-        warnings.push(Warning::new("APP_CORS_ORIGINS", "any web page may read answers; list the origins that need to"));
+        warnings.push(Warning::new("APP_CORS_ORIGINS", "any page can read responses; list the origins that need to"));
     }
 }
 
-/// Different characters that a token has in production at least: a word that is repeated has fewer, a random token more.
+/// The least number of different characters of a token in production. A repeated word has fewer, a random token has more.
 const DIFFERENT: usize = 6;
 
 fn check_tokens(config: &Config, problems: &mut Vec<SettingProblem>, warnings: &mut Vec<Warning>) {
@@ -227,12 +225,12 @@ fn check_effects(config: &Config, given: &Given, warnings: &mut Vec<Warning>) {
     if config.production && config.store == StoreUrl::Memory {
         warnings.push(Warning::new(
             "STORE_URL",
-            "memory is gone on exit, and events count at least once; use sqlite://PATH",
+            "memory is lost on exit, and events are handled at least once; use sqlite://PATH",
         ));
     }
 }
 
-/// Says so where somebody wants to reload and cannot; `wanted` is what was set.
+/// Warns if reload is set but has no effect; `wanted` is the value that was set.
 pub(super) fn check_reload(config: &Config, given: &Given, wanted: bool, warnings: &mut Vec<Warning>) {
     if !given.has("APP_RELOAD") || !wanted || config.app.reload {
         return;
@@ -240,7 +238,7 @@ pub(super) fn check_reload(config: &Config, given: &Given, wanted: bool, warning
     let text = if config.production {
         "has no effect with PRODUCTION_ENV=True: reload is for development"
     } else {
-        "has no effect outside of `cargo run`, which rebuilds what has changed"
+        "has no effect outside of `cargo run`, which rebuilds changed code"
     };
     warnings.push(Warning::new("APP_RELOAD", text));
 }

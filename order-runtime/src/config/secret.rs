@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A text that is a secret or may hold one. It cannot be printed.
+/// A text that is a secret or may contain one. It cannot be printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -12,19 +12,19 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value itself; for the one place that needs it.
+    /// The value itself, for the one place that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is no text at all.
+    /// Whether the text is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The text for an error to quote, if it is that of a plain setting and nothing in it looks like credentials.
+    /// The text for an error to quote, if nothing in it looks like credentials.
     ///
-    /// A password may be pasted into any setting; so the text decides, too.
+    /// A password may be pasted into any setting, so the text itself is checked.
     pub(super) fn quotable(&self) -> Option<&str> {
         const SIGNS: [&str; 7] = ["@", "passw", "pwd", "secret", "token", "credential", "key"];
         let text = self.0.to_ascii_lowercase();

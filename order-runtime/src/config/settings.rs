@@ -1,36 +1,42 @@
-//! The one table of settings: what each is called, what it defaults to, how its text becomes a part of [`Config`].
+//! The table of settings: the name, the default and the help text of each one, and how its text becomes part of [`Config`].
 //!
-//! Reading, `config`, `.env.example` and the hints for misspelt names all follow from it.
+//! Reading, the command `config`, `.env.example` and the hints for misspelt names are all derived from it.
 
-use super::{Config, Embedded, OffsetReset, OnTruncation, Secret, otlp::OTLP, parse, parse::Expected, store_url};
+use super::{
+    Config, Embedded, OffsetReset, OnTruncation, Secret,
+    otlp::OTLP,
+    parse::{self, Expected},
+    store_url,
+};
+use crate::model::TopicPattern;
 
 /// One setting.
 pub(super) struct Setting {
-    /// Its variable.
+    /// The name of its variable.
     pub(super) name: &'static str,
     /// A second name, equal in rank.
     pub(super) alias: Option<&'static str>,
     pub(super) default: DefaultValue,
-    /// What it does; one or two sentences.
+    /// The help text: one or two sentences.
     pub(super) help: &'static str,
-    /// Its value is never printed.
+    /// Whether its value is never printed.
     pub(super) secret: bool,
-    /// Its value, or a part of it, is a secret: it may be read from the file that `NAME_FILE` names.
+    /// Whether its value, or a part of it, is a secret, which may be read from the file that `NAME_FILE` names.
     pub(super) from_file: bool,
     /// Sets it from its text.
     pub(super) apply: fn(&mut Config, &str) -> Result<(), Expected>,
-    /// Its value as it is in force.
+    /// Its effective value as text.
     pub(super) show: fn(&Config) -> String,
 }
 
-/// What holds where nothing is set.
+/// The default of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DefaultValue {
     /// This text.
     Text(&'static str),
-    /// Something that depends on the rest, in words.
+    /// A value that depends on other settings or on the machine, described in words.
     Derived(&'static str),
-    /// Nothing.
+    /// No value.
     None,
 }
 
@@ -45,12 +51,12 @@ pub(super) const SECTIONS: &[(&str, &[Setting])] = &[
 ];
 
 impl Setting {
-    /// Whether its value is a secret or may hold one.
+    /// Whether its value is a secret or may contain one.
     pub(super) fn may_hold_secret(&self) -> bool {
         self.secret || self.from_file
     }
 
-    /// Whether `variable` sets it, by itself or by naming a file.
+    /// Whether `variable` sets it, directly or by naming a file.
     pub(super) fn is_set_by(&self, variable: &str) -> bool {
         self.name == variable
             || self.alias == Some(variable)
@@ -58,7 +64,7 @@ impl Setting {
     }
 }
 
-/// Whether the value of a variable is a secret of ours or may hold one.
+/// Whether the variable is a setting of the service whose value is a secret or may contain one.
 pub(super) fn may_hold_secret(variable: &str) -> bool {
     all().any(|setting| setting.may_hold_secret() && setting.is_set_by(variable))
 }
@@ -141,7 +147,7 @@ const SERVICE: &[Setting] = &[
     },
     Setting {
         name: "APP_VIEWER_TOKEN",
-        help: "Bearer token, at least 16 characters, that reads what APP_ADMIN_TOKEN reads and changes nothing.",
+        help: "Bearer token, at least 16 characters, with the read access of APP_ADMIN_TOKEN and without write access.",
         secret: true,
         from_file: true,
         apply: |config, text| {
@@ -153,7 +159,7 @@ const SERVICE: &[Setting] = &[
     Setting {
         name: "APP_CONTRACTS",
         default: DefaultValue::Derived("the highest of each feature"),
-        help: r#"Which contract a feature uses, as JSON: {"Feature": 1}."#,
+        help: r#"The contract version of each feature, as JSON: {"Feature": 1}."#,
         apply: |config, text| set(&mut config.app.contracts, parse::contracts(text)),
         show: |config| serde_json::to_string(&config.app.contracts).unwrap_or_default(),
         ..SETTING
@@ -161,7 +167,7 @@ const SERVICE: &[Setting] = &[
     Setting {
         name: "APP_ON_TRUNCATION",
         default: DefaultValue::Text("stop"),
-        help: "What a partition does whose log ends before its position: stop, or continue at the log's end.",
+        help: "The behaviour of a partition whose log ends before its position: stop, or continue at the log's end.",
         apply: |config, text| set(&mut config.app.on_truncation, parse::on_truncation(text)),
         show: |config| match config.app.on_truncation {
             OnTruncation::Stop => "stop".to_owned(),
@@ -186,7 +192,7 @@ const KAFKA: &[Setting] = &[
         name: "KAFKA_BROKER_URL",
         alias: Some("KAFKA_BOOTSTRAP_SERVERS"),
         default: DefaultValue::Text("localhost:9092"),
-        help: "Brokers to begin with: host:port, several with commas.",
+        help: "Bootstrap brokers: host:port, separated by commas.",
         apply: |config, text| set(&mut config.kafka.brokers, parse::brokers(text)),
         show: |config| config.kafka.brokers.clone(),
         ..SETTING
@@ -204,20 +210,20 @@ const KAFKA: &[Setting] = &[
         default: DefaultValue::Text(r#"["order-events"]"#),
         help: "Topics to consume, one or more; an entry that starts with ^ is a pattern.",
         apply: |config, text| set(&mut config.kafka.topics, parse::topics(text)),
-        show: |config| show_list(&config.kafka.topics),
+        show: |config| show_list(&config.kafka.topics.iter().map(TopicPattern::as_str).collect::<Vec<_>>()),
         ..SETTING
     },
     Setting {
         name: "KAFKA_DLQ_TOPIC",
         default: DefaultValue::Text("orders-dlq"),
-        help: "The topic of dead letters.",
+        help: "The dead-letter topic.",
         apply: |config, text| set(&mut config.kafka.dlq_topic, parse::topic(text)),
         show: |config| config.kafka.dlq_topic.clone(),
         ..SETTING
     },
     Setting {
         name: "KAFKA_DLQ_HEADERS",
-        help: "Header families that dead letters carry beside the own ones, for the tools of other frameworks: spring, connect.",
+        help: "Additional header formats of dead letters, for the tools of other frameworks: spring, connect.",
         apply: |config, text| set(&mut config.kafka.dlq_headers, parse::dialects(text)),
         show: |config| {
             let names: Vec<&str> = config.kafka.dlq_headers.iter().map(|dialect| dialect.as_str()).collect();
@@ -255,7 +261,7 @@ const STORE: &[Setting] = &[
     Setting {
         name: "STORE_URL",
         default: DefaultValue::Text("sqlite://order-service.db"),
-        help: "Where effects, positions and waiting events are kept: sqlite://PATH for one instance, postgres://USER:PASSWORD@HOST:PORT/DATABASE for several, or memory (at least once, gone on exit).",
+        help: "Where effects, positions and waiting events are kept: sqlite://PATH for one instance, postgres://USER:PASSWORD@HOST:PORT/DATABASE for several, or memory (at least once, lost on exit).",
         apply: |config, text| set(&mut config.store, store_url::parse(text)),
         show: |config| config.store.to_string(),
         from_file: true,
@@ -264,7 +270,7 @@ const STORE: &[Setting] = &[
     Setting {
         name: "STORE_RETENTION",
         default: DefaultValue::Text("30days"),
-        help: "How long the ids of a key's events are kept after its last one, so that a repeat counts once. Not shorter than Kafka keeps the topic and its dead letters.",
+        help: "How long the ids of a key's events are kept after its last event, so that a repeated event is handled once. It must not be shorter than Kafka's retention of the events and dead letters.",
         apply: |config, text| set(&mut config.store_retention, parse::duration(text)),
         show: |config| humantime::format_duration(config.store_retention).to_string(),
         ..SETTING
@@ -275,7 +281,7 @@ const HTTP: &[Setting] = &[
     Setting {
         name: "APP_MIDDLEWARE_CORS",
         default: DefaultValue::Text("True"),
-        help: "Let browsers of the origins in APP_CORS_ORIGINS read answers.",
+        help: "Allow web pages of the origins in APP_CORS_ORIGINS to read responses.",
         apply: |config, text| set(&mut config.http.cors, parse::boolean(text)),
         show: |config| show_bool(config.http.cors),
         ..SETTING
@@ -291,7 +297,7 @@ const HTTP: &[Setting] = &[
     Setting {
         name: "APP_MIDDLEWARE_GZIP",
         default: DefaultValue::Text("False"),
-        help: "Compress answers of at least APP_GZIP_MINIMUM_SIZE bytes.",
+        help: "Compress responses of at least APP_GZIP_MINIMUM_SIZE bytes.",
         apply: |config, text| set(&mut config.http.gzip, parse::boolean(text)),
         show: |config| show_bool(config.http.gzip),
         ..SETTING
@@ -299,7 +305,7 @@ const HTTP: &[Setting] = &[
     Setting {
         name: "APP_GZIP_MINIMUM_SIZE",
         default: DefaultValue::Text("500"),
-        help: "In bytes.",
+        help: "The size of the smallest response to compress, in bytes.",
         apply: |config, text| set(&mut config.http.gzip_minimum_size, parse::number(text, 0, u16::MAX)),
         show: |config| config.http.gzip_minimum_size.to_string(),
         ..SETTING
@@ -315,7 +321,7 @@ const HTTP: &[Setting] = &[
     Setting {
         name: "APP_TRUSTED_HOSTS",
         default: DefaultValue::Derived(r#"["localhost","127.0.0.1","[::1]"] and APP_HOST"#),
-        help: "Host names without ports; *.example.com stands for every name below example.com.",
+        help: "Trusted host names without ports; *.example.com stands for every name below example.com.",
         apply: |config, text| set(&mut config.http.trusted_hosts, parse::trusted_hosts(text)),
         show: |config| show_list(&config.http.trusted_hosts),
         ..SETTING
@@ -331,7 +337,7 @@ const HTTP: &[Setting] = &[
     Setting {
         name: "APP_PUBLIC_READS",
         default: DefaultValue::Derived("True; False in production"),
-        help: "Let everybody who may connect read entities, counters and the live page. False: only with APP_VIEWER_TOKEN or APP_ADMIN_TOKEN.",
+        help: "Allow every client that can connect to read entities, counters and the live page. False: only with APP_VIEWER_TOKEN or APP_ADMIN_TOKEN.",
         apply: |config, text| set(&mut config.http.public_reads, parse::boolean(text)),
         show: |config| show_bool(config.http.public_reads),
         ..SETTING
@@ -349,7 +355,7 @@ const LOGS: &[Setting] = &[
     },
     Setting {
         name: "RUST_LOG",
-        help: "A filter by module, such as info,order_runtime=debug; wins over LOG_LEVEL.",
+        help: "A filter by module, such as info,order_runtime=debug; overrides LOG_LEVEL.",
         apply: |config, text| set(&mut config.log.filter, parse::filter(text)),
         show: |config| if config.log.filter == config.log.level { String::new() } else { config.log.filter.clone() },
         ..SETTING
@@ -373,6 +379,6 @@ pub(super) fn show_bool(value: bool) -> String {
     if value { "True" } else { "False" }.to_owned()
 }
 
-fn show_list(entries: &[String]) -> String {
+fn show_list<T: serde::Serialize>(entries: &[T]) -> String {
     serde_json::to_string(entries).unwrap_or_default()
 }

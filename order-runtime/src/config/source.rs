@@ -1,4 +1,4 @@
-//! Where the texts of settings come from: flags over the environment over `.env`.
+//! The sources of settings: flags override the environment, which overrides `.env`.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ struct Flag {
 }
 
 impl Flags {
-    /// Lets the flag `name`, `--workers` say, decide on `setting`, `APP_WORKERS` say.
+    /// Adds the flag `name`, such as `--workers`, for `setting`, such as `APP_WORKERS`.
     #[must_use]
     pub fn with(mut self, setting: &'static str, name: &'static str, text: Option<String>) -> Self {
         self.0.extend(text.map(|text| Flag { setting, name, text: Secret::new(text) }));
@@ -31,21 +31,21 @@ impl Flags {
     }
 }
 
-/// Which file is read below the environment.
+/// The env file, which the environment overrides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnvFile {
-    /// `.env` in the current folder, where there is one.
+    /// `.env` in the current folder, if it exists.
     Default,
-    /// This one; it must be there.
+    /// This file, which must exist.
     Path(PathBuf),
-    /// None.
+    /// No file.
     None,
 }
 
-/// Where the value of a setting comes from.
+/// The origin of a setting's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody has set it.
+    /// The setting is not set.
     Default,
     /// The env file, by its name.
     EnvFile(String),
@@ -69,24 +69,24 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The text of a setting, as it was found.
+/// The text of a setting, as found.
 #[derive(Debug, Clone)]
 pub(super) struct Raw {
     /// The variable as it was written.
     pub(super) name: String,
     pub(super) text: Secret,
     pub(super) origin: Origin,
-    /// Whether the text was read from the file that a variable with `_FILE` names.
+    /// Whether the text was read from a file that a variable with `_FILE` names.
     pub(super) from_file: bool,
 }
 
 impl Raw {
-    /// Whether the text itself stands in the environment.
+    /// Whether the text itself is in the environment.
     pub(super) fn is_of_environment(&self) -> bool {
         self.origin == Origin::Environment && !self.from_file
     }
 
-    /// The text for an error to quote, where it can hold no secret.
+    /// The text for an error to quote, if it cannot contain a secret.
     pub(super) fn quotable(&self, may_hold_secret: bool) -> Option<&str> {
         self.text.quotable().filter(|_| !may_hold_secret && !self.from_file)
     }
@@ -116,7 +116,7 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    /// Reads all layers; later ones win.
+    /// Reads all layers; later ones override earlier ones.
     pub(super) fn read(
         defaults: &Defaults,
         flags: &Flags,
@@ -139,14 +139,14 @@ impl Layers {
         Self { layers, flags: flags.0.clone() }
     }
 
-    /// Whether the process runs below `cargo run`, which tells its child where the manifest lies.
+    /// Whether the process runs under `cargo run`, which sets these variables for its child.
     pub(super) fn under_cargo(&self) -> bool {
         let mut environment = self.layers.iter().filter(|layer| layer.origin == Origin::Environment);
         environment.any(|layer| ["CARGO", "CARGO_MANIFEST_DIR"].iter().all(|name| layer.texts.contains_key(*name)))
     }
 
-    /// The text of the highest origin that has any of `names`; a name that ends in `_FILE` and is not the first one names
-    /// the file which holds it.
+    /// The text of the highest origin that has any of `names`. A name that ends in `_FILE` and is not the first one names the
+    /// file with the text.
     pub(super) fn find(
         &self,
         names: &[String],
@@ -182,7 +182,7 @@ impl Layers {
     }
 }
 
-/// What an env file needs to know of variables.
+/// The properties of variables that the reader of an env file needs.
 #[derive(Clone, Copy)]
 pub(super) struct Names {
     /// Whether a variable is known, so that its name is not a part of something else and may be printed.
@@ -219,7 +219,7 @@ impl EnvFileReader<'_> {
         for entry in env_file::parse(&text) {
             match entry {
                 Ok(entry) => self.take(&entry, &mut layer),
-                // The line may be a secret, or a part of one; only names that are ours are printed.
+                // The line may be a secret, or a part of one, so that only known names are printed.
                 Err(error) => {
                     let name = error.name.filter(|name| (self.names.is_known)(name));
                     let name = name.map_or_else(String::new, |name| format!(" ({name})"));
@@ -238,7 +238,7 @@ impl EnvFileReader<'_> {
         let text = if may_hold_secret(&entry.name) {
             if refers {
                 let text = format!(
-                    "nothing is substituted in a value that may hold a secret; ${{…}} on {place} is taken as it stands"
+                    "nothing is substituted in a value that may hold a secret; ${{…}} on {place} is taken literally"
                 );
                 self.warnings.push(Warning::new(&entry.name, text));
             }
@@ -248,11 +248,11 @@ impl EnvFileReader<'_> {
                 let name = &reference.name;
                 if may_hold_secret(name) {
                     self.wrong(format!(
-                        "{place} refers to {name}, which may hold a secret: secrets are not put into other values"
+                        "{place} refers to {name}, which may hold a secret: secrets are not substituted into other values"
                     ));
                 } else if self.value_of(name, layer).is_none() && reference.default.is_none() {
                     self.wrong(format!(
-                        "{place} refers to ${{{name}}}, which is not set: set it, or put the value in single quotes where it is meant as it stands"
+                        "{place} refers to ${{{name}}}, which is not set: set it, or put the value in single quotes if it is meant literally"
                     ));
                 }
             }
@@ -270,7 +270,7 @@ impl EnvFileReader<'_> {
         }
     }
 
-    /// The value that a reference stands for: of the environment, which wins over the file, or of an entry before it.
+    /// The value of a reference: that of the environment, which overrides the file, or that of an earlier entry.
     fn value_of<'l>(&'l self, name: &str, layer: &'l Layer) -> Option<&'l Secret> {
         self.environment.texts.get(name).or_else(|| layer.texts.get(name))
     }
@@ -311,7 +311,7 @@ fn read_secret(
             let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
             Some(Raw { name: name.to_owned(), text: Secret::new(text), origin, from_file: true })
         }
-        // Somebody may have given the secret itself.
+        // The value may be the secret itself, so it is not quoted.
         Err(error) => {
             problems.push(SettingProblem::wrong(
                 name,

@@ -1,4 +1,4 @@
-//! Where the store is, and how that is shown without its password.
+//! The URL of the store, and its display without the password.
 
 use std::{fmt, path::PathBuf};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::store::postgres;
 
-/// Where the store is.
+/// The URL of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreUrl {
     /// `sqlite://PATH`.
@@ -31,7 +31,7 @@ impl fmt::Display for StoreUrl {
     }
 }
 
-/// The URL of a PostgreSQL database. Printed, it is hosts, ports and the database's name: never a user, password or parameter.
+/// The URL of a PostgreSQL database. Its display shows hosts, ports and the database's name, but no user, password or parameter.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
     url: Secret,
@@ -39,7 +39,7 @@ pub struct PostgresUrl {
 }
 
 impl PostgresUrl {
-    /// The whole URL, for who connects.
+    /// The whole URL, for connecting.
     pub fn expose(&self) -> &str {
         self.url.expose()
     }
@@ -57,7 +57,7 @@ impl fmt::Debug for PostgresUrl {
     }
 }
 
-/// `sqlite://PATH`, `postgres://…` or `memory`.
+/// Parses `sqlite://PATH`, `postgres://…` or `memory`.
 pub(super) fn parse(text: &str) -> Result<StoreUrl, Expected> {
     const FORMS: &str = "sqlite://PATH, postgres://USER:PASSWORD@HOST:PORT/DATABASE or memory";
     let expected = |what: String| Err(Expected(what));
@@ -67,7 +67,7 @@ pub(super) fn parse(text: &str) -> Result<StoreUrl, Expected> {
     }
     match text.split_once("://") {
         Some(("sqlite", ":memory:")) => {
-            expected("memory; a store in memory is asked for by that word alone".to_owned())
+            expected("memory; the in-memory store is selected by this word alone".to_owned())
         }
         Some(("sqlite", path)) if path.contains(['?', '#']) => {
             expected("sqlite://PATH without parameters; the service sets what it needs".to_owned())
@@ -81,7 +81,7 @@ pub(super) fn parse(text: &str) -> Result<StoreUrl, Expected> {
             expected(format!("{FORMS}; the scheme is postgres, without the name of a driver"))
         }
         None if text.contains("host=") || text.contains("password=") => {
-            expected(format!("{FORMS}; the form with keywords is not read, write it as a URL"))
+            expected(format!("{FORMS}; the form with keywords is not supported, write it as a URL"))
         }
         _ => expected(FORMS.to_owned()),
     }
@@ -89,7 +89,7 @@ pub(super) fn parse(text: &str) -> Result<StoreUrl, Expected> {
 
 fn postgres(text: &str) -> Result<PostgresUrl, String> {
     const CURE: &str =
-        "what follows the password is no host; write @ / ? # : in user and password as %40 %2F %3F %23 %3A";
+        "the text after the password is not a host; write @ / ? # : in user and password as %40 %2F %3F %23 %3A";
     let authority =
         text.split_once("://").map_or(text, |(_, rest)| rest).split(['/', '?', '#']).next().unwrap_or_default();
     if authority.matches('@').count() > 1 {
@@ -100,7 +100,7 @@ fn postgres(text: &str) -> Result<PostgresUrl, String> {
     let ports = config.get_ports();
     for (index, name) in config.get_hosts().iter().enumerate() {
         let name = match name {
-            // The driver takes anything for a host, the end of a password too.
+            // The driver accepts any text as a host, including the end of a password.
             Host::Tcp(name) => host(name).map_err(|_| CURE)?,
             #[cfg(unix)]
             Host::Unix(path) => path.to_string_lossy().replace('/', "%2F"),
@@ -112,7 +112,7 @@ fn postgres(text: &str) -> Result<PostgresUrl, String> {
         });
     }
     let credentials = if config.get_user().is_some() || config.get_password().is_some() { "***@" } else { "" };
-    // A name that is more than a name may be the rest of something else.
+    // A name with other characters may be the rest of a password.
     let simple = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
     let database = config
         .get_dbname()
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_url_is_said_without_quoting_it() {
+    fn the_error_of_a_url_does_not_quote_it() {
         for (text, cure) in [
             ("postgres://u:secret@db/service", "sslmode=disable"),
             ("postgres://u:p@secret@localhost/service", "%40"),

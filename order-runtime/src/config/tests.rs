@@ -1,9 +1,8 @@
 mod secrets;
 
-use std::{fs, path::PathBuf};
-
 use super::*;
-use crate::model::Dialect;
+use crate::model::{Dialect, TopicPattern};
+use std::{fs, path::PathBuf};
 
 /// Loads with these variables as the environment and no env file.
 fn load(variables: &[(&str, &str)]) -> Result<(Config, Vec<Warning>), ConfigErrors> {
@@ -16,16 +15,16 @@ fn load_over(variables: &[(&str, &str)], env_file: &EnvFile) -> Result<(Config, 
 }
 
 fn config(variables: &[(&str, &str)]) -> Config {
-    load(variables).expect("a right configuration").0
+    load(variables).expect("a valid configuration").0
 }
 
 fn errors(variables: &[(&str, &str)]) -> Vec<String> {
-    let errors = load(variables).expect_err("a wrong configuration");
+    let errors = load(variables).expect_err("an invalid configuration");
     errors.0.iter().map(ToString::to_string).collect()
 }
 
 fn warnings(variables: &[(&str, &str)]) -> Vec<String> {
-    load(variables).expect("a right configuration").1.iter().map(ToString::to_string).collect()
+    load(variables).expect("a valid configuration").1.iter().map(ToString::to_string).collect()
 }
 
 fn file(content: &str) -> (tempfile::TempDir, PathBuf) {
@@ -43,7 +42,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!((config.app.host.as_str(), config.app.port), ("127.0.0.1", 8000));
     assert_eq!(config.kafka.brokers, "localhost:9092");
     assert_eq!(config.kafka.group_id, "order-processing-group");
-    assert_eq!(config.kafka.topics, ["order-events"]);
+    assert_eq!(config.kafka.topics, [TopicPattern::named("order-events")]);
     assert_eq!(config.kafka.dlq_topic, "orders-dlq");
     assert_eq!(config.kafka.auto_offset_reset, OffsetReset::Earliest);
     assert_eq!(config.kafka.embedded, Embedded::Auto);
@@ -67,15 +66,15 @@ fn every_default_text_is_taken() {
 }
 
 #[test]
-fn flags_go_over_the_environment_over_the_env_file() {
+fn flags_override_the_environment_which_overrides_the_env_file() {
     let (_folder, path) = file("APP_PORT=1\nAPP_NAME='From file'\nKAFKA_GROUP_ID=file\n");
     let environment = [("APP_PORT", "2"), ("KAFKA_GROUP_ID", "environment")].map(|(n, t)| (n.to_owned(), t.to_owned()));
     let flags = Flags::default().with("APP_PORT", "--port", Some("3".to_owned())).with("APP_HOST", "--host", None);
-    let (config, _) = Config::load(&flags, environment, &EnvFile::Path(path.clone())).expect("a right configuration");
+    let (config, _) = Config::load(&flags, environment, &EnvFile::Path(path.clone())).expect("a valid configuration");
     assert_eq!((config.app.port, config.kafka.group_id.as_str()), (3, "environment"));
     assert_eq!(config.app.name, "From file");
     let origin = |name: &str| {
-        let setting = config.in_force.iter().find(|setting| setting.name == name).expect("every setting is told");
+        let setting = config.in_force.iter().find(|setting| setting.name == name).expect("every setting is listed");
         setting.origin.to_string()
     };
     assert_eq!(origin("APP_PORT"), "--port");
@@ -85,7 +84,7 @@ fn flags_go_over_the_environment_over_the_env_file() {
 }
 
 #[test]
-fn all_wrong_values_are_told_together() {
+fn all_wrong_values_are_reported_together() {
     let errors = errors(&[
         ("APP_PORT", "80000"),
         ("KAFKA_TOPIC", "[\"a\""),
@@ -137,7 +136,7 @@ fn otlp_that_cannot_work_is_refused() {
 }
 
 #[test]
-fn dead_letters_speak_further_dialects() {
+fn dead_letters_may_have_further_header_formats() {
     for text in ["spring,connect", "Spring|connect", r#"["spring","connect"]"#] {
         let dialects = config(&[("KAFKA_DLQ_HEADERS", text)]).kafka.dlq_headers;
         assert_eq!(dialects, [Dialect::Spring, Dialect::Connect], "{text}");
@@ -148,7 +147,7 @@ fn dead_letters_speak_further_dialects() {
 }
 
 #[test]
-fn secrets_are_never_told() {
+fn secrets_are_never_shown() {
     let secret = "hunter2-hunter2-hunter2";
     let config = config(&[
         ("APP_ADMIN_TOKEN", secret),
@@ -183,7 +182,7 @@ fn secrets_come_from_files() {
         ("KAFKA_SASL_PASSWORD_FILE", path),
         ("KAFKA_PRODUCER_SASL_USERNAME_FILE", path),
     ];
-    let (config, told) = load(&variables).expect("a right configuration");
+    let (config, reported) = load(&variables).expect("a valid configuration");
     assert_eq!(config.app.admin_token, Some(Secret::new("a-very-secret-value")));
     assert_eq!(config.kafka.properties["sasl.password"].expose(), "a-very-secret-value");
     assert_eq!(config.kafka.producer_properties["sasl.username"].expose(), "a-very-secret-value");
@@ -191,7 +190,7 @@ fn secrets_come_from_files() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        assert_eq!(told.len(), 3, "others can read the file: {told:?}");
+        assert_eq!(reported.len(), 3, "others can read the file: {reported:?}");
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("our own file");
         assert!(warnings(&variables).is_empty());
     }
@@ -225,7 +224,7 @@ fn librdkafka_properties_by_their_names() {
     assert_eq!(
         plain(&config.kafka.consumer_properties),
         [pair("fetch.min.bytes", "20"), pair("group.protocol", "consumer")],
-        "each property goes to the side that has it, and the closer name wins"
+        "each property goes to the side that has it, and the more specific name overrides"
     );
     assert_eq!(plain(&config.kafka.producer_properties), [pair("compression.type", "zstd"), pair("linger.ms", "5")]);
 }
@@ -266,8 +265,8 @@ fn tls_without_tls_in_the_build_is_refused() {
 }
 
 #[test]
-fn unknown_names_are_told_with_the_nearest_known_one() {
-    let told = warnings(&[
+fn unknown_names_are_reported_with_the_nearest_known_one() {
+    let reported = warnings(&[
         ("KAFKA_TOPICS", "a"),
         ("APP_WORKER", "1"),
         ("KAFKA_FETCH_MIN_BYTE", "1"),
@@ -275,7 +274,7 @@ fn unknown_names_are_told_with_the_nearest_known_one() {
         ("HOME", "/"),
     ]);
     assert_eq!(
-        told,
+        reported,
         [
             "APP_WORKER: is not a setting (environment); did you mean APP_WORKERS?",
             "KAFKA_FETCH_MIN_BYTE: is not a setting (environment); did you mean KAFKA_FETCH_MIN_BYTES?",
@@ -284,8 +283,8 @@ fn unknown_names_are_told_with_the_nearest_known_one() {
         ]
     );
     let (_folder, path) = file("PRODUCTON_ENV=True\nPOSTGRES_USER=x\n");
-    let (_, told) = load_over(&[], &EnvFile::Path(path)).expect("a right configuration");
-    assert!(told.len() == 1 && told[0].text.contains("PRODUCTION_ENV"), "{told:?}");
+    let (_, reported) = load_over(&[], &EnvFile::Path(path)).expect("a valid configuration");
+    assert!(reported.len() == 1 && reported[0].text.contains("PRODUCTION_ENV"), "{reported:?}");
 }
 
 #[test]
@@ -295,7 +294,7 @@ fn two_names_of_one_setting_may_not_differ() {
     assert_eq!(config(&[("KAFKA_BOOTSTRAP_SERVERS", "b:1")]).kafka.brokers, "b:1");
     let (_folder, path) = file("KAFKA_BROKER_URL=file:1\n");
     let (config, _) = load_over(&[("KAFKA_BOOTSTRAP_SERVERS", "b:1")], &EnvFile::Path(path)).expect("fine");
-    assert_eq!(config.kafka.brokers, "b:1", "the environment wins by either name");
+    assert_eq!(config.kafka.brokers, "b:1", "the environment overrides the file by either name");
     let (_folder, path) = file("APP_PORT=1\nAPP_PORT=2\n");
     assert!(load_over(&[], &EnvFile::Path(path)).expect_err("twice").to_string().contains("line 2 of "));
 }
@@ -330,7 +329,7 @@ fn contradictions_are_refused() {
 }
 
 #[test]
-fn doubtful_settings_are_told() {
+fn doubtful_settings_draw_warnings() {
     for (variables, name) in [
         (&[("APP_TRUSTED_HOSTS", "*"), ("APP_HOST", "0.0.0.0")][..], "APP_TRUSTED_HOSTS"),
         (&[("APP_MIDDLEWARE_TRUSTEDHOST", "False"), ("APP_HOST", "0.0.0.0")], "APP_MIDDLEWARE_TRUSTEDHOST"),
@@ -345,8 +344,8 @@ fn doubtful_settings_are_told() {
         (&[("APP_GZIP_MINIMUM_SIZE", "1")], "APP_GZIP_MINIMUM_SIZE"),
         (&[("APP_MIDDLEWARE_CORS", "no"), ("APP_CORS_ORIGINS", "https://a.b")], "APP_CORS_ORIGINS"),
     ] {
-        let (_, told) = load(variables).expect("a right configuration");
-        let names: Vec<_> = told.iter().map(|warning| warning.name.as_str()).collect();
+        let (_, reported) = load(variables).expect("a valid configuration");
+        let names: Vec<_> = reported.iter().map(|warning| warning.name.as_str()).collect();
         assert_eq!(names, [name], "{variables:?}");
     }
 }
@@ -371,7 +370,7 @@ fn logs_and_trusted_hosts_follow_other_settings() {
     let hosts = |host| config(&[("APP_HOST", host)]).http.trusted_hosts;
     assert_eq!(hosts("a.Internal")[3..], ["a.internal"]);
     assert_eq!(hosts("fd00::1")[3..], ["[fd00::1]"]);
-    assert_eq!(hosts("0.0.0.0").len(), 3, "the address of every interface is nobody's name");
+    assert_eq!(hosts("0.0.0.0").len(), 3, "the address of every interface is not a host name");
     assert_eq!(config(&[("APP_TRUSTED_HOSTS", "a.example")]).http.trusted_hosts, ["a.example"]);
 }
 
@@ -383,7 +382,7 @@ fn an_env_file_that_is_asked_for_must_be_there() {
             .to_string()
             .contains("/nowhere/.env")
     );
-    assert!(load_over(&[], &EnvFile::Default).is_ok(), "the default one need not");
+    assert!(load_over(&[], &EnvFile::Default).is_ok(), "the default one is optional");
 }
 
 #[test]
@@ -393,9 +392,9 @@ fn env_example_with_its_comments_removed_is_the_default() {
     let set = lines.iter().filter(|line| line.split_once('=').is_some_and(|(name, _)| is_setting(name)));
     let (_folder, path) = file(&set.cloned().collect::<Vec<_>>().join("\n"));
     let environment = [("CARGO", "/bin/cargo"), ("CARGO_MANIFEST_DIR", "/x")];
-    let (config, told) = load_over(&environment, &EnvFile::Path(path)).expect("defaults are right");
-    let told: Vec<_> = told.iter().map(|warning| warning.name.as_str()).collect();
-    assert_eq!(told, ["APP_GZIP_MINIMUM_SIZE"], "it has no effect without gzip");
+    let (config, reported) = load_over(&environment, &EnvFile::Path(path)).expect("defaults are valid");
+    let reported: Vec<_> = reported.iter().map(|warning| warning.name.as_str()).collect();
+    assert_eq!(reported, ["APP_GZIP_MINIMUM_SIZE"], "it has no effect without gzip");
     let (defaults, _) = load(&environment).expect("defaults");
     let values =
         |config: &Config| config.in_force.iter().map(|s| (s.name.clone(), s.value.clone())).collect::<Vec<_>>();

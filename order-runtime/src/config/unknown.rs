@@ -1,12 +1,13 @@
-//! Names that look like settings and are none.
+//! Warnings about names that look like settings but are not.
 
 use super::{Origin, Warning, is_setting, kubernetes, properties, settings, source::Layers};
 
-/// The prefixes of our own settings: a name with one of them is meant for us, wherever it stands.
+/// The prefixes of the service's own settings. A name with one of them is meant for the service, wherever it is set.
 const OURS: [&str; 3] = ["APP_", "KAFKA_", "STORE_"];
-/// The prefixes of settings that we share with others: a name with one of them is told where it is nearly one of ours.
+/// The prefixes of settings that the service shares with other programs. A name with one of them draws a warning only if it is
+/// similar to a setting.
 const SHARED: [&str; 2] = ["OTEL_", "LOG_"];
-/// Names of OpenTelemetry that are no misspelt ones, although they resemble some.
+/// Names of OpenTelemetry that resemble settings without being misspelt.
 const OPEN_TELEMETRY: [&str; 6] = [
     "OTEL_LOGS_EXPORTER",
     "OTEL_LOG_LEVEL",
@@ -40,14 +41,14 @@ pub(super) fn warnings(layers: &Layers) -> Vec<Warning> {
 fn about(name: &str, origin: &Origin, from_environment: bool) -> Option<String> {
     let has_one = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     let ours = has_one(&OURS);
-    // The environment is everybody's, an env file is for us.
+    // Other programs share the environment; an env file is for the service alone.
     if from_environment && !ours && !has_one(&SHARED) {
         return None;
     }
     if name.starts_with("OTEL_EXPORTER_OTLP_") && nearest(name).is_none_or(|(similarity, _)| similarity < 0.9) {
         return Some(format!("has no effect on this service ({origin}); it exports by protobuf over plain HTTP"));
     }
-    // Others may name their variables as they like, so theirs must be nearer to one of ours.
+    // Other programs choose their own names, so a name must be more similar to a setting.
     let near = if ours || !from_environment { 0.7 } else { 0.8 };
     match nearest(name) {
         Some((similarity, known)) if similarity >= near && !OPEN_TELEMETRY.contains(&name) => {

@@ -1,25 +1,24 @@
-//! The topic from its end: the latest records first, step by step, and a word for where a reader has come to.
+//! Reading the topic from its end in steps, latest records first, with a cursor to continue.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
-/// Records of the first step; each step is twice as large as the one before, so that little is read for nothing where time
-/// runs out in the middle of one.
+/// Number of records of the first step. Each step doubles, so that little reading is wasted when time runs out within a step.
 const FIRST: u64 = 256;
-/// Records of a step at most.
+/// Maximum number of records of a step.
 const LARGEST: u64 = 16 * 1024;
 
-/// In which direction a pass goes.
+/// The direction of a pass over the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// From the first record to the last, whatever it takes.
+    /// From the first record to the last, in one step.
     Forwards,
-    /// In steps from the last record, or from a place on, to the first. Within a step letters are in their order.
+    /// In steps, from the end or from a cursor, back to the first record. Within a step, letters are in the topic's order.
     Back(Option<Cursor>),
 }
 
-/// How many records the steps of a pass have.
+/// The sizes of the steps of a pass, in records.
 #[derive(Debug)]
 pub(super) struct Steps(u64);
 
@@ -37,9 +36,9 @@ impl Steps {
     }
 }
 
-/// Where in the topic a reader has come to on its way back: the offset in each partition before which nothing was read.
+/// A reader's position on the way back: the offset in each partition before which nothing was read.
 ///
-/// Its text are the offsets in the order of the partitions, with points between.
+/// Its text form is the offsets in the order of the partitions, separated by dots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cursor(Vec<i64>);
 
@@ -63,11 +62,11 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let offsets = text.split('.').map(|offset| offset.parse().ok().filter(|offset| *offset >= 0));
-        offsets.collect::<Option<_>>().map(Self).ok_or("what `next` of an earlier answer says is expected")
+        offsets.collect::<Option<_>>().map(Self).ok_or("expected the value of `next` of an earlier answer")
     }
 }
 
-/// What of each partition has not been read: its number, the first offset, and the one behind the last.
+/// The unread part of each partition: its number, the first offset, and the offset after the last.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Unread(Vec<(i32, i64, i64)>);
 
@@ -77,7 +76,7 @@ impl Unread {
         log.sort_unstable();
         if let Direction::Back(Some(Cursor(offsets))) = direction {
             for (number, (_, start, end)) in log.iter_mut().enumerate() {
-                // A partition that has come since holds only later records.
+                // A partition that was added since holds only later records.
                 let before = offsets.get(number).copied().unwrap_or_default();
                 *end = before.clamp(*start, (*end).max(*start));
             }
@@ -93,7 +92,7 @@ impl Unread {
         Cursor(self.0.iter().map(|(_, _, end)| *end).collect())
     }
 
-    /// Takes the last records of all partitions, about so many together.
+    /// Takes the last records of all partitions, about `records` in total.
     pub(super) fn take_latest(&mut self, records: u64) -> Vec<(i32, i64, i64)> {
         let partitions = self.0.iter().filter(|(_, start, end)| start < end).count() as u64;
         let each = i64::try_from(records.div_ceil(partitions.max(1))).unwrap_or(i64::MAX);
@@ -125,12 +124,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_goes_on_where_another_has_ended() {
+    fn a_pass_continues_at_a_cursor() {
         let place: Cursor = "872.0.5".parse().expect("a place");
         let back = Direction::Back(Some(place));
         let log = vec![(0, 100, 1_100), (1, 0, 20), (2, 9, 12), (3, 0, 7)];
         let unread = Unread::of(log, &back);
-        assert_eq!(unread.place().to_string(), "872.0.9.0", "records that are gone, and later ones, are left out");
+        assert_eq!(unread.place().to_string(), "872.0.9.0", "deleted records and later ones are left out");
         assert_eq!(unread.records(), 772);
         for wrong in ["", ".", "1..2", "-1", "1.x", "99999999999999999999"] {
             assert!(wrong.parse::<Cursor>().is_err(), "{wrong}");

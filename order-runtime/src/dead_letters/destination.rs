@@ -1,40 +1,38 @@
-//! Where a letter goes back to: its topic may have been deleted, or made anew with other offsets and fewer partitions.
+//! The destination of a replayed letter: its topic may have been deleted, or recreated with other offsets and fewer partitions.
 
+use super::{DeadLetterError, Letter, Source};
+use crate::{
+    broker::TopicState,
+    model::{OutgoingRecord, PartitionId, TopicPattern},
+    store::Store,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use super::{DeadLetterError, Letter, Source};
-use crate::{
-    broker::TopicState,
-    config,
-    model::{OutgoingRecord, PartitionId},
-    store::Store,
-};
-
-/// The topics that letters came from, as they are now.
+/// The current state of the topics that letters came from.
 #[derive(Debug, Default)]
 pub(super) struct Destinations {
     cluster: Arc<str>,
     topics: BTreeMap<Arc<str>, TopicState>,
-    /// The positions of the service.
+    /// The positions of the service, from the store.
     positions: BTreeMap<PartitionId, i64>,
 }
 
-/// What becomes of a record that goes back.
+/// Where a replayed record goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
-    /// It goes to the partition that it came from, or that its key chooses where it does not say.
+    /// To the partition that it came from; if the letter names none, the key chooses the partition.
     AsBefore,
-    /// That partition no longer exists; its key chooses another one.
+    /// The partition no longer exists; the key chooses another one.
     ByKey,
     /// Its topic no longer exists.
     NoTopic,
 }
 
 impl Destinations {
-    /// Reads the positions of the service, which say what it has read.
+    /// Reads the positions of the service, which show the records that it has read.
     pub(super) async fn new(store: Option<&dyn Store>) -> Result<Self, DeadLetterError> {
         let positions = match store {
             Some(store) => store.positions().await?.into_iter().collect(),
@@ -43,16 +41,16 @@ impl Destinations {
         Ok(Self { positions, ..Self::default() })
     }
 
-    /// Asks the cluster about topics that were not met before. `read` are the topics that the service reads: others are not asked about.
+    /// Looks up topics that are not known yet on the cluster. `read` are the topics that the service reads; others are skipped.
     pub(super) async fn learn(
         &mut self,
         source: &dyn Source,
         letters: &[Letter],
-        read: &[String],
+        read: &[TopicPattern],
     ) -> Result<(), DeadLetterError> {
         let names = letters.iter().filter_map(|letter| letter.origin.topic.as_deref());
         let names: BTreeSet<Arc<str>> = names
-            .filter(|name| !self.topics.contains_key(*name) && read.iter().any(|entry| config::is_topic(entry, name)))
+            .filter(|name| !self.topics.contains_key(*name) && read.iter().any(|entry| entry.matches(name)))
             .map(Arc::from)
             .collect();
         if !names.is_empty() {
@@ -73,7 +71,7 @@ impl Destinations {
         }
     }
 
-    /// Sends a record where its letter's route leads.
+    /// Sets the record's partition by the letter's route, and returns the route.
     pub(super) fn direct(&self, letter: &Letter, record: &mut OutgoingRecord) -> Route {
         let route = self.route(letter);
         if route == Route::ByKey {
@@ -82,8 +80,8 @@ impl Destinations {
         route
     }
 
-    /// Whether the service has read the record that a letter was made of: its position in the topic that has the name now is beyond it.
-    /// Where the cluster does not tell the topic's id, any topic of the name counts.
+    /// Whether the service has read the record that a letter was made from: its position in the current topic of that name is
+    /// beyond the record. If the topic's id is unknown, a position in any topic of that name counts.
     pub(super) fn had(&self, letter: &Letter) -> bool {
         let origin = &letter.origin;
         let (Some(topic), Some(partition), Some(offset)) = (origin.topic.as_deref(), origin.partition, origin.offset)

@@ -1,4 +1,4 @@
-//! A letter is corrected and sent again, as the same event.
+//! Correcting a letter: the new payload is sent again as the same event.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{
     json::Json,
     letter::batch_of,
     replay::LeftOut,
-    trial::{Trial, told, trial},
+    trial::{Trial, reported, trial},
 };
 use crate::{
     broker::{PublishError, Publisher},
@@ -22,39 +22,39 @@ use crate::{
     store::{AuditRow, MarkState},
 };
 
-/// Why a correction is not sent.
+/// Why a correction was not sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EditError {
-    /// As for every action.
+    /// An error that every operation can return.
     #[error(transparent)]
     DeadLetterService(#[from] DeadLetterError),
-    /// The event is still not right.
-    #[error("the correction is not sent: {}", told(.0))]
+    /// The corrected event is still invalid.
+    #[error("the correction is not sent: {}", reported(.0))]
     Invalid(Vec<Violation>),
 }
 
-/// What was, or would be, sent.
+/// The result of a correction, sent or only checked.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Edited {
     pub(crate) dry_run: bool,
     pub(crate) id: String,
     pub(crate) event_id: String,
-    /// What is different, as a unified diff of the documents.
+    /// The unified diff of the two documents.
     pub(crate) diff: String,
-    /// Who would handle it.
+    /// How this build would handle the event.
     pub(crate) trial: Trial,
 }
 
 impl DeadLetterService {
-    /// The payload of a letter for an editor: JSON over several lines, where it is JSON.
+    /// The payload of a letter for an editor; JSON is formatted over several lines.
     pub(crate) async fn document(&self, id: &str) -> Result<String, DeadLetterError> {
         let (classified, _) = self.find(id, None).await?;
         Ok(pretty(classified.letter.record.payload.as_deref().unwrap_or_default()))
     }
 
-    /// Checks a new payload for a letter as its processor would see it, and sends it as a replay. The event keeps its id, which
-    /// is put in where the new payload names none: of a letter and its corrections one counts. As to `before`, see
+    /// Checks a new payload for a letter as before its processor, and sends it as a replay. The event keeps its id, which is
+    /// added if the new payload has none, so only one of a letter and its corrections counts. For `before`, see
     /// [`find`](Self::find).
     pub(crate) async fn edit(
         &self,
@@ -75,9 +75,9 @@ impl DeadLetterService {
         let event_id = classified.event_id();
         let (mut record, trial) = self.corrected(&classified, payload, &event_id)?;
         let after = record.payload.clone().unwrap_or_default();
-        // An id that was put in is no change of the operator's.
+        // An added id is not a change of the operator's.
         if same_document(&before, payload.trim().as_bytes()) || same_document(&before, &after) {
-            return Err(refused("nothing has changed; `dlq replay` sends it as it is").into());
+            return Err(refused("nothing has changed; `dlq replay` sends the event unchanged").into());
         }
         let edited = Edited { dry_run, id: id.to_owned(), event_id, diff: diff(&before, &after), trial };
         if dry_run {
@@ -100,7 +100,7 @@ impl DeadLetterService {
         Ok(edited)
     }
 
-    /// The record of a correction, and who would handle it.
+    /// The record of a correction, and how this build would handle it.
     fn corrected(
         &self,
         classified: &ClassifiedLetter,
@@ -135,15 +135,14 @@ impl DeadLetterService {
 }
 
 impl ClassifiedLetter {
-    /// The id under which corrections of this letter count: that of its event. Another framework's event without an id gets the
-    /// letter's.
+    /// The event id of corrections: that of the letter's event. Another framework's event without an id gets the letter's id.
     fn event_id(&self) -> String {
         let known = self.known.as_ref().map(|row| row.event_id.clone());
         known.or_else(|| self.letter.own_id().map(ToOwned::to_owned)).unwrap_or_else(|| self.letter.id.clone())
     }
 }
 
-/// Puts the id before the first member of a JSON object, and leaves the rest as it is written.
+/// Inserts the id before the first member of a JSON object, and leaves the rest of the text unchanged.
 fn with_id(object: &str, id: &str) -> String {
     let rest = object.strip_prefix('{').unwrap_or(object);
     format!("{{\"eventId\": {}, {}", Value::from(id), rest.trim_start())
@@ -153,7 +152,7 @@ fn same_document(before: &[u8], after: &[u8]) -> bool {
     before == after || sorted(before).is_some_and(|before| sorted(after) == Some(before))
 }
 
-/// JSON whose members are in order: a document that has them in another one says the same.
+/// JSON with sorted members, because the order of members has no meaning.
 fn sorted(payload: &[u8]) -> Option<Json> {
     let mut json = Json::read(payload)?;
     json.sort();
@@ -179,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_put_in_and_nothing_else_is_touched() {
+    fn an_id_is_added_and_nothing_else_changes() {
         let with = with_id("{ \"b\": 1,\n  \"a\": 2.50}", "c/\"1\"");
         assert_eq!(with, "{\"eventId\": \"c/\\\"1\\\"\", \"b\": 1,\n  \"a\": 2.50}");
     }

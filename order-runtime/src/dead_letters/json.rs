@@ -1,4 +1,4 @@
-//! A payload as JSON whose numbers stay as they were written: `1.0`, `1e400` and thirty digits are no binary floats.
+//! JSON that keeps numbers as they were written: `1.0`, `1e400` and thirty digits have no exact binary float.
 
 use std::fmt;
 
@@ -12,21 +12,21 @@ use serde_json::value::RawValue;
 /// A JSON document.
 #[derive(Debug)]
 pub(crate) enum Json {
-    /// Members in the order in which they stand.
+    /// Members in their original order.
     Object(Vec<(String, Json)>),
     Array(Vec<Json>),
     Text(String),
-    /// A number, `true`, `false` or `null`, as it is written.
+    /// A number, `true`, `false` or `null`, as it was written.
     Word(Box<RawValue>),
 }
 
 impl Json {
-    /// Reads a payload; `None` where it is no JSON, or too deep to be one that anybody wrote.
+    /// Parses a payload; `None` if it is not JSON, or nested too deeply for the parser.
     pub(crate) fn read(payload: &[u8]) -> Option<Self> {
         serde_json::from_slice(payload).ok()
     }
 
-    /// Brings the members of all objects into the order of their names.
+    /// Sorts the members of all objects by name.
     pub(super) fn sort(&mut self) {
         match self {
             Self::Object(members) => {
@@ -40,9 +40,9 @@ impl Json {
         }
     }
 
-    /// Over several lines, one for each member.
+    /// Formats the document with one line for each member.
     pub(crate) fn pretty(&self) -> String {
-        // Names are text and words are checked, so writing them does not fail.
+        // Member names are strings and words are parsed JSON, so serialization does not fail.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 }
@@ -61,7 +61,7 @@ impl PartialEq for Json {
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Only as raw text does serde hand out a number as it is written.
+        // Only `RawValue` preserves a number as it was written.
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         let text = raw.get();
         let read = match text.as_bytes().first() {
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-/// The members of an object; a name that stands twice is there twice.
+/// The members of an object; duplicate names are kept.
 struct Members(Vec<(String, Json)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -125,7 +125,7 @@ mod tests {
     const ODD: &str = r#"{"b":[1.0,1e400,-0],"a":{"n":123456789012345678901234567890,"t":"\u00e9\n"},"a":null}"#;
 
     #[test]
-    fn numbers_stay_as_they_were_written() {
+    fn numbers_keep_their_spelling() {
         let json = Json::read(ODD.as_bytes()).expect("JSON");
         let written = serde_json::to_string(&json).expect("a text");
         assert_eq!(written, ODD.replace("\\u00e9", "é"));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_are_the_same_whatever_the_order_of_their_members() {
+    fn the_order_of_members_does_not_matter() {
         let read = |text: &str| {
             let mut json = Json::read(text.as_bytes()).expect("JSON");
             json.sort();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_none() {
+    fn invalid_json_is_none() {
         for payload in [&b"{"[..], b"", b"\xff", b"{\"a\":1}x", b"\"\\ud800\""] {
             assert_eq!(Json::read(payload), None, "{payload:?}");
         }

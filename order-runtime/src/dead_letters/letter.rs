@@ -1,4 +1,4 @@
-//! A dead letter, as its record says it.
+//! A dead letter, read from its record.
 
 use std::fmt;
 
@@ -18,15 +18,15 @@ use crate::{
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Letter {
-    /// `dlq-id`; for a letter that this service did not write, or whose `dlq-id` cannot be one of its own, a name made of where it
-    /// lies. So every letter has a name that an address can hold: `..` or `audit` would lead somewhere else.
+    /// The `dlq-id`. A letter of another framework, or with an invalid `dlq-id`, gets an id derived from its place in the topic.
+    /// So every id is safe in a URL path, where `..` or `audit` would address something else.
     pub(crate) id: String,
-    /// Whether that is its `dlq-id`.
+    /// Whether the id is the letter's own `dlq-id`.
     #[serde(skip)]
     pub(super) has_own_id: bool,
-    /// Who wrote it; none for a record that is no dead letter of a known kind.
+    /// The header format; `None` for a record without dead-letter headers of a known format.
     pub(crate) family: Option<Family>,
-    /// `dlq-reason`; for a letter of another framework, the framework.
+    /// The `dlq-reason`; for a letter of another framework, the framework's name.
     pub(crate) reason: String,
     pub(crate) error_code: String,
     pub(crate) error_message: String,
@@ -34,21 +34,21 @@ pub(crate) struct Letter {
     pub(crate) event_id: String,
     pub(crate) processor: String,
     pub(crate) attempts: u32,
-    /// How often it was replayed before it failed this time.
+    /// Number of replays before this failure.
     pub(crate) replays: u32,
     /// The key as text.
     pub(crate) key: Option<String>,
-    /// Where the event came from.
+    /// The place that the event came from.
     pub(crate) origin: Origin,
-    /// Where the letter lies.
+    /// The letter's place in the dead-letter topic.
     pub(crate) at: Origin,
-    /// When the letter was written.
+    /// The time at which the letter was written.
     pub(crate) time: Option<Timestamp>,
     #[serde(skip)]
     pub(crate) record: Original,
 }
 
-/// A place in a topic; what is not known is none.
+/// A place in a topic; unknown parts are `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Origin {
     pub(crate) topic: Option<String>,
@@ -67,7 +67,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The record byte for byte.
+/// Key, payload and headers of the record, unchanged.
 #[derive(Clone, Default)]
 pub(crate) struct Original {
     pub(crate) key: Option<Bytes>,
@@ -77,7 +77,7 @@ pub(crate) struct Original {
 
 impl fmt::Debug for Original {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Payloads may be personal data.
+        // Payloads may contain personal data.
         f.debug_struct("Original").field("headers", &self.headers).finish_non_exhaustive()
     }
 }
@@ -86,8 +86,8 @@ impl Letter {
     pub(super) fn of(topic: &str, partition: i32, record: &RecordRef<'_>) -> Self {
         let text = |name: &str| String::from_utf8_lossy(record.header(name).unwrap_or_default()).into_owned();
         let number = |name: &str| text(name).parse().unwrap_or_default();
-        let told = headers::read(record);
-        let family = told.as_ref().map(|told| told.family);
+        let reported = headers::read(record);
+        let family = reported.as_ref().map(|reported| reported.family);
         let (reason, event_name, event_id) = match family {
             Some(Family::Dlq) => (text("dlq-reason"), text("dlq-event-name"), text("dlq-event-id")),
             other => {
@@ -98,11 +98,11 @@ impl Letter {
         let own_id = Some(text("dlq-id")).filter(|id| family == Some(Family::Dlq) && is_id(id));
         let has_own_id = own_id.is_some();
         let id = own_id.unwrap_or_else(|| id_of_place(topic, partition, record));
-        let (origin, error_code, error_message) = match told {
-            Some(told) => (
-                Origin { topic: told.topic, partition: told.partition, offset: told.offset },
-                told.error_code,
-                told.error_message,
+        let (origin, error_code, error_message) = match reported {
+            Some(reported) => (
+                Origin { topic: reported.topic, partition: reported.partition, offset: reported.offset },
+                reported.error_code,
+                reported.error_message,
             ),
             None => (Origin { topic: None, partition: None, offset: None }, String::new(), String::new()),
         };
@@ -130,12 +130,12 @@ impl Letter {
         }
     }
 
-    /// The id under which its key remembers the event; none where its id belongs to another event.
+    /// The event id under which the key's deduplication window remembers the event; `None` if the id belongs to another event.
     pub(super) fn own_id(&self) -> Option<&str> {
         (!self.event_id.is_empty() && self.error_code != "event_id_reused").then_some(&*self.event_id)
     }
 
-    /// The hash of the event's source, as its key remembers it.
+    /// The hash of the event's source, as in the deduplication window.
     pub(super) fn source(&self) -> u64 {
         let mut batch = RecordBatch::default();
         batch.push(0, None, None, self.record.payload.as_deref(), &self.record.headers);
@@ -144,30 +144,30 @@ impl Letter {
             .map_or(0, |envelope| source_hash(&envelope, self.record.payload.as_deref().unwrap_or_default()))
     }
 
-    /// What tells one writing of a letter from another: the same event may fail again after a replay.
+    /// Identifies one writing of a letter by id and replays: the same event may fail again after a replay.
     pub(super) fn occurrence(&self) -> u128 {
         xxh3_128(format!("{}/{}", self.id, self.replays).as_bytes())
     }
 
-    /// The bytes of the record.
+    /// The size of the record in bytes.
     pub(super) fn size(&self) -> usize {
         let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
         self.record.headers.size() + length(&self.record.key) + length(&self.record.payload)
     }
 
-    /// The record that a replay sends: the event as it came, to the topic that it came from, under its key. `None` where the
-    /// letter does not say where that was.
+    /// The record that a replay sends: the original event, to its topic and partition, with its key. `None` if the letter does
+    /// not name the topic.
     pub(super) fn outgoing(&self, payload: Option<Bytes>) -> Option<OutgoingRecord> {
         let family = self.family?;
         let mut headers = self.record.headers.clone();
         headers.retain(|name| !headers::is_of_a_family(family, name));
         if family == Family::Dlq {
-            // Its id lets the service know it again.
+            // The service recognizes the replay by this id.
             headers.push("dlq-id", Some(self.id.as_bytes()));
         }
         Some(OutgoingRecord {
             topic: self.origin.topic.as_deref()?.into(),
-            // Not by the key: another client's partitioner may have chosen, and the key's sequence is that partition's.
+            // Not chosen by the key: another client's partitioner may have chosen it, and the order of the key is kept there.
             partition: self.origin.partition,
             key: self.record.key.clone(),
             payload,
@@ -177,14 +177,14 @@ impl Letter {
     }
 }
 
-/// A record in a batch of its own, as decoding wants it.
+/// The record in a batch of its own, the form that decoding needs.
 pub(super) fn batch_of(record: &OutgoingRecord) -> RecordBatch {
     let mut batch = RecordBatch::default();
     batch.push(0, record.timestamp, record.key.as_deref(), record.payload.as_deref(), &record.headers);
     batch
 }
 
-/// Name and id of the event in a record, as far as it can be read.
+/// Name and id of the event in a record; empty if it cannot be decoded.
 fn event_of(record: &RecordRef<'_>) -> (String, String) {
     let Ok(envelope) = decode::decode(record) else { return Default::default() };
     let payload = record.payload.unwrap_or_default();
@@ -196,13 +196,13 @@ fn name_of(family: Family) -> Option<String> {
     serde_json::to_value(family).ok()?.as_str().map(ToOwned::to_owned)
 }
 
-/// Whether a text is what this service writes as `dlq-id`.
+/// Whether a text has the form of a `dlq-id`: 32 hexadecimal digits.
 fn is_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// A name of 32 hexadecimal digits, the same at each reading. Time and payload are part of it: a topic that was made anew
-/// has other letters at the same places.
+/// A stable id of 32 hexadecimal digits from the letter's place. It includes time and payload, because a recreated topic has
+/// other letters at the same places.
 fn id_of_place(topic: &str, partition: i32, record: &RecordRef<'_>) -> String {
     let hash = payload_hash(record.payload);
     let place = format!("{topic}/{partition}/{}/{:?}/{hash:032x}", record.offset, record.timestamp);

@@ -1,4 +1,4 @@
-//! Which letters there are.
+//! Listing and counting letters.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -12,10 +12,10 @@ use super::{
     ClassifiedLetter, Cursor, DeadLetterError, DeadLetterService, Letter, LetterSelection, source::Window, state::State,
 };
 
-/// Groups that are counted apart; further ones are counted together.
+/// Maximum number of groups; letters of further groups are counted together as `(others)`.
 const GROUPS: usize = 1_000;
 
-/// Letters counted by reason, event and error code.
+/// Numbers of letters by reason, event and error code.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Counts(#[serde(serialize_with = "as_rows")] BTreeMap<(String, String, String), u64>);
@@ -30,7 +30,7 @@ impl Counts {
         }
     }
 
-    /// Reason, event, error code and number of each group.
+    /// Reason, event, error code and number of letters of each group.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (&str, &str, &str, u64)> {
         self.0.iter().map(|((reason, event, code), count)| (&**reason, &**event, &**code, *count))
     }
@@ -56,45 +56,45 @@ fn as_rows<S: serde::Serializer>(
     }))
 }
 
-/// Letters that were asked for.
+/// A list of letters.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Listing {
-    /// The latest of them, in the order of their writing; without payloads.
+    /// The latest matching letters, in the order in which they were written; without payloads.
     pub(crate) letters: Vec<ClassifiedLetter>,
-    /// How many there are in all, as far as the topic was read.
+    /// Number of matching letters among the records that were read.
     pub(crate) matching: u64,
-    /// The same by reason, event and error code.
+    /// The matching letters by reason, event and error code.
     pub(crate) counts: Counts,
-    /// Letters that fit but for what became of them, which is not what was asked for.
+    /// Letters that match the selection but have another state, by state.
     pub(crate) others: BTreeMap<State, u64>,
-    /// Records that are no dead letters of a known kind, or are damaged; they are listed too.
+    /// Matching letters that have a defect and cannot be replayed as they are.
     pub(crate) unusable: u64,
-    /// Whether there are records that were not read, so that all numbers are of a part of the topic.
+    /// Whether some records were not read, so that all numbers are for a part of the topic.
     pub(crate) partial: bool,
-    /// Records that were read: the latest ones, or those before the place that was asked for.
+    /// Records that were read: the latest ones, or those before the given cursor.
     pub(crate) read: u64,
-    /// Records there were to read, at most.
+    /// Records that there were to read, at most.
     pub(crate) of: u64,
-    /// Where older records are that were not read: asked for with it, the list goes on from there.
+    /// The cursor for older records that were not read; as `before` of a new request, it continues the list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<Cursor>,
 }
 
-/// Which letters are listed.
+/// A request for a list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Asked {
     pub(crate) selection: LetterSelection,
-    /// Whatever became of them; else the open ones, or those that are parked where the selection says so.
+    /// Whether to list letters in every state; otherwise only open ones, or only parked ones if the selection says so.
     pub(crate) any: bool,
-    /// The most that are listed.
+    /// Maximum number of letters in the list.
     pub(crate) max: usize,
-    /// Only those before it; where a budget bounds the list.
+    /// Only letters before this cursor; ignored without a budget.
     pub(crate) before: Option<Cursor>,
 }
 
 impl DeadLetterService {
-    /// Lists the latest letters. `progress` hears how many records have been read, and how many there are at most.
+    /// Lists the latest letters. Calls `progress` with the records read and the records in total, at most.
     pub(crate) async fn list(
         &self,
         asked: Asked,
@@ -105,7 +105,7 @@ impl DeadLetterService {
         let mut gathering = Gathering::new(&selection, any, max);
         let direction = self.direction(before);
         let mut windows = self.source.read(Arc::new(move |letter| selection.takes(letter)), direction);
-        // What whole steps have said: where time runs out in the middle of one, its latest letters are not read yet.
+        // The list after the last complete step. An incomplete step is left out, because its latest letters may be missing.
         let mut listing = None;
         let reading = async {
             while let Some(window) = windows.recv().await {
@@ -130,14 +130,14 @@ impl DeadLetterService {
     }
 }
 
-/// What letters are ordered by: when they were written, and where they lie.
+/// The sort key of letters: time of writing, partition and offset.
 type Written = (Option<Timestamp>, Option<i32>, Option<i64>);
 
-/// A list that grows.
+/// Builds a list from windows.
 struct Gathering {
     wanted: Option<State>,
     max: usize,
-    /// A crash may have repeated a record; it is one letter.
+    /// The letters seen so far: a record that a crash repeated is the same letter.
     seen: HashSet<u128>,
     latest: BTreeMap<Written, ClassifiedLetter>,
     listing: Listing,

@@ -1,22 +1,21 @@
-//! The life of dead letters after they were written: looking, replaying, editing, setting aside, forgetting.
+//! Operations on dead letters: list, show, replay, edit, park and purge.
 //!
-//! The command line and HTTP are two ways to one [`DeadLetterService`]. The letters lie in the dead-letter topic and are read in windows,
-//! never as a whole. What operators do with them lies in the store: a mark on each letter, and an audit record of each action.
-//! A letter is marked as replayed when its publication is acknowledged, batch by batch; so a replay that was killed goes on
-//! where it was when it is asked for again, and at most one batch is published twice. The engine lets each event count once.
+//! The command line and HTTP share one [`DeadLetterService`]. It reads the dead-letter topic in windows, never as a whole. The
+//! store keeps a mark on each letter that an operator acted on, and an audit record of each action. A replay marks its letters
+//! batch by batch, when the broker has acknowledged them. So a killed replay continues where it stopped when the same request is
+//! repeated, and at most one batch is published twice. The engine counts each event once.
 //!
 //! | module | the question it answers |
 //! |---|---|
-//! | `families` | which headers do dead letters have, ours and those of other frameworks? |
-//! | `letter` | what does a record of the dead-letter topic say? |
-//! | `json` | how is a payload shown, with its numbers as they were written? |
-//! | `selection` | which letters are meant? |
-//! | `source`, `backwards` | how is the topic read, from either end? |
-//! | `state` | what became of a letter since? |
-//! | `trial` | what would this build do with it? |
-//! | `list`, `show` | what is there? |
+//! | `letter` | how is a record of the dead-letter topic read as a letter? |
+//! | `json` | how is a payload shown without changing its numbers? |
+//! | `selection` | which letters are selected? |
+//! | `source`, `backwards` | how is the topic read, forwards or from its end? |
+//! | `state` | which state does a letter have now? |
+//! | `trial` | how would this build handle a letter's event? |
+//! | `list`, `show` | how are letters listed and shown? |
 //! | `replay`, `pace` | how do letters go back to their topic, and how fast? |
-//! | `destination` | where does a letter go whose topic has changed since? |
+//! | `destination` | where does a letter go if its topic has changed? |
 //! | `edit` | how is a letter corrected? |
 //! | `set_aside` | how are letters parked and purged? |
 
@@ -37,6 +36,12 @@ mod state;
 pub(crate) mod tests;
 mod trial;
 
+use crate::{
+    broker::{BrokerError, PublishError},
+    model::TopicPattern,
+    registry::Registry,
+    store::{AuditRow, Store, StoreError},
+};
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -56,71 +61,66 @@ pub(crate) use self::{
     source::{KafkaSource, Source},
     state::ClassifiedLetter,
 };
-use crate::{
-    broker::{BrokerError, PublishError},
-    registry::Registry,
-    store::{AuditRow, Store, StoreError},
-};
 
-/// Where letters are looked at and dealt with.
+/// All operations on dead letters.
 #[derive(Clone)]
 pub(crate) struct DeadLetterService {
     pub(crate) source: Arc<dyn Source>,
-    /// `None` where it cannot be read; nothing is then known of what became of letters, and nothing can be done with them.
+    /// `None` if the store cannot be opened: the state of letters is then unknown, and every action is refused.
     pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) registry: Arc<Registry>,
     /// The topics that the service reads: names, or patterns that start with `^`.
-    pub(crate) topics: Vec<String>,
-    /// How much of the topic is read for a question; `None` where it may take as long as it takes.
+    pub(crate) topics: Vec<TopicPattern>,
+    /// Limits the part of the topic that one list or look-up reads; `None` reads the whole topic.
     pub(crate) budget: Option<Budget>,
 }
 
-/// How much of the topic is read at most for one question, from its end: what was asked for is then found or not, and the answer
-/// says how far it goes.
+/// Limits the part of the topic that one list or look-up reads, from the end of the topic. The answer says how many records were
+/// read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
-    /// What the answer may take.
+    /// Time limit of reading.
     pub(crate) time: Duration,
-    /// Records after which no more are read.
+    /// Reading stops after the step that reaches this number of records.
     pub(crate) records: u64,
 }
 
-/// Why something is not done, or only in part.
+/// Why an operation failed, or was done only in part.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeadLetterError {
     /// The dead-letter topic cannot be read.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The store does not answer.
+    /// The store failed or is not open.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Something was not published.
-    #[error("{0}; what was acknowledged before is marked, so the same command goes on from here")]
+    /// A record was not published.
+    #[error("{0}; acknowledged letters are marked, so the same command continues from here")]
     Publish(PublishError),
     /// There is no such letter.
-    #[error("there is no dead letter {0}; `dlq list` shows those there are")]
+    #[error("there is no dead letter {0}; `dlq list` shows all")]
     Unknown(String),
-    /// There is none as far as the topic was read.
+    /// The letter is not in the part of the topic that was read.
     #[error("there is no dead letter {id} among the {read} records read of {of}; `dlq show` reads all")]
     NotAmong {
-        /// Which letter.
+        /// The id that was requested.
         id: String,
-        /// Records that were read, from the end or from the place that was asked for.
+        /// Records that were read, backwards from the end or from the given cursor.
         read: u64,
-        /// Records there are from there on.
+        /// Records that exist before that point.
         of: u64,
     },
-    /// Nothing could be read in time.
+    /// Nothing was read within the budget's time.
     #[error(
-        "no dead letters could be read within {0:?}; look at the broker and the store, or use `dlq list`, which waits"
+        "no dead letters could be read within {0:?}; check the broker and the store, or use `dlq list`, which has no time limit"
     )]
     TooSlow(Duration),
-    /// The letter may not be dealt with so.
-    #[error("the dead letter {id} is left alone: {why}")]
+    /// The letter does not allow this operation.
+    #[error("the dead letter {id} is left unchanged: {why}")]
     Refused {
-        /// Which letter.
+        /// The letter's id.
         id: String,
-        /// Why, and what to do.
+        /// The reason, and a remedy if there is one.
         why: String,
     },
 }
@@ -130,12 +130,12 @@ impl DeadLetterService {
         self.store.as_ref().ok_or_else(|| StoreError::Unusable("it is not open".to_owned()))
     }
 
-    /// How the topic is read for a question.
+    /// The direction in which a list or look-up reads the topic: backwards if there is a budget.
     fn direction(&self, before: Option<Cursor>) -> Direction {
         if self.budget.is_some() { Direction::Back(before) } else { Direction::Forwards }
     }
 
-    /// Reads until the end, or until the budget's time is over.
+    /// Runs `reading` to its end, or until the budget's time is over.
     async fn in_time(&self, reading: impl Future<Output = Result<(), DeadLetterError>>) -> Result<(), DeadLetterError> {
         match self.budget {
             None => reading.await,
@@ -144,10 +144,10 @@ impl DeadLetterService {
     }
 }
 
-/// The record of an action that begins now.
+/// Logs an operator's action and returns its audit record, with a count of 0.
 pub(crate) fn begun(by: &str, action: &str, selection: &impl Serialize) -> AuditRow {
     let selection = serde_json::to_string(selection).unwrap_or_default();
-    tracing::warn!(by, action, selection, "an operator acts");
+    tracing::warn!(by, action, selection, "operator action started");
     AuditRow {
         id: Uuid::new_v4(),
         at: Timestamp::now(),

@@ -1,29 +1,29 @@
-//! How fast records leave.
+//! Rate limiting of published records.
 
 use std::time::{Duration, Instant};
 
-/// Keeps to a rate, in batches.
+/// Limits the rate of records that are sent in batches.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// Records a second; none for no limit.
+    /// Records per second; `None` means no limit.
     rate: Option<f64>,
     started: Instant,
     sent: u64,
 }
 
 impl Pace {
-    /// Begins now.
+    /// Starts measuring now.
     pub(crate) fn new(rate: Option<f64>) -> Self {
         Self { rate, started: Instant::now(), sent: 0 }
     }
 
-    /// How many records go together: at most `most`, and no more than fall to one `tick`.
+    /// The batch size: the number of records for one `tick` at this rate, from 1 to `most`.
     pub(crate) fn batch(&self, tick: Duration, most: usize) -> usize {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
         self.rate.map_or(most, |rate| ((rate * tick.as_secs_f64()) as usize).clamp(1, most))
     }
 
-    /// So many records have left; waits until the next may.
+    /// Counts sent records, and waits until the rate allows the next ones.
     pub(crate) async fn sent(&mut self, records: u64) {
         self.sent += records;
         if let Some(rate) = self.rate {
@@ -33,18 +33,18 @@ impl Pace {
         }
     }
 
-    /// How many have left in all.
+    /// Number of records sent in total.
     pub(crate) fn total(&self) -> u64 {
         self.sent
     }
 }
 
-/// A rate as it is given: a number above 0.
+/// Parses a rate: a finite number above 0.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
-        .ok_or_else(|| "a number above 0 is expected".to_owned())
+        .ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Letters go back to the topic that they came from.
+//! Replaying letters: sending their events back to the topic that they came from.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -26,37 +26,37 @@ use crate::{
     store::{AuditRow, LetterMark, MarkState, Store},
 };
 
-/// Letters that are published together, and marked together: what a kill may have published twice.
+/// Maximum number of letters that are published and marked together. A killed process may publish that many twice.
 pub(crate) const BATCH: usize = 256;
-/// Their bytes together; the last one may go beyond them.
+/// A batch is full when its records reach this size, in bytes; the last one may exceed it.
 const BYTES: usize = 8 * 1024 * 1024;
-/// The least time between two batches, where there is a rate.
+/// Minimum time between two batches if there is a rate.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How letters are replayed.
+/// Options of a replay.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct LetterReplay {
-    /// The most letters to replay.
+    /// Maximum number of letters to replay.
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max: Option<u64>,
-    /// The most letters in a second.
+    /// Maximum number of letters per second.
     #[arg(long, value_name = "LETTERS", value_parser = pace::rate)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rate: Option<f64>,
-    /// Leave out what was replayed so often already and has failed each time.
+    /// Leave out letters that were already replayed this many times and failed each time.
     #[arg(long, value_name = "TIMES", default_value_t = MAX_REPLAYS)]
     pub(crate) max_replays: u32,
-    /// Also what was replayed before and has not failed since.
+    /// Include letters that were replayed before and have not failed since.
     #[arg(long)]
     pub(crate) again: bool,
-    /// Only say what would be replayed.
+    /// Only count the letters that would be replayed.
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
-/// An event that has failed so often will fail again.
+/// Default limit of replays: an event that has failed this often will most likely fail again.
 const MAX_REPLAYS: u32 = 5;
 
 impl Default for LetterReplay {
@@ -66,30 +66,33 @@ impl Default for LetterReplay {
 }
 
 impl LetterReplay {
-    /// What is wrong with it.
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// If the rate is not a finite number above 0.
     pub(crate) fn check(&self) -> Result<(), String> {
         match self.rate {
-            Some(rate) if !(rate.is_finite() && rate > 0.0) => Err("`rate` is a number above 0".to_owned()),
+            Some(rate) if !(rate.is_finite() && rate > 0.0) => Err("`rate` must be a number above 0".to_owned()),
             _ => Ok(()),
         }
     }
 }
 
-/// What would be, or was, replayed.
+/// The result of a replay or of a dry run.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Summary {
     pub(crate) dry_run: bool,
     pub(crate) replayed: u64,
-    /// The same by reason, event and error code.
+    /// The replayed letters by reason, event and error code.
     pub(crate) counts: Counts,
-    /// Letters that fit the selection and were left out, by why.
+    /// Letters that match the selection but were left out, by reason.
     pub(crate) left_out: BTreeMap<LeftOut, u64>,
-    /// Replayed letters of other frameworks whose events have no id: one that is published twice counts twice.
+    /// Replayed letters of other frameworks whose events have no id: an event that is published twice counts twice.
     pub(crate) without_id: u64,
-    /// Replayed letters whose partition no longer exists: their keys chose another one.
+    /// Replayed letters whose partition no longer exists: their keys chose another partition.
     pub(crate) by_key: u64,
-    /// Ids that were given and that no letter has, where the whole topic was read.
+    /// Given ids that match no letter; set only if the whole topic was read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) unknown_ids: Vec<String>,
 }
@@ -98,48 +101,48 @@ pub(crate) struct Summary {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LeftOut {
-    /// It was replayed as often as is allowed.
+    /// It was replayed as often as `max_replays` allows.
     LoopGuard,
-    /// Its event has been handled or skipped since, so a replay would be swallowed.
+    /// Its event was handled or skipped since, so a replay would be dropped as a duplicate.
     SettledSince,
-    /// This service has had the record itself, and the event has no id by which a repeat is known.
+    /// This service has already read the original record, and the event has no id by which a repeat could be recognized.
     HadBefore,
-    /// Its event has failed again since; the later letter counts.
+    /// Its event has failed again since; the later letter replaces it.
     Superseded,
     /// It was replayed before.
     Replayed,
-    /// It is parked, or it is not and only parked ones are wanted.
+    /// It is parked; or only parked letters are requested and it is not parked.
     Parked,
     /// It is purged.
     Purged,
-    /// It is larger than its topic takes.
+    /// It is larger than its topic's limit.
     TooLarge,
-    /// Its topic refuses it.
+    /// The broker refuses it as invalid for its topic.
     Refused,
     /// Its topic no longer exists.
     NoTopic,
-    /// Something is wrong with the record.
+    /// The record has a defect.
     #[serde(untagged)]
     Defective(Defect),
 }
 
 impl LeftOut {
-    /// Why, for people.
+    /// The reason as text for people.
     pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Defective(flaw) => flaw.text(),
-            Self::LoopGuard => "replayed too often already; --max-replays raises the limit",
-            Self::SettledSince => "settled since; a replay would be swallowed",
+            Self::LoopGuard => "replayed too often; --max-replays raises the limit",
+            Self::SettledSince => "handled or skipped since; a replay would be dropped as a duplicate",
             Self::HadBefore => {
-                "without an event id, and this service has had the record itself; `dlq edit` gives it one"
+                "no event id, and this service has already read the original record; `dlq edit` adds an id"
             }
-            Self::Superseded => "failed again since; the later letter counts",
-            Self::Replayed => "replayed before; --again takes them all the same",
-            Self::Parked => "parked or not, unlike what is asked for; --parked takes parked ones",
+            Self::Superseded => "failed again since; the later letter replaces them",
+            Self::Replayed => "replayed before; --again includes them",
+            Self::Parked => "in the other parking state; --parked selects parked letters",
             Self::Purged => "purged",
-            Self::TooLarge => "larger than their topic takes",
-            Self::Refused => "refused by their topic; a compacted topic takes none without a key",
-            Self::NoTopic => "their topic does not exist; create it, and replay them then",
+            Self::TooLarge => "larger than their topic's limit",
+            Self::Refused => "refused by their topic; a compacted topic takes no record without a key",
+            Self::NoTopic => "their topic does not exist; create it, then replay them",
         }
     }
 }
@@ -152,20 +155,20 @@ struct ReplayBatch {
     bytes: usize,
 }
 
-/// Where letters go, and under which record.
+/// The publisher of a replay, the store of its marks, and its audit record.
 struct Way<'a> {
     publisher: &'a dyn Publisher,
     store: &'a dyn Store,
     entry: AuditRow,
 }
 
-/// A replay under way.
+/// A running replay or dry run.
 struct Run<'a> {
     service: &'a DeadLetterService,
     how: &'a LetterReplay,
-    /// Whether parked letters are wanted, and no others.
+    /// Whether only parked letters are selected.
     parked: bool,
-    /// `None` where letters are only counted.
+    /// `None` if letters are only counted.
     way: Option<Way<'a>>,
     pace: Pace,
     batch: ReplayBatch,
@@ -186,8 +189,8 @@ impl DeadLetterService {
         self.pass(None, selection, how, stop, progress).await
     }
 
-    /// Replays letters. `progress` hears after each batch what has been done, and of how many records the topic has been read;
-    /// `stop` ends it after a batch.
+    /// Replays letters. After each batch it calls `progress` with the summary so far, the records read and the records in total.
+    /// `stop` ends it after the current batch.
     pub(crate) async fn replay(
         &self,
         publisher: &dyn Publisher,
@@ -206,10 +209,10 @@ impl DeadLetterService {
         }
         let store = &**self.store()?;
         let entry = begun(by, "replay", &Asked { selection: &selection, how });
-        // Before the first letter leaves, so that no kill hides who has begun.
+        // Before the first letter is sent, so that the audit names the operator even if the process is killed.
         store.mark(entry.clone(), Vec::new()).await?;
         let summary = self.pass(Some(Way { publisher, store, entry }), selection, how, stop, progress).await?;
-        tracing::info!(by, replayed = summary.replayed, "a replay of dead letters has ended");
+        tracing::info!(by, replayed = summary.replayed, "replay of dead letters ended");
         Ok(summary)
     }
 
@@ -240,7 +243,7 @@ impl DeadLetterService {
         let mut whole = true;
         'windows: while let Some(window) = windows.recv().await {
             let Window { mut letters, read, of, .. } = window?;
-            // A crash may have repeated a record; it is one letter.
+            // A record that a crash repeated is the same letter.
             letters.retain(|letter| seen.insert(letter.occurrence()));
             run.destinations.learn(&*self.source, &letters, &self.topics).await?;
             for classified in self.judge(letters, true).await? {
@@ -269,7 +272,7 @@ impl DeadLetterService {
 }
 
 impl Run<'_> {
-    /// Letters replayed and about to be.
+    /// Number of letters that were replayed or are in the current batch.
     fn taken(&self) -> u64 {
         self.summary.replayed + self.batch.letters.len() as u64
     }
@@ -326,7 +329,7 @@ impl Run<'_> {
         self.summary.without_id += u64::from(letter.family != Some(Family::Dlq) && letter.event_id.is_empty());
     }
 
-    /// Publishes the batch, and marks what was acknowledged of it.
+    /// Publishes the batch, and marks the letters that were acknowledged.
     async fn publish(&mut self) -> Result<(), DeadLetterError> {
         let ReplayBatch { letters, records, .. } = std::mem::take(&mut self.batch);
         let Some(Way { publisher, store, entry }) = self.way.as_ref().filter(|_| !letters.is_empty()) else {
@@ -363,7 +366,7 @@ impl Run<'_> {
 }
 
 impl ClassifiedLetter {
-    /// The mark that this letter gets now.
+    /// A new mark for this letter, with the current time.
     pub(super) fn marked(&self, state: MarkState, by: &str, note: &str) -> LetterMark {
         LetterMark {
             dlq_id: self.letter.id.clone(),

@@ -1,4 +1,4 @@
-//! Which letters are meant.
+//! Selecting letters by id or by conditions.
 
 use std::collections::BTreeSet;
 
@@ -9,43 +9,43 @@ use serde_json::{Map, Value};
 
 use super::Letter;
 
-/// Which dead letters are meant; all conditions hold.
+/// Conditions on dead letters; a letter matches if all of them hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Filter {
-    /// Only those of this event.
+    /// Only letters of this event.
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) event: Option<String>,
-    /// Only those with this reason: undecodable, `unknown_event`, invalid, rejected, exhausted, timeout, panic, `too_large`; or,
+    /// Only letters with this reason: undecodable, `unknown_event`, invalid, rejected, exhausted, timeout, panic, `too_large`; or,
     /// for letters of other frameworks: spring, connect, streams, smallrye, wolverine.
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
-    /// Only those with this error code.
+    /// Only letters with this error code.
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) code: Option<String>,
-    /// Only those under this key.
+    /// Only letters with this key.
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,
-    /// Only those written since then: RFC 3339, or a time ago such as 2h.
+    /// Only letters written at this time or later: RFC 3339, or a time ago such as 2h.
     #[arg(long, value_name = "TIME", value_parser = time)]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given_time")]
     pub(crate) since: Option<Timestamp>,
-    /// Only those written before then.
+    /// Only letters written before this time.
     #[arg(long, value_name = "TIME", value_parser = time)]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given_time")]
     pub(crate) until: Option<Timestamp>,
-    /// Those that are parked, which are left out otherwise.
+    /// Only parked letters, which are left out otherwise.
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) parked: bool,
 }
 
 impl Filter {
-    /// Whether a letter is meant; what became of it aside.
+    /// Whether a letter matches, regardless of its state.
     pub(super) fn takes(&self, letter: &Letter) -> bool {
         let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
         is(&self.event, &letter.event_name)
@@ -57,11 +57,11 @@ impl Filter {
     }
 }
 
-/// Letters by id, or by what they are.
+/// Selects letters by id and by conditions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LetterSelection {
-    /// Only these, by id.
+    /// Only letters with these ids.
     #[arg(value_name = "ID")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) ids: Vec<String>,
@@ -74,14 +74,14 @@ pub(crate) struct LetterSelection {
 const CONDITIONS: [&str; 7] = ["event", "reason", "code", "key", "since", "until", "parked"];
 
 impl LetterSelection {
-    /// Takes the selection out of an object that may say more.
+    /// Takes the members of a selection out of a JSON object, and leaves its other members.
     ///
     /// # Errors
-    /// What is wrong with a condition.
+    /// If `ids` is empty or not an array of strings, or a condition is invalid.
     pub(crate) fn take(object: &mut Map<String, Value>) -> Result<Self, String> {
         let ids = object.remove("ids").map_or_else(|| Ok(None), serde_json::from_value::<Option<Vec<String>>>);
-        let ids = ids.map_err(|_| "`ids` is an array of texts".to_owned())?;
-        // A program whose list came out empty means no letter, and must not be taken to mean every one.
+        let ids = ids.map_err(|_| "`ids` must be an array of strings".to_owned())?;
+        // An empty list from a program means no letter, and must not select every letter.
         if ids.as_ref().is_some_and(Vec::is_empty) {
             return Err("`ids` is empty; name letters, or leave it out".to_owned());
         }
@@ -90,21 +90,21 @@ impl LetterSelection {
         Ok(Self { ids: ids.unwrap_or_default(), filter })
     }
 
-    /// Whether a letter is meant; what became of it aside.
+    /// Whether a letter matches, regardless of its state.
     pub(super) fn takes(&self, letter: &Letter) -> bool {
         (self.ids.is_empty() || self.ids.contains(&letter.id)) && self.filter.takes(letter)
     }
 
-    /// Whether it says anything: nobody means every letter by saying nothing.
+    /// Whether it has an id or a condition; an empty selection must not select every letter.
     pub(crate) fn is_given(&self) -> bool {
         *self != Self::default()
     }
 }
 
-/// A selection under way, which notes the ids that are met.
+/// A selection during a pass, which records the ids that were found.
 pub(super) struct Search {
     selection: LetterSelection,
-    /// Ids that were given and are not met yet.
+    /// Given ids that were not found yet.
     unmet: Mutex<BTreeSet<String>>,
 }
 
@@ -114,7 +114,7 @@ impl Search {
         Self { selection, unmet }
     }
 
-    /// Whether a letter is meant; what became of it aside.
+    /// Whether a letter matches, regardless of its state.
     pub(super) fn takes(&self, letter: &Letter) -> bool {
         if !self.selection.ids.is_empty() {
             self.unmet.lock().remove(&letter.id);
@@ -122,20 +122,20 @@ impl Search {
         self.selection.takes(letter)
     }
 
-    /// The ids that no letter has, once the whole topic was read.
+    /// The given ids that match no letter; complete only after the whole topic was read.
     pub(super) fn unknown(&self) -> Vec<String> {
         self.unmet.lock().iter().cloned().collect()
     }
 }
 
-/// A time as people write it.
+/// Parses a time in RFC 3339, or a time ago such as `2h`.
 pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
     let ago = humantime::parse_duration(text).ok().and_then(|ago| SignedDuration::try_from(ago).ok());
     ago.and_then(|ago| Timestamp::now().checked_sub(ago).ok())
-        .ok_or_else(|| "a time such as 2026-01-31T12:00:00Z, or a time ago such as 2h, is expected".to_owned())
+        .ok_or_else(|| "expected a time such as 2026-01-31T12:00:00Z, or a time ago such as 2h".to_owned())
 }
 
 fn given_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
@@ -186,11 +186,11 @@ mod tests {
     }
 
     #[test]
-    fn letters_are_chosen_by_id_too() {
+    fn letters_are_selected_by_id_too() {
         let mut object =
             json!({"ids": [ID], "reason": "rejected", "note": "n"}).as_object().cloned().expect("an object");
         let selection = LetterSelection::take(&mut object).expect("a selection");
-        assert_eq!(object.keys().collect::<Vec<_>>(), ["note"], "what is no condition is for the caller to judge");
+        assert_eq!(object.keys().collect::<Vec<_>>(), ["note"], "other members are left for the caller");
         assert!(selection.is_given() && selection.takes(&letter("rejected", "", 0)));
         assert!(!selection.takes(&letter("invalid", "", 0)));
         assert!(
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_of_ids_is_no_selection() {
+    fn an_empty_list_of_ids_is_refused() {
         let taken = |text: &str| LetterSelection::take(&mut serde_json::from_str(text).expect("JSON"));
         for text in [r#"{"ids": []}"#, r#"{"ids": [], "reason": "rejected"}"#] {
             assert!(taken(text).expect_err("it names nothing").contains("`ids` is empty"), "{text}");
@@ -211,11 +211,11 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_no_letter_has_are_known() {
+    fn ids_that_no_letter_has_are_reported() {
         let ids = [ID, "nobody", "nothing"].map(str::to_owned).to_vec();
         let filter = Filter { reason: Some("rejected".to_owned()), ..Filter::default() };
         let search = Search::of(LetterSelection { ids, filter });
-        assert!(!search.takes(&letter("invalid", "", 0)), "it is there, and not meant");
+        assert!(!search.takes(&letter("invalid", "", 0)), "it is there, and does not match");
         assert_eq!(search.unknown(), ["nobody", "nothing"]);
         assert!(Search::of(LetterSelection::default()).unknown().is_empty());
     }

@@ -1,4 +1,4 @@
-//! Letters that are set aside, taken back, or forgotten.
+//! Parking, unparking and purging letters.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -8,18 +8,18 @@ use tokio_util::sync::CancellationToken;
 use super::{DeadLetterError, DeadLetterService, Direction, LetterSelection, begun, selection::Search, state::State};
 use crate::store::{AuditRow, MarkState};
 
-/// What is done with letters that stay where they are.
+/// How letters are set aside. Their records stay in the topic.
 ///
-/// Kafka deletes no single record: a letter that is purged is left out everywhere from then on, and its bytes go with the
-/// topic's retention. The mark lives as long as `STORE_RETENTION`, which must not be shorter.
+/// Kafka cannot delete a single record: a purged letter is left out of lists and replays, and the topic's retention deletes its
+/// bytes. The mark is kept for `STORE_RETENTION`, which must not be shorter than the topic's retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Disposition {
-    /// Leave them out until somebody asks for parked ones.
+    /// Leave the letters out unless parked ones are requested.
     Park,
-    /// Take them back.
+    /// Undo parking.
     Unpark,
-    /// Forget them.
+    /// Leave the letters out for good.
     Purge,
 }
 
@@ -40,7 +40,7 @@ impl Disposition {
         }
     }
 
-    /// Whether it is done with letters in that state.
+    /// Whether it applies to letters in this state; `parked` means that parked letters are selected.
     fn takes(self, state: State, parked: bool) -> bool {
         match self {
             Self::Park => state == State::Open,
@@ -51,30 +51,30 @@ impl Disposition {
     }
 }
 
-/// How letters are set aside.
+/// A request to set letters aside.
 #[derive(Debug, Clone)]
 pub(crate) struct SetAside {
     pub(crate) how: Disposition,
-    /// Why, for those who come after.
+    /// The operator's reason, kept in the mark.
     pub(crate) note: String,
     /// Only count them.
     pub(crate) dry_run: bool,
 }
 
-/// What would be, or was, set aside.
+/// The result of setting letters aside.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AsideSummary {
     pub(crate) dry_run: bool,
     pub(crate) letters: u64,
-    /// Ids that were given and that no letter has.
+    /// Given ids that match no letter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) unknown_ids: Vec<String>,
 }
 
 impl DeadLetterService {
-    /// Marks letters and answers how many. `progress` hears after each window what has been done, and of how many records the
-    /// topic has been read; `stop` ends it after a window.
+    /// Marks letters and counts them. After each window it calls `progress` with the summary so far, the records read and the
+    /// records in total. `stop` ends it after the current window.
     pub(crate) async fn set_aside(
         &self,
         by: &str,
@@ -90,12 +90,12 @@ impl DeadLetterService {
             note: &'a str,
         }
         let SetAside { how, note, dry_run } = what;
-        // A letter that is named by its id is meant whether it is parked or not.
+        // An id selects a letter whether it is parked or not.
         let named = !selection.ids.is_empty();
         let parked = selection.filter.parked;
         let entry = (!dry_run).then(|| begun(by, how.as_str(), &Asked { selection: &selection, note }));
         if let Some(entry) = &entry {
-            // Before the first letter is marked, so that no kill hides who has begun.
+            // Before the first letter is marked, so that the audit names the operator even if the process is killed.
             self.store()?.mark(entry.clone(), Vec::new()).await?;
         }
         let mut summary = AsideSummary { dry_run: *dry_run, ..AsideSummary::default() };
@@ -121,12 +121,12 @@ impl DeadLetterService {
         }
         summary.unknown_ids = search.unknown();
         if entry.is_some() {
-            tracing::info!(by, action = how.as_str(), letters = summary.letters, "dead letters are dealt with");
+            tracing::info!(by, action = how.as_str(), letters = summary.letters, "dead letters set aside");
         }
         Ok(summary)
     }
 
-    /// What operators have done, the latest first.
+    /// The audit of operators' actions, latest first.
     pub(crate) async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, DeadLetterError> {
         Ok(self.store()?.audit(limit).await?)
     }

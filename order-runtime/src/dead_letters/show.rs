@@ -1,4 +1,4 @@
-//! One letter whole.
+//! Showing one letter in full.
 
 use std::sync::Arc;
 
@@ -12,38 +12,39 @@ use super::{
 };
 use crate::identity::EventOutcome;
 
-/// Earlier writings of a letter that are shown.
+/// Maximum number of a letter's writings that are kept, the latest included. An event that fails again after a replay writes its
+/// letter again.
 const EARLIER: usize = 100;
 
-/// A letter with everything that is known of it.
+/// A letter with everything that is known about it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Shown {
     #[serde(flatten)]
     pub(crate) classified: ClassifiedLetter,
-    /// Headers in their order, as text.
+    /// Headers in their original order, as text.
     pub(crate) headers: Vec<(String, Option<String>)>,
-    /// The payload where it is JSON.
+    /// The payload, if it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) payload: Option<Json>,
-    /// The payload as text: over several lines where it is JSON. Its numbers are as they were written, which few readers of JSON
-    /// leave them.
+    /// The payload as text; JSON is formatted over several lines. Its numbers are as they were written, which most JSON parsers
+    /// would change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) payload_text: Option<String>,
-    /// What this build would do with it.
+    /// How this build would handle its event.
     pub(crate) trial: Trial,
-    /// What became of its event, as its key remembers.
+    /// The outcome of its event, if the key's deduplication window remembers it.
     pub(crate) event_outcome: Option<EventOutcome>,
-    /// Why it would not be replayed as it is.
+    /// Why it cannot be replayed as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) flaw: Option<Defect>,
-    /// What it was before it was replayed and failed again.
+    /// Earlier writings of the letter, before it was replayed and failed again.
     pub(crate) earlier: Vec<ClassifiedLetter>,
 }
 
 impl DeadLetterService {
-    /// Finds the latest writing of a letter, and the ones before it without payloads. With a budget, the topic is read from its end, or
-    /// from `before` on, as far as the budget goes.
+    /// Finds the latest writing of a letter, and the earlier ones without payloads. With a budget, reads the topic backwards from
+    /// its end, or from `before`, until the budget is used up.
     pub(super) async fn find(
         &self,
         id: &str,
@@ -78,7 +79,7 @@ impl DeadLetterService {
         Ok((latest, classified))
     }
 
-    /// Shows a letter; as to `before`, see [`find`](Self::find).
+    /// Shows a letter; for `before`, see [`find`](Self::find).
     pub(crate) async fn show(&self, id: &str, before: Option<Cursor>) -> Result<Shown, DeadLetterError> {
         let (classified, earlier) = self.find(id, before).await?;
         let original = &classified.letter.record;
@@ -108,7 +109,7 @@ impl DeadLetterService {
     }
 }
 
-/// Adds a writing of a letter to those known, in the order of its replays; only the last one keeps its payload.
+/// Adds a writing of a letter to those found, ordered by replays; only the last one keeps its payload.
 fn add_writing(found: &mut Vec<Letter>, letter: Letter) {
     if found.iter().any(|known| known.replays == letter.replays) {
         return;
@@ -125,19 +126,19 @@ fn add_writing(found: &mut Vec<Letter>, letter: Letter) {
     }
 }
 
-/// Whether every writing of a letter is known, as its last one counts them.
+/// Whether every writing of a letter was found, by the replay count of the last one, or the maximum number is reached.
 fn is_whole(found: &[Letter]) -> bool {
     found.last().is_some_and(|last| found.len() as u64 > u64::from(last.replays) || found.len() >= EARLIER)
 }
 
 impl ClassifiedLetter {
-    /// Refuses a letter that somebody has dealt with already.
+    /// Refuses a letter that was replayed, purged or superseded.
     pub(super) fn still_there(&self) -> Result<(), DeadLetterError> {
         let why = match self.state {
             State::Open | State::Parked => return Ok(()),
-            State::Replayed => "it was replayed already",
+            State::Replayed => "it was already replayed",
             State::Purged => "it is purged",
-            State::Superseded => "its event has failed again since; deal with the later letter",
+            State::Superseded => "its event has failed again since; use the later letter",
         };
         Err(DeadLetterError::Refused { id: self.letter.id.clone(), why: why.to_owned() })
     }

@@ -1,4 +1,4 @@
-//! Reading the dead-letter topic in windows: what is looked at together fits in memory, however much the topic holds.
+//! Reads the dead-letter topic in windows, so that memory is bounded whatever the size of the topic.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -18,38 +18,38 @@ use crate::{
     model::RecordRef,
 };
 
-/// Letters that are looked at together.
+/// Maximum number of letters in a window.
 const LETTERS: usize = 256;
-/// Their bytes together; the last one may go beyond them.
+/// A window is full when its letters reach this size, in bytes; the last letter may exceed it.
 const BYTES: usize = 8 * 1024 * 1024;
-/// A window is handed out after so many records at the latest, so that progress is seen.
+/// A window is handed out after at most this number of records, so that progress is visible.
 const RECORDS: u64 = 10_000;
 
-/// Letters that lie one behind the other in the topic.
+/// Consecutive letters of the topic that match.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     pub(super) letters: Vec<Letter>,
     /// Records read so far, in all windows.
     pub(super) read: u64,
-    /// Records there are, at most.
+    /// Number of records to read, at most.
     pub(super) of: u64,
-    /// Only in the last window of a step: everything that is not here has been handed out.
+    /// Set only in the last window of a step: the records that have not been read yet.
     pub(super) rest: Option<Unread>,
 }
 
-/// Which letters are kept in the windows.
+/// Decides which letters are kept in the windows.
 pub(crate) type Takes = Arc<dyn Fn(&Letter) -> bool + Send + Sync>;
 
-/// What comes of a pass over the topic.
+/// The windows of a pass over the topic.
 pub(super) type Windows = mpsc::Receiver<Result<Window, BrokerError>>;
 
 /// The letters of a dead-letter topic.
 #[async_trait]
 pub(crate) trait Source: Send + Sync {
-    /// Begins a pass over what the topic holds now. It ends when the receiver is dropped.
+    /// Starts a pass over the current records of the topic. It ends early if the receiver is dropped.
     fn read(&self, takes: Takes, direction: Direction) -> Windows;
 
-    /// The topics of these names that letters came from, as they are on the cluster now.
+    /// The current state of these topics on the cluster.
     async fn topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError>;
 }
 
@@ -64,12 +64,12 @@ pub(super) struct Filling {
 
 impl Filling {
     pub(super) fn new(takes: Takes) -> (Self, Windows) {
-        // One that is looked at, and one that is filled.
+        // At most one full window, beside those that are processed and filled.
         let (out, windows) = mpsc::channel(1);
         (Self { takes, window: Window::default(), bytes: 0, since_last: 0, out }, windows)
     }
 
-    /// Adds a record; false when nobody wants more.
+    /// Adds a record; false if the receiver was dropped.
     pub(super) fn add(&mut self, topic: &str, partition: i32, record: &RecordRef<'_>) -> bool {
         self.window.read += 1;
         self.since_last += 1;
@@ -82,8 +82,8 @@ impl Filling {
         !full || self.hand_out()
     }
 
-    /// Fills windows step by step. `read` adds the records of ranges, each of a partition from an offset to the one before another,
-    /// and answers false when nobody wants more.
+    /// Fills windows step by step. `read` adds the records of ranges, each a partition with its first offset and its end offset
+    /// (exclusive), and returns false if the receiver was dropped.
     pub(super) fn fill(
         mut self,
         log: Vec<(i32, i64, i64)>,
@@ -114,12 +114,12 @@ impl Filling {
     }
 
     fn fail(self, error: BrokerError) {
-        // Whoever does not listen any more needs no answer.
+        // A dropped receiver needs no error.
         let _ = self.out.blocking_send(Err(error));
     }
 }
 
-/// The topic on Kafka.
+/// The dead-letter topic on Kafka.
 pub(crate) struct KafkaSource {
     config: KafkaConfig,
 }
@@ -136,7 +136,7 @@ impl Source for KafkaSource {
     fn read(&self, takes: Takes, direction: Direction) -> Windows {
         let config = self.config.clone();
         let (filling, windows) = Filling::new(takes);
-        // The client blocks its caller.
+        // The Kafka client blocks its thread.
         tokio::task::spawn_blocking(move || {
             let topic = &config.dlq_topic;
             let opened = TopicReader::log(&config, topic)

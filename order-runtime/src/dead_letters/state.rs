@@ -1,4 +1,4 @@
-//! What became of letters since they were written: from the store's marks, its dead letters and its windows.
+//! The state of letters since they were written, from the store's marks, dead letters and deduplication windows.
 
 use std::collections::HashMap;
 
@@ -6,26 +6,25 @@ use serde::Serialize;
 
 use super::{DeadLetterError, DeadLetterService, Letter};
 use crate::{
-    config::is_topic,
     headers::Family,
     identity::{DedupWindow, EventOutcome, payload_hash, window_key_of},
     model::DeadLetterId,
     store::{DeadLetterRow, LetterMark, MarkState},
 };
 
-/// What became of a letter.
+/// The state of a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
-    /// Nothing yet.
+    /// No operator has acted on it, and its event has not failed again.
     Open,
     /// It was sent to its topic again.
     Replayed,
-    /// It is set aside.
+    /// It is set aside, until it is unparked.
     Parked,
-    /// It is to be forgotten.
+    /// It is set aside for good.
     Purged,
-    /// Its event has failed again since; the later letter counts.
+    /// Its event has failed again since; the later letter replaces it.
     Superseded,
 }
 
@@ -41,26 +40,26 @@ impl State {
     }
 }
 
-/// A letter and what is known of it.
+/// A letter with its state and what the store knows of it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ClassifiedLetter {
     #[serde(flatten)]
     pub(crate) letter: Letter,
     pub(crate) state: State,
-    /// What an operator has done with it.
+    /// The mark of the last operator's action on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mark: Option<LetterMark>,
-    /// What the store remembers of it.
+    /// The store's row of the letter.
     #[serde(skip)]
     pub(super) known: Option<DeadLetterRow>,
-    /// What became of its event, where its key remembers.
+    /// The outcome of its event, if the key's deduplication window remembers it.
     #[serde(skip)]
     pub(super) outcome: Option<EventOutcome>,
 }
 
 impl ClassifiedLetter {
-    /// Why a letter is not what this service, or another, can have written; none for one that is in order.
+    /// The letter's defect; `None` if it can be replayed as it is.
     pub(super) fn flaw(&self, service: &DeadLetterService) -> Option<Defect> {
         let letter = &self.letter;
         let Some(family) = letter.family else { return Some(Defect::NoLetter) };
@@ -69,7 +68,7 @@ impl ClassifiedLetter {
         if family == Family::Dlq && !is_placed {
             return Some(Defect::Damaged);
         }
-        if !service.topics.iter().any(|known| is_topic(known, topic)) {
+        if !service.topics.iter().any(|known| known.matches(topic)) {
             return Some(Defect::ForeignTopic);
         }
         let remembered = self.known.as_ref().filter(|row| row.replays == letter.replays);
@@ -80,35 +79,35 @@ impl ClassifiedLetter {
     }
 }
 
-/// What is wrong with a record.
+/// Why a record cannot be replayed as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Defect {
-    /// It has no headers of a dead letter.
+    /// It has no dead-letter headers of a known format.
     NoLetter,
     /// Its headers do not say where it came from.
     Damaged,
-    /// It came from a topic that the service does not read. Whoever may write to the dead-letter topic must not choose with it
-    /// where the service writes.
+    /// It came from a topic that the service does not read. A writer of the dead-letter topic must not be able to choose where
+    /// the service writes.
     ForeignTopic,
     /// Its payload is not the one that was dead-lettered.
     Altered,
 }
 
 impl Defect {
-    /// What is wrong, for people.
+    /// The defect as text for people.
     pub(crate) const fn text(self) -> &'static str {
         match self {
-            Self::NoLetter => "it is no dead letter of a kind that is known",
+            Self::NoLetter => "it has no dead-letter headers of a known format",
             Self::Damaged => "its headers are damaged: they do not say where it came from",
-            Self::ForeignTopic => "it came from a topic that is none of KAFKA_TOPIC",
+            Self::ForeignTopic => "it came from a topic that KAFKA_TOPIC does not contain",
             Self::Altered => "its payload is not the one that was dead-lettered",
         }
     }
 }
 
 impl DeadLetterService {
-    /// Looks up what became of letters; with `fates`, what became of their events too, which costs a window a key.
+    /// Looks up the states of letters; with `fates` also the outcomes of their events, which loads one window per key.
     pub(super) async fn judge(
         &self,
         letters: Vec<Letter>,
@@ -136,7 +135,7 @@ impl DeadLetterService {
         let loaded = store.remembered(dead_letters, windows).await?;
         let marks: HashMap<_, _> = marks.into_iter().map(|mark| ((mark.dlq_id.clone(), mark.replays), mark)).collect();
         let rows: HashMap<_, _> = loaded.dead_letters.into_iter().map(|row| (row.dlq_id, row)).collect();
-        // Of a window that cannot be read, the outcome of its events is not known.
+        // If a window cannot be read, the outcomes of its events are unknown.
         let windows: HashMap<_, _> = loaded
             .windows
             .into_iter()

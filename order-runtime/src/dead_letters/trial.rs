@@ -1,21 +1,21 @@
-//! What this build would do with an event: decoded and checked as before a processor, which is not called.
+//! A trial of an event in this build: it is decoded and checked as before a processor, but no processor is called.
 
 use serde::Serialize;
 
 use crate::{decode, dispatch::Violation, ingest, model::RecordRef, registry::Registry};
 
-/// What would become of an event.
+/// How this build would handle an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "outcome")]
 pub(crate) enum Trial {
     /// A processor would be called with it.
     Handled {
-        /// Which one.
+        /// The processor's name.
         processor: &'static str,
     },
-    /// It would be a dead letter again, without a processor having seen it.
+    /// It would be dead-lettered again before any processor is called.
     Invalid {
-        /// Everything that is wrong, by JSON path.
+        /// All violations, with their JSON paths.
         errors: Vec<Violation>,
     },
 }
@@ -24,18 +24,18 @@ impl std::fmt::Display for Trial {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Handled { processor } => write!(f, "would be handled by {processor}"),
-            Self::Invalid { errors } => f.write_str(&told(errors)),
+            Self::Invalid { errors } => f.write_str(&reported(errors)),
         }
     }
 }
 
-/// Everything that is wrong, on one line.
-pub(super) fn told(errors: &[Violation]) -> String {
+/// All violations on one line.
+pub(super) fn reported(errors: &[Violation]) -> String {
     let errors: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.path, error.message)).collect();
     format!("still invalid: {}", errors.join("; "))
 }
 
-/// The producer's id of an event, where it gave one, and what would become of it.
+/// The producer's event id, if there is one, and how this build would handle the event.
 pub(super) fn trial(registry: &Registry, record: &RecordRef<'_>) -> (Option<String>, Trial) {
     let payload = record.payload.unwrap_or_default();
     let envelope = match decode::decode(record) {

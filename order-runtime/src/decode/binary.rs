@@ -3,7 +3,7 @@
 use super::{Envelope, Text, Undecodable, check_id, check_name, check_specversion, parse_time};
 use crate::model::RecordRef;
 
-/// Whether the record's headers make it a `CloudEvent` in binary mode.
+/// Whether the record is a `CloudEvent` in binary mode, by its headers.
 pub(super) fn is_binary(record: &RecordRef<'_>) -> bool {
     record.header("ce_specversion").is_some()
 }

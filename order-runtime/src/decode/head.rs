@@ -1,8 +1,8 @@
-//! The short way: an envelope as most senders write it, read up to where its data begins.
+//! The fast path: reads an envelope in its usual form up to the start of its data.
 //!
-//! The data is then decoded in place by its own type, so that its bytes are passed once instead of twice. Whatever is out of
-//! the ordinary is left to the long way, which also says what is wrong: an escape in a text, a member that is not known
-//! or stands twice, a value of another type.
+//! The data is then decoded in place by its own type, so that its bytes are read once instead of twice. The full decoder in
+//! `json` handles all other envelopes and reports their errors: an escape in a text, an unknown or repeated member, a value of
+//! another type.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::{Envelope, Text, check_id, check_name, json::Member, parse_time};
 
-/// Reads the members before the data. What follows the data is not looked at: see [`ends`].
+/// Reads the members before the data. The text after the data is not checked: see [`ends`].
 pub(super) fn read(text: &str) -> Option<Envelope> {
     let mut cursor = Cursor { text, at: 0 };
     let (mut id, mut name, mut version, mut time) = (None, None, None, None);
@@ -49,19 +49,19 @@ pub(super) fn read(text: &str) -> Option<Envelope> {
     Some(Envelope { id: id.map(Text::Place), source: None, name: Text::Place(name), version, occurred_at, data })
 }
 
-/// How many bytes of the rest of an envelope, from its data on, are its data; `None` where anything but its end follows.
+/// The length in bytes of an envelope's data, with which `rest` begins; `None` if more than the envelope's end follows it.
 ///
 /// # Errors
-/// The data is not JSON.
+/// If the data is not JSON.
 pub(super) fn length_of_data(rest: &str) -> serde_json::Result<Option<usize>> {
     let length = length_of_value(rest)?;
     Ok(length.filter(|length| rest.get(*length..).is_some_and(ends)))
 }
 
-/// How many bytes the value has that a text begins with; `None` where there is none.
+/// The length in bytes of the value that a text begins with; `None` if there is no value.
 ///
 /// # Errors
-/// It is not JSON.
+/// If the value is not JSON.
 pub(crate) fn length_of_value(text: &str) -> serde_json::Result<Option<usize>> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     let Some(value) = values.next() else { return Ok(None) };
@@ -69,7 +69,7 @@ pub(crate) fn length_of_value(text: &str) -> serde_json::Result<Option<usize>> {
     Ok(Some(values.byte_offset()))
 }
 
-/// Whether an envelope ends with its data: what follows is its own brace and nothing else.
+/// Whether an envelope ends with its data: only the closing brace and whitespace follow.
 pub(super) fn ends(rest: &str) -> bool {
     const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
     let rest = rest.trim_start_matches(BLANKS).strip_prefix('}');
@@ -92,14 +92,14 @@ impl Cursor<'_> {
         }
     }
 
-    /// Passes that byte, and blanks before it.
+    /// Skips that byte, and whitespace before it.
     fn byte(&mut self, wanted: u8) -> Option<()> {
         self.blanks();
         (self.peek()? == wanted).then(|| self.at += 1)
     }
 
-    /// Passes a text without escapes, and answers where it lies. It may have control characters, which JSON does not allow;
-    /// what is done with each text refuses them.
+    /// Skips a string without escapes, and returns its range. The string may have control characters, which JSON does not
+    /// allow; every use of the string refuses them.
     fn string(&mut self) -> Option<Range<usize>> {
         self.byte(b'"')?;
         let length = memchr::memchr2(b'"', b'\\', self.text.as_bytes().get(self.at..)?)?;
@@ -109,7 +109,7 @@ impl Cursor<'_> {
         Some(place)
     }
 
-    /// Passes a whole number from 1 on, as JSON writes it.
+    /// Skips a whole number from 1 on, as JSON writes it, and returns it.
     fn number(&mut self) -> Option<u32> {
         self.blanks();
         let start = self.at;
@@ -126,10 +126,10 @@ mod tests {
     use crate::decode::head::*;
     use crate::decode::json;
 
-    /// An envelope, and its data as it stands.
+    /// An envelope, and the text of its data.
     type Read<'t> = Option<(Envelope, &'t str)>;
 
-    /// What the long way and the short way say of the same text.
+    /// The results of the full decoder and of the fast path for the same text.
     fn both(text: &str) -> (Read<'_>, Read<'_>) {
         let long = json::decode(text).ok().map(|envelope| {
             let data = &text[envelope.data.clone()];
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_most_senders_write_is_read_the_short_way() {
+    fn usual_envelopes_are_read_on_the_fast_path() {
         for text in [
             r#"{"eventId":"1","eventName":"A","version":2,"occurredAt":"2026-01-31T12:00:00Z","data":{"a":[{}]}}"#,
             r#"{"eventName":"A","data":{}}"#,
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_the_ordinary_is_left_to_the_long_way() {
+    fn unusual_envelopes_are_left_to_the_full_decoder() {
         for text in [
             "",
             "{",
@@ -192,9 +192,9 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Both ways agree on every text that the short one takes, whole or cut off anywhere.
+        /// Both agree on every text that the fast path accepts, whole or cut off anywhere.
         #[test]
-        fn both_ways_agree(members in proptest::collection::vec(0_usize..12, 0..7), cut in 0_usize..400) {
+        fn fast_path_and_full_decoder_agree(members in proptest::collection::vec(0_usize..12, 0..7), cut in 0_usize..400) {
             const MEMBERS: [&str; 12] = [
                 r#""eventId":"1""#, r#""eventName":"A""#, r#""version":3"#, r#""occurredAt":"2026-01-31T12:00:00Z""#,
                 r#""data":{"a":1}"#, r#""data":{"a":"}{"}"#, r#""id":"x\"""#, r#""more":[{}]"#, r#" "name" : "B" "#,

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{Envelope, Text, Undecodable, check_id, check_name, check_specversion, parse_time, whole::integer};
 
-/// The members of an envelope, whatever their spelling.
+/// The members of an envelope, in any of their spellings.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Member {
     Id,
@@ -54,7 +54,7 @@ impl Member {
     }
 }
 
-/// The values of the members, as they stand in the payload.
+/// The values of the members, as JSON text of the payload.
 #[derive(Default)]
 struct Raw<'a> {
     id: Option<&'a RawValue>,
@@ -66,9 +66,9 @@ struct Raw<'a> {
     dataversion: Option<&'a RawValue>,
     data_base64: bool,
     source: Option<&'a RawValue>,
-    /// It matters only in a `CloudEvent`.
+    /// Whether `source` is repeated, which is an error only in a `CloudEvent`.
     source_twice: bool,
-    /// The first member that stood twice.
+    /// The first repeated member, except `source`.
     twice: Option<&'static str>,
 }
 
@@ -127,7 +127,7 @@ impl<'de> Deserialize<'de> for Raw<'de> {
     }
 }
 
-/// The name of a member, recognised without keeping it.
+/// The name of a member, matched without storing its text.
 struct MemberName(Member);
 
 impl<'de> Deserialize<'de> for MemberName {
@@ -155,20 +155,20 @@ pub(super) fn decode(payload: &str) -> Result<Envelope, Undecodable> {
     let raw: Raw<'_> = serde_json::from_str(payload).map_err(|error| not_json(&error))?;
     let source_twice = raw.specversion.filter(|_| raw.source_twice).map(|_| Member::Source.name());
     if let Some(member) = raw.twice.or(source_twice) {
-        let message = format!("the member {member}, in any of its spellings, stands twice");
+        let message = format!("the member {member} occurs twice, under any of its spellings");
         return Err(Undecodable::new("duplicate_member", message));
     }
     if let Some(version) = raw.specversion {
         check_specversion(&string(payload, version, "specversion")?.of(payload))?;
     }
-    // Without a specversion it is a member that the envelope does not know.
+    // Without a specversion, `source` is an unknown member.
     let source = raw.source.filter(|source| raw.specversion.is_some() && !matches!(source.get(), "null" | "\"\""));
     let source = source.map(|source| string(payload, source, "source")).transpose()?;
     if raw.data_base64 {
         return Err(Undecodable::new("data_base64", "the data is Base64; send it as JSON in `data`"));
     }
     let Some(name) = raw.name else {
-        return Err(Undecodable::new("no_name", "the member eventName is missing; it says which event this is"));
+        return Err(Undecodable::new("no_name", "the member eventName is missing; it names the event"));
     };
     let name = string(payload, name, "eventName")?;
     check_name(&name.of(payload))?;
@@ -188,7 +188,7 @@ pub(super) fn decode(payload: &str) -> Result<Envelope, Undecodable> {
     })
 }
 
-/// A string member: its text without the quotes, in place where nothing in it is escaped.
+/// A string member: its text without the quotes, as a range of the payload if nothing in it is escaped.
 enum Value<'a> {
     Place(Range<usize>),
     Owned(Cow<'a, str>),
@@ -231,7 +231,7 @@ fn string<'a>(payload: &str, value: &'a RawValue, member: &'static str) -> Resul
 
 fn version(value: Option<&RawValue>) -> Result<u32, Undecodable> {
     let Some(value) = value.map(RawValue::get).filter(|value| *value != "null") else { return Ok(1) };
-    // CloudEvents allows strings only in extension attributes that older senders use.
+    // In the extension attributes of older senders, CloudEvents allows only strings.
     let text = value.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     // JSON Schema counts 2.0 as the integer 2.
     let number = text.is_none().then(|| integer(value)).flatten();
@@ -243,25 +243,25 @@ fn version(value: Option<&RawValue>) -> Result<u32, Undecodable> {
         .ok_or_else(|| Undecodable::new("bad_version", "the member version is not a whole number from 1 on"))
 }
 
-/// Where a part of the payload lies in it.
+/// The range of `part` in the payload that it is borrowed from.
 fn place(payload: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr().addr() - payload.as_ptr().addr();
     start..start + part.len()
 }
 
-/// The parser's complaint without what it quotes of the payload.
+/// The parser's error with line and column, but without its quotations from the payload.
 pub(super) fn not_json(error: &serde_json::Error) -> Undecodable {
     not_json_behind(&[], error)
 }
 
-/// The same of a text that was parsed from behind `before` on.
+/// Like [`not_json`], for a text that was parsed from the end of `before` on.
 pub(super) fn not_json_behind(before: &[u8], error: &serde_json::Error) -> Undecodable {
     use serde_json::error::Category;
     let lines = memchr::memchr_iter(b'\n', before).count();
     let last_line = memchr::memrchr(b'\n', before).map_or(before.len(), |end| before.len() - end - 1);
     let (line, column) = (lines + error.line(), error.column() + if error.line() == 1 { last_line } else { 0 });
     let what = match error.classify() {
-        Category::Eof => "the payload ends before its JSON does",
+        Category::Eof => "the payload ends before its JSON is complete",
         Category::Syntax | Category::Data | Category::Io => "the payload is not JSON",
     };
     Undecodable::new("not_json", format!("{what}, at line {line} column {column}"))

@@ -1,10 +1,10 @@
-//! What is checked of a payload as bytes, before anything is decoded.
+//! Checks of a payload's bytes before it is decoded.
 
 use memchr::memmem;
 
 use super::{MAX_DEPTH, Undecodable};
 
-/// The payload as text, once it is known to be safe to decode.
+/// Checks that a payload is safe to decode, and returns it as text.
 pub(super) fn check(payload: &[u8]) -> Result<&str, Undecodable> {
     let text = simdutf8::basic::from_utf8(payload).map_err(|_| {
         let valid = simdutf8::compat::from_utf8(payload).map_or_else(|error| error.valid_up_to(), str::len);
@@ -25,10 +25,10 @@ pub(super) fn check(payload: &[u8]) -> Result<&str, Undecodable> {
     Ok(text)
 }
 
-/// Refuses nesting deeper than [`MAX_DEPTH`], also in members that nobody reads.
+/// Refuses nesting deeper than [`MAX_DEPTH`], also in unknown members.
 fn check_depth(payload: &[u8]) -> Result<(), Undecodable> {
-    // Most payloads have fewer brackets than they may nest, so they are only counted. The two differ in one bit; and a loop
-    // that never branches and counts in bytes is done in vectors.
+    // Most payloads have fewer brackets than the allowed depth, so counting them is enough. `[` and `{` differ in one bit, and
+    // the compiler vectorizes a loop that counts in bytes without branches.
     let brackets = |bytes: &[u8]| bytes.iter().map(|byte| u8::from(*byte | 0x20 == b'{')).sum::<u8>();
     if payload.chunks(usize::from(u8::MAX)).map(|chunk| usize::from(brackets(chunk))).sum::<usize>() <= MAX_DEPTH {
         return Ok(());
@@ -64,7 +64,7 @@ fn check_depth(payload: &[u8]) -> Result<(), Undecodable> {
 
 /// Refuses the character U+0000, which JSON can escape and PostgreSQL cannot keep.
 fn check_nul(payload: &[u8]) -> Result<(), Undecodable> {
-    // Most payloads escape nothing, and one byte is found faster than six.
+    // Most payloads have no escapes, and one byte is found faster than six.
     if memchr::memchr(b'\\', payload).is_none() {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! The corpus of envelopes: what is understood, and under which code the rest is refused.
+//! Envelopes that are accepted, and the error codes of those that are refused.
 
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ fn decoded(payload: &[u8], headers: &[(&str, &str)]) -> Result<Envelope, Undecod
     decode(&batch.get(0).expect("one record"))
 }
 
-/// Id, name, version, time and data of an envelope that is understood.
+/// Id, name, version, time and data of an envelope that is accepted.
 fn parts(payload: &str, headers: &[(&str, &str)]) -> (Option<String>, String, u32, Option<String>, String) {
     let envelope = decoded(payload.as_bytes(), headers).unwrap_or_else(|error| panic!("{payload}: {error:?}"));
     let bytes = payload.as_bytes();
@@ -32,13 +32,13 @@ fn parts(payload: &str, headers: &[(&str, &str)]) -> (Option<String>, String, u3
 
 fn code(payload: &[u8], headers: &[(&str, &str)]) -> &'static str {
     match decoded(payload, headers) {
-        Ok(envelope) => panic!("{} was understood as {envelope:?}", String::from_utf8_lossy(payload)),
+        Ok(envelope) => panic!("{} was decoded as {envelope:?}", String::from_utf8_lossy(payload)),
         Err(error) => error.code,
     }
 }
 
 #[test]
-fn every_spelling_is_understood() {
+fn every_spelling_is_accepted() {
     let expected = (
         Some("e-1".to_owned()),
         "ThingHappened".to_owned(),
@@ -60,7 +60,7 @@ fn every_spelling_is_understood() {
 }
 
 #[test]
-fn what_is_left_out_has_a_default() {
+fn missing_members_have_defaults() {
     let expected = (None, "ThingHappened".to_owned(), 1, None, "null".to_owned());
     assert_eq!(parts(r#" {"eventName":"ThingHappened"} "#, &[]), expected);
     assert_eq!(
@@ -112,7 +112,7 @@ fn escaped_and_foreign_texts_are_read() {
 }
 
 #[test]
-fn cloud_events_are_understood_both_ways() {
+fn cloud_events_are_accepted_in_both_modes() {
     let structured = r#"{"specversion":"1.0","id":"e-1","source":"/x","type":"ThingHappened","time":"2026-01-31T12:00:00Z","datacontenttype":"application/json","dataversion":"3","data":{"a":1}}"#;
     let expected = (
         Some("e-1".to_owned()),
@@ -138,7 +138,7 @@ fn cloud_events_are_understood_both_ways() {
 }
 
 #[test]
-fn what_is_no_event_has_its_code() {
+fn each_undecodable_record_has_its_code() {
     let batch = record(None, &[]);
     assert_eq!(decode(&batch.get(0).expect("one record")).expect_err("no payload").code, "tombstone");
     let deep = |depth: usize| format!(r#"{{"eventName":"A","x":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
@@ -194,11 +194,11 @@ fn what_is_no_event_has_its_code() {
     }
     assert_eq!(code(deep(MAX_DEPTH).as_bytes(), &[]), "too_deep");
     assert_eq!(code(deep(100_000).as_bytes(), &[]), "too_deep");
-    assert!(decoded(br#"{"eventName":"A","data":{"x":"\\u0000"}}"#, &[]).is_ok(), "an escaped backslash is no escape");
+    assert!(decoded(br#"{"eventName":"A","data":{"x":"\\u0000"}}"#, &[]).is_ok(), "an escaped backslash is literal");
 }
 
 #[test]
-fn a_binary_cloud_event_needs_its_headers_right() {
+fn a_binary_cloud_event_needs_valid_headers() {
     let with = |name: &'static str, value: &'static str| {
         code(b"{}", &[("ce_specversion", "1.0"), ("ce_type", "A"), (name, value)])
     };
@@ -211,19 +211,19 @@ fn a_binary_cloud_event_needs_its_headers_right() {
 }
 
 #[test]
-fn a_large_payload_is_only_walked_over() {
+fn a_large_payload_is_accepted() {
     let payload = format!(r#"{{"eventName":"A","x":[{}0],"data":{{}}}}"#, "0,".repeat(400_000));
     assert_eq!(parts(&payload, &[]).4, "{}");
 }
 
 proptest! {
     #[test]
-    fn any_bytes_are_answered(payload in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_decoded_or_refused(payload in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = decoded(&payload, &[]);
     }
 
     #[test]
-    fn any_change_of_an_event_is_answered(at in 0_usize..110, byte in any::<u8>()) {
+    fn any_changed_event_is_decoded_or_refused(at in 0_usize..110, byte in any::<u8>()) {
         let mut payload =
             br#"{"eventId":"e-1","eventName":"ThingHappened","version":1,"occurredAt":"2026-01-31T12:00:00Z","data":{"a":[1]}}"#.to_vec();
         let at = at.min(payload.len() - 1);
@@ -234,9 +234,9 @@ proptest! {
         }
     }
 
-    /// The two steps say of any text what one says, to the place where it is no JSON.
+    /// Both ways give the same result for any text, including the place of an error.
     #[test]
-    fn what_is_read_in_two_steps_is_read_alike(
+    fn decoding_in_two_steps_gives_the_same_result(
         members in proptest::collection::vec(0_usize..9, 1..6), cut in 0_usize..300, at in 0_usize..300, byte in any::<u8>()
     ) {
         const MEMBERS: [&str; 9] = [
@@ -257,7 +257,7 @@ proptest! {
     }
 
     #[test]
-    fn what_serde_writes_is_read_back(id in "\\PC{1,40}", name in "[A-Za-z]{1,40}", version in 1_u32.., text in "\\PC{0,40}") {
+    fn envelopes_from_serde_are_read_back(id in "\\PC{1,40}", name in "[A-Za-z]{1,40}", version in 1_u32.., text in "\\PC{0,40}") {
         let data = serde_json::json!({ "text": text });
         let payload = serde_json::json!({ "eventId": id, "eventName": name, "version": version, "data": data }).to_string();
         let (read_id, read_name, read_version, _, read_data) = parts(&payload, &[]);

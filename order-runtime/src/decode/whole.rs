@@ -6,7 +6,7 @@ use std::borrow::Cow;
 const DIGITS: usize = 20;
 
 /// The same JSON with each whole number of up to [`DIGITS`] digits written as an integer: `2` instead of `2.0`, `100` instead of
-/// `1e2`. A text that is not JSON stays one.
+/// `1e2`. A text that is not JSON does not become JSON.
 pub(crate) fn numbers(json: &str) -> Cow<'_, str> {
     let bytes = json.as_bytes();
     let mut rewritten = String::new();
@@ -45,7 +45,7 @@ fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
     bytes.len()
 }
 
-/// The digits of a whole number that is not written as an integer; none of any other number.
+/// The digits of a whole number that is not written as an integer; `None` for any other number.
 pub(crate) fn integer(number: &str) -> Option<String> {
     if number == "-0" {
         return Some("0".to_owned());
@@ -55,7 +55,7 @@ pub(crate) fn integer(number: &str) -> Option<String> {
     let (mantissa, exponent) = absolute.split_once(['e', 'E']).unwrap_or((absolute, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // Another text is not JSON, and stays so that it is refused.
+    // Any other text is not JSON; it stays unchanged, so that it is refused later.
     let is_json = is_digits(whole) && is_digits(fraction) && (whole == "0" || !whole.starts_with('0'));
     is_json.then_some(())?;
     let exponent: i64 = exponent.parse().ok()?;
@@ -89,7 +89,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_read_to_its_end(text in "[\\PC\\[\\]{}\",:\\\\0-9eE.+-]{0,80}") {
+        fn rewriting_any_text_ends(text in "[\\PC\\[\\]{}\",:\\\\0-9eE.+-]{0,80}") {
             let _ = numbers(&text);
         }
     }

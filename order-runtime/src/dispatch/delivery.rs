@@ -1,4 +1,4 @@
-//! One event on its way through a processor.
+//! A delivery: one event on its way through a processor.
 
 use std::{
     any::{Any, TypeId},
@@ -20,49 +20,49 @@ use crate::{
 
 /// A handle to one event's delivery: its record, its unit of work and the wiring of the program.
 ///
-/// Cloning costs one reference count. Whatever is injected keeps one, so nothing in the domain carries a lifetime.
+/// Cloning increments one reference count. Each injected argument keeps a clone, so nothing in the domain carries a lifetime.
 #[derive(Clone)]
 pub struct Delivery(Arc<DeliveryParts>);
 
 /// The contracts that implement interfaces.
 pub(crate) trait Contracts: Send + Sync {
-    /// A `fn(&Delivery) -> Box<dyn Interface>` for the interface of that trait object; `None` where nothing implements it.
+    /// A `fn(&Delivery) -> Box<dyn Interface>` for the interface of that trait object; `None` if no contract implements it.
     fn build(&self, interface: TypeId) -> Option<&'static (dyn Any + Send + Sync)>;
 }
 
-/// What all deliveries of a partition share, so that each of them counts one reference and not three.
+/// The parts that all deliveries of a partition share, so that each delivery counts one reference instead of three.
 pub(crate) struct DeliveryShared {
-    /// Which contract implements each interface.
+    /// The contract of each interface.
     pub(crate) contracts: Arc<dyn Contracts>,
     pub(crate) partition: Arc<PartitionId>,
     pub(crate) unit: Arc<Unit>,
-    /// The consumer group, by which the service knows the events that it has emitted itself.
+    /// The consumer group, by which the service recognizes events that it emitted itself.
     pub(crate) group: Arc<str>,
-    /// Only of a delivery that is made to find out which entities are injected: their types and names.
+    /// Collects the types and names of injected entities; set only for a delivery that is made to find them.
     pub(crate) needs: Option<Mutex<Vec<(TypeId, &'static str)>>>,
 }
 
-/// How far an event was read before its processor is called.
+/// How far an event is decoded before its processor is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// As far as its data, whose end is not known then.
+    /// Up to its data, whose end is not known yet.
     Front,
-    /// To its end.
+    /// Completely.
     Whole,
 }
 
-/// What a delivery is made of.
+/// The parts of a delivery.
 pub(crate) struct DeliveryParts {
     pub(crate) shared: Arc<DeliveryShared>,
     pub(crate) records: Arc<RecordBatch>,
     pub(crate) index: usize,
     pub(crate) envelope: Envelope,
     pub(crate) read: Extent,
-    /// The id that the event is given, where it has none.
+    /// The id that the service gives to an event without one.
     pub(crate) given_id: Option<Box<str>>,
     pub(crate) attempt: u32,
     pub(crate) changes: EventChanges,
-    /// Only where traces are exported.
+    /// Set only if traces are exported.
     pub(crate) traced: Option<Traced>,
 }
 
@@ -71,7 +71,7 @@ impl Delivery {
         Self(Arc::new(inner))
     }
 
-    /// The entities that `build` injects, each with its type's name, found by building it for an event that there is not.
+    /// The entities that `build` injects, each with its type's name. They are found by building for a made-up event.
     pub(crate) fn needs_of(contracts: &Arc<dyn Contracts>, build: fn(&Self)) -> Vec<(TypeId, &'static str)> {
         let mut records = RecordBatch::default();
         records.push(0, None, None, Some(br#"{"eventName":"None","data":{}}"#), []);
@@ -95,12 +95,12 @@ impl Delivery {
             changes: EventChanges::default(),
             traced: None,
         });
-        // What is injected by hand may want more of an event than this one has.
+        // A hand-written `Injectable` may need more than the made-up event has, and panic.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| build(&delivery)));
         shared.needs.as_ref().map(|needs| needs.lock().clone()).unwrap_or_default()
     }
 
-    /// An entity of this type is injected.
+    /// Notes that an entity of this type is injected.
     pub(crate) fn needs<T: 'static>(&self) {
         if let Some(needs) = &self.0.shared.needs {
             needs.lock().push((TypeId::of::<T>(), std::any::type_name::<T>()));
@@ -108,7 +108,7 @@ impl Delivery {
     }
 
     pub(crate) fn record(&self) -> RecordRef<'_> {
-        // The index was taken from this very batch.
+        // The index was taken from this batch.
         #[expect(clippy::expect_used, reason = "an invariant of the constructor")]
         self.0.records.get(self.0.index).expect("a delivery's record is in its batch")
     }
@@ -133,7 +133,7 @@ impl Delivery {
         }
     }
 
-    /// What no other event shares: the id, together with its source where the event is a `CloudEvent`.
+    /// The unique identity of the event: its id, together with its source if it is a `CloudEvent`.
     pub(crate) fn identity(&self) -> Cow<'_, str> {
         match &self.0.envelope.source {
             Some(source) => format!("{}\0{}", source.of(self.payload()), self.event_id()).into(),
@@ -165,13 +165,13 @@ impl Delivery {
         self.0.traced.as_ref()
     }
 
-    /// Where this attempt is in its trace; `None` where no traces are exported.
+    /// The span of this attempt; `None` if no traces are exported.
     pub(crate) fn in_trace(&self) -> Option<AttemptSpan> {
         Some(self.0.traced.as_ref()?.attempt(self.partition(), &self.record()))
     }
 
-    /// The headers of what this event gives rise to: of the attempt, or, where no traces are exported, those that the event
-    /// came with, so that a trace goes on behind a service that takes no part in it.
+    /// The trace headers for records and requests that this event causes: the context of the attempt or, if no traces are
+    /// exported, the context that the event came with. So a trace continues past a service that exports none.
     pub(crate) fn trace_headers(&self) -> HeaderBlock {
         let context = match self.in_trace() {
             Some(attempt) => Some(attempt.own),
@@ -187,7 +187,7 @@ impl Delivery {
     /// Decodes and validates the event's data.
     ///
     /// # Errors
-    /// The outcome where that cannot be done: [`Outcome::Invalid`] names each violation by its JSON path in the event.
+    /// The outcome of the attempt. [`Outcome::Invalid`] names each violation by its JSON path in the event.
     pub fn event<T: Schema>(&self) -> Result<Event<T>, Outcome> {
         let data = self.0.envelope.data(self.payload());
         let is_all = |(_, length): &Front<T>| data.get(*length..).is_some_and(decode::is_all);
@@ -201,8 +201,8 @@ impl Delivery {
     /// Builds the contract that configuration chose for an interface.
     ///
     /// # Panics
-    /// When there is none. The start-up checks refuse a use case whose interface has no contract, so a panic here means that
-    /// a service was made past the registry; the engine treats it like any panic of a processor.
+    /// If no contract implements the interface. The start-up checks refuse a use case whose interface has no contract, so this
+    /// happens only if a use case was built without the registry. The engine treats it like any panic of a processor.
     pub fn contract<I: ?Sized + 'static>(&self) -> Box<I> {
         let build = self.0.shared.contracts.build(TypeId::of::<I>());
         match build.and_then(|build| build.downcast_ref::<fn(&Delivery) -> Box<I>>()) {

@@ -1,4 +1,4 @@
-//! Events that a processor emits: part of its event's transaction, published after it.
+//! Events that a processor emits: part of the transaction of its event, published after the commit.
 
 use std::fmt;
 
@@ -11,18 +11,18 @@ use crate::{
     model::OutgoingRecord,
 };
 
-/// The largest emitted event in bytes, key and headers included: what a broker takes by default, less what it adds itself.
+/// The largest emitted event in bytes, key and headers included: the broker's default limit minus the bytes that it adds.
 const LARGEST: usize = 1_000_000;
-/// The header of an emitted event that names the consumer group of the service which has emitted it. An event that comes back to
-/// that service, and that none of its processors handles, was for others.
+/// The header of an emitted event that names the consumer group of the emitting service. If the event comes back to that
+/// service and none of its processors handles it, it was meant for others.
 pub(crate) const EMITTED_BY: &str = "emitted-by";
 
 /// Emits events. Take it as an argument of an event processor, or as a field of a contract.
 ///
-/// What is emitted counts when the event succeeds: it is written to the store's outbox in the same transaction as the
-/// event's other effects, and published when that is committed, by an idempotent producer and in order per key. A crash
-/// may publish it twice, under the same id: the hash of its cause's id and its number among what that cause has emitted. So a
-/// consumer that knows ids counts it once.
+/// An emitted event counts if its cause succeeds: it is written to the store's outbox in the same transaction as the cause's
+/// other effects. After the commit, an idempotent producer publishes it, in order per key. A crash may publish it twice, under
+/// the same id: the hash of its cause's id and its index among the events that the cause emitted. So a consumer that
+/// deduplicates by id counts it once.
 ///
 /// ```no_run,standalone_crate
 /// # order_runtime::dispatcher!(name = "things");
@@ -41,28 +41,28 @@ pub struct Emitter {
     version: u32,
 }
 
-/// Why an event is not emitted. As a failure it is a dead letter: no attempt at the same event would do better.
+/// Why an event is not emitted. As a processor's failure it dead-letters the cause, because another attempt would fail too.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EmitError {
     /// The name is empty, too long, or has control characters.
     #[error("the event is not emitted: {0}")]
     Name(Undecodable),
-    /// The data is not to be had as JSON.
-    #[error("the data of the emitted event `{event}` does not serialize: {reason}")]
+    /// The data cannot be serialized as JSON.
+    #[error("the data of the emitted event `{event}` cannot be serialized: {reason}")]
     Data {
         /// The event's name.
         event: String,
-        /// The serializer's word.
+        /// The serializer's error.
         reason: String,
     },
-    /// Versions begin at 1.
+    /// The version is 0; versions begin at 1.
     #[error("the event `{event}` is not emitted: its version is 0, and versions begin at 1")]
     Version {
         /// The event's name.
         event: String,
     },
-    /// The event is larger than a broker takes.
-    #[error("the emitted event `{event}` has {bytes} bytes; the most is {LARGEST}")]
+    /// The event is larger than a broker accepts.
+    #[error("the emitted event `{event}` has {bytes} bytes; the maximum is {LARGEST}")]
     TooLarge {
         /// The event's name.
         event: String,
@@ -100,7 +100,7 @@ struct Envelope<'a, T> {
 }
 
 impl Emitter {
-    /// The same emitter for events of that version; without this it is 1.
+    /// The same emitter for events of that version; the default version is 1.
     ///
     /// ```no_run,standalone_crate
     /// # order_runtime::dispatcher!(name = "things");
@@ -115,8 +115,8 @@ impl Emitter {
         Self { delivery: self.delivery.clone(), version }
     }
 
-    /// Emits an event to the topic that its cause came from. It comes back to this service, which skips it unless a
-    /// processor handles it.
+    /// Emits an event to the topic of its cause. The event comes back to this service, which skips it unless a processor
+    /// handles it.
     ///
     /// # Errors
     /// See [`EmitError`].
@@ -125,8 +125,9 @@ impl Emitter {
         self.emit_to(&topic, event, key, data)
     }
 
-    /// The same to a topic of one's own choice. It must exist, and the service be allowed to write to it; until then its events
-    /// wait in the store, and the service is not ready. So does an event that is larger than the topic takes.
+    /// Like [`emit`](Self::emit), to any topic. The topic must exist and the service must be allowed to write to it. Until then
+    /// its events wait in the store, and the service is not ready. The same applies to an event that is larger than the topic
+    /// accepts.
     ///
     /// # Errors
     /// See [`EmitError`].
@@ -136,7 +137,7 @@ impl Emitter {
         if version == 0 {
             return Err(EmitError::Version { event: event.to_owned() });
         }
-        // The time is that of the cause: an attempt that runs again emits the same bytes.
+        // The time is that of the cause, so that every attempt emits the same bytes.
         let occurred_at = self.delivery.envelope().occurred_at.or_else(|| self.delivery.record().time());
         self.delivery.changes().emit(|index| {
             let event_id = identity::emitted_id(&self.delivery.identity(), index);

@@ -8,7 +8,7 @@ use super::Delivery;
 
 /// One event, decoded and validated.
 pub struct Event<T> {
-    /// What the event says.
+    /// The event's data.
     pub data: T,
     delivery: Delivery,
 }
@@ -18,7 +18,7 @@ impl<T> Event<T> {
         Self { data, delivery }
     }
 
-    /// The event's id; where the producer gave none, cluster, topic id, partition and offset.
+    /// The event's id; if the producer gave none, it consists of cluster, topic id, partition and offset.
     pub fn id(&self) -> &str {
         self.delivery.event_id()
     }
@@ -28,12 +28,12 @@ impl<T> Event<T> {
         self.delivery.event_name()
     }
 
-    /// The event's version, 1 where it says none.
+    /// The event's version; 1 if the envelope has none.
     pub fn version(&self) -> u32 {
         self.delivery.envelope().version
     }
 
-    /// When it happened, by its producer.
+    /// When the event happened, according to its producer.
     pub fn occurred_at(&self) -> Option<Timestamp> {
         self.delivery.envelope().occurred_at
     }
@@ -49,13 +49,13 @@ impl<T> Event<T> {
     }
 
     /// The context of this attempt's trace for calls of other services, as the value of the header `traceparent` of W3C
-    /// Trace Context; `None` where the event has no trace.
+    /// Trace Context; `None` if the event has no trace.
     pub fn traceparent(&self) -> Option<String> {
         let headers = self.delivery.trace_headers();
         headers.iter().next().and_then(|(_, value)| String::from_utf8(value?.to_vec()).ok())
     }
 
-    /// Which attempt this is, from 1.
+    /// The number of this attempt, from 1.
     pub fn attempt(&self) -> u32 {
         self.delivery.attempt()
     }

@@ -1,20 +1,20 @@
-//! What a processor's error says of what to do next.
+//! Classified errors: each says what the engine does with the event.
 
 use std::{borrow::Cow, fmt};
 
-/// What the delivery engine does with an event whose processor failed.
+/// The treatment of an event whose processor failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// Try again by the processor's retry policy; later events of the key wait behind it.
+    /// The event is tried again by the processor's retry policy; later events of the key wait behind it.
     Retry,
-    /// Something outside that many events need is unavailable: tried again like [`Retry`](Self::Retry). While most events of the
-    /// processor fail like this, its circuit breaker is open: a few events are tried, the others wait, and no attempt counts.
-    /// For a failure that depends on the event itself (what it refers to is not there yet), `Retry` is right: no number of such
-    /// events holds up others.
+    /// A dependency of many events is unavailable: the event is tried again like [`Retry`](Self::Retry). While most events of
+    /// the processor fail like this, its circuit breaker is open: a few events are tried, the others wait, and no attempt
+    /// counts. Use `Retry` for a failure that depends on the event itself, such as a reference to an entity that does not exist
+    /// yet: such events never hold up others.
     Unavailable,
     /// Trying again cannot help: the event becomes a dead letter.
     DeadLetter,
-    /// The event needs nothing: it counts as done and its changes are dropped.
+    /// The event needs no work: it counts as done and its changes are dropped.
     Skip,
     /// The event and its key wait until an operator releases them.
     ParkKey,
@@ -22,21 +22,21 @@ pub enum Class {
     Stop,
 }
 
-/// An error that says what to do: implemented by `#[derive(Failure)]` from the class of each variant.
+/// A classified error: implemented by `#[derive(Failure)]` from the class of each variant.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` says nothing of what to do with an event that fails with it",
+    message = "`{Self}` does not say what to do with an event that fails with it",
     label = "not a classified error",
     note = "add `#[derive(Debug, thiserror::Error, Failure)]` to it and give each variant its class: `#[failure(retry)]`, `unavailable`, `dead_letter`, `skip`, `park_key` or `stop`; for a small processor, return `Result<(), Failed>`"
 )]
 pub trait Failure: std::error::Error + Send + Sync + 'static {
-    /// What to do with the event.
+    /// The treatment of the event.
     fn class(&self) -> Class;
 
-    /// A short, stable name of what went wrong, for `dlq-error-code`, metrics and filters; the variant in `snake_case`.
+    /// A short, stable name of the error, for `dlq-error-code`, metrics and filters; the variant in `snake_case`.
     fn code(&self) -> Cow<'static, str>;
 }
 
-/// A classified error for processors too small to need a type of their own.
+/// A classified error for processors that are too small for an error type of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
     class: Class,
@@ -50,7 +50,7 @@ impl Failed {
         Self::new(Class::Retry, code, message)
     }
 
-    /// Something outside is unavailable: try again, and let the circuit breaker know.
+    /// A dependency is unavailable: try again, and count the failure for the circuit breaker.
     pub fn unavailable(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(Class::Unavailable, code, message)
     }

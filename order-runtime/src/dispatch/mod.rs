@@ -1,4 +1,4 @@
-//! From a decoded event to the function that handles it, and from the function's result to what follows.
+//! Calls the function that handles a decoded event, and turns its result into an outcome.
 
 mod delivery;
 mod emit;
@@ -19,7 +19,7 @@ pub(crate) use schema::shown;
 pub use schema::{Front, Invalid, Schema, Violation, decode_data, decode_front};
 pub use working_set::WorkingSet;
 
-/// What `#[event_processor]` generates: decodes the event, injects the arguments and calls the function.
+/// The function that `#[event_processor]` generates: decodes the event, injects the arguments and calls the processor.
 pub type Handler = fn(Delivery) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// How one attempt ended.
@@ -29,7 +29,7 @@ pub enum Outcome {
     Done,
     /// The event's data does not fit the schema.
     Invalid(Invalid),
-    /// The event was read as far as its data, and that was not enough: it is to be read as a whole. No processor was called.
+    /// The event was decoded only up to its data, and must be decoded completely. No processor was called.
     #[doc(hidden)]
     Unread,
     /// The processor returned an error.
@@ -39,7 +39,7 @@ pub enum Outcome {
 /// A processor's error, reduced to what the delivery engine needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedAttempt {
-    /// What to do.
+    /// The treatment of the event.
     pub class: Class,
     /// The failure's code.
     pub code: Cow<'static, str>,
@@ -60,7 +60,7 @@ impl<E: Failure> From<E> for FailedAttempt {
     }
 }
 
-/// Something that an event processor can take as an argument behind the event.
+/// A type that an event processor can take as an argument after the event.
 ///
 /// Implemented by the services that `#[usecase]` generates, by working sets, and by `#[derive(Injectable)]`.
 #[diagnostic::on_unimplemented(
@@ -69,7 +69,7 @@ impl<E: Failure> From<E> for FailedAttempt {
     note = "take a service (`SERVICE_<Feature>`), a working set (`WorkingSet<Entity>`), or a type with `#[derive(Injectable)]`"
 )]
 pub trait Injectable: Sized {
-    /// Makes one for the event of `delivery`.
+    /// Builds the argument for the event of `delivery`.
     fn inject(delivery: &Delivery) -> Self;
 }
 

@@ -10,17 +10,17 @@ use crate::decode::{self, whole};
 /// The data of an event does not fit its schema: every violation that was found, by JSON path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
-    /// What is wrong and where; never empty.
+    /// The violations; never empty.
     pub violations: Vec<Violation>,
 }
 
-/// One place of the data that is wrong.
+/// One violation of the schema.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Violation {
-    /// The place, `$.items[0].quantity` say. In what a schema answers, `$` is the event's `data`; in outcomes, dead letters and over HTTP
-    /// it is the event, and the same place `$.data.items[0].quantity`.
+    /// The JSON path, such as `$.items[0].quantity`. In the result of a schema, `$` is the event's `data`. In outcomes, dead
+    /// letters and over HTTP, `$` is the event, so the same path is `$.data.items[0].quantity`.
     pub path: String,
-    /// What is wrong; never the value itself, which may be personal.
+    /// The broken rule; never the value itself, which may be personal data.
     pub message: String,
 }
 
@@ -30,7 +30,7 @@ impl Invalid {
         Self { violations: vec![Violation { path: path.into(), message: message.into() }] }
     }
 
-    /// The same by the paths that they have in the whole event.
+    /// The same violations, with their paths in the whole event.
     pub(crate) fn in_event(mut self) -> Self {
         for violation in &mut self.violations {
             violation.path.insert_str(1, ".data");
@@ -45,7 +45,7 @@ impl fmt::Display for Invalid {
             if index > 0 {
                 f.write_str("; ")?;
             }
-            // Not by `write!`: every dead letter of bad data is told by this.
+            // `write_str` is faster than `write!`, and this formats every dead letter of invalid data.
             f.write_str(&violation.path)?;
             f.write_str(": ")?;
             f.write_str(&violation.message)?;
@@ -56,7 +56,7 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// What a text begins with, decoded and checked, and how many bytes of the text that is.
+/// The decoded and validated value that a text begins with, and its length in bytes.
 pub type Front<T> = (Result<T, Invalid>, usize);
 
 /// The typed data of an event: implemented by `#[schema]`, and by [`Value`](serde_json::Value) for data of any shape.
@@ -72,15 +72,15 @@ pub trait Schema: Sized + Send + 'static {
     /// [`Invalid`] names each violation by its JSON path.
     fn decode(json: &str) -> Result<Self, Invalid>;
 
-    /// Decodes the JSON object that `text` begins with and applies every rule, and answers how many bytes it has; `None`
-    /// where `text` does not begin with one, or where this is not known to be quicker than looking for its end first.
+    /// Decodes the JSON object that `text` begins with, applies every rule, and returns the object's length in bytes. `None` if
+    /// `text` does not begin with an object, or if this is not known to be faster than looking for the object's end first.
     fn decode_front(_text: &str) -> Option<Front<Self>> {
         None
     }
 }
 
-/// Data of any shape. A name that stands twice in an object, and a number that no JSON number type holds exactly, are
-/// refused, where a plain `Value` would silently take the last and the nearest.
+/// Data of any shape. A repeated name in an object and a number that no JSON number type holds exactly are refused. A plain
+/// `Value` would silently take the last one and the nearest number.
 impl Schema for serde_json::Value {
     fn decode(json: &str) -> Result<Self, Invalid> {
         serde_json::from_str::<Strict>(json).map(|Strict(value)| value).map_err(|error| Invalid::at("$", what(&error)))
@@ -91,12 +91,12 @@ impl Schema for serde_json::Value {
     }
 }
 
-/// What the `decode` of a `#[schema]` calls. `names` maps Rust field names of the schema itself to their JSON names
-/// where these are not the field's name in camelCase.
+/// The implementation of `decode` for a `#[schema]`. `names` maps Rust field names of the schema itself to their JSON names, if
+/// these are not the field's name in camelCase.
 ///
 /// # Errors
 /// [`Invalid`] names each violation by its JSON path. A value of the wrong type or a missing one ends the decoding, so
-/// there is one violation of that kind; of the rules that a well-typed value breaks all are told.
+/// there is one violation of that kind. Of the rules that a well-typed value breaks, up to 32 are reported.
 pub fn decode_data<T>(json: &str, names: &[(&str, &str)]) -> Result<T, Invalid>
 where
     T: DeserializeOwned + Validate<Context = ()>,
@@ -108,7 +108,7 @@ where
     }
 }
 
-/// Decodes data that could not be decoded, step by step, so that it is known where it goes wrong.
+/// Decodes data again that could not be decoded, step by step, to find the path of the error.
 fn decode_again<T>(json: &str, names: &[(&str, &str)]) -> Result<T, Invalid>
 where
     T: DeserializeOwned + Validate<Context = ()>,
@@ -116,7 +116,7 @@ where
     if !is_object(json) {
         return Err(Invalid::at("$", "is not an object"));
     }
-    // JSON Schema counts 2.0 and 2e0 as integers, and so do we; serde takes them for floats.
+    // JSON Schema counts 2.0 and 2e0 as integers, and so do we; serde reads them as floats.
     let rewritten = whole::numbers(json);
     let json = &*rewritten;
     if matches!(rewritten, std::borrow::Cow::Owned(_))
@@ -130,20 +130,20 @@ where
     valid(value, names)
 }
 
-/// What is displayed, as a text: one that grew with each of its parts would be allocated several times.
+/// Formats a value into a string with spare capacity, because a string that grows with each part is allocated several times.
 pub(crate) fn shown(what: &impl fmt::Display) -> String {
     let mut text = String::with_capacity(128);
-    // A string takes whatever is written.
+    // Writing to a string does not fail.
     let _ = write!(text, "{what}");
     text
 }
 
-/// Whether what begins there is an object, which an event's data has to be.
+/// Whether the text begins with an object, which an event's data has to be.
 fn is_object(json: &str) -> bool {
     json.trim_ascii_start().starts_with('{')
 }
 
-/// What the `decode_front` of a `#[schema]` calls.
+/// The implementation of `decode_front` for a `#[schema]`.
 pub fn decode_front<T>(text: &str, names: &[(&str, &str)]) -> Option<Front<T>>
 where
     T: DeserializeOwned + Validate<Context = ()>,
@@ -165,7 +165,7 @@ fn valid<T: Validate<Context = ()>>(value: T, names: &[(&str, &str)]) -> Result<
     }
 }
 
-/// The object that a text begins with, and how many bytes it has; `None` where it begins with none.
+/// The object that a text begins with, and its length in bytes; `None` if it does not begin with one.
 fn front<T: DeserializeOwned>(text: &str) -> Option<serde_json::Result<(T, usize)>> {
     if !text.starts_with('{') {
         return None;
@@ -175,17 +175,17 @@ fn front<T: DeserializeOwned>(text: &str) -> Option<serde_json::Result<(T, usize
     Some(value.map(|value| (value, values.byte_offset())))
 }
 
-/// Where the data could not be decoded, and why.
+/// The path and the cause of a decoding error.
 fn undecodable(error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid {
     let mut path = String::with_capacity(64);
     path.push('$');
     if error.path().iter().next().is_some() {
         path.push('.');
-        // A string takes whatever is written.
+        // Writing to a string does not fail.
         let _ = write!(path, "{}", error.path());
     }
     let text = shown(error.inner());
-    for (complaint, message) in [("missing field `", "is missing"), ("duplicate field `", "stands twice")] {
+    for (complaint, message) in [("missing field `", "is missing"), ("duplicate field `", "occurs twice")] {
         if let Some((field, _)) = text.strip_prefix(complaint).and_then(|rest| rest.split_once('`')) {
             path.push('.');
             path.push_str(field);
@@ -195,13 +195,13 @@ fn undecodable(error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid
     Invalid::at(path, what(error.inner()))
 }
 
-/// serde's message without the value that it quotes, and without a line and column of a text that nobody sees.
+/// serde's message without the value that it quotes, and without line and column, which refer to an internal text.
 fn what(error: &serde_json::Error) -> String {
     let text = shown(error);
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
     for kind in ["invalid type: ", "invalid value: ", "invalid length "] {
         if let Some(rest) = text.strip_prefix(kind) {
-            // `string "…", expected a number`: what was found is quoted, what is expected is ours.
+            // `string "…", expected a number`: the first part quotes the value, the second names our type.
             return match rest.rsplit_once(", expected ") {
                 Some((found, expected)) => format!("is {}, expected {expected}", shape(found)),
                 None => "has the wrong type".to_owned(),
@@ -209,25 +209,25 @@ fn what(error: &serde_json::Error) -> String {
         }
     }
     for (known, said) in [
-        ("unknown variant", "is not one of the values that are allowed"),
-        ("duplicate field", "stands twice"),
+        ("unknown variant", "is not one of the allowed values"),
+        ("duplicate field", "occurs twice"),
         ("number out of range", "is a number out of range"),
     ] {
         if text.starts_with(known) {
             return said.to_owned();
         }
     }
-    // A type's own `Deserialize` may say anything, also the value; what serde_json says of the text itself is known.
+    // The message of a custom `Deserialize` may contain the value. Any other error means that the text is not JSON.
     if error.classify() == serde_json::error::Category::Data { own_words(text) } else { "is not JSON".to_owned() }
 }
 
-/// The words of a type's own `Deserialize`, cut where a quotation begins.
+/// The message of a custom `Deserialize`, cut where a quotation begins, and to 200 bytes.
 fn own_words(text: &str) -> String {
     let unquoted = text.split(['"', '`']).next().unwrap_or_default().trim_end_matches([' ', ':']);
     crate::model::cut(unquoted, 200).to_owned()
 }
 
-/// What kind of value serde found, without the value.
+/// The kind of value that serde found, without the value.
 fn shape(found: &str) -> &'static str {
     match found.split([' ', '`', ',']).next().unwrap_or_default() {
         "string" => "a string",
@@ -241,7 +241,7 @@ fn shape(found: &str) -> &'static str {
     }
 }
 
-/// The most violations that are told of one event.
+/// The most violations that are reported for one event.
 const VIOLATIONS: usize = 32;
 
 fn broken_rules(report: &garde::Report, names: &[(&str, &str)]) -> Invalid {
@@ -287,7 +287,7 @@ fn push_camel_case(json: &mut String, field: &str) {
     }
 }
 
-/// A JSON value that keeps every name and every number as it was written.
+/// A JSON value that refuses repeated names, and numbers that it cannot hold exactly.
 struct Strict(serde_json::Value);
 
 impl<'de> Deserialize<'de> for Strict {
@@ -318,7 +318,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
-        // serde_json gives a whole number beyond 64 bits as a float; from 2^53 on floats skip whole numbers.
+        // serde_json passes a whole number beyond 64 bits as a float; from 2^53 on, floats skip whole numbers.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         if value.fract() == 0.0 && value.abs() > EXACT {
             return Err(E::custom("is a whole number too large to be kept exactly; send it as a string"));
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn right_data_is_decoded_and_unknown_members_do_not_matter() {
+    fn valid_data_is_decoded_and_unknown_members_are_ignored() {
         let json = r#"{"serialNo":"a","N":1,"parts":[{"unitWeight":3}],"more":[1]}"#;
         for decode in [decode_data, decode_again] {
             let thing: Thing = decode(json, NAMES).expect("it is valid");
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_is_told_by_its_path_and_without_its_value() {
+    fn decoding_errors_name_the_path_without_the_value() {
         for (json, path, message) in [
             (r#"{"N":1}"#, "$.serialNo", "is missing"),
             (r#"{"serialNo":"a","N":"secret"}"#, "$.N", "is a string, expected u32"),
@@ -433,7 +433,7 @@ mod tests {
                 "$.parts[0].unitWeight",
                 "is an object, expected i32",
             ),
-            (r#"{"serialNo":"a","serialNo":"b","N":1}"#, "$.serialNo", "stands twice"),
+            (r#"{"serialNo":"a","serialNo":"b","N":1}"#, "$.serialNo", "occurs twice"),
             (r#"["a",1]"#, "$", "is not an object"),
             ("null", "$", "is not an object"),
             (r#"{"serialNo":"a","N":1}{}"#, "$", "is followed by something else"),
@@ -443,14 +443,14 @@ mod tests {
     }
 
     #[test]
-    fn data_that_does_not_fit_is_invalid_only_where_it_is_json_to_its_end() {
+    fn data_that_does_not_fit_is_invalid_only_if_it_is_complete_json() {
         for json in [r#"{"N":"secret","more":}"#, r#"{"N":"secret","more":["#, r#"{"N":"secret","#] {
             assert!(decode_front::<Thing>(json, NAMES).is_none(), "{json}");
         }
     }
 
     #[test]
-    fn every_broken_rule_is_told_by_its_json_path() {
+    fn every_broken_rule_is_reported_by_its_json_path() {
         let json = r#"{"serialNo":"","N":0,"parts":[{"unitWeight":1},{"unitWeight":-1}]}"#;
         let mut paths: Vec<_> = violations(json).into_iter().map(|(path, _)| path).collect();
         paths.sort();

@@ -8,7 +8,7 @@ use crate::{
     unit_of_work::{Changed, LookupFailure},
 };
 
-/// The entities of one type, as the event of this working set sees them.
+/// The working set of one entity type: the entities as the event sees and changes them.
 ///
 /// Take it as an argument of an event processor, or better as a field of a contract.
 pub struct WorkingSet<T: Entity> {
@@ -17,11 +17,11 @@ pub struct WorkingSet<T: Entity> {
 }
 
 impl<T: Entity> WorkingSet<T> {
-    /// The entity of that id, with the changes that this event has made; `None` where there is none.
+    /// The entity of that id, with the changes that this event has made; `None` if it does not exist.
     ///
-    /// A store that fails is not the domain's affair: the look-up then does not return, the attempt is dropped, and the event
-    /// runs again when the store answers. A row that cannot be read keeps its event, and its key, waiting until it is mended; an
-    /// entity that `dispatcher!` does not list fails its events with the code `entity_not_declared`.
+    /// The domain does not see failures of the store: the look-up does not return, the attempt is dropped, and the event runs
+    /// again when the store is available. While a row cannot be read, the events that need it and their keys wait. An entity
+    /// that `dispatcher!` does not list fails its events with the code `entity_not_declared`.
     pub async fn get(&self, id: &T::Id) -> Option<T> {
         if let Some(own) = self.delivery.changes().with(|changes: &mut Changed<T>| changes.find(id)) {
             return Some(own);
@@ -62,7 +62,7 @@ impl<T: Entity> WorkingSet<T> {
         .await
     }
 
-    /// Adds the entity or replaces the one of its id. It counts when the event succeeds, together with all else it did.
+    /// Adds the entity or replaces the one of its id. The change counts if the event succeeds, together with its other effects.
     pub fn put(&self, entity: T) {
         self.delivery.changes().with(|changes: &mut Changed<T>| changes.put(entity));
     }

@@ -1,4 +1,4 @@
-//! Topics and messages, as <https://www.asyncapi.com/docs/reference/specification/v3.0.0> describes them.
+//! The AsyncAPI document of topics and messages: <https://www.asyncapi.com/docs/reference/specification/v3.0.0>.
 
 use serde_json::{Map, Value, json};
 
@@ -25,8 +25,8 @@ pub(super) fn document(declared: &Declared<'_>) -> Value {
     let mut operations = Map::new();
     for (number, topic) in (1..).zip(&kafka.topics) {
         let channel = format!("events{number}");
-        let title = if topic.starts_with('^') { "Topics that fit the pattern" } else { "Events" };
-        channels.insert(channel.clone(), json!({"address": topic, "title": title, "messages": taken}));
+        let title = if topic.name().is_some() { "Events" } else { "Topics that match the pattern" };
+        channels.insert(channel.clone(), json!({"address": topic.as_str(), "title": title, "messages": taken}));
         operations.insert(
             format!("handleEvents{number}"),
             json!({
@@ -47,7 +47,7 @@ pub(super) fn document(declared: &Declared<'_>) -> Value {
         json!({
             "action": "send",
             "channel": {"$ref": "#/channels/deadLetters"},
-            "summary": "Sends on what cannot be handled: key, payload and headers byte for byte, and why.",
+            "summary": "Sends events that cannot be handled: key, payload and headers byte for byte, and the reason.",
         }),
     );
     let headers: Map<String, Value> =

@@ -1,21 +1,21 @@
-//! Whether what fitted an earlier document fits a later one: nobody who relied on the first is to be surprised.
+//! Checks whether a later document keeps the promises of an earlier one.
 //!
-//! Events must still be handled and their data accepted, topics still consumed, routes still there. A schema may accept
-//! more than before, never less. What is unlike anything that can be compared counts as broken, so that somebody looks.
+//! Events must still be handled and their data accepted, topics still be used, and routes still exist. A schema may accept more
+//! than before, never less. A change that cannot be compared counts as broken, so that a person checks it.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-/// Schemas may refer to themselves; deeper than this they are taken for equal.
+/// Schemas may refer to themselves; beyond this depth they count as equal.
 const DEPTH: usize = 24;
 /// Limits that may only fall, and limits that may only rise.
 const FLOORS: [&str; 5] = ["minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"];
 const CEILINGS: [&str; 5] = ["maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"];
-/// What may only go away.
+/// Constraints that may only be removed.
 const FORMS: [&str; 5] = ["pattern", "format", "multipleOf", "uniqueItems", "not"];
 
-/// What the later document no longer promises; nothing where the two are compatible.
+/// The promises that the later document breaks; none if the two are compatible.
 pub(crate) fn broken(earlier: &Value, later: &Value) -> Vec<String> {
     let mut broken = Vec::new();
     let (events, now) = (definitions(earlier), definitions(later));
@@ -28,7 +28,7 @@ pub(crate) fn broken(earlier: &Value, later: &Value) -> Vec<String> {
     for (path, methods) in fields(&earlier["paths"]) {
         for method in fields(methods).keys() {
             if later["paths"][path].get(method).is_none() {
-                broken.push(format!("{} {path}: the route is gone", method.to_uppercase()));
+                broken.push(format!("{} {path}: the route no longer exists", method.to_uppercase()));
             }
         }
     }
@@ -44,7 +44,7 @@ pub(crate) fn broken(earlier: &Value, later: &Value) -> Vec<String> {
     broken
 }
 
-/// The schemas that a document keeps by name.
+/// The named schemas of a document.
 fn definitions(document: &Value) -> &Map<String, Value> {
     let own = &document["$defs"];
     fields(if own.is_object() { own } else { &document["components"]["schemas"] })
@@ -55,7 +55,7 @@ fn fields(value: &Value) -> &Map<String, Value> {
     value.as_object().unwrap_or(&NONE)
 }
 
-/// `ThingHappened.v1`.
+/// Whether a schema is that of an event, such as `ThingHappened.v1`.
 fn is_event(name: &str) -> bool {
     name.rsplit_once(".v").is_some_and(|(_, version)| version.parse::<u32>().is_ok())
 }
@@ -66,13 +66,13 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Where `new` accepts less than `old`.
+    /// Adds to `broken` where `new` accepts less than `old`.
     fn narrower(&self, old: &Value, new: &Value, path: &str, depth: usize, broken: &mut Vec<String>) {
         let (Some(old), Some(new)) = (resolved(old, self.earlier), resolved(new, self.later)) else {
-            broken.push(format!("{path}: a reference leads nowhere"));
+            broken.push(format!("{path}: a reference does not resolve"));
             return;
         };
-        // Equal texts may still refer to schemas that differ.
+        // Equal schemas may still refer to schemas that differ.
         if depth > DEPTH || accepts_all(new) || old == new && !refers(old) {
             return;
         }
@@ -128,7 +128,7 @@ impl Comparison<'_> {
         limits(old, new, path, broken);
     }
 
-    /// Each alternative of old must be one of new, too.
+    /// Each alternative of `old` must also be one of `new`.
     fn alternatives(&self, old: &Value, new: &Value, path: &str, depth: usize, broken: &mut Vec<String>) {
         let of = |schema: &Value| {
             ["anyOf", "oneOf"].iter().find_map(|kind| schema.get(*kind)).and_then(Value::as_array).cloned()
@@ -173,10 +173,10 @@ fn limits(old: &Value, new: &Value, path: &str, broken: &mut Vec<String>) {
     }
 }
 
-/// The schema that a reference leads to.
+/// The schema that a reference refers to.
 fn resolved<'a>(schema: &'a Value, document: &'a Value) -> Option<&'a Value> {
     let mut schema = schema;
-    // A chain of references is short; a circle ends here.
+    // A chain of references is short; the limit ends a circular one.
     for _ in 0..8 {
         match schema.get("$ref").and_then(Value::as_str) {
             Some(target) => schema = document.pointer(target.strip_prefix('#')?)?,

@@ -8,9 +8,9 @@ use crate::{
     registry::{ProcessorEntry, Registry},
 };
 
-/// Schemas by name, with the place where the document keeps them.
+/// Schemas by name, and their place in the document.
 pub(super) struct Definitions {
-    /// What a reference begins with, `#/$defs/` say.
+    /// The beginning of each reference, such as `#/$defs/`.
     base: &'static str,
     pub(super) schemas: Map<String, Value>,
     /// The names of the events among them.
@@ -18,7 +18,7 @@ pub(super) struct Definitions {
 }
 
 impl Definitions {
-    /// The events of the registry and all that they refer to.
+    /// The events of the registry and all schemas that they refer to.
     pub(super) fn of(registry: &Registry, base: &'static str) -> Self {
         let mut definitions = Self { base, schemas: Map::new(), events: Vec::new() };
         for entry in registry.processors() {
@@ -41,8 +41,8 @@ impl Definitions {
         json!({"$ref": format!("{}{name}", self.base)})
     }
 
-    /// Adds a schema and those within it, and answers a reference to it. Two inputs may have inner types of one name, so
-    /// those get the input's in front.
+    /// Adds a schema and its inner schemas, and returns a reference to it. Inner types of two inputs may have the same name,
+    /// so their names get the input's name as a prefix.
     fn add(&mut self, name: &str, mut schema: Value) -> Value {
         let inner = schema.as_object_mut().and_then(|fields| {
             fields.remove("$schema");
@@ -85,7 +85,7 @@ pub(super) fn name(entry: &ProcessorEntry) -> String {
 }
 
 fn envelope(entry: &ProcessorEntry, data: &Value) -> Value {
-    // An event that says no version is one of version 1; `null` says none. Older senders write the version as a text.
+    // An event without a version, or with `null`, has version 1. Older senders write the version as a string.
     let (version, text) = (entry.version, entry.version.to_string());
     let (required, versions) = if version == 1 {
         (json!(["eventName", "data"]), json!([version, text, null]))
@@ -100,7 +100,7 @@ fn envelope(entry: &ProcessorEntry, data: &Value) -> Value {
         "properties": {
             "eventId": {
                 "type": ["string", "null"], "minLength": 1, "maxLength": MAX_NAME, "pattern": exact::WITHOUT_CONTROLS,
-                "description": "Events of one id count once. Without one, the place in Kafka is the id.",
+                "description": "Events with the same id count once. Without an id, the place in Kafka is the id.",
             },
             "eventName": {"const": entry.event},
             "version": {"enum": versions},
@@ -110,7 +110,7 @@ fn envelope(entry: &ProcessorEntry, data: &Value) -> Value {
     })
 }
 
-/// A schema that every event fits.
+/// The JSON Schema that every event matches.
 pub(super) fn schema(declared: &Declared<'_>) -> Value {
     let definitions = Definitions::of(declared.registry, "#/$defs/");
     let events: Vec<Value> = definitions.events.iter().map(|name| definitions.reference(name)).collect();

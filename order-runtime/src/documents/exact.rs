@@ -1,4 +1,4 @@
-//! Rules that every event has to keep, whatever its type declares: a published schema says them too.
+//! Rules for every event, whatever its type declares; the published schemas state them too.
 
 use serde_json::{Map, Value, json};
 
@@ -7,7 +7,7 @@ pub(super) const WITHOUT_CONTROLS: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
 /// A text without U+0000, which no event may have.
 const WITHOUT_NUL: &str = r"^[^\x00]*$";
 
-/// The integer types of Rust, by the format that their schema has.
+/// The integer types of Rust, by the format of their schema.
 const INTEGERS: [(&str, i64, u64); 8] = [
     ("uint8", 0, u8::MAX as u64),
     ("uint16", 0, u16::MAX as u64),
@@ -19,7 +19,7 @@ const INTEGERS: [(&str, i64, u64); 8] = [
     ("int64", i64::MIN, i64::MAX as u64),
 ];
 
-/// Adds those rules to a schema and all within it, where it does not say more.
+/// Adds these rules to a schema and its inner schemas, unless a schema is stricter.
 pub(super) fn say(schema: &mut Value) {
     let Value::Object(fields) = schema else { return };
     bound_integers(fields);
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_are_said_where_nothing_says_more() {
+    fn rules_are_added_unless_a_schema_is_stricter() {
         let mut schema = json!({
             "type": "object",
             "properties": {

@@ -1,9 +1,9 @@
-//! Documents made from what is declared, for people and programs outside: they need neither a broker nor a store.
+//! Documents generated from the declarations, for people and programs outside. They need neither a broker nor a store.
 //!
 //! | module | the question it answers |
 //! |---|---|
 //! | `events` | what does an event look like? (JSON Schema) |
-//! | `exact` | which rules hold for every event, and stand in each schema? |
+//! | `exact` | which rules hold for every event, and are part of each schema? |
 //! | `asyncapi` | which topics are read and written? |
 //! | `openapi`, `route` | which HTTP routes are there? |
 //! | `compatible` | does a document still promise what an earlier one did? |
@@ -24,16 +24,16 @@ use crate::{config::Config, dispatcher::Dispatcher, registry::Registry};
 pub(crate) use compatible::broken;
 pub(crate) use route::{Audience, Parameter, RouteDescription, parameters};
 
-/// What documents are made from.
+/// The declarations that documents are generated from.
 pub(crate) struct Declared<'a> {
     pub(crate) dispatcher: &'a Dispatcher,
     pub(crate) config: &'a Config,
     pub(crate) registry: &'a Registry,
-    /// The routes of HTTP, which lies above this room.
+    /// The HTTP routes. This is a function, because the module `http` depends on this one.
     pub(crate) routes: fn(&Dispatcher) -> Vec<RouteDescription>,
 }
 
-/// Which document.
+/// The kind of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// JSON Schema of every event.
@@ -42,7 +42,7 @@ pub(crate) enum Kind {
     OpenApi,
 }
 
-/// Makes a document.
+/// Generates a document.
 pub(crate) fn document(kind: Kind, declared: &Declared<'_>) -> Value {
     match kind {
         Kind::Schema => events::schema(declared),

@@ -1,4 +1,4 @@
-//! HTTP routes, as <https://spec.openapis.org/oas/v3.1.0> describes them.
+//! The OpenAPI document of the HTTP routes: <https://spec.openapis.org/oas/v3.1.0>.
 
 use serde_json::{Map, Value, json};
 

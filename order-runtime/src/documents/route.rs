@@ -1,16 +1,16 @@
-//! What a document says of one route.
+//! The description of one route in a document.
 
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
-/// For whom a route is.
+/// The clients that may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Audience {
-    /// For everybody who may connect.
+    /// Every client that can connect.
     Open,
-    /// For viewers and administrators, and for everybody with `APP_PUBLIC_READS`.
+    /// Viewers and administrators, or every client with `APP_PUBLIC_READS`.
     Viewers,
-    /// For administrators; viewers may read.
+    /// Administrators; viewers may read.
     Administrators,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct RouteDescription {
     pub(crate) path: String,
     pub(crate) summary: &'static str,
     pub(crate) query: Vec<Parameter>,
-    /// Statuses beside 200 and what they mean.
+    /// Statuses other than 200, with their meaning.
     pub(crate) answers: &'static [(&'static str, &'static str)],
     pub(crate) audience: Audience,
 }
@@ -41,7 +41,7 @@ pub(crate) fn parameters<P: JsonSchema>() -> Vec<Parameter> {
     let parameter = |(name, property): (&String, &Value)| Parameter {
         name: name.clone(),
         about: property["description"].as_str().unwrap_or_default().replace('\n', " "),
-        // What may be left out is of type `[…, "null"]`.
+        // An optional field has the type `[…, "null"]`.
         kind: property.pointer("/type/0").unwrap_or(&property["type"]).as_str().unwrap_or("string").to_owned(),
     };
     properties.into_iter().flatten().map(parameter).collect()

@@ -21,7 +21,7 @@ fn of(data: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn every_reference_leads_somewhere() {
+async fn every_reference_resolves() {
     fn references(value: &Value, into: &mut Vec<String>) {
         match value {
             Value::Object(fields) => {
@@ -57,7 +57,7 @@ fn a_schema_may_accept_more() {
 }
 
 #[test]
-fn what_accepts_less_is_named() {
+fn schemas_that_accept_less_are_reported() {
     let earlier = json!({"type": "object", "required": ["a"], "properties": {
         "a": {"type": "integer"}, "b": {"enum": ["x", "y"]}, "c": {"type": "array", "items": {"type": "string"}},
         "d": {"anyOf": [{"type": "string"}, {"type": "null"}]},
@@ -81,7 +81,7 @@ fn what_accepts_less_is_named() {
 }
 
 #[test]
-fn what_is_gone_is_named() {
+fn removed_events_routes_and_topics_are_reported() {
     let earlier = json!({
         "paths": {"/things": {"get": {}, "post": {}}},
         "channels": {"one": {"address": "things"}},
@@ -90,14 +90,14 @@ fn what_is_gone_is_named() {
     let later = json!({"paths": {"/things": {"get": {}}}, "channels": {}, "components": {"schemas": {}}});
     let expected = [
         "Happened.v1: the event is no longer handled",
-        "POST /things: the route is gone",
+        "POST /things: the route no longer exists",
         "things: the topic is no longer used",
     ];
     assert_eq!(broken(&earlier, &later), expected);
 }
 
 #[test]
-fn schemas_that_refer_to_themselves_come_to_an_end() {
+fn comparing_schemas_that_refer_to_themselves_ends() {
     let tree = |limit| of(&json!({"properties": {"left": {"$ref": "#/$defs/INPUT_Do"}, "n": {"maximum": limit}}}));
     assert_eq!(broken(&tree(2), &tree(2)), [""; 0]);
     assert!(!broken(&tree(2), &tree(1)).is_empty());

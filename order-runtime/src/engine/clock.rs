@@ -1,19 +1,19 @@
-//! What makes two runs of the engine differ, time and chance: a seam, so that a test can steer both.
+//! Time and randomness, the two inputs that differ between runs of the engine. Tests replace them to control both.
 
 use jiff::Timestamp;
 
-/// Tells the time of day. Durations are measured by tokio's clock, which a test can pause.
+/// A source of the time of day and of random numbers. Durations are measured with tokio's clock, which a test can pause.
 pub trait Clock: Send + Sync + 'static {
-    /// Now.
+    /// The current time.
     fn now(&self) -> Timestamp;
 
-    /// Any number; it spreads what would else happen at the same moment.
+    /// A random number, used to spread actions that would otherwise happen at the same moment.
     fn random(&self) -> u64 {
         rand::random()
     }
 }
 
-/// The machine's clock.
+/// The system clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

@@ -1,33 +1,34 @@
-//! The delivery engine: from records to committed effects, exactly once in the store, order kept, nothing lost.
+//! The delivery engine: turns records into committed effects. Effects are applied exactly once in the store,
+//! the order of each key is kept, and no event is lost.
 //!
 //! | module | the question it answers |
 //! |---|---|
 //! | `assignment::coordinator` | which partitions does this process own, and which task owns each? |
 //! | `assignment::start` | where does an assigned partition begin? |
-//! | `assignment::ended` | which owners have ended without dying? |
-//! | `assignment::orphaned` | what becomes of waiting events whose partition is assigned to nobody here? |
-//! | `partition` | what does the one task do that owns a partition? |
-//! | `partition::quarantine` | which event kills its process, or has data that the store refuses? |
-//! | `partition::recovery` | what if the store or the log is not as the owner knows it? |
+//! | `assignment::ended` | which partition owners have ended in order? |
+//! | `assignment::orphaned` | what happens to waiting events of orphaned partitions? |
+//! | `partition` | what does a partition owner do? |
+//! | `partition::quarantine` | which event kills the process, or has data that the store refuses? |
+//! | `partition::recovery` | how does an owner recover when the store fails or the log has changed? |
 //! | [`release`] | how does an operator release waiting keys? |
 //! | `partition::turns` | which partitions may run events at the same time? |
 //! | `partition::committer` | which batches share a transaction? |
-//! | `batch` | in which order are a batch's events handled, and which wait? |
-//! | `batch::load` | what does a batch ask the store for? |
-//! | `batch::prepare` | which processor is to be called for a record, if any? |
-//! | `batch::attempt`, `batch::running` | how is a processor called, awaited, and survived? |
-//! | `batch::settle` | what becomes of an event after an attempt? |
-//! | `batch::effects` | what will a batch change? |
+//! | `batch` | in which order are the events of a batch handled, and which of them wait? |
+//! | `batch::load` | what does a batch load from the store? |
+//! | `batch::prepare` | which processor is called for a record, if any? |
+//! | `batch::attempt`, `batch::running` | how is a processor called and awaited, and how are its panics caught? |
+//! | `batch::settle` | what is the outcome of an event after an attempt? |
+//! | `batch::effects` | what does a batch change when it is committed? |
 //! | [`dead_letter`] | what does a dead letter contain? |
-//! | `batch::timing`, `batch::trace` | how long do attempts take, and which spans do they leave? |
+//! | `batch::trace` | which spans do attempts export? |
 //! | `retry` | when is a failed event tried again? |
-//! | `retry::breaker` | what if most events of a processor fail alike? |
+//! | `retry::breaker` | what happens when most events of a processor fail with the same code? |
 //! | `retry::waiting` | which keys wait, and until when? |
-//! | `outbox` | when do dead letters and emitted events leave? |
-//! | `retention` | what is forgotten, and when? |
-//! | [`observe`] | what is shown of all this? |
-//! | `observe::progress`, `observe::health` | does it move, and if not, why? |
-//! | `observe::event_log` | what does the log say of single events? |
+//! | `outbox` | when are dead letters and emitted events published? |
+//! | `retention` | what is deleted from the store, and when? |
+//! | [`observe`] | what do operators see of the engine? |
+//! | `observe::progress`, `observe::health` | does each partition make progress, and if not, why? |
+//! | `observe::event_log` | which single events are logged? |
 
 mod assignment;
 mod batch;
@@ -42,13 +43,6 @@ mod simulation;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::{sync::Arc, time::Duration};
-
-pub use assignment::coordinator::{EngineEnd, EngineHandle, Parts, start};
-pub(crate) use batch::dead_letter;
-pub use clock::{Clock, SystemClock};
-pub use partition::release;
-
 use self::{
     assignment::orphaned::OrphanState,
     observe::status::Status,
@@ -59,45 +53,51 @@ use self::{
 use crate::{
     broker::Consumer,
     config::{OffsetReset, OnTruncation},
-    model::Dialect,
+    model::{Dialect, TopicPattern},
     registry::Registry,
     store::{EntityType, Store},
     telemetry::metrics::Metrics,
     trace::Tracer,
 };
+use std::{sync::Arc, time::Duration};
 
-/// What the engine is told by configuration.
+pub use assignment::coordinator::{EngineEnd, EngineHandle, Parts, start};
+pub(crate) use batch::dead_letter;
+pub use clock::{Clock, SystemClock};
+pub use partition::release;
+
+/// The configuration of the engine.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The consumer group.
     pub group: String,
-    /// The topics that are consumed; an entry that starts with `^` is a pattern.
-    pub topics: Vec<String>,
-    /// Where dead letters go.
+    /// The consumed topics; an entry that starts with `^` is a pattern.
+    pub topics: Vec<TopicPattern>,
+    /// The topic of dead letters.
     pub dlq_topic: Arc<str>,
-    /// Further families of headers that dead letters carry.
+    /// Further header formats that dead letters carry.
     pub dlq_headers: Vec<Dialect>,
-    /// The service's version, for dead letters.
+    /// The service's version; it is written to dead letters.
     pub service_version: &'static str,
-    /// Where a group without any position begins.
+    /// Where a partition begins for which neither the store nor the group has an offset.
     pub reset: OffsetReset,
-    /// What a partition does whose log ends before its position.
+    /// What a partition does if its log ends before its position.
     pub on_truncation: OnTruncation,
-    /// An upper bound on the time that an event is retried.
+    /// The upper bound on the time for which an event is retried.
     pub retry_max_elapsed: Option<Duration>,
-    /// How long a partition that is taken away may take to finish its batch; below the session timeout.
+    /// How long a revoked partition may take to finish its batch; below the session timeout.
     pub drain: Duration,
-    /// How long identities are kept after the last event of their key.
+    /// How long the deduplication window of a key is kept after the last event of the key.
     pub retention: Duration,
-    /// Whether nothing really happens, so that the log does not tell of dead letters that there will not be.
+    /// Whether the run is a shadow, whose effects are dropped. Its dead letters are then logged at debug level only.
     pub shadow: bool,
 }
 
-/// What all partitions share.
+/// The state that all partitions share.
 pub(crate) struct Engine {
     pub(crate) registry: Arc<Registry>,
     pub(crate) store: Arc<dyn Store>,
-    /// The store's id, as it stands beside Kafka's committed offsets.
+    /// The store's id, which is committed as metadata beside Kafka's offsets.
     pub(crate) store_id: String,
     pub(crate) consumer: Arc<dyn Consumer>,
     pub(crate) committer: Committer,
@@ -107,12 +107,12 @@ pub(crate) struct Engine {
     pub(crate) turns: Arc<Turns>,
     pub(crate) orphans: OrphanState,
     pub(crate) entities: Vec<EntityType>,
-    /// Whether the identity of events is kept. A store that forgets promises at least once, and where it holds no entity there
-    /// is nothing that a repeat would change.
+    /// Whether deduplication windows are kept. A store that is not durable promises only at-least-once
+    /// delivery, and without entities a repeated event changes nothing in it.
     pub(crate) remembers: bool,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
-    /// Only where traces are exported.
+    /// `None` if traces are not exported.
     pub(crate) tracer: Option<Arc<Tracer>>,
 }

@@ -1,4 +1,4 @@
-//! Which metrics there are. The names of OpenTelemetry for messaging where it has some, else the domain's name in front.
+//! All metrics. Names follow OpenTelemetry's conventions for messaging if these have one; others begin with the domain's name.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -17,13 +17,13 @@ use crate::{
     telemetry::{logs, metrics::Metrics},
 };
 
-/// Stands in for the names of events that nobody has declared: whoever may send may send any name.
+/// Replaces the names of undeclared events, because a producer may send any name.
 const UNKNOWN: &str = "unknown";
 
-/// Where metrics are read from.
+/// The sources that metrics are read from.
 #[derive(Clone)]
 pub(crate) struct Sources {
-    /// The domain's name, which the metrics of ours have in front.
+    /// The domain's name, the prefix of our own metrics.
     pub(crate) name: &'static str,
     /// The service's version.
     pub(crate) version: &'static str,
@@ -52,18 +52,18 @@ impl Sources {
         families
     }
 
-    /// A metric of ours.
+    /// One of our own metrics.
     fn own(&self, name: &str, kind: Kind, help: &'static str) -> Family {
         Family::new(format!("{}.{name}", self.name), kind, help)
     }
 
-    /// What OpenTelemetry has names for: <https://opentelemetry.io/docs/specs/semconv/messaging/messaging-metrics/>.
+    /// The metrics of OpenTelemetry's conventions: <https://opentelemetry.io/docs/specs/semconv/messaging/messaging-metrics/>.
     fn messaging(&self) -> Vec<Family> {
         let mut consumed = Family::new("messaging.client.consumed.messages", Kind::Counter, "Records taken from Kafka");
         let mut process = Family::new(
             "messaging.process.duration",
             Kind::Histogram,
-            "Time of one attempt at an event; those that wait for nothing share the time of their batch evenly",
+            "Duration of one attempt at an event; attempts that do not wait share the time of their batch evenly",
         )
         .in_unit(Unit::Seconds);
         for (name, topic) in self.metrics.topics() {
@@ -80,7 +80,7 @@ impl Sources {
                 let mut labels = of("process");
                 labels.push(("event", entry.event.to_owned()));
                 process.add(labels.clone(), Value::Histogram(succeeded.read()));
-                // The word of the conventions for errors that are not told apart here; dead letters have their reasons.
+                // The conventions' value for errors without a type; dead letters have their reasons.
                 labels.push(("error_type", "_OTHER".to_owned()));
                 process.add(labels, Value::Histogram(failed.read()));
             }
@@ -88,12 +88,12 @@ impl Sources {
         let mut sent = Family::new(
             "messaging.client.sent.messages",
             Kind::Counter,
-            "Records sent to Kafka: dead letters, emitted events, events that came over HTTP",
+            "Records sent to Kafka: dead letters, emitted events, events received over HTTP",
         );
         let mut operation = Family::new(
             "messaging.client.operation.duration",
             Kind::Histogram,
-            "Time until the broker has answered to records that were sent together",
+            "Time until the broker answered for records that were sent together",
         )
         .in_unit(Unit::Seconds);
         for ((topic, error), sends) in self.metrics.sends() {
@@ -111,11 +111,8 @@ impl Sources {
 
     fn events(&self) -> Vec<Family> {
         let processors = self.operations.processors();
-        let mut events = self.own(
-            "events",
-            Kind::Counter,
-            "Events by what became of them; retried counts attempts after a first one",
-        );
+        let mut events =
+            self.own("events", Kind::Counter, "Events by outcome; retried counts the attempts after a first one");
         for (entry, counts) in self.registry.processors().iter().zip(&processors) {
             let version = entry.version.to_string();
             for (outcome, count) in [
@@ -128,7 +125,7 @@ impl Sources {
                 events.add(labels, Value::Whole(count));
             }
         }
-        // What came to no processor: a repeat is known by its id, before anybody looks whose it is.
+        // Events for which no processor was called. A repeat is recognized by its id before its processor is looked up.
         for (outcome, count) in
             [("repeated", &self.metrics.repeated), ("dead_lettered", &self.metrics.unplaced_letters)]
         {
@@ -141,12 +138,12 @@ impl Sources {
             letters.add(labels([("reason", reason.as_str())]), Value::Whole(count));
         }
         let mut age = self
-            .own("event.age", Kind::Histogram, "Age of a record when the batch that took it was committed")
+            .own("event.age", Kind::Histogram, "Age of a record when its batch was committed")
             .in_unit(Unit::Seconds);
         let mut implausible = self.own(
             "event.implausible.times",
             Kind::Counter,
-            "Records whose timestamp cannot be true, which have no age: before 2011, or an hour ahead",
+            "Records without an age, because their timestamp is implausible: before 2011, or more than an hour ahead",
         );
         for (name, topic) in self.metrics.topics() {
             let labels = labels([("topic", &name)]);
@@ -173,16 +170,16 @@ impl Sources {
             let waited = view.waiting_since.and_then(|since| Duration::try_from(now.duration_since(since)).ok());
             Some(waited.unwrap_or_default().as_secs())
         };
-        let mut states = self.own("partitions", Kind::Gauge, "Assigned partitions by what they do");
+        let mut states = self.own("partitions", Kind::Gauge, "Assigned partitions by state");
         for (state, name) in PartitionState::ALL {
             let count = views.iter().filter(|view| view.state == state).count();
             states.add(labels([("state", name)]), Value::Whole(count as u64));
         }
         vec![
-            gauge("consumer.lag", "Records between a partition's position and its end", &|view| view.lag),
-            gauge("waiting.keys", "Keys whose events wait", &|view| Some(view.waiting_keys as u64)),
-            gauge("waiting.events", "Events that wait", &|view| Some(view.waiting_events as u64)),
-            gauge("waiting.oldest", "How long the key waits that has waited longest; 0 where none waits", &waited)
+            gauge("consumer.lag", "Records between a partition's position and the end of its log", &|view| view.lag),
+            gauge("waiting.keys", "Keys with waiting events", &|view| Some(view.waiting_keys as u64)),
+            gauge("waiting.events", "Waiting events", &|view| Some(view.waiting_events as u64)),
+            gauge("waiting.oldest", "Waiting time of the key that has waited longest; 0 if none waits", &waited)
                 .in_unit(Unit::Seconds),
             states,
         ]
@@ -199,10 +196,10 @@ impl Sources {
                 .with(Vec::new(), Value::Whole(bytes))
         });
         let mut families = vec![
-            self.own("store.commit.duration", Kind::Histogram, "Time of one transaction of the store")
+            self.own("store.commit.duration", Kind::Histogram, "Duration of one transaction of the store")
                 .in_unit(Unit::Seconds)
                 .with(Vec::new(), Value::Histogram(metrics.commit_duration.read())),
-            self.own("store.commit.events", Kind::Histogram, "Records that one transaction took")
+            self.own("store.commit.events", Kind::Histogram, "Records in one transaction of the store")
                 .with(Vec::new(), Value::Histogram(metrics.commit_events.read())),
             counter(
                 "store.commit.failures",
@@ -211,13 +208,9 @@ impl Sources {
             ),
             self.own("outbox.records", Kind::Gauge, "Dead letters and emitted events that are not published yet")
                 .with(Vec::new(), Value::Whole(outbox.records)),
-            self.own(
-                "outbox.refused",
-                Kind::Gauge,
-                "Records of the outbox that their topic refuses until somebody acts",
-            )
-            .with(Vec::new(), Value::Whole(outbox.refused)),
-            self.own("outbox", Kind::Gauge, "Size of what is not published yet")
+            self.own("outbox.refused", Kind::Gauge, "Outbox records that their topic refuses until an operator acts")
+                .with(Vec::new(), Value::Whole(outbox.refused)),
+            self.own("outbox", Kind::Gauge, "Size of the records that are not published yet")
                 .in_unit(Unit::Bytes)
                 .with(Vec::new(), Value::Whole(outbox.bytes)),
         ];
@@ -233,17 +226,17 @@ impl Sources {
         let mut breakers = self.own(
             "breaker.open",
             Kind::Gauge,
-            "1 while events of a processor fail because something outside is unavailable, so that only a few are tried",
+            "1 while a circuit breaker of the processor is open, so that only a few of its events are tried",
         );
         for (entry, is_open) in self.registry.processors().iter().zip(self.operations.breakers()) {
             let version = entry.version.to_string();
             breakers.add(labels([("event", entry.event), ("version", &version)]), Value::Whole(u64::from(is_open)));
         }
-        let mut rebalances = self.own("rebalances", Kind::Counter, "Partitions that came and went");
+        let mut rebalances = self.own("rebalances", Kind::Counter, "Partitions that were assigned, revoked or lost");
         for (kind, count) in [("assigned", &metrics.assigned), ("revoked", &metrics.revoked), ("lost", &metrics.lost)] {
             rebalances.add(labels([("kind", kind)]), Value::Whole(count.load(Ordering::Relaxed)));
         }
-        let mut refused = self.own("http.refused", Kind::Counter, "Connections and requests that HTTP has refused");
+        let mut refused = self.own("http.refused", Kind::Counter, "Connections and requests that HTTP refused");
         for (why, count) in metrics.http_refused() {
             refused.add(labels([("reason", why.as_str())]), Value::Whole(count));
         }
@@ -256,7 +249,7 @@ impl Sources {
             self.own(
                 "dropped.offsets",
                 Kind::Counter,
-                "Offsets that the log had dropped before they were handled: records that are lost",
+                "Offsets that Kafka deleted before they were handled: lost records",
             )
             .with(Vec::new(), Value::Whole(metrics.dropped_offsets.load(Ordering::Relaxed))),
             self.own(
@@ -268,10 +261,10 @@ impl Sources {
             self.own(
                 "log.dropped_lines",
                 Kind::Counter,
-                "Log lines that were dropped, because the reader of the log did not read",
+                "Log lines that were dropped because the reader of the log was too slow",
             )
             .with(Vec::new(), Value::Whole(logs::dropped())),
-            self.own("build.info", Kind::Gauge, "Always 1; the labels say what runs").with(
+            self.own("build.info", Kind::Gauge, "Always 1; the labels have the versions of service and runtime").with(
                 labels([("version", self.version), ("runtime_version", env!("CARGO_PKG_VERSION"))]),
                 Value::Whole(1),
             ),

@@ -1,4 +1,4 @@
-//! A metric as it was read: the same for everybody who asks, by text or by OTLP.
+//! A metric as it was read: the same for text and for OTLP.
 
 use crate::telemetry::metrics::histogram::Distribution;
 
@@ -8,26 +8,26 @@ pub(crate) struct Family {
     /// The name as OpenTelemetry writes it, with dots: `messaging.process.duration`. Prometheus sees underscores, the unit,
     /// and `_total` behind a counter.
     pub(crate) name: String,
-    /// What it says, in one sentence.
+    /// Its description, in one sentence.
     pub(crate) help: &'static str,
     pub(crate) unit: Unit,
     pub(crate) kind: Kind,
     pub(crate) samples: Vec<Sample>,
 }
 
-/// What a number counts.
+/// The unit of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// Things that the name names.
+    /// A count of the things in the metric's name.
     None,
     Seconds,
     Bytes,
 }
 
-/// How a metric changes.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It only grows while the process lives.
+    /// It only grows while the process runs.
     Counter,
     /// It goes up and down.
     Gauge,

@@ -3,7 +3,7 @@
 //! | module | the question it answers |
 //! |---|---|
 //! | `families` | which metrics are there? |
-//! | `family` | what is a metric, whoever reads it? |
+//! | `family` | what is a metric, in any output format? |
 //! | `process` | what does the system report of the process? |
 //! | `text` | how does Prometheus read them? |
 //! | `otlp` | how do traces and metrics reach a collector? |

@@ -1,14 +1,14 @@
-//! What the system tells of the process, by the names that Prometheus clients share.
+//! Metrics of the process from the operating system, with the names that Prometheus clients share.
 
 use super::family::Family;
 
-/// The metrics of this process; none where the system does not tell.
+/// The metrics of this process; none if the system does not report them.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn families() -> Vec<Family> {
     Vec::new()
 }
 
-/// The metrics of this process; none where the system does not tell.
+/// The metrics of this process; none if the system does not report them.
 #[cfg(target_os = "linux")]
 pub(crate) fn families() -> Vec<Family> {
     read().unwrap_or_default()

@@ -1,5 +1,5 @@
-//! Metrics as text: OpenMetrics for whoever asks for it, else the older format of Prometheus. `prometheus-client` writes
-//! both.
+//! Metrics as text: OpenMetrics if the request asks for it, otherwise the older format of Prometheus. `prometheus-client`
+//! writes both.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub(crate) fn negotiated(families: Vec<Family>, accept: &str) -> (&'static str, 
         let name = media.split(';').next().unwrap_or_default();
         name.trim().eq_ignore_ascii_case("application/openmetrics-text")
     });
-    // Writing to a text does not fail.
+    // Writing to a string does not fail.
     if wants_open_metrics {
         let _ = text::encode(&mut out, &registry);
         (OPEN_METRICS, out)
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_without_a_wish_get_the_format_that_all_know() {
+    fn requests_without_a_preference_get_the_format_of_prometheus() {
         let (media, text) = negotiated(families(), "text/html, */*;q=0.5");
         assert_eq!(media, "text/plain; version=0.0.4; charset=utf-8");
         let expected = [
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn open_metrics_is_there_for_whoever_asks() {
+    fn open_metrics_is_sent_on_request() {
         let (media, text) = negotiated(families(), "application/openmetrics-text;version=1.0.0,text/plain;q=0.3");
         assert_eq!(media, OPEN_METRICS);
         assert!(text.contains("# UNIT things_wait_seconds seconds\n"), "{text}");

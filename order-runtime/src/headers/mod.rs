@@ -1,4 +1,4 @@
-//! The headers of dead letters: those that other frameworks write, and how the service writes and reads them.
+//! Reads and writes the headers of dead letters, in the formats of this service and of other frameworks.
 
 mod read;
 mod write;

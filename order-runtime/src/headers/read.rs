@@ -1,19 +1,19 @@
-//! The headers of dead letters: ours, and those that other frameworks write.
+//! Reads the headers of dead letters, in the formats of this service and of other frameworks.
 //!
-//! | family | written by | its headers |
+//! | format | written by | headers |
 //! |---|---|---|
 //! | `dlq` | this service | `dlq-*`, text |
 //! | `spring` | Spring Kafka's `DeadLetterPublishingRecoverer` | `kafka_dlt-*`; numbers are big-endian |
 //! | `connect` | Kafka Connect (KIP-298) | `__connect.errors.*`, text |
 //! | `streams` | Kafka Streams (KIP-1034) | `__streams.errors.*`, text |
 //! | `smallrye` | `SmallRye` Reactive Messaging, Quarkus | `dead-letter-*`, text |
-//! | `wolverine` | Wolverine | `exception-*`, `failed-at`, `original-*`, text; older ones have the topic in `destination` |
+//! | `wolverine` | Wolverine | `exception-*`, `failed-at`, `original-*`, text; older versions have the topic in `destination` |
 
 use serde::Serialize;
 
 use crate::model::RecordRef;
 
-/// Who wrote a dead letter.
+/// The header format of a dead letter, by its writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Family {
@@ -31,10 +31,10 @@ pub(crate) enum Family {
     Wolverine,
 }
 
-/// Which headers of a family say what.
+/// The names of a format's headers.
 struct Names {
     family: Family,
-    /// All its headers begin with one of these.
+    /// Every header of the format begins with one of these.
     prefixes: &'static [&'static str],
     topic: &'static str,
     partition: &'static str,
@@ -108,9 +108,9 @@ const FAMILIES: [Names; 6] = [
     },
 ];
 
-/// What the headers of a dead letter say.
+/// The failure that the headers of a dead letter describe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LogThrottle {
+pub(crate) struct DescribedFailure {
     pub(crate) family: Family,
     pub(crate) topic: Option<String>,
     pub(crate) partition: Option<i32>,
@@ -119,16 +119,16 @@ pub(crate) struct LogThrottle {
     pub(crate) error_message: String,
 }
 
-/// Reads the headers of the first family that has written some; `None` for a record that is no dead letter of a known kind.
-pub(crate) fn read(record: &RecordRef<'_>) -> Option<LogThrottle> {
+/// Reads the headers in the first format that the record has; `None` if it is not a dead letter of a known format.
+pub(crate) fn read(record: &RecordRef<'_>) -> Option<DescribedFailure> {
     let names = FAMILIES.iter().find(|names| is_written_by(names, record))?;
     let text = |name: &str| String::from_utf8_lossy(record.header(name).unwrap_or_default()).into_owned();
     let number = |name: &str| first(record, name).and_then(number);
-    // Before it wrote `original-destination`, Wolverine's letters had the address of their event in `destination`.
+    // Older versions of Wolverine write the event's address to `destination` instead of `original-destination`.
     let place = first(record, names.topic)
         .or_else(|| first(record, "destination").filter(|_| names.family == Family::Wolverine));
     let topic = place.and_then(|topic| std::str::from_utf8(topic).ok());
-    Some(LogThrottle {
+    Some(DescribedFailure {
         family: names.family,
         topic: topic
             .map(|topic| if names.family == Family::Wolverine { last_segment(topic) } else { topic.to_owned() }),
@@ -146,19 +146,19 @@ fn is_written_by(names: &Names, record: &RecordRef<'_>) -> bool {
     }
 }
 
-/// Whether a header tells of a failure, so that it does not go along when the event is sent again.
+/// Whether a header describes a failure, in that format or in ours. A replay leaves such headers out.
 pub(crate) fn is_of_a_family(family: Family, name: &[u8]) -> bool {
     let names = FAMILIES.iter().filter(|names| names.family == family || names.family == Family::Dlq);
     names.flat_map(|names| names.prefixes).any(|prefix| name.starts_with(prefix.as_bytes()))
 }
 
-/// The first header of a name: whoever passes a letter on appends what is new.
+/// The first header of a name. Frameworks that forward a dead letter append their headers after the original ones.
 fn first<'a>(record: &RecordRef<'a>, name: &str) -> Option<&'a [u8]> {
     record.headers().find(|(known, _)| *known == name.as_bytes()).and_then(|(_, value)| value)
 }
 
-/// A number of four or eight bytes, or in digits. Four digits taken for a number would be one of 800 million and more, eight of
-/// 3 * 10^18: no partition and no offset.
+/// A number in digits, or in four or eight big-endian bytes. Digits are tried first: read as bytes, four digits would be more
+/// than 800 million and eight more than 3 * 10^18, which no partition or offset reaches.
 fn number(value: &[u8]) -> Option<i64> {
     if !value.is_empty() && value.iter().all(u8::is_ascii_digit) {
         return std::str::from_utf8(value).ok()?.parse().ok();
@@ -188,7 +188,7 @@ mod tests {
         model::{Dialect, HeaderBlock, PartitionId, RecordBatch},
     };
 
-    fn told(headers: &[(&str, &[u8])]) -> Option<LogThrottle> {
+    fn read_of(headers: &[(&str, &[u8])]) -> Option<DescribedFailure> {
         let mut batch = RecordBatch::default();
         let headers = headers.iter().map(|(name, value)| (name.as_bytes(), Some(*value)));
         batch.push(1, None, None, None, headers);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_each_family_are_read() {
+    fn letters_of_each_format_are_read() {
         type Case<'a> = (Family, &'a [(&'a str, &'a [u8])]);
         let cases: [Case<'_>; 6] = [
             (
@@ -259,26 +259,29 @@ mod tests {
                     ("original-destination", b"kafka://topic/things"),
                     ("original-partition", b"3"),
                     ("original-offset", b"42"),
-                    // Where the letter itself was sent.
+                    // The address of the dead letter itself.
                     ("destination", b"kafka://topic/wolverine-dead-letter-queue"),
                 ],
             ),
         ];
         for (family, headers) in cases {
-            let told = told(headers).expect("a dead letter");
-            assert_eq!(told.family, family);
-            assert_eq!(told.topic.as_deref(), Some("things"), "{family:?}");
-            assert_eq!((told.error_code.as_str(), told.error_message.as_str()), ("java.lang.Boom", "it failed"));
-            let place = (told.partition, told.offset);
+            let reported = read_of(headers).expect("a dead letter");
+            assert_eq!(reported.family, family);
+            assert_eq!(reported.topic.as_deref(), Some("things"), "{family:?}");
+            assert_eq!(
+                (reported.error_code.as_str(), reported.error_message.as_str()),
+                ("java.lang.Boom", "it failed")
+            );
+            let place = (reported.partition, reported.offset);
             let is_older = headers.iter().any(|(name, _)| *name == "failed-at") && headers.len() == 4;
             let known = if is_older { (None, None) } else { (Some(3), Some(42)) };
             assert_eq!(place, known, "{family:?}");
         }
-        assert_eq!(told(&[("trace", b"1"), ("exception", b"x"), ("destination", b"kafka://topic/things")]), None);
+        assert_eq!(read_of(&[("trace", b"1"), ("exception", b"x"), ("destination", b"kafka://topic/things")]), None);
     }
 
     #[test]
-    fn what_a_family_has_added_does_not_go_along_with_a_replay() {
+    fn headers_that_describe_a_failure_are_left_out_of_a_replay() {
         for name in ["exception-type", "failed-at", "original-destination", "original-partition", "original-offset"] {
             assert!(is_of_a_family(Family::Wolverine, name.as_bytes()), "{name}");
         }
@@ -303,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_write_in_a_dialect_reads_as_that_family() {
+    fn headers_written_in_a_dialect_are_read_in_that_format() {
         let partition =
             PartitionId { cluster: Arc::from("c"), topic_id: Uuid::nil(), topic: Arc::from("things"), partition: 3 };
         let failed = headers::FailedRecord {
@@ -321,9 +324,9 @@ mod tests {
             assert!(headers.iter().all(|(name, _)| dialect.owns(name)));
             let mut batch = RecordBatch::default();
             batch.push(1, None, None, None, &headers);
-            let told = read(&batch.get(0).expect("one record")).expect("a dead letter");
-            assert_eq!((told.family, told.partition, told.offset), (family, Some(3), Some(42)));
-            assert_eq!((told.error_code.as_str(), told.topic.as_deref()), ("not_allowed", Some("things")));
+            let reported = read(&batch.get(0).expect("one record")).expect("a dead letter");
+            assert_eq!((reported.family, reported.partition, reported.offset), (family, Some(3), Some(42)));
+            assert_eq!((reported.error_code.as_str(), reported.topic.as_deref()), ("not_allowed", Some("things")));
         }
     }
 }

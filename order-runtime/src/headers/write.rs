@@ -1,8 +1,8 @@
-//! Headers that dead letters carry beside our own, so that the tools of other frameworks understand them.
+//! Writes headers of other frameworks in addition to ours, so that their tools understand our dead letters.
 
 use crate::model::{Dialect, HeaderBlock, PartitionId};
 
-/// What a dialect tells of a failure.
+/// The failure that the headers of a dialect describe.
 pub(crate) struct FailedRecord<'a> {
     pub(crate) partition: &'a PartitionId,
     pub(crate) offset: i64,
@@ -13,7 +13,7 @@ pub(crate) struct FailedRecord<'a> {
     pub(crate) processor: &'a str,
 }
 
-/// Adds the headers of a failure in a dialect. There is no Java class to name; the error code stands where one would.
+/// Adds the headers of a failure in a dialect. The error code takes the place of the Java exception class.
 pub(crate) fn add(dialect: Dialect, failed: &FailedRecord<'_>, headers: &mut HeaderBlock) {
     let PartitionId { topic, partition, .. } = failed.partition;
     let mut add = |name: &str, value: &[u8]| headers.push(name, Some(value));

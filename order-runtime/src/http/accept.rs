@@ -1,6 +1,6 @@
 //! The accept loop: connections are bounded in number (see [`Places`]) and in time.
 //!
-//! axum's own `serve` waits without end for a head that does not come, and knows no cap.
+//! `axum::serve` has no time limit for a request head and no limit of connections.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -27,26 +27,26 @@ use super::{
 };
 use crate::telemetry::metrics::{Metrics, Refusal};
 
-/// How long a whole head may take, and how long a connection may be idle.
+/// Time limit for a request head, and for an idle connection.
 const HEAD: Duration = Duration::from_secs(10);
-/// How long a head may take in the reserve; a probe sends it at once.
+/// Time limit for a request head in the reserve; a probe sends its head at once.
 const RESERVE_HEAD: Duration = Duration::from_secs(2);
-/// How long a client may not read what it is sent.
+/// Time limit for a write that the client does not read.
 const WRITE: Duration = Duration::from_secs(20);
-/// A head of more headers is answered with 431.
+/// Maximum number of headers; a head with more is answered with 431.
 const HEADERS: usize = 64;
-/// How long requests under way may take when the service ends.
+/// Time limit for running requests when the service stops.
 const SHUTDOWN: Duration = Duration::from_secs(3);
 
-/// Who is at the other end of a request's connection.
+/// The remote address of a request's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
-/// LogThrottle when the service ends: an answer without an end of its own, as a stream of events is, ends then.
+/// Cancelled when the service stops. An endless answer, such as a stream of events, ends then.
 #[derive(Debug, Clone)]
 pub(super) struct Ending(pub(super) CancellationToken);
 
-/// Answers requests until `ended`; then waits, for at most three seconds, for those under way.
+/// Answers requests until `ended` is cancelled; then waits at most three seconds for running requests.
 pub(crate) async fn serve(listener: TcpListener, router: Router, metrics: Arc<Metrics>, ended: CancellationToken) {
     let places = Arc::new(Places::default());
     let throttle = LogThrottle::default();
@@ -59,8 +59,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, metrics: Arc<Me
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, say: others will be closed, and busy waiting would not help.
-                warn!(%error, "no connection is accepted for a moment");
+                // For example out of file descriptors: wait until other connections are closed, instead of spinning.
+                warn!(%error, "cannot accept a connection; retrying in 100 ms");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -72,7 +72,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, metrics: Arc<Me
                 warn!(
                     %peer,
                     held_back,
-                    "too many HTTP connections; new ones get answers about health and metrics only"
+                    "too many HTTP connections; new ones are answered for health and metrics only"
                 );
             }
         }
@@ -87,7 +87,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, metrics: Arc<Me
     }
     tasks.close();
     if tokio::time::timeout(SHUTDOWN, tasks.wait()).await.is_err() {
-        debug!("requests under way are cut off");
+        debug!("running requests are aborted");
     }
 }
 
@@ -99,7 +99,7 @@ async fn connection(
     ended: CancellationToken,
 ) {
     let is_reserve = place.reserve().is_some();
-    // A small answer must not wait for another.
+    // Send small answers without delay.
     if stream.set_nodelay(true).is_err() {
         return;
     }
@@ -135,7 +135,7 @@ async fn connection(
         }
     };
     if let Err(error) = result {
-        debug!(%peer, %error, "a connection has ended early");
+        debug!(%peer, %error, "connection ended early");
     }
 }
 

@@ -1,8 +1,9 @@
-//! Who may see or change what.
+//! Access control of routes.
 //!
 //! A route is open, for viewers or for administrators ([`Audience`]). Administrators have `APP_ADMIN_TOKEN`. Viewers have
-//! `APP_VIEWER_TOKEN`: they read what administrators read and change nothing. Without `APP_ADMIN_TOKEN`, in development, clients of
-//! the same machine are administrators. `APP_PUBLIC_READS` opens the routes for viewers to everybody.
+//! `APP_VIEWER_TOKEN`: they read everything that administrators read and change nothing. In development without
+//! `APP_ADMIN_TOKEN`, clients on the same machine are administrators. `APP_PUBLIC_READS` opens the routes for viewers to
+//! everybody.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -24,18 +25,18 @@ use crate::{
     telemetry::metrics::Refusal,
 };
 
-/// Headers by which a proxy says that it passes a request on.
+/// Headers that show that a proxy has forwarded a request.
 const PASSED_ON: [&str; 6] =
     ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"];
 
-/// What a request may do, as its token says, or the machine that it comes from.
+/// The role of a request, from its token or from the machine that it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Viewer,
     Administrator,
 }
 
-/// Lets a request through that may do what a route does; the route then knows its [`Role`], where it has one.
+/// Lets a request through if it may use the route, and adds its [`Role`], if it has one, to the request's extensions.
 pub(super) async fn only(State((app, audience)): State<(App, Audience)>, mut request: Request, next: Next) -> Response {
     match may(&app, &request, audience) {
         Ok(role) => {
@@ -48,15 +49,15 @@ pub(super) async fn only(State((app, audience)): State<(App, Audience)>, mut req
     }
 }
 
-/// What somebody who asks like this needs, to administer.
+/// What a client needs to become an administrator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Access {
-    /// Nothing.
+    /// Nothing: it is an administrator already.
     Open,
     /// The token.
     Token,
-    /// It is not possible from where they are.
+    /// It cannot become one from its machine.
     Closed,
 }
 
@@ -76,7 +77,7 @@ fn may(app: &App, request: &Request, audience: Audience) -> Result<Option<Role>,
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let may_be_forged = !reads && is_foreign(request);
     if may_be_forged && !is_listed(config, request) {
-        // A page of somebody else makes the browser ask; the browser's user has not.
+        // Cross-site request forgery: a foreign page made the browser send the request, not its user.
         return Err(foreign());
     }
     let role = match bearer(request.headers())? {
@@ -91,14 +92,14 @@ fn may(app: &App, request: &Request, audience: Audience) -> Result<Option<Role>,
             ));
         }
         Some(_) => return Ok(role),
-        // A browser sends no bearer token by itself, so only a page that knows one may ask from elsewhere.
+        // A browser does not add a bearer token by itself, so a request from another origin must come from a page with a token.
         None if may_be_forged => return Err(foreign()),
         None => {}
     }
     let is_public = audience == Audience::Viewers && config.http.public_reads;
     let trusts_machine = config.app.admin_token.is_none() && !config.production;
     if trusts_machine && is_local(app, request) {
-        // The address stands for a token here, and a browser sends the requests of every page from this address.
+        // Here the address replaces a token, and a browser sends the requests of every page from this address.
         return match (is_foreign(request), is_public) {
             (false, _) => Ok(Some(Role::Administrator)),
             (true, true) => Ok(None),
@@ -116,8 +117,8 @@ fn may(app: &App, request: &Request, audience: Audience) -> Result<Option<Role>,
         Audience::Viewers if config.production => {
             "this route needs APP_VIEWER_TOKEN or APP_ADMIN_TOKEN to be set, or APP_PUBLIC_READS=True"
         }
-        _ if config.production => "this route needs APP_ADMIN_TOKEN to be set, in production always",
-        _ => "without APP_ADMIN_TOKEN this route answers clients of the same machine only",
+        _ if config.production => "in production this route needs APP_ADMIN_TOKEN to be set",
+        _ => "without APP_ADMIN_TOKEN this route answers only clients on the same machine",
     };
     Err(Problem::new(StatusCode::FORBIDDEN, detail))
 }
@@ -131,7 +132,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(given) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        // A proxy may look at another one than the service does.
+        // A proxy may check another one than the service does.
         return Err(Problem::new(StatusCode::BAD_REQUEST, "the request has several Authorization headers"));
     }
     let given = given.as_bytes().split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
@@ -149,7 +150,7 @@ fn role_of(config: &Config, given: &[u8]) -> Option<Role> {
     }
 }
 
-/// Wrong tokens, by the address that has sent them.
+/// Counts wrong tokens by the address that sent them.
 #[derive(Default)]
 pub(super) struct Guesses {
     wrong: Mutex<HashMap<IpAddr, Wrong>>,
@@ -162,10 +163,11 @@ struct Wrong {
 }
 
 impl Guesses {
-    /// Wrong tokens that an address may send in [`PERIOD`](Self::PERIOD); then none of its tokens is compared until the time is over.
+    /// Maximum number of wrong tokens from one address in [`PERIOD`](Self::PERIOD). Beyond it, the address's tokens are refused
+    /// without a comparison until the period is over.
     const MOST: u32 = 30;
     const PERIOD: Duration = Duration::from_mins(1);
-    /// Addresses that are remembered.
+    /// Maximum number of addresses that are tracked.
     const ADDRESSES: usize = 10_000;
 
     fn check(&self, app: &App, request: &Request, token: &[u8]) -> Result<Option<Role>, Problem> {
@@ -216,7 +218,7 @@ impl Wrong {
     }
 }
 
-/// Whose guesses a request counts to. A proxy of this machine names its client, and only such a proxy is believed.
+/// The client address whose guesses a request counts to. `x-forwarded-for` is trusted only from a proxy on this machine.
 fn sender(request: &Request) -> Option<IpAddr> {
     let peer = request.extensions().get::<Peer>()?.0.ip();
     let named = || {
@@ -232,26 +234,26 @@ fn is_local(app: &App, request: &Request) -> bool {
     if !peer.is_some_and(|Peer(address)| address.ip().to_canonical().is_loopback()) {
         return false;
     }
-    // A proxy on the same machine passes strangers on, and says so.
+    // A proxy on the same machine forwards requests of remote clients and shows it by a header.
     let Some(header) = PASSED_ON.iter().find(|name| request.headers().contains_key(**name)) else { return true };
     if app.0.behind_proxy.pass().is_some() {
         tracing::warn!(
             header,
-            "a proxy on this machine passes requests on, and its clients look like this machine; set APP_ADMIN_TOKEN, because a \
-             proxy that does not say so makes everybody an administrator"
+            "a proxy on this machine forwards requests, so remote clients may look like local ones; set APP_ADMIN_TOKEN, because \
+             behind a proxy that sends no forwarding header everybody is an administrator"
         );
     }
     false
 }
 
-/// Whether a browser says that a page of another origin asks.
-/// Whether `APP_CORS_ORIGINS` names the origin of the page. That it takes every origin does not name one.
+/// Whether `APP_CORS_ORIGINS` names the origin of the page; `*` does not name one.
 fn is_listed(config: &Config, request: &Request) -> bool {
     let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
     let listed = config.http.cors_origins.as_deref().unwrap_or_default();
     config.http.cors && origin.is_some_and(|origin| listed.iter().any(|known| known == origin))
 }
 
+/// Whether the browser's headers show that the request comes from a page of another origin.
 fn is_foreign(request: &Request) -> bool {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     if header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none")) {

@@ -1,4 +1,4 @@
-//! How much of a request's body is read, and when: after it is known that the request may do what it asks for.
+//! Reading request bodies, with limits and only after the request's access is checked.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use tokio::sync::Semaphore;
 use super::{App, problem::Problem};
 use crate::telemetry::metrics::Refusal;
 
-/// The largest body: a thousand events.
+/// Maximum size of a body: room for a thousand events.
 const BODY_BYTES: usize = 1024 * 1024;
-/// All bodies that are held at the same time.
+/// Maximum size of all bodies in memory together.
 const ALL_BYTES: usize = 32 * BODY_BYTES;
-/// How long a body may take as a whole, however steadily it drips.
+/// Time limit for receiving a whole body.
 const BODY: Duration = Duration::from_secs(10);
-/// How long it waits until others leave memory to it.
+/// How long a request waits for body memory.
 const MEMORY: Duration = Duration::from_secs(5);
 
-/// Bytes for bodies that are not taken.
+/// The free part of the body memory.
 pub(super) struct BodyMemory(Semaphore);
 
 impl Default for BodyMemory {
@@ -34,8 +34,8 @@ impl Default for BodyMemory {
     }
 }
 
-/// Takes the whole body before a route sees the request: every route has the same limits on it. The memory is taken before the
-/// first byte, because a body that has begun could not be finished while others hold it all.
+/// Reads the whole body before the route runs, so that every route has the same limits. The memory is reserved before the first
+/// byte, because otherwise several half-received bodies could use up all memory and block each other.
 pub(super) async fn whole(State(app): State<App>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
     if !is_utf8(&head.headers) {
@@ -60,13 +60,13 @@ pub(super) async fn whole(State(app): State<App>, request: Request, next: Next) 
         Ok(Ok(Some(body))) => next.run(Request::from_parts(head, body)).await,
         Ok(Ok(None)) => too_large(),
         Ok(Err(_)) => StatusCode::BAD_REQUEST.into_response(),
-        // The rest of the body would be taken for the next request.
+        // Otherwise the rest of the body would be read as the next request.
         Err(_) => (StatusCode::REQUEST_TIMEOUT, [(header::CONNECTION, "close")]).into_response(),
     }
 }
 
-/// Copies a body into one piece: many small chunks, each in a buffer of its own, would take a multiple of its size. `None` where
-/// it is larger than `most`.
+/// Copies a body into one buffer, because many small chunks in separate buffers would take a multiple of its size. `None` if it
+/// is larger than `most`.
 async fn read(mut body: Body, most: usize) -> Result<Option<Body>, axum::Error> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -79,7 +79,7 @@ async fn read(mut body: Body, most: usize) -> Result<Option<Body>, axum::Error> 
     Ok(Some(whole.freeze().into()))
 }
 
-/// Whether the content type names no other character set: JSON has none but UTF-8 (RFC 8259, section 8.1).
+/// Whether the content type names no character set other than UTF-8, which JSON requires (RFC 8259, section 8.1).
 fn is_utf8(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));

@@ -1,21 +1,21 @@
-//! The host that a request believes to speak to: exactly one, well-formed, trusted.
+//! The host that a request names: it must be exactly one, well-formed and trusted.
 
 use std::fmt;
 
 use axum::http::{Request, header, uri::Authority};
 
-/// The longest name that DNS knows, with a port.
+/// Maximum length of a DNS name with a port.
 const MAX_HOST: usize = 261;
 
 /// The host of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Host {
-    /// In lower case, without a trailing dot; an IPv6 address in its brackets.
+    /// In lower case, without a trailing dot; an IPv6 address keeps its brackets.
     name: String,
     port: Option<u16>,
 }
 
-/// Why a request has no host.
+/// Why a request's host is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoHost {
     #[error("the request has no Host header")]
@@ -29,7 +29,7 @@ pub(super) enum NoHost {
 }
 
 impl Host {
-    /// The host of a request, by its one `Host` header (RFC 9112, section 3.2).
+    /// The host of a request, from its single `Host` header (RFC 9112, section 3.2).
     pub(super) fn of<B>(request: &Request<B>) -> Result<Self, NoHost> {
         let mut values = request.headers().get_all(header::HOST).iter();
         let value = values.next().ok_or(NoHost::Missing)?;
@@ -37,14 +37,14 @@ impl Host {
             return Err(NoHost::Several);
         }
         let host = value.to_str().ok().and_then(Self::parse).ok_or(NoHost::Malformed)?;
-        // A request line with a whole URL names the host too.
+        // A request line with an absolute URL names the host too.
         match request.uri().authority() {
             Some(authority) if Self::parse(authority.as_str()).as_ref() != Some(&host) => Err(NoHost::Contradiction),
             _ => Ok(host),
         }
     }
 
-    /// Reads `name`, `name:port`, `[::1]` or `[::1]:port`.
+    /// Parses `name`, `name:port`, `[::1]` or `[::1]:port`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if text.is_empty() || text.len() > MAX_HOST || text.contains('@') {
             return None;
@@ -59,7 +59,7 @@ impl Host {
         (!name.is_empty()).then(|| Self { name: name.to_ascii_lowercase(), port })
     }
 
-    /// Whether it is one of `trusted`: names without ports, or `*.name` for every name below one.
+    /// Whether it is one of `trusted`: names without ports, or `*.name` for every subdomain.
     pub(super) fn is_among(&self, trusted: &[String]) -> bool {
         trusted.iter().any(|pattern| {
             let pattern = pattern.to_ascii_lowercase();
@@ -72,7 +72,7 @@ impl Host {
         })
     }
 
-    /// The host for a redirect to https: a port that is the usual one of http goes.
+    /// The host for a redirect to https, without the default port of http.
     pub(super) fn for_https(&self) -> String {
         match self.port {
             None | Some(80 | 443) => self.name.clone(),
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_what_is_below() {
+    fn a_star_matches_subdomains() {
         assert!(trusted("a.example.org", &["*.example.org"]));
         assert!(trusted("b.a.example.org", &["*.example.org"]));
         assert!(!trusted("example.org", &["*.example.org"]));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_hosts_are_none() {
+    fn malformed_hosts_are_refused() {
         let long = "a".repeat(300);
         for text in ["", "a b", "user@example.org", "example.org/path", "example.org:port", "exa\tmple", &long] {
             assert_eq!(Host::parse(text), None, "{text}");

@@ -1,7 +1,7 @@
-//! Work on dead letters that goes on after the answer: replays, setting aside, and counting what these would do.
+//! Background jobs on dead letters: replays, setting aside, and dry runs of both.
 //!
-//! Each reads the whole dead-letter topic, which takes longer than an answer may. Nothing of a job is kept but what it has done:
-//! that is marked in the store, so the same request goes on where a stop, a kill or an error has ended it.
+//! Each job reads the whole dead-letter topic, which takes longer than an answer may. Only its marks in the store are kept. So
+//! the same request continues after a stop, a kill or an error.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -14,12 +14,12 @@ use uuid::Uuid;
 use super::App;
 use crate::dead_letters::{AsideSummary, DeadLetterError, LetterReplay, LetterSelection, SetAside, Summary};
 
-/// Jobs that are counting at the same time, at most: each reads the topic with a client of its own.
+/// Maximum number of dry runs at the same time: each reads the topic with its own client.
 const COUNTING: usize = 4;
-/// Jobs that are shown, those that have ended included.
+/// Maximum number of jobs that are shown, including ended ones.
 const SHOWN: usize = 64;
 
-/// The jobs of this instance, the oldest first.
+/// The jobs of this instance, oldest first.
 #[derive(Default)]
 pub(super) struct Jobs(Mutex<VecDeque<Job>>);
 
@@ -28,33 +28,33 @@ struct Job {
     stop: CancellationToken,
 }
 
-/// What a job does.
+/// The work of a job.
 pub(super) enum Work {
     LetterReplay(LetterSelection, LetterReplay),
     SetAside(LetterSelection, SetAside),
 }
 
-/// How far a job is.
+/// A job's state and progress.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct View {
     pub(super) id: String,
-    /// As in the audit: `replay`, `park`, `unpark`, `purge`.
+    /// The action as in the audit: `replay`, `park`, `unpark` or `purge`.
     action: &'static str,
-    /// It only counts.
+    /// Whether it only counts.
     dry_run: bool,
     state: State,
     by: String,
     started_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
-    /// Records of the topic that were read, and how many there are at most.
+    /// Records of the topic that were read, and the records in total, at most.
     read: u64,
     of: u64,
-    /// What has ended it, where that was an error.
+    /// The error that ended the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// What was done so far.
+    /// The result so far.
     summary: Done,
 }
 
@@ -74,7 +74,7 @@ enum Done {
     SetAside(AsideSummary),
 }
 
-/// Jobs that may not run at the same time.
+/// The kinds of jobs; their number at the same time is limited per kind.
 #[derive(PartialEq, Eq)]
 enum Kind {
     Counting,
@@ -83,7 +83,7 @@ enum Kind {
 }
 
 impl Work {
-    /// A job that has done nothing yet.
+    /// The view of a job at its start.
     fn view(&self, by: String) -> View {
         let (action, dry_run, summary) = match self {
             Self::LetterReplay(_, how) => {
@@ -144,7 +144,7 @@ impl View {
     }
 }
 
-/// Begins a job, and answers how far it is; `None` where others have to end before.
+/// Starts a job and returns its view; `None` if too many jobs of its kind are running.
 pub(super) fn begin(app: &App, by: String, work: Work) -> Option<View> {
     let jobs = Arc::clone(app.jobs());
     let view = work.view(by.clone());
@@ -174,7 +174,7 @@ pub(super) fn begin(app: &App, by: String, work: Work) -> Option<View> {
                     view.summary = summary;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, action = view.action, "work on dead letters has failed");
+                    tracing::warn!(%error, action = view.action, "a job on dead letters failed");
                     view.state = State::Failed;
                     view.error = Some(error.to_string());
                 }
@@ -184,7 +184,7 @@ pub(super) fn begin(app: &App, by: String, work: Work) -> Option<View> {
     Some(view)
 }
 
-/// Forgets the oldest job that has ended where there are too many; the last replay is always known.
+/// Removes the oldest ended job if there are too many; the last replay is always kept.
 fn forget_oldest(known: &mut VecDeque<Job>) {
     if known.len() <= SHOWN {
         return;
@@ -196,28 +196,28 @@ fn forget_oldest(known: &mut VecDeque<Job>) {
     }
 }
 
-/// All jobs that are known, the latest first.
+/// All known jobs, latest first.
 pub(super) fn all(app: &App) -> Vec<View> {
     app.jobs().0.lock().iter().rev().map(|job| job.view.clone()).collect()
 }
 
-/// How far a job is.
+/// The view of a job.
 pub(super) fn view(app: &App, id: &str) -> Option<View> {
     app.jobs().find(|view| view.id == id, |job| job.view.clone())
 }
 
-/// How far the last replay is that was no dry run.
+/// The view of the last replay that was not a dry run.
 pub(super) fn last_replay(app: &App) -> Option<View> {
     app.jobs().find(|view| view.kind() == Kind::LetterReplay, |job| job.view.clone())
 }
 
-/// Ends a job after the letters that are under way.
+/// Stops a job after its current letters.
 pub(super) fn stop(app: &App, id: &str) {
     app.jobs().find(|view| view.id == id, |job| job.stop.cancel());
 }
 
 impl Jobs {
-    /// The latest job of which something holds.
+    /// Calls `then` with the latest job that fulfils `is`.
     fn find<T>(&self, is: impl Fn(&View) -> bool, then: impl FnOnce(&Job) -> T) -> Option<T> {
         self.0.lock().iter().rev().find(|job| is(&job.view)).map(then)
     }

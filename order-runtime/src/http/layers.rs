@@ -1,4 +1,4 @@
-//! What a request passes on its way in, and an answer on its way out.
+//! The layers that every request and answer passes.
 
 use std::{any::Any, time::Duration};
 
@@ -29,23 +29,24 @@ use super::{
 };
 use crate::{config::Config, documents::Audience, model::is_loopback, store::postgres};
 
-/// The longest header, its name included.
+/// Maximum size of a header, including its name.
 const HEADER_BYTES: usize = 16 * 1024;
-/// All headers together; the parser, which reads on before it measures, is not that strict.
+/// Maximum size of all headers together. The HTTP parser checks this only roughly, because it reads ahead before it measures.
 pub(super) const HEAD_BYTES: usize = 32 * 1024;
-/// The longest target of a request.
+/// Maximum size of a request's target.
 const TARGET_BYTES: usize = 8 * 1024;
-/// How long an answer may take, from when the body was read.
+/// Time limit for an answer, from the moment at which the body was read.
 const ANSWER: Duration = Duration::from_secs(15);
-// A store that is slow is told as such, and not by an answer that took too long.
-const _: () = assert!(postgres::VIEW.as_secs() + 5 < ANSWER.as_secs(), "the store answers before HTTP gives up");
+// A slow store must be reported as such, before the answer's time limit is over.
+const _: () =
+    assert!(postgres::VIEW.as_secs() + 5 < ANSWER.as_secs(), "the store's time limit must be below that of an answer");
 
-/// Routes of one [`Audience`] behind what they have in common. A request meets it in this order: whether it may, how much its body
-/// may be, the body, and the route within its time.
+/// Adds the layers that all routes of one [`Audience`] share. A request passes in this order: access, the limits of its body, the
+/// body, and the route with its time limit.
 pub(super) fn within(routes: Router<App>, app: &App, audience: Audience) -> Router<App> {
     let mut routes = routes.route_layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER));
     if audience == Audience::Administrators {
-        // Nobody else's body is looked at.
+        // Only administrators' routes read bodies.
         routes = routes.route_layer(middleware::from_fn_with_state(app.clone(), body::whole));
     }
     if audience != Audience::Open {
@@ -54,7 +55,7 @@ pub(super) fn within(routes: Router<App>, app: &App, audience: Audience) -> Rout
     routes
 }
 
-/// The routes behind all layers; the last one here is the first that a request meets.
+/// Adds the outer layers; the last one here is the first that a request passes.
 pub(super) fn around(routes: Router, app: &App) -> Router {
     let config = &app.config;
     let mut router = routes;
@@ -76,12 +77,12 @@ pub(super) fn around(routes: Router, app: &App) -> Router {
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
 }
 
-/// Whether a route answers whoever asks, by whatever name and scheme: probes come by address.
+/// Whether a route answers requests with any host and scheme, because probes connect by address.
 pub(super) fn is_probe(path: &str) -> bool {
     path == "/health" || path.starts_with("/health/") || path == "/metrics"
 }
 
-/// Refuses what no well-meaning client sends, and hosts that are not trusted.
+/// Refuses oversized or malformed requests, and hosts that are not trusted.
 async fn well_formed(State(app): State<App>, request: Request, next: Next) -> Response {
     if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > TARGET_BYTES) {
         return Problem::new(StatusCode::URI_TOO_LONG, "the target is longer than 8 KiB").into_response();
@@ -101,12 +102,12 @@ async fn well_formed(State(app): State<App>, request: Request, next: Next) -> Re
     match Host::of(&request) {
         Ok(host) if is_probe || !http.trusted_host || host.is_among(&http.trusted_hosts) => {}
         Ok(_) => return untrusted(),
-        // HTTP/1.0 knows no Host, and some probes still speak it.
+        // HTTP/1.0 has no Host header, and some probes still use it.
         Err(NoHost::Missing) if is_probe && request.version() <= Version::HTTP_10 => {}
         Err(error) => return Problem::new(StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     }
-    // A length beside chunks is how requests are smuggled past a proxy: hyper drops the length, so whoever sends
-    // chunks gets no second request on the connection (RFC 9112, section 6.3).
+    // A content length together with chunks can smuggle a request past a proxy. hyper drops the length, so a connection that
+    // sends chunks is closed after this answer (RFC 9112, section 6.3).
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = next.run(request).await;
     if chunked {
@@ -115,18 +116,18 @@ async fn well_formed(State(app): State<App>, request: Request, next: Next) -> Re
     response
 }
 
-/// Sends plain HTTP to https: same host, path and query.
+/// Redirects plain HTTP to https, with the same host, path and query.
 async fn to_https(State(app): State<App>, request: Request, next: Next) -> Response {
     if is_behind_tls(&request) || is_probe(request.uri().path()) {
         return next.run(request).await;
     }
     let Ok(host) = Host::of(&request) else { return next.run(request).await };
     if request.headers().contains_key(header::AUTHORIZATION) {
-        // It has been sent in the clear already; following the redirect would hide that.
+        // The credentials were already sent unencrypted; a redirect would hide that.
         return Problem::new(StatusCode::FORBIDDEN, "send credentials by https only").into_response();
     }
     if !host.is_among(&app.config.http.trusted_hosts) {
-        // Any name would be answered with a redirect to it where APP_MIDDLEWARE_TRUSTEDHOST is off.
+        // Checked here too: if APP_MIDDLEWARE_TRUSTEDHOST is off, the redirect could lead to any host.
         return untrusted();
     }
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
@@ -137,13 +138,13 @@ async fn to_https(State(app): State<App>, request: Request, next: Next) -> Respo
     }
 }
 
-/// Whether TLS ends at a proxy. It is on the same machine and says so by a header, and only such a proxy is believed.
+/// Whether TLS ends at a proxy. Only headers of a proxy on the same machine are trusted.
 fn is_behind_tls(request: &Request) -> bool {
     if !request.extensions().get::<Peer>().is_some_and(|Peer(address)| address.ip().to_canonical().is_loopback()) {
         return false;
     }
     let first = |name: &str| {
-        // The first entry is of the proxy that the client has spoken to.
+        // The first entry is from the proxy that the client connected to.
         let list = request.headers().get(name)?.to_str().ok()?;
         list.split(',').next().map(str::trim)
     };
@@ -156,11 +157,11 @@ fn is_behind_tls(request: &Request) -> bool {
 }
 
 fn untrusted() -> Response {
-    // The name is not repeated: it is the sender's choice.
+    // The answer does not repeat the name, because the sender chose it.
     Problem::new(StatusCode::BAD_REQUEST, "the host is not one of APP_TRUSTED_HOSTS").into_response()
 }
 
-/// What keeps a browser from doing with an answer what it is not for.
+/// Adds the headers that restrict what a browser does with an answer.
 async fn secure(mut response: Response) -> Response {
     const HEADERS: [(&str, &str); 5] = [
         ("x-content-type-options", "nosniff"),
@@ -170,13 +171,13 @@ async fn secure(mut response: Response) -> Response {
         ("cache-control", "no-store"),
     ];
     for (name, value) in HEADERS {
-        // The page loads its own files, which browsers may keep: its routes say so themselves.
+        // The page's routes set their own headers: the page loads its own files, and browsers may cache them.
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
 
-/// Gives the errors of layers and extractors the form that all errors have.
+/// Converts errors of layers and extractors to problem documents.
 async fn as_problem(response: Response) -> Response {
     let status = response.status();
     let is_plain =
@@ -185,12 +186,12 @@ async fn as_problem(response: Response) -> Response {
         return response;
     }
     let detail = match status {
-        StatusCode::NOT_FOUND => "there is no such route; GET /docs lists those that there are",
-        StatusCode::METHOD_NOT_ALLOWED => "the route does not know this method",
+        StatusCode::NOT_FOUND => "there is no such route; GET /docs lists all routes",
+        StatusCode::METHOD_NOT_ALLOWED => "the route does not have this method",
         StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than 1 MiB",
-        StatusCode::REQUEST_TIMEOUT => "the body has taken more than 10 s",
-        StatusCode::GATEWAY_TIMEOUT => "the answer has taken more than 15 s",
-        _ => status.canonical_reason().unwrap_or("the request has failed"),
+        StatusCode::REQUEST_TIMEOUT => "the body took more than 10 s",
+        StatusCode::GATEWAY_TIMEOUT => "the answer took more than 15 s",
+        _ => status.canonical_reason().unwrap_or("the request failed"),
     };
     let mut problem = Problem::new(status, detail).into_response();
     for name in [header::ALLOW, header::CONNECTION] {
@@ -202,9 +203,9 @@ async fn as_problem(response: Response) -> Response {
 }
 
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    // The panic's own words went to standard error; they are nobody else's.
-    tracing::error!("a request handler has panicked");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request has failed; its id is in x-request-id").into_response()
+    // The panic's message went to standard error and must not be sent to the client.
+    tracing::error!("a request handler panicked");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; its id is in x-request-id").into_response()
 }
 
 fn cors(config: &Config) -> CorsLayer {
@@ -238,7 +239,7 @@ fn is_loopback_origin(origin: &str) -> bool {
     is_loopback(host)
 }
 
-/// Answers that are smaller when compressed; streams of events would wait in the compressor.
+/// Compresses answers above a minimum size. Event streams are excluded, because events would wait in the compressor.
 fn worth_it(config: &Config) -> And<SizeAbove, NotForContentType> {
     SizeAbove::new(config.http.gzip_minimum_size.into()).and(NotForContentType::const_new("text/event-stream"))
 }

@@ -1,20 +1,20 @@
-//! HTTP: the read model, operations, and events that come in.
+//! The HTTP interface: the read model, operations, the ingest of events, and the operator's page.
 //!
 //! | module | the question it answers |
 //! |---|---|
-//! | `accept` | who may connect, and for how long? |
-//! | `places` | how many connections are there for whom? |
-//! | `host` | whom does a request believe to speak to? |
-//! | `admin` | who may see or change what? |
+//! | `accept` | which connections are accepted, and with which time limits? |
+//! | `places` | how many connections are open, in total and per address? |
+//! | `host` | which host does a request name? |
+//! | `admin` | which requests may read or change what? |
 //! | `body` | how much of a body is read, and when? |
-//! | `layers` | in which order is a request looked at? |
+//! | `layers` | which checks does a request pass, in which order? |
 //! | `problem` | what does an error look like? |
-//! | `page` | what does an operator's browser show? |
-//! | `routes` | what is answered? |
-//! | `operator` | who acts, and where is it recorded? |
-//! | `readers` | how many answers that may be large are made at the same time? |
+//! | `page` | what does the operator's page show? |
+//! | `routes` | which routes are there, and how does each answer? |
+//! | `operator` | which operator acts, and how is it recorded? |
+//! | `readers` | how many large answers are made at the same time? |
 //! | `throttle` | how often is a log line repeated? |
-//! | `jobs` | how far is work on dead letters that goes on after the answer? |
+//! | `jobs` | how does work on dead letters continue after the answer? |
 
 mod accept;
 mod admin;
@@ -32,12 +32,7 @@ mod routes;
 mod tests;
 mod throttle;
 
-use std::{sync::Arc, time::Duration};
-
-use axum::Router;
-
 use self::jobs::Jobs;
-pub(crate) use self::{accept::serve, operator::OPERATOR, routes::described as routes};
 use crate::{
     broker::Publisher,
     config::Config,
@@ -46,14 +41,20 @@ use crate::{
     engine::observe::Operations,
     exposition::Sources,
     ingest::Ingest,
+    model::TopicPattern,
     registry::Registry,
     store::Store,
 };
+use std::{sync::Arc, time::Duration};
 
-/// What is read of the dead-letter topic for one answer: well within the time that an answer has.
+use axum::Router;
+
+pub(crate) use self::{accept::serve, operator::OPERATOR, routes::described as routes};
+
+/// Limits what one answer reads of the dead-letter topic. Its time is well below the time limit of an answer.
 const LETTERS: Budget = Budget { time: Duration::from_secs(8), records: 250_000 };
 
-/// What HTTP is made of.
+/// The parts of the service that the HTTP interface uses.
 pub(crate) struct HttpParts {
     pub(crate) config: Config,
     pub(crate) dispatcher: Dispatcher,
@@ -61,21 +62,21 @@ pub(crate) struct HttpParts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) operations: Arc<dyn Operations>,
     pub(crate) publisher: Arc<dyn Publisher>,
-    /// The dead letters.
+    /// The dead-letter topic.
     pub(crate) letters: Arc<dyn Source>,
-    /// Where metrics are read from.
+    /// The sources of metrics.
     pub(crate) sources: Sources,
-    /// The broker is the embedded one, which the page says.
+    /// Whether the broker is the embedded one; the page shows it.
     pub(crate) embedded_broker: bool,
 }
 
-/// What every route sees.
+/// The shared state of all routes.
 #[derive(Clone)]
 struct App(Arc<AppState>);
 
 struct AppState {
     parts: HttpParts,
-    /// `None` where `KAFKA_TOPIC` has patterns only, so that nobody knows where events go.
+    /// `None` if `KAFKA_TOPIC` has only patterns, so that there is no topic to publish to.
     ingest: Option<Ingest>,
     hub: page::Hub,
     dead_letters: DeadLetterService,
@@ -88,7 +89,7 @@ struct AppState {
 }
 
 impl App {
-    /// Where dead letters are dealt with.
+    /// The operations on dead letters.
     fn dead_letters(&self) -> &DeadLetterService {
         &self.0.dead_letters
     }
@@ -106,9 +107,9 @@ impl std::ops::Deref for App {
     }
 }
 
-/// All routes behind all layers. Called on the runtime that serves them, where the page's clock then ticks.
+/// All routes with all layers. Must be called on the runtime that serves them: it starts the page's one-second task there.
 pub(crate) fn router(parts: HttpParts) -> Router {
-    let mut names = parts.config.kafka.topics.iter().filter(|topic| !topic.starts_with('^'));
+    let mut names = parts.config.kafka.topics.iter().filter_map(TopicPattern::name);
     let ingest = names.next().map(|topic| Ingest::new(Arc::clone(&parts.registry), &parts.dispatcher, topic));
     let dead_letters = DeadLetterService {
         source: Arc::clone(&parts.letters),

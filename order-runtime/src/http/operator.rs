@@ -1,4 +1,4 @@
-//! Who acts, and the record of it.
+//! The operator of a request, and the audit of operators' actions.
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
@@ -10,18 +10,18 @@ use uuid::Uuid;
 use super::{App, accept::Peer};
 use crate::store::AuditRow;
 
-/// The header in which a program names the person that it acts for. Only administrators are believed, and where they come from
-/// is recorded beside it.
+/// The header in which a program names the person for whom it acts. It is trusted only from administrators, and the audit records
+/// their address beside it.
 pub(crate) const OPERATOR: &str = "x-operator";
-/// The longest name that is recorded.
+/// Maximum length of a recorded name.
 const LONGEST: usize = 64;
-/// How long an answer waits for the record of what has been done.
+/// How long an answer waits for the audit record.
 const RECORDED: Duration = Duration::from_secs(5);
 
-/// Events of one operator that the audit has in one record.
+/// Interval in which the events of one operator are recorded together.
 const TOGETHER: Duration = Duration::from_mins(1);
 
-/// Who asks, for the audit: `token@192.0.2.7`, or `cli:somebody via token@127.0.0.1`.
+/// The operator for the audit: `token@192.0.2.7`, or `cli:somebody via token@127.0.0.1`.
 pub(super) struct Operator(pub(super) String);
 
 impl FromRequestParts<App> for Operator {
@@ -39,25 +39,26 @@ impl FromRequestParts<App> for Operator {
     }
 }
 
-/// Records an action that has been done. It counts also where the store does not take the record, because an operator must be
-/// able to act while the store is unavailable; the log then has it.
+/// Records an action that was done. If the store does not accept the record, the action stays valid and is logged, because an
+/// operator must be able to act while the store is unavailable.
 pub(super) async fn record(app: &App, entry: AuditRow) {
     let store = Arc::clone(&app.store);
     let writing = tokio::spawn(async move {
         if let Err(error) = store.mark(entry.clone(), Vec::new()).await {
             let AuditRow { by, action, selection, letters, .. } = entry;
-            tracing::warn!(%error, by, action, selection, letters, "an operator's action is not in the audit");
+            tracing::warn!(%error, by, action, selection, letters, "an operator's action could not be recorded in the audit");
         }
     });
-    // It goes on after the answer.
+    // Writing continues after the answer.
     let _ = tokio::time::timeout(RECORDED, writing).await;
 }
 
-/// Events that came over HTTP and are not in the audit yet, by operator. A record for each request would cost as much as its events.
+/// Number of events ingested over HTTP that are not in the audit yet, by operator. One record per request would cost as much as
+/// its events.
 #[derive(Default)]
 pub(super) struct Ingested(Mutex<HashMap<String, u64>>);
 
-/// Records that an operator has sent events: at once, and what follows within a minute together at its end.
+/// Records that an operator has sent events: the first ones at once, later ones within a minute together at its end.
 pub(super) fn ingested(app: &App, by: String, events: u64) {
     {
         let mut later = app.0.ingested.0.lock();
@@ -81,7 +82,7 @@ pub(super) fn ingested(app: &App, by: String, events: u64) {
         tokio::time::sleep(TOGETHER).await;
         let later = app.0.ingested.0.lock().remove(&by).unwrap_or_default();
         if later > 0 {
-            // Under the same id its number adds up.
+            // The same id: the store adds the numbers up.
             record(&app, AuditRow { letters: later, ..entry }).await;
         }
     });

@@ -1,8 +1,8 @@
-//! Places for connections: how many there are, how many one address gets, and a reserve for health checks.
+//! Limits of connections: in total, for one address, and a reserve for health checks.
 //!
-//! A connection is accepted before it is known what it asks for, so health checks cannot have places of their own. Instead,
-//! a connection beyond a limit gets a place in the reserve, where only probes are answered. A full reserve gives up its
-//! oldest place, so somebody who opens connections and sends nothing cannot keep a probe out.
+//! A connection is accepted before its request is known, so health checks cannot have places of their own. Instead, a
+//! connection beyond a limit gets a place in the reserve, where only probes are answered. A full reserve gives up its oldest
+//! place, so idle connections cannot keep a probe out.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,11 +13,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// Connections at once.
+/// Maximum number of connections.
 const CONNECTIONS: usize = 512;
-/// Connections at once of one address, so that one client leaves places to others.
+/// Maximum number of connections of one address, so that one client cannot use all places.
 const OF_ADDRESS: usize = 256;
-/// Connections beyond these limits that may ask for health and metrics.
+/// Maximum number of connections beyond these limits, which are answered for health and metrics only.
 const RESERVE: usize = 32;
 
 /// The places of one listener.
@@ -42,19 +42,19 @@ struct Reserved {
 pub(super) struct ConnectionSlot {
     places: Arc<Places>,
     address: IpAddr,
-    /// `None` for an ordinary place; cancelled when the place in the reserve goes to a later connection.
+    /// `None` for an ordinary place. For a place in the reserve: cancelled when a later connection needs the place.
     reserve: Option<CancellationToken>,
 }
 
 impl ConnectionSlot {
-    /// For a place in the reserve: cancelled when the connection has to end.
+    /// For a place in the reserve: cancelled when the connection must end.
     pub(super) fn reserve(&self) -> Option<&CancellationToken> {
         self.reserve.as_ref()
     }
 }
 
 impl Places {
-    /// A place for a connection that `peer` has opened.
+    /// Takes a place for a connection from `peer`.
     pub(super) fn take(self: &Arc<Self>, peer: IpAddr) -> ConnectionSlot {
         let address = client(peer);
         let mut taken = self.0.lock();
@@ -74,7 +74,7 @@ impl Places {
 }
 
 impl Taken {
-    /// Gives up a place where there are too many: the oldest of the address that has most, which spares the others.
+    /// If the reserve is too full, gives up the oldest place of the address that has the most.
     fn shrink_reserve(&mut self) {
         if self.reserve.len() <= RESERVE {
             return;
@@ -92,7 +92,7 @@ impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut taken = self.places.0.lock();
         if let Some(given_up) = &self.reserve {
-            // Its owner ends it; only a place that was given up is cancelled already, and has left the reserve.
+            // A place that was given up is already cancelled and removed from the reserve.
             given_up.cancel();
             taken.reserve.retain(|place| !place.given_up.is_cancelled());
             return;
@@ -107,7 +107,8 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// Who counts as one client: an IPv4 address, or the network of an IPv6 address, because one client has a whole network of them.
+/// The address that identifies a client: an IPv4 address, or the network of an IPv6 address, because one client has a whole
+/// network.
 pub(super) fn client(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
@@ -131,18 +132,18 @@ mod tests {
     }
 
     #[test]
-    fn one_address_leaves_places_to_others() {
+    fn one_address_cannot_use_all_places() {
         let places = Arc::new(Places::default());
         let mut greedy: Vec<ConnectionSlot> = (0..OF_ADDRESS).map(|_| places.take(address(1))).collect();
         assert!(greedy.iter().all(|place| place.reserve().is_none()));
         assert!(places.take(address(1)).reserve().is_some());
         assert!(places.take(address(2)).reserve().is_none());
         greedy.pop();
-        assert!(places.take(address(1)).reserve().is_none(), "a place that was given back is taken again");
+        assert!(places.take(address(1)).reserve().is_none(), "a returned place is reused");
     }
 
     #[test]
-    fn all_addresses_together_are_bounded() {
+    fn the_connections_of_all_addresses_are_limited() {
         let places = Arc::new(Places::default());
         let of = |number: u32| places.take(IpAddr::V4(number.into()));
         let taken: Vec<ConnectionSlot> = (1..).map(of).take(CONNECTIONS).collect();
@@ -150,11 +151,11 @@ mod tests {
         assert!(places.take(address(1)).reserve().is_some());
         drop(taken);
         assert!(places.take(address(1)).reserve().is_none());
-        assert_eq!(places.0.lock().by_address.len(), 0, "nothing is kept of addresses without a connection");
+        assert_eq!(places.0.lock().by_address.len(), 0, "addresses without a connection are removed");
     }
 
     #[test]
-    fn a_full_reserve_gives_up_the_oldest_place_of_whoever_has_most() {
+    fn a_full_reserve_gives_up_the_oldest_place_of_the_address_with_the_most() {
         let places = Arc::new(Places::default());
         let _ordinary: Vec<ConnectionSlot> = (0..OF_ADDRESS).map(|_| places.take(address(1))).collect();
         let mut probe_places: Vec<ConnectionSlot> = (0..OF_ADDRESS).map(|_| places.take(address(2))).collect();
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_one_client_are_one() {
+    fn addresses_of_one_network_are_one_client() {
         let of = |text: &str| client(text.parse().expect("an address"));
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));

@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::dispatch::Violation;
 
-/// An error as its receiver sees it: nothing of the inside, nothing of what was sent.
+/// An error as the client sees it, without internal details and without parts of the request.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Problem {
-    /// What the status means; the type of all problems here is `about:blank`.
+    /// The meaning of the status; the type of all problems here is `about:blank`.
     title: &'static str,
     #[serde(serialize_with = "as_number")]
     status: StatusCode,
@@ -23,10 +23,10 @@ pub(super) struct Problem {
     header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
-/// One of several errors, and where it is.
+/// One of several violations, with its place in the request.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Pointed {
-    /// The event's place in an array, from 0; none for an event that came alone.
+    /// The event's index in the array, from 0; `None` for a single event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) index: Option<usize>,
     #[serde(flatten)]
@@ -54,9 +54,9 @@ impl Problem {
         self
     }
 
-    /// The store does not answer; its own words stay in the log.
+    /// The store does not answer. Its error is only logged.
     pub(super) fn store_away(error: &crate::store::StoreError) -> Self {
-        tracing::warn!(%error, "the store does not answer a request");
+        tracing::warn!(%error, "the store did not answer a request");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer; try again later")
     }
 }

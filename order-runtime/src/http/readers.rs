@@ -1,4 +1,4 @@
-//! How many answers that may be large are made at the same time: each holds what it reads until it is written as JSON.
+//! Limits how many large answers are made at the same time: each keeps what it reads in memory until it is written as JSON.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::{App, problem::Problem};
 use crate::telemetry::metrics::Refusal;
 
-/// Answers at the same time; others wait for their turn.
+/// Maximum number of large answers at the same time; others wait for their turn.
 const READERS: usize = 4;
-/// How long they wait.
+/// How long an answer waits for its turn.
 const TURN: Duration = Duration::from_secs(5);
 
-/// Turns at reading what may be large.
+/// The turns of large answers.
 pub(super) struct Readers(Semaphore);
 
 impl Default for Readers {
@@ -22,12 +22,12 @@ impl Default for Readers {
     }
 }
 
-/// Waits for a turn, which lasts until the permit is dropped.
+/// Waits for a turn. It lasts until the permit is dropped.
 pub(super) async fn turn(app: &App) -> Result<SemaphorePermit<'_>, Problem> {
     if let Ok(Ok(permit)) = tokio::time::timeout(TURN, app.0.readers.0.acquire()).await {
         return Ok(permit);
     }
     app.sources.metrics.refused(Refusal::Busy);
-    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many large answers are being made; ask again later")
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many large answers are being made; try again later")
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("5")))
 }

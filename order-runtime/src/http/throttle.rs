@@ -1,14 +1,14 @@
-//! How often a log line is repeated that anybody outside can cause.
+//! Throttles log lines that any client can cause.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// One line in this time.
+/// At most one line is logged in this time.
 const PERIOD: Duration = Duration::from_mins(1);
 
-/// Lets one log line a minute pass, and counts those that it holds back.
+/// Lets one log line per minute pass, and counts the suppressed lines.
 #[derive(Debug, Default)]
 pub(super) struct LogThrottle(Mutex<Held>);
 
@@ -19,7 +19,7 @@ struct Held {
 }
 
 impl LogThrottle {
-    /// `Some` where a line may be written now: how many were held back since the last one.
+    /// `Some` if a line may be written now, with the number of lines suppressed since the last one.
     pub(super) fn pass(&self) -> Option<u64> {
         let mut held = self.0.lock();
         if held.last.is_some_and(|last| last.elapsed() < PERIOD) {

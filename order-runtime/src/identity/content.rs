@@ -1,10 +1,10 @@
-//! The content hash of an event: equal for two records that say the same, however their JSON is written.
+//! The content hash of an event: equal for two records with the same content, however their JSON is written.
 //!
-//! The order of members, blanks, escapes in strings, and the notation of numbers (`100`, `100.0`, `1e2`) do not change the hash. All
-//! members of the data count, also those that no schema names; of the envelope only name and version count. A member that is `null`
-//! differs from one that is absent, as in a JSON merge patch.
+//! The order of members, whitespace, escapes in strings, and the notation of numbers (`100`, `100.0`, `1e2`) do not change the
+//! hash. All members of the data count, including those that no schema names; of the envelope, only name and version count. A
+//! member with the value `null` differs from an absent one, as in a JSON merge patch.
 //!
-//! Deduplication windows keep this hash, so its value for a text must never change: a test pins it.
+//! Deduplication windows store this hash, so its value for a given text must never change; a test pins it.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,7 +18,7 @@ const ARRAY: u64 = 0xa076_1d64_78bd_642f;
 const LITERAL: u64 = 0xe703_7ed1_a0b4_28db;
 const UNREADABLE: u64 = 0x8ebc_6af0_9c88_c6e3;
 
-/// The hash of an event of that name and version, whose data begins where `data` begins.
+/// The hash of an event of that name and version. `data` starts with the event's data; text after it does not count.
 pub(super) fn hash(name: &str, version: u32, data: &str) -> u64 {
     let mut reader = Reader { text: data, at: 0, depth: 0 };
     let event = mix(text_hash(name.as_bytes()), u64::from(version));
@@ -45,7 +45,7 @@ fn text_hash(text: &[u8]) -> u64 {
     mix(hash ^ text.len() as u64, u64::from_le_bytes(last))
 }
 
-/// Reads JSON that was checked before. Of anything else it answers `None`, or some hash.
+/// Reads JSON that was checked before. For other text the result is `None` or an arbitrary hash.
 struct Reader<'t> {
     text: &'t str,
     at: usize,
@@ -89,7 +89,7 @@ impl Reader<'_> {
         hash
     }
 
-    /// The members' hashes are added, so that their order does not count.
+    /// The hashes of the members are added, so that their order does not matter.
     fn object(&mut self) -> Option<u64> {
         let (mut sum, mut members) = (0_u64, 0_u64);
         loop {
@@ -126,24 +126,24 @@ impl Reader<'_> {
         }
     }
 
-    /// Passes a number or a literal.
+    /// Reads a number or a literal.
     fn token(&mut self) -> &str {
         let start = self.at;
         while let Some(b'+' | b'-' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') = self.peek() {
             self.at += 1;
         }
         if self.at == start {
-            // Not JSON: whatever stands there is passed, so that reading ends.
+            // Not JSON: skips the rest of the text, so that reading ends.
             self.at = self.text.len();
         }
         self.text.get(start..self.at).unwrap_or_default()
     }
 
-    /// Hashes a string in the words in which it is searched for its end.
+    /// Hashes a string in words of eight bytes, while searching for its end.
     fn string(&mut self) -> Option<u64> {
         const ONES: u64 = 0x0101_0101_0101_0101;
         const HIGHS: u64 = 0x8080_8080_8080_8080;
-        // The bytes of a word that equal `byte`, by their highest bits; those behind the first may be wrong.
+        // Marks the bytes of a word that equal `byte` in their highest bits; only the first mark is reliable.
         let equal = |word: u64, byte: u8| {
             let zeros = word ^ (ONES * u64::from(byte));
             zeros.wrapping_sub(ONES) & !zeros & HIGHS
@@ -176,7 +176,7 @@ impl Reader<'_> {
         Some(text_hash(&rest[..length]))
     }
 
-    /// The hash of a string with escapes, which is that of the text that they stand for.
+    /// The hash of a string with escapes: that of the unescaped text.
     fn escaped(&mut self, start: usize) -> Option<u64> {
         let text = self.text.get(start - 1..)?;
         let mut strings = serde_json::Deserializer::from_str(text).into_iter::<String>();
@@ -186,7 +186,7 @@ impl Reader<'_> {
     }
 }
 
-/// The hash of a number by its value, exact whatever its notation.
+/// The hash of a number by its exact value, independent of its notation.
 fn number(token: &str) -> u64 {
     let bytes = token.as_bytes();
     if bytes.len() <= 19 && bytes.iter().all(u8::is_ascii_digit) {
@@ -195,7 +195,8 @@ fn number(token: &str) -> u64 {
     decimal(token).unwrap_or_else(|| mix(UNREADABLE, xxh3_64(bytes)))
 }
 
-/// The same of a number with a sign, a fraction, an exponent or many digits: its significant digits and the power of ten of the last.
+/// The hash of a number with a sign, a fraction, an exponent or many digits, by its significant digits and the power of ten of
+/// the last one.
 fn decimal(token: &str) -> Option<u64> {
     let (sign, number) = token.strip_prefix('-').map_or((0, token), |number| (1, number));
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
@@ -256,14 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_read_as_it_stands() {
+    fn malformed_numbers_have_different_hashes() {
         let texts = ["0-", "1.-5", "--1", "1e", "+1", "-"];
         let hashes: std::collections::BTreeSet<u64> = texts.into_iter().map(of).collect();
         assert_eq!(hashes.len(), texts.len());
     }
 
     #[test]
-    fn what_is_said_counts() {
+    fn different_contents_have_different_hashes() {
         let texts = [
             "{}",
             "[]",
@@ -335,14 +336,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_rewritten_value_has_its_hash_and_another_value_another(one in json(), other in json()) {
+        fn a_rewritten_value_keeps_its_hash_and_another_value_has_another(one in json(), other in json()) {
             let text = one.to_string();
             prop_assert_eq!(of(&text), of(&rewritten(&one)), "{}", text);
             prop_assert_eq!(of(&text) == of(&other.to_string()), one == other);
         }
 
         #[test]
-        fn any_text_is_read_to_an_end(text in "[\\PC\\[\\]{}\",:\\\\0-9eE.+-]{0,80}") {
+        fn reading_any_text_ends(text in "[\\PC\\[\\]{}\",:\\\\0-9eE.+-]{0,80}") {
             let _ = of(&text);
         }
     }

@@ -1,8 +1,8 @@
-//! Which events of a key were applied already: the window of the key's last events, and the ids that it compares.
+//! The identity of events: the deduplication window of each key, and the ids and fingerprints that it compares.
 //!
-//! The window lies in one row with its key and is loaded and written with the batch, because one global index of random ids
-//! is what would cost. It excludes repeats and replays of an id among the key's last [`DedupWindow::CAPACITY`] events; that a record
-//! is delivered twice is excluded by the partition's position.
+//! A deduplication window is one row of the store, loaded and written with the batch, because a global index of random ids
+//! would be expensive. It excludes repeats and replays of an id among the key's last [`DedupWindow::CAPACITY`] events. The
+//! partition's position excludes a second delivery of the same record.
 
 mod content;
 mod window;
@@ -16,24 +16,24 @@ use crate::{
     model::{DeadLetterId, PartitionId},
 };
 
-/// The name of a partition, which its topic does not share with one that was made anew under its name.
+/// The name of a partition. It includes the topic's id, so it differs from that of a topic created again under the same name.
 pub(crate) fn name_of(partition: &PartitionId) -> String {
     format!("{}/{}/{}", partition.cluster, partition.topic_id, partition.partition)
 }
 
-/// The id of an event whose producer gave it none: where its record lies, which no other record shares.
+/// The id of an event whose producer gave it none: the partition and offset of its record, which are unique.
 pub(crate) fn id_of_place(partition_name: &str, offset: i64) -> String {
     [partition_name, "/", itoa::Buffer::new().format(offset)].concat()
 }
 
-/// The id of the `index`-th event that the event `cause` has emitted: 32 hexadecimal digits, the same after every repetition.
+/// The id of the `index`-th event that the event `cause` emits: 32 hexadecimal digits, the same in every attempt.
 pub(crate) fn emitted_id(cause: &str, index: usize) -> String {
-    // Not that it were a UUID: 32 digits are what one is written with, and this is quicker than `format!`.
+    // The hash is not a UUID; `Uuid` only writes its 32 digits, which is faster than `format!`.
     let id = Uuid::from_u128(xxh3_128(format!("{cause}/{index}").as_bytes())).simple();
     id.encode_lower(&mut Uuid::encode_buffer()).to_owned()
 }
 
-/// The id of the dead letter of the record that lies there, the same after every repetition.
+/// The id of the dead letter of the record at this offset, the same in every attempt.
 pub(crate) fn dead_letter_id(partition_name: &str, offset: i64) -> DeadLetterId {
     xxh3_128(id_of_place(partition_name, offset).as_bytes()).into()
 }
@@ -43,7 +43,7 @@ pub(crate) fn source_hash(envelope: &Envelope, payload: &[u8]) -> u64 {
     envelope.source.as_ref().map_or(0, |source| xxh3_64(source.of(payload).as_bytes()))
 }
 
-/// What tells an event from others of its id: where it comes from, and what it says.
+/// The fingerprint that distinguishes an event from others of the same id: hashes of its source and its content.
 pub(crate) fn fingerprint(envelope: &Envelope, payload: &[u8]) -> Fingerprint {
     let content = content::hash(envelope.name.of(payload), envelope.version, envelope.data(payload));
     Fingerprint::Content { source: source_hash(envelope, payload), content }
@@ -54,17 +54,18 @@ pub(crate) fn payload_hash(payload: Option<&[u8]>) -> u128 {
     xxh3_128(payload.unwrap_or_default())
 }
 
-/// The key of the window of a partition's records without a key.
+/// The window key for a partition's records without a Kafka key.
 pub(crate) fn window_key_without_key(partition_name: &str) -> Vec<u8> {
     let mut name = vec![0];
     name.extend_from_slice(partition_name.as_bytes());
     name
 }
 
-/// The longest Kafka key whose window is named by the key itself; PostgreSQL's index takes no row of more than 2,704 bytes.
+/// The longest Kafka key, in bytes, that is part of its window key; of a longer one the window key has the hash. PostgreSQL's
+/// index accepts no row of more than 2,704 bytes.
 pub(crate) const LONGEST_KEY: usize = 1024;
 
-/// The key of the window of a Kafka key; unless it is that long, the name of its queue too.
+/// The key of the deduplication window of a Kafka key. For a Kafka key of at most 1,024 bytes it also names the key queue.
 pub fn window_key_of(key: &[u8]) -> Vec<u8> {
     if key.len() > LONGEST_KEY {
         let mut name = vec![2];

@@ -1,4 +1,4 @@
-//! The last events of one key, as the bytes that a store keeps.
+//! The deduplication window of a key: its last events, as the bytes that a store keeps.
 
 use std::borrow::Cow;
 
@@ -8,20 +8,20 @@ use uuid::Uuid;
 
 use crate::model::cut;
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventOutcome {
-    /// It was handled.
+    /// A processor handled it.
     Handled,
-    /// It needed nothing.
+    /// It needed no work.
     Skipped,
-    /// It was dead-lettered.
+    /// It became a dead letter.
     DeadLettered,
 }
 
 impl EventOutcome {
-    /// Its name, as it is shown.
+    /// Its name, as users see it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Handled => "handled",
@@ -48,22 +48,22 @@ impl EventOutcome {
     }
 }
 
-/// What a window keeps of an event to compare it with later ones of the same id.
+/// The hashes that a window keeps of an event, to compare it with later events of the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fingerprint {
-    /// Where it comes from, and what it says.
+    /// Hashes of its source and its content.
     Content {
         /// The hash of a `CloudEvent`'s `source`; 0 for an event without one.
         source: u64,
         /// The hash of its name, version and data: see the module `content`.
         content: u64,
     },
-    /// The hash of its payload's bytes: of an event that an earlier release settled, which kept no more.
+    /// The hash of its payload's bytes; only for an event that an earlier release settled, which stored nothing else.
     Payload(u128),
 }
 
 impl Fingerprint {
-    /// Whether an event of that source may be meant; of an earlier release's events the source is not known.
+    /// Whether it may belong to an event of that source. An earlier release did not store sources, so its entries match any.
     fn is_of(self, wanted: u64) -> bool {
         match self {
             Self::Content { source, .. } => source == wanted,
@@ -93,18 +93,18 @@ impl Fingerprint {
 pub struct DedupEntry<'a> {
     /// Its id.
     pub id: Cow<'a, str>,
-    /// What tells it from other events of this id.
+    /// The fingerprint that distinguishes it from other events of this id.
     pub print: Fingerprint,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: EventOutcome,
-    /// Its name; empty where it could not be decoded.
+    /// Its name; empty if the event could not be decoded.
     pub name: &'a str,
     /// When it was settled.
     pub at: Timestamp,
 }
 
 impl DedupEntry<'_> {
-    /// The hash of its source; 0 where it has none, or it is not known.
+    /// The hash of its source; 0 if it has none or the source is unknown.
     pub fn source(&self) -> u64 {
         match self.print {
             Fingerprint::Content { source, .. } => source,
@@ -113,52 +113,52 @@ impl DedupEntry<'_> {
     }
 }
 
-/// Why a window cannot be read. Which events of the key count already is then not known, so none of them may run.
+/// Why a window cannot be read. It is then unknown which events of the key were applied, so none of them may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnreadableWindow {
-    /// Its layout is not known here.
+    /// A newer release wrote it in an unknown layout.
     #[error(
         "the key's deduplication window was written by a newer release (layout {0}, this one knows {VERSION}); run that release"
     )]
     Newer(u8),
-    /// Its bytes end too early or are none that this release writes.
+    /// Its bytes end too early or do not follow the layout.
     #[error(
         "the key's deduplication window is damaged; restore the store from a backup, or give up the events of this key"
     )]
     Damaged,
 }
 
-/// The last events of one key, as the bytes that a store keeps.
+/// The deduplication window of one key: its last events, as the bytes that a store keeps.
 ///
-/// Layout: a version byte, then the entries, oldest first: kind of the fingerprint, form of the id and outcome (1), length of the name
-/// (1), fingerprint (16), microseconds since the epoch (8), id, name; numbers little-endian. An id that is a UUID is its 16 bytes, any
-/// other its length (2) and its text: windows are half of what the store writes for an event. It is searched in place, so a look-up
-/// allocates nothing.
+/// Layout: a version byte, then the entries, oldest first. An entry is: kind of the fingerprint, form of the id and outcome (1
+/// byte), length of the name (1), fingerprint (16), microseconds since the epoch (8), id, name; numbers are little-endian. A UUID
+/// is stored as 16 bytes, any other id as its length (2) and its text. The layout is compact because windows are half of the
+/// bytes that the store writes for an event. Look-ups search these bytes in place; one without a match allocates nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DedupWindow {
-    /// Empty where there are no entries.
+    /// Empty if there are no entries.
     bytes: Vec<u8>,
     entries: usize,
 }
 
-/// The present layout. A further one comes with a migration of the store's schema, so that releases that cannot read it refuse
-/// the store at their start.
+/// The current layout. A new layout needs a migration of the store's schema, so that releases that cannot read it refuse the
+/// store when they start.
 ///
-/// Version 2 has the same layout without the bit [`PAYLOAD`]: all its fingerprints are of payloads.
+/// Version 2 has the same layout without the bit [`PAYLOAD`]: all its fingerprints are hashes of payloads.
 const VERSION: u8 = 3;
-/// The bit of an entry's first byte that says that its fingerprint is of the payload's bytes.
+/// The bit of an entry's first byte that marks a fingerprint of the payload's bytes.
 const PAYLOAD: u8 = 0x40;
 /// The bytes of an entry before its id.
 const FIXED: usize = 1 + 1 + 16 + 8;
 
 impl DedupWindow {
-    /// The events that a window holds; the oldest leaves when one more comes.
+    /// The number of events in a full window; a further event replaces the oldest.
     pub const CAPACITY: usize = 512;
 
-    /// Reads what [`as_bytes`](Self::as_bytes) gave.
+    /// Reads the bytes that [`as_bytes`](Self::as_bytes) returned, also in the layouts of earlier releases.
     ///
     /// # Errors
-    /// Where a part cannot be read: the window would forget events, and their repeats would be applied.
+    /// If a part cannot be read. A shortened window would forget events, and their repeats would be applied.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, UnreadableWindow> {
         let is_version_2 = match bytes.first() {
             None => return Ok(Self::default()),
@@ -184,8 +184,8 @@ impl DedupWindow {
         if end == window.bytes.len() { Ok(window) } else { Err(UnreadableWindow::Damaged) }
     }
 
-    /// Reads the first layout, which kept each id as text: hash of the id (16), hash of the payload (16), outcome (1), microseconds
-    /// (8), length of the name (1), length of the id (2), name, id.
+    /// Reads the first layout, which stored each id as text: hash of the id (16), hash of the payload (16), outcome (1),
+    /// microseconds (8), length of the name (1), length of the id (2), name, id.
     fn from_version_1(mut bytes: &[u8]) -> Result<Self, UnreadableWindow> {
         let mut window = Self::default();
         while let Some((fixed, rest)) = bytes.split_first_chunk::<44>()
@@ -205,17 +205,17 @@ impl DedupWindow {
         if bytes.is_empty() { Ok(window) } else { Err(UnreadableWindow::Damaged) }
     }
 
-    /// The bytes for a store to keep.
+    /// The bytes that a store keeps.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The same, of a window that is not needed any more.
+    /// Like [`as_bytes`](Self::as_bytes), but consumes the window.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// The entry of that id, of an event of that source: see [`Fingerprint`].
+    /// The entry of an event with that id and source; see [`Fingerprint`].
     pub fn find(&self, id: &str, source: u64) -> Option<DedupEntry<'_>> {
         if self.entries == 0 {
             return None;
@@ -223,7 +223,7 @@ impl DedupWindow {
         self.place(&Id::of(id), source).map(|raw| raw.entry())
     }
 
-    /// Adds an event; when the window is full the oldest leaves.
+    /// Adds an event; a full window drops the oldest.
     pub fn push(&mut self, entry: &DedupEntry<'_>) {
         self.append(entry, &Id::of(&entry.id));
     }
@@ -255,7 +255,7 @@ impl DedupWindow {
         self.entries += 1;
     }
 
-    /// Replaces the entry of that id and source, as a replay does.
+    /// Removes the entry of that id and source, if there is one, and adds this one as the newest. Replays use it.
     pub fn replace(&mut self, entry: &DedupEntry<'_>) {
         let id = Id::of(&entry.id);
         if let Some(raw) = self.place(&id, entry.source()) {
@@ -312,7 +312,7 @@ impl DedupWindow {
     }
 }
 
-/// An id as it lies in a window.
+/// An id as a window stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Id<'a> {
     Text(&'a [u8]),
@@ -324,7 +324,7 @@ enum Id<'a> {
 
 impl<'a> Id<'a> {
     fn of(id: &'a str) -> Self {
-        // Only what is written the one usual way can be written again as it was.
+        // Only a UUID in lower case can be restored from its bytes exactly as it was written.
         let uuid = || Uuid::try_parse(id).ok().filter(|_| !id.bytes().any(|byte| byte.is_ascii_uppercase()));
         match id.len() {
             36 => uuid().map(Self::Hyphenated),
@@ -335,7 +335,7 @@ impl<'a> Id<'a> {
         .unwrap_or_else(|| Self::Text(cut(id, usize::from(u16::MAX)).as_bytes()))
     }
 
-    /// The id at the beginning of `bytes`, and what comes after it.
+    /// The id at the beginning of `bytes`, and the bytes after it.
     fn read(form: u8, bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         if form == Self::TEXT {
             let (length, rest) = bytes.split_first_chunk()?;
@@ -379,7 +379,7 @@ impl<'a> Id<'a> {
     }
 }
 
-/// The `N` bytes at `start` of the fixed part of an entry, which has them.
+/// The `N` bytes at `start` of the fixed part of an entry.
 fn part<const N: usize>(fixed: &[u8], start: usize) -> [u8; N] {
     fixed.get(start..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
 }
@@ -388,7 +388,7 @@ fn time(microseconds: [u8; 8]) -> Timestamp {
     Timestamp::from_microsecond(i64::from_le_bytes(microseconds)).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// One entry in its place.
+/// One entry in the bytes of its window, which it begins at `start`.
 struct Raw<'a> {
     start: usize,
     bytes: &'a [u8],

@@ -1,5 +1,6 @@
-//! `CloudEvent`s that come over HTTP leave as `CloudEvent`s, so that their source, which is part of their identity, and their extensions
-//! reach every consumer: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>.
+//! Ingest of `CloudEvent`s over HTTP. They are published as `CloudEvent`s, so that their source, which is part of their
+//! identity, and their extensions reach every consumer:
+//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md>.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +15,14 @@ use crate::{
     model::{HeaderBlock, OutgoingRecord, RecordBatch},
 };
 
-/// The prefix of attributes in headers of HTTP; Kafka's has an underscore.
+/// The prefix of attributes in HTTP headers; in Kafka headers it is `ce_`.
 const HTTP_PREFIX: &str = "ce-";
 
 impl Ingest {
     /// Checks a `CloudEvent` in binary mode: attributes from `ce-` headers, as HTTP writes them, and data from the body.
     ///
     /// # Errors
-    /// Everything that is wrong, each with its JSON path in the event.
+    /// All violations that were found, each with its JSON path in the event.
     pub(crate) fn binary<'h>(
         &self,
         headers: impl Iterator<Item = (&'h str, &'h [u8])>,
@@ -34,14 +35,14 @@ impl Ingest {
         for (name, value) in headers {
             let Some(attribute) = name.strip_prefix(HTTP_PREFIX) else { continue };
             let value = percent_decoded(value)
-                .ok_or_else(|| vec![violation("$", format!("the header {name} is not UTF-8 in percent-encoding"))])?;
+                .ok_or_else(|| vec![violation("$", format!("the header {name} is not percent-encoded UTF-8"))])?;
             kafka.push_text(&format!("ce_{attribute}"), &value);
         }
         let mut batch = RecordBatch::default();
         batch.push(0, None, None, Some(body), &kafka);
         let record = batch.get(0).unwrap_or_else(|| unreachable!("one record was pushed"));
         if record.header("ce_specversion").is_none() {
-            return Err(vec![violation("$", "the header ce-specversion is missing; a CloudEvent has it")]);
+            return Err(vec![violation("$", "the header ce-specversion is missing; binary mode needs it")]);
         }
         let envelope = decode::decode(&record).map_err(|error| vec![violation("$", error.message)])?;
         let data = envelope.data(body);
@@ -104,7 +105,7 @@ impl Ingest {
     }
 }
 
-/// A header's value, in which HTTP writes what is not printable ASCII as the bytes of its UTF-8: `%C3%A9` for `é`.
+/// Decodes a header's value. HTTP percent-encodes the UTF-8 bytes of all but printable ASCII: `%C3%A9` for `é`.
 fn percent_decoded(value: &[u8]) -> Option<String> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut decoded = Vec::with_capacity(value.len());

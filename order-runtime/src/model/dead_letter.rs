@@ -7,13 +7,13 @@ use uuid::Uuid;
 /// Why an event is a dead letter; the value of `dlq-reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// The record is no event.
+    /// The record is not an event.
     Undecodable,
     /// No processor handles events of that name.
     UnknownEvent,
     /// The data does not fit the schema, or the version or the id is wrong.
     Invalid,
-    /// The processor refuses the event for good.
+    /// The processor refuses the event permanently.
     Rejected,
     /// The last attempt failed.
     Exhausted,
@@ -21,7 +21,7 @@ pub enum Reason {
     Timeout,
     /// The last attempt panicked.
     Panic,
-    /// The record is larger than the service takes.
+    /// The record is larger than the service accepts.
     TooLarge,
 }
 
@@ -55,19 +55,19 @@ impl Reason {
 
 /// The id of a dead letter that the service wrote: 128 bits, written as 32 hexadecimal digits in lower case.
 ///
-/// Not that it were a UUID: those digits are what one is written with.
+/// It is not a UUID; the type `Uuid` only reads and writes the digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeadLetterId(Uuid);
 
 impl DeadLetterId {
-    /// Reads an id; `None` for whatever none is written like.
+    /// Parses an id; `None` for any text that is not exactly the form of [`digits`](Self::digits).
     pub fn parse(text: &[u8]) -> Option<Self> {
         let id = Self(Uuid::try_parse_ascii(text).ok()?);
-        // A UUID may also have hyphens, braces and capitals.
+        // The parser of `Uuid` also accepts hyphens, braces and capitals.
         (id.digits().as_bytes() == text).then_some(id)
     }
 
-    /// How it is written.
+    /// The id as text.
     pub fn digits(self) -> Digits {
         let mut digits = [0; DIGITS];
         self.0.simple().encode_lower(&mut digits);
@@ -83,7 +83,7 @@ impl From<u128> for DeadLetterId {
 
 const DIGITS: usize = uuid::fmt::Simple::LENGTH;
 
-/// A [`DeadLetterId`] as it is written.
+/// A [`DeadLetterId`] as text.
 #[derive(Debug, Clone, Copy)]
 pub struct Digits([u8; DIGITS]);
 

@@ -1,6 +1,6 @@
 //! The dead-letter headers of other frameworks that the service can write.
 
-/// Further headers that a dead letter of ours may carry, so that the tools of another framework understand it: `KAFKA_DLQ_HEADERS`.
+/// Additional headers of our dead letters, so that the tools of another framework understand them: `KAFKA_DLQ_HEADERS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// As Spring Kafka writes them.
@@ -18,7 +18,7 @@ impl Dialect {
         }
     }
 
-    /// Whether a header belongs to it, so that one that came in does not pass for ours.
+    /// Whether a header belongs to the dialect. An incoming one must not be mistaken for ours.
     pub(crate) fn owns(self, name: &[u8]) -> bool {
         match self {
             Self::Spring => name.starts_with(b"kafka_dlt-"),

@@ -1,4 +1,4 @@
-//! The words that every room uses: types without logic of their own.
+//! The types that all modules share, without logic of their own.
 
 mod address;
 mod dead_letter;
@@ -9,6 +9,7 @@ mod partition;
 mod policy;
 mod record;
 mod text;
+mod topics;
 
 pub(crate) use self::{
     address::is_loopback,
@@ -23,4 +24,5 @@ pub use self::{
     partition::PartitionId,
     policy::{OnExhausted, RetryPolicy},
     record::{HeaderBlock, Headers, RecordBatch, RecordRef},
+    topics::TopicPattern,
 };

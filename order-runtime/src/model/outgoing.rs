@@ -1,4 +1,4 @@
-//! A record that leaves.
+//! A record to be published.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::HeaderBlock;
 
-/// A record to be published.
+/// A record for Kafka.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingRecord {
     /// The topic.
@@ -31,6 +31,6 @@ impl OutgoingRecord {
     }
 }
 
-/// Records that are published at once. The slice is shared, since it may go to a thread that does the work: whoever asks need
-/// not touch each record to keep it.
+/// Records that are published together. The slice is shared, because another thread may publish it: the caller can keep the
+/// records without cloning each of them.
 pub type OutgoingRecords = Arc<[Arc<OutgoingRecord>]>;

@@ -4,12 +4,12 @@ use std::{fmt, sync::Arc};
 
 use uuid::Uuid;
 
-/// One partition, by what stays true when a topic is made anew: the cluster's and the topic's own identity.
+/// One partition. The ids of the cluster and the topic distinguish it from that of a topic created again under the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PartitionId {
     /// The cluster's id, as the broker names it.
     pub cluster: Arc<str>,
-    /// The topic's id; nil where the broker is too old to tell.
+    /// The topic's id; nil if the broker is too old to report it.
     pub topic_id: Uuid,
     /// The topic's name.
     pub topic: Arc<str>,

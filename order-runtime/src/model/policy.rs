@@ -1,27 +1,27 @@
-//! What happens to an event whose processor fails.
+//! The retry policy of a processor.
 
 use std::time::Duration;
 
-/// What happens to an event whose processor fails with a failure of class `retry`, panics or takes too long.
+/// The treatment of an event whose processor fails with class `retry`, panics or takes too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Attempts after the first.
     pub retries: u32,
-    /// The delay before the first retry; it doubles with each.
+    /// The delay before the first retry; it doubles with each retry.
     pub backoff: Duration,
     /// The longest delay between two attempts.
     pub backoff_max: Duration,
     /// The longest an attempt may take.
     pub timeout: Duration,
-    /// What follows the last attempt.
+    /// The treatment of the event after the last failed attempt.
     pub on_exhausted: OnExhausted,
 }
 
 impl RetryPolicy {
-    /// The policy of a processor that says nothing.
+    /// The policy of a processor that declares none.
     ///
-    /// Twelve retries between 100 ms and 30 s span about three minutes: long enough for a restart of what an event
-    /// needs, short enough that a dead letter appears while its cause can still be seen.
+    /// Twelve retries between 100 ms and 30 s span about three minutes: long enough for a restart of a
+    /// dependency, short enough that a dead letter appears while its cause can still be seen.
     pub const DEFAULT: Self = Self {
         retries: 12,
         backoff: Duration::from_millis(100),
@@ -31,12 +31,12 @@ impl RetryPolicy {
     };
 }
 
-/// What follows the last failed attempt.
+/// The treatment of an event after the last failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OnExhausted {
-    /// The event becomes a dead letter and its key goes on.
+    /// The event becomes a dead letter, and later events of its key continue.
     DeadLetter,
-    /// The event and its key wait until an operator releases them; other keys go on.
+    /// The event and its key wait until an operator releases them; other keys continue.
     ParkKey,
     /// The event is held and its partition pauses until an operator resumes it.
     Stop,

@@ -1,7 +1,7 @@
-//! Records of one partition, copied once out of the client's buffers into one allocation a batch.
+//! Records of one partition, copied once from the client's buffers into one allocation per batch.
 //!
-//! A batch crosses threads; a message does not. Key, payload and headers lie one after the other in one buffer and are
-//! borrowed from there, so a record costs no allocation of its own.
+//! A batch can move to another thread; a client's message cannot. Keys, payloads and headers lie one after the other in one
+//! buffer and are borrowed from it, so a record needs no allocation of its own.
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -14,21 +14,21 @@ use parking_lot::Mutex;
 pub struct RecordBatch {
     bytes: Vec<u8>,
     records: Vec<Meta>,
-    /// Where its memory goes when it is dropped.
+    /// The pool that gets its memory back when it is dropped.
     home: Option<Arc<Pool>>,
 }
 
-/// Memory of batches that are gone, for those to come: else the system would clear pages for each of them.
+/// Memory of dropped batches, for reuse: otherwise the system would clear pages for each new batch.
 #[derive(Debug, Default)]
 pub(crate) struct Pool(Mutex<Vec<(Vec<u8>, Vec<Meta>)>>);
 
 impl Pool {
     /// The most batches whose memory is kept.
     const BATCHES: usize = 32;
-    /// The most bytes that are kept of one batch: more is needed too seldom.
+    /// The most bytes that are kept of one batch; larger ones are rare.
     const BYTES: usize = 512 * 1024;
 
-    /// An empty batch whose memory comes back here.
+    /// An empty batch whose memory returns to this pool.
     pub(crate) fn batch(self: &Arc<Self>) -> RecordBatch {
         let (bytes, records) = self.0.lock().pop().unwrap_or_default();
         RecordBatch { bytes, records, home: Some(Arc::clone(self)) }
@@ -61,7 +61,7 @@ struct Meta {
 }
 
 impl RecordBatch {
-    /// Adds a record behind the others.
+    /// Adds a record after the others.
     pub fn push<'h>(
         &mut self,
         offset: i64,
@@ -80,12 +80,12 @@ impl RecordBatch {
         self.records.push(Meta { offset, timestamp, key, payload, headers });
     }
 
-    /// Adds a copy of `record` behind the others.
+    /// Adds a copy of `record` after the others.
     pub fn push_record(&mut self, record: &RecordRef<'_>) {
         self.push(record.offset, record.timestamp, record.key, record.payload, record.headers());
     }
 
-    /// Moves the records of `later` behind the own.
+    /// Moves the records of `later` to the end of this batch.
     pub fn append_batch(&mut self, later: &mut Self) {
         if self.records.is_empty() {
             std::mem::swap(self, later);
@@ -102,7 +102,7 @@ impl RecordBatch {
         }));
     }
 
-    /// Takes the first `count` records out, or all where there are fewer.
+    /// Takes the first `count` records out, or all if there are fewer.
     #[must_use]
     pub fn split_front(&mut self, count: usize) -> Self {
         if count >= self.records.len() {
@@ -191,12 +191,12 @@ pub struct RecordRef<'a> {
 }
 
 impl<'a> RecordRef<'a> {
-    /// The headers in their order. A name may be any bytes and may come more than once.
+    /// The headers in their order. A name may be any bytes and may occur more than once.
     pub fn headers(&self) -> Headers<'a> {
         Headers { rest: self.headers }
     }
 
-    /// The value of the last header of that name; `None` where there is none or its value is null.
+    /// The value of the last header of that name; `None` if there is none or its value is null.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         // Every record is asked for several headers, and most records have none.
         if self.headers.is_empty() {
@@ -205,7 +205,7 @@ impl<'a> RecordRef<'a> {
         self.headers().last_of(name)
     }
 
-    /// The record's time, where it has one that lies within the range of dates.
+    /// The record's time, if it has one within the range of dates.
     pub fn time(&self) -> Option<Timestamp> {
         self.timestamp.and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok())
     }
@@ -236,12 +236,12 @@ fn header_length(length: usize) -> [u8; 4] {
     i32::try_from(length).unwrap_or(i32::MAX).to_ne_bytes()
 }
 
-/// The headers of a record that is to leave, in their order, in one block of bytes: a dead letter has more than fifteen.
+/// The headers of a record to be published, in order, in one block of bytes, because a dead letter has more than fifteen.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct HeaderBlock(BytesMut);
 
 impl HeaderBlock {
-    /// A block that [`as_bytes`](Self::as_bytes) or [`RecordRef::encoded_headers`] gave.
+    /// Takes a block that [`as_bytes`](Self::as_bytes) or [`RecordRef::encoded_headers`] returned.
     pub fn from_bytes(block: Vec<u8>) -> Self {
         Self(BytesMut::from(Bytes::from(block)))
     }
@@ -251,7 +251,7 @@ impl HeaderBlock {
         &self.0
     }
 
-    /// Adds a header behind the others. A name is any bytes and may come more than once.
+    /// Adds a header after the others. A name may be any bytes and may occur more than once.
     pub fn push(&mut self, name: impl AsRef<[u8]>, value: Option<&[u8]>) {
         write_header(&mut self.0, name.as_ref(), value);
     }
@@ -268,7 +268,7 @@ impl HeaderBlock {
         self.push_text(name, itoa::Buffer::new().format(value));
     }
 
-    /// Adds the headers of another block behind the others.
+    /// Adds the headers of another block after the others.
     pub(crate) fn append(&mut self, other: &Self) {
         self.0.extend_from_slice(&other.0);
     }
@@ -278,7 +278,7 @@ impl HeaderBlock {
         Headers { rest: &self.0 }
     }
 
-    /// The value of the last header of that name; `None` where there is none or its value is null.
+    /// The value of the last header of that name; `None` if there is none or its value is null.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.iter().last_of(name)
     }
@@ -298,7 +298,7 @@ impl HeaderBlock {
         self.0.len()
     }
 
-    /// Keeps the headers whose name is wanted.
+    /// Keeps the headers whose name is `wanted`.
     pub fn retain(&mut self, wanted: impl Fn(&[u8]) -> bool) {
         *self = self.iter().filter(|(name, _)| wanted(name)).collect();
     }
@@ -342,8 +342,8 @@ impl fmt::Debug for HeaderBlock {
     }
 }
 
-/// Memory that records which leave share: a dead letter's key, payload and headers would each be allocated here and freed on
-/// another thread.
+/// Memory that published records share. Otherwise the key, payload and headers of a dead letter would each be allocated here
+/// and freed on another thread.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
     rest: BytesMut,
@@ -352,10 +352,11 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// The largest piece in bytes, but for a larger record. A piece is freed with the last of its records.
+    /// The largest piece in bytes, except for a larger record. A piece is freed with the last of its records.
     const PIECE: usize = 64 * 1024;
 
-    /// Makes room for so many bytes. One record takes what it needs; the more follow, the more share a piece.
+    /// Reserves that number of bytes. The first piece fits one record; each further piece is twice as large, so that more
+    /// records share it.
     pub(crate) fn reserve(&mut self, bytes: usize) {
         if self.rest.capacity() < bytes {
             self.size = (2 * self.size).clamp(bytes, Self::PIECE.max(bytes));
@@ -369,7 +370,7 @@ impl Arena {
         self.rest.split().freeze()
     }
 
-    /// The headers that are written.
+    /// The headers that `write` writes.
     pub(crate) fn headers(&mut self, write: impl FnOnce(&mut HeaderBlock)) -> HeaderBlock {
         let mut headers = HeaderBlock(std::mem::take(&mut self.rest));
         write(&mut headers);
@@ -385,7 +386,7 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// Reads a block that [`RecordRef::encoded_headers`] gave; what is damaged ends the list.
+    /// Reads a block that [`RecordRef::encoded_headers`] returned; a damaged part ends the list.
     pub fn decode(block: &'a [u8]) -> Self {
         Self { rest: block }
     }
@@ -444,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_in_comes_out() {
+    fn a_batch_returns_the_records_that_were_pushed() {
         let batch = three();
         assert_eq!(
             shape(&batch),

@@ -1,6 +1,6 @@
 //! Text of bounded length.
 
-/// The first `limit` bytes of a text at most, never half a character.
+/// At most the first `limit` bytes of a text, cut between characters.
 pub(crate) fn cut(text: &str, limit: usize) -> &str {
     if text.len() <= limit {
         return text;

@@ -1,4 +1,4 @@
-//! The engine and single parts of it outside a service, for benchmarks to drive. Not part of the interface.
+//! The engine and single parts of it outside a service, for benchmarks. Not part of the public interface.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,19 +19,19 @@ use crate::{
     unit_of_work::{EventChanges, Merge, Unit},
 };
 
-/// A registry of these processors, whatever is linked into the program.
+/// A registry of these processors only, independent of those linked into the program.
 ///
 /// # Errors
-/// Two of them handle the same event, or there are none.
+/// If two of them handle the same event, or `processors` is empty.
 pub fn registry(processors: &'static [ProcessorEntry]) -> Result<Registry, RegistryErrors> {
     let nothing = BTreeMap::new();
     Registry::from_entries(processors.iter(), std::iter::empty(), std::iter::empty(), std::iter::empty(), &nothing)
 }
 
-/// Starts an engine that keeps its positions in memory and knows no entity, on the current tokio runtime.
+/// Starts an engine without entities on the current tokio runtime. It keeps its positions in memory.
 ///
 /// # Errors
-/// The store in memory refuses; it does not.
+/// None in practice: the store in memory accepts every claim.
 pub async fn engine(
     registry: Registry,
     consumer: Arc<dyn Consumer>,
@@ -67,7 +67,7 @@ pub async fn engine(
     }))
 }
 
-/// Takes dead letters and keeps none.
+/// Acknowledges every record and discards it.
 struct Nowhere;
 
 #[async_trait]
@@ -96,7 +96,7 @@ impl BenchPartition {
         Self { shared: Arc::new(shared), entity }
     }
 
-    /// The delivery of a record, read as the engine reads it first; `None` where that is no event.
+    /// The delivery of a record, decoded as the engine decodes it first; `None` if the record is not an event.
     pub fn deliver(&self, records: &Arc<RecordBatch>, index: usize) -> Option<Delivery> {
         let record = records.get(index)?;
         let head = decode::decode_head(&record);
@@ -114,7 +114,7 @@ impl BenchPartition {
         }))
     }
 
-    /// Gives the unit of work the rows that events will ask for, as if the store had sent them.
+    /// Fills the unit of work with the rows that events will ask for, as if the store had loaded them.
     pub fn load<T: Entity>(&self, rows: Vec<Row<T>>) {
         let ids: Vec<T::Id> = rows.iter().map(|row| row.value.id().clone()).collect();
         let keys: Vec<String> = ids.iter().map(ToString::to_string).collect();
@@ -123,12 +123,12 @@ impl BenchPartition {
         self.unit().loaded(vec![(self.entity, Box::new(rows))]);
     }
 
-    /// Merges what the event has changed; false where a row has changed under it.
+    /// Merges the changes of the event; true if they were merged.
     pub fn merge(&self, delivery: &Delivery, now: Timestamp) -> bool {
         self.unit().merge(delivery.changes(), now) == Merge::Merged
     }
 
-    /// Takes what all merged events have changed, as a commit does, and drops it.
+    /// Takes the changes of all merged events, as a commit does, and drops them.
     pub fn take_changes(&self) {
         drop(self.unit().take_changes(&[self.entity]));
     }

@@ -1,4 +1,5 @@
-//! The engine's side of a range: records come in order, and stay until the engine has committed them, so that it can go back.
+//! The engine's consumer of ranges: it hands out records in order, and keeps them until the engine has committed them, so that
+//! the engine can seek back.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,13 +15,13 @@ use crate::{
     model::{Health, PartitionId, RecordBatch},
 };
 
-/// Bytes of records that are kept; one record may go beyond them, so that every partition moves.
+/// Limit of kept records in bytes. A partition without a record gets one beyond it, so that every partition makes progress.
 const BYTES: usize = 16 * 1024 * 1024;
 
-/// The records of ranges, as the engine takes them.
+/// A consumer of the records of ranges.
 pub(super) struct RangeConsumer {
     state: Mutex<State>,
-    /// There is room again.
+    /// Notified when the kept bytes decrease or the consumer closes.
     room: Condvar,
 }
 
@@ -28,17 +29,17 @@ pub(super) struct RangeConsumer {
 struct State {
     partitions: BTreeMap<PartitionId, Part>,
     bytes: usize,
-    /// Every record was read.
+    /// Whether every record was read.
     read: bool,
     failed: Option<String>,
-    /// The way to the engine, until it is asked to end.
+    /// The channel to the engine; `None` after the consumer is closed.
     events: Option<mpsc::UnboundedSender<ConsumerEvent>>,
 }
 
 impl State {
     fn tell(&self, event: ConsumerEvent) {
         if let Some(events) = &self.events {
-            // An engine that does not listen has ended.
+            // A closed channel means that the engine has ended.
             let _ = events.send(event);
         }
     }
@@ -47,9 +48,9 @@ impl State {
 struct Part {
     range: Range,
     ready: Arc<Notify>,
-    /// Records that are not committed, one each.
+    /// Uncommitted records, each in a batch of one.
     records: VecDeque<RecordBatch>,
-    /// How many of them the engine has taken.
+    /// How many of these records the engine has taken.
     taken: usize,
     /// The offset after the last record that was read.
     end: i64,
@@ -75,7 +76,7 @@ impl RangeConsumer {
         Arc::new(Self { state: Mutex::new(state), room: Condvar::new() })
     }
 
-    /// What the engine is told of the ranges.
+    /// The assignment offers for the engine, one per range.
     pub(super) fn offers(&self) -> Vec<PartitionOffer> {
         let state = self.state.lock();
         let offer = |part: &Part| PartitionOffer {
@@ -89,7 +90,7 @@ impl RangeConsumer {
         state.partitions.values().map(offer).collect()
     }
 
-    /// Reads the records on a thread of its own, as far as there is room.
+    /// Reads the records on a separate thread, within the byte limit.
     pub(super) fn fill(self: &Arc<Self>, mut records: impl RecordSource + 'static) {
         let this = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
@@ -113,7 +114,7 @@ impl RangeConsumer {
         });
     }
 
-    /// Adds a record when there is room for it; false when nobody wants more.
+    /// Adds a record, and waits while the byte limit is reached; false if the consumer is closed.
     fn add(&self, partition: i32, record: RecordBatch) -> bool {
         let mut state = self.state.lock();
         loop {
@@ -144,12 +145,12 @@ impl RangeConsumer {
         self.state.lock().read
     }
 
-    /// Why no more records come.
+    /// The error that ended reading.
     pub(super) fn failed(&self) -> Option<String> {
         self.state.lock().failed.clone()
     }
 
-    /// Takes the partitions back from the engine, which ends the batches under way.
+    /// Revokes the partitions from the engine, and waits until it has finished the running batches.
     pub(super) async fn revoke(&self) {
         let (answer, drained) = oneshot::channel();
         {
@@ -157,7 +158,7 @@ impl RangeConsumer {
             let partitions = state.partitions.keys().cloned().collect();
             state.tell(ConsumerEvent::Revoked { partitions, lost: false, answer });
         }
-        // No answer comes from an engine that has ended.
+        // An engine that has ended sends no answer.
         let _ = drained.await;
     }
 
@@ -200,7 +201,7 @@ impl Consumer for RangeConsumer {
         });
     }
 
-    /// What the engine has committed does not come again.
+    /// Drops the committed records.
     fn store_offset(&self, partition: &PartitionId, committed: i64, _metadata: &str) {
         let mut state = self.state.lock();
         let State { partitions, bytes, .. } = &mut *state;
@@ -214,10 +215,10 @@ impl Consumer for RangeConsumer {
 
     fn inbox_status(&self, partition: &PartitionId) -> Option<InboxStatus> {
         let state = self.state.lock();
-        // The end is not known before: of what follows, transactions and compaction may have left nothing.
+        // The end is known only after all records were read, because transactions and compaction may have left gaps.
         let part = state.partitions.get(partition).filter(|_| state.read)?;
         let next = part.records.get(part.taken).map_or(part.end, offset);
-        // Whoever replays a range waits for its end, so nothing has to watch that it moves.
+        // The caller waits for the end of the replay, so progress needs no watching.
         Some(InboxStatus {
             log_end: part.end,
             taken: next,
@@ -232,7 +233,7 @@ impl Consumer for RangeConsumer {
         Health::default()
     }
 
-    /// Lets the reading thread end, and the engine, which then hears of nothing any more.
+    /// Closes the channel to the engine, which ends it, and ends the reading thread.
     fn close(&self) {
         self.state.lock().events = None;
         self.room.notify_all();

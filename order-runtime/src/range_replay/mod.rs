@@ -1,19 +1,18 @@
-//! A bounded range of a topic runs through this build again, without the group: no position of the service moves, and no
+//! Replays a bounded range of a topic through this build, outside the consumer group: the service's positions do not move, and no
 //! offset is committed.
 //!
-//! The production engine runs on a consumer that knows one range and on a store of two halves: the replay's own positions and
-//! waiting events, in memory, and the service's entities and identities. An event that the store knows by its id is a repeat, as
-//! ever; what is written is written by compared versions, so a running service and a replay may work at the same time, and one of
-//! two that meet in a row runs again. A replay that is killed leaves its effects and nothing else; what it had not come to, the
-//! next one does.
+//! The production engine runs with a consumer that has only this range, and with a store of two parts: the replay's own positions
+//! and waiting events in memory, and the service's entities and deduplication windows. As usual, an event whose id the store
+//! knows is a repeat. Writes compare versions, so a replay can run beside the service; if both change the same row, one of them
+//! runs its batch again. A killed replay leaves only its effects; the next replay does the rest.
 //!
 //! | module | the question it answers |
 //! |---|---|
-//! | `range` | which records are meant, and may they be replayed? |
-//! | `consumer` | how do they come to the engine? |
-//! | `store` | where do positions, waiting events and effects go? |
-//! | `shadow` | how does the engine run and change nothing? |
-//! | `report` | what came of it? |
+//! | `range` | which records are replayed, and is that allowed? |
+//! | `consumer` | how does the engine get the records? |
+//! | `store` | where are positions, waiting events and effects kept? |
+//! | `shadow` | how does the engine run without changing anything? |
+//! | `report` | what is the result? |
 
 mod consumer;
 mod range;
@@ -50,61 +49,61 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// How often it is looked whether everything has come to its end.
+/// Interval of the check whether every event is finished.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Where the records of ranges come from, in the offset order of each partition.
+/// The source of the records of ranges, in offset order within each partition.
 pub(crate) trait RecordSource: Send {
-    /// The next record with its partition, in a batch of one; `None` behind the last.
+    /// The next record with its partition, in a batch of one; `None` after the last.
     fn next_record(&mut self) -> Result<Option<(i32, RecordBatch)>, String>;
 }
 
-/// What a replay runs with.
+/// A replay of ranges, ready to run.
 pub(crate) struct RangeReplay {
     pub(crate) registry: Arc<Registry>,
     pub(crate) entities: Vec<EntityType>,
     pub(crate) settings: Settings,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) ranges: Vec<Range>,
-    /// Change nothing, and say what would be different.
+    /// Whether to change nothing, and to report differing outcomes.
     pub(crate) shadow: bool,
 }
 
-/// How far a replay is.
+/// The progress of a replay.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RangeProgress {
-    /// Records that were taken.
+    /// Records that the engine has consumed.
     pub(crate) taken: u64,
-    /// Records that there are at most.
+    /// Maximum number of records in the ranges.
     pub(crate) all: u64,
-    /// Events of those taken that wait for their next attempt.
+    /// Waiting events among the consumed records.
     pub(crate) waiting: u64,
 }
 
-/// Why a replay did not come to its end.
+/// Why a replay stopped before its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReplayError {
-    /// The store does not answer.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The records do not come.
+    /// The records cannot be read.
     #[error("the range cannot be read: {0}")]
     Records(String),
-    /// Whether an event counts already is not known. What came before it has had its effect.
+    /// It is unknown whether an event has already been applied. Earlier events have had their effect.
     #[error("{0}")]
     Doubtful(String),
-    /// A partition does not go on.
-    #[error("{partition} does not go on: {reason}")]
+    /// A partition stopped.
+    #[error("{partition} stopped: {reason}")]
     Stopped {
-        /// Which.
+        /// The partition.
         partition: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
 impl RangeReplay {
-    /// Runs the ranges to their end: every event has its outcome, or waits for an operator. `progress` is called with how far it is.
+    /// Runs the ranges to their end: every event has its outcome or is held for an operator. Calls `progress` regularly.
     pub(crate) async fn run(
         self,
         records: impl RecordSource + 'static,
@@ -147,7 +146,7 @@ impl RangeReplay {
             progress(RangeProgress { taken, all, waiting });
         })
         .await;
-        // However it has ended: the engine must not run on behind the answer.
+        // Also after an error: the engine must not run on after this function returns.
         let stats = operations.stats();
         consumer.revoke().await;
         engine.leave();
@@ -157,8 +156,8 @@ impl RangeReplay {
     }
 }
 
-/// Waits until every event has its outcome or waits for an operator, and answers how many of these there are. `progress` takes the
-/// events that were consumed, and those that wait.
+/// Waits until every event has its outcome or is held for an operator, and returns the number of held events. Calls `progress`
+/// with the number of consumed events and of waiting events.
 async fn to_the_end(
     view: &dyn Store,
     consumer: &RangeConsumer,
@@ -191,7 +190,7 @@ async fn to_the_end(
     }
 }
 
-/// Publishes nothing: what is to leave lies in the service's outbox, and leaves with its relay.
+/// A publisher that refuses everything: outgoing records are in the service's outbox, and its relay publishes them.
 struct Nobody;
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! Which records are meant.
+//! The ranges of a replay.
 
 use std::{str::FromStr, time::Duration};
 
@@ -10,16 +10,16 @@ use crate::{
     model::PartitionId,
 };
 
-/// Where a range begins or ends.
+/// The start or end of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bound {
-    /// The first offset that the log has.
+    /// The first offset of the log.
     Beginning,
-    /// The offset after its last record.
+    /// The offset after the last record of the log.
     End,
-    /// That offset, of each partition.
+    /// This offset, in each partition.
     Offset(i64),
-    /// The first record of that time or later, of each partition.
+    /// The first record at this time or later, in each partition.
     Time(Timestamp),
 }
 
@@ -34,13 +34,13 @@ impl FromStr for Bound {
                 digits.parse().map(Self::Offset).map_err(|_| "the offset is too large".to_owned())
             }
             other => time(other).map(Self::Time).map_err(|_| {
-                "an offset, a time such as 2026-01-31T12:00:00Z or 2h, beginning or end is expected".to_owned()
+                "expected an offset, a time such as 2026-01-31T12:00:00Z or 2h, beginning or end".to_owned()
             }),
         }
     }
 }
 
-/// Consecutive records of one partition: from an offset, to the one before another.
+/// Consecutive offsets of one partition, from `from` to before `to`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Range {
     pub(crate) id: PartitionId,
@@ -49,49 +49,50 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// At most so many records.
+    /// Maximum number of records: transactions and compaction may leave gaps.
     pub(crate) fn at_most(&self) -> u64 {
         u64::try_from(self.to - self.from).unwrap_or_default()
     }
 }
 
-/// Why ranges cannot be told.
+/// Why the ranges cannot be determined.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RangeError {
-    /// The broker.
+    /// The broker failed.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// A partition that is not there.
+    /// The topic does not have the partition.
     #[error("{topic} has no partition {partition}; it has 0 to {last}")]
     NoPartition {
         /// The topic.
         topic: String,
-        /// What was asked for.
+        /// The partition that was requested.
         partition: i32,
-        /// The last one there is.
+        /// The topic's last partition.
         last: i32,
     },
-    /// Records whose ids may be forgotten.
+    /// The range has records whose event ids may be forgotten.
     #[error(
-        "{partition} is to be replayed from offset {from}, but ids are known for {retention} only (STORE_RETENTION): what is older \
-         than offset {first} would count again; begin there, or look with --shadow"
+        "{partition} cannot be replayed from offset {from}: event ids are kept for {retention} only (STORE_RETENTION), so events \
+         before offset {first} would count again; start there, or use --shadow"
     )]
     TooOld {
         /// The partition.
         partition: String,
-        /// Where the range begins.
+        /// The start of the range.
         from: i64,
-        /// The first offset whose ids are known.
+        /// The first offset whose event ids are surely known.
         first: i64,
-        /// For how long ids are known.
+        /// How long event ids are kept.
         retention: humantime::FormattedDuration,
     },
 }
 
-/// The ranges between two bounds, of these partitions or of all. With `retention`, what is older is refused.
+/// The ranges between two bounds, of these partitions or of all. With `retention`, a range that starts earlier is refused.
 ///
 /// # Errors
-/// When the broker does not answer, a partition is not there, or the range begins before ids are known.
+/// If the broker does not answer, a partition does not exist, or a range starts before the first offset whose event ids are
+/// known.
 pub(crate) fn ranges(
     metadata: &MetadataClient,
     topic: &str,

@@ -1,4 +1,4 @@
-//! What came of a replay.
+//! The result of a replay.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,36 +12,36 @@ use crate::{
     store::{DeadLetterRow, Loaded},
 };
 
-/// Differences that are told one by one.
+/// Maximum number of example differences.
 const EXAMPLES: usize = 20;
 
-/// What came of a replay.
+/// The result of a replay.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
-    /// Nothing was changed.
+    /// Whether it was a shadow replay, which changes nothing.
     pub(crate) shadow: bool,
-    /// Records that were taken.
+    /// Records consumed.
     pub(crate) records: u64,
     /// Events handled.
     pub(crate) handled: u64,
-    /// Events that needed nothing: most of them repeats.
+    /// Events skipped, mostly repeats.
     pub(crate) skipped: u64,
     /// Events dead-lettered.
     pub(crate) dead_lettered: u64,
-    /// Events that only an operator would release; the replay has let them go.
+    /// Events held for an operator; the replay drops them at its end.
     pub(crate) held: u64,
-    /// Events whose outcome is the one that the store remembers; of a shadow.
+    /// Shadow replay: events with the same outcome as in the store.
     pub(crate) same: u64,
-    /// Events that the store does not know; of a shadow.
+    /// Shadow replay: events that the store does not know.
     pub(crate) unknown: u64,
-    /// Outcomes that are not what the store remembers, and how many; of a shadow.
+    /// Shadow replay: events with another outcome than in the store, by the two outcomes.
     pub(crate) different: BTreeMap<String, u64>,
-    /// Some of those.
+    /// Examples of different outcomes.
     pub(crate) examples: Vec<Difference>,
 }
 
-/// An event whose outcome is another one than the store remembers.
+/// An event whose outcome differs from the stored one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Difference {
@@ -50,11 +50,11 @@ pub(crate) struct Difference {
     pub(crate) event_name: String,
     pub(crate) was: EventOutcome,
     pub(crate) would_be: EventOutcome,
-    /// The error code, where it would be dead-lettered.
+    /// The error code, if the event would be dead-lettered.
     pub(crate) error_code: String,
 }
 
-/// What became of an event in a shadow.
+/// The outcome of an event in a shadow replay.
 pub(super) struct RangeOutcome {
     window: Vec<u8>,
     pub(super) event_id: String,
@@ -63,7 +63,7 @@ pub(super) struct RangeOutcome {
     event_name: String,
     outcome: EventOutcome,
     pub(super) code: String,
-    /// The letter that it became, where no window knows the event.
+    /// The id of its dead letter, if no deduplication window has the event.
     letter: Option<DeadLetterId>,
 }
 
@@ -80,7 +80,7 @@ impl RangeOutcome {
         }
     }
 
-    /// Of a record that is no event, or whose id belongs to another one.
+    /// The outcome of a record that is not a valid event, or whose event id belongs to another event.
     pub(super) fn nameless(letter: &DeadLetterRow) -> Self {
         Self {
             window: Vec::new(),
@@ -94,7 +94,7 @@ impl RangeOutcome {
     }
 }
 
-/// What was compared so far.
+/// The comparison of outcomes with the store so far.
 #[derive(Default)]
 pub(super) struct Outcomes(Mutex<Compared>);
 
@@ -108,17 +108,17 @@ struct Compared {
 }
 
 impl Outcomes {
-    /// It is not known whether an event counts already: the replay is to end.
+    /// Ends the replay, because it is unknown whether an event has already been applied.
     pub(super) fn doubt(&self, why: String) {
         self.0.lock().doubt.get_or_insert(why);
     }
 
-    /// Why the replay is to end.
+    /// Why the replay must end.
     pub(super) fn doubted(&self) -> Option<String> {
         self.0.lock().doubt.clone()
     }
 
-    /// Compares outcomes with what the store remembers.
+    /// Compares outcomes with the stored ones.
     pub(super) fn compare(&self, partition: &PartitionId, outcomes: Vec<RangeOutcome>, remembered: &Loaded) {
         let windows: HashMap<&[u8], DedupWindow> = remembered
             .windows

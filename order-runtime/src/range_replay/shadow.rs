@@ -1,8 +1,8 @@
-//! The engine runs on a view of the store, and what it writes stays in memory.
+//! The store of a shadow replay: a view of the service's store, whose writes stay in memory.
 //!
-//! A range that begins with the first record that its partitions ever had runs on an empty view: every event as for the first
-//! time, on what the events before it have made. Any other range runs on the store as it is: what the store has handled is a
-//! repeat, and what it has dead-lettered or does not know runs.
+//! If every range starts at offset 0, the view is empty: every event runs as if for the first time, on the effects of the events
+//! before it. Otherwise the view shows the store as it is: an event that the store has as handled is a repeat, and an event that
+//! it has dead-lettered or does not know runs.
 
 use std::{
     any::Any,
@@ -24,13 +24,13 @@ use crate::{
     store::{Changes, Committed, DeadLetterRow, DedupRow, EntityType, Load, Loaded, Store, StoreError, memory::Tables},
 };
 
-/// A replay that changes nothing.
+/// The engine's store during a shadow replay, which changes nothing.
 pub(super) type ShadowStore = Halves<Shadow>;
 
 /// A copy-on-write view of a store.
 pub(super) struct Shadow {
     store: Arc<dyn Store>,
-    /// Nothing of the store is seen.
+    /// Whether the view is empty.
     empty: bool,
     outcomes: Arc<Outcomes>,
     overlay: Mutex<Overlay>,
@@ -51,7 +51,7 @@ impl ShadowStore {
 }
 
 impl Overlay {
-    /// What of `wanted` is not here.
+    /// The part of `wanted` that the overlay does not have.
     fn missing(&mut self, wanted: &Load) -> Result<Load, StoreError> {
         let mut missing = Load::default();
         for (entity, ids) in &wanted.entities {
@@ -64,7 +64,7 @@ impl Overlay {
         Ok(missing)
     }
 
-    /// Copies rows of the store; what is here already stays.
+    /// Copies rows of the store into the overlay; rows that the overlay already has are kept.
     fn absorb(&mut self, types: &[EntityType], loaded: Loaded) -> Result<(), StoreError> {
         for (entity, rows) in types.iter().zip(&loaded.entities) {
             let rows: &(dyn Any + Send) = rows.as_ref();
@@ -95,7 +95,7 @@ impl Overlay {
         Ok(changes.windows.iter().all(|window| version(&window.key) == window.version))
     }
 
-    /// Writes, and answers what became of which event.
+    /// Writes the changes into the overlay, and returns the outcomes of their events.
     fn write(&mut self, changes: &Changes) -> Result<Vec<RangeOutcome>, StoreError> {
         self.tables.save(changes)?;
         let mut outcomes = Vec::new();
@@ -126,8 +126,8 @@ impl Overlay {
     }
 }
 
-/// A window that has forgotten which events were dead-lettered, so that they run again. One that cannot be read stays as it is: the
-/// engine holds the events of its key.
+/// A deduplication window without its dead-lettered events, so that they run again. An unreadable window is returned unchanged:
+/// the engine holds the events of its key.
 fn without_dead_letters(bytes: Vec<u8>) -> Vec<u8> {
     let Ok(window) = DedupWindow::from_bytes(bytes.clone()) else { return bytes };
     let mut kept = DedupWindow::default();

@@ -1,5 +1,15 @@
-//! A store of two halves: the replay's own positions and waiting events, and the service's effects and identities.
+//! The engine's store during a replay, in two parts: the replay's own positions and waiting events, and the service's entities
+//! and deduplication windows.
 
+use super::{Range, report::Outcomes};
+use crate::{
+    identity::{DedupEntry, DedupWindow, EventOutcome},
+    model::PartitionId,
+    store::{
+        Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, LetterStore, Listed, Load, Loaded, Outbox,
+        OutboxStore, Page, PartitionStore, ReadModel, Store, StoreError, WaitingRow, memory::MemoryStore,
+    },
+};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -11,17 +21,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Range, report::Outcomes};
-use crate::{
-    identity::{DedupEntry, DedupWindow, EventOutcome},
-    model::PartitionId,
-    store::{
-        Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, Listed, Load, Loaded, Outbox, Page, Store,
-        StoreError, WaitingRow, memory::MemoryStore,
-    },
-};
-
-/// Positions and waiting events of a replay. They end with it.
+/// The positions and waiting events of a replay, in memory.
 pub(super) struct OwnPositions(MemoryStore);
 
 impl OwnPositions {
@@ -33,13 +33,13 @@ impl OwnPositions {
         Ok(Self(own))
     }
 
-    /// Whether the position is where a batch continues from.
+    /// Whether the stored position and revision are those that the batch starts from.
     async fn is_at(&self, changes: &Changes) -> Result<bool, StoreError> {
         let stored = self.0.reload(&changes.partition).await?;
         Ok(stored.is_some_and(|stored| (stored.next_offset, stored.revision) == (changes.from, changes.revision)))
     }
 
-    /// Commits what is the replay's own of a batch.
+    /// Commits a batch's position and waiting events.
     async fn commit(&self, changes: &Changes) -> Result<Committed, StoreError> {
         let own = Changes {
             waiting: changes.waiting.clone(),
@@ -53,11 +53,11 @@ impl OwnPositions {
     }
 }
 
-/// Where the effects of a batch go.
+/// The part of the store that holds the effects of batches.
 #[async_trait]
 pub(super) trait Effects: Send + Sync + 'static {
     async fn load(&self, wanted: Load) -> Result<Loaded, StoreError>;
-    /// Applies a batch without its position and its waiting events.
+    /// Applies a batch without its position and waiting events.
     async fn apply(&self, changes: &Changes) -> Result<Committed, StoreError>;
 }
 
@@ -73,16 +73,16 @@ impl<E> Halves<E> {
     }
 }
 
-/// A replay that counts: effects go to the service's store.
+/// The engine's store during a replay that is not a shadow: effects go to the service's store.
 pub(super) type RangeStore = Halves<Real>;
 
-/// The service's store, written to under positions that the service does not have.
+/// Writes effects to the service's store, under positions that the service does not use.
 pub(super) struct Real {
     store: Arc<dyn Store>,
     outcomes: Arc<Outcomes>,
-    /// Deduplication windows, as they were loaded, that have forgotten events to make room for later ones.
+    /// The full deduplication windows, as they were loaded. A full window may have forgotten events.
     full: Mutex<HashMap<Vec<u8>, DedupWindow>>,
-    /// Offset and revision of each of those positions.
+    /// Offset and revision of each position that this replay uses in the service's store.
     places: Mutex<BTreeMap<PartitionId, Assigned>>,
 }
 
@@ -92,21 +92,21 @@ impl RangeStore {
     }
 }
 
-/// A partition that nobody consumes. What a replay writes stands beside its position, which stays at 0; ids of events do not
-/// depend on the name of the topic, so the events are the same.
+/// A partition id that no instance consumes. The replay commits its effects with this partition's position, which stays at 0.
+/// Event ids do not depend on the topic's name, so the events stay the same.
 fn stand_in(partition: &PartitionId) -> PartitionId {
     PartitionId { topic: format!("replay of {}", partition.topic).into(), ..partition.clone() }
 }
 
 impl Real {
-    /// An event that a full window does not know may be one that it has forgotten, and would count again. Why the replay must not
-    /// go on, where there is one.
+    /// The reason why the replay must stop, if there is one: a full window may have forgotten an event that it does not have, and
+    /// the event would count again.
     fn doubt(&self, changes: &Changes) -> Option<String> {
         let full = self.full.lock();
         changes.windows.iter().find_map(|written| {
             let known = full.get(&written.key)?;
             let window = DedupWindow::from_bytes(written.bytes.clone()).ok()?;
-            // Within a batch, what runs again may push out the next one, until the window holds the same ids anew.
+            // Within a batch, an event that runs again may evict the next one, until the window has the same ids again.
             let is_doubtful = |entry: &DedupEntry<'_>| {
                 known
                     .find(&entry.id, entry.source())
@@ -114,8 +114,8 @@ impl Real {
             };
             let event = window.iter().find(is_doubtful)?;
             Some(format!(
-                "{}: a key has had more than {} events, so whether the store has had the event {} before is not known; \
-                 begin later, or look with --shadow",
+                "{}: a key has had more than {} events, so it is unknown whether the store has already had the event {}; \
+                 start later, or use --shadow",
                 changes.partition,
                 DedupWindow::CAPACITY,
                 event.id
@@ -145,7 +145,7 @@ impl Effects for Real {
             return Err(StoreError::Unusable(why));
         }
         let id = stand_in(&changes.partition);
-        // Taken out, so that no lock is held while the store works. Unless the batch is applied, it is read again.
+        // Removed, so that no lock is held during the store's work. If the batch is not applied, the position is read again.
         let known = self.places.lock().remove(&id);
         let place = match known {
             Some(place) => place,
@@ -167,7 +167,7 @@ impl Effects for Real {
                 self.places.lock().insert(id, Assigned { revision, ..place });
                 Ok(Committed::Applied { revision })
             }
-            // Another replay of the partition: run again.
+            // Another replay of the partition has committed: run the batch again.
             Some(Committed::Fenced) | None => Ok(Committed::Conflict),
             Some(other) => Ok(other),
         }
@@ -181,7 +181,7 @@ impl<E: Effects> Store for Halves<E> {
     }
 
     fn durable(&self) -> bool {
-        // There is no committed offset that would have to wait.
+        // A replay commits no offsets, so none has to wait for durability.
         true
     }
 
@@ -189,6 +189,20 @@ impl<E: Effects> Store for Halves<E> {
         Ok(Uuid::nil())
     }
 
+    async fn forget(&self, _until: Timestamp, _from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        // Only the service removes old rows.
+        Ok(None)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn close(&self) {}
+}
+
+#[async_trait]
+impl<E: Effects> PartitionStore for Halves<E> {
     async fn assigned(&self, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError> {
         self.own.0.assigned(partitions).await
     }
@@ -212,7 +226,7 @@ impl<E: Effects> Store for Halves<E> {
     async fn commit(&self, changes: Vec<Arc<Changes>>) -> Result<Vec<Committed>, StoreError> {
         let mut answers = Vec::with_capacity(changes.len());
         for each in changes {
-            // Compared first: the effects of a batch that lost its place must not be written.
+            // Checked first: the effects of a batch with an outdated position must not be written.
             let answer = if self.own.is_at(&each).await? {
                 match self.effects.apply(&each).await? {
                     Committed::Applied { .. } => self.own.commit(&each).await?,
@@ -230,11 +244,6 @@ impl<E: Effects> Store for Halves<E> {
         Ok(position)
     }
 
-    async fn outbox(&self, _after: i64, _limit: usize) -> Result<Outbox, StoreError> {
-        // The service's relay has them.
-        Ok(Outbox::Rows(Vec::new()))
-    }
-
     async fn runs_alone(
         &self,
         partition: &PartitionId,
@@ -248,15 +257,29 @@ impl<E: Effects> Store for Halves<E> {
         self.own.0.ended(assignments).await
     }
 
-    async fn forget(&self, _until: Timestamp, _from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        // That is for the service to do.
-        Ok(None)
+    async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
+        self.own.0.waiting(limit).await
+    }
+
+    async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
+        self.own.0.positions().await
+    }
+}
+
+#[async_trait]
+impl<E: Effects> OutboxStore for Halves<E> {
+    async fn outbox(&self, _after: i64, _limit: usize) -> Result<Outbox, StoreError> {
+        // The service's relay publishes them.
+        Ok(Outbox::Rows(Vec::new()))
     }
 
     async fn published(&self, _rows: Vec<i64>) -> Result<(), StoreError> {
         Ok(())
     }
+}
 
+#[async_trait]
+impl<E: Effects> ReadModel for Halves<E> {
     async fn view(&self, _entity: EntityType, _id: &str) -> Result<Option<Value>, StoreError> {
         Ok(None)
     }
@@ -264,17 +287,12 @@ impl<E: Effects> Store for Halves<E> {
     async fn page(&self, _entity: EntityType, _page: Page) -> Result<Vec<Listed>, StoreError> {
         Ok(Vec::new())
     }
+}
 
+#[async_trait]
+impl<E: Effects> LetterStore for Halves<E> {
     async fn window(&self, _key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
-    }
-
-    async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
-        self.own.0.waiting(limit).await
-    }
-
-    async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
-        self.own.0.positions().await
     }
 
     async fn mark(&self, _entry: AuditRow, _marks: Vec<LetterMark>) -> Result<(), StoreError> {
@@ -288,10 +306,4 @@ impl<E: Effects> Store for Halves<E> {
     async fn audit(&self, _limit: usize) -> Result<Vec<AuditRow>, StoreError> {
         Ok(Vec::new())
     }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn close(&self) {}
 }

@@ -1,4 +1,4 @@
-//! Ranges run again, beside an engine that has had them, or a part of them.
+//! Replays of ranges, beside an engine that has already consumed all or part of them.
 
 use std::collections::VecDeque;
 
@@ -29,7 +29,7 @@ impl RecordSource for Records {
     }
 }
 
-/// An event as a producer writes it: name, key, number to add, what happens then. The n-th has the id `e-n`.
+/// An event as a producer writes it: name, key, number to add, and the processor's next step. The n-th event has the id `e-n`.
 type Written<'a> = (&'a str, &'a str, i64, &'a str);
 
 fn payload(number: usize, (name, key, add, then): Written<'_>) -> String {
@@ -37,7 +37,7 @@ fn payload(number: usize, (name, key, add, then): Written<'_>) -> String {
         .to_string()
 }
 
-/// Lets the engine have these events.
+/// Appends these events and waits until the engine has settled them.
 async fn produced(rig: &Rig, events: &[Written<'_>]) {
     for (number, event) in events.iter().enumerate() {
         rig.broker.append(&partition(), Some(event.1), &payload(number, *event), &[]);
@@ -67,51 +67,51 @@ async fn replay(
 }
 
 #[tokio::test]
-async fn what_the_store_knows_is_a_repeat_and_the_rest_counts_once() {
+async fn events_that_the_store_knows_are_repeats_and_the_others_count_once() {
     let events =
         [("Added", "a", 1, ""), ("Added", "b", 2, "reject"), ("Added", "a", 3, ""), ("Added", "c", 4, "fail_once")];
     let rig = Rig::start().await;
     produced(&rig, &events[..2]).await;
     let before = rig.store.positions().await.expect("memory answers");
 
-    let report = replay(&rig, &events, 0, false, &[]).await.expect("it comes to its end");
+    let report = replay(&rig, &events, 0, false, &[]).await.expect("it finishes");
     assert_eq!((report.records, report.handled, report.skipped, report.dead_lettered), (4, 2, 2, 0));
     assert_eq!((rig.counter("a").await, rig.counter("c").await), (Some((13, 2)), Some((4, 1))));
     assert_eq!(rig.store.reload(&partition()).await.expect("memory answers").map(|at| at.next_offset), Some(2));
     let after = rig.store.positions().await.expect("memory answers");
     assert!(before.iter().all(|position| after.contains(position)), "no position of the service has moved");
 
-    // The service comes to the same records.
+    // The service consumes the same records.
     for (number, event) in events.iter().enumerate().skip(2) {
         rig.broker.append(&partition(), Some(event.1), &payload(number, *event), &[]);
     }
     rig.settled().await;
     assert_eq!((rig.counter("a").await, rig.counter("c").await), (Some((13, 2)), Some((4, 1))), "each counts once");
-    let again = replay(&rig, &events, 0, false, &[]).await.expect("it comes to its end");
+    let again = replay(&rig, &events, 0, false, &[]).await.expect("it finishes");
     assert_eq!((again.handled, again.skipped), (0, 4));
 }
 
-/// A key remembers its last 512 events. Of an older one nobody can tell whether it counts already.
+/// A key's window remembers its last 512 events. Whether an older event was applied is unknown.
 #[tokio::test]
-async fn what_may_have_been_forgotten_does_not_count_again() {
+async fn events_that_may_have_been_forgotten_do_not_count_again() {
     let events = vec![("Added", "a", 0, ""); DedupWindow::CAPACITY + 8];
     let rig = Rig::start().await;
     produced(&rig, &events).await;
     let before = rig.counter("a").await;
     let error = replay(&rig, &events, 0, false, &[]).await.expect_err("the first eight are forgotten");
-    assert!(error.to_string().contains("whether the store has had the event e-"), "{error}");
+    assert!(error.to_string().contains("whether the store has already had the event e-"), "{error}");
     let known = replay(&rig, &events, 8, false, &[]).await.expect("the others are known");
     assert_eq!((known.handled, known.skipped), (0, DedupWindow::CAPACITY as u64));
     assert_eq!(rig.counter("a").await, before);
 }
 
 #[tokio::test]
-async fn dead_letters_of_a_replay_leave_with_the_service() {
+async fn the_service_publishes_dead_letters_of_a_replay() {
     let events = [("Added", "a", 1, ""), ("Added", "b", 2, "reject")];
     let rig = Rig::start().await;
-    let report = replay(&rig, &events, 0, false, &[]).await.expect("it comes to its end");
+    let report = replay(&rig, &events, 0, false, &[]).await.expect("it finishes");
     assert_eq!((report.handled, report.dead_lettered), (1, 1));
-    // The service has a dead letter of its own, and finds this one beside it.
+    // The service's own dead letter makes its relay publish both.
     rig.send("Added", "d", 1, "reject");
     let letters = rig.dead_letters(2).await;
     let from = |letter: &OutgoingRecord| crate::engine::tests::rig::header(letter, "dlq-topic");
@@ -124,11 +124,11 @@ async fn a_shadow_of_everything_runs_as_for_the_first_time_and_changes_nothing()
         [("Added", "a", 1, ""), ("Patient", "b", 2, ""), ("Added", "a", 3, "reject"), ("Added", "a", 4, "skip")];
     let rig = Rig::start().await;
     produced(&rig, &events).await;
-    let same = replay(&rig, &events, 0, true, &[]).await.expect("it comes to its end");
+    let same = replay(&rig, &events, 0, true, &[]).await.expect("it finishes");
     assert_eq!((same.same, same.unknown, same.different.len()), (4, 0, 0), "{same:?}");
 
     // A build without one of the processors.
-    let other = replay(&rig, &events, 0, true, &["Patient"]).await.expect("it comes to its end");
+    let other = replay(&rig, &events, 0, true, &["Patient"]).await.expect("it finishes");
     assert_eq!((other.same, other.handled, other.dead_lettered), (3, 1, 2));
     assert_eq!(
         other.different.into_iter().collect::<Vec<_>>(),
@@ -140,17 +140,17 @@ async fn a_shadow_of_everything_runs_as_for_the_first_time_and_changes_nothing()
 
     assert_eq!(rig.counter("a").await, Some((1, 1)));
     assert_eq!(rig.store.positions().await.expect("memory answers"), [(partition(), 4)]);
-    assert_eq!(rig.broker.published().len(), 1, "what a shadow dead-letters goes nowhere");
+    assert_eq!(rig.broker.published().len(), 1, "a shadow publishes no dead letters");
 }
 
 #[tokio::test]
-async fn a_shadow_does_not_warn_of_what_has_not_happened() {
+async fn a_shadow_logs_no_warnings() {
     let events = [("Added", "quiet-1", 1, "reject"), ("Added", "quiet-2", 2, "panic")];
     let rig = Rig::start().await;
     produced(&rig, &events).await;
     let _guard = Sink::listen();
-    let report = replay(&rig, &events, 0, true, &[]).await.expect("it comes to its end");
-    assert_eq!(report.dead_lettered, 2, "the report tells");
+    let report = replay(&rig, &events, 0, true, &[]).await.expect("it finishes");
+    assert_eq!(report.dead_lettered, 2, "the report has them");
     let lines = Sink::lines();
     assert!(lines.iter().any(|line| line["message"] == "partition assigned"), "{lines:?}");
     let warned: Vec<_> = lines.iter().filter(|line| line["level"] == "WARN").collect();
@@ -158,7 +158,7 @@ async fn a_shadow_does_not_warn_of_what_has_not_happened() {
 }
 
 #[tokio::test]
-async fn a_shadow_of_a_part_runs_what_is_not_handled_on_the_store_as_it_is() {
+async fn a_shadow_of_a_later_range_runs_unhandled_events_on_the_current_store() {
     let events = [
         ("Added", "z", 1, ""),
         ("Added", "a", 1, "reject_if_new"),
@@ -168,21 +168,21 @@ async fn a_shadow_of_a_part_runs_what_is_not_handled_on_the_store_as_it_is() {
     ];
     let rig = Rig::start().await;
     produced(&rig, &events[..3]).await;
-    let report = replay(&rig, &events, 1, true, &[]).await.expect("it comes to its end");
+    let report = replay(&rig, &events, 1, true, &[]).await.expect("it finishes");
     assert_eq!(
         report.different.into_iter().collect::<Vec<_>>(),
         [("was dead_lettered, would be handled".to_owned(), 1)]
     );
     assert_eq!((report.handled, report.skipped, report.unknown, report.held), (2, 1, 1, 1));
-    assert_eq!(rig.counter("a").await, Some((2, 1)), "the store is as it was");
+    assert_eq!(rig.counter("a").await, Some((2, 1)), "the store is unchanged");
 }
 
 #[tokio::test]
-async fn records_that_do_not_come_end_it() {
+async fn a_read_error_ends_the_replay() {
     struct Broken;
     impl RecordSource for Broken {
         fn next_record(&mut self) -> Result<Option<(i32, RecordBatch)>, String> {
-            Err("nobody answers".to_owned())
+            Err("no broker answers".to_owned())
         }
     }
     let replay = RangeReplay {
@@ -193,12 +193,12 @@ async fn records_that_do_not_come_end_it() {
         ranges: vec![Range { id: MemoryBroker::partition(0), from: 0, to: 5 }],
         shadow: true,
     };
-    let error = replay.run(Broken, |_| {}).await.expect_err("it is broken");
-    assert_eq!(error.to_string(), "the range cannot be read: nobody answers");
+    let error = replay.run(Broken, |_| {}).await.expect_err("records cannot be read");
+    assert_eq!(error.to_string(), "the range cannot be read: no broker answers");
 }
 
 #[tokio::test]
-async fn a_consumer_goes_back_to_what_is_not_committed() {
+async fn a_consumer_seeks_back_to_uncommitted_records() {
     let (events, _) = mpsc::unbounded_channel();
     let range = Range { id: partition(), from: 3, to: 9 };
     let consumer = RangeConsumer::new(&[range], events);

@@ -1,7 +1,7 @@
-//! What the attributes of `order-macros` register: constant data in distributed slices.
+//! The entries that the attributes of `order-macros` register: constant data in distributed slices.
 //!
-//! The slices are declared here and nowhere else; two slices of one name in two crates would panic at first use.
-//! The order of a slice's elements is the linker's affair, so nothing reads a slice but [`Registry`](super::Registry).
+//! The slices are declared only here; two slices of one name in two crates would panic at first use.
+//! The linker decides the order of a slice's elements, so only [`Registry`](super::Registry) reads the slices.
 
 use crate::{
     dispatch::{Delivery, Handler, Invalid},
@@ -44,7 +44,7 @@ impl std::fmt::Display for Place {
 /// One `#[event_processor("X")]`.
 #[derive(Debug)]
 pub struct ProcessorEntry {
-    /// The event's name, `ThingHappened` say.
+    /// The event's name, such as `ThingHappened`.
     pub event: &'static str,
     /// The version of the event that it handles.
     pub version: u32,
@@ -67,13 +67,13 @@ pub struct ProcessorEntry {
 /// One `#[usecase]`.
 #[derive(Debug)]
 pub struct UsecaseEntry {
-    /// The feature, `DoThing` say.
+    /// The feature, such as `DoThing`.
     pub feature: &'static str,
     /// The function's name.
     pub name: &'static str,
     /// The first line of the function's documentation, or nothing.
     pub summary: &'static str,
-    /// The trait object of the interface that it needs; `None` for one that needs nothing of the world.
+    /// The trait object of the interface that it needs; `None` if it needs none.
     pub interface: Option<fn() -> TypeId>,
     /// Where it is declared.
     pub place: Place,
@@ -81,7 +81,7 @@ pub struct UsecaseEntry {
 
 /// One `#[contract]`.
 pub struct ContractEntry {
-    /// The feature, `DoThing` say.
+    /// The feature, such as `DoThing`.
     pub feature: &'static str,
     /// The N of `_V<N>`.
     pub version: u32,
@@ -89,9 +89,9 @@ pub struct ContractEntry {
     pub name: &'static str,
     /// The trait object of the interface that it implements.
     pub interface: fn() -> TypeId,
-    /// A `fn(&Delivery) -> Box<dyn Interface>`; the service that asks knows the type.
+    /// A `fn(&Delivery) -> Box<dyn Interface>`; the caller knows the type.
     pub build: &'static (dyn Any + Send + Sync),
-    /// Builds it and drops it; the delivery notes what is injected.
+    /// Builds the contract and drops it; the delivery notes the injected entities.
     pub probe: fn(&Delivery),
     /// Where it is declared.
     pub place: Place,
@@ -106,15 +106,15 @@ impl std::fmt::Debug for ContractEntry {
 /// One `#[schema]`.
 #[derive(Debug)]
 pub struct SchemaEntry {
-    /// The type's name, `INPUT_DoThing` say.
+    /// The type's name, such as `INPUT_DoThing`.
     pub name: &'static str,
-    /// The feature, `DoThing` say.
+    /// The feature, such as `DoThing`.
     pub feature: &'static str,
     /// The first line of the type's documentation, or nothing.
     pub summary: &'static str,
     /// Its JSON Schema.
     pub schema: fn() -> schemars::Schema,
-    /// Decodes and validates JSON text without handling it; what `publish` and `POST /events` check with.
+    /// Decodes and validates JSON text without handling it; used by `publish` and `POST /events`.
     pub check: fn(&str) -> Result<(), Invalid>,
     /// Where it is declared.
     pub place: Place,

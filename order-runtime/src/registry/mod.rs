@@ -1,4 +1,4 @@
-//! What the program declares, collected, checked and ready for look-up.
+//! The registry: all declarations of the program, collected, checked and indexed.
 
 mod entries;
 mod view;
@@ -22,35 +22,35 @@ pub use entries::{
 };
 pub use view::{ProcessorView, RetryView};
 
-/// Everything declared, sorted by name and then by place: the same in every build.
+/// All declarations, sorted by name and then by place, so that the order is the same in every build.
 #[derive(Debug)]
 pub struct Registry {
     processors: Vec<&'static ProcessorEntry>,
     usecases: Vec<&'static UsecaseEntry>,
     schemas: BTreeMap<&'static str, &'static SchemaEntry>,
-    /// For each interface the contract that configuration chose.
+    /// The contract that configuration chose for each interface.
     contracts: HashMap<TypeId, &'static ContractEntry>,
     /// The processors of each event name, by version.
     by_event: HashMap<&'static str, Vec<usize>, RandomState>,
 }
 
-/// Which processor handles an event.
+/// The result of a look-up of an event's processor.
 #[derive(Debug, Clone, Copy)]
 pub enum Lookup {
-    /// This one; its place in [`Registry::processors`] stands beside it.
+    /// The processor, with its index in [`Registry::processors`].
     Found(usize, &'static ProcessorEntry),
     /// No processor handles events of that name.
     UnknownEvent,
-    /// There are processors for the name, but for other versions.
+    /// Processors handle events of that name, but only other versions.
     UnknownVersion,
 }
 
 impl Registry {
-    /// Collects what is linked into this program. `chosen` says which contract version a feature uses; the highest where it
-    /// says nothing.
+    /// Collects all declarations that are linked into this program. `chosen` has the contract version of a feature; the default
+    /// is the highest.
     ///
     /// # Errors
-    /// Every conflict at once, each with the places it concerns.
+    /// All conflicts, each with the places that it concerns.
     pub fn build(chosen: &BTreeMap<String, u32>) -> Result<Self, RegistryErrors> {
         Self::from_entries(
             ORDER_RUNTIME_PROCESSORS.iter(),
@@ -130,7 +130,7 @@ impl Registry {
         Ok(Self { processors, usecases, schemas, contracts, by_event })
     }
 
-    /// The processor of an event: one hash look-up, whatever the number of processors.
+    /// Finds the processor of an event with one hash look-up, whatever the number of processors.
     pub fn find(&self, event: &str, version: u32) -> Lookup {
         let Some(candidates) = self.by_event.get(event) else { return Lookup::UnknownEvent };
         candidates
@@ -160,10 +160,10 @@ impl Registry {
         self.schemas.values().copied()
     }
 
-    /// Looks whether the program declares every entity that the chosen contracts work with: the store keeps no other.
+    /// Checks that the program declares every entity that the chosen contracts use, because the store keeps no others.
     ///
     /// # Errors
-    /// Each contract that takes another one.
+    /// Each contract that uses an undeclared entity.
     pub(crate) fn check_entities(self: &Arc<Self>, entities: &[EntityType]) -> Result<(), RegistryErrors> {
         let mut contracts: Vec<_> = self.contracts.values().copied().collect();
         contracts.sort_unstable_by_key(|entry| (entry.name, entry.place));
@@ -248,7 +248,7 @@ fn choose_contracts(
     by_interface
 }
 
-/// Everything that is wrong with what the program declares.
+/// All conflicts between the declarations of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryErrors(pub Vec<RegistryError>);
 
@@ -269,7 +269,7 @@ impl std::error::Error for RegistryErrors {}
 /// One conflict between declarations.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
-    /// Nothing is registered at all.
+    /// No processor is registered.
     #[error(
         "no event processor is registered. Either there is none below `events/` of the crate whose `dispatcher()` runs here, or `#[cfg]` leaves it out, or the crate that has them is not linked: pass its own `dispatcher()` to `order_runtime::run`"
     )]
@@ -326,7 +326,7 @@ pub enum RegistryError {
         /// The use case.
         place: Place,
     },
-    /// A contract works with an entity that the program does not declare.
+    /// A contract uses an entity that the program does not declare.
     #[error(
         "{name} at {place} takes WorkingSet<{entity}>, and the program does not declare {entity} as an entity; add it to `dispatcher!`: `entities = [{entity}, …]`"
     )]
@@ -338,14 +338,14 @@ pub enum RegistryError {
         /// The contract's place.
         place: Place,
     },
-    /// `APP_CONTRACTS` names a contract that is not there.
+    /// `APP_CONTRACTS` names a contract that does not exist.
     #[error("APP_CONTRACTS chooses version {chosen} of {feature}, which has {}", versions(known))]
     UnknownContract {
         /// The feature.
         feature: String,
-        /// The version asked for.
+        /// The chosen version.
         chosen: u32,
-        /// The versions that are there.
+        /// The versions that exist.
         known: Vec<u32>,
     },
 }

@@ -1,4 +1,4 @@
-//! Processors as they are shown, by the command line and over HTTP.
+//! Processors as the command line and HTTP show them.
 
 use serde::Serialize;
 
@@ -14,9 +14,9 @@ pub struct ProcessorView {
     pub version: u32,
     /// The function's name.
     pub processor: &'static str,
-    /// The schema of its data; `Value` where any is taken.
+    /// The schema of its data; `Value` if it accepts any data.
     pub input: &'static str,
-    /// What it uses beside the event: services and other arguments.
+    /// The types of its arguments after the event: services and others.
     pub arguments: &'static [&'static str],
     /// File and line of its declaration.
     pub at: String,
@@ -32,13 +32,13 @@ pub struct ProcessorView {
 pub struct RetryView {
     /// Attempts after the first.
     pub retries: u32,
-    /// The delay before the first retry, `100ms` say.
+    /// The delay before the first retry, such as `100ms`.
     pub backoff: String,
     /// The longest delay between two attempts.
     pub backoff_max: String,
     /// The longest an attempt may take.
     pub timeout: String,
-    /// What follows the last attempt.
+    /// The treatment of the event after the last failed attempt.
     pub on_exhausted: String,
 }
 

@@ -1,4 +1,4 @@
-//! The whole service: broker, store, engine and HTTP, started in order and ended in order.
+//! The whole service: starts broker, store, engine and HTTP in order, and stops them in order.
 
 mod stop;
 pub(crate) mod supervised;
@@ -37,63 +37,65 @@ use crate::{
     telemetry::{ObservedPublisher, logs, metrics::Metrics},
 };
 
-/// How long dead letters may take to leave when the service ends; the store keeps the rest.
+/// How long the outbox may take to publish its records when the service stops; the store keeps the rest.
 const OUTBOX: Duration = Duration::from_secs(3);
-/// How long librdkafka may take to leave its group; longer only where no broker answers.
+/// How long librdkafka may take to leave its group; it takes longer only if no broker answers.
 const LEAVE: Duration = Duration::from_secs(5);
 
-/// Why the service did not start, or ended; what to do stands in the text.
+/// Why the service did not start, or stopped. The text gives the remedy.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
-    /// The address is not to be had.
-    #[error("HTTP cannot listen at {address}: {reason}; set APP_HOST and APP_PORT, or end what listens there")]
+    /// The address cannot be bound.
+    #[error(
+        "HTTP cannot listen at {address}: {reason}; set APP_HOST and APP_PORT, or stop the program that listens there"
+    )]
     Listen {
         /// The address.
         address: String,
-        /// The system's word.
+        /// The system's error.
         reason: String,
     },
-    /// The embedded broker.
+    /// The embedded broker failed to start.
     #[error("{0}")]
     Embedded(String),
-    /// The store.
+    /// The store failed to open or refused the consumer group.
     #[error("{}: {error}", url)]
     Store {
         /// Which store.
         url: String,
-        /// Why.
+        /// The store's error.
         error: crate::store::StoreError,
     },
-    /// The Kafka client.
+    /// The Kafka client failed to start.
     #[error(transparent)]
     Broker(#[from] crate::broker::BrokerError),
-    /// Threads or signals.
+    /// The system refused a thread, signals or an address.
     #[error("the system refuses {what}: {reason}")]
     System {
-        /// What was wanted.
+        /// The refused resource or action.
         what: &'static str,
-        /// The system's word.
+        /// The system's error.
         reason: String,
     },
-    /// The exporter of traces.
-    #[error("{0}; look at OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS")]
+    /// The exporter of traces failed to start.
+    #[error("{0}; check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS")]
     Export(String),
-    /// The engine gave up.
+    /// The engine stopped with an error.
     #[error("{0}")]
     EngineEnd(String),
 }
 
-/// Runs the service until it is asked to stop, and then until everything under way is done.
+/// Runs the service until it is asked to stop, and then until all work under way is done.
 ///
 /// # Errors
-/// When a part cannot start, or the consumer cannot go on.
+/// If a part cannot start, or the consumer cannot continue.
 pub(crate) async fn serve(
     dispatcher: Dispatcher,
     mut config: Config,
     registry: Arc<Registry>,
 ) -> Result<(), ServeError> {
     let stop =
-        Stop::listen().map_err(|error| ServeError::System { what: "to tell of signals", reason: error.to_string() })?;
+        Stop::listen().map_err(|error| ServeError::System { what: "signal handlers", reason: error.to_string() })?;
     let listener = listen(&config)?;
     let broker = embedded::start_where_wanted(&mut config.kafka).await.map_err(ServeError::Embedded)?;
     let store = open_store(&config.store, &dispatcher.entities).await?;
@@ -163,7 +165,7 @@ pub(crate) async fn serve(
     }
     store.close().await;
     if !store.durable() {
-        // What is in memory goes with the process; to give back millions of rows one by one takes seconds.
+        // The memory is freed with the process; dropping millions of rows one by one would take seconds.
         std::mem::forget(store);
     }
     if result.is_ok() {
@@ -172,7 +174,7 @@ pub(crate) async fn serve(
     result
 }
 
-/// What the engine is told by configuration.
+/// The engine's settings, from the configuration.
 pub(crate) fn settings(config: &Config, dispatcher: &Dispatcher) -> Settings {
     Settings {
         group: config.kafka.group_id.clone(),
@@ -189,7 +191,7 @@ pub(crate) fn settings(config: &Config, dispatcher: &Dispatcher) -> Settings {
     }
 }
 
-/// Waits for the end, wanted or not, and brings the engine and the consumer to it.
+/// Waits until the service is asked to stop or the engine ends, then stops the engine and the consumer.
 async fn run(
     mut engine: EngineHandle,
     consumer: &KafkaConsumer,
@@ -210,16 +212,16 @@ async fn run(
     engine.leave();
     let ended = match ended {
         Some(ended) => unasked(ended),
-        // The callback that gives partitions back waits for the drain.
+        // The callback that revokes the partitions waits for the drain.
         None => tokio::time::timeout(drain + LEAVE, engine.ended()).await.unwrap_or_else(|_| {
-            warn!("partitions are not given back in time; their events are known to the store and count once");
+            warn!("partitions were not released in time; the store knows their events, so these count once");
             EngineEnd::Drained
         }),
     };
     engine.publish_rest(OUTBOX).await;
     publisher.flush(OUTBOX).await;
     if !consumer.joined(LEAVE).await {
-        warn!("the Kafka client does not end, because its broker does not answer; it ends with the process");
+        warn!("the Kafka client did not stop, because its broker does not answer; it ends with the process");
     }
     match ended {
         EngineEnd::Drained => Ok(()),
@@ -227,7 +229,8 @@ async fn run(
     }
 }
 
-/// What an end is that nobody asked for: the poll thread has panicked, say, and a supervisor is to start the service again.
+/// Turns an end without a stop request into an error, so that a supervisor restarts the service. The poll thread may have
+/// panicked, for example.
 fn unasked(ended: EngineEnd) -> EngineEnd {
     match ended {
         EngineEnd::Drained => EngineEnd::Fatal("the Kafka consumer has ended without being asked to".to_owned()),
@@ -235,15 +238,15 @@ fn unasked(ended: EngineEnd) -> EngineEnd {
     }
 }
 
-/// Warns once of topics whose settings contradict what the service promises.
+/// Logs a warning for each topic whose settings contradict the guarantees of the service.
 async fn warn_of_topics(config: KafkaConfig, ids: Duration) {
     match kafka::outlasting(&config, ids).await {
         Ok(reasons) => reasons.iter().for_each(|reason| warn!("{reason}")),
-        Err(error) => debug!(%error, "how long topics keep records is not known"),
+        Err(error) => debug!(%error, "the retention of the topics is unknown"),
     }
     match kafka::compacted(&config).await {
         Ok(reason) => reason.iter().for_each(|reason| warn!("{reason}")),
-        Err(error) => debug!(%error, "whether the topic of dead letters is compacted is not known"),
+        Err(error) => debug!(%error, "the cleanup policy of the dead-letter topic is unknown"),
     }
 }
 
@@ -251,7 +254,7 @@ fn refused(what: &'static str, error: impl ToString) -> ServeError {
     ServeError::System { what, reason: error.to_string() }
 }
 
-/// Takes the address before anything else starts: a second instance by mistake ends here.
+/// Binds the address before anything else starts, so that an accidental second instance fails here.
 fn listen(config: &Config) -> Result<TcpListener, ServeError> {
     let address = (config.app.host.as_str(), config.app.port);
     TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener)).map_err(|error| {
@@ -271,7 +274,7 @@ async fn open_store(url: &StoreUrl, entities: &[EntityType]) -> Result<Arc<dyn S
         StoreUrl::Sqlite(path) => path.clone(),
     };
     let entities = entities.to_vec();
-    // A migration may take long, and nothing else is to stand still meanwhile.
+    // A migration may take long, and must not block the runtime.
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, &entities, Mode::Run)).await;
     let store = opened.map_err(|error| refused("to open the store", error))?;
     store
@@ -279,10 +282,10 @@ async fn open_store(url: &StoreUrl, entities: &[EntityType]) -> Result<Arc<dyn S
         .map_err(|error| ServeError::Store { url: url.to_string(), error })
 }
 
-/// HTTP on a thread and a runtime of its own: an answer does not wait behind processors, nor they behind it.
+/// HTTP on a thread and a runtime of its own, so that responses and processors do not wait for each other.
 struct HttpThread {
     ended: CancellationToken,
-    /// The watch over progress ends earlier: what stops neither stands still nor moves again.
+    /// Ends the progress watch before HTTP, because a service that stops must not be logged as stuck.
     unwatched: CancellationToken,
     thread: JoinHandle<()>,
 }
@@ -316,7 +319,7 @@ impl HttpThread {
         Ok(Self { ended, unwatched, thread })
     }
 
-    /// From now on the log is told of no standstill.
+    /// Stops the logging of standstills.
     fn end_watch(&self) {
         self.unwatched.cancel();
     }
@@ -324,12 +327,12 @@ impl HttpThread {
     fn end(self) {
         self.ended.cancel();
         if self.thread.join().is_err() {
-            error!("the thread of HTTP has panicked");
+            error!("the HTTP thread has panicked");
         }
     }
 }
 
-/// Says where everything is, and what to try.
+/// Logs and prints the addresses of the service, and a command to try.
 fn announce(
     dispatcher: &Dispatcher,
     config: &Config,
@@ -345,13 +348,13 @@ fn announce(
     if embedded {
         warn!(
             brokers = config.kafka.brokers,
-            "the broker is the embedded one: for development, in memory, its events are gone on exit"
+            "the broker is the embedded one, for development: in memory, so its events are lost on exit"
         );
     }
     if config.log.json || config.production || crate::service::supervised::is_restarted() {
         return;
     }
-    // The first thing a newcomer reads; a log line would hide it.
+    // Printed without the form of a log line, because a new user reads it first.
     let broker = if embedded { " (embedded: in memory, gone on exit)" } else { "" };
     let this = if std::env::var_os("CARGO").is_some() {
         format!("cargo run -p {} --", dispatcher.package)
@@ -379,7 +382,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_that_nobody_asked_for_is_an_error() {
+    fn an_end_without_a_stop_request_is_an_error() {
         assert!(
             matches!(unasked(EngineEnd::Drained), EngineEnd::Fatal(reason) if reason.contains("without being asked"))
         );

@@ -1,4 +1,4 @@
-//! What asks the service to stop: SIGTERM, SIGINT, SIGHUP, or the end of the supervisor that started it.
+//! Requests to stop the service: SIGTERM, SIGINT, SIGHUP, or the end of the supervisor that started it.
 
 use std::{io, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-/// How long the log may take to be written before an abort.
+/// How long an abort waits for the log to be written.
 const LOG: Duration = Duration::from_millis(500);
 
 /// Listens for requests to stop, from its creation on.
@@ -15,14 +15,14 @@ const LOG: Duration = Duration::from_millis(500);
 pub(crate) struct Stop {
     terminate: Signal,
     interrupt: Signal,
-    /// The end of the terminal; `None` where the process was started to outlive it, as `nohup` does.
+    /// The end of the terminal; `None` if the process was started to outlive it, as with `nohup`.
     hangup: Option<Signal>,
-    /// Standard input is a pipe from the supervisor; its end is a request too.
+    /// Whether standard input is a pipe from the supervisor, whose end is a request too.
     supervised: bool,
 }
 
 impl Stop {
-    /// Begins to listen; from now on no signal of these ends the process by itself.
+    /// Begins to listen. From now on, these signals do not end the process directly.
     pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -32,7 +32,7 @@ impl Stop {
         })
     }
 
-    /// Returns when somebody asks; answers who.
+    /// Waits for a request to stop, and returns its source.
     pub(crate) async fn asked(&mut self) -> &'static str {
         let supervised = self.supervised;
         tokio::select! {
@@ -43,13 +43,13 @@ impl Stop {
         }
     }
 
-    /// Ends the process at the next SIGTERM or SIGINT. Not at a SIGHUP: the end of a terminal may send it twice.
+    /// Ends the process at the next SIGTERM or SIGINT, but not at a SIGHUP, which the end of a terminal may send twice.
     pub(crate) async fn abort_on_next(mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-        tracing::error!("aborted; whatever was under way is handled again at the next start");
+        tracing::error!("aborted; unfinished events are handled again after the next start");
         crate::telemetry::logs::flush(LOG);
         std::process::exit(1);
     }
@@ -64,7 +64,7 @@ async fn hung_up(hangup: &mut Option<Signal>) {
     }
 }
 
-/// Whether whoever started the process lets it ignore SIGHUP; listening would undo that.
+/// Whether the process was started with SIGHUP ignored; listening would undo that.
 #[cfg(target_os = "linux")]
 fn ignores_hangup() -> bool {
     let status = procfs::process::Process::myself().and_then(|process| process.status());
@@ -80,6 +80,6 @@ fn ignores_hangup() -> bool {
 async fn end_of_input() {
     let mut input = tokio::io::stdin();
     let mut nothing = [0; 64];
-    // The supervisor writes nothing; what is read is the end, or an error that means the same.
+    // The supervisor writes nothing, so a read returns at the end or with an error, which counts as the end.
     while input.read(&mut nothing).await.is_ok_and(|read| read > 0) {}
 }

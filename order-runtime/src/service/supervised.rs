@@ -1,13 +1,13 @@
-//! What a service knows of the supervisor that has started it, by variables of its environment.
+//! Environment variables that the supervisor sets for the service that it starts.
 
-/// Tells a process that it is the supervisor's child.
+/// Marks a process as the supervisor's child.
 pub(crate) const SUPERVISED: &str = "ORDER_RUNTIME_SUPERVISED";
-/// The value of [`SUPERVISED`] for a child that another one has run before.
+/// The value of [`SUPERVISED`] for a child that replaces an earlier one.
 pub(crate) const AGAIN: &str = "again";
-/// Tells the child that the supervisor holds the embedded broker.
+/// Set if the supervisor holds the embedded broker.
 pub(crate) const EMBEDDED: &str = "ORDER_RUNTIME_EMBEDDED_BROKER";
 
-/// Whether another child of the same supervisor has run before, so that nobody needs to be told where everything is.
+/// Whether this child replaces an earlier one, so that the addresses need not be printed again.
 pub(crate) fn is_restarted() -> bool {
     std::env::var_os(SUPERVISED).is_some_and(|value| value == AGAIN)
 }

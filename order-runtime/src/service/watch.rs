@@ -1,7 +1,6 @@
-//! Asks the service for its health at all times and lets the log tell of changes, so that a consumer that does not move is
-//! seen where nobody probes.
+//! Checks the health of the service periodically and logs changes, so that a stuck consumer is visible without health probes.
 //!
-//! It runs beside HTTP, on a thread that no processor can block.
+//! It runs on the HTTP thread, which no processor can block.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,25 +8,25 @@ use tracing::{error, info};
 
 use crate::engine::observe::Operations;
 
-/// How often it asks.
+/// The time between two checks.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Tells until it is dropped.
+/// Logs changes until it is dropped.
 pub(super) async fn tell(operations: Arc<dyn Operations>) {
-    let mut told = LogThrottle::default();
+    let mut logged = Logged::default();
     loop {
         tokio::time::sleep(EVERY).await;
-        match told.change(&operations.health().not_live) {
-            Some(Change::Stands(reasons)) => error!(reasons, "the service does not move; restart it if that lasts"),
-            Some(Change::Moves) => info!("the service moves again"),
+        match logged.change(&operations.health().not_live) {
+            Some(Change::Stands(reasons)) => error!(reasons, "the service makes no progress; restart it if this lasts"),
+            Some(Change::Moves) => info!("the service makes progress again"),
             None => {}
         }
     }
 }
 
-/// What the log was told last.
+/// The state that was logged last.
 #[derive(Debug, Default)]
-struct LogThrottle {
+struct Logged {
     stands: bool,
 }
 
@@ -37,8 +36,8 @@ enum Change {
     Moves,
 }
 
-impl LogThrottle {
-    /// What is new about this: reasons have their time in them, so only their presence counts.
+impl Logged {
+    /// The change since the last call, if any. Reasons contain durations, so only their presence counts.
     fn change(&mut self, not_live: &[String]) -> Option<Change> {
         let stands = !not_live.is_empty();
         if std::mem::replace(&mut self.stands, stands) == stands {
@@ -53,12 +52,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_change_is_told_once() {
-        let mut told = LogThrottle::default();
+    fn each_change_is_reported_once() {
+        let mut logged = Logged::default();
         let reasons = ["one".to_owned(), "two".to_owned()];
-        assert_eq!(told.change(&[]), None);
-        assert_eq!(told.change(&reasons), Some(Change::Stands("one; two".to_owned())));
-        assert_eq!(told.change(&reasons[..1]), None);
-        assert_eq!(told.change(&[]), Some(Change::Moves));
+        assert_eq!(logged.change(&[]), None);
+        assert_eq!(logged.change(&reasons), Some(Change::Stands("one; two".to_owned())));
+        assert_eq!(logged.change(&reasons[..1]), None);
+        assert_eq!(logged.change(&[]), Some(Change::Moves));
     }
 }

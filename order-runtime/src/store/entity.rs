@@ -1,5 +1,6 @@
-//! Entities: what a working set holds and a store keeps.
+//! Entities: the objects that a working set holds and a store keeps.
 
+use async_trait::async_trait;
 use std::{
     any::{Any, TypeId},
     fmt,
@@ -17,32 +18,32 @@ use super::{
     sqlite::{SqliteEntity, SqliteTable},
 };
 
-/// Something with an identity that events change; pure data, loaded and saved by the runtime as part of a set.
+/// A domain object with an identity, changed by events. It is pure data; the runtime loads and saves it as part of a set.
 ///
-/// Its `Serialize` is the read model: the object that `GET /{name}/{id}` answers, completed by the runtime with
-/// `version`, `createdAt` and `updatedAt`.
+/// Its `Serialize` is the read model: the object that `GET /{name}/{id}` returns. The runtime adds `version`, `createdAt`
+/// and `updatedAt`.
 pub trait Entity: Clone + Serialize + Send + Sync + 'static {
-    /// The identity; its text is the last part of the entity's address over HTTP and, as a rule, the Kafka key.
+    /// The identity. Its text is the last segment of the entity's HTTP path and, as a rule, the Kafka key.
     type Id: Clone + Eq + Hash + Ord + fmt::Display + FromStr + Send + Sync + 'static;
 
-    /// Query parameters of the read model, each the JSON name of a text field that a page can be filtered by. Each needs an index on
-    /// the field and the id: without one, a page that finds little reads the whole table.
+    /// Query parameters of the read model. Each is the JSON name of a text field by which a page can be filtered. Each needs
+    /// an index on the field and the id; without one, a page with few matches reads the whole table.
     const FILTERS: &'static [&'static str] = &[];
 
-    /// Who it is.
+    /// The entity's id.
     fn id(&self) -> &Self::Id;
 }
 
-/// An entity with what the runtime knows of it.
+/// An entity with the metadata that the runtime keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row<T> {
     /// The entity.
     pub value: T,
     /// How many events have changed it; 1 after the first.
     pub version: u64,
-    /// When the first of them was handled.
+    /// When the first of these events was handled.
     pub created_at: Timestamp,
-    /// When the last of them was handled.
+    /// When the last of these events was handled.
     pub updated_at: Timestamp,
 }
 
@@ -58,13 +59,13 @@ impl<T: Entity> Row<T> {
         view
     }
 
-    /// The row as a part of a page.
+    /// The row as an element of a page.
     pub(crate) fn listed(&self) -> Listed {
         Listed { id: self.value.id().to_string(), view: self.view() }
     }
 }
 
-/// An entity of a page.
+/// An entity in a page of the read model.
 #[derive(Debug)]
 pub struct Listed {
     /// Its id.
@@ -73,36 +74,36 @@ pub struct Listed {
     pub view: serde_json::Value,
 }
 
-/// A row to be written, and the version that the store must hold for the writing to be right.
+/// A row to write, with the version that the store must still hold.
 #[derive(Debug, Clone)]
 pub struct Change<T> {
-    /// The row as it shall be.
+    /// The new row.
     pub row: Row<T>,
     /// The version that was read; 0 for an entity that must not exist yet.
     pub expected: u64,
 }
 
-/// A page of the read model: in the order of ids, after one id, with filters.
+/// A request for a page of the read model, in the order of ids.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Page {
-    /// The most entities to answer.
+    /// The maximum number of entities.
     pub limit: usize,
-    /// Only ids behind this one.
+    /// Only entities whose id is greater than this one.
     pub after: Option<String>,
-    /// Field and wanted value; only names of [`Entity::FILTERS`].
+    /// Pairs of a field and the wanted value; only names of [`Entity::FILTERS`].
     pub filters: Vec<(String, String)>,
 }
 
-/// One entity type with its types erased, for a store that keeps several.
+/// An entity type in type-erased form, so that a store can keep several.
 #[derive(Clone, Copy)]
 pub struct EntityType {
-    /// The type's own name without its path, `Order` say.
+    /// The type's name without its path, for example `Order`.
     pub name: &'static str,
     /// The type.
     pub type_id: TypeId,
     /// [`Entity::FILTERS`].
     pub filters: &'static [&'static str],
-    /// Parses Kafka keys as ids: a `Vec<T::Id>` of those that parse, as the hint of what to load.
+    /// Parses Kafka keys as ids and returns those that parse as a `Vec<T::Id>`: a hint of the rows to load.
     pub(crate) ids_of_keys: fn(&mut dyn Iterator<Item = &[u8]>) -> Box<dyn Any + Send>,
     pub(crate) new_set: fn() -> Box<dyn crate::store::loaded::AnySet>,
     pub(crate) sqlite: &'static dyn SqliteTable,
@@ -111,7 +112,7 @@ pub struct EntityType {
 }
 
 impl EntityType {
-    /// The erased form of `T`, which a store of every kind can keep.
+    /// The erased form of `T`, which every kind of store can keep.
     pub fn of<T: SqliteEntity + PostgresEntity>() -> Self {
         let path = std::any::type_name::<T>();
         Self {
@@ -136,9 +137,19 @@ impl fmt::Debug for EntityType {
     }
 }
 
-/// Finds the type again behind an erased value that belongs to an [`EntityType`].
+/// Downcasts an erased value that belongs to an [`EntityType`].
 pub(crate) fn typed<V: Any>(value: &dyn Any) -> Result<&V, StoreError> {
     value.downcast_ref().ok_or_else(|| {
-        StoreError::Refused(format!("a value is not the {} that its entity type says", std::any::type_name::<V>()))
+        StoreError::Refused(format!("a value of an entity is not of the type {}", std::any::type_name::<V>()))
     })
+}
+
+/// The part of the store that serves entities over HTTP.
+#[async_trait]
+pub trait ReadModel: Send + Sync + 'static {
+    /// The read model of one entity, by the text of its id; `None` if it does not exist.
+    async fn view(&self, entity: EntityType, id: &str) -> Result<Option<serde_json::Value>, StoreError>;
+
+    /// A page of an entity's read model.
+    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError>;
 }

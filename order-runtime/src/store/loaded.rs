@@ -1,4 +1,4 @@
-//! The rows of one entity type that a unit has loaded.
+//! The rows of one entity type that a unit of work has loaded.
 
 use std::{
     any::Any,
@@ -15,24 +15,24 @@ use tokio::time::Instant;
 
 use super::{Change, Entity, Row};
 
-/// How long nobody asks again for a row that cannot be read: each asking makes the store read the others of a batch anew.
+/// How long an unreadable row is not requested again. Each request would make the store read the batch's other rows again.
 const UNREADABLE: Duration = Duration::from_secs(2);
 
-/// One entity type's rows in a unit, with the type erased.
+/// The rows of one entity type in a unit of work, with the type erased.
 pub(crate) trait AnySet: Any + Send {
     fn want_all(&mut self, ids: Box<dyn Any + Send>);
     fn take_wanted(&mut self) -> Option<Box<dyn Any + Send>>;
-    /// Takes in rows that were found.
+    /// Adds rows that the store has found.
     fn fill(&mut self, rows: Box<dyn Any + Send>);
-    /// What was asked for and has not come does not exist.
+    /// Marks every requested row that has not arrived as absent.
     fn close(&mut self);
-    /// What was asked for and has not come, as a `Vec<T::Id>`.
+    /// The ids of requested rows that have not arrived, as a `Vec<T::Id>`.
     fn unanswered(&self) -> Box<dyn Any + Send>;
     /// A copy of a `Vec<T::Id>`.
     fn copy(&self, ids: &dyn Any) -> Box<dyn Any + Send>;
-    /// The two halves of a `Vec<T::Id>`; none where it has one element or less.
+    /// The two halves of a `Vec<T::Id>`; `None` if it has at most one element.
     fn halves(&self, ids: &dyn Any) -> Option<[Box<dyn Any + Send>; 2]>;
-    /// Notes that the row of the one id in a `Vec<T::Id>` cannot be read; answers what is said of it, where that is news.
+    /// Notes that the row of the only id in a `Vec<T::Id>` cannot be read, and returns the reason as a message.
     fn mark_unreadable(&mut self, entity: &str, id: &dyn Any, cause: &str) -> Option<Arc<str>>;
     /// The rows that events have changed; only [`clear`](AnySet::clear) may follow.
     fn take_written(&mut self) -> Option<Box<dyn Any + Send + Sync>>;
@@ -52,11 +52,11 @@ pub(crate) fn typed_set<T: Entity>(set: &mut dyn AnySet) -> &mut Set<T> {
 }
 
 pub(crate) struct Set<T: Entity> {
-    /// By place, so that who has looked a row up once finds it again without its id's hash.
+    /// Indexed by place: a row that was looked up once is found again without hashing its id.
     slots: IndexMap<T::Id, Slot<T>, RandomState>,
-    /// Asked for, and not yet by the store.
+    /// Ids that are wanted, but not yet requested from the store.
     wanted: Vec<T::Id>,
-    /// Rows that are there and cannot be read, and until when nobody asks for them again.
+    /// Rows that exist but cannot be read: until when each is not requested again, and why.
     unreadable: HashMap<T::Id, (Instant, Arc<str>), RandomState>,
 }
 
@@ -70,7 +70,7 @@ impl<T: Entity> Set<T>
 where
     T::Id: Hash,
 {
-    /// The place of the row of that id, which is probably `hint`; a row that is not there is wanted from now on.
+    /// The place of the row with this id, which is probably `hint`. If the set does not have the row, it becomes wanted.
     pub(crate) fn place(&mut self, id: &T::Id, hint: usize) -> usize {
         if self.slots.get_index(hint).is_some_and(|(known, _)| known == id) {
             return hint;
@@ -78,12 +78,12 @@ where
         self.find(id).unwrap_or_else(|| self.want(id.clone()))
     }
 
-    /// The place of the row of that id, where there is one.
+    /// The place of the row with this id, if the set has it.
     fn find(&self, id: &T::Id) -> Option<usize> {
         self.slots.get_index_of(id)
     }
 
-    /// The row at that place, where it is loaded.
+    /// The row at this place, if it is loaded.
     pub(crate) fn loaded(&mut self, place: usize) -> Option<&mut Slot<T>> {
         self.slots.get_index_mut(place).map(|(_, slot)| slot).filter(|slot| slot.is_loaded)
     }
@@ -95,7 +95,8 @@ where
         self.slots.insert_full(id, Slot::default()).0
     }
 
-    /// Whether the row could not be read just now; after a while it is asked for again, since somebody may have mended it.
+    /// Whether the row was unreadable a moment ago. After [`UNREADABLE`] it is requested again, because an operator may have
+    /// repaired it.
     fn is_unreadable(&mut self, id: &T::Id) -> bool {
         match self.unreadable.get(id) {
             Some((until, _)) if Instant::now() < *until => true,
@@ -107,14 +108,14 @@ where
         }
     }
 
-    /// Why the row cannot be read, where it cannot.
+    /// Why the row cannot be read; `None` for a row without a failed read.
     pub(crate) fn unreadable(&self, id: &T::Id) -> Option<Arc<str>> {
         self.unreadable.get(id).map(|(_, why)| Arc::clone(why))
     }
 }
 
 pub(crate) struct Slot<T> {
-    /// Whether the store has been asked, and has answered.
+    /// Whether the store has answered the request for this row.
     is_loaded: bool,
     /// The version in the store; 0 for absent.
     base: u64,
@@ -135,7 +136,7 @@ impl<T> Slot<T> {
         self.row.as_ref().map_or(0, |row| row.version)
     }
 
-    /// The row as the events of this unit see it; what follows from it holds only while the store's is the same.
+    /// The row as the events of this unit see it. Notes the read, so that the commit compares the row's version.
     pub(crate) fn look(&mut self) -> (u64, Option<T>)
     where
         T: Clone,
@@ -144,7 +145,7 @@ impl<T> Slot<T> {
         (self.version(), self.row.as_ref().map(|row| row.value.clone()))
     }
 
-    /// Notes that an event has read it, and what it has written.
+    /// Notes whether an event has read the row, and takes the value that it has written.
     pub(crate) fn merge(&mut self, read: bool, written: Option<T>, now: Timestamp) {
         self.read |= read;
         if let Some(value) = written {
@@ -181,7 +182,7 @@ impl<T: Entity> AnySet for Set<T> {
             return None;
         }
         let mut wanted = std::mem::take(&mut self.wanted);
-        // In the order of ids, neighbours in a store's tree are read one after the other.
+        // Sorted, so that neighbours in the store's tree are read one after the other.
         wanted.sort_unstable();
         Some(Box::new(wanted))
     }
@@ -189,7 +190,7 @@ impl<T: Entity> AnySet for Set<T> {
     fn fill(&mut self, rows: Box<dyn Any + Send>) {
         if let Ok(rows) = rows.downcast::<Vec<Row<T>>>() {
             for row in *rows {
-                // One that is loaded already may have merged changes, and the store's state is older.
+                // A row that is already loaded may have merged changes; the store's state is older.
                 if let Some(slot) = self.slots.get_mut(row.value.id()).filter(|slot| !slot.is_loaded) {
                     slot.base = row.version;
                     slot.row = Some(row);
@@ -200,7 +201,7 @@ impl<T: Entity> AnySet for Set<T> {
     }
 
     fn close(&mut self) {
-        // What is wanted since has not been asked for.
+        // Ids that became wanted since then have not been requested.
         let wanted: HashSet<&T::Id> = self.wanted.iter().collect();
         let unreadable = &self.unreadable;
         for (id, slot) in &mut self.slots {
@@ -239,8 +240,8 @@ impl<T: Entity> AnySet for Set<T> {
         if written.is_empty() {
             return None;
         }
-        // One order of rows for every writer: two transactions then never wait for each other in a circle. Sorted where they
-        // are, since a row is large.
+        // Every writer uses the same order of rows, so that transactions never deadlock. References are sorted, because a row
+        // is large.
         written.sort_unstable_by_key(|(id, _)| *id);
         let changes = written.into_iter().map(|(_, slot)| Some(Change { row: slot.row.take()?, expected: slot.base }));
         Some(Box::new(changes.flatten().collect::<Vec<Change<T>>>()))

@@ -1,7 +1,7 @@
-//! Carries log lines to their reader on a thread of its own, so that no other thread ever waits for the reader.
+//! Writes log lines on a thread of its own, so that no other thread ever waits for the reader of the log.
 //!
-//! Lines that are not written yet are bounded in bytes. When the reader of the log stops reading, further lines are dropped and
-//! counted; when it reads again, one line says how many are missing.
+//! The queue of unwritten lines is bounded in bytes. While the reader does not read, further lines are dropped and counted. When
+//! it reads again, one line gives the number of dropped lines.
 
 use std::{
     collections::VecDeque,
@@ -16,22 +16,22 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-/// How many bytes of lines wait for the reader: some 20,000 lines.
+/// The capacity of the queue in bytes: some 20,000 lines.
 const CAPACITY: usize = 4 * 1024 * 1024;
-/// How much is written at once.
+/// The bytes after which a write takes no further line.
 const CHUNK: usize = 64 * 1024;
-/// A write that takes longer than this means that the reader does not read.
+/// A write that takes longer than this counts as stalled: the reader does not read.
 const STALLED: Duration = Duration::from_secs(1);
-/// How long to wait where the stream is in non-blocking mode and has no room.
+/// The delay before the next write to a full stream in non-blocking mode.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// Takes lines without blocking.
+/// Accepts lines without blocking.
 #[derive(Clone)]
 pub(super) struct LogSink(Arc<SinkShared>);
 
 struct SinkShared {
     queue: Mutex<Queue>,
-    /// Notified when lines come and when lines were written.
+    /// Notified when lines are queued and when lines were written.
     changed: Condvar,
     dropped: AtomicU64,
     capacity: usize,
@@ -40,17 +40,18 @@ struct SinkShared {
 #[derive(Default)]
 struct Queue {
     lines: VecDeque<Vec<u8>>,
-    /// Of all lines that are not written yet, those that are being written included.
+    /// The bytes of all unwritten lines, including those that are being written.
     bytes: usize,
-    /// Since when a write has been under way.
+    /// The start of the current write.
     writing_since: Option<Instant>,
 }
 
 impl LogSink {
-    /// Starts the thread that writes to `output`. `report` is called there with the number of dropped lines once lines flow again.
+    /// Starts the thread that writes to `output`. `report` is called there with the number of dropped lines when lines
+    /// flow again.
     ///
     /// # Errors
-    /// When the system starts no thread.
+    /// If the system refuses a thread.
     pub(super) fn start(
         output: impl Write + Send + 'static,
         report: impl Fn(u64) + Send + 'static,
@@ -74,7 +75,7 @@ impl LogSink {
         Ok(Self(shared))
     }
 
-    /// Takes a line; drops and counts it where there is no room.
+    /// Queues a line; drops and counts it if the queue is full.
     pub(super) fn write(&self, line: &[u8]) {
         let mut queue = self.0.queue.lock();
         if queue.bytes + line.len() > self.0.capacity {
@@ -86,7 +87,8 @@ impl LogSink {
         self.0.changed.notify_all();
     }
 
-    /// Waits until all lines are written, but no longer than `within`, and not at all while the reader does not read.
+    /// Waits until all lines are written, but no longer than `within`, and not while the reader does not read. Returns whether
+    /// all lines are written.
     pub(super) fn flush(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         let mut queue = self.0.queue.lock();
@@ -104,7 +106,7 @@ impl LogSink {
         self.0.dropped.load(Ordering::Relaxed)
     }
 
-    /// For how long the reader has not read what is being written.
+    /// How long the current write has been stalled; `None` if it is not.
     pub(super) fn stalled(&self) -> Option<Duration> {
         let since = self.0.queue.lock().writing_since;
         since.map(|since| since.elapsed()).filter(|stalled| *stalled > STALLED)
@@ -133,7 +135,7 @@ impl SinkShared {
         }
     }
 
-    /// Waits for lines; answers some of them in one piece, and how many they are.
+    /// Waits for lines; returns some of them in one piece, and their number.
     fn next(&self) -> (Vec<u8>, u64) {
         let mut queue = self.queue.lock();
         while queue.lines.is_empty() {
@@ -151,7 +153,7 @@ impl SinkShared {
     }
 }
 
-/// Writes all of it, also where another process has put the stream into non-blocking mode.
+/// Writes all bytes, also if another process has put the stream into non-blocking mode.
 fn write_whole(output: &mut impl Write, mut rest: &[u8]) -> io::Result<()> {
     while !rest.is_empty() {
         match output.write(rest) {
@@ -189,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stands_still_holds_nobody_up_and_is_told_what_it_missed() {
+    fn a_stalled_reader_blocks_no_writer_and_gets_the_number_of_dropped_lines() {
         let (mut reader, writer) = io::pipe().expect("a pipe");
         let (report, reported) = mpsc::channel();
         let sink = LogSink::with_capacity(10_000, writer, move |lines| {
@@ -200,7 +202,7 @@ mod tests {
         let line = [b'x'; 100];
         let (begun, mut written) = (Instant::now(), 0);
         while sink.stalled().is_none() {
-            assert!(begun.elapsed() < PATIENCE, "that the reader does not read can be seen");
+            assert!(begun.elapsed() < PATIENCE, "the stall is detected");
             sink.write(&line);
             written += 1;
             thread::sleep(Duration::from_millis(1));
@@ -210,7 +212,7 @@ mod tests {
             written += 1;
         }
         assert!(sink.dropped() >= 100, "{}", sink.dropped());
-        assert!(!sink.flush(PATIENCE), "nobody waits for a reader that does not read");
+        assert!(!sink.flush(PATIENCE), "flush does not wait for a stalled reader");
         assert!(begun.elapsed() < PATIENCE);
 
         let taken = written - sink.dropped();
@@ -222,10 +224,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_gone_ends_nothing() {
+    fn a_closed_reader_stops_nothing() {
         let (reader, writer) = io::pipe().expect("a pipe");
         drop(reader);
-        let sink = LogSink::start(writer, |_| panic!("nobody reads that")).expect("a thread");
+        let sink = LogSink::start(writer, |_| panic!("no reader is left")).expect("a thread");
         sink.write(b"1\n");
         assert!(sink.flush(PATIENCE));
         assert_eq!(sink.dropped(), 1);

@@ -1,6 +1,6 @@
-//! Logs: as fields, for people or for machines. A line that is written while a processor runs says which event it is about.
+//! Logs as text or JSON. A line that is written while a processor runs names its event.
 //!
-//! The event is looked up when a line is written: an event that is not told of costs two writes to a thread's own variable.
+//! The event is formatted only when a line is written: an event without log lines costs two writes to a thread-local variable.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -30,65 +30,65 @@ use crate::{config::LogConfig, dispatch::Delivery};
 
 scoped_thread_local!(static CURRENT: Delivery);
 
-/// Lets a processor do a step of its work; lines that it writes meanwhile say which event they are about.
+/// Runs a step of a processor; log lines that it writes meanwhile name the event.
 pub(crate) fn during<T>(delivery: &Delivery, step: impl FnOnce() -> T) -> T {
     CURRENT.set(delivery, step)
 }
 
-/// The way to standard error, once logs are set up.
+/// The sink for standard error, after logs are set up.
 static SINK: OnceLock<LogSink> = OnceLock::new();
 
-/// How long a panic may take to be written before its thread goes on.
+/// How long a panicking thread waits for its message to be written.
 const PANIC: Duration = Duration::from_millis(100);
 
-/// Sends logs to standard error, by a thread of their own. The first call counts; a process has one log.
+/// Sends logs to standard error, through a thread of their own. Only the first call has an effect; a process has one log.
 pub(crate) fn init(config: &LogConfig) {
-    // The configuration has checked the filter already.
+    // The configuration has already validated the filter.
     let filter = EnvFilter::builder().parse_lossy(&config.filter);
     if let Ok(sink) = to_standard_error() {
         let _ = SINK.set(sink);
         std::panic::set_hook(Box::new(report_panic));
     }
     let lines = layer(config.json, colours(&io::stderr()), || Stderr);
-    // Whoever has set a subscriber before us, a test say, keeps it.
+    // A subscriber that was set before, such as that of a test, stays.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
 }
 
 fn to_standard_error() -> io::Result<LogSink> {
-    // A handle of its own: that of the standard library has a lock, which a write that blocks would hold.
+    // A handle of its own: the standard library's handle has a lock, which a blocked write would hold.
     let stream = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     LogSink::start(stream, |lines| {
-        tracing::warn!(lines, "log lines were dropped, because the reader of the log did not read");
+        tracing::warn!(lines, "log lines were dropped because the reader of the log was too slow");
     })
 }
 
-/// Writes text to standard error, in turn with the lines of the log and without waiting for its reader.
+/// Writes text to standard error, in order with the log lines and without waiting for their reader.
 pub(crate) fn write(text: &str) {
     match SINK.get() {
         Some(sink) => sink.write(text.as_bytes()),
-        // Nobody reads standard error any more: nothing to do about it.
+        // An error means that standard error has no reader; nothing can be done then.
         None => drop(io::stderr().write_all(text.as_bytes())),
     }
 }
 
-/// Waits until the log is written, but not for a reader that does not read. Call it before the process ends.
+/// Waits until the log is written, but not for a stalled reader. Call it before the process ends.
 pub(crate) fn flush(within: Duration) {
     if let Some(sink) = SINK.get() {
         sink.flush(within);
     }
 }
 
-/// How many lines were dropped since the start, because the reader of the log did not read or has gone.
+/// How many lines were dropped since the start, because the reader of the log did not read or was closed.
 pub(crate) fn dropped() -> u64 {
     SINK.get().map_or(0, LogSink::dropped)
 }
 
-/// For how long the reader of the log has not read, where that is so.
+/// How long the reader of the log has not read; `None` if it reads.
 pub(crate) fn stalled() -> Option<Duration> {
     SINK.get().and_then(LogSink::stalled)
 }
 
-/// Writes what Rust's own hook writes. That one waits for the reader, and with it the thread of a processor would.
+/// Writes the same text as Rust's own panic hook. That hook waits for the reader, and would block the thread of a processor.
 fn report_panic(panic: &PanicHookInfo<'_>) {
     let current = thread::current();
     let name = current.name().unwrap_or("<unnamed>");
@@ -97,11 +97,11 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
     let trace = Backtrace::capture();
     let trace = if trace.status() == BacktraceStatus::Captured { format!("{trace}") } else { String::new() };
     write(&format!("\nthread '{name}' panicked at {place}:\n{message}\n{trace}"));
-    // It may be the last that the process writes.
+    // This may be the last output of the process.
     flush(PANIC);
 }
 
-/// Hands lines to the thread that writes them.
+/// Hands lines to the log thread.
 struct Stderr;
 
 impl Write for Stderr {
@@ -120,7 +120,7 @@ impl Write for Stderr {
     }
 }
 
-/// Writes lines to what `sink` gives.
+/// Writes lines to the writers that `sink` makes.
 pub(crate) fn layer<S, W>(json: bool, ansi: bool, sink: fn() -> W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -130,7 +130,7 @@ where
     if json { lines.json().flatten_event(true).boxed() } else { lines.with_ansi(ansi).with_target(false).boxed() }
 }
 
-/// Whether a stream is to be coloured: a terminal is, unless `NO_COLOR` says otherwise (<https://no-color.org>).
+/// Whether output to a stream is coloured: only on a terminal, and only if `NO_COLOR` is not set (<https://no-color.org>).
 pub(crate) fn colours(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -141,7 +141,7 @@ struct Lines<W> {
     sink: fn() -> W,
 }
 
-/// Takes one whole line and passes it on, with the event that it is about.
+/// Takes one whole line and passes it on, with the event of the current processor.
 struct Line<W> {
     json: bool,
     sink: W,
@@ -171,14 +171,15 @@ impl<W: Write> Write for Line<W> {
     }
 }
 
-/// A line with more in it: before its last bracket, or at its end.
+/// A line with `more` inserted before its closing brace (JSON) or at its end (text).
 fn completed(line: &[u8], more: &str, json: bool) -> Vec<u8> {
     let end: &[u8] = if json { b"}\n" } else { b"\n" };
     let Some(body) = line.strip_suffix(end) else { return line.to_vec() };
     [body, more.as_bytes(), end].concat()
 }
 
-/// Which event a line is about. Names and ids come from outside, so they are escaped; the key may be personal and is not told.
+/// The text that names the event. Names and ids come from outside, so they are escaped; the key may be personal data and is
+/// left out.
 fn about(delivery: &Delivery, json: bool) -> String {
     let (partition, offset) = (delivery.partition().to_string(), delivery.record().offset);
     let (event, event_id, attempt) = (delivery.event_name(), delivery.event_id(), delivery.attempt());
@@ -191,13 +192,13 @@ fn about(delivery: &Delivery, json: bool) -> String {
             about["trace_id"] = context.trace_id().to_string().into();
             about["span_id"] = context.span_id().to_string().into();
         }
-        // A field of its own, because the processor's fields may have any name.
+        // In a separate object, because the processor's fields may have any name.
         return format!(r#","delivery":{about}"#);
     }
     let mut about =
         format!(" partition={partition} offset={offset} event={event:?} event_id={event_id:?} attempt={attempt}");
     if let Some(context) = context {
-        // Writing to a text does not fail.
+        // Writing to a string does not fail.
         let _ = write!(about, " trace_id={} span_id={}", context.trace_id(), context.span_id());
     }
     about
@@ -208,9 +209,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_line_is_about_stands_at_its_end() {
+    fn a_line_ends_with_its_event() {
         assert_eq!(completed(b" INFO refunded\n", " offset=1", false), b" INFO refunded offset=1\n");
-        assert_eq!(completed(br#"{"level":"INFO"}"#, ",x", true), br#"{"level":"INFO"}"#, "no whole line");
+        assert_eq!(completed(br#"{"level":"INFO"}"#, ",x", true), br#"{"level":"INFO"}"#, "not a whole line");
         assert_eq!(completed(b"{\"a\":1}\n", ",\"b\":2", true), b"{\"a\":1,\"b\":2}\n");
     }
 }

@@ -1,11 +1,11 @@
-//! What the service tells of itself while it runs.
+//! Logs and metrics of the running service.
 //!
 //! | module | the question it answers |
 //! |---|---|
-//! | `logs` | how are log lines written, and what stands in those of a processor? |
+//! | `logs` | how are log lines written, and how do they name the event of a processor? |
 //! | `log_sink` | how do log lines leave without waiting for their reader? |
 //! | `metrics` | what is counted and measured? |
-//! | `publisher` | what is seen of records that leave? |
+//! | `publisher` | how are published records counted and traced? |
 
 mod log_sink;
 pub(crate) mod logs;

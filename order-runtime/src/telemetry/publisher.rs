@@ -1,4 +1,4 @@
-//! A publisher that is observed: every record that leaves the service passes here.
+//! Counts and traces every record that the service publishes.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
     trace::{self, Tracer},
 };
 
-/// Publishes by another publisher, counts what it sends, and lets traces go on with it.
+/// Publishes through another publisher, counts the records, and continues their traces.
 pub(crate) struct ObservedPublisher {
     inner: Arc<dyn Publisher>,
     metrics: Arc<Metrics>,
@@ -24,8 +24,8 @@ impl ObservedPublisher {
         Arc::new(Self { inner, metrics, tracer })
     }
 
-    /// Begins the span of a record. A record is created in its span's context; a dead letter and its replay were created
-    /// long ago, and their headers stay as they are.
+    /// Begins the span of a record. A new record gets the context of this span. A dead letter and its replay were created
+    /// earlier, so they keep their headers.
     fn begin(tracer: &Tracer, record: &Arc<OutgoingRecord>) -> (trace::Send, Arc<OutgoingRecord>) {
         let send = tracer.send(&record.topic, trace::of_outgoing(record));
         let mut record = Arc::clone(record);
@@ -35,7 +35,7 @@ impl ObservedPublisher {
         (send, record)
     }
 
-    /// Publishes what may be traced; the spans that have begun, and the results.
+    /// Publishes records; returns the started spans, if traces are exported, and the results.
     async fn send(&self, records: OutgoingRecords) -> (Vec<trace::Send>, Vec<Result<Acknowledged, PublishError>>) {
         let Some(tracer) = &self.tracer else { return (Vec::new(), self.inner.publish(records).await) };
         let (sends, traced): (Vec<_>, Vec<_>) = records.iter().map(|record| Self::begin(tracer, record)).unzip();
@@ -68,7 +68,7 @@ impl Publisher for ObservedPublisher {
     }
 }
 
-/// What went wrong, by a word of a fixed list.
+/// The kind of an error, from a fixed list.
 fn error_type(error: &PublishError) -> &'static str {
     match error {
         PublishError::TooLarge { .. } => "too_large",

@@ -1,4 +1,4 @@
-//! Where in its trace an attempt at an event is.
+//! The span context of an attempt within the trace of its event.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -8,36 +8,36 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 use super::{Tracer, context, span};
 use crate::model::{PartitionId, RecordRef};
 
-/// What a delivery knows of its trace before anything has happened; there is none where no traces are exported.
+/// The trace data of a delivery before its processor runs; only deliveries whose traces are exported have it.
 #[derive(Debug, Clone)]
 pub(crate) struct Traced {
     pub(crate) tracer: Arc<Tracer>,
     /// When the attempt began.
     pub(crate) begun: SystemTime,
-    /// The event has not failed before.
+    /// Whether the event has not failed before.
     pub(crate) is_first: bool,
 }
 
 impl Traced {
-    /// An attempt begins now.
+    /// Starts an attempt now.
     pub(crate) fn begin(tracer: &Arc<Tracer>, is_first: bool) -> Self {
         Self { tracer: Arc::clone(tracer), begun: SystemTime::now(), is_first }
     }
 
-    /// Where the attempt at this record is.
+    /// The span context of the attempt at this record.
     pub(crate) fn attempt(&self, partition: &PartitionId, record: &RecordRef<'_>) -> AttemptSpan {
         AttemptSpan::at(self, partition, record)
     }
 }
 
-/// An attempt in its trace.
+/// The span context of an attempt, and the contexts that it refers to.
 #[derive(Debug, Clone)]
 pub(crate) struct AttemptSpan {
-    /// Its own context.
+    /// The context of this attempt.
     pub(crate) own: SpanContext,
-    /// The context that the event was created with, where its producer gave one.
+    /// The context that the event was created with, if its producer gave one.
     pub(super) created: Option<SpanContext>,
-    /// The context of the first attempt; its own, where it is the first.
+    /// The context of the first attempt; equal to `own` if this is the first.
     pub(super) first: SpanContext,
 }
 
@@ -62,13 +62,13 @@ impl AttemptSpan {
         self.own.span_id() == self.first.span_id()
     }
 
-    /// The context that stands at the beginning of the event's trace.
+    /// The context at the beginning of the event's trace.
     pub(crate) fn origin(&self) -> &SpanContext {
         self.created.as_ref().unwrap_or(&self.first)
     }
 }
 
-/// The bytes that name a record, wherever it is looked at.
+/// Bytes that identify a record, the same in every process.
 fn place(partition: &PartitionId, offset: i64) -> Vec<u8> {
     let mut place = Vec::with_capacity(128);
     for part in [partition.cluster.as_bytes(), partition.topic_id.as_bytes(), partition.topic.as_bytes()] {
@@ -80,7 +80,8 @@ fn place(partition: &PartitionId, offset: i64) -> Vec<u8> {
     place
 }
 
-/// The id of the attempt that began then; of the first one, which can be told without knowing when it was, without a time.
+/// The span id of the attempt that began at that time. `None` is for the first attempt, whose id later attempts derive without
+/// its time.
 fn span_id(trace: TraceId, place: &[u8], begun: Option<SystemTime>) -> SpanId {
     let mut hash = Xxh3Default::new();
     hash.update(&trace.to_bytes());
@@ -89,6 +90,6 @@ fn span_id(trace: TraceId, place: &[u8], begun: Option<SystemTime>) -> SpanId {
         let since = begun.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         hash.update(&since.as_nanos().to_be_bytes());
     }
-    // Zero is no id.
+    // Zero is not a valid id.
     SpanId::from_bytes(hash.digest().max(1).to_be_bytes())
 }

@@ -12,10 +12,10 @@ use crate::model::{HeaderBlock, OutgoingRecord, RecordRef};
 
 const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
-/// A longer header is not looked at; the recommendation asks for 512 bytes at least.
+/// Longer headers are ignored; the recommendation asks for at least 512 bytes.
 const LONGEST: usize = 4096;
 
-/// The two headers as text, where they are text.
+/// The two headers, if they are text.
 #[derive(Default)]
 struct Found<'a> {
     parent: Option<&'a str>,
@@ -37,7 +37,7 @@ impl Extractor for Found<'_> {
 }
 
 impl Found<'_> {
-    /// The context; `None` where the headers have none that is valid.
+    /// The context; `None` if the headers have no valid one.
     fn context(&self) -> Option<SpanContext> {
         self.parent?;
         let context = TraceContextPropagator::new().extract_with_context(&Context::new(), self);
@@ -73,7 +73,7 @@ pub(crate) fn is_context(name: &[u8]) -> bool {
     name == PARENT.as_bytes() || name == STATE.as_bytes()
 }
 
-/// Adds the headers of a record that is created in this context.
+/// Adds the headers of this context.
 pub(crate) fn add(context: &SpanContext, headers: &mut HeaderBlock) {
     struct Written<'a>(&'a mut HeaderBlock);
     impl Injector for Written<'_> {
@@ -88,7 +88,7 @@ pub(crate) fn add(context: &SpanContext, headers: &mut HeaderBlock) {
     TraceContextPropagator::new().inject_context(&context, &mut written);
 }
 
-/// Lets a record be created in this context.
+/// Replaces the context in the headers of a record.
 pub(crate) fn replace(record: &mut OutgoingRecord, context: &SpanContext) {
     record.headers.retain(|name| !is_context(name));
     add(context, &mut record.headers);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_context_is_read_back() {
         let context = found(VALID.as_bytes(), b"vendor=1,other=2").expect("it is valid");
         let mut headers = HeaderBlock::default();
         add(&context, &mut headers);
@@ -124,6 +124,6 @@ mod tests {
             assert_eq!(found(damaged.as_bytes(), b""), None, "{damaged}");
         }
         assert_eq!(found(b"\xff\xfe", b""), None);
-        assert!(found(VALID.as_bytes(), b"\xff").is_some(), "a damaged state does not cost the parent");
+        assert!(found(VALID.as_bytes(), b"\xff").is_some(), "a damaged tracestate does not invalidate the traceparent");
     }
 }

@@ -1,14 +1,15 @@
-//! Traces: one for each event, from its producer over every attempt to what it became.
+//! Traces: one for each event, from its producer through every attempt to its outcome.
 //!
 //! | module | the question it answers |
 //! |---|---|
 //! | `context` | how does a context travel in the headers of a record? |
-//! | `attempt` | where in its trace is an attempt at an event? |
-//! | `span` | what does a span say? |
+//! | `attempt` | how is an attempt placed in the trace of its event? |
+//! | `span` | what is the name of a span, and which attributes does it have? |
 //!
-//! The context that an event was created with is the parent of each attempt and linked by it; where its producer gave none,
-//! the first attempt takes that place. Ids of a trace without a producer and of first attempts follow from the place of the
-//! record, so that attempts find each other over days and restarts and nothing about traces is stored.
+//! The context that an event was created with is the parent of each attempt, and each attempt links to it. If the producer gave
+//! none, the first attempt takes its place. The ids of first attempts, and of traces without a producer's context, are derived
+//! from the record's partition and offset. So attempts refer to each other over days and restarts, and nothing about traces is
+//! stored.
 
 mod attempt;
 mod context;
@@ -28,9 +29,9 @@ pub(crate) use attempt::{AttemptSpan, Traced};
 pub(crate) use context::{add as add_context, is_context, of_http, of_outgoing, of_record, replace};
 pub(crate) use span::{AttemptEnd, Send};
 
-/// Decides what is traced, and hands ended spans to the exporter's queue. A queue that is full drops them.
+/// Decides which traces are exported, and hands ended spans to the exporter's queue. A full queue drops them.
 pub(crate) struct Tracer {
-    /// The domain's name, in front of attributes of ours.
+    /// The domain's name, the prefix of our own attributes.
     prefix: &'static str,
     /// The consumer group.
     group: String,
@@ -53,7 +54,7 @@ impl Tracer {
         }
     }
 
-    /// Exports what is left, at most for `limit`; blocks the thread.
+    /// Exports the remaining spans, for at most `limit`; blocks the thread. Returns whether that succeeded.
     pub(crate) fn shutdown(&self, limit: std::time::Duration) -> bool {
         self.processor.shutdown_with_timeout(limit).is_ok()
     }

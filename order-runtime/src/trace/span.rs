@@ -1,5 +1,5 @@
-//! What spans say, by <https://opentelemetry.io/docs/specs/semconv/messaging/kafka/>. No payload, no key: those may be
-//! personal.
+//! Names and attributes of spans, by <https://opentelemetry.io/docs/specs/semconv/messaging/kafka/>. Spans have no payload and
+//! no key, because these may be personal data.
 
 use std::{borrow::Cow, time::SystemTime};
 
@@ -21,11 +21,11 @@ pub(crate) struct AttemptEnd<'a> {
     pub(crate) offset: i64,
     pub(crate) event: &'a str,
     pub(crate) event_id: &'a str,
-    /// The function that was called; `None` where no processor was.
+    /// The function that was called; `None` if no processor was called.
     pub(crate) processor: Option<&'static str>,
-    /// Which attempt this was, from 1.
+    /// The number of the attempt, from 1.
     pub(crate) attempt: u32,
-    /// What became of the event.
+    /// The outcome of the event.
     pub(crate) outcome: &'static str,
     /// The code and the text of its failure.
     pub(crate) error: Option<(Cow<'a, str>, Cow<'a, str>)>,
@@ -50,7 +50,7 @@ fn send_name(topic: &str) -> String {
 }
 
 impl Tracer {
-    /// The span of an attempt that ends now; `None` where its trace is not exported.
+    /// The span of an attempt that ends now; `None` if its trace is not exported.
     pub(crate) fn ended(&self, attempt: &AttemptSpan, end: AttemptEnd<'_>) -> Option<SpanData> {
         if !attempt.own.is_sampled() {
             return None;
@@ -93,7 +93,7 @@ impl Tracer {
         })
     }
 
-    /// A record is sent from now on, below the context that it carries.
+    /// Starts the span of a record that is sent, as a child of the context that the record carries.
     pub(crate) fn send(&self, topic: &str, parent: Option<SpanContext>) -> Send {
         let trace = parent
             .as_ref()
@@ -105,7 +105,7 @@ impl Tracer {
         Send { parent, own, begun: SystemTime::now(), topic: topic.to_owned() }
     }
 
-    /// The span of a record that the broker has answered to now; `None` where its trace is not exported.
+    /// The span of a record after the broker's answer; it ends now. `None` if its trace is not exported.
     pub(crate) fn sent(
         &self,
         send: Send,
@@ -142,12 +142,12 @@ impl Tracer {
         })
     }
 
-    /// A name of ours.
+    /// The name of one of our own attributes.
     fn own(&self, name: &str) -> String {
         format!("{}.{name}", self.prefix)
     }
 
-    /// A span that ends now and says nothing yet.
+    /// A span that ends now, without name and attributes.
     fn bare(&self, own: &SpanContext, parent: Option<&SpanContext>) -> SpanData {
         let now = SystemTime::now();
         SpanData {

@@ -1,4 +1,4 @@
-//! What one event has done with the entities of one type.
+//! The changes that one event makes to entities of one type.
 
 use std::any::Any;
 
@@ -10,27 +10,27 @@ use crate::store::{
     loaded::{AnySet, typed_set},
 };
 
-/// Whether an event's overlay fits what the unit holds by now.
+/// The result of merging an event's overlay into the unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Merge {
-    /// It is part of the unit now.
+    /// The overlay is part of the unit now.
     Merged,
-    /// A row that it read has changed since: run the event again.
+    /// A row that the event read has changed since: the event must run again.
     Stale,
-    /// A row that it writes is not loaded yet: load what the unit wants, then merge again.
+    /// A row that the event writes is not loaded yet: load the rows that the unit wants, then merge again.
     Unloaded,
-    /// A row that it writes can never be compared with the store's.
+    /// A row that the event uses cannot be loaded at all.
     Failed(LookupFailure),
 }
 
-/// The overlay of one entity type. An event touches few entities, so they are looked through one by one.
+/// The overlay of one entity type. An event touches few entities, so a linear search is enough.
 pub(crate) struct Changed<T: Entity> {
     touched: Vec<Touched<T>>,
 }
 
 struct Touched<T: Entity> {
     id: T::Id,
-    /// Where the unit's set has the row, unless it was cleared since.
+    /// The index of the row in the unit's set, unless the set was cleared since.
     place: usize,
     /// The version that was read first.
     read: Option<u64>,
@@ -46,7 +46,7 @@ impl<T: Entity> Default for Changed<T> {
 impl<T: Entity> Changed<T> {
     fn touch(&mut self, touched: Touched<T>) {
         if self.touched.is_empty() {
-            // As a rule there is one, and four would be reserved.
+            // Usually there is one; `push` would reserve four.
             self.touched.reserve_exact(1);
         }
         self.touched.push(touched);
@@ -79,9 +79,9 @@ impl<T: Entity> Changed<T> {
 
 /// A [`Changed`] with its type erased.
 pub(crate) trait AnyChanged: Any + Send {
-    /// Compares what was read and looks whether everything is loaded; the unit wants what is not.
+    /// Compares the versions that were read, and checks that all rows are loaded; the unit then wants the missing ones.
     fn check(&mut self, set: &mut dyn AnySet) -> Merge;
-    /// Moves the changes into the unit's set, which `check` has found to fit.
+    /// Moves the changes into the unit's set, after `check` has accepted them.
     fn merge(&mut self, set: &mut dyn AnySet, now: Timestamp);
     /// The type's name.
     fn entity(&self) -> &'static str;

@@ -1,4 +1,4 @@
-//! Finds the rows that make a store refuse to load a whole set of them.
+//! Finds the rows because of which the store refuses to load a set of rows.
 
 use std::any::Any;
 
@@ -11,11 +11,11 @@ use crate::{
 };
 
 impl Unit {
-    /// Loads in ever smaller parts what was asked for and has not come, because the store could not read all of it at once.
-    /// What cannot be read alone either is marked: the events that need it wait, and all others have their rows.
+    /// Loads the missing rows in ever smaller parts, after the store failed to read all of them at once. A row that cannot be
+    /// read alone either is marked: the events that need it wait, and all others have their rows.
     ///
     /// # Errors
-    /// The store does not answer; nothing is known then.
+    /// If the store does not answer. No row is filled in then.
     pub(crate) async fn isolate_unreadable(
         &self,
         partition: &PartitionId,
@@ -48,7 +48,7 @@ impl Unit {
     fn mark(&self, partition: &PartitionId, entity: EntityType, id: &dyn Any, cause: &str) {
         let news = self.on_set(entity, |set| set.mark_unreadable(entity.name, id, cause)).flatten();
         if let Some(why) = news {
-            error!(%partition, "{why}; events that need it wait until it is mended, or given up with `waiting dead-letter`");
+            error!(%partition, "{why}; events that need this row wait until it is repaired or until they are dead-lettered with `waiting dead-letter`");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How long an event has waited for the store: time that is not its processor's; and look-ups that get no answer.
+//! The time that an event waits for the store, which does not count as its processor's, and look-ups that fail.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,19 +11,19 @@ pub(crate) struct Lookups(Mutex<Waits>);
 
 #[derive(Default)]
 struct Waits {
-    /// Since when it waits now.
+    /// The start of the current wait.
     since: Option<Instant>,
-    /// Earlier waits.
+    /// The sum of earlier waits.
     total: Duration,
     failure: Option<LookupFailure>,
 }
 
-/// Why a look-up gets no answer, and never will while things are as they are.
+/// Why a look-up fails, and will fail again until an operator or a developer acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LookupFailure {
-    /// The row is there and cannot be read: somebody has to mend it.
+    /// The row exists but cannot be read: an operator must repair it.
     Unreadable(Arc<str>),
-    /// The store does not keep entities of this type, since the program does not declare it.
+    /// The store does not keep entities of this type, because the program does not declare it.
     Undeclared(&'static str),
 }
 
@@ -36,7 +36,7 @@ impl LookupFailure {
         }
     }
 
-    /// What has failed, and what to do.
+    /// The cause of the failure, and the remedy.
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Unreadable(why) => why.to_string(),
@@ -48,12 +48,12 @@ impl LookupFailure {
 }
 
 impl Lookups {
-    /// The event waits from now on, unless it does already.
+    /// Starts a wait of the event, unless it waits already.
     pub(crate) fn begin(&self) {
         self.0.lock().since.get_or_insert_with(Instant::now);
     }
 
-    /// The event has what it has waited for.
+    /// Ends the wait of the event.
     pub(crate) fn end(&self) {
         let mut waits = self.0.lock();
         if let Some(since) = waits.since.take() {
@@ -61,17 +61,17 @@ impl Lookups {
         }
     }
 
-    /// A look-up of the event gets no answer: the attempt is to be dropped.
+    /// Notes that a look-up of the event has failed, so that the attempt is dropped.
     pub(crate) fn fail(&self, failure: LookupFailure) {
         self.0.lock().failure.get_or_insert(failure);
     }
 
-    /// Why the attempt is to be dropped, where it is.
+    /// Takes the reason to drop the attempt, if there is one.
     pub(crate) fn take_failure(&self) -> Option<LookupFailure> {
         self.0.lock().failure.take()
     }
 
-    /// How long the event has waited since this was last asked.
+    /// How long the event has waited since the last call.
     pub(crate) fn take(&self) -> Duration {
         let mut waits = self.0.lock();
         let now = Instant::now();

@@ -1,8 +1,8 @@
-//! The unit of work: entities as events of one partition see and change them, before anything is committed.
+//! The unit of work: entities as the events of one partition see and change them before a commit.
 //!
-//! Processors run outside any transaction. Each event works on an overlay of its own, `EventChanges`; when it succeeds, the
-//! overlay is merged whole into the partition's `Unit`, and when it fails, panics or times out it is dropped. A row
-//! that an event read must still have the version that it read when the overlay is merged, else the event runs again.
+//! Processors run outside any transaction. Each event works on an overlay of its own, `EventChanges`. If the event succeeds, its
+//! overlay is merged as a whole into the partition's `Unit`; if it fails, panics or times out, the overlay is dropped. When the
+//! overlay is merged, every row that the event read must still have the version that it read; otherwise the event runs again.
 
 mod changed;
 mod isolate;
@@ -28,17 +28,17 @@ use crate::{
     },
 };
 
-/// What one event has read, written and emitted.
+/// The rows that one event has read and written, and the records that it has emitted.
 #[derive(Default)]
 pub(crate) struct EventChanges {
     types: Mutex<Vec<(TypeId, Box<dyn AnyChanged>)>>,
     emitted: Mutex<Vec<OutgoingRecord>>,
-    /// How long it has waited for rows.
+    /// The time that it has waited for rows, and failed look-ups.
     pub(crate) lookups: Lookups,
 }
 
 impl EventChanges {
-    /// Adds the record that `make` makes for its number among those of this event.
+    /// Adds an emitted record. `make` gets the record's index among those of this event.
     pub(crate) fn emit<E>(&self, make: impl FnOnce(usize) -> Result<OutgoingRecord, E>) -> Result<(), E> {
         let mut emitted = self.emitted.lock();
         let record = make(emitted.len())?;
@@ -46,7 +46,7 @@ impl EventChanges {
         Ok(())
     }
 
-    /// What the event has emitted, once it has succeeded.
+    /// Takes the emitted records, after the event has succeeded.
     pub(crate) fn take_emitted(&self) -> Vec<OutgoingRecord> {
         std::mem::take(&mut *self.emitted.lock())
     }
@@ -64,16 +64,16 @@ impl EventChanges {
     }
 }
 
-/// What the events of one partition, since its last commit, have read and merged.
+/// The rows that the events of one partition have read and merged since the last commit.
 ///
-/// It lives as long as the partition is assigned, so that an event which outlasts its batch still has one to ask.
+/// It lives as long as the partition is assigned, so that an event that outlasts its batch can still use it.
 pub(crate) struct Unit {
     state: Mutex<UnitState>,
     asked: Notify,
 }
 
 struct UnitState {
-    /// One for each entity type that the program declares: nothing else is ever loaded or saved.
+    /// One set for each declared entity type; no other type is loaded or saved.
     sets: Vec<(TypeId, Box<dyn AnySet>)>,
     waiting: Vec<Waker>,
 }
@@ -92,7 +92,7 @@ impl Unit {
         Self { state: Mutex::new(UnitState { sets, waiting: Vec::new() }), asked: Notify::new() }
     }
 
-    /// Works on the set of a type; `None` where the program does not declare it.
+    /// Works on the set of a type; `None` if the program does not declare it.
     pub(crate) fn with_set<T: Entity, R>(&self, work: impl FnOnce(&mut Set<T>) -> R) -> Option<R> {
         let mut state = self.state.lock();
         state.set(TypeId::of::<T>()).map(|set| work(typed_set(set)))
@@ -108,7 +108,7 @@ impl Unit {
         self.asked.notified().await;
     }
 
-    /// Notes which entities will probably be asked for: those whose ids are the batch's Kafka keys.
+    /// Notes the entities that events will probably ask for: those whose ids are the batch's Kafka keys.
     pub(crate) fn prefetch(&self, entity: EntityType, keys: &mut dyn Iterator<Item = &[u8]>) {
         let ids = (entity.ids_of_keys)(keys);
         if let Some(set) = self.state.lock().set(entity.type_id) {
@@ -116,7 +116,7 @@ impl Unit {
         }
     }
 
-    /// Takes what is to be loaded, by entity type: a `Vec<T::Id>` each.
+    /// Takes the ids of the rows to load, by entity type: a `Vec<T::Id>` each.
     pub(crate) fn take_wanted(&self, entities: &[EntityType]) -> Vec<(EntityType, Box<dyn Any + Send>)> {
         let mut state = self.state.lock();
         let mut wanted = Vec::new();
@@ -130,7 +130,7 @@ impl Unit {
         wanted
     }
 
-    /// Takes in loaded rows, a `Vec<Row<T>>` for each type; what was wanted and is not among them does not exist.
+    /// Takes in loaded rows, a `Vec<Row<T>>` for each type. A wanted row that is not among them does not exist.
     pub(crate) fn loaded(&self, rows: Vec<(EntityType, Box<dyn Any + Send>)>) {
         let waiting = {
             let mut state = self.state.lock();
@@ -147,7 +147,7 @@ impl Unit {
         }
     }
 
-    /// The same for parts of what was asked for; what is in none of them does not exist.
+    /// Like [`loaded`](Self::loaded), for rows that were loaded in parts. A wanted row that is in no part does not exist.
     fn filled(&self, rows: Vec<(EntityType, Box<dyn Any + Send>)>, entities: &[EntityType]) {
         let waiting = {
             let mut state = self.state.lock();
@@ -172,7 +172,7 @@ impl Unit {
         self.state.lock().set(entity.type_id).map(work)
     }
 
-    /// Merges what an event has changed, all or nothing.
+    /// Merges the changes of an event, all or nothing.
     pub(crate) fn merge(&self, changes: &EventChanges, now: Timestamp) -> Merge {
         let mut types = changes.types.lock();
         if types.is_empty() {
@@ -200,8 +200,8 @@ impl Unit {
         answer
     }
 
-    /// Takes what the merged events have written and read, for [`Changes`](crate::store::Changes), and forgets every row:
-    /// whether the commit succeeds or not, the next batch begins with what the store then holds.
+    /// Takes the rows that the merged events have written and read, for [`Changes`](crate::store::Changes), and drops all rows:
+    /// whether or not the commit succeeds, the next batch begins with the state of the store.
     pub(crate) fn take_changes(&self, entities: &[EntityType]) -> UnitChanges {
         let mut changes = UnitChanges::default();
         {
@@ -217,7 +217,7 @@ impl Unit {
         changes
     }
 
-    /// Forgets every row. Look-ups that wait are asked to look again.
+    /// Drops all rows and wakes the waiting look-ups, which look again.
     pub(crate) fn clear(&self) {
         let waiting = {
             let mut state = self.state.lock();
@@ -232,7 +232,7 @@ impl Unit {
     }
 }
 
-/// What a unit asks the store to write and to compare.
+/// The rows that the store must write, and the rows whose versions it must compare.
 #[derive(Default)]
 pub(crate) struct UnitChanges {
     pub(crate) written: Vec<(EntityType, Box<dyn Any + Send + Sync>)>,

@@ -8,7 +8,7 @@ use super::entities::{item::Item, money::Money};
 const CURRENCIES: [&str; 3] = ["EUR", "USD", "GBP"];
 const CARRIERS: [&str; 3] = ["DHL", "UPS", "GLS"];
 
-/// The valid life of one order. How far lives get is mixed so that an order has two and a half events on average.
+/// The events of one valid order. Orders stop at random steps, with two and a half events on average.
 pub fn order_life(index: u64, random: &mut Random<'_>) -> Vec<SampleEvent> {
     let id = format!("order-{index:06}");
     let items: Vec<Item> = (0..=random.below(3))
@@ -62,7 +62,7 @@ mod tests {
         },
     };
 
-    /// The lives of so many orders, from numbers that are always the same.
+    /// The events of `count` orders, from fixed pseudo-random numbers.
     fn lives(count: u64) -> Vec<Vec<SampleEvent>> {
         let mut drawn = 0_u64;
         let mut draw = || {
@@ -104,7 +104,7 @@ mod tests {
                         fits::<INPUT_CancelOrder>(event);
                         Status::Cancelled
                     }
-                    other => panic!("no event of an order's life: {other}"),
+                    other => panic!("not an event of an order: {other}"),
                 };
                 assert!(status.may_become(next), "{status:?} to {next:?} in {life:?}");
                 status = next;

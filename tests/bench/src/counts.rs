@@ -1,4 +1,4 @@
-//! What the processors do: count. Each thread counts for itself, so that threads do not wait for each other's cache lines.
+//! The counters of the processors. Each thread has its own counters, so that threads do not compete for cache lines.
 
 use std::{
     cell::OnceCell,
@@ -14,27 +14,27 @@ use uuid::Uuid;
 
 use crate::meter;
 
-/// The events, by their place among the counts.
+/// The index of an event's counter.
 #[derive(Debug, Clone, Copy)]
 pub enum Counted {
-    /// What was ordered.
+    /// `OrderCreated`.
     Created,
-    /// What was paid.
+    /// `OrderPaid`.
     Paid,
-    /// What was shipped.
+    /// `OrderShipped`.
     Shipped,
-    /// What was cancelled.
+    /// `OrderCancelled`.
     Cancelled,
 }
 
 /// The events' names, in the order of [`Counted`].
 pub const NAMES: [&str; 4] = ["OrderCreated", "OrderPaid", "OrderShipped", "OrderCancelled"];
 
-/// What one thread has counted. Only that thread writes, so nothing is added atomically.
+/// The counters of one thread. Only that thread writes, so no atomic additions are needed.
 #[derive(Debug, Default)]
 struct Shard {
     counts: [AtomicU64; 4],
-    /// The bits of floating-point numbers.
+    /// The sums of totals, as the bits of floating-point numbers.
     sums: [AtomicU64; 4],
     latencies: Mutex<Vec<Latency>>,
 }
@@ -48,10 +48,10 @@ thread_local! {
 /// Counts one event.
 ///
 /// # Errors
-/// Its id is not a UUID.
+/// If the event's id is not a UUID.
 pub fn add<T>(what: Counted, event: &Event<T>, total: f64) -> Result<(), Failed> {
     meter::begin();
-    // First of all: what it takes to count is no part of it.
+    // Measured first, so that the latency does not include the counting.
     let latency = meter::latency_skip().and_then(|_| latency(event.header(PRODUCED_AT)?));
     if Uuid::try_parse(event.id()).is_err() {
         return Err(Failed::dead_letter("bad_id", "the event's id is not a UUID"));
@@ -73,37 +73,37 @@ pub fn add<T>(what: Counted, event: &Event<T>, total: f64) -> Result<(), Failed>
     Ok(())
 }
 
-/// The header that says when an event was produced, in microseconds since the epoch.
+/// The header with an event's production time, in microseconds since the epoch.
 pub const PRODUCED_AT: &str = "produced-at-us";
 
-/// How long an event took, in microseconds.
+/// The latency of an event, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Latency {
-    /// When it was produced, since the epoch. It comes first: threads note latencies apart, and this puts them in order.
+    /// The production time since the epoch. It is the first field, so that sorting restores the order across threads.
     pub produced: i64,
-    /// From then until it was handled.
+    /// The time from production to handling.
     pub took: i64,
 }
 
-/// The latency of an event that is handled now, by the value of its header.
+/// The latency of an event that is handled now, from the value of its header.
 pub fn latency(produced_at: &[u8]) -> Option<Latency> {
     let produced: i64 = std::str::from_utf8(produced_at).ok()?.parse().ok()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     Some(Latency { produced, took: i64::try_from(now.as_micros()).ok()? - produced })
 }
 
-/// What all threads have counted.
+/// The counters of all threads.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Events, in the order of [`NAMES`].
     pub counts: [u64; 4],
     /// The sum of all totals.
     pub total: f64,
-    /// In the order in which the events were produced.
+    /// The latencies in the order of production.
     pub latencies: Vec<Latency>,
 }
 
-/// Adds up what all threads have counted.
+/// Sums the counters of all threads.
 pub fn all() -> Counts {
     let mut all = Counts::default();
     for shard in SHARDS.lock().unwrap_or_else(PoisonError::into_inner).iter() {

@@ -1,4 +1,4 @@
-//! Consumes `EXPECT_EVENTS` events of `KAFKA_TOPIC`, prints what that cost as one line of JSON, and ends.
+//! Consumes `EXPECT_EVENTS` events of `KAFKA_TOPIC`, prints the cost as one line of JSON, and exits.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// What a benchmark sets where nobody says otherwise.
+/// The default settings of a benchmark.
 const DEFAULTS: [(&str, &str); 6] = [
     ("STORE_URL", "memory"),
     ("APP_PORT", "0"),
@@ -20,7 +20,7 @@ const DEFAULTS: [(&str, &str); 6] = [
 fn main() -> ExitCode {
     let unset: Vec<_> = DEFAULTS.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()).collect();
     if !unset.is_empty() {
-        // A process cannot safely change its own environment, but it can begin anew with another one.
+        // A process cannot safely change its own environment, so it restarts itself with another one.
         let this = std::env::current_exe();
         let error = match this {
             Ok(this) => Command::new(this).args(std::env::args_os().skip(1)).envs(unset).exec(),

@@ -1,4 +1,4 @@
-//! From the first event that is seen to the last one that is handled or whose dead letter the broker has acknowledged.
+//! Measures from the first event to the last one that is handled or whose dead letter is acknowledged.
 
 use std::{
     io::Write as _,
@@ -15,14 +15,14 @@ use rustix::{
 
 use crate::counts::{self, Counts, NAMES};
 
-/// How often the watcher looks for the first event.
+/// The interval of checks for the first event.
 const LOOK: Duration = Duration::from_millis(1);
-/// How often it looks for the last one: what it adds to the measured time at most.
+/// The interval of checks for the last event, which limits the error of the measured time.
 const LOOK_ON: Duration = Duration::from_millis(5);
 
 static BEGUN: OnceLock<Reading> = OnceLock::new();
 
-/// Time, and CPU time of the process.
+/// A reading of the clock and of the process's CPU time.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading {
     at: Instant,
@@ -33,7 +33,7 @@ impl Reading {
     /// Reads both clocks.
     pub fn now() -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
-        // The clock counts from the process's start, so both are small and positive.
+        // The CPU clock starts with the process, so both numbers are small and positive.
         let cpu = Duration::new(
             u64::try_from(cpu.tv_sec).unwrap_or_default(),
             u32::try_from(cpu.tv_nsec).unwrap_or_default(),
@@ -42,30 +42,30 @@ impl Reading {
     }
 }
 
-/// The first event is seen.
+/// Records the first event.
 pub(crate) fn begin() {
     BEGUN.get_or_init(Reading::now);
 }
 
-/// `LATENCY_SKIP`: how many events come before those whose latency counts; `None` where none is to be noted.
+/// `LATENCY_SKIP`: the number of events at the beginning whose latency does not count; `None` if latency is not measured.
 pub fn latency_skip() -> Option<usize> {
     static SKIP: OnceLock<Option<usize>> = OnceLock::new();
     *SKIP.get_or_init(|| number("LATENCY_SKIP").and_then(|skip| usize::try_from(skip).ok()))
 }
 
-/// A variable of the environment that is a number.
+/// Reads a number from an environment variable.
 pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Tells what is wrong with the call.
+/// Prints an error of the call to standard error.
 pub fn wrong(message: &str) -> ExitCode {
-    // Nobody reads standard error any more: nothing to do about it.
+    // A closed standard error is ignored.
     let _ = writeln!(std::io::stderr(), "order-bench: {message}");
     ExitCode::from(2)
 }
 
-/// Watches the engine until `EXPECT_EVENTS` events have their outcome; without that variable the service just runs.
+/// Watches the engine until `EXPECT_EVENTS` events have an outcome, and stops the process. Without that variable, does nothing.
 pub fn start(engine: Arc<dyn Operations>) {
     if let Some(expected) = number("EXPECT_EVENTS") {
         std::thread::spawn(move || watch(&*engine, expected));
@@ -80,7 +80,7 @@ fn watch(engine: &dyn Operations, expected: u64) {
         if stats.consumed == 0 {
             before = Reading::now();
         } else {
-            // Where every event is bad no processor is called, and it began with the last look that saw nothing.
+            // If every event is bad, no processor is called. Then the last check without events counts as the beginning.
             BEGUN.get_or_init(|| before);
         }
         if stats.consumed >= expected && stats.waiting == 0 && stats.unpublished == 0 {
@@ -91,18 +91,18 @@ fn watch(engine: &dyn Operations, expected: u64) {
     let done = Done { name: "order-bench", counts: counts::all(), dead_lettered: stats.dead_lettered };
     let line = report(done, *BEGUN.get_or_init(|| before), end);
     let _ = writeln!(std::io::stdout(), "{line}");
-    // The orderly end commits the offsets.
+    // A clean stop commits the offsets.
     let _ = kill_process(getpid(), Signal::TERM);
 }
 
-/// What a program has done with all events.
+/// The results of a program.
 #[derive(Debug, Default)]
 pub struct Done {
     /// The program.
     pub name: &'static str,
-    /// What it has handled.
+    /// The handled events.
     pub counts: Counts,
-    /// How many it has dead-lettered.
+    /// The number of dead letters.
     pub dead_lettered: u64,
 }
 
@@ -112,7 +112,7 @@ pub fn report(done: Done, begun: Reading, end: Reading) -> serde_json::Value {
     let seconds = (end.at - begun.at).as_secs_f64();
     let ok: u64 = counts.counts.iter().sum();
     let events = ok + dead_lettered;
-    #[expect(clippy::cast_precision_loss, reason = "a rate is shown, not computed with")]
+    #[expect(clippy::cast_precision_loss, reason = "the rate is only displayed")]
     let rate = events as f64 / seconds;
     let mut line = serde_json::json!({
         "peer": name,
@@ -143,19 +143,19 @@ pub fn report(done: Done, begun: Reading, end: Reading) -> serde_json::Value {
     line
 }
 
-/// Milliseconds from a time of day, in microseconds since the epoch, to a reading.
+/// Milliseconds from a time, in microseconds since the epoch, to a reading.
 fn since(started: u64, reading: Reading) -> Option<f64> {
     let begun = SystemTime::now().checked_sub(reading.at.elapsed())?.duration_since(UNIX_EPOCH).ok()?;
     Some(begun.checked_sub(Duration::from_micros(started))?.as_secs_f64() * 1_000.0)
 }
 
-/// The smallest of so many percent of sorted microseconds, in milliseconds.
+/// A percentile of sorted microseconds, in milliseconds.
 fn quantile(sorted: &[i64], percent: usize) -> f64 {
     let micros = sorted[(sorted.len() - 1) * percent / 100];
     Duration::from_micros(micros.unsigned_abs()).as_secs_f64() * 1_000.0
 }
 
-/// The most memory that the process has had, in MiB.
+/// The peak memory of the process, in MiB.
 fn peak_rss_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,18 +1,18 @@
-//! Four types of one shape: a fifth event may have another.
+//! Four types with the same fields, one for each event.
 
 use order_runtime::prelude::*;
 
-/// One position.
+/// One item of an order.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize, serde::Serialize, garde::Validate, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Item {
-    /// What.
+    /// The article.
     #[garde(skip)]
     pub sku: String,
-    /// How many.
+    /// The number of pieces.
     #[garde(range(min = 1))]
     pub quantity: i64,
-    /// For how much each.
+    /// The price of one piece.
     #[garde(range(min = 0.0))]
     pub unit_price: f64,
 }
@@ -20,67 +20,67 @@ pub struct Item {
 /// The data of `OrderCreated`.
 #[schema]
 pub struct INPUT_CountCreated {
-    /// Of which.
+    /// The order.
     #[garde(length(min = 1))]
     pub order_id: String,
-    /// Whose.
+    /// The customer.
     pub customer_id: String,
-    /// In which money.
+    /// The currency.
     pub currency: String,
-    /// Its positions.
+    /// The items.
     #[garde(dive)]
     pub items: Vec<Item>,
-    /// For how much.
+    /// The amount to be paid.
     pub total: f64,
 }
 
 /// The data of `OrderPaid`.
 #[schema]
 pub struct INPUT_CountPaid {
-    /// Of which.
+    /// The order.
     #[garde(length(min = 1))]
     pub order_id: String,
-    /// Whose.
+    /// The customer.
     pub customer_id: String,
-    /// In which money.
+    /// The currency.
     pub currency: String,
-    /// Its positions.
+    /// The items.
     #[garde(dive)]
     pub items: Vec<Item>,
-    /// For how much.
+    /// The amount to be paid.
     pub total: f64,
 }
 
 /// The data of `OrderShipped`.
 #[schema]
 pub struct INPUT_CountShipped {
-    /// Of which.
+    /// The order.
     #[garde(length(min = 1))]
     pub order_id: String,
-    /// Whose.
+    /// The customer.
     pub customer_id: String,
-    /// In which money.
+    /// The currency.
     pub currency: String,
-    /// Its positions.
+    /// The items.
     #[garde(dive)]
     pub items: Vec<Item>,
-    /// For how much.
+    /// The amount to be paid.
     pub total: f64,
 }
 
 /// The data of `OrderCancelled`.
 #[schema]
 pub struct INPUT_CountCancelled {
-    /// Of which.
+    /// The order.
     #[garde(length(min = 1))]
     pub order_id: String,
-    /// Whose.
+    /// The customer.
     pub customer_id: String,
-    /// In which money.
+    /// The currency.
     pub currency: String,
-    /// Its positions.
+    /// The items.
     #[garde(dive)]
     pub items: Vec<Item>,
-    /// For how much.
+    /// The amount to be paid.
     pub total: f64,
 }

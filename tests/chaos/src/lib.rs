@@ -1,8 +1,8 @@
-//! A domain made for tests: ledgers whose entries are numbers, and events that say how their processor misbehaves.
+//! A domain for tests: ledgers whose entries are numbers, and events that script the failures of their processor.
 //!
-//! What was applied twice, not at all or out of turn stands in the ledger itself, so a test needs no second opinion.
+//! A ledger shows by itself which entries are repeated, missing or out of order.
 
 #![forbid(unsafe_code)]
-#![allow(non_camel_case_types, reason = "the naming table of the project")]
+#![allow(non_camel_case_types, reason = "the project's naming rules")]
 
 order_runtime::dispatcher!(name = "ledgers", entity = Ledger);

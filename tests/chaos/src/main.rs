@@ -1,4 +1,4 @@
-//! Keeps ledgers from scripted events, for tests.
+//! A service with scripted events, for tests.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
 //! Times every case: `cargo bench -p order-microbench --features criterion [-- FILTER]`.
 
-#![allow(missing_docs, reason = "criterion's macros write functions without a word")]
+#![allow(missing_docs, reason = "criterion's macros generate undocumented functions")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use order_microbench::{CASES, EVENTS};

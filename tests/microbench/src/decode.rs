@@ -1,4 +1,4 @@
-//! From a record's bytes to typed, validated data.
+//! Decoding: from a record's bytes to typed, validated data.
 
 use std::{hint::black_box, sync::Arc};
 
@@ -10,12 +10,12 @@ use order_service::orders::features::pay_order::schemas::INPUT_PayOrder;
 
 use crate::{Run, engine, events, unit_of_work};
 
-/// As the declared type of a feature.
+/// Decodes to the declared type of a feature.
 pub(crate) fn typed(event: fn(&str, usize) -> String) -> Run {
     decode::<INPUT_PayOrder>(event)
 }
 
-/// As a JSON value.
+/// Decodes to a JSON value.
 pub(crate) fn any_shape(event: fn(&str, usize) -> String) -> Run {
     decode::<order_runtime::prelude::Value>(event)
 }

@@ -1,4 +1,4 @@
-//! A batch of events through the whole engine: decoded, looked up, called key by key, committed in memory.
+//! A batch of events in the whole engine: decoded, dispatched key by key, and committed in memory.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -18,10 +18,10 @@ use crate::{
     feed::Feed,
 };
 
-/// A processor that is done when it is called.
+/// A processor that finishes without waiting.
 pub(crate) const AT_ONCE: Handler = |delivery| Box::pin(async move { handle(&delivery) });
 
-/// A processor that waits once: its key queue is blocked meanwhile, and the others go on.
+/// A processor that waits once. Meanwhile its key queue is blocked, and the others continue.
 pub(crate) const LATER: Handler = later;
 
 fn later(delivery: Delivery) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
@@ -38,12 +38,12 @@ fn handle(delivery: &Delivery) -> Outcome {
     }
 }
 
-/// Events for all of so many processors, each with a key of its own.
+/// Events for a number of processors, each with its own key.
 pub(crate) fn dispatch(processors: usize) -> Run {
     run(registry(processors, AT_ONCE), EVENTS, move |index| events::plain(&name(index % processors), index), handled)
 }
 
-/// Events of so many keys for one processor.
+/// Events of a number of keys for one processor.
 pub(crate) fn queues(keys: usize, handler: Handler) -> Run {
     run(registry(1, handler), keys, |index| events::plain(&name(0), index), handled)
 }
@@ -57,14 +57,15 @@ fn handled(stats: &StatsView) -> u64 {
     stats.ok
 }
 
-/// A run in which every event has the outcome that is counted there.
+/// Creates a run that checks that every event has the outcome that `outcome` counts.
 fn run(registry: Registry, keys: usize, payload: impl Fn(usize) -> String, outcome: fn(&StatsView) -> u64) -> Run {
     let records = events::records(keys, payload);
-    // One thread, so that what is counted does not depend on who is quicker.
+    // One thread, so that the count does not depend on scheduling.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (feed, events) = Feed::new();
     let engine = runtime.block_on(async {
-        let engine = bench::engine(registry, Arc::clone(&feed) as _, events).await.expect("memory refuses nothing");
+        let engine =
+            bench::engine(registry, Arc::clone(&feed) as _, events).await.expect("the memory store accepts everything");
         feed.assign().await;
         engine
     });
@@ -75,13 +76,13 @@ fn run(registry: Registry, keys: usize, payload: impl Fn(usize) -> String, outco
     })
 }
 
-/// So many processors, for events that are called alike but for a number.
+/// A registry of processors whose events differ only in a number.
 pub(crate) fn registry(processors: usize, handler: Handler) -> Registry {
     let policy = RetryPolicy {
         retries: 3,
         backoff: Duration::from_millis(100),
         backoff_max: Duration::from_secs(1),
-        // Longer than a run takes under valgrind.
+        // Longer than a run under valgrind.
         timeout: Duration::from_mins(1),
         on_exhausted: OnExhausted::DeadLetter,
     };
@@ -98,7 +99,7 @@ pub(crate) fn registry(processors: usize, handler: Handler) -> Registry {
             handler,
         })
         .collect();
-    // A registry holds what is linked into the program, so its entries live as long.
+    // A registry's entries are static, because they are normally linked into the program.
     bench::registry(entries.leak()).expect("each event has one processor")
 }
 

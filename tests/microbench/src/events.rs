@@ -1,4 +1,4 @@
-//! The events that every case handles: payments, about 190 bytes each, the same in every run.
+//! The events of all cases: payments of about 190 bytes each, the same in every run.
 
 use order_runtime::model::{PartitionId, RecordBatch};
 use uuid::Uuid;
@@ -10,12 +10,12 @@ fn data(order: &str) -> String {
     format!(r#"{{"orderId":"{order}","amount":"129.90"}}"#)
 }
 
-/// What an event is bad by.
+/// The defect of a bad event.
 #[derive(Clone, Copy)]
 pub(crate) enum Bad {
-    /// Nobody handles events of its name.
+    /// Its name has no processor.
     Name,
-    /// It ends in the middle of its data.
+    /// It is truncated inside its data.
     Json,
     /// Its data has no order.
     Member,
@@ -39,7 +39,7 @@ pub(crate) fn order(index: usize) -> String {
     format!("ord-{index:08}")
 }
 
-/// An event as most senders write it.
+/// An event in the usual member order.
 pub(crate) fn plain(name: &str, index: usize) -> String {
     let (id, data) = (Uuid::from_u128(index as u128), data(&order(index)));
     format!(
@@ -47,7 +47,7 @@ pub(crate) fn plain(name: &str, index: usize) -> String {
     )
 }
 
-/// The same with its data first, which is read by the way that takes whatever is JSON.
+/// An event with its data first, which only the general JSON decoder accepts.
 pub(crate) fn unusual(name: &str, index: usize) -> String {
     let (id, data) = (Uuid::from_u128(index as u128), data(&order(index)));
     format!(
@@ -55,7 +55,7 @@ pub(crate) fn unusual(name: &str, index: usize) -> String {
     )
 }
 
-/// So many records as a run handles, by the payload of each; `keys` of their keys differ.
+/// The records of a run, with the payload of each and `keys` different keys.
 pub(crate) fn records(keys: usize, payload: impl Fn(usize) -> String) -> RecordBatch {
     let mut records = RecordBatch::default();
     for (index, offset) in (0..EVENTS).zip(0..) {

@@ -1,4 +1,4 @@
-//! A consumer of one partition that hands out what a benchmark gives it.
+//! A consumer of one partition with records from the benchmark.
 
 use std::{
     future::Future,
@@ -16,10 +16,10 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::events;
 
-/// A consumer whose records come from the process itself.
+/// A consumer whose records come from the benchmark itself.
 pub(crate) struct Feed {
     partition: PartitionId,
-    told: mpsc::UnboundedSender<ConsumerEvent>,
+    reported: mpsc::UnboundedSender<ConsumerEvent>,
     ready: Arc<Notify>,
     state: Mutex<State>,
     committed: Notify,
@@ -33,12 +33,12 @@ struct State {
 }
 
 impl Feed {
-    /// An empty feed, and what it tells the engine.
+    /// Creates an empty feed, and the channel of its events to the engine.
     pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<ConsumerEvent>) {
-        let (told, events) = mpsc::unbounded_channel();
+        let (reported, events) = mpsc::unbounded_channel();
         let feed = Self {
             partition: events::partition(),
-            told,
+            reported,
             ready: Arc::default(),
             state: Mutex::default(),
             committed: Notify::new(),
@@ -46,7 +46,7 @@ impl Feed {
         (Arc::new(feed), events)
     }
 
-    /// Gives the engine its partition.
+    /// Assigns the partition to the engine.
     pub(crate) async fn assign(&self) {
         let offer = PartitionOffer {
             id: self.partition.clone(),
@@ -57,11 +57,11 @@ impl Feed {
             ready: Arc::clone(&self.ready),
         };
         let (answer, started) = oneshot::channel();
-        self.told.send(ConsumerEvent::Assigned { partitions: vec![offer], answer }).expect("the engine listens");
+        self.reported.send(ConsumerEvent::Assigned { partitions: vec![offer], answer }).expect("the engine listens");
         started.await.expect("the engine answers");
     }
 
-    /// Lets these records follow those of before, and returns when the engine has committed them.
+    /// Appends these records, and returns when the engine has committed them.
     pub(crate) async fn handle(&self, records: &RecordBatch) {
         let end = {
             let mut state = self.state.lock();
@@ -106,14 +106,14 @@ impl Consumer for Feed {
         Health::default()
     }
 
-    // A partition that is never taken away, and whose events never have to wait, is neither held up nor read again.
+    // The partition is never revoked and its events never wait, so it is neither paused nor sought.
     fn pause(&self, _partition: &PartitionId) {}
     fn resume(&self, _partition: &PartitionId) {}
     fn seek(&self, _partition: &PartitionId, _offset: i64) {}
     fn close(&self) {}
 }
 
-/// What a future answers that is ready when it is asked.
+/// The output of a future that is ready at its first poll.
 pub(crate) fn now_or_never<T>(future: impl Future<Output = Option<T>>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,

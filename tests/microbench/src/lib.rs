@@ -1,11 +1,11 @@
-//! Single parts of the runtime by themselves, each as a [`Case`] that handles a batch of events: how an event is decoded, how it finds its
-//! processor, how keys keep their order, what a bad event costs, and the unit of work.
+//! Benchmarks of single parts of the runtime. Each [`Case`] handles a batch of events: decoding, dispatch, order by key, dead
+//! letters, and the unit of work.
 //!
-//! `cargo bench -p order-microbench --features criterion` times them. `cargo xtask instructions` counts their instructions, which other work on the machine
-//! does not change, and compares them with `instructions.txt`.
+//! `cargo bench -p order-microbench --features criterion` times them. `cargo xtask instructions` counts their instructions, which
+//! do not depend on the machine's load, and compares them with `instructions.txt`.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::expect_used, reason = "a benchmark; whatever fails ends it")]
+#![allow(clippy::expect_used, reason = "any failure ends the benchmark")]
 
 mod events;
 mod feed;
@@ -16,12 +16,12 @@ mod unit_of_work;
 
 use self::events::Bad;
 
-/// How many events one run of a case handles: enough that what a batch costs once hardly counts.
+/// The number of events in one run of a case. It is large enough that the fixed cost of a batch is negligible.
 pub const EVENTS: usize = 1_000;
 
-/// One part, made to work.
+/// The benchmark of one part.
 pub struct Case {
-    /// What is measured, `part/circumstances`.
+    /// The name, `part/circumstances`.
     pub name: &'static str,
     make: fn() -> Run,
 }
@@ -30,12 +30,12 @@ pub struct Case {
 pub type Run = Box<dyn FnMut()>;
 
 impl Case {
-    /// Makes everything that the case needs, once; what it answers can be called any number of times.
+    /// Sets up the case once; the returned run can be called any number of times.
     pub fn prepare(&self) -> Run {
         (self.make)()
     }
 
-    /// The case of that name.
+    /// The case with this name.
     pub fn find(name: &str) -> Option<&'static Self> {
         CASES.iter().find(|case| case.name == name)
     }

@@ -1,15 +1,15 @@
-//! Runs one case, for a tool that counts instructions: `order-microbench CASE`. Without a case it lists them.
+//! Runs one case for a tool that counts instructions: `order-microbench CASE`. Without an argument, lists the cases.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its caller reads what it says")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the caller reads the output")]
 
 use std::process::ExitCode;
 
 use order_microbench::{CASES, Case, EVENTS};
 
-/// Runs before it is counted: until then memory is asked of the system, and tables grow.
+/// Runs before the count, in which memory is allocated and tables grow.
 const WARM_UP: usize = 3;
-/// Runs that are counted.
+/// Counted runs.
 const RUNS: usize = 3;
 
 fn main() -> ExitCode {
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let Some(case) = Case::find(&name) else {
-        eprintln!("order-microbench: there is no case {name}; without an argument it lists them");
+        eprintln!("order-microbench: there is no case {name}; run it without an argument for a list");
         return ExitCode::from(2);
     };
     let mut run = case.prepare();
@@ -34,10 +34,10 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What callgrind counts; it knows it by this name, so it must not be inlined.
+/// The function that callgrind counts. callgrind finds it by its name, so it must not be inlined.
 #[inline(never)]
 fn counted(run: &mut dyn FnMut()) {
     run();
-    // Else the call would be the last thing it does, and leave no trace of it on the stack.
+    // Prevents a tail call, which would remove this function from the stack.
     std::hint::black_box(());
 }

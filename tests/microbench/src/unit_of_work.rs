@@ -1,4 +1,4 @@
-//! What an event sees and changes, from loaded rows to the changes of a commit.
+//! The unit of work: from loaded rows to the changes of a commit.
 
 use std::{hint::black_box, sync::Arc};
 
@@ -21,20 +21,20 @@ pub(crate) fn entity() -> EntityType {
     EntityType::of::<Order>()
 }
 
-/// Each event reads an order of its own.
+/// Reads an order; each event has its own.
 pub(crate) fn get(orders: &WorkingSet<Order>, order: &Order) {
     let found = now_or_never(orders.get(&order.order_id)).expect("every order is loaded");
     black_box(found);
 }
 
-/// Each event reads an order of its own and changes it.
+/// Reads and changes an order; each event has its own.
 pub(crate) fn get_and_put(orders: &WorkingSet<Order>, order: &Order) {
     let mut found = now_or_never(orders.get(&order.order_id)).expect("every order is loaded");
     found.status = Status::Paid;
     orders.put(found);
 }
 
-/// Loads a batch's rows, lets `work` be done for each event and merges it, and takes the changes.
+/// Loads the rows of a batch, runs `work` for each event and merges its changes, and collects them.
 pub(crate) fn handle(work: fn(&WorkingSet<Order>, &Order)) -> Run {
     let records = Arc::new(events::records(EVENTS, |index| events::plain("OrderPaid", index)));
     let partition = BenchPartition::new(engine::registry(1, engine::AT_ONCE), events::partition(), entity());
@@ -49,7 +49,7 @@ pub(crate) fn handle(work: fn(&WorkingSet<Order>, &Order)) -> Run {
         for (index, row) in rows.iter().enumerate() {
             let delivery = deliver(&partition, index);
             work(&WorkingSet::inject(&delivery), &row.value);
-            assert!(partition.merge(&delivery, now), "nobody else changes the row");
+            assert!(partition.merge(&delivery, now), "no other event changes the row");
         }
         partition.take_changes();
     })

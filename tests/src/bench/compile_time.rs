@@ -1,4 +1,4 @@
-//! What processors cost their developer: seconds of `cargo check` and of the debug build.
+//! The compile time of processors: seconds of `cargo check` and of the debug build.
 
 use std::{
     fs,
@@ -12,10 +12,10 @@ use tempfile::TempDir;
 use super::{Column, Table};
 use crate::domain::{Domain, cargo, processor, target, workspace};
 
-/// What a developer calls, as it stands in the tables.
+/// The measured cargo commands, by their names in the tables.
 const COMMANDS: [&str; 2] = ["check", "build"];
 
-/// What one more processor with its feature adds to `order-service`, in a copy of the sources.
+/// Measures the compile time of one more processor with its feature in a copy of `order-service`.
 pub(super) fn of_the_service(rounds: u32) -> Table {
     const COLUMNS: [Column; 1] = [Column { title: "s", digits: 2 }];
     let copy = Copy::new();
@@ -36,7 +36,7 @@ pub(super) fn of_the_service(rounds: u32) -> Table {
     table
 }
 
-/// What a crate costs that has one processor, and then `processors`.
+/// Measures the compile time of a crate with one processor, and then with `processors`.
 pub(super) fn of_a_crowd(rounds: u32, processors: u32) -> Table {
     const COLUMNS: [Column; 3] = [
         Column { title: "s with 1", digits: 2 },
@@ -54,18 +54,18 @@ pub(super) fn of_a_crowd(rounds: u32, processors: u32) -> Table {
         let each = (all - few) * 1e3 / f64::from(processors.saturating_sub(1).max(1));
         table.add(&name, vec![few, all, each]);
     }
-    // It is as large as the service itself.
+    // The products are as large as those of the service.
     timed(domain.cargo(&["clean", "--offline", "--quiet", "--package", "crowd"]));
     table
 }
 
-/// Names and seconds, round by round.
+/// Runs the commands; returns their names and seconds, round by round.
 fn crowd_times(domain: &Domain, rounds: u32) -> Vec<(String, f64)> {
     let mut times = Vec::new();
     let change = |number| domain.write("src/events/thing_done.rs", &changed(&processor("ThingDone"), number));
     for command in COMMANDS {
         let run = || timed(domain.cargo(&[command, "--offline", "--quiet"]));
-        // What others were built for may be missing here.
+        // The first run builds missing dependencies and is not counted.
         run();
         for round in 0..rounds {
             forget("crowd");
@@ -78,24 +78,24 @@ fn crowd_times(domain: &Domain, rounds: u32) -> Vec<(String, f64)> {
     times
 }
 
-/// Removes what the compiler has kept of a crate for the next time.
+/// Removes the compiler's incremental data of a crate.
 fn forget(name: &str) {
     let folder = target().join("debug/incremental");
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(&format!("{name}-")) {
-            fs::remove_dir_all(entry.path()).expect("a folder of the compiler's own");
+            fs::remove_dir_all(entry.path()).expect("the compiler's folder can be removed");
         }
     }
 }
 
-/// The file of a processor with another body.
+/// The file of a processor with a changed body.
 fn changed(processor: &str, number: u32) -> String {
     let end = "    Ok(())\n";
-    assert!(processor.contains(end), "a processor as it was expected: {processor}");
+    assert!(processor.contains(end), "the processor has an unexpected form: {processor}");
     processor.replacen(end, &format!("    let _ = {number};\n{end}"), 1)
 }
 
-/// How many seconds a command takes. Panics unless it succeeds.
+/// The duration of a command in seconds. Panics if it fails.
 fn timed(mut command: Command) -> f64 {
     let begun = Instant::now();
     let output = command.stdin(Stdio::null()).output().expect("cargo starts");
@@ -104,7 +104,8 @@ fn timed(mut command: Command) -> f64 {
     seconds
 }
 
-/// A copy of the workspace's sources, to change. What is compiled of it lies apart: cargo takes products of a copy for those of the original.
+/// A copy of the workspace's sources that can be changed. It has its own target folder, because cargo would confuse its products
+/// with those of the original.
 struct Copy {
     folder: TempDir,
     processor: String,
@@ -117,8 +118,8 @@ impl Copy {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for file in sources() {
             let copy = folder.path().join(&file);
-            fs::create_dir_all(copy.parent().expect("a file lies in a folder")).expect("a folder of our own");
-            fs::copy(workspace().join(&file), copy).expect("a file that git knows");
+            fs::create_dir_all(copy.parent().expect("a file is in a folder")).expect("the folder can be created");
+            fs::copy(workspace().join(&file), copy).expect("the file can be copied");
         }
         let processor = fs::read_to_string(folder.path().join(CHANGED)).expect("the service has this event");
         Self { folder, processor }
@@ -128,7 +129,7 @@ impl Copy {
         self.folder.path()
     }
 
-    /// Calls a command of cargo's on the service, and answers its seconds.
+    /// Runs a cargo command on the service, and returns its duration in seconds.
     fn cargo(&self, command: &str) -> f64 {
         let mut cargo = self.command();
         cargo.args([command, "--offline", "--quiet", "--package", "order-service"]);
@@ -141,10 +142,10 @@ impl Copy {
         command
     }
 
-    /// Gives one processor another body.
+    /// Changes the body of one processor.
     fn change(&self, number: u32) {
         let file = self.root().join(CHANGED);
-        fs::write(file, changed(&self.processor, number)).expect("a file of our own");
+        fs::write(file, changed(&self.processor, number)).expect("the file can be written");
     }
 
     fn add_processor(&self) {
@@ -160,12 +161,12 @@ impl Copy {
     }
 }
 
-/// The files that git knows or would take, but for those that are gone.
+/// The files that git tracks or would add, without deleted ones.
 fn sources() -> Vec<PathBuf> {
     let mut list = Command::new("git");
     list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(workspace());
     let output = list.output().expect("git starts");
-    let files = String::from_utf8(output.stdout).expect("names of our own are UTF-8");
+    let files = String::from_utf8(output.stdout).expect("the names are UTF-8");
     files
         .split('\0')
         .filter(|file| !file.is_empty())
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_processor_that_is_changed_can_be() {
+    fn the_benchmarked_processor_can_be_changed() {
         assert!(sources().contains(&PathBuf::from(CHANGED)));
         let text = fs::read_to_string(workspace().join(CHANGED)).expect("the service has this event");
         assert_ne!(changed(&text, 1), text);

@@ -1,20 +1,20 @@
-//! `docs/performance.md`, which is written part by part: a part that is measured anew replaces its own text and no other.
+//! `docs/performance.md`, which is written part by part: a new measurement of a part replaces only the text of that part.
 
 use std::fmt::Write as _;
 
-/// What stands above all parts.
+/// The text above all parts.
 const HEAD: &str = "\
 # What an event costs
 
-Written by `cargo xtask bench`, part by part; above each part stands the command that writes it anew. The figures are medians of rounds, in each of which every program
-runs once; the least and the most stand in brackets. The broker runs on the same machine. CPU time is that of the measured process; it is steadier than events a second,
-which depend on what else the machine does.
+Written by `cargo xtask bench`, part by part; the comment above each part is the command that updates it. The figures are medians of rounds, in each of which every program
+runs once, with minimum and maximum in brackets. The broker runs on the same machine. CPU time is that of the measured process; it varies less than events per second,
+which depend on the machine's load.
 ";
 
 /// The line before a part.
 const MARK: &str = "<!-- cargo xtask bench --only ";
 
-/// The document, by its parts.
+/// The parts of the document.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Document {
     /// Names and texts, in the order of the document.
@@ -22,7 +22,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads what was written before; what is no part of it is left out.
+    /// Parses an existing document; text outside the parts is dropped.
     pub fn parse(text: &str) -> Self {
         let mut document = Self::default();
         for line in text.lines() {
@@ -39,7 +39,7 @@ impl Document {
         document
     }
 
-    /// Puts a part where it was, or, where it is new, in its place among `order`.
+    /// Replaces a part, or inserts a new one at its place in `order`.
     pub fn put(&mut self, name: &str, text: &str, order: &[&str]) {
         let text = text.trim().to_owned();
         if let Some((_, part)) = self.parts.iter_mut().find(|(known, _)| known == name) {
@@ -68,7 +68,7 @@ mod tests {
     const ORDER: [&str; 3] = ["cost", "start", "memory"];
 
     #[test]
-    fn a_part_that_is_measured_anew_replaces_itself_alone() {
+    fn a_part_measured_again_replaces_only_itself() {
         let mut document = Document::default();
         document.put("memory", "## Memory\n\n| 1 |\n", &ORDER);
         document.put("cost", "## Cost\n\n| 2 |\n", &ORDER);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_part_is_left_out() {
+    fn text_outside_the_parts_is_dropped() {
         assert_eq!(Document::parse("# Another text\n\n## Cost\n"), Document::default());
     }
 }

@@ -1,4 +1,4 @@
-//! One group of several instances: what they handle together, and which of the machine's cores that takes.
+//! Several instances in one group: their common throughput and use of the machine's cores.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use crate::{
     wait::{PATIENCE, until},
 };
 
-/// How many partitions they share.
+/// The number of partitions that the instances share.
 const PARTITIONS: usize = 8;
 
-/// What [`group`] answers.
+/// The columns of [`group`]'s figures.
 pub(super) const COLUMNS: [Column; 4] = [
     Column { title: "CPU s per million", digits: 2 },
     Column { title: "events/s", digits: 0 },
@@ -21,7 +21,7 @@ pub(super) const COLUMNS: [Column; 4] = [
     Column { title: "cores of the machine", digits: 2 },
 ];
 
-/// Lets so many instances of `order-bench` handle a backlog that is there when they begin, all at one time.
+/// Measures `instances` instances of `order-bench` that handle an existing backlog at the same time.
 pub(super) async fn group(broker: &Broker, instances: usize, events: u64) -> Vec<f64> {
     let bench = Bench::new(broker).await;
     let group = format!("bench-instances-{}-{}", std::process::id(), unique());
@@ -70,15 +70,15 @@ fn start(bench: &Bench, group: &str) -> Service {
     Service::spawn(command.env("APP_PORT", port.to_string()), port)
 }
 
-/// The time that all cores of the machine have worked since it was started.
+/// The busy time of all cores since the machine was started.
 fn machine_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/stat").expect("Linux tells what its cores do");
+    let stat = std::fs::read_to_string("/proc/stat").expect("Linux reports the use of its cores");
     let ticks = busy(&stat).expect("the first line is of all cores");
     Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).expect("a small number")
 }
 
-/// Ticks in which a core was at work: `cpu  user nice system idle iowait irq softirq steal …`. What other machines of the host took,
-/// `steal`, is work that this one could not do.
+/// Ticks in which a core was busy, from a line `cpu  user nice system idle iowait irq softirq steal …`. `steal`, the time that
+/// the host gave to other machines, does not count.
 fn busy(stat: &str) -> Option<u64> {
     let ticks = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
     let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>().ok()?;
@@ -90,7 +90,7 @@ mod tests {
     use super::busy;
 
     #[test]
-    fn a_core_that_waits_or_is_taken_away_is_not_busy() {
+    fn idle_and_stolen_time_is_not_busy() {
         assert_eq!(busy("cpu  100 20 30 5000 600 7 8 90 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n"), Some(165));
         assert_eq!(busy("intr 5\n"), None);
     }

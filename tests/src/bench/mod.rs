@@ -1,4 +1,4 @@
-//! What the service costs beside loops written by hand: runs of both on one topic, turn by turn.
+//! Compares the cost of the service with that of hand-written loops, alternating on one topic.
 
 mod compile_time;
 mod document;
@@ -28,32 +28,32 @@ use crate::{
     wait::until,
 };
 
-/// How long one run may take.
+/// The time limit of one run.
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// Who does the work.
+/// A measured program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
     /// A loop that polls and handles one record after the other.
     Loop,
-    /// The same, which polls 500 records before it handles them.
+    /// The loop, polling 500 records before it handles them.
     LoopBatches,
-    /// The loop with dead letters that have all headers of the service's.
+    /// The loop, with all headers of the service in its dead letters.
     LoopLetters,
     /// `order-bench` on this framework, without a store.
     Bench,
-    /// The same on SQLite, where it keeps positions and the last events of each key, and nothing else.
+    /// `order-bench` on SQLite, with only positions and deduplication windows in the store.
     Rings,
 }
 
 impl Program {
-    /// Those that keep nothing, in the order of a round.
+    /// The programs without a store, in the order of a round.
     pub const ALL: [Self; 3] = [Self::Loop, Self::LoopBatches, Self::Bench];
 
-    /// The same where all events are bad.
+    /// The programs for a topic of bad events.
     pub const ALL_BAD: [Self; 4] = [Self::Loop, Self::LoopBatches, Self::LoopLetters, Self::Bench];
 
-    /// Its name in the table.
+    /// The program's name in the table.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Loop => "hand-written loop",
@@ -78,72 +78,72 @@ impl Program {
     }
 }
 
-/// A program that was built together with this one.
+/// The path of a program that was built together with this one.
 fn beside(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a program knows its own executable");
     own.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// What one run has cost.
+/// The cost of one run.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Cost {
-    /// Events that have their outcome.
+    /// Events with an outcome.
     pub events: u64,
     /// CPU time of the process, in seconds.
     pub cpu_s: f64,
     /// From the first event to the last, in seconds.
     pub seconds: f64,
-    /// The most memory that the process has had.
+    /// The peak memory of the process, in MiB.
     pub peak_rss_mib: f64,
-    /// Where latency was asked for.
+    /// The latency, if it was measured.
     pub latency_ms: Option<Latency>,
-    /// From the program's start to its first event, in milliseconds, where the program says it.
+    /// The time from the program's start to its first event in milliseconds, if the program reports it.
     pub start_ms: Option<f64>,
 }
 
-/// From an event's production to its processor, in milliseconds.
+/// The time from an event's production to its processor, in milliseconds.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Latency {
     /// The median.
     pub p50: f64,
-    /// One in a hundred takes longer.
+    /// The 99th percentile.
     pub p99: f64,
     /// The longest.
     pub max: f64,
 }
 
 impl Cost {
-    #[expect(clippy::cast_precision_loss, reason = "a rate is shown, not computed with")]
+    #[expect(clippy::cast_precision_loss, reason = "the rate is only displayed")]
     fn millions(self) -> f64 {
         self.events as f64 / 1e6
     }
 
-    /// CPU seconds for a million events.
+    /// CPU seconds per million events.
     pub fn cpu_per_million(self) -> f64 {
         self.cpu_s / self.millions()
     }
 
-    /// Events in a second.
+    /// Events per second.
     pub fn per_second(self) -> f64 {
         self.millions() * 1e6 / self.seconds
     }
 }
 
-/// A topic that is full of events, or is to be.
+/// A topic with the benchmark's events.
 pub struct Bench {
     deployment: Deployment,
-    /// Where programs have their stores.
+    /// The folder of the programs' stores.
     stores: TempDir,
 }
 
 impl Bench {
-    /// An empty topic of eight partitions.
+    /// Creates an empty topic with eight partitions.
     pub async fn new(broker: &Broker) -> Self {
         let stores = tempfile::tempdir().expect("a folder");
         Self { deployment: Deployment::with_partitions(broker, 8).await, stores }
     }
 
-    /// A topic with these events.
+    /// Creates a topic with these events.
     pub async fn filled(broker: &Broker, workload: Workload) -> Self {
         let bench = Self::new(broker).await;
         bench.fill(workload).await;
@@ -155,21 +155,21 @@ impl Bench {
         self.deployment.events().produce_all(workload.records()).await;
     }
 
-    /// Lets a program consume `events` events in a group of its own. Panics unless it ends by itself and has an outcome for each.
+    /// Runs a program that consumes `events` events in a new group. Panics unless it exits with an outcome for each event.
     pub fn count(&self, program: Program, events: u64) -> Cost {
         let output = self.command(program, events).output().expect("the program starts");
         cost(program, events, &output)
     }
 
-    /// Lets a program consume events that are produced meanwhile, `rate` a second, and measures from production to processor. Those
-    /// of the first `warm_up` do not count.
+    /// Measures the latency from production to processor of a program, while events are produced at `rate` per second. Events of
+    /// the first `warm_up` do not count.
     pub async fn latency(&self, program: Program, rate: u32, warm_up: Duration, time: Duration) -> Cost {
         let of = |time: Duration| u64::from(rate) * time.as_secs();
         let events = of(warm_up + time);
         let mut command = self.command(program, events);
         command.env("LATENCY_SKIP", of(warm_up).to_string());
         let running = std::thread::spawn(move || command.output().expect("the program starts"));
-        // Whoever has not joined its group yet finds a backlog, which the warm-up covers.
+        // A program that joins its group late finds a backlog, which the warm-up covers.
         let records = Workload { events, ..Workload::default() }.records();
         self.deployment.events().produce_paced(records, rate).await;
         let output = running.join().expect("the program is waited for");
@@ -179,12 +179,12 @@ impl Bench {
     fn command(&self, program: Program, events: u64) -> Command {
         let mut command = self.program(program, &format!("bench-{}-{}", std::process::id(), unique()));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_micros();
-        // Whoever makes a command starts it at once.
+        // The caller starts the command at once.
         command.env("EXPECT_EVENTS", events.to_string()).env("STARTED_AT_US", now.to_string());
         command
     }
 
-    /// A program as a member of a group.
+    /// The command that runs a program as a member of a group.
     fn program(&self, program: Program, group: &str) -> Command {
         let mut command = program.command();
         self.deployment.name_places(&mut command);
@@ -203,13 +203,13 @@ fn cost(program: Program, events: u64, output: &std::process::Output) -> Cost {
     let name = program.name();
     assert!(output.status.success(), "{name} ended with {}: {text}{words}", output.status);
     let line =
-        text.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{name} says nothing: {words}"));
-    let cost: Cost = serde_json::from_str(line).unwrap_or_else(|error| panic!("{name} says {line}: {error}"));
+        text.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{name} prints no result: {words}"));
+    let cost: Cost = serde_json::from_str(line).unwrap_or_else(|error| panic!("{name} prints {line}: {error}"));
     assert_eq!(cost.events, events, "{name} has an outcome for each event: {line}");
     cost
 }
 
-/// Lets the whole service handle `orders` sample lives, on the store that the broker's deployments have or on `memory`.
+/// Measures the whole service with the events of `orders` sample orders, on the store of the broker's deployments or on `memory`.
 pub async fn service(broker: &Broker, orders: u32, in_memory: bool) -> Cost {
     let mut deployment = Deployment::with_partitions(broker, 8).await;
     if in_memory {
@@ -220,7 +220,7 @@ pub async fn service(broker: &Broker, orders: u32, in_memory: bool) -> Cost {
     let events = u64::try_from(ends).expect("offsets are not negative");
     let service = deployment.start();
     let mut begun = None;
-    // What came before the first look is not counted, neither as events nor as time.
+    // Events before the first check count neither as events nor as time.
     let end = until("every event has its outcome", DEADLINE, async || {
         let stats = service.try_get("/stats").await.ok_or("the service does not answer yet")?;
         let consumed = stats["consumed"].as_u64().unwrap_or_default();
@@ -232,7 +232,7 @@ pub async fn service(broker: &Broker, orders: u32, in_memory: bool) -> Cost {
     })
     .await;
     let begun = begun.unwrap_or(end);
-    #[expect(clippy::cast_precision_loss, reason = "a size is shown, not computed with")]
+    #[expect(clippy::cast_precision_loss, reason = "the size is only displayed")]
     let peak_rss_mib = service.peak_memory() as f64 / 1024.0;
     let cost = Cost {
         events: end.2 - begun.2,

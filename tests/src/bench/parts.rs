@@ -1,4 +1,4 @@
-//! The parts of `docs/performance.md`: what is measured, and how it is told.
+//! The parts of `docs/performance.md`: how each is measured and presented.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -10,11 +10,11 @@ use crate::{broker::Broker, postgres::Postgres};
 /// A part of the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// Events without a store: good ones, some bad ones, bad ones only.
+    /// Events without a store: all valid, some bad, all bad.
     Cost,
     /// The whole service with each store.
     Stores,
-    /// From production to the processor, of an idle service and of a busy one.
+    /// Latency from production to the processor, for an idle and a busy service.
     Latency,
     /// From a program's start to its first event.
     Start,
@@ -22,11 +22,11 @@ pub enum Part {
     Instances,
     /// A long backlog, and large payloads.
     Memory,
-    /// What processors cost their developer. It takes minutes, needs no Kafka, and is not among the parts that are measured unless it is asked for.
+    /// The compile time of processors. It takes minutes, needs no Kafka, and is measured only on request.
     CompileTime,
 }
 
-/// How much is measured.
+/// The sizes of the measurements.
 #[derive(Debug, Clone)]
 pub struct Extent {
     /// Rounds; each runs every program once.
@@ -43,11 +43,11 @@ pub struct Extent {
     pub processors: u32,
 }
 
-/// Events a second for the latency of a service that is idle but for one event at a time, and of a busy one.
+/// Events per second for the latency of a nearly idle service, and of a busy one.
 const RATES: [u32; 2] = [20, 2_000];
-/// What whoever begins finds as a backlog, and does not count for the latency.
+/// The time at the beginning whose events are the backlog of a starting program and do not count for the latency.
 const WARM_UP: Duration = Duration::from_secs(8);
-/// Bytes of a large payload: as much as a producer sends with its defaults.
+/// Bytes of a large payload: close to the limit of a producer with default settings.
 const LARGE: usize = 990_000;
 
 impl Part {
@@ -61,9 +61,9 @@ impl Part {
         self != Self::CompileTime
     }
 
-    /// Measures it. Panics where a part that needs a broker has none.
+    /// Measures the part and returns its text. Panics if the part needs a broker and has none.
     pub async fn measure(self, broker: Option<&Broker>, extent: &Extent) -> String {
-        let broker = || broker.expect("a part that needs a broker is given one");
+        let broker = || broker.expect("a part that needs a broker gets one");
         let sections = match self {
             Self::Cost => costs(broker(), extent).await,
             Self::Stores => vec![rings(broker(), extent).await, stores(broker(), extent).await],
@@ -79,7 +79,9 @@ impl Part {
             let _ = write!(text, "## {title}\n\n{table}\n");
         }
         if self == Self::Instances {
-            text.push_str("Where all cores of the machine are busy, with the broker's work among it, they are what bounds the rate.\n\n");
+            text.push_str(
+                "If all cores of the machine are busy, including the broker's work, they limit the rate.\n\n",
+            );
         }
         let _ = writeln!(text, "Rounds: {}; the machine: {}.", extent.rounds, machine());
         text
@@ -100,7 +102,7 @@ async fn costs(broker: &Broker, extent: &Extent) -> Vec<Section> {
     sections
 }
 
-/// Programs on one topic, turn by turn.
+/// Compares programs on one topic, alternating between them.
 async fn compared(broker: &Broker, workload: Workload, programs: &[Program], extent: &Extent) -> Table {
     let bench = Bench::filled(broker, workload).await;
     let mut table = Table::of_costs();
@@ -112,15 +114,12 @@ async fn compared(broker: &Broker, workload: Workload, programs: &[Program], ext
     table
 }
 
-/// What it costs to keep the last events of each key, without anything else that a store does.
+/// Measures the cost of positions and deduplication windows, without any other use of the store.
 async fn rings(broker: &Broker, extent: &Extent) -> Section {
     let events = extent.events;
     let workload = Workload { events, ..Workload::default() };
     let table = compared(broker, workload, &[Program::Bench, Program::Rings], extent).await;
-    (
-        format!("Positions and the ring of each key's last events ({events} events under 100000 keys in random order)"),
-        table,
-    )
+    (format!("Positions and deduplication windows ({events} events under 100000 keys in random order)"), table)
 }
 
 async fn stores(broker: &Broker, extent: &Extent) -> Section {
@@ -135,7 +134,7 @@ async fn stores(broker: &Broker, extent: &Extent) -> Section {
             table.add("order-service, PostgreSQL (without the server's own)", cost.figures());
         }
     }
-    (format!("With a store: the lives of {orders} orders, every rule on"), table)
+    (format!("With a store: all events of {orders} orders, all rules on"), table)
 }
 
 async fn latencies(broker: &Broker, extent: &Extent) -> Vec<Section> {
@@ -162,10 +161,10 @@ async fn start(broker: &Broker, extent: &Extent) -> Section {
     for _ in 0..extent.rounds {
         for program in [Program::Loop, Program::Bench] {
             let cost = bench.count(program, events);
-            table.add(program.name(), vec![cost.start_ms.expect("the program says when it began")]);
+            table.add(program.name(), vec![cost.start_ms.expect("the program reports its start")]);
         }
     }
-    ("From the start of the program to its first event, which is there already".to_owned(), table)
+    ("From the start of the program to its first event, which is already in the topic".to_owned(), table)
 }
 
 async fn several(broker: &Broker, extent: &Extent) -> Section {
@@ -201,7 +200,7 @@ fn compile_times(extent: &Extent) -> Vec<Section> {
     ]
 }
 
-/// What the machine is, as far as Linux tells.
+/// A description of the machine, from Linux.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

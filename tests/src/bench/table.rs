@@ -1,34 +1,34 @@
-//! Figures as a table in Markdown: medians, with the least and the most beside them.
+//! A Markdown table of figures: medians, with minimum and maximum.
 
 use std::fmt;
 
 use super::Cost;
 
-/// What one column shows.
+/// The title and precision of a column.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
     /// Its title, with the unit.
     pub title: &'static str,
-    /// Digits behind the decimal point.
+    /// Digits after the decimal point.
     pub digits: usize,
 }
 
-/// Rows of one benchmark, each of some runs.
+/// The rows of one benchmark, each with several runs.
 #[derive(Debug)]
 pub struct Table {
     columns: &'static [Column],
-    /// Whether the first column is shown as a ratio to that of the first row, too.
+    /// Whether the first column is also shown as a ratio to the first row.
     is_compared: bool,
     rows: Vec<(String, Vec<Vec<f64>>)>,
 }
 
 impl Table {
-    /// A table with these columns.
+    /// Creates a table with these columns.
     pub fn new(columns: &'static [Column]) -> Self {
         Self { columns, is_compared: false, rows: Vec::new() }
     }
 
-    /// For [`Cost::figures`]; the first row is what the others are compared with.
+    /// Creates a table for [`Cost::figures`]; all rows are compared with the first.
     pub fn of_costs() -> Self {
         const COLUMNS: [Column; 3] = [
             Column { title: "CPU s per million", digits: 2 },
@@ -38,7 +38,7 @@ impl Table {
         Self { is_compared: true, ..Self::new(&COLUMNS) }
     }
 
-    /// For [`Cost::latencies`].
+    /// Creates a table for [`Cost::latencies`].
     pub fn of_latencies() -> Self {
         const COLUMNS: [Column; 4] = [
             Column { title: "p50 ms", digits: 2 },
@@ -49,7 +49,7 @@ impl Table {
         Self::new(&COLUMNS)
     }
 
-    /// Adds a run to the row of that name: a figure for each column.
+    /// Adds a run, with a figure for each column, to the row of that name.
     pub fn add(&mut self, name: &str, figures: Vec<f64>) {
         assert_eq!(figures.len(), self.columns.len(), "{name}: a figure for each column");
         match self.rows.iter_mut().find(|(known, _)| known == name) {
@@ -58,7 +58,7 @@ impl Table {
         }
     }
 
-    /// How often a row's first figure is that of the first row; the median of the rounds.
+    /// The ratio of a row's first figure to that of the first row; the median of the rounds.
     pub fn ratio(&self, name: &str) -> Option<f64> {
         let (_, base) = self.rows.first()?;
         let (_, runs) = self.rows.iter().find(|(known, _)| known == name)?;
@@ -87,19 +87,19 @@ impl fmt::Display for Table {
 }
 
 impl Cost {
-    /// What [`Table::of_costs`] shows.
+    /// The figures for [`Table::of_costs`].
     pub fn figures(self) -> Vec<f64> {
         vec![self.cpu_per_million(), self.per_second(), self.peak_rss_mib]
     }
 
-    /// What [`Table::of_latencies`] shows. Panics where no latency was measured.
+    /// The figures for [`Table::of_latencies`]. Panics if no latency was measured.
     pub fn latencies(self) -> Vec<f64> {
-        let latency = self.latency_ms.expect("latency was asked for");
+        let latency = self.latency_ms.expect("latency was measured");
         vec![latency.p50, latency.p99, latency.max, self.cpu_per_million()]
     }
 }
 
-/// The median, and what it lies between; the figure alone where there is one.
+/// The median with minimum and maximum; a single figure is shown alone.
 fn spread(mut figures: Vec<f64>, digits: usize) -> String {
     figures.sort_unstable_by(f64::total_cmp);
     match figures[..] {

@@ -1,7 +1,7 @@
-//! The topic that the benchmark consumes: the same for the same numbers.
+//! The events that the benchmark consumes; deterministic for a given size.
 //!
-//! Eight partitions, 100,000 keys, about 350 bytes an event; 40 % created, 30 % paid, 20 % shipped, 10 % cancelled. Of the bad
-//! ones, a quarter each: cut off, of an unknown name, without a key field, with a quantity below zero.
+//! Eight partitions, 100,000 keys, about 350 bytes per event; 40 % created, 30 % paid, 20 % shipped, 10 % cancelled. A quarter
+//! each of the bad events is truncated, has an unknown name, lacks a key field, or has a quantity below zero.
 
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
 use uuid::Builder;
@@ -11,19 +11,19 @@ use crate::topic::NewRecord;
 /// The events of one topic.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Workload {
-    /// How many.
+    /// The number of events.
     pub events: u64,
-    /// How many of a thousand are bad.
+    /// The number of bad events per thousand.
     pub bad: u32,
-    /// By how many bytes each is longer than it need be.
+    /// The number of padding bytes in each event.
     pub padding: usize,
 }
 
-/// Keys, and so orders.
+/// The number of keys, each with one order.
 const KEYS: u32 = 100_000;
 
 impl Workload {
-    /// The records, one after the other.
+    /// The records in order.
     pub fn records(self) -> impl Iterator<Item = NewRecord> {
         let mut random = StdRng::seed_from_u64(1);
         (0..self.events).map(move |_| record(&mut random, self.bad, self.padding))
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenth_is_bad_where_a_hundred_of_a_thousand_are() {
+    fn a_tenth_is_bad_if_a_hundred_per_thousand_are() {
         let workload = Workload { events: 4_000, bad: 100, padding: 0 };
         let payloads: Vec<Vec<u8>> = workload.records().filter_map(|record| record.payload).collect();
         let teleported = |payload: &&Vec<u8>| payload.windows(15).any(|part| part == b"OrderTeleported");

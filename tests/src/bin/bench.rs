@@ -1,8 +1,8 @@
-//! The tables of `docs/performance.md`: the service beside loops written by hand, on one real Kafka, turn by turn.
+//! Measures the tables of `docs/performance.md`: the service and hand-written loops, alternating on one real Kafka.
 //!
-//! `cargo xtask bench` builds all of it as it is released and runs it.
+//! `cargo xtask bench` makes release builds of all programs and runs this one.
 
-#![allow(clippy::print_stderr, reason = "a long run reports to the terminal it was started in")]
+#![allow(clippy::print_stderr, reason = "a long run reports to the terminal")]
 
 use std::{fs, io, path::PathBuf, process::ExitCode};
 
@@ -12,11 +12,11 @@ use order_tests::{
     bench::{Document, Extent, Part},
 };
 
-/// Measures what an event costs, and writes it down.
+/// Measures the cost of an event, and writes docs/performance.md.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Arguments {
-    /// Only these parts; the document keeps what it says of the others. All but compile-time unless given.
+    /// Only these parts; the document keeps the others. The default is all parts except compile-time.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
     /// Rounds; each runs every program once.
@@ -37,7 +37,7 @@ struct Arguments {
     /// Processors of the crate with which the compile time is measured.
     #[arg(long, default_value_t = 1_000)]
     processors: u32,
-    /// Where to write the tables.
+    /// The file to write.
     #[arg(long, default_value = "docs/performance.md")]
     output: PathBuf,
 }
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Measures part by part, and writes each down when it is done: what is broken off leaves whole parts.
+/// Measures the parts and writes each when it is finished, so that an interrupted run leaves complete parts.
 async fn measure(arguments: Arguments) -> Result<(), String> {
     let Arguments { only, rounds, events, latency, backlog, large, processors, output } = arguments;
     let extent = Extent { rounds, events, latency, backlog, large, processors };

@@ -1,9 +1,9 @@
-//! The long form of the chaos tests: rounds of every fault on real parts, until the time is up or something is wrong.
+//! The long form of the chaos tests: rounds of every fault on real brokers and stores, until the time is up or a round fails.
 //!
-//! `cargo xtask chaos` builds and runs it. Each round prints its accounting; the first mistake ends the program, with the
-//! logs of the services and the words that play the round again.
+//! `cargo xtask chaos` builds and runs it. Each round prints its report; the first failure ends the program, with the logs of the
+//! services and the command that repeats the round.
 
-#![allow(clippy::print_stderr, reason = "a long run reports to the terminal it was started in")]
+#![allow(clippy::print_stderr, reason = "a long run reports to the terminal")]
 
 use std::{
     process::ExitCode,
@@ -19,20 +19,20 @@ use order_tests::{
     },
 };
 
-/// Breaks the world around the service for some minutes, and accounts for every event.
+/// Injects faults around the service for some minutes, and accounts for every event.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "cargo xtask chaos")]
 struct Arguments {
-    /// How long; a round that has begun is finished.
+    /// Duration; the last round is finished.
     #[arg(long, default_value_t = 30)]
     minutes: u64,
-    /// How many different events a round of kills has; the other rounds have a tenth.
+    /// Distinct events in a round of kills; the other rounds have a tenth.
     #[arg(long, default_value_t = 200_000)]
     events: u32,
-    /// How many SIGKILLs a round of kills has.
+    /// SIGKILLs in a round of kills.
     #[arg(long, default_value_t = 20)]
     kills: usize,
-    /// How many events of a round of kills end the process that handles them, until they are dead-lettered.
+    /// Events in a round of kills that end their process until they are dead-lettered.
     #[arg(long, default_value_t = 3)]
     killers: usize,
     /// Only rounds on this store.
@@ -41,10 +41,10 @@ struct Arguments {
     /// Only this round.
     #[arg(long)]
     round: Option<Round>,
-    /// How many events a second the round of neighbours has; fewer on a slow machine, where all figures would be its own.
+    /// Events per second in the round of neighbours. Use fewer on a slow machine, whose own limits would dominate the figures.
     #[arg(long, default_value_t = 2_000)]
     rate: u32,
-    /// The seed of the first round's events; each further round has the next one.
+    /// Seed of the first round's events; each further round uses the next one.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -61,13 +61,13 @@ enum Round {
     Kills,
     /// The broker is killed and hangs.
     Broker,
-    /// The lines to Kafka and to PostgreSQL are bad.
+    /// The connections to Kafka and PostgreSQL have faults.
     Line,
     /// PostgreSQL is killed and hangs; the disk of SQLite is full.
     Store,
-    /// Instances come, go and sleep.
+    /// Instances start, stop and hang.
     Members,
-    /// What a key that fails or hangs costs the others: measured, nothing is accounted for.
+    /// Measures the effect of a failing or hanging key on other keys; without accounting.
     Neighbours,
 }
 
@@ -118,7 +118,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Says how to play a round again that has panicked, after everything that the panic itself has printed.
+/// Prints the command that repeats a failed round, after the output of the panic.
 struct Again<'a> {
     arguments: &'a Arguments,
     round: Round,
@@ -140,7 +140,7 @@ impl Drop for Again<'_> {
     }
 }
 
-/// Plays one round; nothing comes of it where this machine lacks what it needs, which is said.
+/// Plays one round. If the machine lacks a requirement, prints that and returns no report.
 async fn play(arguments: &Arguments, round: Round, store: Store, seed: u64) -> Vec<Report> {
     let recipe =
         |events: u32| Recipe { events, keys: (events / 100).clamp(10, 2_000), seed, hostile: true, killers: 0 };
@@ -194,11 +194,11 @@ async fn play(arguments: &Arguments, round: Round, store: Store, seed: u64) -> V
     }
 }
 
-/// Three times in turn, since single figures are noise; judged by the median.
+/// Measures each case three times, alternating, and judges by the median, because single figures are noisy.
 async fn measure(kafka: &Broker, rate: u32) {
     const TROUBLES: [Trouble; 3] = [Trouble::None, Trouble::Errs, Trouble::Hangs];
     let mut seen = [const { Vec::new() }; TROUBLES.len()];
-    // Does not count: a broker that has just started takes its time.
+    // Does not count, because a newly started broker is slow.
     for _ in 0..3 {
         rounds::neighbours(kafka, Trouble::None, rate, Duration::from_secs(10)).await;
     }
@@ -214,7 +214,7 @@ async fn measure(kafka: &Broker, rate: u32) {
         p99[p99.len() / 2]
     });
     let goal = alone.mul_f64(1.2) + Duration::from_millis(5);
-    eprintln!("p99 alone: {alone:.1?}; beside a key in trouble at most {goal:.1?} is wanted");
+    eprintln!("p99 alone: {alone:.1?}; goal beside a failing key: at most {goal:.1?}");
     for (p99, key) in [(errs, "errs at once"), (hangs, "hangs until its time-out")] {
         let verdict = if p99 <= goal { "kept" } else { "missed" };
         eprintln!("p99 beside a key that {key}: {p99:.1?}, {verdict}");

@@ -1,4 +1,4 @@
-//! Reads stores past the service that runs on them.
+//! Reads stores directly, not through the service.
 
 use std::{collections::HashMap, fs, path::Path};
 
@@ -17,7 +17,7 @@ const DEAD: &str = "SELECT event_id FROM dead_letters";
 /// The partition of each row of `positions`.
 type Rows = HashMap<i64, i32>;
 
-/// What the SQLite file holds, read beside the service.
+/// Reads the content of the SQLite file while the service runs.
 pub(super) fn sqlite(path: &Path, topic: &str) -> rusqlite::Result<Snapshot> {
     let mut db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     db.busy_timeout(crate::PATIENCE)?;
@@ -54,9 +54,9 @@ pub(super) fn sqlite(path: &Path, topic: &str) -> rusqlite::Result<Snapshot> {
     Ok(snapshot)
 }
 
-/// The same of the file that a killed service has left, after SQLite's own check of it.
+/// Reads the file that a killed service has left, after SQLite's integrity check.
 ///
-/// It is a copy that is opened: the service shall find its file, and the log beside it, as the kill has left them.
+/// It opens a copy, so that the service later finds its file and write-ahead log as the kill left them.
 pub(super) fn sqlite_as_left(path: &Path, topic: &str) -> Snapshot {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let copy = folder.path().join("copy.db");
@@ -68,19 +68,19 @@ pub(super) fn sqlite_as_left(path: &Path, topic: &str) -> Snapshot {
     }
     let sound: String = Connection::open(&copy)
         .and_then(|db| db.query_row("PRAGMA integrity_check", [], |row| row.get(0)))
-        .expect("SQLite opens what the kill has left");
+        .expect("SQLite opens the file after the kill");
     assert_eq!(sound, "ok", "the file is damaged");
     sqlite(&copy, topic).expect("the copy can be read")
 }
 
-/// A connection of the test's own.
+/// Opens a separate connection for the test.
 pub(super) async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
 }
 
-/// What PostgreSQL holds at one moment, whoever writes meanwhile.
+/// Reads a consistent snapshot from PostgreSQL, even during writes.
 pub(super) async fn postgres(url: &str, topic: &str) -> Result<Snapshot, tokio_postgres::Error> {
     let mut db = connect(url).await?;
     let db = db.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;

@@ -10,20 +10,20 @@ use tokio_postgres::Client;
 
 use crate::service::Service;
 
-/// How long an open transaction is waited for.
+/// The time limit for finding an open transaction.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How a process was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kill {
-    /// Whether it had a transaction open, which then can have come to no end.
+    /// Whether a transaction was open, which therefore never finished.
     pub in_flight: bool,
-    /// How often it was stopped to look.
+    /// The number of times the process was stopped for a check.
     pub looks: u32,
 }
 
-/// Stops the process at random instants until it has a transaction open, and kills it there; kills it anyway when that
-/// takes too long. A stopped process can neither commit nor roll back between the look and the kill.
+/// Stops the process at random instants until it has an open transaction, and kills it there. After [`DEADLINE`] it is killed
+/// anyway. A stopped process can neither commit nor roll back between the check and the kill.
 pub async fn kill_in_flight(service: Service, mut has_transaction: impl AsyncFnMut() -> bool) -> Kill {
     let start = Instant::now();
     let mut looks = 0;
@@ -40,7 +40,7 @@ pub async fn kill_in_flight(service: Service, mut has_transaction: impl AsyncFnM
     }
 }
 
-/// Whether somebody is in a writing transaction on the file.
+/// Whether a write transaction is open on the file.
 pub(super) fn sqlite_is_writing(path: &Path) -> bool {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
     let Ok(db) = Connection::open_with_flags(path, flags) else { return false };
@@ -48,9 +48,9 @@ pub(super) fn sqlite_is_writing(path: &Path) -> bool {
     begun.is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy))
 }
 
-/// Whether the role has a transaction open that has written or locked something and waits for its client.
+/// Whether the role has an open transaction that has written or locked something and waits for its client.
 pub(super) async fn postgres_is_writing(db: &Client, role: &str) -> bool {
-    // What the client had sent before it was stopped is still worked off; `active` says nothing yet.
+    // The server still executes requests that the client sent before it was stopped, so `active` is not conclusive yet.
     let settled = async || {
         let query = "SELECT count(*) FILTER (WHERE state = 'active'),
                 count(*) FILTER (WHERE state = 'idle in transaction' AND backend_xid IS NOT NULL)

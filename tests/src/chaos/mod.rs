@@ -1,8 +1,8 @@
-//! Breaking the world around a service, and counting afterwards.
+//! Fault injection around a service, with an account of every event.
 //!
-//! The events are scripts for the domain in `tests/chaos`. A [`Run`] produces a [`Plan`] of them at its own pace, tests
-//! kill, cut and starve what they like meanwhile, and a [`Report`] says what became of each event: from the topic, the
-//! dead-letter topic and the store themselves, none of which is asked through the service.
+//! The events are scripts for the domain in `tests/chaos`. A [`Run`] produces a [`Plan`] of events at its own rate while tests
+//! inject faults. A [`Report`] gives the outcome of each event. It reads the topic, the dead-letter topic and the store directly,
+//! not through the service.
 
 mod inspect;
 mod kill;

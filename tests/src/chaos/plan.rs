@@ -1,48 +1,48 @@
-//! What is produced, and what must become of it.
+//! The events to produce, with their expected outcomes.
 
 use std::collections::{HashMap, VecDeque};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 
-/// How a plan is made.
+/// The parameters of a plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Recipe {
-    /// How many different events.
+    /// The number of distinct events.
     pub events: u32,
-    /// Over how many keys.
+    /// The number of keys.
     pub keys: u32,
-    /// The same number makes the same plan.
+    /// The seed; the same seed gives the same plan.
     pub seed: u64,
-    /// Whether some events hang or panic until their processor gives up, and the store refuses the data of some.
+    /// Whether some events hang or panic until they are dead-lettered, and the store refuses the data of others.
     pub hostile: bool,
-    /// How many events end the process that handles them. Each costs several restarts until it is dead-lettered.
+    /// The number of events that end their process. Each costs several restarts until it is dead-lettered.
     pub killers: usize,
 }
 
-/// What must become of an event.
+/// The expected outcome of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Expected {
     /// Its entry is in its ledger, once.
     Applied,
-    /// It is dead-lettered, with this reason.
+    /// It is dead-lettered with this reason.
     Dead(&'static str),
 }
 
 /// One event.
 #[derive(Debug)]
 pub struct Planned {
-    /// Its id; that of a record that is no event is where it lies, so it has none here.
+    /// Its id; `None` for a record that is not an event, which is identified by its place.
     pub id: Option<String>,
     /// Its key, which is its ledger.
     pub key: String,
     /// Its number among the events of the key, from 1.
     pub entry: u32,
-    /// What must become of it.
+    /// The expected outcome.
     pub expected: Expected,
-    /// So many attempts fail before that.
+    /// The number of attempts that fail first.
     pub fails: u32,
-    /// The error code of its dead letter, where the runtime itself must have given it.
+    /// The error code of its dead letter, if the runtime itself sets it.
     pub code: Option<&'static str>,
     /// The record's payload.
     pub payload: Vec<u8>,
@@ -53,7 +53,7 @@ pub struct Planned {
 pub struct Plan {
     /// The events.
     pub events: Vec<Planned>,
-    /// Their indices in the order of production; an index that comes again is a duplicate.
+    /// Their indices in the order of production; a repeated index is a duplicate.
     pub order: Vec<usize>,
     by_payload: HashMap<Vec<u8>, usize>,
 }
@@ -63,20 +63,20 @@ pub(super) const KILLED: &str = "killed_process";
 /// The error code of an event whose data the store refuses.
 pub(super) const REFUSED: &str = "store_refused";
 
-/// Of 1,000 events so many are bad in one of four ways, fail before they succeed, take some time, or come twice.
+/// Events per 1,000 that are bad in one of four ways, fail before they succeed, take some time, or are duplicated.
 const BAD: u32 = 20;
 const FAILING: u32 = 10;
 const SLOW: u32 = 5;
 const DUPLICATED: u32 = 20;
-/// Hostile events take a processor's whole time-out, so they are few.
+/// Hostile events take a processor's whole timeout, so there are few.
 const HOSTILE: u32 = 2;
-/// Of 10,000 events the store refuses the data of so many. Each has up to a whole batch run event by event, so they are few.
+/// Events per 10,000 whose data the store refuses. Each may cause a whole batch to run event by event, so there are few.
 const UNSTORABLE: u32 = 3;
-/// After an event in trouble one of so many has the same key, so that events wait before and behind others in trouble.
+/// One of this number of events after a failing event has the same key, so that events wait before and behind failing ones.
 const FOLLOWS: u32 = 3;
 
 impl Plan {
-    /// The plan of a recipe.
+    /// Creates the plan of a recipe.
     pub fn new(recipe: Recipe) -> Self {
         let mut random = StdRng::seed_from_u64(recipe.seed);
         let mut last_entry: HashMap<u32, u32> = HashMap::new();
@@ -119,13 +119,13 @@ impl Plan {
         self.by_payload.get(payload).copied()
     }
 
-    /// How many records repeat an earlier one.
+    /// The number of duplicates.
     pub fn duplicates(&self) -> usize {
         self.order.len() - self.events.len()
     }
 }
 
-/// An event that ends its process, at once or when the store knows it as running.
+/// An event that ends its process, at once or after the store has recorded it as running.
 fn killer(random: &mut StdRng, index: usize, key: &str, entry: u32) -> Planned {
     let id = format!("event-{index}");
     let script =
@@ -156,7 +156,7 @@ fn event(random: &mut StdRng, index: usize, key: &str, entry: u32, hostile: bool
                 (Expected::Dead("invalid"), envelope(&id, "EntryRecorded", &json!({"ledgerId": key, "entry": "many"})))
             }
             2 => (Expected::Dead("unknown_event"), script("EntryForgotten", json!("apply"))),
-            _ => (Expected::Dead("undecodable"), format!("{id} is no JSON")),
+            _ => (Expected::Dead("undecodable"), format!("{id} is not JSON")),
         },
         _ if die < BAD + FAILING => {
             fails = random.random_range(1..=3);

@@ -1,4 +1,4 @@
-//! Produces a plan, as fast as it is let, and keeps what the broker acknowledged.
+//! Produces a plan at a limited rate, and records the broker's acknowledgements.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,13 +19,13 @@ use tokio::{
 use super::{plan::Plan, snapshot::Place};
 use crate::{topic::Topic, wait::PATIENCE};
 
-/// How often records are handed over.
+/// The interval at which records are passed to the client.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A record that the broker has acknowledged.
+/// An acknowledged record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// Where it lies.
+    /// The place of the record.
     pub place: Place,
     /// The event, as its index in the plan.
     pub event: usize,
@@ -42,7 +42,7 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// Starts with nothing released; `rate` is in records per second.
+    /// Starts without released records; `rate` is in records per second.
     pub fn start(broker: &str, topic: Topic, plan: Arc<Plan>, rate: u32) -> Self {
         let (released, allowed) = watch::channel(0);
         let acknowledged = Arc::default();
@@ -61,23 +61,23 @@ impl Producer {
         Self { released, acknowledged, task: tokio::spawn(work.produce()), all }
     }
 
-    /// Lets go of so many more records.
+    /// Releases further records for production.
     pub fn release(&self, records: usize) {
         self.released.send_modify(|released| *released = (*released + records).min(self.all));
     }
 
-    /// How many records were let go so far.
+    /// The number of records released so far.
     pub fn released(&self) -> usize {
         *self.released.borrow()
     }
 
-    /// Lets go of all that is left, and waits until the broker has all.
+    /// Releases all remaining records, and waits until the broker has acknowledged all.
     pub async fn finish(&mut self) {
         self.released.send_replace(self.all);
         (&mut self.task).await.expect("every record is acknowledged");
     }
 
-    /// What the broker has acknowledged so far.
+    /// The records acknowledged so far.
     pub fn acknowledged(&self) -> Vec<Acknowledged> {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -89,26 +89,26 @@ impl Drop for Producer {
     }
 }
 
-/// What is produced, and how far it is.
+/// The plan and the progress of its production.
 struct Work {
     broker: String,
     topic: Topic,
     plan: Arc<Plan>,
-    /// How many records a tick may have.
+    /// The maximum number of records per tick.
     each: usize,
     allowed: watch::Receiver<usize>,
     acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
-    /// Events of which a record was sent.
+    /// Events with at least one sent record.
     seen: Vec<bool>,
-    /// How many records of the plan were sent.
+    /// The number of sent records of the plan.
     sent: usize,
-    /// Events whose records went down with a client that was given up.
+    /// Events whose records were lost with a replaced client.
     again: VecDeque<usize>,
 }
 
 type Deliveries = JoinSet<Result<Acknowledged, KafkaError>>;
 
-/// The client brings its records to no broker, though one is there or soon is.
+/// The client delivers no records, although a broker is or will soon be available.
 struct Stuck;
 
 impl Work {
@@ -119,12 +119,12 @@ impl Work {
             let mut deliveries = Deliveries::new();
             let ended = self.through(&client, &mut deliveries).await;
             deliveries.shutdown().await;
-            // It takes what it has not sent yet down with it, and may take a moment for that.
+            // Dropping the client discards its unsent records, which may take a moment.
             spawn_blocking(move || drop(client)).await.expect("a client ends");
             let Err(Stuck) = ended else { return };
             let last_words = context.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
             eprintln!(
-                "{}: a producer whose records timed out is replaced; what it said of itself last: {last_words}",
+                "{}: a producer whose records timed out is replaced; its last statistics: {last_words}",
                 self.topic.name()
             );
             self.take_stock().await;
@@ -134,7 +134,7 @@ impl Work {
     fn client(&self, context: Told) -> FutureProducer<Told> {
         ClientConfig::new()
             .set("bootstrap.servers", &self.broker)
-            // A retry neither doubles a record nor changes the order, so a broker that dies costs the test no certainty.
+            // Retries neither duplicate records nor change their order, so the test stays exact when a broker dies.
             .set("enable.idempotence", "true")
             .set("message.timeout.ms", PATIENCE.as_millis().to_string())
             .set("linger.ms", "2")
@@ -143,7 +143,7 @@ impl Work {
             .expect("a producer")
     }
 
-    /// Produces what is left with this client.
+    /// Produces the remaining records with this client.
     async fn through(&mut self, client: &FutureProducer<Told>, deliveries: &mut Deliveries) -> Result<(), Stuck> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -171,7 +171,7 @@ impl Work {
         Ok(())
     }
 
-    /// Hands over what a tick may have, as long as the client's queue has room.
+    /// Passes the records of one tick to the client until its queue is full.
     fn send_some(&mut self, client: &FutureProducer<Told>, deliveries: &mut Deliveries) {
         let released = *self.allowed.borrow();
         for _ in 0..self.each {
@@ -181,9 +181,9 @@ impl Work {
             let record = FutureRecord::to(self.topic.name()).key(&planned.key).payload(&planned.payload);
             let delivery = match client.send_result(record) {
                 Ok(delivery) => delivery,
-                // It has room again when a delivery has come, or with the next tick.
+                // The queue has space again after a delivery, or with the next tick.
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => return,
-                Err((error, _)) => panic!("{} takes no record: {error}", self.topic.name()),
+                Err((error, _)) => panic!("{} refuses a record: {error}", self.topic.name()),
             };
             if self.again.pop_front().is_none() {
                 self.sent += 1;
@@ -204,11 +204,11 @@ impl Work {
                 Ok(())
             }
             Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut)) => Err(Stuck),
-            Err(error) => panic!("{} has not got a record: {error}", self.topic.name()),
+            Err(error) => panic!("{} did not receive a record: {error}", self.topic.name()),
         }
     }
 
-    /// Learns from the topic itself, which nobody else writes to, what of all that was sent has come there.
+    /// Reads the topic, which has no other producer, to find the records that have arrived.
     async fn take_stock(&mut self) {
         let topic = self.topic.clone();
         let records = spawn_blocking(move || topic.read()).await.expect("the topic is read");
@@ -238,7 +238,7 @@ impl Work {
     }
 }
 
-/// What the client said of itself last: its statistics.
+/// The client's last statistics.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<String>>);
 

@@ -1,4 +1,4 @@
-//! What became of every event, as one table.
+//! The report of a run: the outcome of every event, as one table.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -13,10 +13,10 @@ use super::{
 };
 use crate::topic::Record;
 
-/// How many mistakes are named.
+/// The maximum number of listed mistakes.
 const NAMED: usize = 10;
 
-/// Everything that a report is drawn from.
+/// The inputs of a report.
 pub(super) struct Evidence<'a> {
     pub(super) what: String,
     pub(super) plan: &'a Plan,
@@ -49,10 +49,10 @@ pub struct Report {
     misplaced: usize,
     snapshots: usize,
     kills: usize,
-    /// How many kills found a transaction in flight.
+    /// The number of kills during an open transaction.
     pub in_flight: usize,
     looks: u32,
-    /// How many processes were ended by an event, and how many such attempts the witness saw.
+    /// The number of processes that an event ended, and of such attempts that the witness recorded.
     deaths: usize,
     deaths_seen: usize,
     killers: usize,
@@ -91,7 +91,7 @@ impl Report {
         self.mistakes.push(text);
     }
 
-    /// The topic itself: where the first record of each event lies. What the broker has acknowledged must be there.
+    /// Reads the topic and returns the place of each event's first record. All acknowledged records must be there.
     fn count_records(&mut self, evidence: &Evidence<'_>) -> HashMap<usize, Place> {
         let mut first = HashMap::new();
         let mut at = HashMap::new();
@@ -108,7 +108,7 @@ impl Report {
                 }
                 None => {
                     self.strange += 1;
-                    self.mistake(format!("the record at {place:?} is nobody's"));
+                    self.mistake(format!("the record at {place:?} belongs to no event"));
                 }
             }
         }
@@ -116,13 +116,13 @@ impl Report {
         for Acknowledged { place, event, .. } in evidence.acknowledged {
             if at.get(place) != Some(event) {
                 self.lost += 1;
-                self.mistake(format!("event {event} was acknowledged at {place:?} and is not there"));
+                self.mistake(format!("event {event} was acknowledged at {place:?} but is not there"));
             }
         }
         first
     }
 
-    /// Each dead letter by the place of its record, with its reason. Repeats carry the same `dlq-id`.
+    /// Counts dead letters by the place of their source record, with their reasons. Repeated letters have the same `dlq-id`.
     fn count_dead_letters(
         &mut self,
         evidence: &Evidence<'_>,
@@ -138,7 +138,10 @@ impl Report {
             let event = evidence.plan.of_payload(letter.payload.as_deref().unwrap_or_default());
             let Some(event) = event.filter(|event| first.get(event) == Some(&place)) else {
                 self.strange += 1;
-                self.mistake(format!("a dead letter of {place:?}, where no event lies first: {:?}", letter.headers));
+                self.mistake(format!(
+                    "a dead letter of {place:?}, which is not the first record of an event: {:?}",
+                    letter.headers
+                ));
                 continue;
             };
             if !ids.entry(event).or_default().insert(header("dlq-id")) {
@@ -162,7 +165,7 @@ impl Report {
         for (event, reason) in &reasons {
             if evidence.plan.events[*event].expected == Expected::Applied {
                 self.strange += 1;
-                self.mistake(format!("event {event} is good and was dead-lettered as {reason}"));
+                self.mistake(format!("event {event} is valid but was dead-lettered as {reason}"));
             }
         }
         reasons
@@ -186,7 +189,7 @@ impl Report {
             for entry in entries {
                 let Some((event, place)) = known.and_then(|known| known.get(entry)) else {
                     self.strange += 1;
-                    self.mistake(format!("{key} has entry {entry}, which nothing in the topic makes"));
+                    self.mistake(format!("{key} has entry {entry}, which is not in the topic"));
                     continue;
                 };
                 self.applied += 1;
@@ -200,7 +203,7 @@ impl Report {
                 }
                 if dead.contains_key(event) || evidence.plan.events[*event].expected != Expected::Applied {
                     self.doubled += 1;
-                    self.mistake(format!("event {event} is in {key} though it is bad or in the dead-letter topic"));
+                    self.mistake(format!("event {event} is in {key} but is bad or in the dead-letter topic"));
                 }
                 latest = latest.max(Some(*place));
             }
@@ -213,20 +216,20 @@ impl Report {
                 }
                 Expected::Dead(reason) => dead.get(index).is_some_and(|found| found == reason),
             };
-            // A good event that was dead-lettered is counted as strange already.
+            // A valid event that was dead-lettered is already counted as strange.
             let is_strange = event.expected == Expected::Applied && dead.contains_key(index);
             if !has_outcome && !is_strange {
                 self.lost += 1;
                 let found = dead.get(index);
                 self.mistake(format!(
-                    "event {index} at {place:?} must end as {:?}; dead letter: {found:?}",
+                    "event {index} at {place:?} should have the outcome {:?}; dead letter: {found:?}",
                     event.expected
                 ));
             }
         }
     }
 
-    /// A scripted failure may be seen twice where a kill fell between it and its commit, but each one is seen.
+    /// Counts scripted failures. Each must be recorded; a kill between a failure and its commit may cause a second record.
     fn count_failures(&mut self, evidence: &Evidence<'_>) {
         for event in &evidence.plan.events {
             for attempt in 1..=event.fails {
@@ -246,7 +249,7 @@ impl Report {
         }
     }
 
-    /// A process that ends itself does so in an attempt at an event that says so.
+    /// Checks that every process that ended by itself did so during an event that ends its process.
     fn count_deaths(&mut self, evidence: &Evidence<'_>) {
         let killers: BTreeSet<&str> = evidence
             .plan
@@ -266,7 +269,7 @@ impl Report {
         }
     }
 
-    /// Prints the table; panics where anything is lost, doubled, out of order, strange, or a position was wrong.
+    /// Prints the table; panics if any event was lost, duplicated, out of order or unexpected, or if a position was wrong.
     pub fn print(&self) {
         eprintln!("{self}");
         let named: Vec<&String> = self.mistakes.iter().take(NAMED).collect();
@@ -289,17 +292,17 @@ impl fmt::Display for Report {
         row("doubled", self.doubled)?;
         row("neither expected nor produced", self.strange)?;
         row("order of a key broken", self.order_breaks)?;
-        row("looks at position and outcomes together", self.snapshots)?;
-        row("  positions beyond an outcome, or short of one", self.misplaced)?;
+        row("checks of positions against outcomes", self.snapshots)?;
+        row("  inconsistent positions", self.misplaced)?;
         row("SIGKILLs", self.kills)?;
         row("  with a transaction in flight", self.in_flight)?;
-        row("  times stopped to look for one", self.looks as usize)?;
+        row("  checks for one", self.looks as usize)?;
         row("events that end their process", self.killers)?;
-        row("  processes ended by them", self.deaths)?;
+        row("  processes that they ended", self.deaths)?;
         row("events whose data the store refused", self.refused)?;
         row("scripted failures due", self.failures_due)?;
-        row("  seen outside the process", self.failures_seen)?;
-        row("  seen again after a kill", self.failures_again)?;
+        row("  recorded outside the process", self.failures_seen)?;
+        row("  recorded again after a kill", self.failures_again)?;
         row("  missing", self.failures_missing)
     }
 }

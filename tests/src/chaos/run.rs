@@ -1,4 +1,4 @@
-//! One service or several, a plan that is produced to it, and what was noted on the way.
+//! A run: one or several instances under the load of a plan, and the evidence for its report.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,28 +19,28 @@ use crate::{
     wait::{PATIENCE, eventually, until},
 };
 
-/// How long catching up may take.
+/// The time limit for handling all released records.
 const DEADLINE: Duration = PATIENCE.saturating_mul(3);
 
-/// How long it may take in all until an event that ends its process is dead-lettered: some seven restarts, each of which waits for the
-/// session of the former process to expire.
+/// The time limit until an event that ends its process is dead-lettered: about seven restarts, each of which waits until the
+/// session of the former process expires.
 const DEATHS_OF_A_KILLER: Duration = Duration::from_secs(150);
 
-/// How many partitions the events have.
+/// The number of event partitions.
 const PARTITIONS: i32 = 6;
 
 /// A deployment under load.
 pub struct Run {
-    /// Where the service runs.
+    /// The environment of the instances.
     pub deployment: Deployment,
-    /// What is produced.
+    /// The produced events.
     pub plan: Arc<Plan>,
-    /// Who produces it.
+    /// The producer of the plan.
     pub producer: Producer,
     store: Store,
     witness: PathBuf,
     kills: Vec<Kill>,
-    /// Processes that were ended by an event.
+    /// The number of processes that an event ended.
     deaths: usize,
     snapshots: usize,
     misplaced: Vec<String>,
@@ -48,12 +48,12 @@ pub struct Run {
 
 enum Store {
     Sqlite(PathBuf),
-    /// The URL is the server's own, whatever way the services take; the connection looks at their transactions.
+    /// The server's URL without the proxy, and a connection that observes the transactions of the instances.
     Postgres(String, Client),
 }
 
 impl Run {
-    /// An empty store and new topics on the broker; nothing is produced yet, and nothing runs.
+    /// Creates a run with an empty store and new topics. No instance runs and nothing is produced yet.
     pub async fn new(broker: &Broker, recipe: Recipe, rate: u32) -> Self {
         let mut deployment = Deployment::of_scripts(broker, PARTITIONS).await;
         let witness = deployment.folder().join("witness");
@@ -81,7 +81,7 @@ impl Run {
         }
     }
 
-    /// The same with the SQLite file elsewhere, on a disk of the test's choice.
+    /// Moves the SQLite file to another path, for example on another disk.
     #[must_use]
     pub fn with_sqlite_at(mut self, path: PathBuf) -> Self {
         self.deployment.set("STORE_URL", &format!("sqlite://{}", path.display()));
@@ -89,17 +89,17 @@ impl Run {
         self
     }
 
-    /// Starts an instance. On PostgreSQL each number is a role of its own, which tells their transactions apart.
+    /// Starts an instance. On PostgreSQL each number has its own role, which identifies its transactions.
     pub async fn start(&self, number: usize) -> Service {
         let Store::Postgres(url, client) = &self.store else { return self.deployment.start() };
         let role = self.role(number);
-        // It fails where the instance has run before.
+        // This fails if the instance has run before.
         let _ = client.batch_execute(&format!("CREATE ROLE {role} SUPERUSER LOGIN")).await;
         let way = self.deployment.service_store_url(url);
         self.deployment.start_with(&[("STORE_URL", &way.replacen("postgres@", &format!("{role}@"), 1))])
     }
 
-    /// Starts instances again whose process an event has ended, as a supervisor does.
+    /// Restarts the instances whose process an event has ended, like a supervisor.
     pub async fn revive(&mut self, services: &mut [Service]) {
         for (number, service) in services.iter_mut().enumerate() {
             if service.has_ended() {
@@ -109,13 +109,13 @@ impl Run {
         }
     }
 
-    /// Roles belong to the server, and runs share it; their databases differ.
+    /// The role of an instance. Runs share the server and therefore its roles, so the name contains the run's database.
     fn role(&self, number: usize) -> String {
         let url = self.deployment.store_url();
         format!("instance_{number}_of_{}", url.rsplit('/').next().unwrap_or_default())
     }
 
-    /// Waits until each of these instances has a part of the topic.
+    /// Waits until each of these instances has partitions.
     pub async fn all_work(&mut self, services: &mut [Service]) {
         eventually("each instance has partitions", self.patience(PATIENCE), async || {
             self.revive(services).await;
@@ -130,7 +130,7 @@ impl Run {
         .await;
     }
 
-    /// SIGKILL in a transaction, where one is found, and a look at what is left.
+    /// Kills an instance, if possible during a transaction, and checks the remaining state.
     pub async fn kill(&mut self, service: Service, number: usize) -> Kill {
         let role = self.role(number);
         let kill = match &self.store {
@@ -148,20 +148,20 @@ impl Run {
         kill
     }
 
-    /// Notes events whose position and outcome do not fit at this moment.
+    /// Records events whose position and outcome are inconsistent in the snapshot.
     pub fn check(&mut self, snapshot: &Snapshot) {
         self.snapshots += 1;
         self.misplaced.extend(snapshot.misplaced(&self.plan, &self.producer.acknowledged()));
     }
 
-    /// The same with the store as it is now, where it can be read.
+    /// [`check`](Self::check) on the current content of the store, if the store can be read.
     pub async fn check_now(&mut self) {
         if let Ok(snapshot) = self.snapshot().await {
             self.check(&snapshot);
         }
     }
 
-    /// What the store holds now, whoever writes meanwhile.
+    /// A consistent snapshot of the store, even during writes.
     pub async fn snapshot(&self) -> Result<Snapshot, String> {
         let topic = self.deployment.events();
         match &self.store {
@@ -170,23 +170,23 @@ impl Run {
         }
     }
 
-    /// How many records are behind the positions; what was counted before where the store cannot be read.
+    /// The number of records below the positions; the previous value if the store cannot be read.
     pub async fn progress(&self) -> i64 {
         self.snapshot().await.map_or(0, |snapshot| snapshot.positions.values().sum())
     }
 
-    /// How long something may take: while an event ends one process after the other, nothing else moves in its partition.
+    /// The time limit of an operation, extended for events that end processes, during which their partition makes no progress.
     fn patience(&self, usual: Duration) -> Duration {
         let killers = self.plan.events.iter().filter(|event| event.code == Some(KILLED)).count();
         usual + DEATHS_OF_A_KILLER * u32::try_from(killers).unwrap_or(u32::MAX)
     }
 
-    /// Waits until everything that was let go is produced and settled.
+    /// Waits until all released records are produced and settled.
     pub async fn caught_up(&mut self, what: &str) -> Snapshot {
         self.caught_up_with(what, &mut []).await
     }
 
-    /// The same, while instances that an event ends are started again.
+    /// [`caught_up`](Self::caught_up), while restarting instances that an event ends.
     async fn caught_up_with(&mut self, what: &str, services: &mut [Service]) -> Snapshot {
         until(&format!("{what}: everything is produced"), DEADLINE, async || {
             let (released, acknowledged) = (self.producer.released(), self.producer.acknowledged().len());
@@ -202,8 +202,8 @@ impl Run {
         .await
     }
 
-    /// Produces what is left, waits until all of it has come to its end, accounts for it, and stops these instances,
-    /// which is all that still run.
+    /// Produces the remaining records, waits until all are settled, creates the report, and stops these instances, which must be
+    /// all that still run.
     pub async fn finish(mut self, what: &str, mut services: Vec<Service>) -> Report {
         self.producer.finish().await;
         let snapshot = self.caught_up_with("at the end", &mut services).await;
@@ -235,7 +235,7 @@ impl Run {
         report
     }
 
-    /// For the heading of a report.
+    /// The store's name for the heading of a report.
     pub fn store_name(&self) -> &'static str {
         match self.store {
             Store::Sqlite(_) => "SQLite",
@@ -243,7 +243,7 @@ impl Run {
         }
     }
 
-    /// How often each attempt at each event failed as its script says, as the witness heard it.
+    /// The number of scripted failures of each attempt at each event, as recorded by the witness.
     fn failures(&self) -> BTreeMap<(String, u32), usize> {
         let text = std::fs::read_to_string(&self.witness).unwrap_or_default();
         let mut failures = BTreeMap::new();

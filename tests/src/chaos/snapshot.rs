@@ -1,4 +1,4 @@
-//! What a store holds at one moment, and whether a position has gone beyond an outcome.
+//! A consistent snapshot of a store, and a check of its positions against the outcomes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use super::{
     producer::Acknowledged,
 };
 
-/// Where a record lies in its topic.
+/// The partition and offset of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// The partition.
@@ -21,31 +21,31 @@ pub struct Place {
 pub struct Snapshot {
     /// The next offset of each partition.
     pub positions: HashMap<i32, i64>,
-    /// What the ids of records without an event id begin with, by partition.
+    /// The prefix of the ids of records without an event id, by partition.
     pub id_prefixes: HashMap<i32, String>,
-    /// The entries of each ledger, as they were applied.
+    /// The entries of each ledger, in the order of application.
     pub ledgers: HashMap<String, Vec<u32>>,
-    /// Records that wait.
+    /// Waiting records.
     pub waiting: BTreeSet<Place>,
-    /// Source records of dead letters that have not left yet.
+    /// Source records of dead letters that are still in the outbox.
     pub outbox: BTreeSet<Place>,
     /// The event ids of all dead letters.
     pub dead: HashSet<String>,
 }
 
 impl Snapshot {
-    /// Whether nothing is under way and every record below these ends is behind a position.
+    /// Checks that nothing is waiting or in the outbox, and that every record below these ends is below a position.
     pub fn is_settled(&self, ends: &HashMap<i32, i64>) -> Result<(), String> {
         let behind: i64 = ends.iter().map(|(partition, end)| end - self.positions.get(partition).unwrap_or(&0)).sum();
         if behind == 0 && self.waiting.is_empty() && self.outbox.is_empty() {
             return Ok(());
         }
         let [waiting, outbox] = [&self.waiting, &self.outbox].map(BTreeSet::len);
-        Err(format!("{behind} records lie ahead, {waiting} wait, {outbox} are in the outbox"))
+        Err(format!("{behind} records are not handled, {waiting} wait, {outbox} are in the outbox"))
     }
 
-    /// Events of which position and outcome do not fit: below the position without an outcome and not waiting, waiting
-    /// in spite of an outcome, or with an outcome and not below the position.
+    /// Events whose position and outcome are inconsistent: below the position without an outcome and not waiting, waiting despite
+    /// an outcome, or with an outcome and not below the position.
     pub fn misplaced(&self, plan: &Plan, acknowledged: &[Acknowledged]) -> Vec<String> {
         let ledgers: HashMap<&str, HashSet<u32>> =
             self.ledgers.iter().map(|(key, entries)| (key.as_str(), entries.iter().copied().collect())).collect();

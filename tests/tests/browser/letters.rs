@@ -1,9 +1,9 @@
-//! Dead letters that are many, or that a stranger wrote, in a real browser.
+//! Long lists of dead letters, and dead letters of other writers, in a real browser.
 
 use order_tests::{Broker, Browser, Deployment, NewRecord, events};
 use serde_json::json;
 
-/// A dead letter as this service writes it, of the event at this offset.
+/// A dead letter in the service's format, of the event at this offset.
 fn letter(deployment: &Deployment, offset: u32) -> NewRecord {
     let mut letter = NewRecord::json("order-1", &json!({"eventName": "OrderInvented", "data": {}}));
     letter.headers = [
@@ -22,7 +22,7 @@ fn letter(deployment: &Deployment, offset: u32) -> NewRecord {
     letter
 }
 
-/// The same with another value of a header, or without it.
+/// Replaces a header of a letter, or removes it.
 fn with(mut letter: NewRecord, name: &str, value: Option<&[u8]>) -> NewRecord {
     letter.headers.retain(|(known, _)| known != name);
     letter.headers.extend(value.map(|value| (name.to_owned(), Some(value.to_owned()))));
@@ -32,7 +32,7 @@ fn with(mut letter: NewRecord, name: &str, value: Option<&[u8]>) -> NewRecord {
 const MARKUP: &str = "<img src=x onerror=document.title='broken'>";
 const REVERSED: &str = "\u{202e}gnp.\u{2066}redrO";
 
-/// What a stranger may write into the dead-letter topic.
+/// Hostile records in the dead-letter topic.
 fn hostile(deployment: &Deployment) -> Vec<NewRecord> {
     let texts: [&[u8]; 7] = [
         MARKUP.as_bytes(),
@@ -46,7 +46,7 @@ fn hostile(deployment: &Deployment) -> Vec<NewRecord> {
     let names = ["dlq-event-name", "dlq-reason", "dlq-error-message", "dlq-event-id", "dlq-topic"];
     let mut letters = Vec::new();
     for text in texts {
-        let number = u32::try_from(letters.len()).expect("few");
+        let number = u32::try_from(letters.len()).expect("a small number");
         let mut odd = names.iter().fold(letter(deployment, number), |odd, name| with(odd, name, Some(text)));
         odd.key = Some(text.to_owned());
         odd.payload = Some(text.to_owned());
@@ -54,12 +54,12 @@ fn hostile(deployment: &Deployment) -> Vec<NewRecord> {
         odd.headers.push((MARKUP.to_owned(), None));
         letters.push(odd);
     }
-    // As addresses they would lead somewhere else.
+    // In a path, these ids would lead to another route.
     for id in ["..", "", "audit", "jobs"] {
         letters.push(with(letter(deployment, 90), "dlq-id", Some(id.as_bytes())));
     }
     for name in names {
-        let number = 100 + u32::try_from(letters.len()).expect("few");
+        let number = 100 + u32::try_from(letters.len()).expect("a small number");
         letters.push(with(letter(deployment, number), name, None));
     }
     letters.push(with(letter(deployment, 200), "dlq-offset", Some(b"9223372036854775807")));
@@ -68,7 +68,7 @@ fn hostile(deployment: &Deployment) -> Vec<NewRecord> {
     letters
 }
 
-pub(crate) async fn what_strangers_write_is_shown_as_text(broker: &Broker) {
+pub(crate) async fn hostile_dead_letters_are_shown_as_text(broker: &Broker) {
     let Some(browser) = Browser::start().await else { return };
     let deployment = Deployment::new(broker).await;
     let service = deployment.start_ready().await;
@@ -107,13 +107,13 @@ pub(crate) async fn what_strangers_write_is_shown_as_text(broker: &Broker) {
     browser.expect_no_trouble().await;
 }
 
-pub(crate) async fn long_lists_are_folded_and_go_on(broker: &Broker) {
+pub(crate) async fn long_lists_are_folded_and_continue(broker: &Broker) {
     const LETTERS: u32 = 1_300;
     let Some(browser) = Browser::start().await else { return };
     let deployment = Deployment::new(broker).await;
     let more = ["more-orders", "yet-more-orders"];
     for name in more {
-        // The embedded broker makes a topic with its first record.
+        // The embedded broker creates a topic with its first record.
         deployment.topic(name).produce([NewRecord::json(name, &events::created(name))]).await;
     }
     let topics = json!([deployment.events().name(), more[0], more[1]]);

@@ -8,12 +8,12 @@ use serde_json::json;
 const ENTER: &str = "\u{e007}";
 const ESCAPE: &str = "\u{e00c}";
 
-/// What the page is open at.
+/// The address of the page.
 fn address(service: &Service) -> String {
     format!("{}/", service.address())
 }
 
-pub(crate) async fn an_operator_sees_what_happens_and_steers(broker: &Broker) {
+pub(crate) async fn an_operator_observes_and_controls_the_service(broker: &Broker) {
     let Some(browser) = Browser::start().await else { return };
     let deployment = Deployment::new(broker).await;
     let service = deployment.start_ready().await;
@@ -32,7 +32,7 @@ pub(crate) async fn an_operator_sees_what_happens_and_steers(broker: &Broker) {
 
     let last = service.log();
     service.terminate().await;
-    browser.reads("#connection", "The service cannot be heard; trying again.").await;
+    browser.reads("#connection", "The service cannot be reached; reconnecting.").await;
     browser.reads("#health", "Not connected").await;
     browser.expect_no_trouble().await;
     assert!(!last.contains("panicked"), "{last}");
@@ -71,7 +71,7 @@ async fn keys_that_wait_are_found_and_released(browser: &Browser, deployment: &D
     browser.reads("#waiting-rows", "not_yet").await;
     browser
         .sees(
-            "it says until when",
+            "the due time is shown",
             "/in [0-9.]+ (ms|s)|now|under way/.test(document.querySelector('#waiting-rows').innerText)",
         )
         .await;
@@ -81,7 +81,7 @@ async fn keys_that_wait_are_found_and_released(browser: &Browser, deployment: &D
 
     browser.fill("#waiting-filter input", "order-late").await;
     browser.sees("one key is found", "document.querySelectorAll('#waiting-rows tr').length === 1").await;
-    // In another partition; in the same one the order would wait behind its payment.
+    // On another partition, because on the same one the order would wait behind its payment.
     let order = NewRecord::json("order-late", &events::created("order-late")).to_partition(1);
     deployment.events().produce([order]).await;
     until("the order is there", PATIENCE, async || {
@@ -89,7 +89,7 @@ async fn keys_that_wait_are_found_and_released(browser: &Browser, deployment: &D
         if answer.status == 200 { Ok(()) } else { Err(answer.body.to_string()) }
     })
     .await;
-    // It may have come through by itself meanwhile; then there is nothing to release.
+    // The payment may have been applied meanwhile; then there is nothing to release.
     browser.run("document.querySelector('[aria-label=\"Retry order-late now\"]')?.click();").await;
     until("the payment is applied", PATIENCE, async || {
         let order = service.get("/orders/order-late").await;
@@ -174,7 +174,7 @@ pub(crate) async fn an_operator_deals_with_dead_letters(broker: &Broker) {
     let service = deployment.start_ready().await;
     let mut invalid = events::created("order-1");
     invalid["data"]["items"][0]["quantity"] = json!(0);
-    // One whose correction is handled, one that fails again, and one to set aside.
+    // One whose correction is handled, one that fails again, and one to park.
     let failing = [("order-1", invalid), ("order-2", events::event("OrderInvented", json!({"orderId": "order-2"})))];
     let history = [events::created("order-3"), events::cancelled("order-3"), events::paid("order-3")];
     let records = failing.iter().map(|(key, event)| NewRecord::json(key, event));
@@ -215,7 +215,7 @@ async fn an_administrator_signs_in_by_keyboard(browser: &Browser) {
     browser.press(ENTER).await;
     browser.press("not-the-token").await;
     browser.press(ENTER).await;
-    browser.reads("#token-error", "This is not the token.").await;
+    browser.reads("#token-error", "The token is wrong.").await;
     browser.fill("#token", TOKEN).await;
     browser.press(ENTER).await;
     browser.sees("the dialog is closed", "!document.querySelector('#token-dialog').open").await;
@@ -232,7 +232,7 @@ async fn a_letter_is_corrected(browser: &Browser, service: &Service) {
     browser.press(ENTER).await;
     browser.reads(".verdict", "$.data.items[0].quantity").await;
     let main = browser.run("return document.querySelector('.drawer .controls .primary').textContent;").await;
-    assert_eq!(main, "Edit", "a replay of what is still invalid does not help");
+    assert_eq!(main, "Edit", "replaying an event that is still invalid does not help");
     browser.click("Edit").await;
     browser.click("Check and send").await;
     browser.reads("#edit-errors", "$.data.items[0].quantity").await;
@@ -266,13 +266,13 @@ async fn a_letter_is_parked_and_taken_back(browser: &Browser) {
     browser.choose("#letters-filter [name=state]", "parked").await;
     browser.click("Search").await;
     browser.click("OrderInvented").await;
-    browser.click("Take back").await;
+    browser.click("Unpark").await;
     browser
         .sees("it can be parked again", "document.querySelector('.drawer .controls').innerText.includes('Park')")
         .await;
     browser.click("Purge").await;
     let focus = browser.run("return document.activeElement.textContent;").await;
-    assert_eq!(focus, "Cancel", "what cannot be undone is not one key away");
+    assert_eq!(focus, "Cancel", "an irreversible action does not have the focus");
     browser.click("Purge").await;
     browser.reads(".verdict", "It is purged.").await;
     browser.click("Close").await;

@@ -11,7 +11,7 @@ pub(crate) async fn several_share_the_work(broker: &Broker) {
     let further = ["--seed", "11", "--bad-rate", "0.02", "--duplicate-rate", "0.02", "--rate", "3000"];
     let publish = deployment.publish_sample(3000, &further);
     let work = async {
-        // They join while the others work, and one leaves in between.
+        // Instances join while others work, and one leaves meanwhile.
         let first = deployment.start_ready().await;
         let second = deployment.start_ready().await;
         eventually("two share", PATIENCE, async || partitions(&first).await == 3 && partitions(&second).await == 3)

@@ -1,6 +1,6 @@
-//! The scenarios on a real Apache Kafka, and what only a real one can prove.
+//! The scenarios on a real Apache Kafka, and tests that need a real one.
 //!
-//! Without java (17+) and mvn they are skipped, with a word; `ORDER_TESTS_REQUIRE=kafka` makes that a failure.
+//! Without java (17+) and mvn they are skipped with a message; with `ORDER_TESTS_REQUIRE=kafka` they fail.
 
 mod chaos;
 mod instances;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use order_tests::{Broker, Deployment, NewRecord, accounting::settled};
 
 async fn broker() -> Option<Broker> {
-    // Starting it blocks for some seconds, which nothing else on this thread waits for.
+    // The start blocks this thread for some seconds; no other task needs it.
     std::future::ready(Broker::kafka()).await
 }
 
@@ -29,7 +29,7 @@ scenarios::tests!(broker:
     traces::one_trace_covers_a_dead_letter_and_its_replay,
 );
 
-/// The same with everything kept in PostgreSQL.
+/// The scenarios with PostgreSQL as the store.
 mod on_postgres {
     use order_tests::{Broker, Postgres};
 
@@ -65,9 +65,9 @@ mod on_postgres {
 }
 
 #[tokio::test]
-async fn what_waits_of_a_deleted_topic_becomes_dead_letters() {
+async fn waiting_events_of_a_deleted_topic_become_dead_letters() {
     if let Some(broker) = broker().await {
-        orphans::what_waits_of_a_deleted_topic_becomes_dead_letters(&broker).await;
+        orphans::waiting_events_of_a_deleted_topic_become_dead_letters(&broker).await;
     }
 }
 
@@ -88,7 +88,7 @@ async fn the_harness_reads_what_it_writes() {
     assert_eq!(topic.lag("a-group-that-has-read-nothing"), 2);
 }
 
-/// About 100,000 events: a lag of that size is beyond what the embedded broker keeps.
+/// About 100,000 events, more than the embedded broker can keep.
 #[tokio::test]
 async fn a_backlog_of_100_000_events_is_accounted_for() {
     const ORDERS: u32 = 40_000;

@@ -1,4 +1,4 @@
-//! Records as a real broker hands them out, with everything that a producer of another kind may put into them.
+//! Unusual records from other producers, on a real broker.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use rdkafka::{
 };
 use serde_json::Value;
 
-/// What a topic takes by default, as its broker counts it: with 61 bytes of the batch and some of the record.
+/// The default maximum batch size of a topic. It includes 61 bytes for the batch and some for the record.
 const TOPIC_LIMIT: usize = 1_048_588;
 
 fn client(broker: &Broker) -> KafkaConfig {
@@ -27,11 +27,11 @@ fn client(broker: &Broker) -> KafkaConfig {
     config
 }
 
-/// Publishes as any producer may: names of headers are bytes.
+/// Publishes records whose header names may be any bytes.
 async fn publish(config: &KafkaConfig, records: Vec<OutgoingRecord>) {
     let publisher = KafkaPublisher::new(config).expect("properties are right");
     for result in publisher.publish(records.into_iter().map(Arc::new).collect()).await {
-        result.expect("the broker takes it");
+        result.expect("the broker accepts it");
     }
 }
 
@@ -39,7 +39,7 @@ async fn publish(config: &KafkaConfig, records: Vec<OutgoingRecord>) {
 async fn read(config: &KafkaConfig, topic: &str) -> Vec<OutgoingRecord> {
     let (config, topic) = (config.clone(), topic.to_owned());
     let reading = tokio::task::spawn_blocking(move || {
-        let mut reader = TopicReader::open(&config, &topic).expect("the topic is there");
+        let mut reader = TopicReader::open(&config, &topic).expect("the topic exists");
         let mut all = Vec::new();
         while let Some((partition, batch)) = reader.next_record().expect("the broker answers") {
             let copied = |(name, value): (&[u8], Option<&[u8]>)| (name.to_vec(), value.map(<[u8]>::to_vec));
@@ -62,12 +62,12 @@ fn text(record: &OutgoingRecord, name: &str) -> String {
     found.map(|(_, value)| String::from_utf8_lossy(value.unwrap_or_default()).into_owned()).unwrap_or_default()
 }
 
-/// Bytes that no codec makes shorter.
+/// Incompressible bytes.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let byte = |_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // Never NUL nor ASCII.
+        // Never NUL or ASCII.
         state.to_be_bytes()[0] | 0x80
     };
     (0..length).map(byte).collect()
@@ -95,7 +95,7 @@ impl Producer {
 }
 
 async fn nothing_left(service: &Service, dead_letters: u64) {
-    until("everything has come to its end", PATIENCE, async || {
+    until("every record has its outcome", PATIENCE, async || {
         let stats = service.get("/stats").await;
         let done = stats["lag"] == 0 && stats["waiting"] == 0 && stats["deadLettered"] == dead_letters;
         if done { Ok(()) } else { Err(stats.to_string()) }
@@ -104,7 +104,7 @@ async fn nothing_left(service: &Service, dead_letters: u64) {
 }
 
 #[tokio::test]
-async fn odd_records_are_dead_letters_byte_for_byte_and_good_ones_go_on() {
+async fn odd_records_are_dead_letters_byte_for_byte_and_good_ones_are_handled() {
     let Some(broker) = super::broker().await else { return };
     let deployment = Deployment::with_partitions(&broker, 1).await;
     let producer = Producer { topic: deployment.events().name().to_owned() };
@@ -118,7 +118,7 @@ async fn odd_records_are_dead_letters_byte_for_byte_and_good_ones_go_on() {
     let many = (0..10_000).map(|number| header(format!("h{number}").as_bytes(), Some(b"v"))).collect();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     let soon = i64::try_from((now + Duration::from_mins(50)).as_millis()).expect("small");
-    // A broker refuses times of more than an hour ahead, and takes any of the past.
+    // A broker refuses timestamps of more than an hour ahead, and accepts any in the past.
     let bad = vec![
         OutgoingRecord { headers: odd.clone().into(), ..producer.record("{") },
         OutgoingRecord { headers: many, ..producer.record("{") },
@@ -140,7 +140,7 @@ async fn odd_records_are_dead_letters_byte_for_byte_and_good_ones_go_on() {
         publish(&config, vec![record.clone(), producer.good(&order, &events::created(&order))]).await;
         orders.push(order);
     }
-    // Good ones with odd surroundings, and one that is as large as its topic takes.
+    // Valid events with unusual metadata, and one of the maximum size.
     let mut large = events::created("order-large");
     large["nobodyReadsThis"] = "x".repeat(1_047_000).into();
     let odd_and_good =
@@ -181,9 +181,9 @@ async fn odd_records_are_dead_letters_byte_for_byte_and_good_ones_go_on() {
     assert!(service.terminate().await.success());
 }
 
-/// A record that only just fits, and that no codec makes shorter, does not fit with its headers.
+/// An incompressible record of the maximum size does not fit into the dead-letter topic with its additional headers.
 #[tokio::test]
-async fn a_letter_that_its_topic_does_not_take_stays_until_it_does() {
+async fn a_refused_dead_letter_stays_until_its_topic_accepts_it() {
     let Some(broker) = super::broker().await else { return };
     let deployment = Deployment::with_partitions(&broker, 1).await;
     let producer = Producer { topic: deployment.events().name().to_owned() };
@@ -192,13 +192,13 @@ async fn a_letter_that_its_topic_does_not_take_stays_until_it_does() {
     publish(&config, vec![large.clone(), producer.good("order-1", &events::created("order-1"))]).await;
     let service = deployment.start_ready().await;
     nothing_left(&service, 1).await;
-    assert_eq!(service.get("/orders/order-1").await["version"], 1, "who comes after it goes on");
-    let told = until("it is told", PATIENCE, async || {
+    assert_eq!(service.get("/orders/order-1").await["version"], 1, "the events after it are handled");
+    let reported = until("readiness reports it", PATIENCE, async || {
         let answer = service.ask("/health/ready").await;
         if answer.status == 503 { Ok(answer.body.to_string()) } else { Err(answer.body.to_string()) }
     })
     .await;
-    assert!(told.contains("too large for it") && told.contains("max.message.bytes"), "{told}");
+    assert!(reported.contains("too large for it") && reported.contains("max.message.bytes"), "{reported}");
     assert!(service.terminate().await.success());
 
     let admin: AdminClient<DefaultClientContext> =
@@ -218,31 +218,31 @@ async fn a_letter_that_its_topic_does_not_take_stays_until_it_does() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_topic_that_is_not_there_is_waited_for() {
+async fn a_missing_dead_letter_topic_is_waited_for() {
     let Some(broker) = super::broker().await else { return };
     let missing = format!("{}-made-later", Deployment::new(&broker).await.dead_letters().name());
     let deployment = Deployment::with_partitions(&broker, 1)
         .await
         .with("KAFKA_DLQ_TOPIC", &missing)
-        // How long the client believes that a topic may still come.
+        // The time for which the client expects that a missing topic may still appear.
         .with("KAFKA_PRODUCER_TOPIC_METADATA_PROPAGATION_MAX_MS", "500");
     let producer = Producer { topic: deployment.events().name().to_owned() };
     let config = client(&broker);
     let service = deployment.start_ready().await;
     publish(&config, vec![producer.record("{"), producer.good("order-1", &events::created("order-1"))]).await;
     nothing_left(&service, 1).await;
-    assert_eq!(service.get("/orders/order-1").await["version"], 1, "who comes after it goes on");
-    until("it is told", PATIENCE, async || {
+    assert_eq!(service.get("/orders/order-1").await["version"], 1, "the events after it are handled");
+    until("readiness reports it", PATIENCE, async || {
         let answer = service.ask("/health/ready").await;
-        let told = answer.status == 503 && answer.body.to_string().contains("does not take dead letters");
-        if told { Ok(()) } else { Err(answer.body.to_string()) }
+        let reported = answer.status == 503 && answer.body.to_string().contains("does not take dead letters");
+        if reported { Ok(()) } else { Err(answer.body.to_string()) }
     })
     .await;
     assert_eq!(service.ask("/health/live").await.status, 200);
 
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", broker.address()).create().expect("an admin client");
-    // Fewer partitions than the events have matter to nobody: the key decides.
+    // The topic may have fewer partitions than that of the events, because the key selects the partition.
     let made =
         admin.create_topics(&[NewTopic::new(&missing, 1, TopicReplication::Fixed(1))], &AdminOptions::new()).await;
     made.expect("an answer").remove(0).expect("the topic is made");

@@ -1,4 +1,4 @@
-//! Topics that an instance does not read, that are deleted, and that an operator gives up.
+//! Orphaned topics: not configured, deleted, or abandoned by an operator.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use rdkafka::{
 };
 use serde_json::{Value, json};
 
-/// Longer than a service takes to be sure that a topic is gone: ten seconds between two answers.
+/// Longer than the time after which a service treats a topic as deleted: ten seconds between two metadata responses.
 const SURE: Duration = Duration::from_secs(12);
 
-/// The numbers of orders whose payments wait.
+/// The numbers of the orders whose payments wait.
 const ORDERS: std::ops::Range<usize> = 0..12;
 
-/// Sends payments of orders that do not exist yet.
+/// Produces payments of orders that do not exist yet.
 async fn pay(topic: &Topic, orders: impl IntoIterator<Item = usize>) {
     let records = orders.into_iter().map(|number| {
         let order = format!("order-{number}");
@@ -25,13 +25,13 @@ async fn pay(topic: &Topic, orders: impl IntoIterator<Item = usize>) {
     topic.produce(records).await;
 }
 
-/// The warnings of the service, which is ready all the same.
+/// The warnings of the service, which must be ready.
 async fn warnings(service: &Service) -> Vec<String> {
     let ready = service.get("/health/ready").await;
     ready["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// What `/waiting` says about the keys of a topic: why they are orphaned, if they are.
+/// The `orphaned` reasons of a topic's keys in `/waiting`; null for a key that is not orphaned.
 async fn orphaned(service: &Service, topic: &str) -> Vec<Value> {
     let keys = service.get("/waiting").await;
     let rows = keys.as_array().into_iter().flatten().filter(|key| key["topic"] == topic);
@@ -42,8 +42,8 @@ async fn partitions(service: &Service) -> usize {
     service.get("/partitions").await.as_array().map_or(0, Vec::len)
 }
 
-/// Two instances share a store, and one of them reads a topic more, as in a rolling deployment. Rebalances, a rollback and a typo in
-/// `KAFKA_TOPIC` follow.
+/// Two instances share a store, and one of them reads an additional topic, as in a rolling deployment. Then follow rebalances, a
+/// rollback, and a typo in `KAFKA_TOPIC`.
 pub(crate) async fn a_topic_that_is_not_configured_costs_no_event(broker: &Broker) {
     let mut deployment = Deployment::with_partitions(broker, 4).await;
     let second_topic = Deployment::with_partitions(broker, 2).await.events();
@@ -57,12 +57,12 @@ pub(crate) async fn a_topic_that_is_not_configured_costs_no_event(broker: &Broke
     pay(&second_topic, ORDERS).await;
     eventually("the payments wait", PATIENCE, async || new.stat("waiting").await == ORDERS.len() as u64).await;
 
-    // A rebalance: one more instance comes and goes.
+    // A rebalance: another instance starts and stops.
     let further = deployment.start_ready().await;
     eventually("three share", PATIENCE, async || partitions(&further).await > 0).await;
     assert!(further.terminate().await.success());
 
-    // The instance without the topic shows what waits of it, and is ready.
+    // The instance without the topic shows the waiting events of the topic, and is ready.
     until("the topic is shown as orphaned", PATIENCE * 2, async || {
         let (warnings, orphaned) = (warnings(&old).await, orphaned(&old, &second_name).await);
         let is_told = warnings.iter().any(|text| text.contains(&second_name) && text.contains("KAFKA_TOPIC"));
@@ -73,23 +73,23 @@ pub(crate) async fn a_topic_that_is_not_configured_costs_no_event(broker: &Broke
     deployment.set("APP_PORT", old.address().rsplit(':').next().unwrap_or_default());
     let give_up = ["waiting", "dead-letter", "--topic", &second_name, "--yes", "--output", "json"];
     let refused = deployment.run(give_up).await.expect_code(1);
-    assert!(refused.stderr.contains("goes on with its waiting events"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("continues with its waiting events"), "{}", refused.stderr);
 
-    // A rollback: nobody reads the topic any more. Then a start with a misspelt topic, which reads none at all.
+    // A rollback: no instance reads the topic. Then a start with a misspelt topic, which reads no topic at all.
     assert!(new.terminate().await.success());
     let mut rolled_back = deployment.start();
     let misspelt = deployment.start_with(&[("KAFKA_TOPIC", "order-evnts")]);
     rolled_back.wait_ready(PATIENCE).await;
-    // That nothing happens cannot be awaited.
+    // There is no condition for the absence of a change, so the test sleeps.
     tokio::time::sleep(SURE).await;
-    assert_eq!(deployment.dead_letters().read(), [], "not one dead letter");
+    assert_eq!(deployment.dead_letters().read(), [], "there are no dead letters");
     drop(misspelt);
 
     let listed = deployment.run(["waiting", "list", "--output", "json"]).await.expect_code(0).json();
     let listed_causes: Vec<_> = listed.as_array().into_iter().flatten().map(|key| &key["orphaned"]).collect();
     assert_eq!(listed_causes, ["not_configured"; ORDERS.end], "{listed}");
 
-    // The topic is configured again, and its events get their turn.
+    // The topic is configured again, and its events are handled.
     let mut again = deployment.start_with(&with_both);
     again.wait_ready(PATIENCE).await;
     let orders = ORDERS.map(|number| {
@@ -110,16 +110,16 @@ pub(crate) async fn a_topic_that_is_not_configured_costs_no_event(broker: &Broke
         if statuses.iter().all(|status| !status.is_null()) { Ok(()) } else { Err(format!("{statuses:?}")) }
     })
     .await;
-    // The next attempt may be half a minute away.
+    // The next attempt may be due only in half a minute.
     again.post("/waiting/retry", &json!({"all": true})).await;
     until("every payment is applied", PATIENCE, async || {
         let statuses = statuses().await;
         if statuses.iter().all(|status| status == "paid") { Ok(()) } else { Err(format!("{statuses:?}")) }
     })
     .await;
-    assert_eq!(deployment.dead_letters().read(), [], "not one dead letter");
+    assert_eq!(deployment.dead_letters().read(), [], "there are no dead letters");
 
-    // For good: the topic is no longer read, and an operator gives up what still waits of it.
+    // Finally, the topic is no longer read, and an operator dead-letters its waiting events.
     pay(&second_topic, 100..103).await;
     eventually("further payments wait", PATIENCE, async || again.stat("waiting").await == 3).await;
     assert!(again.terminate().await.success());
@@ -144,8 +144,8 @@ pub(crate) async fn a_topic_that_is_not_configured_costs_no_event(broker: &Broke
     assert!(rolled_back.terminate().await.success());
 }
 
-/// The cluster no longer has the topic: its events become dead letters, since nothing else can become of them.
-pub(crate) async fn what_waits_of_a_deleted_topic_becomes_dead_letters(broker: &Broker) {
+/// The topic is deleted: its waiting events become dead letters, because they can never be handled.
+pub(crate) async fn waiting_events_of_a_deleted_topic_become_dead_letters(broker: &Broker) {
     let deployment = Deployment::with_partitions(broker, 2).await;
     let second_topic = Deployment::with_partitions(broker, 2).await.events();
     let both = format!(r#"["{}", "{}"]"#, deployment.events().name(), second_topic.name());

@@ -1,14 +1,14 @@
-//! Dead letters that go back to their topic: what an operator asks for, on a real Kafka.
+//! Replays of dead letters by an operator, on a real Kafka.
 
 use std::{collections::BTreeMap, time::Instant};
 
 use order_tests::{Broker, Deployment, NewRecord, PATIENCE, Service, events, until};
 use serde_json::{Value, json};
 
-/// Letters of each kind.
+/// The number of letters of each kind.
 const EACH: usize = 20;
 
-/// A service that has dead-lettered shipments of orders that are not paid, and events that it does not know.
+/// A service with two kinds of dead letters: shipments of unpaid orders, and unknown events.
 async fn with_letters(broker: &Broker) -> (Deployment, Service) {
     let deployment = Deployment::with_partitions(broker, 2).await;
     let order = |number| format!("order-{number}");
@@ -30,13 +30,13 @@ async fn letters_lie(deployment: &Deployment, count: usize) {
     .await;
 }
 
-/// Runs `dlq` with JSON as its answer.
+/// Runs `dlq` with JSON output.
 async fn dlq(deployment: &Deployment, arguments: &[&str]) -> Value {
     let arguments = ["dlq"].into_iter().chain(arguments.iter().copied()).chain(["--yes", "--output", "json"]);
     deployment.run(arguments).await.expect_code(0).json()
 }
 
-/// How often each dead letter was sent to the topic of the events, by its id.
+/// The number of times that each dead letter was replayed, by its id.
 fn replays(deployment: &Deployment) -> BTreeMap<String, usize> {
     let mut sent = BTreeMap::new();
     for id in deployment.events().read().iter().filter_map(|record| record.header("dlq-id")) {
@@ -46,7 +46,7 @@ fn replays(deployment: &Deployment) -> BTreeMap<String, usize> {
 }
 
 #[tokio::test]
-async fn a_dry_run_tells_and_filter_cap_and_rate_bound_a_replay() {
+async fn a_dry_run_reports_and_filter_cap_and_rate_bound_a_replay() {
     let Some(broker) = super::broker().await else { return };
     let (deployment, service) = with_letters(&broker).await;
 
@@ -58,7 +58,7 @@ async fn a_dry_run_tells_and_filter_cap_and_rate_bound_a_replay() {
     assert_eq!((&dry["replayed"], &dry["counts"]), (&json!(2 * EACH), &counts));
     assert!(replays(&deployment).is_empty(), "a dry run sends nothing");
 
-    // Ten of one reason, five a second: the first goes at once, the last after 1.8 s at the earliest.
+    // Ten of one reason, five per second: the first is sent at once, the last after at least 1.8 s.
     let start = Instant::now();
     let capped = dlq(&deployment, &["replay", "--reason", "rejected", "--max", "10", "--rate", "5"]).await;
     assert!(start.elapsed().as_millis() >= 1_800, "the rate is kept: {:?}", start.elapsed());
@@ -73,24 +73,24 @@ async fn a_dry_run_tells_and_filter_cap_and_rate_bound_a_replay() {
 }
 
 #[tokio::test]
-async fn a_killed_replay_goes_on_and_sends_no_more_than_a_batch_twice() {
+async fn a_killed_replay_continues_and_sends_at_most_a_batch_twice() {
     let Some(broker) = super::broker().await else { return };
     let (deployment, service) = with_letters(&broker).await;
-    // What is replayed stays where it is: it must not fail again and become further letters.
+    // Without the service, replayed events are not handled, so they do not fail again and become new letters.
     assert!(service.terminate().await.success());
     let known = ["replay", "--event", "OrderLost"];
 
     // Slow enough that some are left when it is killed.
     let slow = ["dlq"].into_iter().chain(known).chain(["--rate", "5", "--yes"]);
     let mut replaying = deployment.spawn(slow);
-    until("some have left", PATIENCE, async || {
+    until("some are replayed", PATIENCE, async || {
         let sent = replays(&deployment).len();
         if sent >= 4 { Ok(()) } else { Err(format!("{sent} have left")) }
     })
     .await;
     replaying.kill();
     let before = replays(&deployment).len();
-    assert!(before < EACH, "it was killed on its way: {before}");
+    assert!(before < EACH, "it was killed before the end: {before}");
 
     let rest = dlq(&deployment, &known).await;
     let sent = replays(&deployment);
@@ -102,7 +102,7 @@ async fn a_killed_replay_goes_on_and_sends_no_more_than_a_batch_twice() {
 }
 
 #[tokio::test]
-async fn what_fails_each_time_does_not_go_round_for_ever() {
+async fn a_letter_that_fails_each_time_is_not_replayed_forever() {
     let Some(broker) = super::broker().await else { return };
     let deployment = Deployment::with_partitions(&broker, 1).await;
     deployment.events().produce([NewRecord::json("order-1", &events::event("OrderLost", json!({})))]).await;
@@ -125,7 +125,7 @@ async fn a_corrected_letter_counts_once_and_others_are_set_aside() {
     let mut wrong = events::created("order-1");
     wrong["data"]["currency"] = json!(7);
     let lost = events::event("OrderLost", json!({}));
-    // The first has an id of its producer, the second has none.
+    // The first has an id from its producer, the second has none.
     let mut nameless = events::created("order-2");
     nameless["data"]["currency"] = json!(7);
     nameless.as_object_mut().expect("an object").remove("eventId");
@@ -161,7 +161,7 @@ async fn a_corrected_letter_counts_once_and_others_are_set_aside() {
     assert_eq!(dlq(&deployment, &["park", &lost, "--note", "look later"]).await["letters"], 1);
     assert_eq!(dlq(&deployment, &["replay", "--all"]).await["replayed"], 0);
     assert_eq!(dlq(&deployment, &["list", "--parked"]).await["letters"][0]["mark"]["note"], "look later");
-    // The same desk over HTTP.
+    // The same operations over HTTP.
     assert_eq!(service.get("/dlq?parked=true").await["letters"][0]["id"], lost);
     let shown = service.get(&format!("/dlq/{lost}")).await;
     assert!(shown["trial"]["errors"][0]["message"].as_str().is_some_and(|why| why.contains("OrderLost")), "{shown}");

@@ -1,4 +1,4 @@
-//! What the service takes of its machine, and what it does when the machine has no more.
+//! Use of memory and file descriptors, and the behaviour when none are left.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -8,7 +8,7 @@ use std::{
 use order_tests::{Deployment, NewRecord, PATIENCE, events, eventually, until};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-/// The most that the process may take while 320 MB lie in its topic, in KiB.
+/// The maximum memory of the process while its topic has 320 MB, in KiB.
 const MOST_MEMORY: u64 = 200 * 1024;
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn a_backlog_stays_on_the_broker() {
         NewRecord::json(&order, &event)
     });
     deployment.events().produce_all(records).await;
-    // Fetching is far faster than handling.
+    // Fetching is much faster than handling.
     let service = deployment.start_ready().await;
     let deadline = Duration::from_mins(3);
     eventually("all is handled", deadline, async || service.stat("ok").await == EVENTS as u64).await;
@@ -36,21 +36,21 @@ async fn a_backlog_stays_on_the_broker() {
 }
 
 #[tokio::test]
-async fn without_file_descriptors_it_goes_on_and_answers_again() {
+async fn without_file_descriptors_it_continues_and_answers_again() {
     let Some(broker) = super::broker().await else { return };
     let deployment = Deployment::new(&broker).await;
     let service = deployment.start_ready().await;
     let folder = format!("/proc/{}/fd", service.process_id());
     let open = || std::fs::read_dir(&folder).expect("the process lives").count() as u64;
-    // A few more than it has, as if something had taken the rest.
+    // Slightly above the current number, as if the other descriptors were in use.
     let limit = Rlimit { current: Some(open() + 8), maximum: Some(open() + 8) };
     let process = Pid::from_raw(service.process_id());
-    prlimit(process, Resource::Nofile, limit).expect("a child of ours may be limited");
+    prlimit(process, Resource::Nofile, limit).expect("the limit of a child process can be set");
 
     let address: SocketAddr = service.address().trim_start_matches("http://").parse().expect("an address");
     let crowd: Vec<TcpStream> = (0..64).filter_map(|_| TcpStream::connect(address).ok()).collect();
-    eventually("it is told", PATIENCE, async || service.log().contains("no connection is accepted")).await;
-    // Events come over connections that are there already.
+    eventually("it is logged", PATIENCE, async || service.log().contains("no connection is accepted")).await;
+    // Events arrive over existing connections.
     deployment.events().produce([NewRecord::json("order-1", &events::created("order-1"))]).await;
     drop(crowd);
     until("the order is there", PATIENCE, async || {

@@ -1,4 +1,5 @@
-//! What others do to the topics and the group of the service: the service names the cause, and goes on where it can.
+//! Interference of other programs with the topics and the group of the service: the service reports the cause, and continues if
+//! it can.
 
 use std::{
     sync::{
@@ -17,7 +18,8 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord, Producer as _},
 };
 
-/// Transactions count as open after ten seconds, and the group is asked for its members every thirty.
+/// The time limit for reasons: a transaction is reported as open after ten seconds, and the group's members are read every
+/// thirty.
 const TOLD: Duration = Duration::from_mins(2);
 
 async fn set(broker: &Broker, topic: &str, name: &str, value: &str) {
@@ -27,7 +29,7 @@ async fn set(broker: &Broker, topic: &str, name: &str, value: &str) {
     admin.alter_configs([&change], &AdminOptions::new()).await.expect("an answer").remove(0).expect("it is changed");
 }
 
-/// Waits until the service is not ready, for a reason in which all these words are.
+/// Waits until the service is not ready, for a reason that contains all these words.
 async fn not_ready(service: &Service, words: &[&str]) {
     until("readiness names the cause", TOLD, async || {
         if service.try_text("/health/live").await.is_empty() {
@@ -81,7 +83,7 @@ async fn a_compacted_topic_of_dead_letters_keeps_back_only_those_without_a_key()
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_open_is_the_reason_that_partitions_show() {
+async fn partitions_show_an_open_transaction_as_the_reason() {
     let Some(broker) = super::broker().await else { return };
     let deployment = Deployment::with_partitions(&broker, 1).await;
     let service = deployment.start_ready().await;
@@ -135,7 +137,7 @@ impl Drop for Member {
 }
 
 impl Member {
-    /// Returns when it has the topic's only partition.
+    /// Joins the group, and returns when the member has the topic's only partition.
     async fn takes_all(consumer: BaseConsumer) -> Self {
         let member = Self { stop: Arc::default() };
         let stop = Arc::clone(&member.stop);
@@ -159,8 +161,8 @@ impl Member {
 #[tokio::test]
 async fn members_that_are_no_instances_are_named() {
     let Some(broker) = super::broker().await else { return };
-    // One that shares the assignor takes the only partition; one that does not keeps the service out.
-    for (assignor, word) in [("cooperative-sticky", "no instances of this service"), ("roundrobin", "assignor")] {
+    // A member with the same assignor takes the only partition; one with another assignor prevents the service from joining.
+    for (assignor, word) in [("cooperative-sticky", "not instances of this service"), ("roundrobin", "assignor")] {
         let deployment = Deployment::with_partitions(&broker, 1).await;
         let _member = Member::takes_all(stranger(&broker, &deployment, assignor)).await;
         let service = deployment.start();

@@ -11,7 +11,7 @@ pub(crate) async fn check_names_what_is_wrong(broker: &Broker) {
     let nobody = format!("127.0.0.1:{}", free_port());
     let failed = deployment.with("KAFKA_BROKER_URL", &nobody).run(["check"]).await.expect_code(1);
     let said = format!("{}{}", failed.stdout, failed.stderr);
-    assert!(said.contains(&nobody), "it names the broker that does not answer: {said}");
+    assert!(said.contains(&nobody), "it names the unavailable broker: {said}");
 }
 
 pub(crate) async fn wrong_settings_are_all_named(broker: &Broker) {
@@ -33,7 +33,7 @@ pub(crate) async fn config_keeps_secrets(broker: &Broker) {
     for format in ["table", "json"] {
         let shown = deployment.run(["config", "--output", format]).await.expect_code(0);
         assert!(shown.stdout.contains("KAFKA_GROUP_ID") && shown.stdout.contains(deployment.group()), "{shown:?}");
-        assert!(shown.stdout.contains("APP_ADMIN_TOKEN"), "that a secret is set may be known: {shown:?}");
+        assert!(shown.stdout.contains("APP_ADMIN_TOKEN"), "a secret is listed as set: {shown:?}");
         for secret in ["swordfish", "open-sesame"] {
             assert!(!shown.stdout.contains(secret) && !shown.stderr.contains(secret), "{shown:?}");
         }
@@ -67,7 +67,7 @@ pub(crate) async fn dead_letters_are_listed_shown_and_replayed(broker: &Broker) 
     let shown = deployment.run(["dlq", "show", &id]).await.expect_code(0);
     assert!(shown.stdout.contains("rejected") && shown.stdout.contains("OrderShipped"), "{shown:?}");
 
-    // Its time has come, now that the order is paid.
+    // The order is paid, so the event can be replayed.
     produce(events::paid("order-1")).await;
     until("the payment is applied", PATIENCE, async || {
         let order = service.get("/orders/order-1").await;
@@ -77,7 +77,7 @@ pub(crate) async fn dead_letters_are_listed_shown_and_replayed(broker: &Broker) 
     let replay = ["dlq", "replay", "--reason", "rejected", "--yes"];
     deployment.run(replay.iter().chain(&["--dry-run"])).await.expect_code(0);
     assert_eq!(service.get("/orders/order-1").await["version"], 2, "a dry run changes nothing");
-    // What selects nothing does not select everything, and an id that is not there is named.
+    // An empty selection does not select everything, and an unknown id is reported.
     deployment.run(["dlq", "replay", "--yes"]).await.expect_code(2);
     let nobody = "0123456789abcdef0123456789abcdef";
     for command in ["replay", "park", "unpark", "purge"] {

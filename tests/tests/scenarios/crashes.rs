@@ -1,4 +1,4 @@
-//! Stops, clean and not.
+//! Clean stops and crashes.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) async fn a_clean_stop_loses_nothing(broker: &Broker) {
     let service = deployment.start_ready().await;
     let expected = settled(&deployment, &service, PATIENCE).await;
     assert_eq!(expected.orders.len(), 400);
-    // Nothing is left, so a stop and another start find nothing to do.
+    // No event is left, so a restart finds no work.
     assert!(service.terminate().await.success());
     assert_eq!(deployment.events().lag(deployment.group()), 0, "a clean stop leaves the group's offsets at the end");
     let service = deployment.start_ready().await;
@@ -32,7 +32,7 @@ pub(crate) async fn kills_under_load_lose_nothing(broker: &Broker) {
     let publish = deployment.publish_sample(1500, &further);
     let kills = async {
         for _ in 0..KILLS {
-            // Killed as soon as it does something; where that falls differs from run to run.
+            // Killed as soon as it does something; the moment differs from run to run.
             let service = deployment.start_ready().await;
             eventually("it works, or there is nothing left", PATIENCE, async || {
                 service.stat("consumed").await > 0 || service.get("/stats").await["lag"] == 0
@@ -64,7 +64,7 @@ pub(crate) async fn a_deleted_store_ends_the_service(broker: &Broker) {
     let log = service.log();
     assert!(
         log.contains("orders.db was deleted or moved") && log.contains("restore a backup"),
-        "the error says why: {log}"
+        "the error names the cause: {log}"
     );
 }
 

@@ -13,10 +13,10 @@ pub(crate) async fn a_sample_is_processed(broker: &Broker) {
 }
 
 pub(crate) async fn bad_events_become_dead_letters(broker: &Broker) {
-    // Bad events may belong to orders that never come; their retries need not take their full time here.
+    // Bad events may belong to orders that never exist; this limits the time of their retries.
     let deployment = Deployment::new(broker).await.with("APP_RETRY_MAX_ELAPSED", "1s");
     deployment.publish_sample(200, &["--seed", "2", "--bad-rate", "0.05"]).await;
-    // What a sample cannot contain: no JSON at all, no bytes at all, a key that is not text, headers of the producer.
+    // Records that are not in a sample: not JSON, empty, a key that is not text, headers of the producer.
     let raw = [
         NewRecord::bytes("order-raw", [0xff, 0x00, 0x7b]),
         NewRecord { key: Some(vec![0xc3, 0x28]), payload: None, ..NewRecord::default() },
@@ -25,8 +25,8 @@ pub(crate) async fn bad_events_become_dead_letters(broker: &Broker) {
     deployment.events().produce(raw).await;
     let service = deployment.start_ready().await;
     let expected = settled(&deployment, &service, PATIENCE).await;
-    assert_eq!(expected.orders.len(), 200, "bad events come on top of the orders");
-    assert!(expected.dead_letters.len() > 3, "a bad rate of 5 % makes bad events");
+    assert_eq!(expected.orders.len(), 200, "bad events are additional to the orders");
+    assert!(expected.dead_letters.len() > 3, "a bad rate of 5 % produces bad events");
     let count = u64::try_from(expected.dead_letters.len()).unwrap();
     assert_eq!(service.stat("deadLettered").await, count);
 }
@@ -36,7 +36,7 @@ pub(crate) async fn duplicates_count_once(broker: &Broker) {
     deployment.publish_sample(100, &["--seed", "3", "--duplicate-rate", "0.1"]).await;
     let service = deployment.start_ready().await;
     let expected = settled(&deployment, &service, PATIENCE).await;
-    assert!(expected.repeats > 0, "a duplicate rate of 10 % makes duplicates");
+    assert!(expected.repeats > 0, "a duplicate rate of 10 % produces duplicates");
     assert_eq!(expected.orders.len(), 100);
 }
 

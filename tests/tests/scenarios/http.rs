@@ -1,4 +1,4 @@
-//! What other programs see over HTTP.
+//! The HTTP interface for other programs.
 
 use order_tests::{Broker, Deployment, PATIENCE, accounting::settled, events};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What the service promises, tried on a broker: the same scenarios on the embedded one and on a real Kafka.
+//! Scenarios for the guarantees of the service. They run on both the embedded broker and a real Kafka.
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the message")]
 
@@ -10,7 +10,7 @@ pub(crate) mod traces;
 pub(crate) mod upgrade;
 pub(crate) mod waiting;
 
-/// One test for each scenario that any store is for. `$broker` is an async function that gives a broker, or `None` to
+/// Declares a test for each scenario that runs on every store. `$broker` is an async function that returns a broker, or `None` to
 /// skip.
 macro_rules! every_scenario {
     ($broker:path) => {

@@ -9,7 +9,7 @@ pub(crate) async fn one_trace_covers_a_dead_letter_and_its_replay(broker: &Broke
     let deployment = Deployment::new(broker).await.with("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
     let service = deployment.start_ready().await;
     let version = async |wanted: u64| {
-        until("the order has come so far", PATIENCE, async || {
+        until("the order has this state", PATIENCE, async || {
             let order = service.ask("/orders/order-1").await.body;
             if order["version"] == wanted { Ok(()) } else { Err(order.to_string()) }
         })
@@ -34,7 +34,7 @@ pub(crate) async fn one_trace_covers_a_dead_letter_and_its_replay(broker: &Broke
     assert!(service.terminate().await.success(), "a clean exit");
 
     let spans = collector.spans(TRACE);
-    let told: Vec<(String, Option<String>)> = spans
+    let reported: Vec<(String, Option<String>)> = spans
         .iter()
         .map(|span| {
             let operation = span.name.split(' ').next().unwrap_or_default().to_owned();
@@ -43,11 +43,11 @@ pub(crate) async fn one_trace_covers_a_dead_letter_and_its_replay(broker: &Broke
         .collect();
     let expected = [("send", None), ("process", Some("dead_lettered")), ("send", None), ("process", Some("ok"))];
     let expected = expected.map(|(operation, outcome)| (operation.to_owned(), outcome.map(str::to_owned)));
-    assert_eq!(told, expected, "as exported, the last ones when the service ended: {spans:#?}");
+    assert_eq!(reported, expected, "the last spans are exported when the service stops: {spans:#?}");
     let created = &spans[0].span_id;
     assert!(
         spans[1..].iter().all(|span| span.parent_span_id == *created),
-        "all go back to the event's creation: {spans:#?}"
+        "all spans link to the event's creation: {spans:#?}"
     );
     let metrics = collector.metrics();
     for name in ["messaging.process.duration", "orders.events"] {

@@ -1,7 +1,7 @@
-//! A store that an earlier release of the service wrote.
+//! Upgrades of stores from earlier releases.
 //!
-//! `tests/fixtures` has one of each released layout of the orders, named by its version: an order of each status, with everything
-//! that it can have. Such a file is never written again.
+//! `tests/fixtures` has a store for each released layout of the orders, named by its version, with an order of each status in
+//! which every optional field is set. These files are never changed.
 
 use std::fs;
 
@@ -47,7 +47,7 @@ async fn goes_on(deployment: &Deployment) {
         assert_eq!(page, json!([order(status, 1)]), "the one with this status");
     }
     deployment.run(["publish", "OrderDelivered", r#"{"orderId":"shipped"}"#]).await.expect_code(0);
-    eventually("the order of the earlier release goes on", PATIENCE, async || {
+    eventually("the order of the earlier release is updated", PATIENCE, async || {
         let order = service.get("/orders/shipped").await;
         order["status"] == "delivered" && order["version"] == 2
     })
@@ -55,7 +55,7 @@ async fn goes_on(deployment: &Deployment) {
     assert!(service.terminate().await.success());
 }
 
-/// The order whose id is its status, as it was written.
+/// The expected order in the fixture, whose id is its status.
 fn order(status: &str, version: u64) -> Value {
     json!({
         "orderId": status,

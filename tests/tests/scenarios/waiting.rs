@@ -1,4 +1,4 @@
-//! Events whose order is not there yet.
+//! Waiting events, whose order does not exist yet.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use order_tests::{Broker, Deployment, NewRecord, PATIENCE, accounting::settled, 
 pub(crate) async fn an_event_waits_for_its_order(broker: &Broker) {
     let deployment = Deployment::new(broker).await;
     let service = deployment.start_ready().await;
-    // Two partitions for one order: what comes before what is nobody's promise, so the payment may well arrive first.
+    // Two partitions for one order: there is no order across partitions, so the payment may arrive first.
     let early = [events::paid("order-late"), events::shipped("order-late")];
     let early = early.iter().map(|event| NewRecord::json("order-late", event).to_partition(0));
     deployment.events().produce(early).await;
     eventually("both events wait", PATIENCE, async || service.stat("waiting").await >= 2).await;
 
-    // Others of the same partition flow past them.
+    // Events of other keys in the same partition are not delayed.
     let other = NewRecord::json("order-other", &events::created("order-other")).to_partition(0);
     deployment.events().produce([other]).await;
     until("an order of the same partition is processed", PATIENCE, async || {
@@ -30,7 +30,7 @@ pub(crate) async fn an_event_waits_for_its_order(broker: &Broker) {
     })
     .await;
     eventually("nothing waits any more", PATIENCE, async || service.stat("waiting").await == 0).await;
-    assert_eq!(deployment.dead_letters().read(), [], "nothing was given up");
+    assert_eq!(deployment.dead_letters().read(), [], "no event was dead-lettered");
 }
 
 pub(crate) async fn an_order_that_never_comes_exhausts_its_events(broker: &Broker) {
@@ -46,10 +46,13 @@ pub(crate) async fn an_order_that_never_comes_exhausts_its_events(broker: &Broke
         let event = letter.header("dlq-event-name").unwrap();
         attempts.insert(event, letter.header("dlq-attempts").unwrap().parse::<u32>().unwrap());
     }
-    assert!(attempts["OrderPaid"] > 1, "the first event of the key is retried until its budget is spent: {attempts:?}");
+    assert!(
+        attempts["OrderPaid"] > 1,
+        "the first event of the key is retried until its budget is exhausted: {attempts:?}"
+    );
     assert_eq!(
         attempts["OrderShipped"], 1,
-        "the one behind it, whose budget is spent too, has one attempt: {attempts:?}"
+        "the event behind it, whose budget is exhausted too, has one attempt: {attempts:?}"
     );
 }
 
@@ -80,7 +83,7 @@ pub(crate) async fn waiting_keys_are_listed_and_released(broker: &Broker) {
         if ids == [orphans[2]["eventId"].as_str().unwrap()] { Ok(()) } else { Err(format!("{ids:?}")) }
     })
     .await;
-    // In another partition than those that wait for it; in the same one it would wait behind them.
+    // On another partition than the events that wait for it, because on the same one it would wait behind them.
     let row = listed.as_array().unwrap().iter().find(|row| row["key"] == "order-1").unwrap();
     let other = i32::try_from(row["partition"].as_i64().unwrap() + 1).unwrap() % 4;
     let order = NewRecord::json("order-1", &events::created("order-1")).to_partition(other);
@@ -91,7 +94,7 @@ pub(crate) async fn waiting_keys_are_listed_and_released(broker: &Broker) {
     })
     .await;
     deployment.run(["waiting", "retry", "--all"]).await.expect_code(0);
-    eventually("the other key is through", PATIENCE, async || service.stat("waiting").await == 0).await;
+    eventually("the other key is handled", PATIENCE, async || service.stat("waiting").await == 0).await;
     let order = service.get("/orders/order-1").await;
     assert_eq!(order["version"], 3, "{order}");
     service.terminate().await;

@@ -1,15 +1,15 @@
-//! The process as its supervisor sees it: its log, its signals, its output.
+//! The interface of the process to its supervisor: log, signals, output.
 
 use order_tests::{Broker, Deployment, NewRecord, PATIENCE, events, until};
 
-/// The text that must not be seen anywhere.
+/// The text that must not be printed anywhere.
 const SECRET: &str = "hunter2hunter2hunter2";
 
 #[tokio::test]
-async fn a_reader_of_the_log_that_stands_still_stops_nothing() {
+async fn a_stalled_reader_of_the_log_stops_nothing() {
     const EVENTS: u64 = 760;
     let broker = Broker::embedded().await;
-    // Enough lines to fill any pipe.
+    // `trace` logs enough lines to fill any pipe.
     let deployment = Deployment::new(&broker).await.with("RUST_LOG", "trace");
     let mut service = deployment.start_unread();
     service.wait_ready(PATIENCE).await;
@@ -23,7 +23,7 @@ async fn a_reader_of_the_log_that_stands_still_stops_nothing() {
         handled => Err(format!("{handled} of {EVENTS}")),
     })
     .await;
-    until("health knows that nobody reads the log", PATIENCE, async || {
+    until("health reports that the log is not read", PATIENCE, async || {
         let health = service.get("/health").await;
         match health["warnings"].as_array().and_then(|warnings| warnings.last()?.as_str()) {
             Some(note) if note.contains("the reader of the log has not read") => Ok(()),
@@ -31,11 +31,11 @@ async fn a_reader_of_the_log_that_stands_still_stops_nothing() {
         }
     })
     .await;
-    assert_eq!(service.terminate().await.code(), Some(0), "SIGTERM ends it all the same");
+    assert_eq!(service.terminate().await.code(), Some(0), "SIGTERM still ends it");
 }
 
 #[tokio::test]
-async fn a_hangup_drains_as_a_termination_does() {
+async fn a_hangup_drains_like_a_termination() {
     let broker = Broker::embedded().await;
     let deployment = Deployment::new(&broker).await;
     deployment.publish_sample(20, &["--seed", "3"]).await;
@@ -57,14 +57,17 @@ async fn a_result_that_cannot_be_written_is_an_error() {
         let (reader, gone) = std::io::pipe().unwrap();
         drop(reader);
         let finished = deployment.run_into(arguments, gone).await.expect_code(0);
-        assert!(!finished.stderr.contains("error"), "a reader such as `head` has seen enough: {finished:?}");
+        assert!(
+            !finished.stderr.contains("error"),
+            "a closed pipe, for example by `head`, is not an error: {finished:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn no_secret_is_printed_by_any_command() {
     let broker = Broker::embedded().await;
-    // A port at which nobody listens: each start ends with an error.
+    // A port without a listener: each start ends with an error.
     let store = |rest: &str| format!("postgres://{rest}");
     for (name, value) in [
         ("APP_ADMIN_TOKEN", SECRET.to_owned()),

@@ -1,9 +1,9 @@
-//! The published JSON Schema and the service say the same of every event: one table, run through both.
+//! Checks that the published JSON Schema and the service accept the same events, with one table of events for both.
 
 use order_tests::{Broker, Deployment};
 use serde_json::Value;
 
-/// Members of a JSON object, by their text.
+/// The members of a JSON object as text.
 type Members = &'static [(&'static str, &'static str)];
 
 const ITEM: Members = &[("sku", r#""A-1""#), ("quantity", "2"), ("unitPrice", r#""12.50""#)];
@@ -25,7 +25,7 @@ const EVENT: Members = &[
     ("data", r#"{"orderId":"order-1"}"#),
 ];
 
-/// Values that no member is meant to have, or that only some may.
+/// Values that are invalid for most or all members.
 const OTHERS: [&str; 7] = ["null", "true", "7", "1.5", "[]", "{}", r#""text""#];
 
 /// Numbers that JSON Schema counts as integers, and their neighbours.
@@ -104,7 +104,7 @@ const AMOUNTS: [&str; 49] = [
     r#""1\u0000""#,
 ];
 
-/// Amounts of which JSON Schema cannot say that they have too many digits: a validator sees the nearest number of 64 bits.
+/// Amounts with too many digits, which JSON Schema cannot detect: a validator sees the nearest 64-bit number.
 const BEYOND_THE_SCHEMA: [&str; 4] = [
     "25.004999999999999999999999999999",
     "25.004999999999999999999999999999e0",
@@ -116,7 +116,7 @@ fn text(character: &str, times: usize) -> String {
     format!("\"{}\"", character.repeat(times))
 }
 
-/// Texts about the length of which there is a rule.
+/// Texts around a maximum length.
 fn texts(longest: usize) -> Vec<String> {
     let mut texts = vec![text("x", 0), text(" ", 1)];
     for character in ["x", "é", "\u{1f4e6}"] {
@@ -138,7 +138,7 @@ fn texts(longest: usize) -> Vec<String> {
     texts
 }
 
-/// An object whose member `name` has this value instead; none where the value is empty.
+/// An object with this value for the member `name`; an empty value removes the member.
 fn object(members: Members, name: &str, value: &str) -> String {
     let members = members.iter().map(|(known, text)| (*known, if *known == name { value } else { *text }));
     let members = members.filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("\"{name}\":{text}"));
@@ -153,7 +153,7 @@ fn with_item(name: &str, value: &str) -> String {
     event("OrderCreated", &object(CREATED, "items", &format!("[{}]", object(ITEM, name, value))))
 }
 
-/// The table.
+/// The table of events.
 fn rows() -> Vec<String> {
     let mut rows = Vec::new();
     let fields: [(&str, Members, &str, Vec<String>); 10] = [
@@ -237,7 +237,7 @@ async fn the_published_schema_and_the_service_agree() {
         taken += usize::from(is_taken);
         if is_taken != fits(event) {
             let shown: String = event.chars().take(300).collect();
-            disagree.push(format!("the service says {}: {shown} {}", answer.status, answer.body));
+            disagree.push(format!("the service answers {}: {shown} {}", answer.status, answer.body));
         }
     }
     assert!(disagree.is_empty(), "{} of {} rows:\n{}", disagree.len(), rows.len(), disagree.join("\n"));

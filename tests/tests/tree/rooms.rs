@@ -1,4 +1,4 @@
-//! Which room of the runtime uses which, read from its paths, and the table of floors in ARCHITECTURE.md.
+//! The dependencies between the runtime's rooms, read from paths in the code, and the table of floors in ARCHITECTURE.md.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,24 +9,24 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use super::{root, sources};
 
-/// Where the rooms are.
+/// The folder of the rooms.
 const SOURCES: &str = "order-runtime/src/";
-/// What lies in no room: the crate's own root.
+/// The crate's root, which is in no room.
 const ROOT: &str = "lib";
 
-/// One use of a room by another one.
+/// A use of one room by another.
 #[derive(Debug)]
 pub(super) struct Arrow {
     pub(super) from: String,
     pub(super) to: String,
-    /// Whoever reads of an arrow wants to find it.
-    #[expect(dead_code, reason = "it is shown")]
+    /// The file that contains the use, for messages.
+    #[expect(dead_code, reason = "it is printed")]
     file: String,
 }
 
 /// The number of each room's floor.
 pub(super) fn floors() -> BTreeMap<String, usize> {
-    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the document is there");
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the document exists");
     let mut floors = BTreeMap::new();
     for line in text.lines() {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
@@ -34,13 +34,13 @@ pub(super) fn floors() -> BTreeMap<String, usize> {
         let Ok(number) = number.parse() else { continue };
         for room in rooms.split(',') {
             let room = room.trim().trim_matches('`').to_owned();
-            assert_eq!(floors.insert(room.clone(), number), None, "{room} stands in the table twice");
+            assert_eq!(floors.insert(room.clone(), number), None, "{room} is in the table twice");
         }
     }
     floors
 }
 
-/// Every use of another room outside of tests.
+/// All uses of other rooms outside tests.
 pub(super) fn arrows() -> Vec<Arrow> {
     let floors = floors();
     let mut found = Vec::new();
@@ -79,13 +79,13 @@ fn module(name: &str) -> Vec<String> {
     module
 }
 
-/// Reads the paths of one file.
+/// Collects the rooms that the paths of one file name.
 struct Reader {
-    /// How many modules down the code is that is read.
+    /// The depth of the current module below the crate's root.
     depth: usize,
-    /// The first names behind the crate's root.
+    /// The first path segments after the crate's root.
     rooms: BTreeSet<String>,
-    /// Modules of other files that only tests have.
+    /// Modules in other files that exist only in tests.
     tests: Vec<String>,
 }
 
@@ -112,7 +112,7 @@ impl Reader {
                 TokenTree::Ident(ident) if ident == "super" => {
                     let chain = &tokens[at..];
                     let supers = chain.chunks(3).take_while(|step| is_super(step)).count();
-                    // `pub(super)` is no path.
+                    // `pub(super)` is not a path.
                     at += (3 * supers).max(1);
                     if supers > 0 && supers == self.depth {
                         self.first_names(&tokens[at - 2..]);
@@ -126,7 +126,7 @@ impl Reader {
         }
     }
 
-    /// Notes the names behind `::`, be it one or several in braces.
+    /// Records the name after `::`, or several names in braces.
     fn first_names(&mut self, tokens: &[TokenTree]) {
         let [TokenTree::Punct(first), TokenTree::Punct(_), next, ..] = tokens else { return };
         if first.as_char() != ':' {
@@ -149,7 +149,7 @@ impl Reader {
         }
     }
 
-    /// Passes over an item that only tests have; answers where the next one begins.
+    /// Skips an item that exists only in tests; returns the start of the next item.
     fn skip_item(&mut self, tokens: &[TokenTree], from: usize) -> usize {
         let ends = |token: &TokenTree| match token {
             TokenTree::Punct(punct) => punct.as_char() == ';',

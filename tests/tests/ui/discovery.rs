@@ -1,8 +1,8 @@
-//! What is found by being there, and what is told of a file in the wrong place.
+//! Discovery of files below `src/`, and the errors for misplaced files.
 
 use order_tests::domain::{Domain, processor};
 
-/// The whole file that the README shows.
+/// The complete file in the README.
 fn readme_file() -> &'static str {
     let blocks = include_str!("../../../README.md").split("```");
     let mut files = blocks.filter_map(|block| block.strip_prefix("rust\n"));
@@ -15,7 +15,7 @@ const SCHEMAS: &str = "use order_runtime::prelude::*;\n\n/// In.\n#[schema]\npub
 const USECASE: &str = "use order_runtime::prelude::*;\n\n/// Does it.\n#[usecase]\npub async fn \
      USECASE_DoThing(input: INPUT_DoThing) -> Result<OUTPUT_DoThing, Failed> {\n    Ok(OUTPUT_DoThing { id: input.id })\n}\n";
 
-/// A feature with an acronym, in a file of its own for each part.
+/// A feature with an acronym in its name, with a file for each part.
 const SMS: [(&str, &str); 3] = [
     (
         "src/features/send_sms/schemas.rs",
@@ -35,11 +35,11 @@ const SMS: [(&str, &str); 3] = [
     ),
 ];
 
-/// Public names that the standard prelude or ours has, and names that are there under a condition only.
+/// Public names that are also in the standard prelude or the runtime's, and names with a `cfg` condition.
 const NAMES: &str = "/// A.\npub type Result<T> = std::result::Result<T, String>;\n/// B.\n#[derive(Debug)]\npub struct Box;\n\
      /// C.\n#[derive(Debug)]\npub struct Emitter;\n/// D.\n#[cfg(windows)]\n#[derive(Debug)]\npub struct OnWindows;\n";
 
-/// What the compiler says, where it is exactly one error.
+/// The compiler's output, which must contain exactly one error.
 fn one_error(domain: &Domain) -> String {
     let said = domain.refused();
     let is_error = |line: &&str| line.starts_with("error") && !line.starts_with("error: could not compile");
@@ -47,24 +47,24 @@ fn one_error(domain: &Domain) -> String {
     said
 }
 
-/// One test, since each step waits for the same build lock.
+/// One test, because all steps need the same build lock.
 #[test]
-fn files_are_found_by_being_there_and_told_when_they_are_misplaced() {
+fn files_are_discovered_and_misplaced_ones_reported() {
     let domain = Domain::new("things");
     assert_eq!(domain.events(), ["ThingDone"]);
 
-    // A file that comes is a processor; nothing else is touched.
+    // A new file adds a processor without other changes.
     domain.write("src/events/deeper/thing_seen.rs", &processor("ThingSeen"));
     assert_eq!(domain.events(), ["ThingDone", "ThingSeen"]);
     domain.remove("src/events/deeper/thing_seen.rs");
     assert_eq!(domain.events(), ["ThingDone"]);
 
-    // The README's own file is one of them.
+    // The file in the README works too.
     domain.write("src/events/order_refunded.rs", readme_file());
     assert_eq!(domain.events(), ["OrderRefunded", "ThingDone"]);
     domain.remove("src/events/order_refunded.rs");
 
-    // So is a folder that comes: its schema and its service are known in events/.
+    // A new folder adds a feature: files in events/ can use its schema and its service.
     domain.write("src/features/do_thing/schemas.rs", SCHEMAS);
     domain.write("src/features/do_thing/usecase.rs", USECASE);
     let wired = "use order_runtime::prelude::*;\n\n/// Does it.\n#[event_processor(\"ThingWanted\")]\npub async fn \
@@ -73,7 +73,7 @@ fn files_are_found_by_being_there_and_told_when_they_are_misplaced() {
     domain.write("src/events/thing_wanted.rs", wired);
     assert_eq!(domain.events(), ["ThingDone", "ThingWanted"]);
 
-    // Names that are right elsewhere break nothing here.
+    // Names that are also in scope elsewhere cause no errors.
     for (file, text) in SMS {
         domain.write(file, text);
     }
@@ -84,13 +84,13 @@ fn files_are_found_by_being_there_and_told_when_they_are_misplaced() {
     }
     domain.remove("src/names.rs");
 
-    // A file that is half typed takes its names from nobody.
+    // An incomplete file does not hide its names from other files.
     domain.write("src/features/do_thing/schemas.rs", &format!("{SCHEMAS}\npub struct Half {{\n"));
     let said = one_error(&domain);
     assert!(said.contains("unclosed delimiter") && said.contains("schemas.rs"), "{said}");
     domain.write("src/features/do_thing/schemas.rs", SCHEMAS);
 
-    // A file that cannot be a module, and one that would be left out, are named.
+    // A file that cannot be a module is reported, and so is one that would not be part of the program.
     domain.write("src/events/thing_done copy.rs", "");
     let said = one_error(&domain);
     assert!(said.contains("`events/thing_done copy.rs` cannot be a module"), "{said}");
@@ -104,14 +104,14 @@ fn files_are_found_by_being_there_and_told_when_they_are_misplaced() {
 
     domain.write("src/misc.rs", &processor("ThingLost"));
     let said = domain.refused();
-    assert!(said.contains("event processor `EventProcessor_ThingLost` must stand in a file under `events/`"), "{said}");
+    assert!(said.contains("event processor `EventProcessor_ThingLost` must be in a file under `events/`"), "{said}");
     assert!(said.contains("help: move it to `things/src/events/`"), "{said}");
     domain.remove("src/misc.rs");
 
     domain.remove("src/features/do_thing/usecase.rs");
     domain.write("src/features/other_thing/usecase.rs", USECASE);
     let said = domain.refused();
-    assert!(said.contains("use case `USECASE_DoThing` must stand in the folder of its feature"), "{said}");
+    assert!(said.contains("use case `USECASE_DoThing` must be in the folder of its feature"), "{said}");
     assert!(said.contains("help: move it to `things/src/features/do_thing/`"), "{said}");
     domain.remove("src/features/other_thing/usecase.rs");
     domain.write("src/features/do_thing/usecase.rs", USECASE);
@@ -126,5 +126,5 @@ fn files_are_found_by_being_there_and_told_when_they_are_misplaced() {
     let said = domain.refused();
     assert!(said.contains("the entity in `entities/thing.rs:1` names `INTERFACE_HELPER_DoThing`"), "{said}");
     domain.remove("src/entities/thing.rs");
-    assert_eq!(domain.events(), ["ThingDone", "ThingWanted"], "what was wrong is gone, and with it the errors");
+    assert_eq!(domain.events(), ["ThingDone", "ThingWanted"], "without the mistakes there are no errors");
 }

@@ -1,4 +1,4 @@
-//! `APP_RELOAD` under `cargo run`: what a developer sees who writes a file while the service runs.
+//! `APP_RELOAD` under `cargo run`: changed files while the service runs.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use order_tests::{
     eventually, free_port,
 };
 
-/// How long a build may take: it waits while another test's cargo holds the folder that both build in.
+/// The time limit of a build, which may have to wait for another test's cargo in the same target folder.
 const BUILT: Duration = Duration::from_mins(5);
 
 async fn handles(service: &Service, event: &str) -> bool {
@@ -17,9 +17,9 @@ async fn handles(service: &Service, event: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_file_that_comes_runs_and_a_broken_one_changes_nothing() {
+async fn a_new_file_is_loaded_and_a_broken_one_changes_nothing() {
     let domain = Domain::new("reloaded");
-    // Built before: the first build is not what is waited for here.
+    // The first build happens here, before the time limits.
     assert_eq!(domain.events(), ["ThingDone"]);
     let (port, broker) = (free_port(), free_port());
     let mut service = Service::spawn(
@@ -38,18 +38,18 @@ async fn a_file_that_comes_runs_and_a_broken_one_changes_nothing() {
     eventually("the new processor runs", BUILT, async || handles(&service, "ThingSeen").await).await;
 
     domain.write("src/events/thing_lost.rs", &processor("thing_lost"));
-    // The two are written to different streams, so either may be read first.
-    let told = ["the build has failed", "the event `thing_lost` must be named in UpperCamelCase"];
-    eventually("the mistake is told in the compiler's words", BUILT, async || {
+    // The two lines are written to different streams, so either may be read first.
+    let reported = ["the build has failed", "the event `thing_lost` must be named in UpperCamelCase"];
+    eventually("the compiler's error is shown", BUILT, async || {
         let log = service.log();
-        told.iter().all(|words| log.contains(words))
+        reported.iter().all(|words| log.contains(words))
     })
     .await;
     assert!(handles(&service, "ThingSeen").await, "the running service stays as it is");
 
     domain.remove("src/events/thing_lost.rs");
     domain.write(".env", "APP_NAME=Renamed\n");
-    eventually("the new setting holds", BUILT, async || service.try_text("/").await.contains("Renamed")).await;
+    eventually("the new setting applies", BUILT, async || service.try_text("/").await.contains("Renamed")).await;
 
     let status = service.terminate().await;
     assert_eq!(status.code(), Some(0), "both end cleanly");

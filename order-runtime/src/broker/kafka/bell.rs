@@ -1,7 +1,7 @@
-//! Calls a task from a thread that does not belong to its runtime.
+//! Wakes a task from a thread outside of its runtime.
 //!
-//! It does so by a file. A task that another thread wakes lets the runtime wake a further worker that looks for work, while
-//! one that waits for a file is run by the very worker that learns of it.
+//! It uses a file descriptor. When another thread wakes a task directly, the runtime also wakes a further worker to look for
+//! work. A task that waits for a file descriptor runs on the worker that learns of the event.
 
 use std::{
     io,
@@ -11,40 +11,39 @@ use std::{
 
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// What is rung. It rings once until it is [answered](Bell::answer), however often it is called.
+/// The sending side. It rings once until it is [answered](Bell::answer), however often it is called.
 pub(super) struct Bell {
     file: OwnedFd,
     rung: AtomicBool,
 }
 
-/// Who hears it.
+/// The receiving side.
 pub(super) struct Listener(AsyncFd<OwnedFd>);
 
 impl Bell {
-    /// To be called within the runtime whose task listens.
+    /// Creates both sides. Must be called within the runtime whose task listens.
     ///
     /// # Errors
-    /// When the system has no file left.
+    /// When the system has no file descriptor left.
     pub(super) fn hang() -> io::Result<(Self, Listener)> {
         let (file, heard) = ends()?;
         #[expect(
             deprecated,
-            reason = "what took its place is unsafe, for files that belong to others; this one is owned"
+            reason = "its replacement is unsafe, as it accepts borrowed file descriptors; this one is owned"
         )]
         let listener = AsyncFd::with_interest(heard, Interest::READABLE)?;
         Ok((Self { file, rung: AtomicBool::new(false) }, Listener(listener)))
     }
 
-    /// Never blocks.
+    /// Wakes the listener. Never blocks.
     pub(super) fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {
-            // It has room for the few bytes, and its other end is closed only when nobody listens any more.
+            // The few bytes always fit, and the other end is closed only when there is no listener any more.
             let _ = rustix::io::write(&self.file, &1_u64.to_ne_bytes());
         }
     }
 
-    /// From now on it rings again. Whoever is called does this before looking what there is, so that nothing that comes later
-    /// goes unheard.
+    /// Lets the bell ring again. The listener calls this before it looks for work, so that no later work is missed.
     pub(super) fn answer(&self) {
         self.rung.store(false, Ordering::Release);
     }
@@ -54,7 +53,7 @@ impl Listener {
     /// Waits until the bell has rung.
     ///
     /// # Errors
-    /// The runtime ends.
+    /// When the runtime ends.
     pub(super) async fn heard(&self) -> io::Result<()> {
         self.0.readable().await?.clear_ready();
         #[cfg(not(target_os = "linux"))]
@@ -62,15 +61,14 @@ impl Listener {
         Ok(())
     }
 
-    /// A pipe that is not read is full one day.
+    /// Empties the pipe, which would otherwise fill up.
     #[cfg(not(target_os = "linux"))]
     fn empty(&self) {
         while matches!(rustix::io::read(self.0.get_ref(), &mut [0; 64]), Ok(1..)) {}
     }
 }
 
-/// The end that is rung, and the one that is listened at: of a counter, which each write makes ready anew without anybody
-/// having to read it.
+/// The sending and the receiving end of an eventfd counter, which each write makes ready again without a read.
 #[cfg(target_os = "linux")]
 fn ends() -> io::Result<(OwnedFd, OwnedFd)> {
     use rustix::event::{EventfdFlags, eventfd};
@@ -79,7 +77,7 @@ fn ends() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((counter.try_clone()?, counter))
 }
 
-/// The same of a pipe.
+/// The sending and the receiving end of a pipe.
 #[cfg(not(target_os = "linux"))]
 fn ends() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = io::pipe()?;
@@ -97,7 +95,7 @@ mod tests {
     #[tokio::test]
     async fn it_rings_once_until_it_is_answered_and_each_ring_is_heard() {
         let (bell, listener) = Bell::hang().unwrap();
-        assert!(listener.heard().now_or_never().is_none(), "nobody has called");
+        assert!(listener.heard().now_or_never().is_none(), "it has not rung");
         for _ in 0..3 {
             bell.ring();
             bell.ring();
@@ -113,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_before_anybody_listens_is_heard() {
+    async fn a_ring_before_the_listener_waits_is_heard() {
         let (bell, listener) = Bell::hang().unwrap();
         bell.ring();
         listener.heard().await.unwrap();

@@ -1,4 +1,4 @@
-//! The group member, as the engine speaks to it: what is asked for is done by the thread that polls.
+//! The engine's interface to the group member. Its methods send commands to the poll thread.
 
 use std::{
     collections::BTreeSet,
@@ -32,28 +32,28 @@ pub struct KafkaConsumer {
     metadata: Arc<MetadataClient>,
     commands: commands::Sender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// Dropped with the consumer, which ends the thread that asks where logs end.
+    /// Dropped with the consumer, which ends the thread that requests the ends of logs.
     _ends: commands::Sender<()>,
 }
 
-/// What the poll thread is asked to do.
+/// A command to the poll thread.
 pub(super) enum Command {
     Pause(PartitionId),
     Resume(PartitionId),
-    /// Drop what was fetched, and go on there.
+    /// Drop fetched records, and continue at this offset.
     Seek(Arc<Inbox>, i64),
 }
 
 impl KafkaConsumer {
-    /// Starts the member. It joins its group as soon as a broker answers; until then [`Consumer::health`] says why not.
+    /// Starts the member. It joins its group when a broker answers; until then, [`Consumer::health`] gives the reason.
     ///
     /// # Errors
-    /// When librdkafka does not take the properties; nothing has been started then.
+    /// When librdkafka rejects the properties. Nothing is started then.
     pub fn start(config: &KafkaConfig) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<ConsumerEvent>), BrokerError> {
         Self::start_with(config, PATIENCE)
     }
 
-    /// The same with another patience towards a client that connects to no broker.
+    /// Like [`start`](Self::start), with another limit for a client that stays disconnected.
     pub(super) fn start_with(
         config: &KafkaConfig,
         patience: Duration,
@@ -63,7 +63,7 @@ impl KafkaConsumer {
         let (events, receiver) = mpsc::unbounded_channel();
         let (sender, commands) = commands::channel();
         let shared = MemberShared::new();
-        let no_thread = |error| BrokerError::Client(format!("no thread can be started: {error}"));
+        let no_thread = |error| BrokerError::Client(format!("cannot start a thread: {error}"));
         let ends = ends::start(&shared, &metadata, config).map_err(no_thread)?;
         let membership = Membership {
             config: config.clone(),
@@ -81,9 +81,10 @@ impl KafkaConsumer {
         Ok((Arc::new(consumer), receiver))
     }
 
-    /// Waits until the thread has ended, at most for `limit`; whether it has.
+    /// Waits until the poll thread has ended, at most for `limit`. Returns whether it has ended.
     ///
-    /// librdkafka may wait for a broker without end. What it has not committed then is repeated, and the store knows it.
+    /// librdkafka may wait for a broker without limit. Records whose offsets it has not committed are then delivered again, and
+    /// the store knows that they are handled.
     pub async fn joined(&self, limit: Duration) -> bool {
         let Some(thread) = self.thread.lock().take() else { return true };
         let deadline = Instant::now() + limit;
@@ -128,14 +129,14 @@ impl Consumer for KafkaConsumer {
         if let Some(inbox) = self.inbox(partition) {
             inbox.set_paused(false);
             self.send(Command::Resume(partition.clone()));
-            // It did not look while it was paused.
+            // The partition owner does not check for records while it is paused.
             inbox.tell_if_ready();
         }
     }
 
     fn seek(&self, partition: &PartitionId, offset: i64) {
         if let Some(inbox) = self.inbox(partition) {
-            // At once, not when the thread hears of it: the engine may take before that.
+            // Done here and not by the poll thread: the engine may take records before the thread handles the command.
             inbox.begin_seek(offset);
             self.send(Command::Seek(inbox, offset));
         }
@@ -152,14 +153,15 @@ impl Consumer for KafkaConsumer {
     fn health(&self) -> Health {
         let mut health = Health::default();
         if let Some(overdue) = self.shared.overdue() {
-            health.not_live.push(format!("the consumer has not polled for {} s more than it may", overdue.as_secs()));
+            health.not_live.push(format!("the consumer has not polled in time: it is {} s overdue", overdue.as_secs()));
         }
         if !self.shared.connected() {
-            let why = self.shared.voice.unreached().map(|unreached| format!(": {unreached}")).unwrap_or_default();
+            let why =
+                self.shared.log_throttle.unreached().map(|unreached| format!(": {unreached}")).unwrap_or_default();
             health.not_ready.push(format!("no broker is connected{why}"));
         }
         if let Some(time) = self.shared.rebalancing() {
-            health.not_ready.push(format!("the group has come to no assignment for {} s", time.as_secs()));
+            health.not_ready.push(format!("the group has reached no assignment for {} s", time.as_secs()));
         }
         if self.shared.rebalancing().is_some() || self.shared.has_nothing() {
             health.not_ready.extend(self.shared.strangers.lock().clone());
@@ -195,7 +197,7 @@ impl ClusterMetadata for KafkaConsumer {
     }
 }
 
-/// Asks the cluster on a thread that may wait.
+/// Sends a request to the cluster on a thread that may block.
 async fn blocking<T: Send + 'static>(
     metadata: &Arc<MetadataClient>,
     ask: impl FnOnce(&MetadataClient) -> Result<T, BrokerError> + Send + 'static,

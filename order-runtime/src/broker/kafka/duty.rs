@@ -1,9 +1,9 @@
-//! Who takes the records that have come: the thread that polls, or a task of the runtime.
+//! Decides whether the poll thread or a task of the runtime takes arrived records.
 //!
-//! The thread would have to wake a worker for a record that it has taken, which then runs its owner. A task is run by such a worker
-//! at once, so a record that comes alone is handled one wake earlier. But a task waits for its turn among owners that are at work,
-//! so the thread is on duty while much comes. What the task has not taken by then, for whatever reason, the thread takes in
-//! its next round.
+//! After the poll thread has taken a record, it must wake a worker of the runtime, which then runs the partition owner. The task
+//! runs on such a worker at once, so that a single record is handled one wake earlier. But the task competes with busy partition
+//! owners, so the poll thread is on duty while many records arrive. Records that the task has not taken, for whatever reason, are
+//! taken by the poll thread in its next round.
 
 use std::{
     io,
@@ -22,7 +22,7 @@ use super::{
     poller::Polled,
 };
 
-/// Says who is on duty, and calls them.
+/// Records whether the poll thread or the task is on duty, and wakes it.
 pub(super) struct Duty {
     on_task: AtomicBool,
     task: Bell,
@@ -30,7 +30,7 @@ pub(super) struct Duty {
 }
 
 impl Duty {
-    /// Something is there to be taken. Never blocks.
+    /// Wakes the poll thread or the task because records are ready. Never blocks.
     pub(super) fn call(&self) {
         if self.on_task.load(Ordering::Acquire) {
             self.task.ring();
@@ -39,25 +39,25 @@ impl Duty {
         }
     }
 
-    /// Puts the task on duty, or the thread. Whoever does this looks once more afterwards, since the other may have been called
-    /// before.
+    /// Puts the task on duty if `task`, otherwise the poll thread. The caller must check for records afterwards, since the other
+    /// one may have been woken before.
     pub(super) fn put_on(&self, task: bool) {
         self.on_task.store(task, Ordering::Release);
     }
 }
 
-/// The state of polling, which the thread and the task have in turn, and which ends with this.
+/// The state of polling, which the poll thread and the task use in turn. It is dropped with this.
 pub(super) struct Desk {
-    /// None once it has ended, and where the task has panicked in the middle of it.
+    /// `None` after the end, or if the task has panicked while it used the state.
     polled: Arc<Mutex<Option<Box<Polled>>>>,
     duty: Arc<Duty>,
 }
 
 impl Desk {
-    /// Starts the task. The thread is the one that asks, and is on duty at first.
+    /// Starts the task. The calling thread is the poll thread, which is on duty at first.
     ///
     /// # Errors
-    /// When the system has no file left.
+    /// When the system has no file descriptor left.
     pub(super) fn open(runtime: &Handle, polled: impl FnOnce(Arc<Duty>) -> Polled) -> io::Result<Self> {
         let (task, listener) = {
             let _within = runtime.enter();
@@ -69,7 +69,7 @@ impl Desk {
         Ok(Self { polled, duty })
     }
 
-    /// The thread's turn; `None` where the task has panicked in its own.
+    /// Runs `act` on the state for the poll thread; `None` if the task has panicked.
     pub(super) fn at<T>(&self, act: impl FnOnce(&mut Polled) -> T) -> Option<T> {
         self.polled.lock().as_mut().map(|polled| act(polled))
     }
@@ -77,13 +77,13 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        // Here and not where the task ends: the end of a client may take long, and the thread has the last of it.
+        // The poll thread drops the state and not the task, because dropping a client may take long.
         drop(self.polled.lock().take());
         self.duty.task.ring();
     }
 }
 
-/// The task. It ends with the desk, or with its runtime.
+/// The task. It ends when the [`Desk`] is dropped, or with its runtime.
 async fn take_few(listener: Listener, polled: Arc<Mutex<Option<Box<Polled>>>>, duty: Arc<Duty>) {
     while let Ok(()) = listener.heard().await {
         duty.task.answer();
@@ -97,7 +97,7 @@ async fn take_few(listener: Listener, polled: Arc<Mutex<Option<Box<Polled>>>>, d
             None => false,
         };
         if !done {
-            // The thread is at it, or there is more than this is for.
+            // The poll thread uses the state, or there are more records than the task takes.
             duty.put_on(false);
             duty.call();
         }
@@ -111,11 +111,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_is_on_duty_is_called() {
+    async fn the_side_on_duty_is_woken() {
         let (task, listener) = Bell::hang().unwrap();
         let duty = Duty { on_task: AtomicBool::new(false), task, thread: thread::current() };
         duty.call();
-        // What was told before is not waited for.
+        // The thread was woken before, so this does not block.
         thread::park();
         assert!(listener.heard().now_or_never().is_none(), "the thread is on duty");
         duty.put_on(true);

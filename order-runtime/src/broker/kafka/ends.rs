@@ -1,5 +1,5 @@
-//! Asks where logs end of which no fetch tells: of partitions that are paused or held, and of those of which nothing has come
-//! for a while. So the lag is true while nothing is fetched, and fetching that has stopped without a word is noticed.
+//! Requests the log ends that no fetch reports: those of partitions that are paused or held, and of partitions whose records have
+//! not arrived for a while. So the lag stays correct while nothing is fetched, and a silent stop of fetching is detected.
 
 use std::{
     collections::HashMap,
@@ -14,12 +14,12 @@ use tracing::{debug, warn};
 use super::{inbox::Inbox, member::MemberShared, metadata::MetadataClient};
 use crate::config::KafkaConfig;
 
-/// How often it asks.
+/// The interval between requests for log ends.
 const EVERY: Duration = Duration::from_secs(5);
-/// How often it asks who else is in the group.
+/// The interval between requests for the members of the group.
 const GROUP_EVERY: Duration = Duration::from_secs(30);
 
-/// Asks until the other end of the channel is dropped. One request a broker, whatever the number of partitions.
+/// Sends requests until the other end of the channel is dropped: one per broker, whatever the number of partitions.
 fn ask(shared: &MemberShared, metadata: &MetadataClient, config: &KafkaConfig, ended: &mpsc::Receiver<()>) {
     let mut group_asked: Option<Instant> = None;
     while ended.recv_timeout(EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -28,21 +28,21 @@ fn ask(shared: &MemberShared, metadata: &MetadataClient, config: &KafkaConfig, e
             ask_group(shared, metadata, config);
         }
         let quiet: Vec<_> = shared.inboxes.lock().values().filter(|inbox| inbox.is_quiet()).cloned().collect();
-        // Without a broker each question would only take its time.
+        // Without a connected broker, each request would only time out.
         if quiet.is_empty() || !shared.connected() {
             continue;
         }
         match wanted(&quiet).and_then(|wanted| metadata.ends(wanted)) {
             Ok(ends) => tell(&quiet, &ends),
-            Err(error) => debug!(%error, "where logs end is not known; asking again"),
+            Err(error) => debug!(%error, "the ends of logs are unknown; asking again"),
         }
     }
 }
 
-/// Starts the thread that asks; it ends when the sender is dropped.
+/// Starts the thread that sends the requests. It ends when the returned sender is dropped.
 ///
 /// # Errors
-/// When the system refuses a thread.
+/// When the system cannot start a thread.
 pub(super) fn start(
     shared: &Arc<MemberShared>,
     metadata: &Arc<MetadataClient>,
@@ -54,17 +54,17 @@ pub(super) fn start(
     Ok(sender)
 }
 
-/// Looks for members that are no instances of this service.
+/// Looks for members that are not instances of this service.
 fn ask_group(shared: &MemberShared, metadata: &MetadataClient, config: &KafkaConfig) {
     let strangers = match metadata.group() {
         Ok(group) => group.and_then(|group| group.strangers(config)),
         Err(error) => {
-            debug!(%error, "who is in the group is not known; asking again");
+            debug!(%error, "the members of the group are unknown; asking again");
             return;
         }
     };
     if let Some(strangers) = &strangers
-        && shared.voice.due("strangers")
+        && shared.log_throttle.due("strangers")
     {
         warn!("{strangers}");
     }

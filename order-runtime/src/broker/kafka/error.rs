@@ -1,62 +1,62 @@
-//! What can be wrong with a broker before any record has moved.
+//! Errors of creating a Kafka client, and of its requests to the broker.
 
 use rdkafka::error::KafkaError;
 
 use crate::config::KafkaConfig;
 
-/// Why a Kafka client cannot be made or cannot tell what it was asked.
+/// Why a Kafka client cannot be created, or why its request has failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
-    /// A property that librdkafka refuses. Its value may be a secret and is not shown.
+    /// librdkafka rejects a property. Its value may be a secret and is not shown.
     #[error(
-        "librdkafka does not take the value of `{property}`; see its CONFIGURATION.md, and `config` for where it is set"
+        "librdkafka rejects the value of `{property}`; see its CONFIGURATION.md, and `config` for the place where it is set"
     )]
     Property {
         /// The property's own name.
         property: String,
     },
-    /// The client cannot be made, although each property for itself is right.
-    #[error("the Kafka client cannot be made: {0}")]
+    /// The client cannot be created, although each property is valid by itself.
+    #[error("the Kafka client cannot be created: {0}")]
     Client(String),
-    /// Nobody answers.
-    #[error("no broker answers at {brokers}: {reason}; is KAFKA_BROKER_URL right, and does the broker run?")]
+    /// No broker answers.
+    #[error("no broker answers at {brokers}: {reason}; check KAFKA_BROKER_URL, and whether the broker runs")]
     Unreachable {
         /// The addresses that were tried.
         brokers: String,
-        /// The client's word.
+        /// The client's error text.
         reason: String,
     },
-    /// One answers, and names an address that nobody reaches.
+    /// A broker answers, but advertises an address that cannot be reached.
     #[error("{brokers}: {unreached}")]
     Advertised {
         /// The addresses that were tried.
         brokers: String,
-        /// What the broker names, and what to do.
+        /// The advertised address, and a remedy.
         unreached: String,
     },
-    /// The broker does not believe who we say we are.
+    /// The broker rejects the credentials.
     #[error(
-        "the broker at {brokers} refuses the user; set KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD to what it knows"
+        "the broker at {brokers} rejects the credentials; correct KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
     )]
     Refused {
         /// The addresses that were tried.
         brokers: String,
     },
-    /// A topic that is not there.
+    /// The topic does not exist.
     #[error("the topic `{0}` does not exist; create it, or correct the name")]
     UnknownTopic(String),
     /// A request failed.
-    #[error("the broker does not answer {what}: {reason}")]
+    #[error("the broker does not report {what}: {reason}")]
     Request {
-        /// What was asked.
+        /// The requested data.
         what: &'static str,
-        /// The client's word.
+        /// The client's error text.
         reason: String,
     },
 }
 
 impl BrokerError {
-    /// The error of a client that could not be made: without any value of a property, since librdkafka repeats those.
+    /// The error of a client that could not be created, without the values of properties, which librdkafka repeats.
     pub(super) fn creation(error: &KafkaError, config: &KafkaConfig) -> Self {
         match error {
             KafkaError::ClientConfig(_, _, property, _) => Self::Property { property: property.clone() },
@@ -74,7 +74,7 @@ impl BrokerError {
     }
 }
 
-/// Takes values of properties out of a text. Short values stay: they are switches and numbers, and occur in any text.
+/// Removes secret values of properties from a text. Short values stay: they are switches and numbers, and occur in any text.
 fn redact(text: &str, config: &KafkaConfig) -> String {
     let maps = [&config.properties, &config.consumer_properties, &config.producer_properties];
     let mut text = text.to_owned();

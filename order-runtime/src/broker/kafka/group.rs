@@ -1,4 +1,4 @@
-//! Who else is in the consumer group: members that are no instances of this service take partitions away from it.
+//! The other members of the consumer group. Members that are not instances of this service take partitions away from it.
 
 use super::settings;
 use crate::config::KafkaConfig;
@@ -14,16 +14,16 @@ pub(super) struct GroupView {
 /// One member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GroupMember {
-    /// The name of its client.
+    /// Its client id.
     pub(super) client: String,
-    /// Where it runs.
+    /// Its host.
     pub(super) host: String,
-    /// Whether it was given something. A leader may give a member an assignment of no partition, which looks the same.
+    /// Whether it has an assignment. An assignment without partitions looks the same.
     pub(super) has_assignment: bool,
 }
 
 impl GroupView {
-    /// Names the members that are no instances of this service, and what to do.
+    /// A message with the members that are not instances of this service, and a remedy; `None` if there are none.
     pub(super) fn strangers(&self, config: &KafkaConfig) -> Option<String> {
         let strangers: Vec<String> = self
             .members
@@ -33,19 +33,19 @@ impl GroupView {
             .collect();
         (!strangers.is_empty()).then(|| {
             format!(
-                "the group {} has members that are no instances of this service ({}): they take partitions whose events it does not \
-                 get; end them, or set another KAFKA_GROUP_ID",
+                "the group {} has members that are not instances of this service ({}): this service does not get the events of \
+                 their partitions; stop them, or set another KAFKA_GROUP_ID",
                 config.group_id,
                 strangers.join(", ")
             )
         })
     }
 
-    /// Why this service cannot join members that use another assignor.
+    /// A message for members that use another assignor, which this service cannot join.
     pub(super) fn other_protocol(&self, config: &KafkaConfig) -> String {
         let members: Vec<&str> = self.members.iter().map(|member| member.client.as_str()).collect();
         format!(
-            "the members of the group {} ({}) use the assignor `{}`, which this one does not; end them, set \
+            "the members of the group {} ({}) use the assignor `{}`, which this service does not use; stop them, set \
              KAFKA_PARTITION_ASSIGNMENT_STRATEGY to theirs, or set another KAFKA_GROUP_ID",
             config.group_id,
             members.join(", "),
@@ -54,7 +54,7 @@ impl GroupView {
     }
 }
 
-/// Whether a client has the name that clients of this service have.
+/// Whether a client id is that of an instance of this service.
 fn is_ours(config: &KafkaConfig, client: &str) -> bool {
     let set = [&config.consumer_properties, &config.properties].into_iter().find_map(|set| set.get("client.id"));
     set.is_some_and(|set| set.expose() == client) || client.starts_with(&settings::client_id(config, "consumer"))
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn members_that_are_no_instances_are_named() {
+    fn members_that_are_not_instances_are_named() {
         let mut config = Config::default().kafka;
         config.group_id = "things".to_owned();
         let mut group = GroupView {
@@ -84,7 +84,7 @@ mod tests {
             told.contains("kcat at 10.0.0.5") && told.contains("KAFKA_GROUP_ID") && !told.contains("things-consumer")
         );
         config.properties.insert("client.id".to_owned(), Secret::new("kcat"));
-        assert_eq!(group.strangers(&config), None, "it has the name that was set");
+        assert_eq!(group.strangers(&config), None, "it has the configured client id");
         assert!(group.other_protocol(&config).contains("`range`"));
     }
 }

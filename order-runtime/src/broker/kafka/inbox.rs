@@ -1,4 +1,4 @@
-//! Where the records of one partition wait between the poll thread and their owner.
+//! The inbox of a partition: its records wait here between the poll thread and the partition owner.
 
 use std::{
     collections::VecDeque,
@@ -23,38 +23,38 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Inbox {
     pub(super) id: PartitionId,
-    /// Where the partition begins; `None` where it does not yet.
+    /// The start of the partition; `None` if it does not begin yet.
     pub(super) start: Option<i64>,
     state: Mutex<State>,
-    /// Tells the owner.
+    /// Notifies the partition owner.
     ready: Arc<Notify>,
-    /// The end of the log as told with the assignment; fetches tell later ones.
+    /// The end of the log, as reported with the assignment and raised by later reports.
     pub(super) log_end: AtomicI64,
 }
 
-/// Records that came one by one are put together up to this size; larger batches stay as they came, so that no record is
+/// Records that arrive one by one are joined into batches up to this size. Larger batches stay as they are, so that no record is
 /// copied a second time.
 const SMALL: usize = 64 * 1024;
-/// When nothing has come for so long, somebody asks where the log ends.
+/// If nothing has arrived for this long, the end of the log is requested.
 const QUIET: Duration = Duration::from_secs(5);
-/// A partition is busy for so long after records have come.
+/// A partition counts as busy for this long after records have arrived.
 const BUSY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct State {
     batches: VecDeque<RecordBatch>,
-    /// The size of all of them.
+    /// The size of all batches.
     bytes: usize,
-    /// Seeks that are wanted and that the poll thread has not done: until then nothing is taken or added,
-    /// since it would be from before the seek.
+    /// The number of requested seeks that the poll thread has not done. Until it has, nothing is taken or added, since the
+    /// records would be from before the seek.
     seeking: u32,
-    /// The partition is no longer ours.
+    /// Whether the partition was revoked.
     closed: bool,
-    /// The engine has paused it.
+    /// Whether the engine has paused it.
     paused: bool,
     hold: Hold,
     reach: Reach,
-    /// When records came last.
+    /// When records last arrived.
     came: Instant,
 }
 
@@ -64,7 +64,7 @@ impl State {
         self.bytes = 0;
     }
 
-    /// Whether records may come: neither the engine nor the poll thread stops them.
+    /// Whether records may arrive: neither the engine nor the poll thread has stopped them.
     fn is_fetched(&self) -> bool {
         !(self.paused || self.hold != Hold::None || self.closed || self.seeking > 0)
     }
@@ -74,26 +74,26 @@ impl State {
     }
 }
 
-/// Why the poll thread takes no records of it.
+/// Why the poll thread takes no records of the partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hold {
     None,
-    /// Too much waits: those that follow are left to librdkafka.
+    /// The inbox is full: further records are left to librdkafka.
     Full,
-    /// It is paused, so that others have their turn.
+    /// The partition is paused, so that others get their turn.
     Resting,
 }
 
-/// Whether more may come.
+/// Whether the inbox accepts further records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
-    /// It may.
+    /// It does.
     Free,
-    /// Too much waits.
+    /// It is full.
     Full,
-    /// The records that follow are left to librdkafka.
+    /// Further records are left to librdkafka.
     Held,
-    /// They were, and there is room again.
+    /// Further records were left to librdkafka, and the inbox accepts them again.
     Freed,
 }
 
@@ -114,7 +114,7 @@ impl Inbox {
         Arc::new(Self { id, start, state: Mutex::new(state), ready, log_end: AtomicI64::new(log_end) })
     }
 
-    /// Adds what was polled, and tells the owner where the inbox was empty.
+    /// Adds polled records, and notifies the partition owner if the inbox was empty.
     pub(super) fn add(&self, mut records: RecordBatch) {
         let mut state = self.state.lock();
         if state.closed || state.seeking > 0 {
@@ -136,7 +136,7 @@ impl Inbox {
         }
     }
 
-    /// Takes the first batch of records, or as many of it as fit; one at least.
+    /// Takes the first batch of records, or as many of its records as fit within the limits, but at least one.
     pub(super) fn take(&self, max_records: usize, max_bytes: usize) -> RecordBatch {
         let mut state = self.state.lock();
         if state.closed || state.seeking > 0 {
@@ -164,12 +164,12 @@ impl Inbox {
         first
     }
 
-    /// How many bytes wait.
+    /// The size of the waiting records in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.state.lock().bytes
     }
 
-    /// Whether there is room for more, where no more than `limit` bytes are to wait.
+    /// Whether the inbox accepts further records, with a capacity of `limit` bytes. After it was held, half of them must be free.
     pub(super) fn room(&self, limit: usize) -> Room {
         let mut state = self.state.lock();
         match state.hold {
@@ -183,36 +183,36 @@ impl Inbox {
         }
     }
 
-    /// Leaves the records that follow to librdkafka, until [`room`](Self::room) tells of some.
+    /// Leaves further records to librdkafka, until [`room`](Self::room) returns [`Room::Freed`].
     pub(super) fn hold(&self) {
         let mut state = self.state.lock();
         state.hold = Hold::Full;
         state.reach.pauses();
     }
 
-    /// Whether they are left to librdkafka.
+    /// Whether further records are left to librdkafka.
     pub(super) fn held(&self) -> bool {
         self.state.lock().hold == Hold::Full
     }
 
-    /// Whether records are to come: the log has more, and nobody stops them.
+    /// Whether records are expected: the log has more, and fetching is not stopped.
     pub(super) fn expects_records(&self) -> bool {
         let state = self.state.lock();
         state.is_fetched() && state.reach.has_more()
     }
 
-    /// Whether its owner has nothing although the log has more, and nobody stops it.
+    /// Whether the inbox is empty although the log has more and fetching is not stopped.
     pub(super) fn is_hungry(&self) -> bool {
         let state = self.state.lock();
         state.is_fetched() && state.batches.is_empty() && state.reach.has_more()
     }
 
-    /// Whether records have come just now.
+    /// Whether records have arrived just now.
     pub(super) fn is_busy(&self) -> bool {
         self.state.lock().came.elapsed() < BUSY
     }
 
-    /// Notes that the poll thread pauses it for the sake of others. Answers whether it is to do so.
+    /// Notes that the poll thread pauses the partition in favour of others. Returns whether it must do so.
     pub(super) fn rest(&self) -> bool {
         let mut state = self.state.lock();
         if !state.is_fetched() {
@@ -223,12 +223,12 @@ impl Inbox {
         true
     }
 
-    /// Whether it rests.
+    /// Whether the partition is paused in favour of others.
     pub(super) fn rests(&self) -> bool {
         self.state.lock().hold == Hold::Resting
     }
 
-    /// Notes that it rests no longer. Answers whether it is to be fetched now.
+    /// Ends the pause in favour of others. Returns whether fetching must be resumed.
     pub(super) fn end_rest(&self) -> bool {
         let mut state = self.state.lock();
         if state.hold != Hold::Resting {
@@ -238,18 +238,18 @@ impl Inbox {
         !state.paused && state.seeking == 0
     }
 
-    /// Whether no fetch tells where the log ends.
+    /// Whether no fetch reports the end of the log.
     pub(super) fn is_quiet(&self) -> bool {
         let state = self.state.lock();
         !state.is_fetched() || state.came.elapsed() > QUIET
     }
 
-    /// Since when nothing has come that is to come.
+    /// Sets since when expected records have not arrived.
     pub(super) fn set_silent(&self, since: Option<Instant>) {
         self.state.lock().reach.silent_since = since;
     }
 
-    /// librdkafka tells how far it has fetched.
+    /// Notes the fetch progress that librdkafka reports.
     pub(super) fn fetched(&self, progress: FetchProgress) {
         let mut state = self.state.lock();
         state.reach.ends(progress.stable_end);
@@ -259,13 +259,13 @@ impl Inbox {
         }
     }
 
-    /// The log ends there, as somebody was told who asked.
+    /// Notes the end of the log, from the answer to a request.
     pub(super) fn ends(&self, end: i64) {
         self.log_end(Some(end));
         self.state.lock().reach.ends(end);
     }
 
-    /// How records come in.
+    /// How records arrive.
     pub(super) fn inbox_status(&self) -> InboxStatus {
         let state = self.state.lock();
         InboxStatus {
@@ -278,7 +278,7 @@ impl Inbox {
         }
     }
 
-    /// Drops everything, to go on at `offset`; nothing is added or taken until [`sought`](Self::sought).
+    /// Drops everything, to continue at `offset`. Nothing is added or taken until [`sought`](Self::sought).
     pub(super) fn begin_seek(&self, offset: i64) {
         let mut state = self.state.lock();
         state.empty();
@@ -286,8 +286,8 @@ impl Inbox {
         state.reach.set_back(offset);
     }
 
-    /// The same because fetching has gone astray: answers where to go on, which is the first record that waits, or `next`
-    /// where none does.
+    /// Like [`begin_seek`](Self::begin_seek), to repair fetching. Returns the offset to continue at: that of the first waiting
+    /// record, or `next` if there is none.
     pub(super) fn begin_refetch(&self, next: i64) -> i64 {
         let mut state = self.state.lock();
         let from = state.first_offset().unwrap_or(next);
@@ -297,7 +297,7 @@ impl Inbox {
         from
     }
 
-    /// One seek is done. Answers whether the partition is to be fetched now: a seek that the engine has asked for ends its
+    /// Notes that one seek is done. Returns whether the partition must be fetched now: a seek of the engine ends the engine's
     /// pause, another one does not.
     pub(super) fn sought(&self, by_engine: bool) -> bool {
         let mut state = self.state.lock();
@@ -307,7 +307,7 @@ impl Inbox {
         !state.paused
     }
 
-    /// Notes that the engine pauses or resumes.
+    /// Notes that the engine pauses or resumes the partition.
     pub(super) fn set_paused(&self, paused: bool) {
         let mut state = self.state.lock();
         state.paused = paused;
@@ -317,21 +317,21 @@ impl Inbox {
         state.reach.pauses();
     }
 
-    /// Tells the owner, where something waits to be taken.
+    /// Notifies the partition owner if records wait to be taken.
     pub(super) fn tell_if_ready(&self) {
         if !self.state.lock().batches.is_empty() {
             self.ready.notify_one();
         }
     }
 
-    /// The partition is no longer ours: nothing is added or taken any more.
+    /// Closes the inbox of a revoked partition: nothing is added or taken any more.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
         state.empty();
     }
 
-    /// The end of the log, as last heard.
+    /// The end of the log as last reported, raised to `heard` if that is higher.
     pub(super) fn log_end(&self, heard: Option<i64>) -> i64 {
         heard.map_or_else(
             || self.log_end.load(Ordering::Relaxed),
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn owner_is_told_once_until_it_has_taken() {
+    fn owner_is_notified_once_until_it_has_taken() {
         let inbox = inbox();
         let is_told = || inbox.ready.notified().now_or_never().is_some();
         inbox.add(records(0..2));
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_has_room_when_half_is_taken() {
+    fn a_held_inbox_has_room_when_half_is_taken() {
         let inbox = inbox();
         inbox.add(records(0..5));
         assert_eq!(inbox.room(50), Room::Free);
@@ -395,14 +395,14 @@ mod tests {
         assert_eq!(inbox.room(50), Room::Full);
         inbox.hold();
         inbox.take(4, 1_000);
-        assert_eq!(inbox.room(50), Room::Held, "it is not taken up again for a few");
+        assert_eq!(inbox.room(50), Room::Held, "a few taken records are not enough");
         inbox.take(4, 1_000);
         assert_eq!(inbox.room(50), Room::Freed);
         assert_eq!(inbox.room(50), Room::Free);
     }
 
     #[test]
-    fn what_the_engine_paused_is_not_expected_because_of_room() {
+    fn a_partition_that_the_engine_paused_expects_no_records_when_it_has_room() {
         let inbox = inbox();
         inbox.ends(20);
         inbox.add(records(0..10));
@@ -416,15 +416,15 @@ mod tests {
     }
 
     #[test]
-    fn fetching_again_begins_with_what_was_not_taken() {
+    fn fetching_again_begins_with_the_first_waiting_record() {
         let inbox = inbox();
         inbox.add(records(0..5));
         inbox.take(2, 1_000);
         assert_eq!(inbox.begin_refetch(5), 2);
         inbox.add(records(7..8));
         inbox.set_paused(true);
-        assert!(!inbox.sought(false), "the engine's pause goes on");
-        assert!(inbox.take(10, 1_000).is_empty(), "what lay behind a gap is gone");
+        assert!(!inbox.sought(false), "the engine's pause continues");
+        assert!(inbox.take(10, 1_000).is_empty(), "records after a gap are dropped");
         assert_eq!(inbox.begin_refetch(2), 2);
         assert!(inbox.sought(true), "the engine's own seek ends its pause");
     }
@@ -438,7 +438,7 @@ mod tests {
         inbox.add(records(5..6));
         inbox.sought(true);
         inbox.add(records(6..7));
-        assert!(inbox.take(10, 1_000).is_empty(), "a second seek is under way");
+        assert!(inbox.take(10, 1_000).is_empty(), "a second seek is pending");
         inbox.sought(true);
         inbox.add(records(2..3));
         assert_eq!(offsets(&inbox.take(10, 1_000)), [2]);

@@ -1,7 +1,7 @@
-//! What a group member does when partitions come and go, on the poll thread, inside of librdkafka's callback.
+//! The group member's rebalance callback, which librdkafka calls on the poll thread.
 //!
-//! The callback asks the engine where partitions begin, and waits until revoked partitions are drained and their offsets are stored.
-//! All waits of one callback together are bounded below the poll interval. librdkafka sends the heartbeats meanwhile.
+//! The callback asks the engine where partitions begin, and waits until revoked partitions are drained and their offsets are
+//! stored. All waits of one callback together stay below the poll interval. librdkafka sends the heartbeats meanwhile.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -30,58 +30,58 @@ use tracing::{debug, error, info, warn};
 use super::{
     ffi,
     inbox::Inbox,
+    log_throttle::KafkaLogThrottle,
     metadata::MetadataClient,
     room::Taken,
     settings::RebalanceLimits,
     statistics::{Group, Statistics},
-    voice::Voice,
 };
 use crate::{
     broker::{BrokerError, ConsumerEvent, PartitionOffer, Start},
     model::PartitionId,
 };
 
-/// The thread that polls is expected to come round within this time.
+/// The poll thread is expected to finish a round within this time.
 const ROUND: Duration = Duration::from_secs(30);
-/// A group comes to an assignment within this time, as a rule; as long as it does not, this member handles nothing new.
+/// A group usually reaches an assignment within this time. Until it does, this member handles nothing new.
 const REBALANCED: Duration = Duration::from_mins(1);
 
-/// librdkafka fetches what it cannot read again, about once a second; when it has not for so long, it can.
+/// librdkafka fetches unreadable records again, about once a second. Without such an error for this long, they count as readable.
 const UNREADABLE_FOR: Duration = Duration::from_secs(15);
-/// What is told of records that librdkafka cannot hand out. It does not say which partition they are in.
-pub(super) const UNREADABLE: &str = "a partition stands still before records that cannot be unpacked or are damaged; where they \
-     unpack to more than 100 MB, raise KAFKA_CONSUMER_RECEIVE_MESSAGE_MAX_BYTES";
+/// The health reason for records that librdkafka cannot read. It does not report their partition.
+pub(super) const UNREADABLE: &str = "a partition is blocked by records that cannot be decompressed or are damaged; if they \
+     decompress to more than 100 MB, raise KAFKA_CONSUMER_RECEIVE_MESSAGE_MAX_BYTES";
 
-/// What the poll thread, the callback and the engine share.
+/// The state that the poll thread, the callback and the engine share.
 pub(super) struct MemberShared {
     pub(super) inboxes: Mutex<HashMap<PartitionId, Arc<Inbox>>>,
     /// Offsets to be stored, the last of each partition.
     stored: Mutex<HashMap<PartitionId, (i64, String)>>,
     pub(super) taken: Taken,
     pub(super) has_stored: AtomicBool,
-    /// Moves with every assignment, so that the poll thread drops what it knows of partitions.
+    /// Incremented with every assignment, so that the poll thread rebuilds its view of the partitions.
     pub(super) assignments: AtomicU64,
     pub(super) closing: AtomicBool,
-    /// Since when no broker is connected, as far as heard.
+    /// Since when no broker has been connected, as far as known.
     away: Mutex<Option<Instant>>,
-    /// Milliseconds since `started` until which the poll thread is expected to show itself.
+    /// The time until which the poll thread is expected to report, in milliseconds since `started`.
     expected: AtomicU64,
     started: Instant,
-    /// Since when the member is between two assignments.
+    /// Since when the member has been between two assignments.
     unsteady: Mutex<Option<Instant>>,
-    /// The engine was told that this member has no partition.
+    /// Whether the engine was notified that this member has no partition.
     told_of_nothing: AtomicBool,
-    /// Topics that are subscribed and not there.
+    /// A message about subscribed topics that do not exist.
     pub(super) missing: Mutex<Option<String>>,
-    /// When records were last met that cannot be read.
+    /// When an unreadable record was last met.
     unreadable: Mutex<Option<Instant>>,
-    /// A topic that may not be read; told until records come.
+    /// A message about a topic that may not be read, kept until records arrive.
     pub(super) forbidden: Mutex<Option<String>>,
-    /// What keeps it from joining; told until it is over.
+    /// The reason why the member cannot join, kept until it is resolved.
     pub(super) trouble: Mutex<Option<String>>,
-    /// Members of the group that are no instances of this service.
+    /// A message about members of the group that are not instances of this service.
     pub(super) strangers: Mutex<Option<String>>,
-    pub(super) voice: Voice,
+    pub(super) log_throttle: KafkaLogThrottle,
 }
 
 impl MemberShared {
@@ -103,13 +103,13 @@ impl MemberShared {
             forbidden: Mutex::new(None),
             trouble: Mutex::new(None),
             strangers: Mutex::new(None),
-            voice: Voice::default(),
+            log_throttle: KafkaLogThrottle::default(),
         };
         shared.expect_within(ROUND);
         Arc::new(shared)
     }
 
-    /// The poll thread shows itself.
+    /// Reports that the poll thread is alive.
     pub(super) fn beat(&self) {
         self.expect_within(ROUND);
     }
@@ -119,18 +119,18 @@ impl MemberShared {
         self.expected.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// For how long the poll thread has been overdue.
+    /// How long the poll thread has been overdue.
     pub(super) fn overdue(&self) -> Option<Duration> {
         let expected = Duration::from_millis(self.expected.load(Ordering::Relaxed));
         self.started.elapsed().checked_sub(expected).filter(|overdue| !overdue.is_zero())
     }
 
-    /// Records cannot be read; librdkafka tries again.
+    /// Notes an unreadable record; librdkafka tries again.
     pub(super) fn met_unreadable(&self) {
         *self.unreadable.lock() = Some(Instant::now());
     }
 
-    /// Whether a partition stands still before such records.
+    /// Whether a partition is blocked by unreadable records.
     pub(super) fn unreadable(&self) -> bool {
         self.unreadable.lock().is_some_and(|met| met.elapsed() < UNREADABLE_FOR)
     }
@@ -139,12 +139,12 @@ impl MemberShared {
         self.away.lock().is_none()
     }
 
-    /// For how long no broker has been connected.
+    /// How long no broker has been connected.
     pub(super) fn away(&self) -> Option<Duration> {
         self.away.lock().map(|since| since.elapsed())
     }
 
-    /// Notes whether a broker is connected; answers whether that is new.
+    /// Notes whether a broker is connected. Returns whether that has changed.
     pub(super) fn note_connected(&self, connected: bool) -> bool {
         let since = (!connected).then(Instant::now);
         let mut away = self.away.lock();
@@ -164,7 +164,7 @@ impl MemberShared {
         }
     }
 
-    /// For how long the group has not come to an assignment, where that takes long.
+    /// How long the group has had no assignment, if that is unusually long.
     pub(super) fn rebalancing(&self) -> Option<Duration> {
         self.unsteady.lock().map(|since| since.elapsed()).filter(|time| *time > REBALANCED)
     }
@@ -179,7 +179,7 @@ impl MemberShared {
         self.has_stored.store(true, Ordering::Release);
     }
 
-    /// Hands offsets to librdkafka, which commits them within a second, or at once when partitions are given back.
+    /// Passes offsets to librdkafka, which commits them within a second, or at once when partitions are revoked.
     pub(super) fn flush_stored<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>) {
         if !self.has_stored.swap(false, Ordering::Acquire) {
             return;
@@ -188,28 +188,28 @@ impl MemberShared {
         let mut list = TopicPartitionList::with_capacity(stored.len());
         for (partition, (offset, metadata)) in stored {
             let mut element = list.add_partition(&partition.topic, partition.partition);
-            // Neither fails for a positive offset and a text without NUL, which both are.
+            // Neither call fails: the offset is positive, and the text has no NUL.
             let _ = element.set_offset(Offset::Offset(offset));
             element.set_metadata(metadata);
         }
         match consumer.store_offsets(&list) {
-            // A partition that has gone meanwhile belongs to somebody else, whose offsets count.
+            // A partition that was revoked meanwhile belongs to another member, whose offsets count.
             Ok(()) | Err(KafkaError::StoreOffset(RDKafkaErrorCode::State | RDKafkaErrorCode::UnknownPartition)) => {}
-            Err(error) => warn!(%error, "offsets are not stored; the next ones replace them"),
+            Err(error) => warn!(%error, "failed to store offsets; the next ones replace them"),
         }
     }
 }
 
-/// The context of the group member.
+/// The client context of the group member.
 pub(super) struct Member {
     shared: Arc<MemberShared>,
     metadata: Arc<MetadataClient>,
     cluster: Arc<str>,
-    /// The poll thread holds them open; a client that was given up may outlive it.
+    /// The poll thread keeps the channel open; an abandoned client may outlive it.
     events: mpsc::WeakUnboundedSender<ConsumerEvent>,
     runtime: Handle,
     limits: RebalanceLimits,
-    /// Another client is in its place: what it has to say counts no more.
+    /// Whether another client has replaced this one, whose events no longer count.
     given_up: AtomicBool,
 }
 
@@ -225,21 +225,21 @@ impl Member {
         Self { shared, metadata, cluster, events, runtime, limits, given_up: AtomicBool::new(false) }
     }
 
-    /// Tells the engine, if there still is one.
+    /// Sends an event to the engine, if it still exists.
     pub(super) fn tell(&self, event: ConsumerEvent) {
         if let Some(events) = self.events.upgrade() {
             let _ = events.send(event);
         }
     }
 
-    /// Another client takes the place of this one. Its partitions are lost: others may own them.
+    /// Abandons this client in favour of another one. Its partitions are lost: other members may own them.
     pub(super) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
         let partitions = self.close(|_| true);
         if !partitions.is_empty() {
             let _ = self.ask(Instant::now(), |answer| ConsumerEvent::Revoked { partitions, lost: true, answer });
         }
-        // As with the first one: the next counts as connected until it says otherwise.
+        // Like the first client, the next one counts as connected until it reports otherwise.
         self.shared.note_connected(true);
     }
 
@@ -247,7 +247,7 @@ impl Member {
         self.given_up.load(Ordering::Relaxed)
     }
 
-    /// Closes the inboxes of partitions that leave.
+    /// Closes the inboxes of the partitions that `leaves` selects, and returns these partitions.
     fn close(&self, leaves: impl Fn(&PartitionId) -> bool) -> Vec<PartitionId> {
         let mut closed = Vec::new();
         self.shared.inboxes.lock().retain(|id, inbox| {
@@ -283,7 +283,7 @@ impl Member {
                 }
             };
             ffi::set_apart(consumer.client(), &id.topic, id.partition);
-            // A real offset and a name that came from librdkafka are always taken.
+            // A valid offset and a name from librdkafka are always accepted.
             let _ = assignment.add_partition_offset(&id.topic, id.partition, offset);
             inboxes.insert(id.clone(), Inbox::new(id, log_end, start, ready));
         }
@@ -299,11 +299,11 @@ impl Member {
         if paused.count() > 0
             && let Err(error) = consumer.pause(&paused)
         {
-            warn!(%error, "stopped partitions are not paused; what is fetched of them is not handled");
+            warn!(%error, "failed to pause stopped partitions; their fetched records are not handled");
         }
     }
 
-    /// Asks the cluster until it answers: partitions that were assigned cannot be left aside.
+    /// Asks the cluster until it answers, because assigned partitions cannot be skipped.
     fn offers(&self, begun: Instant, names: &[(String, i32)]) -> Option<Vec<PartitionOffer>> {
         let deadline = begun + self.limits.cluster;
         self.shared.expect_within(self.limits.cluster + ROUND);
@@ -315,11 +315,11 @@ impl Member {
                     return Some(offers);
                 }
                 Err(error) if self.shared.closing.load(Ordering::Relaxed) => {
-                    debug!(%error, "assigned partitions are left aside: the service is stopping");
+                    debug!(%error, "assigned partitions are skipped: the service is stopping");
                     return None;
                 }
                 Err(error) if Instant::now() > deadline => {
-                    self.fatal(format!("the cluster assigns partitions and tells nothing of them: {error}"));
+                    self.fatal(format!("the cluster assigns partitions, but does not report their state: {error}"));
                     return None;
                 }
                 Err(error) => self.hindered(&error),
@@ -328,14 +328,14 @@ impl Member {
     }
 
     fn hindered(&self, error: &BrokerError) {
-        if self.shared.voice.due("offers") {
-            warn!(%error, "assigned partitions cannot be begun yet; asking again");
+        if self.shared.log_throttle.due("offers") {
+            warn!(%error, "assigned partitions cannot be started yet; asking again");
         }
         *self.shared.trouble.lock() = Some(error.to_string());
         std::thread::sleep(Duration::from_millis(250));
     }
 
-    /// Ends a rebalance without taking anything, which librdkafka wants to be told.
+    /// Ends a rebalance without accepting partitions; librdkafka requires this call.
     fn refuse(consumer: &BaseConsumer<Self>) {
         let none = TopicPartitionList::new();
         let told = match consumer.rebalance_protocol() {
@@ -343,21 +343,21 @@ impl Member {
             RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
         };
         if let Err(error) = told {
-            debug!(%error, "a refused assignment is not taken back");
+            debug!(%error, "failed to refuse an assignment");
         }
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
         let lost = consumer.assignment_lost();
         let leaving: HashSet<_> = names(list).into_iter().collect();
-        // Names are compared: a topic that was made anew has another id than the one that was assigned.
+        // Names are compared: a topic that was created again has another id than the assigned one.
         let partitions = self.close(|id| leaving.contains(&(id.topic.to_string(), id.partition)));
         if lost {
-            warn!(partitions = partitions.len(), "the session has ended; others may own the partitions already");
+            warn!(partitions = partitions.len(), "the session has ended; other members may own the partitions already");
         }
         let drained = self.ask(Instant::now(), |answer| ConsumerEvent::Revoked { partitions, lost, answer });
         if drained.is_none() {
-            debug!("partitions go undrained: the engine has ended");
+            debug!("partitions are not drained: the engine has ended");
         }
         if !lost {
             self.shared.flush_stored(consumer);
@@ -372,11 +372,12 @@ impl Member {
         };
         if let Err(error) = unassigned {
             // After a lost session librdkafka has dropped them by itself.
-            debug!(%error, "partitions are not given back");
+            debug!(%error, "failed to return partitions");
         }
     }
 
-    /// Sends the engine an event and waits for its answer; `None` where the engine has ended. `begun` is when the callback began.
+    /// Sends the engine an event and waits for its answer; `None` if the engine has ended, or if it does not answer in time,
+    /// which is fatal. `begun` is the start of the callback.
     fn ask<T>(&self, begun: Instant, event: impl FnOnce(oneshot::Sender<T>) -> ConsumerEvent) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.events.upgrade()?.send(event(answer)).ok()?;
@@ -394,7 +395,7 @@ impl Member {
     }
 
     pub(super) fn fatal(&self, reason: String) {
-        error!(reason, "the consumer cannot go on");
+        error!(reason, "the consumer cannot continue");
         self.tell(ConsumerEvent::Fatal(reason));
     }
 }
@@ -405,7 +406,7 @@ fn names(list: &TopicPartitionList) -> Vec<(String, i32)> {
 
 impl ClientContext for Member {
     fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
-        self.shared.voice.log(level, kind, line);
+        self.shared.log_throttle.log(level, kind, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -415,7 +416,7 @@ impl ClientContext for Member {
                     warn!(reason, "no broker is connected; trying again");
                 }
             }
-            _ => debug!(%error, reason, "librdkafka tells of an error"),
+            _ => debug!(%error, reason, "librdkafka reports an error"),
         }
     }
 
@@ -458,11 +459,11 @@ impl ConsumerContext for Member {
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         match result {
-            // Without an offset: nothing was stored since the last commit.
+            // `NoOffset`: nothing was stored since the last commit.
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
             Err(error) => {
-                if self.shared.voice.due("commit") {
-                    warn!(%error, "offsets are not committed; positions in the store count, so nothing is repeated by that");
+                if self.shared.log_throttle.due("commit") {
+                    warn!(%error, "failed to commit offsets; the positions in the store count, so no event is handled again");
                 }
             }
         }
@@ -474,7 +475,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_thread_that_does_not_come_round_is_told() {
+    async fn an_overdue_poll_thread_is_reported() {
         let shared = MemberShared::new();
         shared.beat();
         tokio::time::advance(ROUND).await;
@@ -486,11 +487,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_group_that_comes_to_no_assignment_is_told() {
+    async fn a_group_that_reaches_no_assignment_is_reported() {
         let shared = MemberShared::new();
         shared.group_is(false);
         tokio::time::advance(REBALANCED).await;
-        assert_eq!(shared.rebalancing(), None, "a rebalance takes its time");
+        assert_eq!(shared.rebalancing(), None, "a rebalance takes some time");
         tokio::time::advance(Duration::from_secs(1)).await;
         shared.group_is(false);
         assert!(shared.rebalancing().is_some());

@@ -1,8 +1,21 @@
-//! The thread's life: it waits for a cluster, joins the group, and polls until the service stops.
+//! The lifetime of the poll thread: it waits for a cluster, joins the group, and polls until the service stops.
 //!
-//! A client of librdkafka was seen that connected to no broker for minutes after the brokers were back, while other clients of the
-//! same process worked with them. Such a one is given up, and another joins the group in its place.
+//! A librdkafka client was observed to stay disconnected for minutes after the brokers were available again, while other clients
+//! of the same process were connected. Such a client is abandoned, and a new one joins the group in its place.
 
+use super::{
+    consumer::Command,
+    duty::Desk,
+    member::{Member, MemberShared},
+    metadata::{Identity, MetadataClient},
+    poller::{Polled, Rest},
+    settings,
+};
+use crate::{
+    broker::{BrokerError, ConsumerEvent},
+    config::KafkaConfig,
+    model::TopicPattern,
+};
 use std::{
     sync::{Arc, atomic::Ordering, mpsc as commands},
     thread::{self, JoinHandle},
@@ -17,31 +30,18 @@ use rdkafka::{
 use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 use tracing::{info, warn};
 
-use super::{
-    consumer::Command,
-    duty::Desk,
-    member::{Member, MemberShared},
-    metadata::{Identity, MetadataClient},
-    poller::{Polled, Rest},
-    settings,
-};
-use crate::{
-    broker::{BrokerError, ConsumerEvent},
-    config::KafkaConfig,
-};
-
-/// For how long brokers may answer another client while the member is connected to none: it tries again every second, and one
-/// attempt at a broker that hangs takes up to ten.
+/// How long the member may stay disconnected while brokers answer another client. It retries every second, and one attempt at a
+/// hanging broker takes up to ten seconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the thread is given.
+/// The inputs of the poll thread.
 pub(super) struct Membership {
     pub(super) config: KafkaConfig,
     pub(super) shared: Arc<MemberShared>,
     pub(super) metadata: Arc<MetadataClient>,
     pub(super) commands: Mutex<commands::Receiver<Command>>,
     pub(super) runtime: Handle,
-    /// [`PATIENCE`], but for tests.
+    /// [`PATIENCE`], except in tests.
     pub(super) patience: Duration,
 }
 
@@ -61,20 +61,20 @@ impl Membership {
             };
             let may_give_up = given_up.as_ref().is_none_or(JoinHandle::is_finished);
             if self.poll(&consumer, may_give_up, settings::shows_leaving(&self.config, identity.embedded)) {
-                // librdkafka may wait for its broker here; whoever waits for this thread has a limit. Only then does the engine see
-                // the end of the events.
+                // librdkafka may wait for its broker here; the caller that waits for this thread has a limit. The engine sees the
+                // end of the events only after the drop.
                 drop(consumer);
                 return;
             }
             warn!(
-                "the client connects to no broker, though they answer others; it is given up, and another joins the group"
+                "the client stays disconnected although brokers answer another client; a new client joins the group instead"
             );
             consumer.context().give_up();
             given_up = thread::Builder::new().name("kafka-given-up".to_owned()).spawn(move || drop(consumer)).ok();
         }
     }
 
-    /// What the thread is asked to do next.
+    /// The next command to the poll thread.
     pub(super) fn next_command(&self) -> Option<Command> {
         self.commands.lock().try_recv().ok()
     }
@@ -89,7 +89,7 @@ impl Membership {
                     return Some(identity);
                 }
                 Err(error) => {
-                    if self.shared.voice.due("connect") {
+                    if self.shared.log_throttle.due("connect") {
                         warn!(%error, "waiting for Kafka");
                     }
                     *self.shared.trouble.lock() = Some(error.to_string());
@@ -115,7 +115,7 @@ impl Membership {
             self.runtime.clone(),
             settings::rebalance_limits(&self.config),
         );
-        let topics: Vec<&str> = self.config.topics.iter().map(String::as_str).collect();
+        let topics: Vec<&str> = self.config.topics.iter().map(TopicPattern::as_str).collect();
         let consumer: BaseConsumer<Member> =
             settings::member(&self.config, identity.embedded).create_with_context(member)?;
         consumer.subscribe(&topics)?;
@@ -123,14 +123,14 @@ impl Membership {
         Ok(consumer)
     }
 
-    /// Polls; true when the member was closed and has left its group, false when its client is to be given up. Nobody but the
-    /// caller has the client then.
+    /// Polls. Returns true when the member was closed and has left its group, and false when its client must be replaced; the
+    /// caller then has the only reference to the client.
     fn poll(self: &Arc<Self>, consumer: &Arc<BaseConsumer<Member>>, may_give_up: bool, shows_leaving: bool) -> bool {
         let desk = match Desk::open(&self.runtime, |duty| Polled::new(consumer, self, duty)) {
             Ok(desk) => desk,
             Err(error) => {
                 consumer.context().fatal(format!(
-                    "the system gives no file to call a task by: {error}; raise the limit of open files"
+                    "cannot open a file descriptor to wake a task: {error}; raise the limit of open files"
                 ));
                 return true;
             }
@@ -157,11 +157,11 @@ impl Membership {
     }
 }
 
-/// Whether a client is stuck: it is connected to no broker, while brokers answer another client.
+/// Detects a stuck client: it is connected to no broker, while brokers answer another client.
 struct Doubt {
     patience: Duration,
     asked: Option<Instant>,
-    /// Since when brokers have answered, asked again and again.
+    /// Since when brokers have answered every check.
     answered: Option<Instant>,
 }
 
@@ -170,7 +170,7 @@ impl Doubt {
         Self { patience, asked: None, answered: None }
     }
 
-    /// `away` is for how long the client has been connected to no broker.
+    /// Whether the client is stuck. `away` is how long it has been connected to no broker.
     fn is_right(&mut self, away: Option<Duration>, answers: impl FnOnce() -> bool) -> bool {
         if away.is_none_or(|away| away < self.patience) {
             self.answered = None;
@@ -194,7 +194,7 @@ impl Doubt {
 mod tests {
     use super::*;
 
-    /// For how many seconds a doubt lasts until it is right, where brokers answer as `answers` says of each second.
+    /// After how many seconds the client counts as stuck, if brokers answer in the seconds that `answers` selects.
     async fn seconds(doubt: &mut Doubt, answers: impl Fn(u32) -> bool) -> Option<u32> {
         for second in 0..300 {
             if doubt.is_right(Some(Duration::from_secs(second.into())), || answers(second)) {
@@ -206,17 +206,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_is_stuck_that_connects_to_no_broker_while_they_answer_others() {
+    async fn a_client_that_stays_disconnected_while_brokers_answer_others_is_stuck() {
         let new = || Doubt::new(Duration::from_secs(30));
         assert_eq!(seconds(&mut new(), |_| true).await, Some(60));
-        assert_eq!(seconds(&mut new(), |_| false).await, None, "an outage is nothing that another client would end");
-        assert_eq!(seconds(&mut new(), |second| second >= 100).await, Some(130), "it has its time once they are back");
+        assert_eq!(seconds(&mut new(), |_| false).await, None, "another client would not end an outage");
+        assert_eq!(seconds(&mut new(), |second| second >= 100).await, Some(130), "its time begins when they answer");
         assert_eq!(seconds(&mut new(), |second| second % 20 < 10).await, None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_is_connected_is_not_stuck() {
         let mut doubt = Doubt::new(Duration::ZERO);
-        assert!(!doubt.is_right(None, || panic!("nobody is asked")));
+        assert!(!doubt.is_right(None, || panic!("no broker is asked")));
     }
 }

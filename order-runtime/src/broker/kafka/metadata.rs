@@ -1,5 +1,16 @@
-//! Questions to the cluster, asked by a client of their own so that they never wait behind records.
+//! Requests to the cluster, sent by a separate client so that they never wait behind records.
 
+use super::{
+    ffi::{self, Described},
+    group::{GroupMember, GroupView},
+    log_throttle::{KafkaLogThrottle, Unreached},
+    settings,
+};
+use crate::{
+    broker::{BrokerError, ClusterTopics, PartitionOffer, TopicState, embedded},
+    config::KafkaConfig,
+    model::{PartitionId, TopicPattern},
+};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -17,46 +28,34 @@ use rdkafka::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{
-    ffi::{self, Described},
-    group::{GroupMember, GroupView},
-    settings,
-    voice::{Unreached, Voice},
-};
-use crate::{
-    broker::{BrokerError, ClusterTopics, PartitionOffer, TopicState, embedded},
-    config::KafkaConfig,
-    model::PartitionId,
-};
-
-/// How long one question may take.
+/// The time limit of one request.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// The same where the answer is only whether there is one.
+/// The time limit of a request that only checks whether a broker answers.
 const ALIVE: Duration = Duration::from_secs(1);
 
-/// Which cluster this is.
+/// The identity of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Its id. A broker that is too old to have one is known by its addresses.
+    /// Its id. A broker that is too old to have one is identified by its addresses.
     pub cluster: Arc<str>,
-    /// Whether it is the embedded development broker, this process's or another's.
+    /// Whether it is the embedded development broker of this process or of another one.
     pub embedded: bool,
 }
 
-/// Answers questions about the cluster and its topics.
+/// A client for requests about the cluster and its topics.
 pub struct MetadataClient {
     client: BaseConsumer<Quiet>,
     config: KafkaConfig,
     topics: Mutex<HashMap<String, (Arc<str>, Uuid)>>,
-    /// Whether the cluster is an embedded broker, once it was asked. Such a broker has no topic ids and answers no admin request;
-    /// its own id is new with each start.
+    /// Whether the cluster is an embedded broker; `None` until the first request. Such a broker has no topic ids and answers no
+    /// admin request. Its own id is new with each start.
     is_embedded: Mutex<Option<bool>>,
 }
 
-/// A context that keeps librdkafka's log in measure.
+/// A client context that throttles librdkafka's log.
 #[derive(Debug, Default)]
-pub(super) struct Quiet(Voice);
+pub(super) struct Quiet(KafkaLogThrottle);
 
 impl Quiet {
     fn unreached(&self) -> Option<Unreached> {
@@ -70,7 +69,7 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, _: KafkaError, _: &str) {
-        // Whoever asked gets the error as the answer.
+        // The caller of the request gets the error as its result.
     }
 
     fn stats_raw(&self, _: &[u8]) {}
@@ -79,10 +78,10 @@ impl ClientContext for Quiet {
 impl ConsumerContext for Quiet {}
 
 impl MetadataClient {
-    /// Makes the client; connects to nobody yet.
+    /// Creates the client without connecting.
     ///
     /// # Errors
-    /// When librdkafka does not take the properties.
+    /// When librdkafka rejects the properties.
     pub fn new(config: &KafkaConfig) -> Result<Self, BrokerError> {
         let client = settings::metadata(config)
             .create_with_context(Quiet::default())
@@ -90,7 +89,7 @@ impl MetadataClient {
         Ok(Self { client, config: config.clone(), topics: Mutex::default(), is_embedded: Mutex::default() })
     }
 
-    /// Where the logs of these partitions end, before the first open transaction.
+    /// The ends of these partitions' logs, each before its first open transaction.
     ///
     /// # Errors
     /// When a partition's leader does not answer within five seconds.
@@ -98,7 +97,7 @@ impl MetadataClient {
         self.client.offsets_for_times(partitions, ANSWER)
     }
 
-    /// Asks the cluster for its id.
+    /// Requests the identity of the cluster.
     ///
     /// # Errors
     /// When no broker answers within five seconds.
@@ -110,8 +109,8 @@ impl MetadataClient {
                 self.unreachable(error)
             }
         })?;
-        // The embedded broker's own id is a memory address; it names itself by a topic, since the protocol leaves no
-        // other place.
+        // The embedded broker's own cluster id is a memory address. Its id is part of a topic name, because the protocol has
+        // no other place for it.
         if let Some(id) = topics.topics().iter().find_map(|topic| embedded::identity(topic.name())) {
             *self.is_embedded.lock() = Some(true);
             return Ok(Identity { cluster: id.into(), embedded: true });
@@ -121,7 +120,7 @@ impl MetadataClient {
         Ok(Identity { cluster: cluster.into(), embedded: false })
     }
 
-    /// Why nobody answers: one may do so at the address that was set, and name another one.
+    /// The error if no broker answers. A broker may answer at the configured address, but advertise one that cannot be reached.
     fn unreachable(&self, error: KafkaError) -> BrokerError {
         match self.client.context().unreached() {
             Some(unreached) => {
@@ -131,7 +130,7 @@ impl MetadataClient {
         }
     }
 
-    /// Who is in the group, as its coordinator says; `None` where it knows no such group.
+    /// The members of the group, as its coordinator reports them; `None` if it has no such group.
     ///
     /// # Errors
     /// When the coordinator does not answer within five seconds.
@@ -148,23 +147,23 @@ impl MetadataClient {
         }))
     }
 
-    /// Whether a broker has refused who we say we are: a question that gets no answer for that reason says only that there is none.
+    /// Whether a broker has rejected the credentials. A request that fails for this reason only reports that there is no answer.
     fn is_refused(&self) -> bool {
-        let told = std::iter::from_fn(|| self.client.poll(Duration::ZERO));
-        let refusals = told.filter(|told| {
-            let code = told.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+        let reported = std::iter::from_fn(|| self.client.poll(Duration::ZERO));
+        let refusals = reported.filter(|reported| {
+            let code = reported.as_ref().err().and_then(KafkaError::rdkafka_error_code);
             code == Some(RDKafkaErrorCode::Authentication)
         });
-        // All of them, so that none is taken for the answer to a later question.
+        // All of them are consumed, so that none counts for a later request.
         refusals.count() > 0
     }
 
-    /// Whether brokers answer at all, within a second.
-    pub(super) fn answers(&self, topics: &[String]) -> bool {
-        self.client.fetch_metadata(topics.first().map(String::as_str), ALIVE).is_ok()
+    /// Whether a broker answers within a second.
+    pub(super) fn answers(&self, topics: &[TopicPattern]) -> bool {
+        self.client.fetch_metadata(topics.first().map(TopicPattern::as_str), ALIVE).is_ok()
     }
 
-    /// The number of partitions of a topic; `None` where it does not exist.
+    /// The number of partitions of a topic; `None` if it does not exist.
     ///
     /// # Errors
     /// When no broker answers within five seconds.
@@ -174,23 +173,22 @@ impl MetadataClient {
         Ok((count > 0).then_some(count))
     }
 
-    /// The first offset of a partition's log and the one after its last.
+    /// The first offset of a partition's log, and the offset after its last record.
     ///
     /// # Errors
     /// When the partition's leader does not answer within five seconds.
     pub fn log(&self, topic: &str, partition: i32) -> Result<(i64, i64), BrokerError> {
         self.client
             .fetch_watermarks(topic, partition, ANSWER)
-            .map_err(|error| BrokerError::request("where a log begins and ends", error))
+            .map_err(|error| BrokerError::request("the offsets of a log", error))
     }
 
-    /// The first offset of a partition whose record is of that time, in milliseconds since the epoch, or later; `None` where there
-    /// is none.
+    /// The offset of a partition's first record at or after `time`, in milliseconds since the epoch; `None` if there is none.
     ///
     /// # Errors
     /// When the partition's leader does not answer within five seconds.
     pub fn offset_at(&self, topic: &str, partition: i32, time: i64) -> Result<Option<i64>, BrokerError> {
-        let failed = |error| BrokerError::request("which record is of a time", error);
+        let failed = |error| BrokerError::request("the offset of a time", error);
         let mut asked = TopicPartitionList::with_capacity(1);
         asked.add_partition_offset(topic, partition, Offset::Offset(time)).map_err(failed)?;
         let found = self.client.offsets_for_times(asked, ANSWER).map_err(failed)?;
@@ -200,10 +198,10 @@ impl MetadataClient {
         }))
     }
 
-    /// What the engine wants to know of partitions that come: one offer each, in their order.
+    /// The state of partitions to be assigned: one offer each, in the same order.
     ///
     /// # Errors
-    /// When one of the questions is not answered within five seconds, or not all of them before the deadline, where there is one.
+    /// When one of the requests is not answered within five seconds, or not all of them before the deadline, if there is one.
     pub(crate) fn offers(
         &self,
         cluster: &Arc<str>,
@@ -214,7 +212,7 @@ impl MetadataClient {
         for (topic, partition) in partitions {
             wanted
                 .add_partition_offset(topic, *partition, Offset::Invalid)
-                .map_err(|error| BrokerError::request("for committed offsets", error))?;
+                .map_err(|error| BrokerError::request("committed offsets", error))?;
         }
         if partitions.is_empty() {
             return Ok(Vec::new());
@@ -223,7 +221,7 @@ impl MetadataClient {
         let committed = self
             .client
             .committed_offsets(wanted, ANSWER)
-            .map_err(|error| BrokerError::request("for committed offsets", error))?;
+            .map_err(|error| BrokerError::request("committed offsets", error))?;
         let committed: HashMap<_, _> = ffi::committed(&committed)
             .into_iter()
             .map(|found| ((found.topic.clone(), found.partition), found))
@@ -232,7 +230,7 @@ impl MetadataClient {
             .iter()
             .map(|(topic, partition)| {
                 if deadline.is_some_and(|deadline| Instant::now() > deadline) {
-                    return Err(BrokerError::request("where all logs begin and end", "its answers take too long"));
+                    return Err(BrokerError::request("the offsets of all logs", "the answers take too long"));
                 }
                 let (log_start, log_end) = self.log(topic, *partition)?;
                 let committed = committed.get(&(topic.clone(), *partition));
@@ -248,7 +246,7 @@ impl MetadataClient {
             .collect()
     }
 
-    /// The partition by its identity. Its topic's id is the one that was learnt with the last offer.
+    /// The identity of a partition. Its topic id is the one from the last offer.
     fn partition_id(&self, cluster: &Arc<str>, topic: &str, partition: i32) -> PartitionId {
         let mut topics = self.topics.lock();
         let (topic, topic_id) =
@@ -256,27 +254,27 @@ impl MetadataClient {
         PartitionId { cluster: Arc::clone(cluster), topic_id, topic, partition }
     }
 
-    /// Asks for the ids of topics. A topic whose id is not known must not be taken for another one: its partitions would begin anew.
+    /// Requests the ids of topics. A topic without its id must not be mistaken for another one: its partitions would begin anew.
     fn learn_topics(&self, partitions: &[(String, i32)]) -> Result<(), BrokerError> {
         if self.is_embedded()? {
             return Ok(());
         }
-        // Asked each time: a topic that was deleted and made anew has another id.
+        // Requested each time: a topic that was deleted and created again has another id.
         let names: BTreeSet<&str> = partitions.iter().map(|(topic, _)| topic.as_str()).collect();
         let mut described = self.describe(&names)?;
         for name in names {
             let id = match described.remove(name) {
                 Some(Described::Exists { id, .. }) => id,
                 Some(Described::Absent) => return Err(BrokerError::UnknownTopic(name.to_owned())),
-                Some(Described::Failed(reason)) => return Err(BrokerError::request("which ids topics have", reason)),
-                None => return Err(BrokerError::request("which ids topics have", UNMENTIONED)),
+                Some(Described::Failed(reason)) => return Err(BrokerError::request("the ids of topics", reason)),
+                None => return Err(BrokerError::request("the ids of topics", UNMENTIONED)),
             };
             self.topics.lock().insert(name.to_owned(), (Arc::from(name), id));
         }
         Ok(())
     }
 
-    /// Whether the cluster is an embedded broker; asked once.
+    /// Whether the cluster is an embedded broker; requested once.
     fn is_embedded(&self) -> Result<bool, BrokerError> {
         let known = *self.is_embedded.lock();
         known.map_or_else(|| self.identity().map(|identity| identity.embedded), Ok)
@@ -284,7 +282,7 @@ impl MetadataClient {
 
     fn describe(&self, topics: &BTreeSet<&str>) -> Result<HashMap<String, Described>, BrokerError> {
         ffi::describe_topics(self.client.client(), topics, ANSWER)
-            .map_err(|error| BrokerError::request("which ids topics have", error))
+            .map_err(|error| BrokerError::request("the ids of topics", error))
     }
 
     /// The cluster's id and the state of these topics, both from fresh answers.
@@ -296,7 +294,7 @@ impl MetadataClient {
             return self.embedded_topics(names);
         }
         let cluster = ffi::cluster_id(self.client.client(), ANSWER)
-            .map_err(|error| BrokerError::request("which cluster it belongs to", error))?
+            .map_err(|error| BrokerError::request("the cluster's id", error))?
             .unwrap_or_else(|| self.config.brokers.clone());
         let mut described = self.describe(&names.iter().map(|name| &**name).collect())?;
         let state = |name: &str| match described.remove(name) {
@@ -311,12 +309,12 @@ impl MetadataClient {
         Ok(ClusterTopics { cluster: cluster.into(), topics })
     }
 
-    /// The same of an embedded broker, which lists its topics and answers nothing else.
+    /// Like [`cluster_topics`](Self::cluster_topics), for an embedded broker, which only lists its topics.
     fn embedded_topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError> {
         let metadata = self.client.fetch_metadata(None, ANSWER).map_err(|error| self.unreachable(error))?;
         let cluster =
             metadata.topics().iter().find_map(|topic| embedded::identity(topic.name())).ok_or_else(|| {
-                BrokerError::request("which embedded broker it is", "another broker has its address now")
+                BrokerError::request("the embedded broker's id", "another broker uses its address now")
             })?;
         let state = |name: &str| match metadata.topics().iter().find(|topic| topic.name() == name) {
             Some(topic) => TopicState::Exists {
@@ -329,7 +327,7 @@ impl MetadataClient {
         Ok(ClusterTopics { cluster: cluster.into(), topics })
     }
 
-    /// Members of the group that are assigned partitions of the topic, by client id and host. An embedded broker does not tell.
+    /// Members of the group that are assigned partitions of the topic, by client id and host; none from an embedded broker.
     ///
     /// # Errors
     /// When the group's coordinator does not answer within some seconds, or refuses to.
@@ -338,13 +336,13 @@ impl MetadataClient {
             return Ok(Vec::new());
         }
         let members = ffi::group_members(self.client.client(), &self.config.group_id, ANSWER)
-            .map_err(|error| BrokerError::request("which members the group has", error))?;
+            .map_err(|error| BrokerError::request("the members of the group", error))?;
         let readers = members.into_iter().filter(|member| member.topics.contains(topic));
         Ok(readers.map(|member| format!("{} at {}", member.client_id, member.host.trim_start_matches('/'))).collect())
     }
 }
 
-/// The reason for a topic that an answer leaves out.
+/// The reason for a topic that is missing in an answer.
 const UNMENTIONED: &str = "the answer does not mention the topic";
 
 /// Pairs a name with its state.

@@ -1,28 +1,29 @@
-//! Kafka by librdkafka.
+//! The Kafka client, based on librdkafka.
 //!
-//! | module | the question it answers |
+//! | module | contents |
 //! |---|---|
-//! | `error` | what can be wrong before any record has moved? |
-//! | `settings` | which properties does each client have? |
-//! | `consumer` | how does the engine speak to the group member? |
-//! | `membership` | when is a client made, given up, and made anew? |
-//! | `poller` | what does the thread do that polls? |
-//! | `duty` | who takes records, that thread or a worker of the runtime? |
-//! | `bell` | how is a task called from a thread of librdkafka's? |
-//! | `member` | what happens when partitions come and go? |
-//! | `inbox` | where do records wait for their owner? |
-//! | `room` | what if owners take less than arrives? |
-//! | `reach`, `ends` | how far is a partition, and where does its log end? |
-//! | `refetch` | what if fetching goes astray? |
-//! | `group` | who else is in the group? |
-//! | `metadata` | what does the cluster say of itself and of a partition? |
-//! | `producer` | how do records leave, and which error is which? |
-//! | `sender` | what does the thread do that has the producer? |
-//! | `reader` | how is a range of a topic read outside of any group? |
-//! | `retention` | do topics keep records for longer than ids are known, and is that of dead letters compacted? |
-//! | `voice` | what becomes of librdkafka's own log? |
-//! | `statistics` | what is read from librdkafka's statistics? |
-//! | `ffi` | what does the Rust client not pass on? |
+//! | `error` | errors of creating a client and of its requests |
+//! | `settings` | the librdkafka properties of each client |
+//! | `consumer` | the engine's interface to the group member |
+//! | `membership` | the lifetime of the poll thread and of its client, which is replaced if it is stuck |
+//! | `poller` | the loop of the poll thread |
+//! | `duty` | whether the poll thread or a task of the runtime takes records |
+//! | `bell` | wakes a task from a thread of librdkafka |
+//! | `member` | the rebalance callback: partitions are assigned and revoked |
+//! | `inbox` | the queue of records between the poll thread and a partition owner |
+//! | `room` | backpressure, if partition owners take fewer records than arrive |
+//! | `turns` | fairness between partitions with a backlog |
+//! | `reach`, `ends` | the progress of a partition, and the end of its log |
+//! | `refetch` | repairs fetching that has stalled |
+//! | `group` | the other members of the consumer group |
+//! | `metadata` | requests about the cluster, its topics and partitions |
+//! | `producer` | publishes records and classifies the errors |
+//! | `sender` | the thread that owns the producer |
+//! | `reader` | reads ranges of a topic outside of any group |
+//! | `retention` | checks topic settings: retention, and compaction of the dead-letter topic |
+//! | `log_throttle` | throttles librdkafka's log |
+//! | `statistics` | the fields that are read from librdkafka's statistics |
+//! | `ffi` | functions of librdkafka that the Rust client does not offer |
 
 mod bell;
 mod consumer;
@@ -32,6 +33,7 @@ mod error;
 mod ffi;
 mod group;
 mod inbox;
+mod log_throttle;
 mod member;
 mod membership;
 mod metadata;
@@ -48,7 +50,6 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 mod turns;
-mod voice;
 
 pub use consumer::KafkaConsumer;
 pub use error::BrokerError;

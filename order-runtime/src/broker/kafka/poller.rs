@@ -1,9 +1,21 @@
-//! What the thread does that polls.
+//! The loop of the poll thread.
 //!
-//! It never waits for the engine outside of a rebalance. Records lie in an inbox for each partition; where one is too full, the
-//! next records of its partition wait in librdkafka. The thread goes on polling, and so the member stays in its group whatever
+//! It never waits for the engine outside of a rebalance. Each partition has an inbox for its records. If the inbox is too full,
+//! the next records of the partition wait in librdkafka. The thread continues to poll, so the member stays in its group whatever
 //! the engine does.
 
+use super::{
+    consumer::Command,
+    duty::Duty,
+    ffi::{self, FetchQueue, Fetched},
+    inbox::{Inbox, Room},
+    member::{Member, UNREADABLE},
+    membership::Membership,
+    refetch::Flow,
+    room,
+    turns::Turn,
+};
+use crate::model::{PartitionId, Pool, RecordBatch, TopicPattern};
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
@@ -18,111 +30,98 @@ use rdkafka::{
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{
-    consumer::Command,
-    duty::Duty,
-    ffi::{self, FetchQueue, Fetched},
-    inbox::{Inbox, Room},
-    member::{Member, UNREADABLE},
-    membership::Membership,
-    refetch::Flow,
-    room,
-    turns::Turn,
-};
-use crate::model::{PartitionId, Pool, RecordBatch};
-
-/// Records that are polled before they go to their inboxes, where more are there at once.
+/// The most records that are polled before they move to their inboxes.
 const FLUSH_RECORDS: usize = 500;
-/// The same in bytes, for large records.
+/// The number of polled bytes after which records move to their inboxes.
 const FLUSH_BYTES: usize = 1024 * 1024;
-/// Fewer than this come alone, and are for the task of the runtime.
+/// If fewer records than this arrive at once, the task of the runtime takes them.
 const FEW: usize = 64;
-/// After more have come at once, the thread is on duty for so long.
+/// How long the thread is on duty after at least [`FEW`] records have arrived at once.
 const MUCH: Duration = Duration::from_millis(100);
-/// How long the thread waits for records: the time in which a command is heard while nothing arrives.
+/// How long the thread waits for records. While nothing arrives, a command is delayed by this time at most.
 const POLL: Duration = Duration::from_millis(20);
-/// The same while a partition waits for room.
+/// The same while an inbox is full.
 const POLL_HELD: Duration = Duration::from_millis(2);
-/// How long the thread lets a seek take.
+/// The time limit of a seek.
 pub(super) const SEEK: Duration = Duration::from_secs(2);
-/// When a seek that has failed is tried again.
+/// The delay before a failed seek is retried.
 const SEEK_AGAIN: Duration = Duration::from_millis(200);
-/// How long asking to leave the group may take, once nothing is left.
+/// How long the request to leave the group may take, once no partition is left.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// How often a topic is looked for that is subscribed and not there.
+/// The interval between checks for a subscribed topic that does not exist.
 const MISSING_AGAIN: Duration = Duration::from_secs(2);
 
 /// The state of the loop.
 pub(super) struct Polled {
     pub(super) consumer: Arc<BaseConsumer<Member>>,
-    /// Where records come; everything else comes from the consumer itself.
+    /// The queue of records; all other events come from the consumer itself.
     pub(super) fetched: FetchQueue<Member>,
     pub(super) membership: Arc<Membership>,
     pub(super) known: Known,
     duty: Arc<Duty>,
-    /// When many records last came at once.
+    /// When many records last arrived at once.
     much_came: Option<Instant>,
-    /// What the task has met, for the thread.
+    /// Errors that the task has met, for the thread to handle.
     errors: Vec<KafkaError>,
-    /// When the broker was last asked which topics there are.
+    /// When the broker was last asked whether the topics exist.
     topics_asked: Option<Instant>,
-    /// Seeks to be tried again, and when.
+    /// Seeks to be retried, and when.
     pub(super) seeks: Vec<(Seek, Instant)>,
-    /// When partitions were last looked at that may stand still.
+    /// When partitions were last checked for stalls.
     pub(super) looked: Instant,
-    /// When it was last looked who has had a turn.
+    /// When the turns of partitions were last checked.
     pub(super) turned: Instant,
-    /// The memory of batches.
+    /// The reused memory of batches.
     pool: Arc<Pool>,
 }
 
-/// A partition to be set back.
+/// A seek in a partition.
 pub(super) struct Seek {
     pub(super) inbox: Arc<Inbox>,
     pub(super) offset: i64,
-    /// Whether the engine has asked for it; else it undoes what librdkafka has done.
+    /// Whether the engine has requested it. Otherwise, it repairs the fetch position of librdkafka.
     pub(super) by_engine: bool,
 }
 
-/// What the loop knows of the assignment; made anew after each change of it.
+/// The loop's view of the assignment, rebuilt after each change of it.
 #[derive(Default)]
 pub(super) struct Known {
     assignments: u64,
-    /// Places in `lanes`, by librdkafka's topic handle and the partition.
+    /// Indices in `feeds`, by librdkafka's topic handle and the partition.
     places: HashMap<(usize, i32), usize>,
     last: Option<((usize, i32), usize)>,
-    pub(super) lanes: Vec<Lane>,
-    /// Records in all lanes, and their bytes.
+    pub(super) feeds: Vec<Feed>,
+    /// Records in all feeds, and their bytes.
     records: usize,
     bytes: usize,
-    /// How many bytes may wait in an inbox.
+    /// The capacity of an inbox in bytes.
     pub(super) limit: usize,
 }
 
 /// Records of one partition on their way to its inbox.
-pub(super) struct Lane {
+pub(super) struct Feed {
     pub(super) inbox: Arc<Inbox>,
     records: RecordBatch,
-    /// The offset after the last record that was polled; at first the one that the engine has named.
+    /// The offset after the last polled record; at first, the start that the engine has chosen.
     pub(super) next: Option<i64>,
     pub(super) flow: Flow,
-    /// Since when its inbox has had no room.
+    /// Since when its inbox has been full.
     pub(super) full_since: Option<Instant>,
     pub(super) turn: Turn,
 }
 
-/// What the thread waits for after a round.
+/// How the thread waits after a round.
 pub(super) enum Rest {
-    /// Nothing: the next round is due.
+    /// It does not wait: the next round is due.
     None,
-    /// Records, for so long.
+    /// For records, at most for this time.
     Records(Duration),
-    /// That an owner takes something, for so long.
+    /// For a partition owner to take records, at most for this time.
     Room(Duration),
 }
 
 impl Polled {
-    /// `duty` is called when records come.
+    /// Creates the state. Arriving records call `duty`.
     pub(super) fn new(consumer: &Arc<BaseConsumer<Member>>, membership: &Arc<Membership>, duty: Arc<Duty>) -> Self {
         let called = Arc::clone(&duty);
         Self {
@@ -141,9 +140,9 @@ impl Polled {
         }
     }
 
-    /// One round of the thread: commands, offsets, then whatever has arrived.
+    /// One round of the thread: commands, offsets, then arrived records.
     pub(super) fn round(&mut self) -> Rest {
-        // Before anything more is taken: the task leaves them to the thread.
+        // The task leaves its errors to the thread, which handles them before it takes more records.
         self.answer_errors();
         self.obey();
         self.membership.shared.flush_stored(&self.consumer);
@@ -154,8 +153,8 @@ impl Polled {
         }
         let room = self.look_for_room();
         let wait = if room == Room::Free { POLL } else { POLL_HELD };
-        let has_none = self.known.lanes.is_empty();
-        // Without a partition there is nothing to wait for but an assignment.
+        let has_none = self.known.feeds.is_empty();
+        // Without a partition, the thread waits for an assignment only.
         self.listen(if has_none { wait } else { Duration::ZERO });
         self.refresh();
         if has_none {
@@ -172,7 +171,7 @@ impl Polled {
         if self.fetched.is_empty() { Rest::Records(wait) } else { Rest::None }
     }
 
-    /// The task's turn: takes what has arrived. Answers whether that is all; else the thread is to go on.
+    /// Takes arrived records for the task. Returns whether it took all of them; if not, the thread must continue.
     pub(super) fn take_few(&mut self) -> bool {
         self.refresh();
         if !self.errors.is_empty() || self.look_for_room() != Room::Free {
@@ -187,8 +186,8 @@ impl Polled {
         }
     }
 
-    /// Moves records into their inboxes, and answers how many: where they are fewer than the limit, no more were there. Of errors
-    /// nothing is done yet, since one may set a partition back, and what was taken with it is from before that.
+    /// Moves records into their inboxes, and returns their number: if it is below the limit, no more were there. Errors are only
+    /// collected, since handling one may set a partition back, and the records taken with it are from before that.
     fn take(&mut self, limit: usize) -> usize {
         let fetch = self.fetched.fetch(limit);
         if fetch.len() >= FEW {
@@ -207,10 +206,10 @@ impl Polled {
         fetch.len()
     }
 
-    /// Serves what librdkafka has to tell beside records: rebalances, errors, statistics.
+    /// Handles librdkafka's events other than records: rebalances, errors, statistics.
     fn listen(&mut self, mut wait: Duration) {
         let consumer = Arc::clone(&self.consumer);
-        // One at least: this is how librdkafka learns that the member is alive.
+        // At least one poll, because it shows librdkafka that the member is alive.
         for _ in 0..=ffi::waiting_events(consumer.client()) {
             match consumer.poll(wait) {
                 None => {}
@@ -227,19 +226,19 @@ impl Polled {
             Some((last, place)) if last == handle => place,
             _ => match self.place(handle, record) {
                 Some(place) => place,
-                // Of a partition that has just gone; its next owner handles the record.
+                // The partition was just revoked; its next owner handles the record.
                 None => return,
             },
         };
         self.known.last = Some((handle, place));
-        let lane = &mut self.known.lanes[place];
-        lane.next = Some(record.offset() + 1);
-        lane.records.push(record.offset(), record.timestamp(), record.key(), record.payload(), record.headers());
+        let feed = &mut self.known.feeds[place];
+        feed.next = Some(record.offset() + 1);
+        feed.records.push(record.offset(), record.timestamp(), record.key(), record.payload(), record.headers());
         self.known.records += 1;
         self.known.bytes += record.payload().map_or(0, <[u8]>::len);
     }
 
-    /// Forgets what was known before the last change of the assignment.
+    /// Rebuilds the view if the assignment has changed.
     pub(super) fn refresh(&mut self) {
         let assignments = self.membership.shared.assignments.load(Ordering::Acquire);
         if self.known.assignments == assignments {
@@ -247,14 +246,14 @@ impl Polled {
         }
         let inboxes = self.membership.shared.inboxes.lock();
         let limit = room::share(inboxes.len());
-        let mut former = std::mem::take(&mut self.known.lanes);
-        let lanes: Vec<Lane> = inboxes
+        let mut former = std::mem::take(&mut self.known.feeds);
+        let feeds: Vec<Feed> = inboxes
             .values()
             .map(|inbox| {
-                // What is on its way to a partition that stays goes on.
-                let kept = former.iter().position(|lane| Arc::ptr_eq(&lane.inbox, inbox));
+                // A partition that stays keeps its polled records.
+                let kept = former.iter().position(|feed| Arc::ptr_eq(&feed.inbox, inbox));
                 kept.map_or_else(
-                    || Lane {
+                    || Feed {
                         inbox: Arc::clone(inbox),
                         records: self.pool.batch(),
                         next: inbox.start,
@@ -266,12 +265,12 @@ impl Polled {
                 )
             })
             .collect();
-        for lane in lanes.iter().filter(|lane| !lane.inbox.held()) {
-            self.lead_here(&lane.inbox.id);
+        for feed in feeds.iter().filter(|feed| !feed.inbox.held()) {
+            self.lead_here(&feed.inbox.id);
         }
-        let records = lanes.iter().map(|lane| lane.records.len()).sum();
-        let bytes = lanes.iter().map(|lane| lane.records.size()).sum();
-        self.known = Known { assignments, lanes, records, bytes, limit, ..Known::default() };
+        let records = feeds.iter().map(|feed| feed.records.len()).sum();
+        let bytes = feeds.iter().map(|feed| feed.records.size()).sum();
+        self.known = Known { assignments, feeds, records, bytes, limit, ..Known::default() };
     }
 
     fn place(&mut self, handle: (usize, i32), record: &Fetched<'_>) -> Option<usize> {
@@ -281,34 +280,34 @@ impl Polled {
         let (topic, partition) = (record.topic().to_bytes(), record.partition());
         let place = self
             .known
-            .lanes
+            .feeds
             .iter()
-            .position(|lane| lane.inbox.id.partition == partition && lane.inbox.id.topic.as_bytes() == topic)?;
+            .position(|feed| feed.inbox.id.partition == partition && feed.inbox.id.topic.as_bytes() == topic)?;
         self.known.places.insert(handle, place);
         Some(place)
     }
 
-    /// Moves what was polled into the inboxes.
+    /// Moves polled records into the inboxes.
     pub(super) fn flush(&mut self) {
         if self.known.records == 0 {
             return;
         }
         self.known.records = 0;
         self.known.bytes = 0;
-        // Told once by librdkafka, and taken back by nobody but the records.
+        // librdkafka reports a missing permission once. Only arriving records show that it was granted again.
         *self.membership.shared.forbidden.lock() = None;
-        for lane in &mut self.known.lanes {
-            if lane.records.is_empty() {
+        for feed in &mut self.known.feeds {
+            if feed.records.is_empty() {
                 continue;
             }
-            lane.flow = Flow::new();
-            lane.turn.served = true;
-            let id = &lane.inbox.id;
+            feed.flow = Flow::new();
+            feed.turn.served = true;
+            let id = &feed.inbox.id;
             if let Some(end) = ffi::known_log_end(self.consumer.client(), &id.topic, id.partition) {
-                lane.inbox.log_end(Some(end));
+                feed.inbox.log_end(Some(end));
             }
-            let records = std::mem::replace(&mut lane.records, self.pool.batch());
-            lane.inbox.add(records);
+            let records = std::mem::replace(&mut feed.records, self.pool.batch());
+            feed.inbox.add(records);
         }
     }
 
@@ -329,7 +328,7 @@ impl Polled {
 
     pub(super) fn seek(&mut self, seek: Seek) {
         self.refresh();
-        // The last seek counts; one that is still to be tried again is over.
+        // The last seek counts; an earlier one that waits for its retry is cancelled.
         self.seeks.retain(|(former, _)| {
             let same = Arc::ptr_eq(&former.inbox, &seek.inbox);
             if same {
@@ -338,14 +337,14 @@ impl Polled {
             !same
         });
         let Seek { inbox, offset, by_engine } = &seek;
-        let Some(lane) = self.known.lanes.iter_mut().find(|lane| Arc::ptr_eq(&lane.inbox, inbox)) else { return };
-        self.known.records -= lane.records.len();
-        lane.records.clear();
-        lane.next = Some(*offset);
+        let Some(feed) = self.known.feeds.iter_mut().find(|feed| Arc::ptr_eq(&feed.inbox, inbox)) else { return };
+        self.known.records -= feed.records.len();
+        feed.records.clear();
+        feed.next = Some(*offset);
         let id = &inbox.id;
         match self.set_back(id, *offset) {
             Ok(()) => {
-                // Whatever has held it is gone.
+                // The seek has ended any hold.
                 self.lead_here(id);
                 if inbox.sought(*by_engine) {
                     self.resume(id);
@@ -354,9 +353,9 @@ impl Polled {
                 }
             }
             Err(error) => {
-                // Until it is done the inbox stays closed, so nothing is handled out of order meanwhile.
-                if self.membership.shared.voice.due("seek") {
-                    warn!(partition = %id, offset, %error, "the partition is not set back yet; trying again");
+                // The inbox stays closed until the seek succeeds, so that nothing is handled out of order.
+                if self.membership.shared.log_throttle.due("seek") {
+                    warn!(partition = %id, offset, %error, "the seek in the partition has failed; trying again");
                 }
                 self.seeks.push((seek, Instant::now() + SEEK_AGAIN));
             }
@@ -365,13 +364,13 @@ impl Polled {
 
     pub(super) fn pause(&self, id: &PartitionId) {
         if let Err(error) = self.consumer.pause(&one(id)) {
-            warn!(partition = %id, %error, "the partition is not paused; its records wait in memory");
+            warn!(partition = %id, %error, "failed to pause the partition; its records wait in memory");
         }
     }
 
     pub(super) fn resume(&self, id: &PartitionId) {
         if let Err(error) = self.consumer.resume(&one(id)) {
-            warn!(partition = %id, %error, "the partition is not resumed");
+            warn!(partition = %id, %error, "failed to resume the partition");
         }
     }
 
@@ -387,7 +386,7 @@ impl Polled {
             ) => self.find_missing(),
             KafkaError::MessageConsumption(RDKafkaErrorCode::TopicAuthorizationFailed) => {
                 let text = "the broker does not let this user read a topic; grant it READ and DESCRIBE";
-                if self.membership.shared.voice.due(text) {
+                if self.membership.shared.log_throttle.due(text) {
                     warn!("{text}");
                 }
                 *self.membership.shared.forbidden.lock() = Some(text.to_owned());
@@ -398,7 +397,7 @@ impl Polled {
             KafkaError::MessageConsumption(RDKafkaErrorCode::InconsistentGroupProtocol) => {
                 let group = self.membership.metadata.group().ok().flatten();
                 self.trouble(&group.map_or_else(
-                    || "members of the group use another assignor than this one; end them, or set another KAFKA_GROUP_ID".to_owned(),
+                    || "members of the group use another assignor than this service; stop them, or set another KAFKA_GROUP_ID".to_owned(),
                     |group| group.other_protocol(&self.membership.config),
                 ));
             }
@@ -406,27 +405,27 @@ impl Polled {
                 code @ (RDKafkaErrorCode::BadCompression | RDKafkaErrorCode::BadMessage),
             ) => {
                 self.membership.shared.met_unreadable();
-                if self.membership.shared.voice.due("unreadable") {
+                if self.membership.shared.log_throttle.due("unreadable") {
                     warn!(%error, "{UNREADABLE}");
                 }
-                // What came damaged over the line may come whole the next time; what does not unpack will not.
+                // A batch that was damaged in transit may arrive intact the next time. One that cannot be decompressed will not.
                 if *code == RDKafkaErrorCode::BadMessage {
                     self.damaged();
                 }
             }
             KafkaError::MessageConsumption(RDKafkaErrorCode::PollExceeded) => {
-                warn!("the group has given this member up, because it did not poll in time; joining again");
+                warn!("the group has removed this member because it did not poll in time; joining again");
             }
             other => {
-                if self.membership.shared.voice.due("consume") {
-                    warn!(error = %other, "librdkafka tells of an error and goes on");
+                if self.membership.shared.log_throttle.due("consume") {
+                    warn!(error = %other, "librdkafka reports an error and continues");
                 }
             }
         }
     }
 
     fn trouble(&self, text: &str) {
-        if self.membership.shared.voice.due(text) {
+        if self.membership.shared.log_throttle.due(text) {
             warn!("{text}");
         }
         *self.membership.shared.trouble.lock() = Some(text.to_owned());
@@ -438,25 +437,23 @@ impl Polled {
         }
         self.topics_asked = Some(Instant::now());
         let shared = &self.membership.shared;
-        let named = self.membership.config.topics.iter().filter(|topic| !topic.starts_with('^'));
-        let missing: Vec<&str> = named
-            .filter(|topic| matches!(self.membership.metadata.partitions(topic), Ok(None)))
-            .map(String::as_str)
-            .collect();
+        let named = self.membership.config.topics.iter().filter_map(TopicPattern::name);
+        let missing: Vec<&str> =
+            named.filter(|topic| matches!(self.membership.metadata.partitions(topic), Ok(None))).collect();
         let text = (!missing.is_empty())
             .then(|| format!("there is no topic {}; create it, or correct KAFKA_TOPIC", missing.join(", ")));
         if let Some(text) = &text
-            && shared.voice.due("topics")
+            && shared.log_throttle.due("topics")
         {
             warn!("{text}");
         }
         *shared.missing.lock() = text;
     }
 
-    /// Leaves the group: gives partitions back, which drains them, and hands in their offsets.
+    /// Leaves the group: returns the partitions, which drains them, and commits their offsets.
     ///
-    /// A client that is closed while its last offsets are on their way ends without a word to the group, whose other members
-    /// then wait for a whole session. So `shows_leaving` waits until it has asked to leave.
+    /// A client that is closed while its last offsets are in flight ends without notifying the group, and the other members then
+    /// wait for a whole session time-out. So, with `shows_leaving`, this waits until the client has sent its request to leave.
     pub(super) fn leave(&mut self, shows_leaving: bool) {
         self.consumer.unsubscribe();
         let deadline = Instant::now() + Duration::from_mins(1);
@@ -464,7 +461,7 @@ impl Polled {
         while Instant::now() < deadline {
             self.membership.shared.beat();
             self.membership.shared.flush_stored(&self.consumer);
-            // Records that still come are not kept: their partition goes, and its next owner reads them.
+            // Records that still arrive are dropped: their partition is being revoked, and its next owner reads them.
             let _ = self.consumer.poll(Duration::from_millis(10));
             let nothing_left = self.consumer.assignment().is_ok_and(|list| list.count() == 0);
             if !nothing_left || !self.membership.shared.inboxes.lock().is_empty() {

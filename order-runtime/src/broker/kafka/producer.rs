@@ -1,4 +1,4 @@
-//! The producer: records leave in order, and an answer says which the brokers have.
+//! The publisher: sends records in order, and reports which ones the brokers have acknowledged.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,20 +17,20 @@ use crate::{
     model::{OutgoingRecord, OutgoingRecords},
 };
 
-/// Publishes with an idempotent producer, which is made anew when it has failed for good or brings nothing to the brokers.
+/// Publishes with an idempotent producer, which is replaced after a fatal error, or when it delivers nothing in time.
 pub struct KafkaPublisher {
     config: KafkaConfig,
-    /// One for all producers, so that an outage that outlasts several is told once.
+    /// Shared by all producers, so that an outage that outlasts several of them is logged once.
     talk: Talk,
     answer: Duration,
     sender: Mutex<Arc<Sender>>,
 }
 
 impl KafkaPublisher {
-    /// Makes the producer; it connects by itself.
+    /// Creates the producer, which connects in the background.
     ///
     /// # Errors
-    /// When librdkafka does not take the properties.
+    /// When librdkafka rejects the properties.
     pub fn new(config: &KafkaConfig) -> Result<Arc<Self>, BrokerError> {
         let answer = settings::delivery_timeout(config);
         let talk = Talk::default();
@@ -38,21 +38,21 @@ impl KafkaPublisher {
         Ok(Arc::new(Self { config: config.clone(), talk, answer, sender }))
     }
 
-    /// The producer that is in use; a new one where the last has failed for good.
+    /// The producer in use; a new one if the last had a fatal error.
     fn sender(&self) -> Arc<Sender> {
         let mut sender = self.sender.lock();
         if let Some((code, text)) = sender.fatal_error() {
-            warn!(%code, text, "the producer has failed and is made anew");
+            warn!(%code, text, "the producer has failed and is replaced");
             self.make_anew(&mut sender);
         }
         Arc::clone(&sender)
     }
 
-    /// Takes another producer instead of this one, unless that was done already.
+    /// Replaces this producer, unless that was done already.
     fn replace(&self, stuck: &Arc<Sender>) {
         let mut sender = self.sender.lock();
         if Arc::ptr_eq(&sender, stuck) {
-            debug!("records were not acknowledged in time; the producer is made anew");
+            debug!("records were not acknowledged in time; the producer is replaced");
             self.make_anew(&mut sender);
         }
     }
@@ -60,17 +60,17 @@ impl KafkaPublisher {
     fn make_anew(&self, sender: &mut Arc<Sender>) {
         match Sender::start(&self.config, &self.talk) {
             Ok(new) => *sender = Arc::new(new),
-            Err(error) => warn!(%error, "the producer cannot be made anew"),
+            Err(error) => warn!(%error, "failed to replace the producer"),
         }
     }
 
-    /// Waits until what is under way is answered, at most for `limit`.
+    /// Waits until all records in flight are answered, at most for `limit`.
     pub async fn flush(&self, limit: Duration) {
         let sender = Arc::clone(&self.sender.lock());
         let flushed = tokio::task::spawn_blocking(move || sender.flush(limit)).await;
         if !matches!(flushed, Ok(Ok(()))) {
             warn!(
-                "not every record was acknowledged in time; those lie in the store and are published at the next start"
+                "not every record was acknowledged in time; the rest stays in the store and is published at the next start"
             );
         }
     }
@@ -82,7 +82,8 @@ impl Publisher for KafkaPublisher {
         let sender = self.sender();
         let answers = sender.send(Arc::clone(&records)).gather(self.answer).await;
         if answers.iter().any(is_timed_out) {
-            // All that it has is given up at once, so no record overtakes another one of its key. An outage, as a rule. But a client was seen that stayed so beside brokers that had been back for minutes.
+            // The producer is dropped with all its records, so that none overtakes another one of its key. The usual cause is an
+            // outage. But a client was also observed to stay disconnected for minutes after its brokers were available again.
             self.replace(&sender);
         }
         let answers = answers.into_iter().zip(&*records);
@@ -123,7 +124,7 @@ fn classify(error: &KafkaError, topic: &str) -> PublishError {
             | RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::InvalidTopic,
         ) => PublishError::Refused { topic, reason: error.to_string() },
-        // Among them that another record of the same batch is invalid.
+        // These include the error that another record of the same batch is invalid.
         _ => PublishError::Transient { topic, reason: error.to_string() },
     }
 }
@@ -136,7 +137,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_producer_that_brings_nothing_is_made_anew() {
+    async fn a_producer_that_delivers_nothing_is_replaced() {
         let publisher = KafkaPublisher::new(&to_nobody("100")).unwrap();
         let first = publisher.sender();
         let answers = publisher.publish([record()].into()).await;

@@ -1,34 +1,34 @@
-//! How far a partition is: what was taken, what has come, and what of the log will never come.
+//! The progress of a partition: which records were taken, which have arrived, and which offsets will never have a record.
 //!
-//! A log's end lies beyond its last record where transactions have left marks, and behind it lie records of transactions that are
-//! still open. Both look like records that do not come. librdkafka's statistics say to where it has fetched: what lies
-//! below and has not come was a mark, or was aborted.
+//! A log's end lies beyond its last record if transactions have left markers, and the log also contains records of open
+//! transactions. Both look like records that do not arrive. librdkafka's statistics report its fetch position: an offset below it
+//! whose record has not arrived was a marker, or its transaction was aborted.
 
 use tokio::time::Instant;
 
-/// What is known of one partition.
+/// The known progress of one partition.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reach {
     /// The offset after the last record that was taken.
     pub(super) taken: i64,
-    /// The offset after the last record that has come.
+    /// The offset after the last record that has arrived.
     received: i64,
-    /// Below this offset nothing will come that has not come.
+    /// No further records will arrive below this offset.
     passed: i64,
-    /// To where had been fetched when that was last told.
+    /// The fetch position at the last report.
     fetched: Option<i64>,
-    /// The end of what may be read: before the first open transaction, as last heard.
+    /// The last stable offset as last reported: the end of the log before the first open transaction.
     stable_end: i64,
-    /// Since when records lie ready.
+    /// Since when records have been ready and none was taken.
     pub(super) ready_since: Option<Instant>,
-    /// Since when nothing has come though there is more.
+    /// Since when nothing has arrived although there is more.
     pub(super) silent_since: Option<Instant>,
-    /// Since when an open transaction keeps all further records back.
+    /// Since when an open transaction has held back all further records.
     pub(super) transaction_since: Option<Instant>,
 }
 
 impl Reach {
-    /// Nothing is taken before `start`; a partition without one does not begin yet.
+    /// The progress of a partition that begins at `start`. Without a start, it does not begin yet.
     pub(super) fn new(start: Option<i64>) -> Self {
         let at = start.unwrap_or(i64::MAX);
         Self {
@@ -43,12 +43,12 @@ impl Reach {
         }
     }
 
-    /// Everything begins anew at this offset.
+    /// Starts again at this offset.
     pub(super) fn set_back(&mut self, offset: i64) {
         *self = Self { stable_end: self.stable_end, ..Self::new(Some(offset)) };
     }
 
-    /// What has come and was not taken comes again, from this offset on.
+    /// Records that have arrived and were not taken will arrive again, from this offset on.
     pub(super) fn come_again(&mut self, offset: i64) {
         self.received = offset;
         self.passed = offset;
@@ -56,12 +56,12 @@ impl Reach {
         self.ready_since = None;
     }
 
-    /// Fetching stops for a while, and begins again with what has not come.
+    /// Fetching stops for a while, and continues with the first record that has not arrived.
     pub(super) fn pauses(&mut self) {
         self.fetched = None;
     }
 
-    /// Records have come; `next` is the offset after the last of them.
+    /// Records have arrived; `next` is the offset after the last of them.
     pub(super) fn received(&mut self, next: i64) {
         self.received = next;
         self.silent_since = None;
@@ -74,30 +74,30 @@ impl Reach {
         self.ready_since = some_left.then(Instant::now);
     }
 
-    /// librdkafka tells to where it has fetched. Records below may still be on their way, so it counts when it is told
-    /// again, seconds later.
+    /// Notes librdkafka's fetch position. Records below it may still be in flight, so it counts at the next report, seconds
+    /// later.
     pub(super) fn fetched(&mut self, position: i64) {
         if let Some(earlier) = self.fetched.replace(position) {
             self.passed = self.passed.max(earlier.min(position));
         }
     }
 
-    /// Whether an open transaction keeps all further records back.
+    /// Notes whether an open transaction holds back all further records.
     pub(super) fn waits_for_transaction(&mut self, waits: bool) {
         self.transaction_since = waits.then(|| self.transaction_since.unwrap_or_else(Instant::now));
     }
 
-    /// So far the log may be read.
+    /// Notes the last stable offset.
     pub(super) fn ends(&mut self, stable_end: i64) {
         self.stable_end = self.stable_end.max(stable_end);
     }
 
-    /// Where the next record may lie; `waiting` is the offset of the first that waits to be taken.
+    /// The lowest possible offset of the next record; `waiting` is the offset of the first record that waits to be taken.
     pub(super) fn next(&self, waiting: Option<i64>) -> i64 {
         waiting.unwrap_or(self.received.max(self.passed))
     }
 
-    /// Whether records are still to come, as far as is known.
+    /// Whether further records are expected, as far as known.
     pub(super) fn has_more(&self) -> bool {
         self.received.max(self.passed) < self.stable_end
     }
@@ -108,27 +108,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_fetched_and_did_not_come_will_not_come() {
+    fn a_fetched_offset_without_a_record_is_not_waited_for() {
         let mut reach = Reach::new(Some(0));
         reach.ends(12);
         reach.received(10);
         assert!(reach.has_more() && reach.next(None) == 10);
         reach.fetched(12);
-        assert!(reach.has_more(), "they may be on their way");
+        assert!(reach.has_more(), "they may be in flight");
         reach.fetched(12);
-        assert!(!reach.has_more() && reach.next(None) == 12, "they were marks");
+        assert!(!reach.has_more() && reach.next(None) == 12, "they were markers");
         assert_eq!(reach.next(Some(4)), 4, "something waits to be taken");
         reach.ends(13);
         assert!(reach.has_more());
     }
 
     #[test]
-    fn a_pause_and_a_seek_begin_it_anew() {
+    fn a_pause_and_a_seek_reset_the_progress() {
         let mut reach = Reach::new(Some(0));
         reach.ends(12);
         reach.received(5);
         reach.fetched(12);
-        // What lay in librdkafka's queue is dropped now.
+        // The records in librdkafka's queue are dropped now.
         reach.pauses();
         reach.fetched(12);
         assert!(reach.has_more());

@@ -1,4 +1,4 @@
-//! Reads what a topic holds now, or ranges of it, outside of any group.
+//! Reads the present records of a topic, or ranges of it, outside of any group.
 
 use std::{
     collections::HashMap,
@@ -18,21 +18,21 @@ use super::{
 };
 use crate::{broker::BrokerError, config::KafkaConfig, model::RecordBatch};
 
-/// Nothing has arrived for so long: the brokers are away.
+/// If nothing arrives for this long, the brokers count as unavailable.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// A pass over a topic.
 pub struct TopicReader {
     consumer: BaseConsumer<Quiet>,
-    /// Where each partition that is not read through ends.
+    /// The end offset of each partition that is not read completely.
     ends: HashMap<i32, i64>,
     records: u64,
-    /// Whether anybody still waits for what is read.
+    /// Whether further records are wanted.
     wanted: Box<dyn Fn() -> bool + Send>,
 }
 
 impl TopicReader {
-    /// Begins to read all partitions of `topic`. What is written from now on is not read.
+    /// Begins to read all partitions of `topic`, up to their present ends.
     ///
     /// # Errors
     /// When no broker answers, or there is no such topic.
@@ -40,7 +40,7 @@ impl TopicReader {
         Self::open_ranges(config, topic, Self::log(config, topic)?)
     }
 
-    /// The partitions of `topic`, each with its first offset and the one behind its last.
+    /// The partitions of `topic`, each with its first offset and the offset after its last record.
     ///
     /// # Errors
     /// When no broker answers, or there is no such topic.
@@ -51,10 +51,10 @@ impl TopicReader {
         (0..i32::try_from(count).unwrap_or(i32::MAX)).map(log).collect()
     }
 
-    /// Begins to read partitions of `topic`, each from an offset to the one before another.
+    /// Begins to read partitions of `topic`, each from a first offset up to, but without, an end offset.
     ///
     /// # Errors
-    /// When librdkafka does not take the properties.
+    /// When librdkafka rejects the properties.
     pub fn open_ranges(
         config: &KafkaConfig,
         topic: &str,
@@ -68,10 +68,10 @@ impl TopicReader {
         Ok(reader)
     }
 
-    /// Leaves what was not read yet, and begins to read other ranges.
+    /// Abandons unread records, and begins to read other ranges.
     ///
     /// # Errors
-    /// When librdkafka does not take them.
+    /// When librdkafka rejects the ranges.
     pub fn go_on_with(
         &mut self,
         topic: &str,
@@ -84,27 +84,27 @@ impl TopicReader {
                 self.ends.insert(partition, end);
                 self.records += start.abs_diff(end);
                 list.add_partition_offset(topic, partition, Offset::Offset(start))
-                    .map_err(|error| BrokerError::request("for a range", error))?;
+                    .map_err(|error| BrokerError::request("a range of records", error))?;
             }
         }
-        self.consumer.assign(&list).map_err(|error| BrokerError::request("for a range", error))
+        self.consumer.assign(&list).map_err(|error| BrokerError::request("a range of records", error))
     }
 
-    /// Ends as soon as nobody wants more, also where nothing arrives.
+    /// Ends the reading as soon as `wanted` returns false, even while nothing arrives.
     #[must_use]
     pub fn while_wanted(self, wanted: impl Fn() -> bool + Send + 'static) -> Self {
         Self { wanted: Box::new(wanted), ..self }
     }
 
-    /// At most so many records are still to come; transactions and compaction leave fewer.
+    /// The number of offsets in the ranges. This is an upper bound on the records: transactions and compaction leave fewer.
     pub fn at_most(&self) -> u64 {
         self.records
     }
 
-    /// The next record with its partition, in a batch of one; `None` behind the last, or when no more are wanted.
+    /// The next record with its partition, in a batch of one; `None` after the last record, or when no more are wanted.
     ///
     /// # Errors
-    /// When nothing arrives for 30 seconds, or the brokers refuse.
+    /// When nothing arrives for 30 seconds, or the brokers deny access.
     pub fn next_record(&mut self) -> Result<Option<(i32, RecordBatch)>, BrokerError> {
         let deadline = Instant::now() + SILENCE;
         while !self.ends.is_empty() && (self.wanted)() {
@@ -124,15 +124,15 @@ impl TopicReader {
                     batch.push(message.offset(), timestamp, message.key(), message.payload(), headers);
                     return Ok(Some((partition, batch)));
                 }
-                // The records before the end were markers or compacted away.
+                // The last offsets before the end were markers or compacted away.
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     self.ends.remove(&partition);
                 }
                 Some(Err(KafkaError::MessageConsumption(
                     code @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed),
-                ))) => return Err(BrokerError::request("for a range", code)),
+                ))) => return Err(BrokerError::request("a range of records", code)),
                 Some(Err(_)) | None if Instant::now() > deadline => {
-                    return Err(BrokerError::request("for a range", "nothing has arrived for 30 s"));
+                    return Err(BrokerError::request("a range of records", "nothing has arrived for 30 s"));
                 }
                 Some(Err(_)) | None => {}
             }

@@ -1,43 +1,36 @@
-//! Settings of topics that contradict what the service promises: how long they keep records, and whether they are compacted.
+//! Checks of topic settings that can contradict the guarantees of the service: retention and compaction.
 
+use super::{metadata::Quiet, settings};
+use crate::{broker::BrokerError, config::KafkaConfig, model::TopicPattern};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 
-use super::{metadata::Quiet, settings};
-use crate::{broker::BrokerError, config::KafkaConfig};
-
-/// How long the answer may take.
+/// The time limit of a request.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// What is wrong where a topic of events, or that of dead letters, keeps records for longer than `ids` are kept: an event
-/// that is read or replayed after that counts a second time.
+/// One message for each event topic or dead-letter topic that keeps records for longer than event ids are kept (`ids`). An event
+/// that is read or replayed after that is handled a second time.
 ///
 /// # Errors
-/// When the broker does not tell. A topic that is not there, or whose settings the service may not read, is passed over.
+/// When the broker does not answer. A topic that does not exist, or whose settings the service may not read, is skipped.
 pub async fn outlasting(config: &KafkaConfig, ids: Duration) -> Result<Vec<String>, BrokerError> {
-    let topics: Vec<&str> = config
-        .topics
-        .iter()
-        .map(String::as_str)
-        .filter(|topic| !topic.starts_with('^'))
-        .chain([&*config.dlq_topic])
-        .collect();
+    let topics: Vec<&str> = config.topics.iter().filter_map(TopicPattern::name).chain([&*config.dlq_topic]).collect();
     let kept = setting(config, &topics, "retention.ms").await?;
     Ok(topics.iter().zip(kept).filter_map(|(topic, kept)| outlasts(topic, kept?.parse().ok()?, ids)).collect())
 }
 
-/// What is wrong where the topic of dead letters is compacted.
+/// A message if the dead-letter topic is compacted.
 ///
 /// # Errors
-/// When the broker does not answer. A topic that is not there, or whose settings the service may not read, is passed over.
+/// When the broker does not answer. A topic that does not exist, or whose settings the service may not read, is skipped.
 pub async fn compacted(config: &KafkaConfig) -> Result<Option<String>, BrokerError> {
     let topic = config.dlq_topic.as_str();
     let policies = setting(config, &[topic], "cleanup.policy").await?;
     Ok(policies.into_iter().next().flatten().and_then(|policy| compacts(topic, &policy)))
 }
 
-/// One setting of each topic; `None` where it is not to be had.
+/// One setting of each topic; `None` if it is not available.
 async fn setting(config: &KafkaConfig, topics: &[&str], name: &str) -> Result<Vec<Option<String>>, BrokerError> {
     let client: AdminClient<Quiet> = settings::admin(config)
         .create_with_context(Quiet::default())
@@ -47,15 +40,15 @@ async fn setting(config: &KafkaConfig, topics: &[&str], name: &str) -> Result<Ve
     let answers = client
         .describe_configs(&resources, &options)
         .await
-        .map_err(|error| BrokerError::request("for the settings of topics", error))?;
+        .map_err(|error| BrokerError::request("the settings of topics", error))?;
     Ok(answers.into_iter().map(|answer| answer.ok()?.get(name)?.value.clone()).collect())
 }
 
 fn compacts(topic: &str, policy: &str) -> Option<String> {
     policy.split(',').any(|part| part.trim() == "compact").then(|| {
         format!(
-            "the topic {topic} of dead letters is compacted (cleanup.policy={policy}): it keeps only the last letter of each key, \
-             and refuses those without a key; set its cleanup.policy to delete"
+            "the dead-letter topic {topic} is compacted (cleanup.policy={policy}): it keeps only the last dead letter of each key, \
+             and refuses dead letters without a key; set its cleanup.policy to delete"
         )
     })
 }
@@ -69,8 +62,8 @@ fn outlasts(topic: &str, kept: i64, ids: Duration) -> Option<String> {
         Err(_negative) => "for ever".to_owned(),
     };
     Some(format!(
-        "the topic {topic} keeps records {kept}, the store knows ids for {shown} after the last event of their key: what is \
-         replayed after that counts again; raise STORE_RETENTION, or lower the topic's retention.ms"
+        "the topic {topic} keeps records {kept}, but the store keeps event ids for {shown} after the last event of their key: an \
+         event that is replayed later is handled again; raise STORE_RETENTION, or lower the topic's retention.ms"
     ))
 }
 

@@ -1,7 +1,7 @@
-//! Making room: what happens where owners take less than arrives.
+//! Backpressure: bounds the records in memory when partition owners take fewer than arrive.
 //!
-//! A pause is no way to do it: it drops what is fetched already, and where all partitions pause, librdkafka looks after them once
-//! a second only.
+//! Pausing partitions is not suitable: a pause drops records that are fetched already, and if all partitions are paused,
+//! librdkafka checks them only once a second.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -20,26 +20,27 @@ use super::{
 };
 use crate::model::PartitionId;
 
-/// What waits in all inboxes together, in bytes; each partition has its share, and at least [`INBOX_LEAST`]. With twice as much, all
-/// owners at work at once take 67 MiB in all instead of 47, for a few per cent of speed.
+/// The capacity of all inboxes together, in bytes. Each partition has an equal share, but at least [`INBOX_LEAST`]. With twice as
+/// much, and all partition owners busy, the process takes 67 MiB instead of 47, for a few per cent of speed.
 const INBOXES: usize = 4 * 1024 * 1024;
-/// The least share; a record that is larger than it is taken all the same.
+/// The smallest share in bytes. A larger record is accepted nevertheless.
 const INBOX_LEAST: usize = 256 * 1024;
-/// For how long nothing is taken of any partition because one has no room. An owner takes all that waits when its last batch is
-/// done, which is soon; a partition that is slower than the others does not hold them up.
+/// How long nothing is taken of any partition because one inbox is full. A partition owner takes all waiting records when its
+/// last batch is done, which is soon. After this time, a slower partition does not hold up the others.
 const ROOM_SOON: Duration = Duration::from_millis(20);
-/// The same where no other partition is busy: nobody is held up. Were its records left to librdkafka, they would wait for an
-/// answer to the others, which a broker keeps back while they have none: a hot partition went at a third of its speed.
+/// The same if no other partition is busy, so that none is held up. If the records were left to librdkafka, they would wait for
+/// the fetch response of the other partitions, which the broker holds back while those have no records: a hot partition ran at a
+/// third of its speed.
 const ROOM_ALONE_SOON: Duration = Duration::from_millis(100);
-/// The same where most partitions have little room: all wait for the store then, and this is what keeps the memory small.
+/// The same if most inboxes are more than half full. All partitions wait for the store then, and this limit keeps memory small.
 const ROOM_FOR_ALL_SOON: Duration = Duration::from_millis(250);
 
-/// How many bytes may wait in the inbox of one of so many partitions.
+/// The capacity of one inbox in bytes, for this number of partitions.
 pub(super) fn share(partitions: usize) -> usize {
     (INBOXES / partitions.max(1)).max(INBOX_LEAST)
 }
 
-/// Where the poll thread waits for an owner to take something.
+/// Lets the poll thread wait until a partition owner takes records.
 #[derive(Default)]
 pub(super) struct Taken {
     waiting: AtomicBool,
@@ -47,16 +48,16 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// Waits until something is taken, at most for `limit`.
+    /// Waits until records are taken, at most for `limit`.
     pub(super) fn wait(&self, limit: Duration) {
         self.thread.lock().get_or_insert_with(thread::current);
         self.waiting.store(true, Ordering::Release);
-        // What was taken just before this is seen when the time is over.
+        // Records that were taken just before this are noticed after the time limit.
         thread::park_timeout(limit);
         self.waiting.store(false, Ordering::Relaxed);
     }
 
-    /// Something was taken.
+    /// Wakes the poll thread, because records were taken.
     pub(super) fn tell(&self) {
         if self.waiting.load(Ordering::Relaxed)
             && self.waiting.swap(false, Ordering::Acquire)
@@ -68,33 +69,33 @@ impl Taken {
 }
 
 impl Polled {
-    /// Whether records may be taken: not while a partition has no room, unless that lasts.
+    /// Whether records may be taken: not while an inbox is full, unless it stays full for too long.
     pub(super) fn look_for_room(&mut self) -> Room {
-        let Known { lanes, limit, .. } = &mut self.known;
-        let filled = lanes.iter().filter(|lane| lane.inbox.bytes() > *limit / 2).count();
-        let soon = if filled * 2 > lanes.len() {
+        let Known { feeds, limit, .. } = &mut self.known;
+        let filled = feeds.iter().filter(|feed| feed.inbox.bytes() > *limit / 2).count();
+        let soon = if filled * 2 > feeds.len() {
             ROOM_FOR_ALL_SOON
-        } else if filled > 0 && lanes.iter().filter(|lane| lane.inbox.is_busy()).count() <= 1 {
+        } else if filled > 0 && feeds.iter().filter(|feed| feed.inbox.is_busy()).count() <= 1 {
             ROOM_ALONE_SOON
         } else {
             ROOM_SOON
         };
         let mut room = Room::Free;
-        for lane in lanes {
-            let of_lane = lane.inbox.room(*limit);
+        for feed in feeds {
+            let of_lane = feed.inbox.room(*limit);
             if of_lane == Room::Full {
-                let since = *lane.full_since.get_or_insert_with(Instant::now);
+                let since = *feed.full_since.get_or_insert_with(Instant::now);
                 if since.elapsed() < soon {
                     room = Room::Full;
                     continue;
                 }
-                // The records that follow wait in librdkafka, which soon fetches no more of them.
-                lane.inbox.hold();
-                ffi::set_apart(self.consumer.client(), &lane.inbox.id.topic, lane.inbox.id.partition);
+                // Further records wait in librdkafka, which soon stops fetching them.
+                feed.inbox.hold();
+                ffi::set_apart(self.consumer.client(), &feed.inbox.id.topic, feed.inbox.id.partition);
             }
-            lane.full_since = None;
+            feed.full_since = None;
             match of_lane {
-                Room::Freed => self.fetched.lead_here(&lane.inbox.id.topic, lane.inbox.id.partition),
+                Room::Freed => self.fetched.lead_here(&feed.inbox.id.topic, feed.inbox.id.partition),
                 Room::Full | Room::Held if room == Room::Free => room = Room::Held,
                 Room::Free | Room::Full | Room::Held => {}
             }

@@ -1,7 +1,7 @@
-//! A producer and the one thread that works with it: it hands records over, and takes what became of them.
+//! A producer and its one thread, which enqueues records and takes their delivery reports.
 //!
-//! A dead letter's headers are an allocation each, which librdkafka frees where the answer is taken. Where that was another
-//! thread than the one that had made them, it cost a sixth of all that a dead letter costs.
+//! Each header of a dead letter is an allocation, which librdkafka frees on the thread that takes the delivery report. When
+//! another thread had made the allocations, freeing them cost a sixth of the total cost of a dead letter.
 
 use std::{
     sync::{
@@ -25,8 +25,8 @@ use tracing::debug;
 
 use super::{
     ffi::{self, EventQueue},
+    log_throttle::KafkaLogThrottle,
     settings,
-    voice::Voice,
 };
 use crate::{
     broker::{Acknowledged, BrokerError},
@@ -34,17 +34,17 @@ use crate::{
     model::{HeaderBlock, OutgoingRecord, OutgoingRecords},
 };
 
-/// How long a full queue is waited for.
+/// How long to wait for space in a full queue.
 const QUEUE_FULL: Duration = Duration::from_secs(30);
-/// After so many records the thread looks for answers, whose memory the next records take.
+/// The number of records after which the thread takes delivery reports, whose memory the next records reuse.
 const RECORDS_A_TURN: usize = 64;
 
-/// What the clients of one publisher tell.
+/// The client context that all producers of one publisher share.
 #[derive(Clone, Default)]
-pub(super) struct Talk(Arc<Voice>);
+pub(super) struct Talk(Arc<KafkaLogThrottle>);
 
 impl Talk {
-    /// The address that brokers have named and that cannot be reached.
+    /// The advertised broker address that cannot be reached, with the reason.
     pub(super) fn unreached(&self) -> Option<String> {
         self.0.unreached().map(|unreached| unreached.to_string())
     }
@@ -56,7 +56,7 @@ impl ClientContext for Talk {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        debug!(%error, reason, "librdkafka tells of an error");
+        debug!(%error, reason, "librdkafka reports an error");
     }
 
     fn stats_raw(&self, _: &[u8]) {}
@@ -78,9 +78,9 @@ impl ProducerContext<NoCustomPartitioner> for Talk {
 
 pub(super) type Answer = Result<Acknowledged, KafkaError>;
 
-/// The answers for the records of one call, as they come.
+/// Collects the answers for the records of one call.
 ///
-/// One of these wakes the caller once; a future and a timer for each record would cost more than the record does.
+/// It wakes the caller once: a future and a timer for each record would cost more than the record itself.
 pub(super) struct Answers {
     state: Mutex<Gathered>,
     all: Notify,
@@ -91,7 +91,7 @@ struct Gathered {
     missing: usize,
 }
 
-/// Which record an answer is for.
+/// The place of one record's answer.
 pub(super) struct AnswerSlot {
     answers: Arc<Answers>,
     index: usize,
@@ -113,10 +113,10 @@ impl Answers {
         }
     }
 
-    /// Waits for all of them, at most for `limit`. What is not answered then may have been written.
+    /// Waits for all answers, at most for `limit`. A record without an answer may have been written.
     pub(super) async fn gather(&self, limit: Duration) -> Vec<Answer> {
         if self.state.lock().missing > 0 {
-            // Whether all have come or not is seen below.
+            // Missing answers are handled below.
             let _ = tokio::time::timeout(limit, self.all.notified()).await;
         }
         let unanswered = Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
@@ -125,16 +125,16 @@ impl Answers {
     }
 }
 
-/// Records to be handed over in their order.
+/// Records to be enqueued in order.
 struct Job {
     records: OutgoingRecords,
     answers: Arc<Answers>,
 }
 
-/// A producer that is in use. Once this is gone its thread gives up what was not sent, and ends.
+/// A producer in use. When it is dropped, its thread ends, and unsent records are answered with an error.
 pub(super) struct Sender {
-    // In this order: the thread has the last of the producer, whose end may take a moment, and is woken to find that no more
-    // jobs will come.
+    // Dropped in this order: the thread drops the last reference to the producer, which may take a moment, and is woken last,
+    // to find that no more jobs will come.
     producer: Arc<BaseProducer<Talk>>,
     jobs: mpsc::Sender<Job>,
     thread: Wake,
@@ -149,7 +149,7 @@ impl Drop for Wake {
 }
 
 impl Sender {
-    /// Makes a producer, which connects by itself.
+    /// Creates a producer, which connects in the background.
     pub(super) fn start(config: &KafkaConfig, talk: &Talk) -> Result<Self, BrokerError> {
         let producer: BaseProducer<Talk> = settings::producer(config)
             .create_with_context(talk.clone())
@@ -160,11 +160,11 @@ impl Sender {
         let thread = thread::Builder::new()
             .name("kafka-produce".to_owned())
             .spawn(move || work(&of_thread, &to_do))
-            .map_err(|error| BrokerError::Client(format!("no thread for the producer: {error}")))?;
+            .map_err(|error| BrokerError::Client(format!("cannot start the producer thread: {error}")))?;
         Ok(Self { producer, jobs, thread: Wake(thread.thread().clone()) })
     }
 
-    /// Hands records over, which travel together.
+    /// Enqueues records as one job.
     pub(super) fn send(&self, records: OutgoingRecords) -> Arc<Answers> {
         let answers = Answers::of(records.len());
         let job = Job { records, answers: Arc::clone(&answers) };
@@ -174,12 +174,12 @@ impl Sender {
         answers
     }
 
-    /// Why it will never send again, where that is so.
+    /// The fatal error after which the producer cannot send any more, if there is one.
     pub(super) fn fatal_error(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.producer.client().fatal_error()
     }
 
-    /// Waits until what is under way is answered, at most for `limit`; blocks.
+    /// Waits until all records in flight are answered, at most for `limit`. Blocks.
     pub(super) fn flush(&self, limit: Duration) -> Result<(), KafkaError> {
         self.producer.flush(limit)
     }
@@ -198,7 +198,7 @@ fn work(producer: &BaseProducer<Talk>, jobs: &mpsc::Receiver<Job>) {
                         take_answers(producer, &events);
                     }
                     let place = AnswerSlot { answers: Arc::clone(&answers), index };
-                    // Once there was no space, those behind must not overtake.
+                    // After one record found no space, the later ones must not overtake it.
                     let queued = full.clone().map_or_else(|| queue(producer, record, place), Err);
                     if let Err(error) = queued {
                         full = full.or_else(|| Some(error.clone()).filter(is_full));
@@ -212,7 +212,7 @@ fn work(producer: &BaseProducer<Talk>, jobs: &mpsc::Receiver<Job>) {
     }
 }
 
-/// Takes all answers that are there: of more that come into a queue that is not empty nobody tells.
+/// Takes all delivery reports. The queue notifies only when it becomes non-empty, so it must be emptied.
 fn take_answers(producer: &BaseProducer<Talk>, events: &EventQueue<'_>) {
     while !events.is_empty() {
         producer.poll(Duration::ZERO);
@@ -223,7 +223,7 @@ fn is_full(error: &KafkaError) -> bool {
     matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull))
 }
 
-/// Hands a record to the client, waiting for space in its queue.
+/// Enqueues a record, waiting for space in the client's queue.
 fn queue(producer: &BaseProducer<Talk>, record: &OutgoingRecord, place: AnswerSlot) -> Result<(), KafkaError> {
     let mut outgoing: BaseRecord<'_, [u8], [u8], _> = BaseRecord::with_opaque_to(&record.topic, Box::new(place));
     outgoing.partition = record.partition;
@@ -239,7 +239,7 @@ fn queue(producer: &BaseProducer<Talk>, record: &OutgoingRecord, place: AnswerSl
                 if Instant::now() < *deadline.get_or_insert_with(|| Instant::now() + QUEUE_FULL) =>
             {
                 outgoing = again;
-                // Answers make space.
+                // Taking delivery reports makes space.
                 producer.poll(Duration::from_millis(5));
             }
             Err((error, _)) => return Err(error),
@@ -260,7 +260,7 @@ pub(super) mod tests {
     use super::*;
     use crate::config::{Config, Secret};
 
-    /// A producer's settings by which nobody answers, and a record is given up after so many milliseconds.
+    /// Settings of a producer whose broker does not exist, and that gives up a record after this many milliseconds.
     pub(in crate::broker::kafka) fn to_nobody(delivery_timeout: &str) -> KafkaConfig {
         let mut config = Config::default().kafka;
         config.brokers = "127.0.0.1:1".to_owned();
@@ -288,16 +288,16 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn a_producer_that_nobody_has_any_more_ends_and_answers_what_it_has_not_sent() {
+    async fn a_dropped_producer_ends_and_answers_its_unsent_records() {
         let sender = Sender::start(&to_nobody("300000"), &Talk::default()).unwrap();
         let producer = Arc::downgrade(&sender.producer);
         let answers = sender.send([record(), record()].into());
-        until("both are handed over", || sender.producer.in_flight_count() == 2).await;
+        until("both are enqueued", || sender.producer.in_flight_count() == 2).await;
         drop(sender);
         let answers = answers.gather(Duration::from_mins(1)).await;
         let timed_out = Some(RDKafkaErrorCode::MessageTimedOut);
         let given_up = |answer: &Answer| answer.as_ref().is_err_and(|error| error.rdkafka_error_code() != timed_out);
         assert!(answers.len() == 2 && answers.iter().all(given_up), "{answers:?}");
-        until("the thread has left the producer", || producer.strong_count() == 0).await;
+        until("the thread has dropped the producer", || producer.strong_count() == 0).await;
     }
 }

@@ -1,5 +1,5 @@
-//! The properties of every client: ours, over them those that the user sets for all clients, and over these the user's for one
-//! side. Properties that the service depends on cannot be set: see `config::properties`.
+//! The librdkafka properties of every client. The user's properties for all clients override the service's own, and the user's
+//! properties for one side override both. Properties that the service depends on cannot be set: see `config::properties`.
 
 use std::time::Duration;
 
@@ -8,78 +8,79 @@ use rdkafka::ClientConfig;
 use super::error::BrokerError;
 use crate::config::KafkaConfig;
 
-/// The largest record that the producer takes. Its own default is below what a topic takes; how much that is, its broker says.
+/// The largest record that the producer accepts. Its default is below the limit of a topic, which the broker enforces.
 const PRODUCER_RECORD_BYTES: &str = "67108864";
 
-/// What every client has.
+/// The properties of every client.
 const COMMON: &[(&str, &str)] = &[
-    // Dead peers behind NAT are noticed.
+    // Detects dead peers behind NAT.
     ("socket.keepalive.enable", "true"),
-    // The default of 10 s outlives short outages and the delivery time-out.
+    // With the default of 10 s, a client may stay disconnected after a short outage, and past the delivery time-out.
     ("reconnect.backoff.max.ms", "1000"),
-    // New topics and partitions are found soon; the default is five minutes.
+    // Finds new topics and partitions soon; the default is five minutes.
     ("topic.metadata.refresh.interval.ms", "10000"),
-    // A wrong name must not make a topic.
+    // A wrong name must not create a topic.
     ("allow.auto.create.topics", "false"),
 ];
 
 const CONSUMER: &[(&str, &str)] = &[
-    // Stored offsets are committed in the background and, by librdkafka itself, when partitions are given back …
+    // librdkafka commits stored offsets in the background, and when partitions are revoked.
     ("enable.auto.commit", "true"),
     ("auto.commit.interval.ms", "1000"),
-    // … and only we store them: after an event's outcome is durable.
+    // Only the service stores offsets, after an event's outcome is durable.
     ("enable.auto.offset.store", "false"),
-    // Every partition is assigned with an offset; what is out of range is the engine's to decide.
+    // Every partition is assigned with an offset. The engine decides about an offset that is out of range.
     ("auto.offset.reset", "error"),
     ("isolation.level", "read_committed"),
     ("check.crcs", "true"),
-    // What lies ready beside the inboxes stays small; the default is 64 MB in 100,000 records. Measured on a backlog of 3,000,000
-    // records in 8 partitions: 45 MiB of memory in all for 61 with 3,072, at nine tenths of the speed.
+    // Keeps librdkafka's queue small; the default is 64 MB in 100,000 records. Measured on a backlog of 3,000,000 records in 8
+    // partitions: 45 MiB of memory in total instead of 61 with 3,072, at nine tenths of the speed.
     ("queued.max.messages.kbytes", "1536"),
-    // One answer of the broker serves 8 partitions, so that they go in step: where one was ahead, as with 1 MiB of each, a store
-    // wrote a quarter more bytes an event, since what was inserted last found its pages full.
+    // One fetch response serves 8 partitions, so that they advance together. With 1 MiB of each, one partition was ahead, and the
+    // store wrote a quarter more bytes per event, since the last inserts found their pages full.
     ("fetch.message.max.bytes", "393216"),
-    // The next answer is asked for while the last one is worked off; with 1,000 records, librdkafka waits for it half of the time,
-    // and with 10,000 it holds 9 MiB more at the same speed.
+    // librdkafka requests the next response while the last one is processed. With 1,000 records, it waits for it half of the
+    // time; with 10,000, it holds 9 MiB more at the same speed.
     ("queued.min.messages", "4000"),
-    // A question goes to the partitions that have room at the moment. Where those have no news, the broker keeps it back for so
-    // long, and the others wait: with the default of 500, a service on SQLite stood still for a fifth of the time.
+    // A fetch requests the partitions that have capacity at the moment. If they have no new records, the broker holds back its
+    // response for this long, and the others wait: with the default of 500, a service on SQLite was idle for a fifth of the time.
     ("fetch.wait.max.ms", "100"),
-    // With a small queue the default of 1 s is a pause after each time that it was full.
+    // With a small queue, the default of 1 s would be a pause each time after it was full.
     ("fetch.queue.backoff.ms", "5"),
-    // Whether a broker is connected is read from them.
+    // The statistics report whether a broker is connected.
     ("statistics.interval.ms", "5000"),
 ];
 
-/// What only the classic group protocol knows.
+/// Properties of the classic group protocol alone.
 const CLASSIC: &[(&str, &str)] =
     &[("partition.assignment.strategy", "cooperative-sticky"), ("session.timeout.ms", "45000")];
 
 const PRODUCER: &[(&str, &str)] = &[
     ("enable.idempotence", "true"),
     ("acks", "all"),
-    // The partition that Java's producers choose: several producers of a topic keep the order of a key only where they agree.
+    // Chooses the same partition as Java's producers. Several producers of a topic keep the order of a key only if they agree.
     ("partitioner", "murmur2_random"),
-    // Where a topic does not exist, its records wait for it this long; the default of 30 s is as long as a delivery may take.
+    // Records for a topic that does not exist wait for it this long. The default of 30 s equals the delivery time-out.
     ("topic.metadata.propagation.max.ms", "10000"),
     ("linger.ms", "5"),
-    // A topic's limit is on what is packed: a dead letter is its event and some headers more, and most events pack well. Nor does
-    // it cost anything: what is sent plain takes the system longer (10.4 CPU-s per million dead letters for 9.0).
+    // A topic's size limit applies to compressed batches: a dead letter is its event plus some headers, and most events compress
+    // well. Compression costs nothing: without it, the system needs more time (10.4 CPU-s per million dead letters instead of
+    // 9.0).
     ("compression.type", "lz4"),
     ("queue.buffering.max.messages", "10000"),
     ("message.max.bytes", PRODUCER_RECORD_BYTES),
-    // The topic of dead letters may be made by the first one, where the broker allows it.
+    // The first dead letter may create the dead-letter topic, if the broker allows it.
     ("allow.auto.create.topics", "true"),
 ];
 
-/// The group protocol that the user wants, in lower case.
+/// The group protocol that the user has set, in lower case.
 pub(super) fn group_protocol(config: &KafkaConfig) -> Option<String> {
     let wanted = config.consumer_properties.get("group.protocol").or_else(|| config.properties.get("group.protocol"));
     wanted.map(|value| value.expose().to_ascii_lowercase())
 }
 
-/// Whether a member that ends tells its group, and shows that it has: not one of the newer protocol, which keeps its id,
-/// and not a static one, whose partitions wait for its return.
+/// Whether a leaving member notifies its group, in a way that the service can observe. A member of the newer protocol does not,
+/// because it keeps its id. A static member does not, because its partitions wait for its return.
 pub(super) fn shows_leaving(config: &KafkaConfig, embedded: bool) -> bool {
     let is_static = [&config.consumer_properties, &config.properties]
         .into_iter()
@@ -88,7 +89,7 @@ pub(super) fn shows_leaving(config: &KafkaConfig, embedded: bool) -> bool {
     classic && !is_static
 }
 
-/// The group member. The embedded broker is slow in rebalancing classic groups, so there it uses the newer protocol.
+/// The properties of the group member. The embedded broker rebalances classic groups slowly, so the newer protocol is used there.
 pub(super) fn member(config: &KafkaConfig, embedded: bool) -> ClientConfig {
     let mut client = base(config, "consumer", CONSUMER);
     let protocol = group_protocol(config).unwrap_or_else(|| if embedded { "consumer" } else { "classic" }.to_owned());
@@ -99,7 +100,7 @@ pub(super) fn member(config: &KafkaConfig, embedded: bool) -> ClientConfig {
     set_users(&mut client, &config.consumer_properties);
     if protocol == "consumer" {
         client.set("group.protocol", "consumer");
-        // The broker decides on these; librdkafka refuses to start when they are set.
+        // The broker decides on these; librdkafka refuses to start if they are set.
         for property in ["session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"] {
             client.remove(property);
         }
@@ -107,24 +108,24 @@ pub(super) fn member(config: &KafkaConfig, embedded: bool) -> ClientConfig {
     client
 }
 
-/// A client beside the member, for questions that would disturb it. It has the group's id, to read committed offsets, and
-/// joins nothing.
+/// The properties of a separate client for requests that would disturb the member. It has the group's id to read committed
+/// offsets, and does not join the group.
 pub(super) fn metadata(config: &KafkaConfig) -> ClientConfig {
     let mut client = base(config, "metadata", &[]);
     client.set("group.id", &config.group_id).set("enable.auto.commit", "false");
     client
 }
 
-/// A client for questions about settings of topics.
+/// The properties of a client for requests about topic settings.
 pub(super) fn admin(config: &KafkaConfig) -> ClientConfig {
     base(config, "admin", &[])
 }
 
-/// A reader of a range of a topic, outside of any group.
+/// The properties of a reader of topic ranges, outside of any group.
 pub(super) fn reader(config: &KafkaConfig) -> ClientConfig {
     let mut client = base(config, "reader", CONSUMER);
     client
-        // librdkafka wants a name to assign partitions by hand; no group of that name ever comes to be.
+        // librdkafka requires a group id for manual assignment; no group of this name is ever created.
         .set("group.id", format!("{}-reader-{}", config.group_id, uuid::Uuid::new_v4()))
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "earliest")
@@ -133,8 +134,8 @@ pub(super) fn reader(config: &KafkaConfig) -> ClientConfig {
     client
 }
 
-/// The producer. It gives no record up by itself: where one of a key was given up and the next was not, that one would overtake
-/// it. [`delivery_timeout`] is kept by giving up the producer with all that it has.
+/// The properties of the producer. It never gives up a single record, because the next record of the same key could overtake it.
+/// [`delivery_timeout`] is enforced by replacing the producer, with all its records.
 pub(super) fn producer(config: &KafkaConfig) -> ClientConfig {
     let mut client = base(config, "producer", PRODUCER);
     set_users(&mut client, &config.producer_properties);
@@ -147,9 +148,9 @@ pub(super) fn producer(config: &KafkaConfig) -> ClientConfig {
 
 /// Two names of one property.
 const DELIVERY_TIMEOUT: [&str; 2] = ["message.timeout.ms", "delivery.timeout.ms"];
-/// Longer outages are the relay's affair, whose records lie in the store.
+/// The default delivery time-out. The relay handles longer outages; its records stay in the store.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
-/// What stands for the 0 with which librdkafka means no limit at all.
+/// The delivery time-out for 0, with which librdkafka means no limit.
 const NO_DELIVERY_LIMIT: Duration = Duration::from_mins(5);
 
 /// How long the producer may try to deliver a record.
@@ -162,13 +163,13 @@ pub(super) fn delivery_timeout(config: &KafkaConfig) -> Duration {
     }
 }
 
-/// How long a rebalance may take, in parts: all that happens within librdkafka's callback, which must return before the poll
-/// interval has passed, or the group gives the member up.
+/// The time limits of a rebalance. librdkafka's callback must return before the poll interval has passed; otherwise, the group
+/// removes the member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RebalanceLimits {
-    /// Until then the cluster must have said where partitions begin and end.
+    /// Until then, the cluster must have reported where partitions begin and end.
     pub(super) cluster: Duration,
-    /// Until then the engine must have answered, too.
+    /// Until then, the engine must have answered too.
     pub(super) engine: Duration,
 }
 
@@ -178,11 +179,11 @@ pub(super) fn rebalance_limits(config: &KafkaConfig) -> RebalanceLimits {
     let name = "max.poll.interval.ms";
     let set = config.consumer_properties.get(name).and_then(|value| value.expose().parse().ok());
     let interval = Duration::from_millis(set.unwrap_or(DEFAULT_MS));
-    // The last question to the cluster may begin just before its limit, and what is left is for the way back.
+    // The last request to the cluster may begin just before its limit. The remaining fifth is a reserve for the return.
     RebalanceLimits { cluster: interval * 2 / 5, engine: interval * 4 / 5 }
 }
 
-/// The time that a member may need to give partitions back, in milliseconds: below the session time-out.
+/// How long a member may take to drain revoked partitions: half of the session time-out, but between 1 s and 20 s.
 pub(crate) fn drain_limit(config: &KafkaConfig) -> Duration {
     let session = config
         .consumer_properties
@@ -192,10 +193,10 @@ pub(crate) fn drain_limit(config: &KafkaConfig) -> Duration {
     Duration::from_millis((session / 2).clamp(1_000, 20_000))
 }
 
-/// Whether librdkafka takes the properties, without connecting to anybody.
+/// Checks whether librdkafka accepts the properties, without connecting.
 ///
 /// # Errors
-/// The first property of each client that it refuses.
+/// The first property of each client that librdkafka rejects.
 pub fn check(config: &KafkaConfig) -> Result<(), Vec<BrokerError>> {
     let clients = [member(config, false), producer(config)];
     let errors: Vec<_> = clients
@@ -216,7 +217,7 @@ fn base(config: &KafkaConfig, role: &str, own: &[(&str, &str)]) -> ClientConfig 
     client
 }
 
-/// What the name of a client of the service begins with, where the user sets none.
+/// The prefix of the service's client ids, if the user sets none.
 pub(super) fn client_id(config: &KafkaConfig, role: &str) -> String {
     format!("{}-{role}-", config.group_id)
 }
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_promises_stands_in_the_properties() {
+    fn the_properties_match_the_guarantees() {
         let member = member(&with(&[]), false);
         for (property, value) in [
             ("enable.auto.offset.store", "false"),
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newer_group_protocol_clears_what_it_does_not_know() {
+    fn the_newer_group_protocol_removes_the_properties_of_the_classic_one() {
         let config =
             with(&[("group.protocol", "CONSUMER"), ("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")]);
         let member = member(&config, false);
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_for_both_sides_is_in_force_on_both() {
+    fn properties_for_both_sides_apply_to_both() {
         let mut config = Config::default().kafka;
         let set = [("message.max.bytes", "2000000"), ("allow.auto.create.topics", "false"), ("client.id", "mine")];
         config.properties = set.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
@@ -319,7 +320,7 @@ mod tests {
             }
         }
         config.producer_properties.insert("message.max.bytes".to_owned(), Secret::new("3000000"));
-        assert_eq!(producer(&config).get("message.max.bytes"), Some("3000000"), "one side goes over both");
+        assert_eq!(producer(&config).get("message.max.bytes"), Some("3000000"), "one side overrides both");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is read from librdkafka's statistics: hundreds of numbers, of which few questions are asked
+//! The few fields that are read from librdkafka's statistics
 //! (<https://github.com/confluentinc/librdkafka/blob/master/STATISTICS.md>).
 
 use std::collections::HashMap;
@@ -28,16 +28,16 @@ struct Broker {
 
 #[derive(Debug, Deserialize)]
 struct Topic {
-    /// By number.
+    /// By partition number.
     partitions: HashMap<String, PartitionStatistics>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 struct PartitionStatistics {
-    /// To where has been fetched; negative where nothing was.
+    /// The next offset to fetch; negative if nothing was fetched.
     #[serde(rename = "next_offset")]
     position: i64,
-    /// The end of what may be read.
+    /// The last stable offset: the end of the readable log.
     #[serde(rename = "ls_offset")]
     stable_end: i64,
     /// The end of the log.
@@ -45,24 +45,25 @@ struct PartitionStatistics {
     log_end: i64,
 }
 
-/// How far a partition was fetched.
+/// The fetch progress of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FetchProgress {
-    /// To where has been fetched.
+    /// The next offset to fetch.
     pub(super) position: i64,
-    /// The end of what may be read: before the first open transaction.
+    /// The last stable offset: the end of the log before the first open transaction.
     pub(super) stable_end: i64,
-    /// Whether all that may be read has been fetched, and a transaction keeps the rest back.
+    /// Whether everything readable has been fetched, and an open transaction holds back the rest.
     pub(super) waits_for_transaction: bool,
 }
 
 impl Statistics {
-    /// Whether any broker is connected. The group's coordinator is a second one, without a number.
+    /// Whether any broker is connected. The connection to the group's coordinator is listed separately, without a broker number,
+    /// and does not count.
     pub(super) fn is_connected(&self) -> bool {
         self.brokers.values().any(|broker| broker.state == "UP" && broker.nodeid >= 0)
     }
 
-    /// To where a partition has been fetched, and to where it may be read.
+    /// The fetch progress of a partition; `None` if nothing of it was fetched.
     pub(super) fn fetched(&self, topic: &str, partition: i32) -> Option<FetchProgress> {
         let PartitionStatistics { position, stable_end, log_end } =
             *self.topics.get(topic)?.partitions.get(&partition.to_string())?;
@@ -77,7 +78,8 @@ impl Group {
         self.join_state == "steady"
     }
 
-    /// Whether the group has more members than partitions and this one has none: nobody is called back for that.
+    /// Whether the member has an assignment without partitions, because the group has more members than partitions. No callback
+    /// reports this.
     pub(super) fn has_nothing(&self) -> bool {
         self.is_steady() && self.assignment_size == 0
     }
@@ -88,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_is_found() {
+    fn the_needed_fields_are_found() {
         let text = br#"{"name": "n", "brokers": {
                 "GroupCoordinator": {"state": "UP", "nodeid": -1}, "b:9092/1": {"state": "DOWN", "nodeid": 1}},
             "topics": {"things": {"partitions": {

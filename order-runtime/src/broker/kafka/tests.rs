@@ -5,16 +5,15 @@ mod on_duty;
 mod placing;
 mod wire;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
-
-use tokio::sync::{Notify, mpsc};
-
 use super::{KafkaConsumer, KafkaPublisher, MetadataClient, TopicReader};
 use crate::{
     broker::{BrokerError, Consumer, ConsumerEvent, PartitionOffer, Publisher, Start, embedded::EmbeddedBroker},
     config::{Config, KafkaConfig},
-    model::{HeaderBlock, OutgoingRecord, PartitionId, RecordBatch},
+    model::{HeaderBlock, OutgoingRecord, PartitionId, RecordBatch, TopicPattern},
 };
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, mpsc};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -23,7 +22,7 @@ async fn broker() -> (EmbeddedBroker, KafkaConfig) {
     let broker = EmbeddedBroker::start(listen, &["things", "things-dlq"]).await.expect("a free port");
     let mut config = Config::default().kafka;
     config.brokers = broker.address().to_string();
-    config.topics = vec!["things".to_owned()];
+    config.topics = vec![TopicPattern::named("things")];
     (broker, config)
 }
 
@@ -39,14 +38,14 @@ fn record(partition: i32, payload: &str) -> OutgoingRecord {
 }
 
 async fn publish(config: &KafkaConfig, partition: i32, payloads: &[&str]) {
-    let publisher = KafkaPublisher::new(config).expect("properties are right");
+    let publisher = KafkaPublisher::new(config).expect("properties are valid");
     let records = payloads.iter().map(|payload| Arc::new(record(partition, payload))).collect();
     for result in publisher.publish(records).await {
         result.expect("the broker takes it");
     }
 }
 
-/// Answers assignments as the engine does, each partition beginning where `start` says.
+/// Answers assignments like the engine. The start of each partition is chosen by the test.
 struct Engine {
     consumer: Arc<KafkaConsumer>,
     events: mpsc::UnboundedReceiver<ConsumerEvent>,
@@ -55,7 +54,7 @@ struct Engine {
 
 impl Engine {
     fn join(config: &KafkaConfig) -> Self {
-        Self::of(KafkaConsumer::start(config).expect("properties are right"))
+        Self::of(KafkaConsumer::start(config).expect("properties are valid"))
     }
 
     fn of((consumer, events): (Arc<KafkaConsumer>, mpsc::UnboundedReceiver<ConsumerEvent>)) -> Self {
@@ -78,8 +77,8 @@ impl Engine {
         }
     }
 
-    /// Waits until the owner of a partition is told of records, or of anything else.
-    async fn told(&mut self, partition: &PartitionId) {
+    /// Waits until the owner of a partition is notified of records, or another event arrives.
+    async fn reported(&mut self, partition: &PartitionId) {
         let ready = Arc::clone(&self.ready[partition]);
         tokio::select! {
             () = ready.notified() => {}
@@ -87,13 +86,13 @@ impl Engine {
         }
     }
 
-    /// Takes from one partition until it has so many records.
+    /// Takes from one partition until it has `count` records.
     async fn take(&mut self, partition: &PartitionId, count: usize) -> Vec<(i64, String)> {
         let mut taken = RecordBatch::default();
         while taken.len() < count {
             taken.append_batch(&mut self.consumer.take(partition, 1_000, 1 << 20));
             if taken.len() < count {
-                self.told(partition).await;
+                self.reported(partition).await;
             }
         }
         let text = |payload: Option<&[u8]>| String::from_utf8_lossy(payload.unwrap_or_default()).into_owned();
@@ -112,7 +111,7 @@ impl Engine {
 }
 
 fn number(offers: &[PartitionOffer], partition: i32) -> &PartitionOffer {
-    offers.iter().find(|offer| offer.id.partition == partition).expect("all partitions come to the only member")
+    offers.iter().find(|offer| offer.id.partition == partition).expect("the only member gets all partitions")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +183,7 @@ async fn a_partition_that_is_refused_delivers_nothing_until_it_is_sought() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_offset_that_the_log_does_not_have_is_told() {
+async fn an_offset_outside_of_the_log_is_reported() {
     let (_broker, config) = broker().await;
     publish(&config, 0, &["a"]).await;
     let mut engine = Engine::join(&config);
@@ -199,18 +198,18 @@ async fn an_offset_that_the_log_does_not_have_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_waits_for_its_broker_and_says_so() {
-    // Bound, so that no other test is given the port meanwhile, and not listened at, so that it refuses.
+async fn a_member_waits_for_its_broker_and_reports_it() {
+    // The port is bound, so that no other test gets it, and is not listened at, so that it refuses connections.
     let kept = tokio::net::TcpSocket::new_v4().expect("a socket");
     kept.bind(([127, 0, 0, 1], 0).into()).expect("a port");
     let listen = kept.local_addr().expect("an address");
     let mut config = Config::default().kafka;
     config.brokers = listen.to_string();
-    config.topics = vec!["things".to_owned()];
+    config.topics = vec![TopicPattern::named("things")];
     let mut engine = Engine::join(&config);
     let deadline = tokio::time::Instant::now() + LIMIT;
     while engine.consumer.health().not_ready.is_empty() {
-        assert!(tokio::time::Instant::now() < deadline, "the reason is told in time");
+        assert!(tokio::time::Instant::now() < deadline, "the reason is reported in time");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(engine.consumer.health().not_ready[0].contains(&config.brokers));
@@ -225,12 +224,12 @@ async fn a_member_waits_for_its_broker_and_says_so() {
 async fn a_client_that_is_stuck_is_given_up_and_another_goes_on() {
     let (_broker, config) = broker().await;
     publish(&config, 0, &["a", "b"]).await;
-    let mut engine = Engine::of(KafkaConsumer::start_with(&config, Duration::ZERO).expect("properties are right"));
+    let mut engine = Engine::of(KafkaConsumer::start_with(&config, Duration::ZERO).expect("properties are valid"));
     let offers = engine.assigned(|offer| Start::At(offer.log_start)).await;
     let zero = number(&offers, 0).id.clone();
     assert_eq!(engine.take(&zero, 2).await.len(), 2);
 
-    // It says itself that it is connected to nobody, while the broker answers others.
+    // The client reports itself as disconnected, while the broker answers others.
     engine.consumer.shared.note_connected(false);
     let mut lost = Vec::new();
     while lost.len() < offers.len() {
@@ -241,7 +240,7 @@ async fn a_client_that_is_stuck_is_given_up_and_another_goes_on() {
     }
     assert!(engine.consumer.take(&zero, 10, 1 << 20).is_empty());
     publish(&config, 0, &["c"]).await;
-    // Its group may think for a moment that the former one is still there.
+    // The group may still have the former member for a moment.
     while !engine.assigned(|_| Start::At(1)).await.iter().any(|offer| offer.id == zero) {}
     assert_eq!(engine.take(&zero, 2).await, [(1, "b".to_owned()), (2, "c".to_owned())]);
     engine.leave().await;
@@ -276,10 +275,10 @@ async fn a_reader_leaves_a_range_and_goes_on_with_an_earlier_one() {
     publish(&config, 0, &["a", "b", "c", "d", "e", "f"]).await;
     publish(&config, 3, &["g"]).await;
     let read = tokio::task::spawn_blocking(move || {
-        let mut reader = TopicReader::open_ranges(&config, "things", []).expect("right properties");
+        let mut reader = TopicReader::open_ranges(&config, "things", []).expect("valid properties");
         assert!(reader.next_record().expect("there is nothing to ask for").is_none());
         let mut read = |ranges: &[(i32, i64, i64)]| {
-            reader.go_on_with("things", ranges.iter().copied()).expect("right ranges");
+            reader.go_on_with("things", ranges.iter().copied()).expect("valid ranges");
             let mut found = Vec::new();
             while let Some((partition, batch)) = reader.next_record().expect("the broker answers") {
                 found.push((partition, batch.get(0).expect("one record").offset));
@@ -287,7 +286,7 @@ async fn a_reader_leaves_a_range_and_goes_on_with_an_earlier_one() {
             found.sort_unstable();
             found
         };
-        // What is fetched beyond a range must not be taken for the next one's.
+        // Records that were fetched beyond a range must not count for the next one.
         [read(&[(0, 3, 5), (3, 0, 1)]), read(&[(0, 1, 3)]), read(&[(0, 0, 1)])]
     });
     let steps = read.await.expect("no panic");
@@ -298,7 +297,7 @@ async fn a_reader_leaves_a_range_and_goes_on_with_an_earlier_one() {
 async fn a_topic_that_is_not_there_is_named() {
     let (_broker, config) = broker().await;
     let error = tokio::task::spawn_blocking(move || {
-        let metadata = MetadataClient::new(&config).expect("properties are right");
+        let metadata = MetadataClient::new(&config).expect("properties are valid");
         assert!(metadata.identity().expect("the broker answers").embedded);
         TopicReader::open(&config, "nothing-here").err()
     });

@@ -1,8 +1,8 @@
-//! Turns: what happens where more partitions have a backlog than one answer of the broker brings.
+//! Fairness between partitions, when more of them have a backlog than one fetch response can hold.
 //!
-//! After each time that its queue was full, librdkafka asks for all partitions anew, in the same order, and the broker fills its
-//! answer from the first ones. Those behind them would get nothing until the first have no more. So when a partition starves
-//! beside others that are served, these rest until all have had their turn.
+//! Each time after its queue was full, librdkafka requests all partitions in the same order, and the broker fills its response
+//! from the first ones. The later ones would get nothing until the first have no more records. So when a partition starves while
+//! others are served, the served ones are paused until all have had their turn.
 
 use std::time::Duration;
 
@@ -10,38 +10,38 @@ use tokio::time::Instant;
 
 use super::poller::Polled;
 
-/// How long a turn lasts. A partition that begins to rest drops what is fetched of it already, so it must not be short.
+/// The length of a turn. A pause drops the records that are fetched already, so it must not be short.
 const TURN: Duration = Duration::from_secs(3);
 
-/// What a partition has had of the turns so far.
+/// The state of a partition in the turns so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Turn {
-    /// Whether records of it have come since the last look.
+    /// Whether its records have arrived since the last check.
     pub(super) served: bool,
-    /// Whether it had more at the last look, and nothing had come.
+    /// Whether it had more records at the last check, and none had arrived.
     hungry: bool,
-    /// Whether the rest of the others has not helped it: something else is wrong, and nobody rests for it.
+    /// Whether pausing the others has not helped it. The cause is another one then, and no partition is paused for it.
     helpless: bool,
 }
 
-/// How a partition is just now.
+/// The current state of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Now {
-    /// It waits for records that are there.
+    /// It waits for records that the log has.
     Hungry,
     Resting,
     /// Neither.
     Well,
 }
 
-/// What is to be done about a partition.
+/// An action on a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Rest,
     GoOn,
 }
 
-/// Looks at the turns that all partitions have had.
+/// Checks the turns of all partitions, and returns the actions on them.
 fn look(turns: &mut [Turn], now: &[Now]) -> Vec<(usize, Step)> {
     let someone_rests = now.contains(&Now::Resting);
     let someone_is_served = turns.iter().zip(now).any(|(turn, now)| turn.served && *now != Now::Resting);
@@ -51,7 +51,7 @@ fn look(turns: &mut [Turn], now: &[Now]) -> Vec<(usize, Step)> {
             turn.helpless = false;
         }
         let hungry = *now == Now::Hungry && !turn.served;
-        // One that is hungry for the first time may have got its record just now.
+        // A partition that is hungry for the first time may have received its record just now.
         starves |= hungry && turn.hungry && !turn.helpless;
         turn.helpless |= hungry && someone_rests && !someone_is_served;
         turn.hungry = hungry;
@@ -70,28 +70,28 @@ fn look(turns: &mut [Turn], now: &[Now]) -> Vec<(usize, Step)> {
 }
 
 impl Polled {
-    /// Has those rest that others starve beside, and those go on that have rested.
+    /// Pauses served partitions while others starve, and resumes partitions that have rested.
     pub(super) fn take_turns(&mut self) {
         if self.turned.elapsed() < TURN {
             return;
         }
         self.turned = Instant::now();
-        let lanes = &mut self.known.lanes;
-        let mut turns: Vec<Turn> = lanes.iter().map(|lane| lane.turn).collect();
-        let now: Vec<Now> = lanes
+        let feeds = &mut self.known.feeds;
+        let mut turns: Vec<Turn> = feeds.iter().map(|feed| feed.turn).collect();
+        let now: Vec<Now> = feeds
             .iter()
-            .map(|lane| match &lane.inbox {
+            .map(|feed| match &feed.inbox {
                 inbox if inbox.rests() => Now::Resting,
                 inbox if inbox.is_hungry() => Now::Hungry,
                 _ => Now::Well,
             })
             .collect();
         let steps = look(&mut turns, &now);
-        for (lane, turn) in lanes.iter_mut().zip(turns) {
-            lane.turn = turn;
+        for (feed, turn) in feeds.iter_mut().zip(turns) {
+            feed.turn = turn;
         }
         for (place, step) in steps {
-            let inbox = &self.known.lanes[place].inbox;
+            let inbox = &self.known.feeds[place].inbox;
             match step {
                 Step::Rest if inbox.rest() => self.pause(&inbox.id),
                 Step::GoOn if inbox.end_rest() => self.resume(&inbox.id),
@@ -105,8 +105,8 @@ impl Polled {
 mod tests {
     use super::*;
 
-    /// Partitions that all have more, and a broker whose answers hold the first `most` of those that do not rest, but for those
-    /// that are `broken`. Answers how often each was served in 60 turns, and who rests then.
+    /// Simulates partitions that all have a backlog, and a broker whose responses hold the first `most` of those that are neither
+    /// paused nor `broken`. Returns how often each was served in 60 turns, and their states at the end.
     fn rounds(partitions: usize, most: usize, broken: &[usize]) -> (Vec<u32>, Vec<Now>) {
         let mut turns = vec![Turn::default(); partitions];
         let mut now = vec![Now::Hungry; partitions];
@@ -125,20 +125,20 @@ mod tests {
     }
 
     #[test]
-    fn everyone_is_served_again_and_again() {
+    fn every_partition_is_served_again_and_again() {
         let (served, _) = rounds(8, 3, &[]);
         assert!(served.iter().all(|turns| *turns >= 10), "{served:?}");
     }
 
     #[test]
-    fn nobody_rests_for_one_that_cannot_be_helped() {
+    fn no_partition_rests_for_one_that_cannot_be_helped() {
         let (served, now) = rounds(3, 3, &[1]);
         assert!(served[0] >= 57, "{served:?}");
         assert_eq!(now, [Now::Hungry; 3]);
     }
 
     #[test]
-    fn nobody_rests_where_one_may_have_got_its_record_just_now() {
+    fn no_partition_rests_for_one_whose_record_may_be_new() {
         let mut turns = [Turn::default(); 2];
         for hungry in [Now::Well, Now::Hungry, Now::Well, Now::Hungry] {
             turns[0].served = true;

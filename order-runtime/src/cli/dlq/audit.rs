@@ -6,7 +6,7 @@ use super::{Context, Failure, block_on, store};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
-    /// The most records to show, the latest first.
+    /// Maximum number of records to show, latest first.
     #[arg(long, default_value_t = 100)]
     max: usize,
 }

@@ -20,15 +20,15 @@ use crate::{
 pub(in crate::cli) struct Arguments {
     /// The dead letter's id.
     id: String,
-    /// The whole event as it should have been: JSON, or @FILE for a file; where nothing is said, `$VISUAL` or `$EDITOR` opens it.
+    /// The whole corrected event: JSON, or @FILE for a file; without it, `$VISUAL` or `$EDITOR` opens the event.
     #[arg(value_name = "JSON|@FILE")]
     event: Option<String>,
-    /// Only check it and show what would change.
+    /// Only check the event and show the changes.
     #[arg(long)]
     dry_run: bool,
 }
 
-/// A new payload, and the file that an editor has left.
+/// A new payload, and the editor's file if there is one.
 struct Written {
     payload: String,
     file: Option<PathBuf>,
@@ -40,7 +40,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         None => in_editor(context, &arguments.id)?,
     };
     let Some(written) = written else {
-        context.output.hint("nothing has changed, so nothing is sent; `dlq replay` sends it as it is");
+        context.output.hint("nothing has changed, so nothing is sent; `dlq replay` sends the event unchanged");
         return Ok(ExitCode::SUCCESS);
     };
     let by = actor();
@@ -55,8 +55,8 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     if let Some(file) = &written.file {
         match &edited {
             Ok(_) => drop(fs::remove_file(file)),
-            // Nobody types it twice.
-            Err(_) => context.output.hint(format!("what you have written is in {0}; go on with @{0}", file.display())),
+            // The operator must not have to type the text again.
+            Err(_) => context.output.hint(format!("your text is kept in {0}; continue with @{0}", file.display())),
         }
     }
     let edited = edited?;
@@ -73,7 +73,7 @@ struct Correction<'a> {
 }
 
 impl Correction<'_> {
-    /// Checks it and, where somebody `agrees` to what would be sent, sends it.
+    /// Checks the correction, and sends it if `agrees` returns true for the preview.
     async fn send(
         &self,
         service: &DeadLetterService,
@@ -91,7 +91,9 @@ impl Correction<'_> {
             return Ok(edited);
         }
         if !agrees(&edited) {
-            return Err(Failure::wrong_use("nothing is sent without a yes; give --yes, or look first with --dry-run"));
+            return Err(Failure::wrong_use(
+                "nothing is sent without confirmation; give --yes, or preview with --dry-run",
+            ));
         }
         attempt(false).await
     }
@@ -111,38 +113,38 @@ fn given(event: &str) -> Result<String, Failure> {
     }
 }
 
-/// Opens the payload in the operator's editor; `None` where it is left as it was.
+/// Opens the payload in the operator's editor; `None` if it is unchanged.
 fn in_editor(context: &Context, id: &str) -> Result<Option<Written>, Failure> {
     let named = |name| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
     let (Some(editor), true) = (named("VISUAL").or_else(|| named("EDITOR")), io::stdin().is_terminal()) else {
         return Err(Failure::wrong_use(
-            "say what the event should have been: as JSON, as @FILE, or on a terminal in the editor that EDITOR names",
+            "give the corrected event as JSON or as @FILE, or set EDITOR and run this command on a terminal",
         ));
     };
     let document = looking(context, async |service| Ok(service.document(id).await?))?;
     written_by(&editor, &document, &std::env::temp_dir())
 }
 
-/// What an editor makes of a document, in a file that is readable for nobody else. The file stays only where it has something new.
+/// Opens a document in an editor, in a file that only its owner can read. The file is kept only if the document was changed.
 fn written_by(editor: &str, document: &str, directory: &Path) -> Result<Option<Written>, Failure> {
     let path = directory.join(format!("dead-letter-{}.json", Uuid::new_v4()));
-    let failed = |error: io::Error| Failure::failed(format!("{} cannot be used: {error}", path.display()));
+    let failed = |error: io::Error| Failure::failed(format!("cannot use {}: {error}", path.display()));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(&path).and_then(|mut file| file.write_all(document.as_bytes())).map_err(failed)?;
-    // By the shell, as git does it: `EDITOR` may have arguments and quotes.
+    // Run by the shell, like git does: `EDITOR` may have arguments and quotes.
     let status = Command::new("sh").arg("-c").arg(format!("{editor} \"$@\"")).arg(editor).arg(&path).status();
     let payload = match status {
         Ok(status) if status.success() => fs::read_to_string(&path).map_err(failed),
-        Ok(status) => Err(Failure::failed(format!("the editor {editor} has ended with {status}, so nothing is sent"))),
-        Err(error) => Err(Failure::failed(format!("the editor {editor} does not start: {error}"))),
+        Ok(status) => Err(Failure::failed(format!("the editor {editor} ended with {status}, so nothing is sent"))),
+        Err(error) => Err(Failure::failed(format!("cannot start the editor {editor}: {error}"))),
     };
     match payload {
         Ok(payload) if payload.trim() != document.trim() => Ok(Some(Written { payload, file: Some(path) })),
         nothing_new => {
-            // It may hold personal data.
+            // The file may contain personal data.
             drop(fs::remove_file(&path));
             nothing_new.map(|_| None)
         }
@@ -154,11 +156,11 @@ mod tests {
     use super::*;
     use crate::dead_letters::tests::{Topic, id, letter, service};
 
-    /// A directory with an editor, whose name has a space, that does this with the file `$FILE`.
+    /// A directory with an editor script, whose name has a space, that runs `does` on the file `$FILE`.
     fn editor(does: &str) -> (tempfile::TempDir, String) {
         let directory = tempfile::tempdir().expect("a directory");
         let script = directory.path().join("the editor.sh");
-        // The file comes behind the arguments that `EDITOR` has.
+        // The file comes after the arguments of `EDITOR`.
         fs::write(&script, format!("for FILE; do :; done\n{does}\n")).expect("a script");
         let editor = format!("sh '{}'", script.display());
         (directory, editor)
@@ -176,37 +178,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_editor_leaves_as_it_was_is_not_sent() {
+    async fn an_unchanged_document_is_not_sent() {
         let (_, document) = document().await;
         let (directory, editor) = editor(r#"test -s "$FILE""#);
-        assert!(written_by(&editor, &document, directory.path()).expect("it ends well").is_none());
+        assert!(written_by(&editor, &document, directory.path()).expect("the editor succeeds").is_none());
         assert_eq!(left(&directory), 0);
     }
 
     #[tokio::test]
-    async fn what_an_editor_has_corrected_is_shown_and_sent() {
+    async fn a_corrected_document_is_shown_and_sent() {
         let (service, document) = document().await;
         let (directory, editor) = editor(r#"test "$1" = --wait && sed -i 's/"n": 1/"n": 1.50/' "$FILE""#);
-        let written = written_by(&format!("{editor} --wait"), &document, directory.path()).expect("it ends well");
-        let written = written.expect("it is another");
-        assert!(written.file.is_some_and(|file| file.is_file()), "it stays until it is sent");
+        let written =
+            written_by(&format!("{editor} --wait"), &document, directory.path()).expect("the editor succeeds");
+        let written = written.expect("the document has changed");
+        assert!(written.file.is_some_and(|file| file.is_file()), "the file is kept until the event is sent");
         let topic = Topic::default();
         let correction = Correction { by: "somebody", id: &id(1), payload: &written.payload, dry_run: false };
-        let refused = correction.send(&service, &topic, |_| false).await.expect_err("nobody agrees");
-        assert!(refused.to_string().contains("nothing is sent without a yes"), "{refused}");
+        let refused = correction.send(&service, &topic, |_| false).await.expect_err("it is not confirmed");
+        assert!(refused.to_string().contains("nothing is sent without confirmation"), "{refused}");
         assert!(topic.taken().is_empty());
         let edited = correction.send(&service, &topic, |_| true).await.expect("it is right");
-        let told = human(&edited);
-        assert!(told.contains("-    \"n\": 1\n+    \"n\": 1.50\n") && told.contains("sent it again"), "{told}");
+        let reported = human(&edited);
+        assert!(
+            reported.contains("-    \"n\": 1\n+    \"n\": 1.50\n") && reported.contains("sent it again"),
+            "{reported}"
+        );
         let sent = topic.taken().remove(0).payload.expect("a payload");
         assert_eq!(String::from_utf8(sent.into()).expect("text"), written.payload.trim());
     }
 
     #[tokio::test]
-    async fn what_an_editor_has_made_worse_is_told_and_not_sent() {
+    async fn an_invalid_correction_is_reported_and_not_sent() {
         let (service, document) = document().await;
         let (directory, editor) = editor(r#"sed -i 's/"Added"/"Addde"/' "$FILE""#);
-        let written = written_by(&editor, &document, directory.path()).expect("it ends well").expect("it is another");
+        let written = written_by(&editor, &document, directory.path()).expect("it succeeds").expect("a new text");
         let topic = Topic::default();
         let correction = Correction { by: "somebody", id: &id(1), payload: &written.payload, dry_run: false };
         let error = correction.send(&service, &topic, |_| true).await.expect_err("no processor handles it");
@@ -222,6 +228,6 @@ mod tests {
             let error = written_by(editor, &document, directory.path()).err().expect("it fails").to_string();
             assert!(error.contains(expected) && error.contains("nothing is sent"), "{error}");
         }
-        assert_eq!(left(&directory), 0, "no payload stays behind");
+        assert_eq!(left(&directory), 0, "no payload is left on disk");
     }
 }

@@ -12,10 +12,10 @@ use crate::{
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     filter: Filter,
-    /// Whatever became of them: replayed, parked, purged, or failed again.
+    /// List letters in every state: also replayed, parked, purged and superseded ones.
     #[arg(long)]
     all: bool,
-    /// The most letters to list, the latest of them; all are counted.
+    /// Maximum number of letters to list, the latest of them; all are counted.
     #[arg(long, default_value_t = 1_000)]
     max: usize,
 }
@@ -50,7 +50,7 @@ fn summary(listing: &Listing, topic: &str) -> String {
     let noun = if listing.matching == 1 { "dead letter" } else { "dead letters" };
     let shown = listing.letters.len();
     let more = if listing.matching > shown as u64 {
-        format!(", of which these are the latest {shown}; --max lists more")
+        format!("; these are the latest {shown}, --max lists more")
     } else {
         String::new()
     };
@@ -62,10 +62,13 @@ fn summary(listing: &Listing, topic: &str) -> String {
     if !listing.others.is_empty() {
         let others: Vec<String> =
             listing.others.iter().map(|(state, count)| format!("{count} {}", state.as_str())).collect();
-        lines.push(format!("  not listed: {}; --all lists them too", others.join(", ")));
+        lines.push(format!("  not listed: {}; --all lists them as well", others.join(", ")));
     }
     if listing.unusable > 0 {
-        lines.push(format!("  {} of them cannot be replayed as they are; `dlq show` says why", listing.unusable));
+        lines.push(format!(
+            "  {} of them cannot be replayed as they are; `dlq show` gives the reason",
+            listing.unusable
+        ));
     }
     lines.join("\n")
 }

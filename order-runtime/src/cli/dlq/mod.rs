@@ -1,4 +1,4 @@
-//! `dlq`: dead letters, from the topic in which they lie to what operators have done with them.
+//! `dlq`: operations on dead letters, and the audit of them.
 
 mod audit;
 mod edit;
@@ -18,21 +18,21 @@ use crate::{
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// List dead letters, and count them by reason, event and error code.
+    /// List dead letters and count them by reason, event and error code.
     List(list::Arguments),
-    /// Show one dead letter whole, and what this build would do with it.
+    /// Show one dead letter in full, and how this build would handle it.
     Show(show::Arguments),
-    /// Send dead letters to the topic that they came from; what was killed goes on when it is asked for again.
-    LetterReplay(replay::Arguments),
-    /// Correct a dead letter and send it again, as the same event.
+    /// Send dead letters back to the topics that they came from; run the same command again to continue an interrupted replay.
+    Replay(replay::Arguments),
+    /// Correct a dead letter and send it again as the same event.
     Edit(edit::Arguments),
-    /// Set dead letters aside: they are left out until --parked asks for them.
+    /// Set dead letters aside: they are left out unless --parked is given.
     Park(set_aside::Arguments),
-    /// Take parked dead letters back.
+    /// Undo the parking of dead letters.
     Unpark(set_aside::Arguments),
-    /// Forget dead letters: they are left out for good, and their bytes go with the topic's retention.
+    /// Leave dead letters out for good; the topic's retention deletes their bytes.
     Purge(set_aside::Arguments),
-    /// Show what operators have done, with dead letters and else: who, when, what, and to how many.
+    /// Show the audit of all operator actions: who, when, which action, and on how many letters or keys.
     Audit(audit::Arguments),
 }
 
@@ -40,7 +40,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<ExitCode, Failu
     match command {
         Command::List(arguments) => list::run(context, arguments),
         Command::Show(arguments) => show::run(context, &arguments),
-        Command::LetterReplay(arguments) => replay::run(context, &arguments),
+        Command::Replay(arguments) => replay::run(context, &arguments),
         Command::Edit(arguments) => edit::run(context, &arguments),
         Command::Park(arguments) => set_aside::run(context, arguments, Disposition::Park),
         Command::Unpark(arguments) => set_aside::run(context, arguments, Disposition::Unpark),
@@ -58,7 +58,7 @@ fn looking<T>(
         let store = match store::to_read(context).await {
             Ok(store) => Some(store),
             Err(why) => {
-                context.output.hint(format!("what became of letters is not known: {why}"));
+                context.output.hint(format!("the states of the letters are unknown: {why}"));
                 None
             }
         };
@@ -97,15 +97,15 @@ async fn with_service<T>(
     result
 }
 
-/// Refuses a command that selects nothing: it must not select everything.
+/// Refuses an empty selection without `all`: it must not select every letter.
 fn demand(selection: &LetterSelection, all: bool) -> Result<(), Failure> {
     if selection.is_given() || all {
         return Ok(());
     }
-    Err(Failure::wrong_use("name letters by their ids or by conditions, or say --all"))
+    Err(Failure::wrong_use("select letters by their ids or by conditions, or give --all"))
 }
 
-/// Fails where letters were named that are not there; what was done with the others is told before.
+/// Fails if given ids match no letter. The caller prints the result for the other letters first.
 fn known(unknown: &[String]) -> Result<(), Failure> {
     if unknown.is_empty() {
         return Ok(());
@@ -114,7 +114,7 @@ fn known(unknown: &[String]) -> Result<(), Failure> {
     Err(DeadLetterError::Unknown(ids.join(", ")).into())
 }
 
-/// How far a pass over the topic is.
+/// Shows the progress of a pass over the topic.
 fn reading(context: &Context) -> impl FnMut(u64, u64) {
     let progress = ProgressLine::new(context.output, "records", Some(0));
     move |read, of| progress.reach_of(read, of)

@@ -14,10 +14,10 @@ use crate::{
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     selection: LetterSelection,
-    /// Only the dead letter of this id; the same as naming it.
+    /// Only the dead letter with this id; the same as the argument ID.
     #[arg(long)]
     id: Vec<String>,
-    /// Every letter that lies open, or with --parked every parked one.
+    /// Every open letter, or with --parked every parked one.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     demand(&selection, arguments.all)?;
     if arguments.how.dry_run {
         let summary = count(context, &selection, &arguments.how)?;
-        return told(context, &summary);
+        return reported(context, &summary);
     }
     if !context.yes {
         let summary = count(context, &selection, &arguments.how)?;
@@ -41,7 +41,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         }
         if !output::agrees(&format!("replay {} dead letters?", summary.replayed)) {
             return Err(Failure::wrong_use(
-                "nothing is replayed without a yes; give --yes, or look first with --dry-run",
+                "nothing is replayed without confirmation; give --yes, or preview with --dry-run",
             ));
         }
     }
@@ -54,10 +54,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         };
         Ok(service.replay(publisher, &actor(), selection, &arguments.how, &stop, progress).await?)
     })?;
-    told(context, &summary)
+    reported(context, &summary)
 }
 
-fn told(context: &Context, summary: &Summary) -> Result<ExitCode, Failure> {
+fn reported(context: &Context, summary: &Summary) -> Result<ExitCode, Failure> {
     context.output.one(summary, || human(summary))?;
     known(&summary.unknown_ids)?;
     Ok(ExitCode::SUCCESS)
@@ -84,12 +84,14 @@ fn human(summary: &Summary) -> String {
     if summary.by_key > 0 {
         let by_key = summary.by_key;
         lines.push(format!(
-            "  {by_key:>8}  of them came from a partition that no longer exists; their keys choose another one"
+            "  {by_key:>8}  of them came from a partition that no longer exists; their keys choose the partition"
         ));
     }
     if summary.without_id > 0 {
         let without = summary.without_id;
-        lines.push(format!("  {without:>8}  of them have no event id; what a crash publishes twice counts twice"));
+        lines.push(format!(
+            "  {without:>8}  of them have no event id; if a crash publishes one of them twice, it counts twice"
+        ));
     }
     lines.join("\n")
 }

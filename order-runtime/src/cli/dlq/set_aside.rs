@@ -14,13 +14,13 @@ use crate::{
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     selection: LetterSelection,
-    /// Every letter that lies open, or with --parked every parked one.
+    /// Every open letter, or with --parked every parked one.
     #[arg(long)]
     all: bool,
-    /// Why, for those who come after you.
+    /// The reason, kept with the letters.
     #[arg(long, default_value = "")]
     note: String,
-    /// Only say how many it would be.
+    /// Only count the letters.
     #[arg(long)]
     dry_run: bool,
 }
@@ -41,19 +41,19 @@ pub(super) fn run(context: &Context, arguments: Arguments, how: Disposition) -> 
         if summary.letters == 0 {
             known(&summary.unknown_ids)?;
         }
-        if !output::agrees(&format!("forget {} dead letters for good?", summary.letters)) {
+        if !output::agrees(&format!("purge {} dead letters for good?", summary.letters)) {
             return Err(Failure::wrong_use(
-                "nothing is purged without a yes; give --yes, or look first with --dry-run",
+                "nothing is purged without confirmation; give --yes, or preview with --dry-run",
             ));
         }
     }
     let summary = go(dry_run, selection)?;
     let verb = match (how, dry_run) {
         (Disposition::Park, false) => "parked",
-        (Disposition::Unpark, false) => "took back",
+        (Disposition::Unpark, false) => "unparked",
         (Disposition::Purge, false) => "purged",
         (Disposition::Park, true) => "would park",
-        (Disposition::Unpark, true) => "would take back",
+        (Disposition::Unpark, true) => "would unpark",
         (Disposition::Purge, true) => "would purge",
     };
     context.output.one(&summary, || format!("{verb} {} dead letters", summary.letters))?;

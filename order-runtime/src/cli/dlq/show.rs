@@ -24,7 +24,7 @@ fn human(shown: &Shown) -> String {
     let letter = &shown.classified.letter;
     let mut out = String::new();
     let mut line = |name: &str, text: &str| {
-        // Writing to a text does not fail.
+        // Writing to a string does not fail.
         let _ = writeln!(out, "{name:<10} {}", printable(text));
     };
     line("letter", &format!("{} at {}", letter.id, letter.at));
@@ -54,7 +54,7 @@ fn human(shown: &Shown) -> String {
     }
     let payload = match (&shown.payload, &shown.payload_text) {
         (Some(json), _) => escaped(&json.pretty()),
-        (None, Some(text)) => format!("(no JSON) {}", printable(text)),
+        (None, Some(text)) => format!("(not JSON) {}", printable(text)),
         (None, None) => "(none)".to_owned(),
     };
     let _ = write!(out, "payload    {payload}");

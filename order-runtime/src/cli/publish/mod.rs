@@ -28,32 +28,32 @@ pub(super) struct Arguments {
     /// The event's data: JSON, @FILE for a file with one JSON document, or - for JSON lines from standard input.
     #[arg(requires = "event", value_name = "JSON|@FILE|-")]
     data: Option<String>,
-    /// The record's key; where nothing is said, the id that the data names.
+    /// The record's key; by default the id in the data.
     #[arg(long, requires = "event")]
     key: Option<String>,
     /// The event's version.
     #[arg(long, requires = "event", default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     event_version: u32,
-    /// The most events in a second.
+    /// Maximum number of events per second.
     #[arg(long, value_name = "EVENTS", value_parser = crate::dead_letters::rate)]
     rate: Option<f64>,
-    /// Make whole lives of so many sample entities, interleaved, instead of one event.
+    /// Publish the complete lives of COUNT sample entities, interleaved, instead of one event.
     #[arg(long, value_name = "COUNT")]
     sample: Option<u64>,
-    /// Makes the same sample again; another one each time where nothing is said.
+    /// Seed of the sample: the same seed makes the same sample; random by default.
     #[arg(long, requires = "sample")]
     seed: Option<u64>,
-    /// Bad events that come on top, for each good one.
+    /// Bad events to add for each good one, from 0 to 1.
     #[arg(long, requires = "sample", default_value_t = 0.0, value_parser = share)]
     bad_rate: f64,
-    /// Duplicates that come on top, for each good event.
+    /// Duplicates to add for each good event, from 0 to 1.
     #[arg(long, requires = "sample", default_value_t = 0.0, value_parser = share)]
     duplicate_rate: f64,
 }
 
 fn share(text: &str) -> Result<f64, String> {
     let value = text.parse().ok().filter(|share: &f64| (0.0..=1.0).contains(share));
-    value.ok_or_else(|| "a number from 0 to 1 is expected".to_owned())
+    value.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -68,7 +68,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, F
         (Some(event), Some(data), None) => {
             let data = match data.strip_prefix('@') {
                 Some(path) => fs::read_to_string(path)
-                    .map_err(|error| Failure::failed(format!("the file {path} cannot be read: {error}")))?,
+                    .map_err(|error| Failure::failed(format!("cannot read the file {path}: {error}")))?,
                 None => data.clone(),
             };
             let accepted =
@@ -77,7 +77,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, F
                 })?;
             publish_one(context, accepted)
         }
-        (None, ..) => Err(Failure::wrong_use("name an event, or give --sample")),
+        (None, ..) => Err(Failure::wrong_use("give the name of an event, or --sample")),
     }
 }
 
@@ -99,14 +99,14 @@ fn publish_one(context: &Context, Accepted { id, record }: Accepted) -> Result<E
     })
 }
 
-/// Publishes what is right of standard input, and says of each other line what is wrong with it.
+/// Publishes the valid lines of standard input, and reports the violations of each other line.
 fn publish_lines(context: &Context, ingest: &Ingest, arguments: &Arguments, event: &str) -> Result<ExitCode, Failure> {
     super::block_on(async {
         let mut outlet = Outlet::open(context, arguments.rate).await?;
         let mut wrong = 0_u64;
         let progress = ProgressLine::new(context.output, "events", None);
         for (number, line) in (1_u64..).zip(BufReader::new(io::stdin()).split(b'\n')) {
-            let line = line.map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
+            let line = line.map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
             if line.trim_ascii().is_empty() {
                 continue;
             }
@@ -123,8 +123,8 @@ fn publish_lines(context: &Context, ingest: &Ingest, arguments: &Arguments, even
                 }
                 Err(violations) => {
                     wrong += 1;
-                    let told = format!("line {number} is not published:\n{}", listed(&violations));
-                    progress.aside(|| context.output.hint(told));
+                    let reported = format!("line {number} is not published:\n{}", listed(&violations));
+                    progress.aside(|| context.output.hint(reported));
                 }
             }
         }
@@ -139,9 +139,9 @@ fn publish_lines(context: &Context, ingest: &Ingest, arguments: &Arguments, even
 
 fn publish_sample(context: &Context, ingest: &Ingest, arguments: &Arguments, count: u64) -> Result<ExitCode, Failure> {
     let Some(life) = context.dispatcher.sample else {
-        return Err(Failure::wrong_use("this service makes no samples; `dispatcher!` names no function for them"));
+        return Err(Failure::wrong_use("this service has no samples; `dispatcher!` names no sample function"));
     };
-    // Small enough to be typed again.
+    // Small enough to type again.
     let seed = arguments.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
     let mix = Mix { bad: arguments.bad_rate, duplicates: arguments.duplicate_rate };
     let mut sample = Sample::new(ingest, life, seed, count, mix);
@@ -170,14 +170,14 @@ fn publish_sample(context: &Context, ingest: &Ingest, arguments: &Arguments, cou
     })
 }
 
-/// Sends events, and begins their traces where those are exported.
+/// Sends events, and starts their traces if traces are exported.
 struct Outlet {
     sender: EventSender,
     otlp: Option<Otlp>,
 }
 
 impl Outlet {
-    /// Connects first: a broker that is not there is told at once, not when the first event has waited for it.
+    /// Connects first, so that an unavailable broker is reported at once and not after the first event has timed out.
     async fn open(context: &Context, rate: Option<f64>) -> Result<Self, Failure> {
         let kafka = context.config.kafka.clone();
         let asked = tokio::task::spawn_blocking(move || MetadataClient::new(&kafka)?.identity()).await;
@@ -190,7 +190,7 @@ impl Outlet {
         Ok(Self { sender, otlp })
     }
 
-    /// Sends what waits; answers how many were sent in all.
+    /// Sends the remaining events; returns how many were sent in total.
     async fn finish(self) -> Result<u64, Failure> {
         let sent = self.sender.finish().await;
         if let Some(otlp) = self.otlp {

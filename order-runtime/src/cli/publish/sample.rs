@@ -1,6 +1,6 @@
-//! A sample: the lives of many entities, interleaved as in a busy topic, with bad events and duplicates on top.
+//! A sample: the lives of many entities, interleaved as in a busy topic, with added bad events and duplicates.
 //!
-//! All of it follows from the seed, ids and times included, so a sample can be made again. Another seed makes other ids.
+//! The seed determines everything, including ids and times, so a sample is reproducible. Different seeds make different ids.
 
 use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -13,21 +13,21 @@ use crate::{
     model::OutgoingRecord,
 };
 
-/// Lives that are under way at once.
+/// Number of lives that are interleaved.
 const INTERLEAVED: usize = 200;
-/// Entities of one seed; the next seed begins behind them.
+/// Size of the range of entities that one seed has; the next seed's range follows it.
 const ENTITIES: u64 = 1_000_000;
-/// Where the time of a sample begins, in seconds since 1970: 2026-01-01.
+/// Start time of a sample, in seconds since 1970: 2026-01-01.
 const BEGIN: i64 = 1_767_225_600;
 
-/// What comes on top of good events, for each of them.
+/// Probabilities of an added bad event and of a duplicate, for each good event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mix {
     pub(super) bad: f64,
     pub(super) duplicates: f64,
 }
 
-/// What was made.
+/// Counts of the events that were made.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(super) struct Made {
     pub(super) seed: u64,
@@ -36,23 +36,23 @@ pub(super) struct Made {
     pub(super) duplicates: u64,
 }
 
-/// Makes the records of a sample, one after the other.
+/// Generates the records of a sample, one at a time.
 pub(super) struct Sample<'i> {
     ingest: &'i Ingest,
     life: SampleFn,
     random: StdRng,
     mix: Mix,
-    /// The next entity, and the one behind the last.
+    /// The entities that have not started yet.
     entities: std::ops::Range<u64>,
     lives: Vec<Life>,
-    /// What comes before the next good event.
+    /// Bad events and duplicates that come before the next good event.
     extra: Vec<OutgoingRecord>,
     made: Made,
 }
 
 struct Life {
     events: std::vec::IntoIter<SampleEvent>,
-    /// Its first event, which may come only once.
+    /// Its first event; a second one makes a bad event.
     first: SampleEvent,
 }
 
@@ -75,12 +75,12 @@ impl<'i> Sample<'i> {
         self.made
     }
 
-    /// Lives that have begun.
+    /// Number of lives that have started.
     pub(super) fn begun(&self) -> u64 {
         self.entities.start.saturating_sub(self.made.seed.wrapping_mul(ENTITIES))
     }
 
-    /// The next record; `None` behind the last. An error names what the domain's own sample has wrong.
+    /// The next record; `None` after the last. An error names a violation in the domain's own sample.
     pub(super) fn next(&mut self) -> Result<Option<OutgoingRecord>, String> {
         if let Some(record) = self.extra.pop() {
             return Ok(Some(record));
@@ -117,18 +117,18 @@ impl<'i> Sample<'i> {
         Ok(Some(record))
     }
 
-    /// One of the ways in which an event can be bad.
+    /// Makes a bad event, of a random kind.
     fn bad(&mut self, event: &SampleEvent, first: &SampleEvent) -> Result<OutgoingRecord, String> {
         match self.below(4) {
             0 => {
                 let mut record = self.record(event)?;
-                // Cut off in the middle, as by a producer that died.
+                // Truncated, like the record of a producer that crashed.
                 record.payload = record.payload.map(|payload| payload.slice(..payload.len() / 2));
                 Ok(record)
             }
             1 => self.record(&SampleEvent { name: "NobodyKnowsThis", ..event.clone() }),
             2 => self.record(&SampleEvent { data: "{}".to_owned(), ..event.clone() }),
-            // The same beginning a second time, as an event of its own.
+            // The first event of the life once more, with a new event id.
             _ => self.record(first),
         }
     }
@@ -140,9 +140,9 @@ impl<'i> Sample<'i> {
     }
 
     fn write(&self, id: Uuid, occurred_at: Timestamp, event: &SampleEvent) -> Result<OutgoingRecord, String> {
-        self.ingest
-            .record(&id.to_string(), event.name, 1, occurred_at, &event.data, Some(&event.key))
-            .map_err(|violations| format!("the domain's sample of {} is wrong: {}", event.name, violations[0].message))
+        self.ingest.record(&id.to_string(), event.name, 1, occurred_at, &event.data, Some(&event.key)).map_err(
+            |violations| format!("the domain's sample of {} is invalid: {}", event.name, violations[0].message),
+        )
     }
 
     fn random_bytes(&mut self) -> [u8; 16] {
@@ -151,7 +151,7 @@ impl<'i> Sample<'i> {
         bytes
     }
 
-    /// Each event one millisecond after the one before it.
+    /// The event's time: one millisecond after the event before it.
     fn time(&self) -> Timestamp {
         let events = i64::try_from(self.made.good + self.made.bad).unwrap_or(i64::MAX);
         let begin = Timestamp::from_second(BEGIN).unwrap_or_default();
@@ -164,7 +164,7 @@ impl<'i> Sample<'i> {
     }
 
     fn happens(&mut self, share: f64) -> bool {
-        // 53 random bits are a number from 0 to 1.
+        // 53 random bits, as a number from 0 to 1.
         #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
         let drawn = (self.random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
         drawn < share
@@ -191,7 +191,7 @@ mod tests {
         arguments: &[],
         policy: RetryPolicy { on_exhausted: OnExhausted::DeadLetter, ..RetryPolicy::DEFAULT },
         place: Place { file: "thing.rs", line: 1, module: "thing" },
-        handler: |_| unreachable!("a sample handles nothing"),
+        handler: |_| unreachable!("a sample calls no processor"),
     };
 
     fn ingest() -> Ingest {
@@ -233,7 +233,7 @@ mod tests {
     const PURE: Mix = Mix { bad: 0.0, duplicates: 0.0 };
 
     #[test]
-    fn a_seed_makes_the_same_again_and_another_something_else() {
+    fn a_seed_is_reproducible_and_two_seeds_share_no_entity() {
         let mix = Mix { bad: 0.1, duplicates: 0.1 };
         assert_eq!(all(1, mix).0, all(1, mix).0);
         let keys = |seed| all(seed, PURE).0.into_iter().map(|record| record.key).collect::<Vec<_>>();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_events_and_duplicates_come_on_top() {
+    fn bad_events_and_duplicates_are_added_to_good_ones() {
         let (pure, made) = all(7, PURE);
         assert_eq!((pure.len() as u64, made.bad, made.duplicates), (made.good, 0, 0));
         let (mixed, mixed_made) = all(7, Mix { bad: 0.2, duplicates: 0.1 });

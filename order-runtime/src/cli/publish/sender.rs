@@ -1,4 +1,4 @@
-//! Sends records in batches, at most so many a second.
+//! Sends records in batches, at a limited rate.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,12 +8,12 @@ use crate::{
     model::OutgoingRecord,
 };
 
-/// Records that are awaited together.
+/// Maximum number of records in a batch.
 const BATCH: usize = 2_000;
-/// The least time between two batches, where there is a rate.
+/// Minimum time between two batches if there is a rate.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Sends in the order of calls.
+/// Sends records in the order of calls.
 pub(in crate::cli) struct EventSender {
     publisher: Arc<dyn Publisher>,
     waiting: Vec<Arc<OutgoingRecord>>,
@@ -36,13 +36,13 @@ impl EventSender {
         results.into_iter().next().unwrap_or_else(nothing)
     }
 
-    /// Takes one record more; it leaves with its batch.
+    /// Adds a record to the batch, and sends the batch when it is full.
     pub(in crate::cli) async fn send(&mut self, record: OutgoingRecord) -> Result<(), PublishError> {
         self.waiting.push(Arc::new(record));
         if self.waiting.len() >= self.batch { self.flush().await } else { Ok(()) }
     }
 
-    /// Sends what waits; answers how many were sent in all.
+    /// Sends the rest of the batch; returns how many records were sent in total.
     pub(in crate::cli) async fn finish(mut self) -> Result<u64, PublishError> {
         self.flush().await?;
         Ok(self.pace.total())

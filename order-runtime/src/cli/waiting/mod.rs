@@ -1,4 +1,4 @@
-//! `waiting`: keys that wait, and their release.
+//! `waiting`: waiting keys and their release.
 
 mod remote;
 
@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use super::{Context, Failure, actor, block_on, output, store};
 use crate::{
-    config::may_be_topic,
     engine::{
         observe::OrphanCause,
         release::{KeySelection, WaitingKey},
@@ -14,17 +13,17 @@ use crate::{
     model::PartitionId,
 };
 
-/// Waiting events that are read for a list.
+/// Maximum number of waiting events that a list reads.
 const MOST: usize = 100_000;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// List the keys that wait: why, and until when.
+    /// List the waiting keys, with the reason and the time of the next attempt.
     List,
-    /// Try keys again at once; asks the running service.
+    /// Retry keys now; asks the running service.
     Retry(Which),
-    /// Make dead letters of the first events of keys, and let the later ones go on; asks the running service. With --topic alone:
-    /// of everything that waits of a topic that no instance reads any more.
+    /// Dead-letter the first waiting event of keys, so that their later events continue; asks the running service. With --topic
+    /// alone: dead-letter every waiting event of a topic that no instance reads any more.
     DeadLetter(Given),
 }
 
@@ -33,13 +32,13 @@ pub(super) enum Command {
 pub(super) struct Which {
     /// The Kafka key.
     key: Option<String>,
-    /// Every key that waits.
+    /// Every waiting key.
     #[arg(long)]
     all: bool,
-    /// Only of this topic.
+    /// Only keys of this topic.
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
-    /// Only of this partition.
+    /// Only keys of this partition.
     #[arg(long, value_name = "NUMBER")]
     partition: Option<i32>,
 }
@@ -50,13 +49,13 @@ pub(super) struct Given {
     /// The Kafka key.
     #[arg(conflicts_with = "all")]
     key: Option<String>,
-    /// Every key that waits.
+    /// Every waiting key.
     #[arg(long)]
     all: bool,
-    /// Only of this topic; without a key and --all, everything that waits of it, where no instance reads it.
+    /// Only keys of this topic; without a key and --all, every waiting event of the topic, if no instance reads it.
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
-    /// Only of this partition.
+    /// Only keys of this partition.
     #[arg(long, value_name = "NUMBER")]
     partition: Option<i32>,
 }
@@ -83,9 +82,9 @@ fn list(context: &Context) -> Result<ExitCode, Failure> {
         let store = store::to_read(context).await?;
         let rows = store.waiting(MOST).await.map_err(Failure::failed);
         store.close().await;
-        // The configuration is known without asking anybody; the running service knows more.
+        // The configuration alone tells only this cause; the running service knows the other causes.
         let topics = &context.config.kafka.topics;
-        let is_read = |id: &PartitionId| topics.iter().any(|entry| may_be_topic(entry, &id.topic));
+        let is_read = |id: &PartitionId| topics.iter().any(|entry| entry.matches(&id.topic));
         Ok(WaitingKey::of(rows?, |id| (!is_read(id)).then_some(OrphanCause::NotConfigured)))
     })?;
     let header = ["KEY", "AT", "STATE", "DUE", "SINCE", "EVENTS", "ATTEMPTS", "CODE", "MESSAGE"];
@@ -107,9 +106,9 @@ fn list(context: &Context) -> Result<ExitCode, Failure> {
 
 fn release(context: &Context, selection: &KeySelection, how: &str) -> Result<ExitCode, Failure> {
     if how == "dead-letter" && selection.all && !context.yes {
-        let question = "Make dead letters of the first event of every key that waits?";
+        let question = "Dead-letter the first event of every waiting key?";
         if !output::agrees(question) {
-            return Err(Failure::wrong_use("nothing is done; say --yes to do it without being asked"));
+            return Err(Failure::wrong_use("nothing is done without confirmation; give --yes"));
         }
     }
     let released = block_on(remote::ask(&context.config, how, selection, "released"))?;
@@ -117,13 +116,13 @@ fn release(context: &Context, selection: &KeySelection, how: &str) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Gives up everything that waits of an orphaned topic.
+/// Dead-letters every waiting event of an orphaned topic.
 fn give_up(context: &Context, selection: &KeySelection) -> Result<ExitCode, Failure> {
     let topic = selection.topic.as_deref().unwrap_or_default();
     if !context.yes {
-        let question = format!("Make dead letters of every event that waits of the topic {topic} without an owner?");
+        let question = format!("Dead-letter every waiting event of the topic {topic} whose partition has no owner?");
         if !output::agrees(&question) {
-            return Err(Failure::wrong_use("nothing is done; say --yes to do it without being asked"));
+            return Err(Failure::wrong_use("nothing is done without confirmation; give --yes"));
         }
     }
     let events = block_on(remote::ask(&context.config, "dead-letter", selection, "events"))?;

@@ -1,4 +1,4 @@
-//! Asks the running service over HTTP: only the owner of a partition may change what waits in it.
+//! Asks the running service over HTTP, because only the owner of a partition may change its waiting events.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use tokio::net::TcpStream;
 use super::{Failure, actor};
 use crate::{config::Config, engine::release::KeySelection, http::OPERATOR};
 
-/// How long the service may take; an owner answers between two batches.
+/// Time limit for the service's answer; a partition owner answers between two batches.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Asks the service to release keys; the answer is the number of that name in its body.
+/// Asks the service to release keys; returns the number in the response's member `answer`.
 pub(super) async fn ask(config: &Config, how: &str, selection: &KeySelection, answer: &str) -> Result<u64, Failure> {
     let host = match config.app.host.as_str() {
         "0.0.0.0" | "::" | "[::]" => "127.0.0.1",
@@ -41,9 +41,9 @@ async fn post(
 ) -> Result<u64, String> {
     let stream = TcpStream::connect(authority)
         .await
-        .map_err(|error| format!("{error}; it must be running, where APP_HOST and APP_PORT say"))?;
+        .map_err(|error| format!("{error}; it must be running at APP_HOST and APP_PORT"))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    // It ends with the sender.
+    // The connection ends when the sender is dropped.
     tokio::spawn(connection);
     let body = serde_json::to_vec(selection).map_err(|error| error.to_string())?;
     let mut request = Request::post(format!("/waiting/{how}"))
@@ -52,7 +52,7 @@ async fn post(
     if let Some(token) = &config.app.admin_token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose()));
     }
-    // Who has typed the command; a name that no header can carry is left out.
+    // The operator who runs the command; left out if the name is not a valid header value.
     if let Ok(operator) = HeaderValue::from_str(&actor()) {
         request = request.header(OPERATOR, operator);
     }
@@ -63,6 +63,6 @@ async fn post(
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
     match answer[number].as_u64() {
         Some(number) if status.is_success() => Ok(number),
-        _ => Err(format!("{status}: {}", answer["detail"].as_str().unwrap_or("it is no service of this kind"))),
+        _ => Err(format!("{status}: {}", answer["detail"].as_str().unwrap_or("not a service of this framework"))),
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 /// The text that must not be seen anywhere. It is in every value below, and in no name.
 const SECRET: &str = "hunter2hunter2hunter2";
 
-/// Variables with a value that holds a secret; right and wrong values, and secrets at places where none belongs.
+/// Variables whose value contains a secret: valid and invalid values, and secrets in settings that should have none.
 fn variables() -> Vec<(&'static str, String)> {
     let long = format!("{}{SECRET}", "x".repeat(2_000));
     let mut all = vec![
@@ -48,7 +48,7 @@ fn variables() -> Vec<(&'static str, String)> {
         ("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization=Bearer {SECRET}")),
         ("OTEL_EXPORTER_OTLP_HEADERS", SECRET.to_owned()),
     ];
-    // A secret given where its file is to be named.
+    // A secret instead of the path of its file.
     all.extend(
         ["APP_ADMIN_TOKEN_FILE", "STORE_URL_FILE", "KAFKA_SASL_PASSWORD_FILE", "OTEL_EXPORTER_OTLP_HEADERS_FILE"]
             .map(|name| (name, SECRET.to_owned())),
@@ -72,7 +72,7 @@ fn printed(result: &Result<(Config, Vec<Warning>), ConfigErrors>) -> String {
 #[track_caller]
 fn assert_silent(what: &str, result: &Result<(Config, Vec<Warning>), ConfigErrors>) {
     let printed = printed(result);
-    // A part of it would be too much as well.
+    // A part of the secret must not be printed either.
     for part in [SECRET, "hunter2hunter", "xxxxxxxx"] {
         assert!(!printed.contains(part), "{what}: {printed}");
     }
@@ -116,9 +116,9 @@ fn nothing_from_a_secrets_file_is_printed() {
         let variable = format!("{name}_FILE");
         assert_silent(&format!("{variable}: {text}"), &load(&[(&variable, path.to_str().expect("UTF-8"))]));
     }
-    // Also where it is no secret by itself: whoever puts it into a file does not want to see it.
+    // This includes a value that is not a secret by itself: every value from a file is treated as one.
     let (_folder, path) = file("postgres://localhost:5433/hunter2hunter2hunter2");
-    let (config, _) = load(&[("STORE_URL_FILE", path.to_str().expect("UTF-8"))]).expect("a right value");
+    let (config, _) = load(&[("STORE_URL_FILE", path.to_str().expect("UTF-8"))]).expect("a valid value");
     assert!(!format!("{:?}", config.in_force).contains("hunter2"), "{:?}", config.in_force);
 }
 
@@ -137,17 +137,17 @@ fn where_a_store_is_can_be_seen_without_its_password() {
 
 #[cfg(unix)]
 #[test]
-fn an_env_file_that_others_can_read_is_told_where_it_holds_a_secret() {
+fn an_env_file_that_others_can_read_draws_a_warning_if_it_holds_a_secret() {
     use std::os::unix::fs::PermissionsExt;
-    let told = |content: &str, mode: u32| {
+    let reported = |content: &str, mode: u32| {
         let (_folder, path) = file(content);
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("our own file");
-        let (_, warnings) = load_over(&[], &EnvFile::Path(path)).expect("a right configuration");
+        let (_, warnings) = load_over(&[], &EnvFile::Path(path)).expect("a valid configuration");
         warnings.iter().any(|warning| warning.text.contains("chmod 600"))
     };
-    assert!(told("APP_ADMIN_TOKEN=0123456789abcdef\n", 0o644));
-    assert!(told("KAFKA_SASL_PASSWORD=x\n", 0o640));
-    assert!(told("STORE_URL=postgres://u:pw@localhost/service\n", 0o604));
-    assert!(!told("APP_ADMIN_TOKEN=0123456789abcdef\n", 0o600));
-    assert!(!told("APP_PORT=8001\nAPP_ADMIN_TOKEN=\nSTORE_URL=memory\n", 0o644), "it holds no secret");
+    assert!(reported("APP_ADMIN_TOKEN=0123456789abcdef\n", 0o644));
+    assert!(reported("KAFKA_SASL_PASSWORD=x\n", 0o640));
+    assert!(reported("STORE_URL=postgres://u:pw@localhost/service\n", 0o604));
+    assert!(!reported("APP_ADMIN_TOKEN=0123456789abcdef\n", 0o600));
+    assert!(!reported("APP_PORT=8001\nAPP_ADMIN_TOKEN=\nSTORE_URL=memory\n", 0o644), "it holds no secret");
 }

@@ -1,4 +1,4 @@
-//! Corrections, seen by a running engine: of a letter and its corrections one counts.
+//! Corrections with a running engine: only one of a letter and its corrections counts.
 
 use super::*;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     engine::tests::rig::{Rig, header, partition},
 };
 
-/// Appends what is published to the partition that the engine reads.
+/// Appends published records to the partition that the engine reads.
 struct Back(Arc<MemoryBroker>);
 
 #[async_trait]
@@ -37,7 +37,7 @@ async fn edit(rig: &Rig, id: &str, payload: &str, dry_run: bool) -> Result<Edite
 }
 
 #[tokio::test]
-async fn of_a_letter_and_its_corrections_one_counts() {
+async fn only_one_of_a_letter_and_its_corrections_counts() {
     for id in [r#""eventId": "e-1", "#, ""] {
         let rig = Rig::start().await;
         rig.broker.append_record(
@@ -47,29 +47,29 @@ async fn of_a_letter_and_its_corrections_one_counts() {
         let letter = rig.dead_letters(1).await.remove(0);
         let dlq_id = header(&letter, "dlq-id");
 
-        let checked = edit(&rig, &dlq_id, &event(id, 7, ""), true).await.expect("it is right");
+        let checked = edit(&rig, &dlq_id, &event(id, 7, ""), true).await.expect("it is valid");
         assert!(
             checked.diff.contains("-    \"then\": \"reject\"") && checked.diff.contains("+    \"add\": 7"),
             "{}",
             checked.diff
         );
         assert_eq!(rig.counter("a").await, None, "a check changes nothing");
-        let edited = edit(&rig, &dlq_id, &event(id, 7, ""), false).await.expect("it is right");
+        let edited = edit(&rig, &dlq_id, &event(id, 7, ""), false).await.expect("it is valid");
         assert_eq!(edited.event_id, header(&letter, "dlq-event-id"));
         rig.settled().await;
         assert_eq!(rig.counter("a").await, Some((7, 1)), "{id}");
 
-        // The letter itself, and the correction once more, by whatever way: swallowed.
+        // The original letter and another correction are dropped as duplicates.
         let mut as_it_was = letter.clone();
         as_it_was.headers.retain(|name| !name.starts_with(b"dlq-") || name == b"dlq-id");
         rig.broker.append_record(&partition(), &as_it_was);
         rig.settled().await;
         assert_eq!((rig.counter("a").await, rig.stats().dead_lettered), (Some((7, 1)), 1), "{id}");
-        let again = edit(&rig, &dlq_id, &event(id, 8, ""), false).await.expect_err("it was dealt with");
-        assert!(again.to_string().contains("replayed already"), "{again}");
+        let again = edit(&rig, &dlq_id, &event(id, 8, ""), false).await.expect_err("it was replayed");
+        assert!(again.to_string().contains("already replayed"), "{again}");
         let how = LetterReplay { again: true, ..LetterReplay::default() };
         let count = count(&desk_of(&rig), LetterSelection::default(), &how).await;
-        assert_eq!((count.replayed, count.left_out.len()), (0, 1), "it would be swallowed, and that is said");
+        assert_eq!((count.replayed, count.left_out.len()), (0, 1), "it would be a duplicate, and the summary says so");
     }
 }
 
@@ -83,7 +83,7 @@ async fn a_correction_that_fails_again_is_the_same_letter() {
         );
         let first = rig.dead_letters(1).await.remove(0);
         let dlq_id = header(&first, "dlq-id");
-        edit(&rig, &dlq_id, &event(id, 3, "reject"), false).await.expect("it is right, as far as is known");
+        edit(&rig, &dlq_id, &event(id, 3, "reject"), false).await.expect("it passes the checks");
         let second = rig.dead_letters(2).await.remove(1);
         assert_eq!((header(&second, "dlq-id"), header(&second, "dlq-replays")), (dlq_id.clone(), "1".to_owned()));
         assert_eq!(header(&second, "dlq-event-id"), header(&first, "dlq-event-id"), "{id}");
@@ -94,7 +94,7 @@ async fn a_correction_that_fails_again_is_the_same_letter() {
 }
 
 #[tokio::test]
-async fn what_is_still_wrong_is_not_sent() {
+async fn an_invalid_correction_is_not_sent() {
     let rig = Rig::start().await;
     rig.broker.append_record(&partition(), &OutgoingRecord { key: Some(b"a".to_vec().into()), ..record("{", &[]) });
     let letter = rig.dead_letters(1).await.remove(0);
@@ -107,11 +107,11 @@ async fn what_is_still_wrong_is_not_sent() {
         (r#"{"eventId": "another", "eventName": "Added", "data": {}}"#, "keeps the id of its event"),
         ("{", "$: "),
     ] {
-        let error = edit(&rig, &dlq_id, payload, false).await.expect_err("it is wrong");
+        let error = edit(&rig, &dlq_id, payload, false).await.expect_err("it is invalid");
         assert!(error.to_string().contains(expected), "{payload}: {error}");
     }
     assert_eq!(rig.stats().consumed, 1, "nothing was sent");
-    edit(&rig, &dlq_id, &event("", 5, ""), false).await.expect("it is right at last");
+    edit(&rig, &dlq_id, &event("", 5, ""), false).await.expect("it is valid now");
     rig.settled().await;
     assert_eq!(rig.counter("a").await, Some((5, 1)));
     let audit = desk_of(&rig).audit(10).await.expect("an answer");
@@ -119,7 +119,7 @@ async fn what_is_still_wrong_is_not_sent() {
 }
 
 #[tokio::test]
-async fn nothing_changed_is_no_correction() {
+async fn an_unchanged_event_is_refused() {
     let (service, topic) = (service(vec![letter(1, "rejected", 0)]), Topic::default());
     let same = r#"{"data": {"n": 1}, "eventId": "e-1", "eventName": "Added"}"#;
     let error = service.edit(&topic, "somebody", &id(1), None, same, false).await.expect_err("it is the same");
@@ -128,7 +128,7 @@ async fn nothing_changed_is_no_correction() {
         .edit(&topic, "somebody", &id(1), None, r#"{"eventName": "Added", "data": {}}"#, false)
         .await
         .expect("sent");
-    assert_eq!(edited.event_id, "e-1", "it is put in where it is left out");
+    assert_eq!(edited.event_id, "e-1", "a missing id is added");
     let sent = String::from_utf8(topic.taken.lock()[0].payload.clone().expect("a payload").into()).expect("text");
     assert_eq!(sent, r#"{"eventId": "e-1", "eventName": "Added", "data": {}}"#);
 }

@@ -1,4 +1,4 @@
-//! Topics that are too large to be read for one answer.
+//! Topics that are too large to read for one answer.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::dead_letters::{Asked, Budget, Cursor, Listing};
 
 const TIME: Duration = Duration::from_secs(8);
 
-/// A dead-letter service that reads about this many records at most: it finishes its last step.
+/// A dead-letter service with a budget of this many records; it always finishes its last step.
 fn hasty(letters: Vec<OutgoingRecord>, records: u64) -> DeadLetterService {
     DeadLetterService { budget: Some(Budget { time: TIME, records }), ..service(letters) }
 }
@@ -25,7 +25,7 @@ fn numbers(listing: &Listing) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_list_reads_the_latest_and_says_where_it_goes_on() {
+async fn a_list_reads_the_latest_and_continues_at_its_cursor() {
     let service = hasty(letters(2_000), 300);
     let first = list(&service, None).await;
     // Two steps: 256 and 512 records.
@@ -38,7 +38,7 @@ async fn a_list_reads_the_latest_and_says_where_it_goes_on() {
     while let Some(place) = next {
         let text = place.to_string();
         let older = list(&service, Some(text.parse().expect("its own text"))).await;
-        assert!(older.partial, "the latest are not in it");
+        assert!(older.partial, "it does not include the latest");
         all.splice(0..0, numbers(&older));
         next = older.next;
     }
@@ -46,18 +46,18 @@ async fn a_list_reads_the_latest_and_says_where_it_goes_on() {
 }
 
 #[tokio::test]
-async fn a_list_of_all_says_so() {
+async fn a_complete_list_is_not_partial() {
     let whole = list(&hasty(letters(700), 100_000), None).await;
     assert_eq!((whole.partial, whole.read, whole.of, whole.next), (false, 700, 700, None));
     let nothing = list(&hasty(Vec::new(), 100), None).await;
     assert_eq!((nothing.partial, nothing.matching), (false, 0));
-    // Without a budget, as commands read it.
+    // Commands read without a budget.
     let all = list(&service(letters(2_000)), None).await;
     assert_eq!((all.partial, all.matching, all.read, all.of), (false, 2_000, 2_000, 2_000));
 }
 
 #[tokio::test]
-async fn one_letter_is_looked_for_as_far_as_the_budget_goes() {
+async fn one_letter_is_searched_within_the_budget() {
     let mut letters = letters(1_000);
     letters.push(letter(999, "timeout", 1));
     let service = hasty(letters, 300);
@@ -69,14 +69,14 @@ async fn one_letter_is_looked_for_as_far_as_the_budget_goes() {
     let place = list(&service, None).await.next;
     assert!(place.is_some());
     assert_eq!(
-        service.show(&id(100), place).await.expect("it is found from there on").classified.letter.at.offset,
+        service.show(&id(100), place).await.expect("it is found before the cursor").classified.letter.at.offset,
         Some(100)
     );
     let error = service.show(&id(5_000), Some("300".parse().expect("a place"))).await.expect_err("there is none");
     assert!(matches!(error, DeadLetterError::Unknown(_)), "{error}");
 }
 
-/// Hands out one step of a topic, and then nothing more for ever.
+/// Hands out a number of windows, and then stalls for ever.
 struct Stalling {
     topic: MemorySource,
     windows: usize,
@@ -94,7 +94,7 @@ impl Source for Stalling {
                     let _ = out.send(window).await;
                 }
             }
-            // A thread that is blocked would keep the clock of the test from moving.
+            // A blocked thread would stop the test's clock.
             drop(all);
             out.closed().await;
         });
@@ -107,12 +107,12 @@ impl Source for Stalling {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_comes_in_time_and_has_whole_steps_only() {
+async fn an_answer_comes_in_time_and_has_complete_steps_only() {
     let stalling = |windows| {
         let topic = MemorySource(Box::new(|| letters(2_000)));
         DeadLetterService { source: Arc::new(Stalling { topic, windows }), ..hasty(Vec::new(), u64::MAX) }
     };
-    // A window has 256 letters: the first step is one, the second one is two, of which the later one does not come.
+    // A window has 256 letters: the first step has one, the second has two, of which the last one is missing.
     let begun = tokio::time::Instant::now();
     let listing = list(&stalling(2), None).await;
     assert!(begun.elapsed() < TIME + Duration::from_secs(1));
@@ -121,5 +121,5 @@ async fn an_answer_comes_in_time_and_has_whole_steps_only() {
 
     let asked = Asked { max: 10, ..Asked::default() };
     let error = stalling(0).list(asked, |_, _| {}).await.expect_err("nothing was read");
-    assert!(error.to_string().contains("within 8s"), "no empty list is told: {error}");
+    assert!(error.to_string().contains("within 8s"), "an error instead of an empty list: {error}");
 }

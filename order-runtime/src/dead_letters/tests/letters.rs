@@ -1,4 +1,4 @@
-//! What is there, and what is set aside.
+//! Listing, showing and setting aside letters.
 
 use super::*;
 use crate::dead_letters::{
@@ -39,7 +39,7 @@ async fn a_list_has_the_latest_and_counts_all() {
 }
 
 #[tokio::test]
-async fn a_letter_with_an_odd_id_is_found_by_where_it_lies() {
+async fn a_letter_with_an_invalid_id_is_found_by_the_id_of_its_place() {
     let odd = ["..", ".", "", "audit", "jobs", "replay", "a/b", "<b>", "\u{202e}"];
     let letters = odd.map(|id| {
         let mut letter = letter(1, "rejected", 0);
@@ -52,7 +52,7 @@ async fn a_letter_with_an_odd_id_is_found_by_where_it_lies() {
     assert_eq!(listing.letters.len(), odd.len(), "each is a letter of its own");
     for classified in &listing.letters {
         let id = &classified.letter.id;
-        assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id} can stand in an address");
+        assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id} is safe in a URL path");
         let shown = service.show(id, None).await.expect("it is found");
         assert_eq!(
             (shown.classified.letter.at.offset, shown.flaw),
@@ -62,7 +62,7 @@ async fn a_letter_with_an_odd_id_is_found_by_where_it_lies() {
 }
 
 #[tokio::test]
-async fn what_became_of_a_letter_is_seen() {
+async fn a_list_shows_the_states_of_letters() {
     let (service, topic) = (service((1..=4).map(|number| letter(number, "rejected", 0)).collect()), Topic::default());
     assert_eq!(aside(&service, &[2], Disposition::Park).await, 1);
     assert_eq!(aside(&service, &[3], Disposition::Purge).await, 1);
@@ -81,7 +81,7 @@ async fn what_became_of_a_letter_is_seen() {
 }
 
 #[tokio::test]
-async fn parked_letters_are_left_out_until_they_are_asked_for() {
+async fn parked_letters_are_left_out_unless_they_are_requested() {
     let (service, topic) = (service(vec![letter(1, "rejected", 0), letter(2, "rejected", 0)]), Topic::default());
     assert_eq!(aside(&service, &[1], Disposition::Park).await, 1);
     assert_eq!(aside(&service, &[1], Disposition::Park).await, 0, "it is parked already");
@@ -96,7 +96,7 @@ async fn parked_letters_are_left_out_until_they_are_asked_for() {
     let dry = service.set_aside("somebody", named(&[1]), &purge, &CancellationToken::new(), |_, _, _| {}).await;
     assert_eq!(dry.expect("an answer").letters, 1);
     assert_eq!(aside(&service, &[1], Disposition::Purge).await, 1);
-    assert_eq!(aside(&service, &[1], Disposition::Unpark).await, 0, "what is purged stays so");
+    assert_eq!(aside(&service, &[1], Disposition::Unpark).await, 0, "a purged letter stays purged");
     let actions: Vec<_> =
         service.audit(10).await.expect("an answer").into_iter().map(|row| (row.action, row.letters)).collect();
     let expected = [("unpark", 0), ("purge", 1), ("replay", 1), ("unpark", 1), ("replay", 1), ("park", 0), ("park", 1)];
@@ -104,7 +104,7 @@ async fn parked_letters_are_left_out_until_they_are_asked_for() {
 }
 
 #[tokio::test]
-async fn a_letter_is_shown_with_what_would_become_of_it() {
+async fn a_letter_is_shown_with_its_trial() {
     let mut wrong = letter(2, "rejected", 0);
     wrong.payload = Some(br#"{"eventId": "e-2", "eventName": "Adde", "data": {}}"#.to_vec().into());
     let mut text = letter(3, "undecodable", 0);
@@ -146,14 +146,14 @@ async fn numbers_are_shown_as_they_were_written() {
     assert!(document.contains("1e400") && document.contains("1.0") && document.contains("7890,"), "{document}");
     let document = service.document(&id(2)).await.expect("it is there");
     let edit = async |event: &str| service.edit(&Topic::default(), "somebody", &id(2), None, event, true).await;
-    let error = edit(&document).await.expect_err("it is the same, though an id is put in");
+    let error = edit(&document).await.expect_err("it is unchanged, although an id is added");
     assert!(error.to_string().contains("nothing has changed"), "{error}");
     let edited = edit(&document.replace("1.0", "1.00")).await.expect("another spelling is a change");
     assert!(edited.diff.contains("-    \"x\": 1.0\n+    \"x\": 1.00\n"), "{}", edited.diff);
 }
 
 #[tokio::test]
-async fn without_a_store_letters_are_seen_and_left_alone() {
+async fn without_a_store_letters_are_listed_and_actions_refused() {
     let service = DeadLetterService { store: None, ..service(vec![letter(1, "rejected", 0)]) };
     assert_eq!(ids(&listed(&service, false, false, 10).await), [1]);
     assert_eq!(count(&service, LetterSelection::default(), &LetterReplay::default()).await.replayed, 1);
@@ -164,7 +164,7 @@ async fn without_a_store_letters_are_seen_and_left_alone() {
 }
 
 #[tokio::test]
-async fn ids_that_no_letter_has_are_named() {
+async fn ids_that_no_letter_has_are_in_the_summary() {
     let (service, topic) = (service(vec![letter(1, "rejected", 0), letter(2, "rejected", 0)]), Topic::default());
     let stop = CancellationToken::new();
     for how in [Disposition::Park, Disposition::Unpark, Disposition::Purge] {
@@ -181,7 +181,7 @@ async fn ids_that_no_letter_has_are_named() {
 }
 
 #[tokio::test]
-async fn setting_aside_tells_how_far_it_is_and_is_stopped() {
+async fn setting_aside_reports_progress_and_can_be_stopped() {
     let service = service((0..1_000).map(|number| letter(number, "rejected", 0)).collect());
     let (stop, mut steps) = (CancellationToken::new(), Vec::new());
     let what = SetAside { how: Disposition::Park, note: String::new(), dry_run: false };

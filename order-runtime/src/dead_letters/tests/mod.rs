@@ -1,15 +1,9 @@
-//! The dead-letter service on letters and a store in memory, alone and beside a running engine.
+//! Tests of the dead-letter service with letters and a store in memory, alone and with a running engine.
 
 mod edits;
 mod large;
 mod letters;
 mod replays;
-
-use std::{collections::BTreeSet, sync::Arc};
-
-use async_trait::async_trait;
-use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     DeadLetterError, DeadLetterService, Direction, LetterReplay, LetterSelection, Source, Summary,
@@ -18,11 +12,16 @@ use super::{
 use crate::{
     broker::{Acknowledged, BrokerError, ClusterTopics, PublishError, Publisher, TopicState},
     engine::tests::rig::registry,
-    model::{OutgoingRecord, OutgoingRecords, RecordBatch},
+    model::{OutgoingRecord, OutgoingRecords, RecordBatch, TopicPattern},
     store::{Store, conformance::fixture::partition, memory::MemoryStore},
 };
+use std::{collections::BTreeSet, sync::Arc};
 
-/// Records that somebody else keeps, as a topic of one partition.
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+/// A source whose records come from a function, as a topic with one partition.
 pub(crate) struct MemorySource(pub(crate) Box<dyn Fn() -> Vec<OutgoingRecord> + Send + Sync>);
 
 #[async_trait]
@@ -54,7 +53,7 @@ impl Source for MemorySource {
     }
 }
 
-/// The same records, of topics that were changed since.
+/// The same records, with topics that have changed since.
 struct Changed(MemorySource, TopicState);
 
 #[async_trait]
@@ -75,14 +74,14 @@ fn desk_of_changed(letters: Vec<OutgoingRecord>, state: TopicState) -> DeadLette
     DeadLetterService { source: Arc::new(Changed(records, state)), ..service(Vec::new()) }
 }
 
-/// Keeps what is published; refuses what comes after `limit` records.
+/// Keeps published records; refuses records beyond `limit`.
 #[derive(Default)]
 pub(crate) struct Topic {
     taken: Mutex<Vec<OutgoingRecord>>,
     limit: Mutex<Option<usize>>,
     /// The id of a letter that it refuses.
     refuses: Mutex<Option<String>>,
-    /// How many records came together, each time.
+    /// The size of each batch.
     batches: Mutex<Vec<usize>>,
 }
 
@@ -101,7 +100,7 @@ impl Publisher for Topic {
         let refuses = self.refuses.lock().clone();
         let mut take = |record: &Arc<OutgoingRecord>| {
             if refuses.as_ref().is_some_and(|id| record.headers.get("dlq-id") == Some(id.as_bytes())) {
-                let reason = "a compacted topic takes none without a key".to_owned();
+                let reason = "a compacted topic takes no record without a key".to_owned();
                 return Err(PublishError::Invalid { topic: record.topic.to_string(), reason });
             }
             if taken.len() >= limit {
@@ -129,12 +128,12 @@ fn record(payload: &str, headers: &[(&str, &str)]) -> OutgoingRecord {
     }
 }
 
-/// The id of the dead letter of that number.
+/// The id of the dead letter with this number.
 pub(crate) fn id(number: u32) -> String {
     format!("{number:032x}")
 }
 
-/// A dead letter of ours: `number` is its id and its event's.
+/// A dead letter of this service; `number` is its id, its offset and its event's id.
 pub(crate) fn letter(number: u32, reason: &str, replays: u32) -> OutgoingRecord {
     let (id, replays, offset, event) = (id(number), replays.to_string(), number.to_string(), format!("e-{number}"));
     let payload = format!(r#"{{"eventId": "{event}", "eventName": "Added", "data": {{"n": {number}}}}}"#);
@@ -162,7 +161,7 @@ pub(crate) fn service(letters: Vec<OutgoingRecord>) -> DeadLetterService {
         store: Some(Arc::new(MemoryStore::default()) as Arc<dyn Store>),
         registry: registry(&[]),
         budget: None,
-        topics: vec!["things".to_owned(), "^more-.*".to_owned()],
+        topics: ["things", "^more-.*"].map(|text| TopicPattern::parse(text).expect("a topic")).into(),
     }
 }
 
@@ -175,12 +174,12 @@ async fn replay(
     service.replay(topic, "somebody", selection, &how, &CancellationToken::new(), |_, _, _| {}).await
 }
 
-/// What a replay would send.
+/// Counts the letters that a replay would send.
 async fn count(service: &DeadLetterService, selection: LetterSelection, how: &LetterReplay) -> Summary {
     service.count(selection, how, &CancellationToken::new(), |_, _, _| {}).await.expect("an answer")
 }
 
-/// Replays whatever may be.
+/// Replays every letter that can be replayed.
 async fn replay_all(service: &DeadLetterService, topic: &Topic) -> Summary {
     replay(service, topic, LetterSelection::default(), LetterReplay::default()).await.expect("a replay")
 }

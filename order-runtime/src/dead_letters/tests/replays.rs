@@ -1,4 +1,4 @@
-//! Letters go back to their topic.
+//! Replaying letters to their topic.
 
 use super::*;
 use crate::{
@@ -27,7 +27,7 @@ fn left_out(summary: &Summary) -> Vec<(LeftOut, u64)> {
 }
 
 #[tokio::test]
-async fn a_letter_that_its_topic_refuses_is_left_out_and_ends_nothing() {
+async fn a_letter_that_its_topic_refuses_does_not_end_the_replay() {
     let letters = (1..=3).map(|n| letter(n, "rejected", 0)).collect();
     let (service, topic) = (service(letters), Topic::default());
     *topic.refuses.lock() = Some(id(2));
@@ -37,7 +37,7 @@ async fn a_letter_that_its_topic_refuses_is_left_out_and_ends_nothing() {
 }
 
 #[tokio::test]
-async fn a_replay_is_the_record_to_where_it_lay() {
+async fn a_replay_sends_the_record_to_its_original_partition() {
     let (service, topic) = (service(vec![letter(1, "rejected", 0)]), Topic::default());
     assert_eq!(replay_all(&service, &topic).await.replayed, 1);
     let taken = topic.taken.lock();
@@ -64,7 +64,7 @@ async fn a_dry_run_counts_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn filter_cap_and_ids_bound_what_leaves() {
+async fn conditions_maximum_and_ids_limit_a_replay() {
     let letters = (1..=6).map(|number| letter(number, if number % 2 == 0 { "even" } else { "odd" }, 0)).collect();
     let (service, topic) = (service(letters), Topic::default());
     let even = LetterSelection {
@@ -77,7 +77,7 @@ async fn filter_cap_and_ids_bound_what_leaves() {
     replay(&service, &topic, named(&[5]), LetterReplay::default()).await.expect("a replay");
     assert_eq!(sent(&topic), [2, 4, 5]);
     let rest = replay_all(&service, &topic).await;
-    assert_eq!(sent(&topic), [2, 4, 5, 1, 3, 6], "what was replayed is not replayed again");
+    assert_eq!(sent(&topic), [2, 4, 5, 1, 3, 6], "a replayed letter is not replayed again");
     assert_eq!(left_out(&rest), [(LeftOut::Replayed, 3)]);
     let again = LetterReplay { again: true, ..LetterReplay::default() };
     assert_eq!(replay(&service, &topic, named(&[2]), again).await.expect("a replay").replayed, 1);
@@ -89,17 +89,20 @@ async fn filter_cap_and_ids_bound_what_leaves() {
 }
 
 #[tokio::test]
-async fn what_was_interrupted_goes_on_behind_what_was_acknowledged() {
+async fn an_interrupted_replay_continues_after_the_acknowledged_letters() {
     let count = BATCH + 100;
     let letters = (0..u32::try_from(count).expect("few")).map(|number| letter(number, "rejected", 0)).collect();
     let (service, topic) = (service(letters), Topic::default());
     *topic.limit.lock() = Some(BATCH + 10);
     let error =
         replay(&service, &topic, LetterSelection::default(), LetterReplay::default()).await.expect_err("no broker");
-    assert!(matches!(error, DeadLetterError::Publish(_)) && error.to_string().contains("goes on from here"), "{error}");
+    assert!(
+        matches!(error, DeadLetterError::Publish(_)) && error.to_string().contains("continues from here"),
+        "{error}"
+    );
     *topic.limit.lock() = None;
     let rest = replay_all(&service, &topic).await;
-    assert_eq!((rest.replayed, sent(&topic).len()), (90, count), "none twice, none lost");
+    assert_eq!((rest.replayed, sent(&topic).len()), (90, count), "no letter twice, no letter lost");
     assert!(topic.batches.lock().iter().all(|batch| *batch <= BATCH));
     let letters: u64 = service.audit(10).await.expect("an answer").iter().map(|row| row.letters).sum();
     assert_eq!(letters, count as u64);
@@ -122,7 +125,7 @@ async fn a_stop_ends_it_after_a_batch() {
 }
 
 #[tokio::test]
-async fn what_fails_each_time_is_left_out() {
+async fn a_letter_that_fails_every_replay_is_left_out() {
     let (service, topic) = (service(vec![letter(1, "rejected", 4), letter(2, "rejected", 5)]), Topic::default());
     let summary = replay_all(&service, &topic).await;
     assert_eq!((sent(&topic), left_out(&summary)), (vec![1], vec![(LeftOut::LoopGuard, 1)]));
@@ -140,7 +143,7 @@ async fn records_that_are_repeated_or_failed_again_are_one_letter() {
 }
 
 #[tokio::test]
-async fn what_was_settled_since_is_not_sent() {
+async fn a_letter_whose_event_was_settled_since_is_not_sent() {
     let (service, topic) = (service(vec![letter(1, "rejected", 0)]), Topic::default());
     remember(&service, row(1), EventOutcome::Handled).await;
     let summary = replay_all(&service, &topic).await;
@@ -148,7 +151,7 @@ async fn what_was_settled_since_is_not_sent() {
 }
 
 #[tokio::test]
-async fn only_what_is_whole_and_ours_to_send_is_sent() {
+async fn only_intact_letters_of_own_topics_are_sent() {
     let without = |name: &str| {
         let mut broken = letter(1, "rejected", 0);
         broken.headers.retain(|known| known != name.as_bytes());
@@ -211,14 +214,14 @@ async fn letters_of_other_frameworks_go_back_too() {
     assert_eq!(left_out(&summary), [(LeftOut::HadBefore, 1)]);
     let taken = topic.taken.lock().clone();
     let places: Vec<_> = taken.iter().map(|record| (&*record.topic, record.partition, record.headers.len())).collect();
-    assert_eq!(places[..2], [("things", Some(0), 1), ("things", Some(1), 0)], "their headers stay behind");
-    assert_eq!((places[2].0, places[2].1), ("things", None), "Wolverine does not tell the partition");
-    assert_eq!(replay_all(&service, &topic).await.replayed, 0, "they are marked by a name of their own");
+    assert_eq!(places[..2], [("things", Some(0), 1), ("things", Some(1), 0)], "dead-letter headers are removed");
+    assert_eq!((places[2].0, places[2].1), ("things", None), "Wolverine does not store the partition");
+    assert_eq!(replay_all(&service, &topic).await.replayed, 0, "they are marked by their derived ids");
 }
 
-/// A topic that was made anew has other offsets: where the service was in the former one says nothing about it.
+/// A recreated topic has other offsets: a position in the former topic does not apply to it.
 #[tokio::test]
-async fn what_was_read_is_known_by_the_id_of_the_topic() {
+async fn a_record_counts_as_read_by_the_id_of_its_topic() {
     let letter = |offset: i64| {
         let payload = br#"{"eventName": "Added", "data": {}}"#;
         let mut spring = OutgoingRecord {
@@ -244,7 +247,7 @@ async fn what_was_read_is_known_by_the_id_of_the_topic() {
 }
 
 #[tokio::test]
-async fn a_letter_whose_partition_is_gone_goes_by_its_key_and_holds_up_no_other() {
+async fn a_letter_whose_partition_was_removed_goes_by_its_key_and_blocks_no_other() {
     let mut of_partition_1 = letter(2, "rejected", 0);
     of_partition_1.headers.retain(|name| name != b"dlq-partition");
     of_partition_1.headers.push("dlq-partition", Some(b"1"));
@@ -261,7 +264,7 @@ async fn a_letter_whose_partition_is_gone_goes_by_its_key_and_holds_up_no_other(
 }
 
 #[tokio::test]
-async fn a_letter_whose_topic_is_gone_is_left_out() {
+async fn a_letter_whose_topic_was_deleted_is_left_out() {
     let (service, topic) = (desk_of_changed(vec![letter(1, "rejected", 0)], TopicState::Absent), Topic::default());
     let summary = replay_all(&service, &topic).await;
     assert_eq!((summary.replayed, left_out(&summary)), (0, vec![(LeftOut::NoTopic, 1)]));
@@ -280,7 +283,7 @@ async fn a_correction_goes_where_a_replay_would_go() {
     }
 }
 
-/// What the store remembers of the letter of that number.
+/// The store's row of the letter with this number.
 fn row(number: u32) -> DeadLetterRow {
     let letter = letter(number, "rejected", 0);
     DeadLetterRow {
@@ -294,7 +297,7 @@ fn row(number: u32) -> DeadLetterRow {
     }
 }
 
-/// Lets the store remember a letter, and its key what became of the event.
+/// Stores a letter's row, and the outcome of its event in the key's deduplication window.
 async fn remember(service: &DeadLetterService, row: DeadLetterRow, outcome: EventOutcome) {
     let store = service.store().expect("a store");
     let partition = partition(0);

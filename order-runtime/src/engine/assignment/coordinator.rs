@@ -1,4 +1,5 @@
-//! Starts the engine and answers the consumer: gives each assigned partition an owner, and takes it back in order.
+//! The coordinator: starts the engine, spawns an owner for each assigned partition, and ends the owners of
+//! revoked partitions in order.
 
 use std::{
     collections::HashMap,
@@ -48,43 +49,43 @@ use crate::{
     trace::Tracer,
 };
 
-/// What the engine is made of.
+/// The parts from which the engine is started.
 pub struct Parts {
     /// The declared processors.
     pub registry: Arc<Registry>,
-    /// The store, claimed for the group; its id stands beside Kafka's offsets.
+    /// The store, claimed for the group.
     pub store: Arc<dyn Store>,
-    /// What [`Store::claim`] answered.
+    /// The store's id, as returned by [`Store::claim`]; it is committed beside Kafka's offsets.
     pub store_id: Uuid,
     /// The group member.
     pub consumer: Arc<dyn Consumer>,
-    /// Answers which topics exist; without it nothing is known of orphaned partitions, and nothing is done with them.
+    /// Looks up which topics exist. Without it, orphaned partitions are neither found nor handled.
     pub metadata: Option<Arc<dyn ClusterMetadata>>,
-    /// What the group member tells.
+    /// The events of the group member.
     pub events: mpsc::UnboundedReceiver<ConsumerEvent>,
-    /// For dead letters.
+    /// The publisher of dead letters and emitted events.
     pub publisher: Arc<dyn Publisher>,
-    /// The domain's entities; ids of the first are expected as Kafka keys.
+    /// The domain's entities. The ids of the first one are expected as Kafka keys.
     pub entities: Vec<EntityType>,
-    /// Settings.
+    /// The configuration.
     pub settings: Settings,
-    /// The time of day.
+    /// The source of time and random numbers.
     pub clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
-    /// Only where traces are exported.
+    /// `None` if traces are not exported.
     pub(crate) tracer: Option<Arc<Tracer>>,
 }
 
-/// How the engine ended.
+/// The reason why the engine ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineEnd {
-    /// It was asked to, and everything is drained.
+    /// The consumer has left the group, and all partitions are drained.
     Drained,
-    /// The consumer cannot go on; why.
+    /// The engine cannot continue; the text says why.
     Fatal(String),
 }
 
-/// The running engine.
+/// A handle to the running engine.
 pub struct EngineHandle {
     pub(crate) engine: Arc<Engine>,
     owners: mpsc::UnboundedSender<OwnersRequest>,
@@ -95,7 +96,7 @@ pub struct EngineHandle {
     orphaned: Option<JoinHandle<()>>,
 }
 
-/// What an operator wants of all owners.
+/// A request of an operator to all owners.
 #[derive(Debug, Clone)]
 pub(crate) enum OwnersRequest {
     Pause,
@@ -151,7 +152,7 @@ pub fn start(parts: Parts) -> EngineHandle {
 }
 
 impl EngineHandle {
-    /// A view that HTTP can show and steer by.
+    /// A view of the engine that can also steer it, for HTTP.
     pub fn operations(&self) -> Arc<dyn Operations> {
         Arc::new(View {
             engine: Arc::clone(&self.engine),
@@ -160,27 +161,28 @@ impl EngineHandle {
         })
     }
 
-    /// Returns when the engine has ended by itself: the consumer has left the group or cannot go on, or the store is lost.
+    /// Returns when the engine has ended: the consumer has left the group or cannot continue, or the store is lost.
     pub async fn ended(&mut self) -> EngineEnd {
         tokio::select! {
             ended = &mut self.coordinator => {
                 ended.unwrap_or_else(|error| EngineEnd::Fatal(format!("the coordinator failed: {error}")))
             }
             reason = self.engine.store.lost() => {
-                // Its partitions have nothing to finish, and no answer is awaited from them.
+                // Partition owners cannot commit any more, so they are not awaited.
                 self.coordinator.abort();
                 EngineEnd::Fatal(reason)
             }
         }
     }
 
-    /// Leaves the group: partitions are drained, offsets stored. [`ended`](Self::ended) tells when that is done.
+    /// Leaves the group: partitions are drained and offsets stored. [`ended`](Self::ended) returns when that is done.
     pub fn leave(&self) {
         self.engine.status.stopping.store(true, Ordering::Relaxed);
         self.engine.consumer.close();
     }
 
-    /// Waits until the outbox is published, at most for `limit`; then ends the relay. Whatever is left leaves at the next start.
+    /// Waits until the outbox is published or the relay reports a problem, at most for `limit`. Then ends the
+    /// background tasks. The rest of the outbox is published at the next start.
     pub async fn publish_rest(self, limit: Duration) {
         let published = async {
             while !self.engine.outbox.is_empty() && self.engine.outbox.trouble().is_empty() {
@@ -188,7 +190,7 @@ impl EngineHandle {
             }
         };
         if tokio::time::timeout(limit, published).await.is_err() {
-            warn!("the outbox is not empty yet; it is published at the next start");
+            warn!("the outbox is not empty; the rest is published at the next start");
         }
         self.relay.abort();
         self.retention.abort();
@@ -205,11 +207,11 @@ struct Coordinator {
     owners: HashMap<PartitionId, OwnerHandle>,
 }
 
-/// An owner task and how to reach it.
+/// The task of a partition owner and the channel to it.
 struct OwnerHandle {
     controls: mpsc::UnboundedSender<Control>,
     task: JoinHandle<()>,
-    /// The number of the assignment, by which the store knows when it has ended.
+    /// The number of the assignment, under which its end is noted in the store.
     assignment: Arc<AtomicI64>,
 }
 
@@ -230,7 +232,7 @@ impl Coordinator {
                             OwnersRequest::Resume => Control::Resume,
                             OwnersRequest::Release { which, how, found } => Control::Release { which, how, found },
                         };
-                        // An owner that has ended needs no word.
+                        // An owner that has ended needs no request.
                         let _ = owner.controls.send(control);
                     }
                     continue;
@@ -242,7 +244,7 @@ impl Coordinator {
                     *self.engine.status.beginning.lock() = Some((None, Instant::now()));
                     let starts = self.assign(partitions).await;
                     *self.engine.status.beginning.lock() = None;
-                    // A consumer that no longer listens assigns again.
+                    // A consumer that no longer waits for the answer will assign again.
                     let _ = answer.send(starts);
                     self.engine.status.assigned.store(true, Ordering::Relaxed);
                 }
@@ -273,7 +275,7 @@ impl Coordinator {
                 Err(error) => self.store_away(&error).await,
             }
         };
-        // Asked before the first of them begins, which makes its topic known.
+        // Checked before the first partition begins, because its position makes the topic known.
         let mut topics_known = Vec::with_capacity(ids.len());
         for id in &ids {
             topics_known.push(self.knows_topic(id).await);
@@ -295,7 +297,7 @@ impl Coordinator {
         }
     }
 
-    /// Gives one partition its owner.
+    /// Starts one assigned partition, or leaves it paused with the reason in its status. Returns where the consumer begins.
     async fn begin_owner(&mut self, mut offer: PartitionOffer, stored: Option<Assigned>, topic_known: bool) -> Start {
         if let Some(position) = stored.as_ref().map(|stored| stored.next_offset)
             && position > offer.log_end
@@ -317,7 +319,7 @@ impl Coordinator {
                 error!(partition = %id, reason, "the partition does not start");
                 let position = circumstances.stored.unwrap_or(offer.log_start);
                 if let Some(stored) = stored {
-                    // Nobody owns it, so the end of this process is no death of an owner.
+                    // The partition has no owner, so the end of this process must not count as the death of one.
                     ended::note(&self.engine.store, vec![(offer.id.clone(), stored.assignment)], Instant::now()).await;
                 }
                 let status = Arc::new(PartitionStatus::new(id, position, now));
@@ -339,19 +341,19 @@ impl Coordinator {
                         }
                     },
                 };
-                // Another member may have written the first position meanwhile; then that one counts.
+                // Another group member may have written the first position meanwhile. That position is then used.
                 let at = if circumstances.stored.is_none() { assigned.next_offset } else { at };
                 if let Some(committed) = offer.committed
                     && committed != at
                     && circumstances.stored.is_some()
                 {
-                    info!(partition = %id, committed, position = at, "the group's committed offset differs from the position; the position counts");
+                    info!(partition = %id, committed, position = at, "the group's committed offset differs from the position; the position is used");
                 }
                 if let Some(committed) = restored_below {
                     self.engine.metrics.restored(committed.abs_diff(at));
                     error!(
                         partition = %id, committed, position = at,
-                        "the store is an older copy of the one that events were committed from; the events since are handled again from the position"
+                        "the store was restored from an older copy; the events from the position to the committed offset are handled again"
                     );
                 }
                 self.spawn_owner(&id, assigned, at, offer.ready, restored_below);
@@ -360,14 +362,14 @@ impl Coordinator {
         }
     }
 
-    /// Where the log of a partition ends whose position lies beyond its end, as the offer says: a former owner may have handled records
-    /// since the offer was made and before the store fenced it. Without an answer the position counts, and the consumer's first fetch
-    /// reports whether the log has it.
+    /// Asks for the current end of the log if the position lies beyond the end in the offer. A former owner may
+    /// have handled further records after the offer was made and before the store fenced it. Without an answer
+    /// this returns the position, and the consumer's first fetch reports whether the log has it.
     async fn log_end_now(&self, offer: &PartitionOffer, position: i64) -> i64 {
-        // A consumer without a cluster to ask serves logs that do not change.
+        // Without a metadata client, the consumer serves logs that do not change.
         let Some(metadata) = &self.metadata else { return offer.log_end };
         metadata.log_end(&offer.id).await.unwrap_or_else(|error| {
-            warn!(partition = %offer.id, position, %error, "the end of the log is unknown; it is checked with the first fetch");
+            warn!(partition = %offer.id, position, %error, "failed to read the end of the log; the first fetch checks the position");
             position
         })
     }
@@ -391,12 +393,13 @@ impl Coordinator {
         let assignment = owner.assignment();
         let handle = OwnerHandle { controls, task: tokio::spawn(owner.run(at)), assignment };
         if let Some(former) = self.owners.insert((**id).clone(), handle) {
-            // The position's compare-and-set fences whatever it still does.
+            // The compare-and-set of the position fences commits that it has already sent.
             former.task.abort();
         }
     }
 
-    /// Takes partitions back: all at once, each finishing the batch it is at.
+    /// Ends the owners of revoked partitions. All of them finish their current batch at the same time, within
+    /// the drain limit. The owners of lost partitions are aborted instead.
     async fn revoke(&mut self, partitions: &[PartitionId], lost: bool) {
         self.engine.metrics.revoked(partitions.len(), lost);
         let mut leaving = Vec::new();
@@ -415,21 +418,21 @@ impl Coordinator {
         let deadline = Instant::now() + self.engine.settings.drain;
         for (id, mut task) in leaving {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
-                warn!(partition = %id, "the batch under way did not end in time and is dropped; its events are handled again");
+                warn!(partition = %id, "the current batch did not finish in time and is dropped; its events are handled again");
                 task.abort();
             }
             info!(partition = %id, "partition released");
         }
         let limit = if lost { Instant::now() } else { deadline };
-        // Read last: an owner may have taken its partition over under a new number.
+        // The numbers are read last, because an owner may have taken its partition over under a new number.
         let ended = ended.into_iter().map(|(id, assignment)| (id, assignment.load(Ordering::Relaxed))).collect();
         ended::note(&self.engine.store, ended, limit).await;
-        // Partitions of a topic that was deleted come to no other member.
+        // Partitions of a deleted topic are assigned to no other member.
         self.engine.orphans.look();
     }
 
     async fn store_away(&self, error: &StoreError) {
-        warn!(%error, "the store does not answer; partitions wait for it");
+        warn!(%error, "the store does not answer; assigned partitions wait for it");
         if let Some((reason, _)) = &mut *self.engine.status.beginning.lock() {
             *reason = Some(error.to_string());
         }

@@ -1,4 +1,4 @@
-//! Owners that have ended without dying: only events that kill the process may be suspected of that.
+//! Notes in the store that partition owners have ended in order, so that their events are not suspected of killing the process.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,11 +7,11 @@ use tracing::{debug, warn};
 
 use crate::{model::PartitionId, store::Store};
 
-/// How long the store may at least take for its answer.
+/// The minimum time that the store gets for its answer.
 const ANSWER: Duration = Duration::from_millis(500);
 
-/// Notes in the store that these assignments have ended, whether their batch was finished in time or not. Where the store
-/// does not answer by `limit`, it is asked again later; the group waits no longer for that.
+/// Notes in the store that these assignments have ended, whether their batch was finished in time or not. If the store does
+/// not answer by `limit`, or within 500 ms if that is later, the function returns and a background task continues to ask.
 pub(crate) async fn note(store: &Arc<dyn Store>, ended: Vec<(PartitionId, i64)>, limit: Instant) {
     if ended.is_empty() {
         return;
@@ -25,8 +25,8 @@ async fn note_until_answered(store: Arc<dyn Store>, ended: Vec<(PartitionId, i64
         tokio::time::sleep(Duration::from_secs(delay)).await;
         match store.ended(&ended).await {
             Ok(()) => return,
-            Err(error) => debug!(%error, "that partitions were given back in order is not noted yet"),
+            Err(error) => debug!(%error, "failed to note in the store that partition owners ended in order"),
         }
     }
-    warn!("the store does not answer; partitions that were given back in order count as if their owner had died");
+    warn!("the store does not answer; partition owners that ended in order will count as dead");
 }

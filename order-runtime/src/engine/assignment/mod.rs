@@ -1,4 +1,4 @@
-//! Which partitions this process owns: where each begins, and what becomes of events whose partition no assignment brings here.
+//! The assignment of partitions to this process: their owners, the offsets at which they begin, and orphaned partitions.
 
 pub(crate) mod coordinator;
 pub(crate) mod ended;

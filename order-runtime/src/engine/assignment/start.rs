@@ -1,5 +1,5 @@
-//! Where a partition begins that was just assigned: the store's position, the group's committed offset, the log and the
-//! reset policy, weighed in one pure function.
+//! Decides at which offset an assigned partition begins. One pure function weighs the store's position, the
+//! group's committed offset, the log and the reset policy.
 
 use uuid::Uuid;
 
@@ -8,14 +8,15 @@ use crate::{
     config::{OffsetReset, OnTruncation},
 };
 
-/// What decides besides the offer itself.
+/// The inputs of the decision besides the offer itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Circumstances {
     /// The position in the store.
     pub(crate) stored: Option<i64>,
     /// Whether another partition of this topic has a position.
     pub(crate) topic_known: bool,
-    /// The store's id, where it is durable. A store that forgets has no say over what the group committed before.
+    /// The store's id if it is durable; `None` otherwise. Offsets that were committed with another store matter only to a durable
+    /// store.
     pub(crate) store: Option<Uuid>,
     /// `KAFKA_AUTO_OFFSET_RESET`.
     pub(crate) reset: OffsetReset,
@@ -35,7 +36,7 @@ pub(crate) enum Decision {
         /// The offset that was committed from this store before it was replaced by an older copy.
         restored_below: Option<i64>,
     },
-    /// Nowhere until somebody acts; why, and what to do.
+    /// Nowhere until an operator acts. The text says why, and what to do.
     Stop(String),
 }
 
@@ -59,8 +60,8 @@ pub(crate) fn decide(offer: &PartitionOffer, circumstances: &Circumstances) -> D
     }
     let Some(position) = stored else { return first(offer, topic_known, reset) };
     let mut decision = within_log(position, offer.log_start, offer.log_end, on_truncation);
-    // Kafka's offset only ever follows the position. One beyond it was committed from a newer state of this store, if it has the
-    // store's id beside it. Without the id, somebody else has committed it: it says nothing.
+    // Kafka's offset only follows the position. An offset beyond the position that has this store's id beside it was
+    // committed from a newer state of the store. An offset without the id was committed by another program and is ignored.
     let is_own = store.is_some() && committed_by == store;
     if let (Decision::Begin { restored_below, .. }, true) = (&mut decision, is_own) {
         *restored_below = offer.committed.filter(|committed| *committed > position);
@@ -68,33 +69,33 @@ pub(crate) fn decide(offer: &PartitionOffer, circumstances: &Circumstances) -> D
     decision
 }
 
-/// Where a position lies that may be outside of the log.
+/// Decides where to begin for a position that may be outside of the log.
 pub(crate) fn within_log(position: i64, log_start: i64, log_end: i64, on_truncation: OnTruncation) -> Decision {
     if position < log_start {
-        // The records in between are gone from Kafka; waiting would not bring them back.
+        // Kafka has deleted the records in between, so waiting would not help.
         return Decision::Begin { at: log_start, skipped: log_start.abs_diff(position), restored_below: None };
     }
     if position > log_end {
         return match on_truncation {
             OnTruncation::Continue => Decision::begin(log_end),
             OnTruncation::Stop => Decision::Stop(format!(
-                "the log ends at {log_end}, before the position {position}: records were lost or the topic was made anew; \
-                 set APP_ON_TRUNCATION=continue to go on at the log's end"
+                "the log ends at {log_end}, before the position {position}: records were lost or the topic was recreated; \
+                 set APP_ON_TRUNCATION=continue to resume at the log's end"
             )),
         };
     }
     Decision::begin(position)
 }
 
-/// The first start of a partition that the store does not know.
+/// Decides where a partition begins that has no position in the store.
 fn first(offer: &PartitionOffer, topic_known: bool, reset: OffsetReset) -> Decision {
-    // A group that ran before there was a store goes on where it was.
+    // A group that ran without this store before continues at its committed offset.
     if let Some(committed) = offer.committed
         && (offer.log_start..=offer.log_end).contains(&committed)
     {
         return Decision::begin(committed);
     }
-    // A partition that was added to a known topic holds only records that nobody has seen.
+    // A partition that was added to a known topic has only records that were never handled.
     if topic_known {
         return Decision::begin(offer.log_start);
     }
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_that_was_committed_without_the_stores_id_decides_nothing() {
+    fn an_offset_that_was_committed_without_the_stores_id_is_ignored() {
         for metadata in ["", "a debug tool"] {
             for committed in [0, 40, 60, 100] {
                 let decision = decide(&offer((0, 100), Some(committed), metadata), &with(Some(50)));
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_was_restored_from_an_older_copy_goes_on_and_it_is_known() {
+    fn a_store_restored_from_an_older_copy_continues_and_is_reported() {
         let own = OWN.to_string();
         let decision = decide(&offer((0, 100), Some(60), &own), &with(Some(50)));
         assert_eq!(decision, Decision::Begin { at: 50, skipped: 0, restored_below: Some(60) });
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_log_dropped_is_counted() {
+    fn records_dropped_by_the_log_are_counted() {
         assert_eq!(begins(&decide(&offer((70, 100), None, ""), &with(Some(50)))), (70, 20));
     }
 
@@ -213,7 +214,7 @@ mod tests {
         assert_eq!(
             begins(&decide(&offer((10, 100), Some(5), ""), &with(None))),
             (10, 0),
-            "committed is gone from the log"
+            "the log no longer has the committed offset"
         );
         let latest = Circumstances { reset: OffsetReset::Latest, ..with(None) };
         assert_eq!(begins(&decide(&offer((10, 100), None, ""), &latest)), (100, 0));

@@ -1,7 +1,7 @@
-//! One attempt at one event: called once on the spot, and driven further only if it is not ready then.
+//! One attempt at one event: the processor is polled once at its call, and driven further only if it is pending then.
 //!
-//! Most processors never wait, because their rows were loaded with the batch; such an attempt costs its own future and
-//! nothing else: no task, no channel, no timer.
+//! Most processors never wait, because their rows were loaded with the batch. Such an attempt costs only its own future:
+//! no task, no channel, no timer.
 
 use std::{
     any::Any,
@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    dispatch::{Delivery, Outcome},
+    dispatch::{Class, Delivery, FailedAttempt, Outcome},
     engine::retry::waiting::{QueueId, Waiter},
     model::{RecordBatch, RecordRef},
     registry::ProcessorEntry,
@@ -27,26 +27,26 @@ use crate::{
     unit_of_work::LookupFailure,
 };
 
-/// An event to be handled: its record, and what is known from before if it has waited.
+/// An event to handle: its record, and the history of its attempts if it has waited.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
     pub(crate) records: Arc<RecordBatch>,
     pub(crate) index: usize,
-    /// The row in which it waits; `None` for a record that has just come.
+    /// Its waiting row; `None` for a new record.
     pub(crate) row: Option<Arc<WaitingRow>>,
     /// Failed attempts so far.
     pub(crate) attempts: u32,
-    /// When the first of them failed.
+    /// When the first attempt failed.
     pub(crate) first_failed_at: Option<Timestamp>,
 }
 
 impl Item {
-    /// A record that has just come.
+    /// The event of a new record.
     pub(crate) fn new(records: Arc<RecordBatch>, index: usize) -> Self {
         Self { records, index, row: None, attempts: 0, first_failed_at: None }
     }
 
-    /// An event that has waited.
+    /// The event of a waiting row.
     pub(crate) fn waited(waiter: &Waiter) -> Self {
         Self {
             records: Arc::clone(&waiter.records),
@@ -57,14 +57,14 @@ impl Item {
         }
     }
 
-    /// An attempt at it has failed; `counts` says whether it is one of its budget.
+    /// Records a failed attempt; `counts` says whether it uses up the event's retry budget.
     pub(crate) fn count_failure(&mut self, now: Timestamp, counts: bool) {
         self.attempts += u32::from(counts);
         self.first_failed_at.get_or_insert(now);
     }
 
     pub(crate) fn record(&self) -> RecordRef<'_> {
-        #[expect(clippy::expect_used, reason = "an item is made with an index of its own batch")]
+        #[expect(clippy::expect_used, reason = "an item is created with an index of its own batch")]
         self.records.get(self.index).expect("an item's record is in its batch")
     }
 }
@@ -78,11 +78,26 @@ pub(crate) enum End {
     Panicked(String),
     /// It took longer than this.
     TimedOut(Duration),
-    /// A look-up gets no answer, so it was dropped.
+    /// A look-up failed, so the attempt was dropped.
     LookupFailed(LookupFailure),
 }
 
-/// An attempt that was driven to its end, with its queue.
+impl End {
+    /// Whether the attempt failed; a skip is not a failure.
+    pub(super) fn is_failure(&self) -> bool {
+        match self {
+            Self::Returned(
+                Outcome::Done | Outcome::Unread | Outcome::Failed(FailedAttempt { class: Class::Skip, .. }),
+            ) => false,
+            Self::Returned(Outcome::Invalid(_) | Outcome::Failed(_))
+            | Self::Panicked(_)
+            | Self::TimedOut(_)
+            | Self::LookupFailed(_) => true,
+        }
+    }
+}
+
+/// An ended attempt with its key queue.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) queue: QueueId,
@@ -96,24 +111,24 @@ pub(crate) struct EndedAttempt {
     pub(crate) processor: usize,
     pub(crate) delivery: Delivery,
     pub(crate) end: End,
-    /// How long it took, where it did not end on the spot.
+    /// How long it took; `None` if it ended at the first poll.
     pub(crate) elapsed: Option<Duration>,
 }
 
-/// What a processor returns when it is called.
+/// The future that a processor returns.
 pub(crate) type ProcessorFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// An attempt after its first poll.
 pub(crate) enum Attempt {
-    /// It ended at once.
+    /// It ended.
     Ended(End),
-    /// It waits for something.
+    /// It is not ready yet.
     Pending(ProcessorFuture),
 }
 
 /// Calls the processor and polls it once.
 pub(crate) fn begin(entry: &ProcessorEntry, delivery: &Delivery) -> Attempt {
-    // Whoever drives the future further polls it again first, with a waker of its own.
+    // A no-op waker is enough: `drive` polls a pending future again, with a real waker.
     let mut context = Context::from_waker(Waker::noop());
     let begin = || {
         let mut future = (entry.handler)(delivery.clone());
@@ -129,7 +144,7 @@ pub(crate) fn begin(entry: &ProcessorEntry, delivery: &Delivery) -> Attempt {
     begun.unwrap_or_else(|panic| Attempt::Ended(End::Panicked(message(&*panic))))
 }
 
-/// Drives an attempt to its end, or to its timeout.
+/// Drives a pending attempt until it ends or times out.
 pub(crate) fn drive(
     future: ProcessorFuture,
     timeout: Duration,
@@ -140,12 +155,12 @@ pub(crate) fn drive(
 ) -> BoxFuture<'static, Finished> {
     let begun = Instant::now();
     Box::pin(async move {
-        let (mut processor_future, told) = (future, delivery.clone());
+        let (mut processor_future, reported) = (future, delivery.clone());
         let future = std::future::poll_fn(move |context| {
-            match logs::during(&told, || processor_future.as_mut().poll(context)) {
+            match logs::during(&reported, || processor_future.as_mut().poll(context)) {
                 Poll::Ready(outcome) => Poll::Ready(End::Returned(outcome)),
                 Poll::Pending => {
-                    let failure = told.changes().lookups.take_failure();
+                    let failure = reported.changes().lookups.take_failure();
                     failure.map_or(Poll::Pending, |failure| Poll::Ready(End::LookupFailed(failure)))
                 }
             }
@@ -158,7 +173,7 @@ pub(crate) fn drive(
                 Ok(Err(panic)) => break End::Panicked(message(&*panic)),
                 Err(_elapsed) => {}
             }
-            // A store that is slow is not the processor's fault: the time of its look-ups is given back.
+            // A slow store must not time out a processor: the time spent in look-ups is added to its limit.
             left = delivery.changes().lookups.take();
             if left.is_zero() {
                 break End::TimedOut(timeout);

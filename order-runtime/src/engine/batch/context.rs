@@ -1,4 +1,4 @@
-//! What all batches of a partition share while it is assigned.
+//! The context that all batches of a partition share while it is assigned.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -18,14 +18,14 @@ use crate::{
     unit_of_work::Unit,
 };
 
-/// A partition as long as it is assigned.
+/// An assigned partition.
 pub(crate) struct PartitionContext {
     pub(crate) id: Arc<PartitionId>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) unit: Arc<Unit>,
     pub(crate) status: Arc<PartitionStatus>,
     pub(super) shared: Arc<DeliveryShared>,
-    /// What the ids of its records begin with.
+    /// Its name, the prefix of the ids that are derived from its records.
     name: String,
     /// The key of the window that events without a key share.
     window_without_key: Vec<u8>,
@@ -54,7 +54,8 @@ impl PartitionContext {
         identity::dead_letter_id(&self.name, offset)
     }
 
-    /// The key of the window in which the events of a queue are remembered: as a rule, the two have one name.
+    /// The key of the deduplication window for the events of a key queue. It equals the name of the queue, except for events
+    /// without a key and for keys longer than [`identity::LONGEST_KEY`].
     pub(crate) fn window_key<'k>(&'k self, queue: &'k [u8]) -> Cow<'k, [u8]> {
         match waiting::key_of(queue) {
             Some(key) if key.len() > identity::LONGEST_KEY => identity::window_key_of(key).into(),
@@ -63,7 +64,7 @@ impl PartitionContext {
         }
     }
 
-    /// What waits, as the store holds it.
+    /// The waiting events of the partition, built from the rows of the store.
     pub(crate) fn waiting(&self, rows: Vec<WaitingRow>) -> Waiting {
         let longest = self.engine.registry.processors().iter().map(|entry| retry::longest_delay(&entry.policy)).max();
         Waiting::assigned(rows, self.engine.clock.now(), longest.unwrap_or_default())

@@ -1,4 +1,4 @@
-//! The record that an event becomes when it cannot be handled: key, payload and headers byte for byte, and why.
+//! Dead letters: the key, payload and headers of a record that cannot be handled, byte for byte, and the reason in headers.
 
 use crate::{
     engine::Settings,
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-/// The headers that every dead letter has; `dlq-timestamp` has one whose record had a time.
+/// The headers of every dead letter. `dlq-timestamp` is added if the record had a timestamp.
 pub(crate) const HEADERS: [&str; 15] = [
     "dlq-id",
     "dlq-topic",
@@ -28,7 +28,7 @@ pub(crate) const HEADERS: [&str; 15] = [
     "dlq-replays",
 ];
 
-/// What is known of a dead letter besides its record.
+/// The facts about a dead letter that its record does not contain.
 #[derive(Debug)]
 pub(crate) struct Verdict<'a> {
     pub(crate) id: &'a str,
@@ -43,19 +43,19 @@ pub(crate) struct Verdict<'a> {
     pub(crate) replays: u32,
 }
 
-/// The longest error message in a header, in bytes.
+/// The maximum length of an error message in a header, in bytes.
 const MESSAGE_LIMIT: usize = 1024;
 
-/// About what our own headers take, in bytes, but for a long message.
+/// The approximate size of the `dlq-` headers without the error message, in bytes.
 const OWN_BYTES: usize = 768;
 
-/// Writes the dead letters of a batch, which are of one partition.
+/// Builds the dead letters of a batch, which all belong to one partition.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     arena: Arena,
-    /// The headers that are the same in all of them.
+    /// The headers that all dead letters share.
     common: Option<HeaderBlock>,
-    /// A time and how it is written: most letters of a batch have failed at one.
+    /// The last time and its text: most dead letters of a batch share one time of failure.
     time: Option<(Timestamp, String)>,
 }
 
@@ -76,7 +76,7 @@ impl Writer {
         arena.reserve(record.size() + OWN_BYTES + message.len());
         let key = record.key.map(|key| arena.copy(key));
         let payload = record.payload.map(|payload| arena.copy(payload));
-        // A `dlq-` header that came in says nothing that we know to be true; what is true of it is in the verdict.
+        // Incoming `dlq-` headers are not trusted and are dropped: the verdict has the verified values.
         let theirs = |name: &[u8]| !is_own_header(name) && !dialects.iter().any(|dialect| dialect.owns(name));
         let headers = arena.headers(|headers| {
             headers.extend(record.headers().filter(|(name, _)| theirs(name)));
@@ -122,24 +122,24 @@ fn common_headers(settings: &Settings, partition: &PartitionId) -> HeaderBlock {
     headers
 }
 
-/// How a time is written, which is known where it is that of the last one.
+/// Formats a time; the text of the last time is reused if the time is the same.
 fn written(last: &mut Option<(Timestamp, String)>, time: Timestamp) -> &str {
     let known = last.take().filter(|(known, _)| *known == time);
     &last.insert(known.unwrap_or_else(|| (time, time.to_string()))).1
 }
 
-/// Whether a header belongs to the dead-letter protocol.
+/// Whether a header belongs to the `dlq-` headers.
 pub(crate) fn is_own_header(name: &[u8]) -> bool {
     name.starts_with(b"dlq-")
 }
 
-/// Whether a record of the outbox is a dead letter; the others are events that a processor has emitted.
+/// Whether an outbox record is a dead letter; all others are emitted events.
 pub(crate) fn is_one(record: &OutgoingRecord) -> bool {
     record.headers.get("dlq-id").is_some()
 }
 
-/// The record reduced to what the broker must take: the payload, the key, and where the rest can be read. For a record
-/// that is larger than the dead-letter topic takes.
+/// A copy of a dead letter without its optional headers, for one that is too large for the dead-letter topic. It keeps the
+/// key, the payload, and the headers that identify the original record.
 pub(crate) fn shrink(record: &OutgoingRecord) -> OutgoingRecord {
     let essential: [&[u8]; 7] =
         [b"dlq-id", b"dlq-topic", b"dlq-partition", b"dlq-offset", b"dlq-event-id", b"dlq-reason", b"dlq-error-code"];
@@ -159,7 +159,7 @@ mod tests {
     };
 
     #[test]
-    fn reasons_are_counted_in_the_order_of_their_list() {
+    fn the_number_of_a_reason_is_its_index_in_the_list() {
         let places: Vec<usize> = Reason::ALL.iter().map(|reason| *reason as usize).collect();
         assert_eq!(places, (0..Reason::ALL.len()).collect::<Vec<_>>());
     }
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(
             first[..2],
             [(&b"trace"[..], &b"\x00\xff"[..]), (b"trace", b"null")],
-            "a forged dlq header is dropped, the others keep their order"
+            "a forged `dlq-` header is dropped; the other headers keep their order"
         );
         assert_eq!(first[2].0, b"dlq-id");
         let value = |name: &str| {
@@ -219,7 +219,7 @@ mod tests {
 
         settings.dlq_headers = vec![Dialect::Spring, Dialect::Connect];
         let more = Writer::default().record(&settings, &partition, &batch.get(0).expect("one record"), &verdict);
-        assert!(more.headers.as_bytes().starts_with(letter.headers.as_bytes()), "what others read comes on top");
+        assert!(more.headers.as_bytes().starts_with(letter.headers.as_bytes()), "other formats are appended");
         assert_eq!(more.headers.get("kafka_dlt-original-offset"), Some(&42_i64.to_be_bytes()[..]));
         assert_eq!(shrink(&more).headers.len(), 7);
     }

@@ -1,4 +1,4 @@
-//! What one batch of one partition will change once it is committed.
+//! The effects of one batch of one partition, applied when it is committed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -25,38 +25,38 @@ use crate::{
 /// The effects of a batch, collected while its events are handled.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
-    /// The windows that the store was asked for, also those that it does not have.
+    /// The deduplication windows that were requested from the store, including those that it does not have.
     windows: IndexMap<Vec<u8>, LoadedWindow, RandomState>,
-    /// Rows to write, by offset.
+    /// Waiting rows to write, by offset.
     pub(crate) waiting: BTreeMap<i64, WaitingRow>,
-    /// Waiting rows that are settled, by offset, with their queues.
+    /// Settled waiting rows, by offset, with their key queues.
     pub(crate) released: BTreeMap<i64, QueueId>,
     pub(crate) outbox: Vec<OutboxRecord>,
     pub(crate) dead_letters: Vec<Arc<DeadLetterRow>>,
-    /// Dead letters that were loaded because a record says that it is a replay of one.
+    /// Dead letters that were loaded because the headers of a record name them: the record may be a replay.
     pub(crate) known_dead_letters: HashMap<DeadLetterId, DeadLetterRow, RandomState>,
     pub(crate) counters: BatchCounters,
-    /// Spans that are exported once it is committed; none where no traces are.
+    /// Spans to export after the commit; empty if no traces are exported.
     pub(crate) spans: Vec<SpanData>,
-    /// How long its attempts took.
+    /// The durations of its attempts.
     pub(crate) timing: Timing,
-    /// What the circuit breakers are told.
+    /// First attempts, for the circuit breakers.
     pub(crate) trials: Trials,
-    /// Queues that are due and may not be tried yet, and for how long.
+    /// Due key queues that an open circuit breaker postpones, each with its delay.
     pub(crate) postponed: Vec<(QueueId, Duration)>,
-    /// Events that the log tells of.
+    /// Events to log.
     pub(crate) notables: Notables,
-    /// Bytes of the records that the batch took.
+    /// The size of the new records, in bytes.
     pub(crate) bytes: usize,
-    /// The events that all this comes from.
+    /// The events that cause these effects.
     pub(crate) events: Events,
-    /// Its event was dead-lettered without being run.
+    /// Whether the only event was dead-lettered without an attempt.
     pub(crate) is_forced: bool,
-    /// Attempts of earlier batches that have ended while an event ran alone; they are settled by themselves.
+    /// Attempts of earlier batches that ended while an event ran alone; each of them is settled in a batch of its own.
     pub(crate) ended_meanwhile: Vec<Finished>,
 }
 
-/// The events that a batch has touched, counted; one that is touched again by the next step counts once.
+/// Counts the events that a batch has touched. Consecutive touches of one event count once.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     count: usize,
@@ -64,7 +64,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// The event at this offset adds to the effects from now on.
+    /// Counts the event at this offset; its effects follow.
     pub(crate) fn touch(&mut self, offset: i64) {
         if self.count == 0 || self.last != offset {
             self.count += 1;
@@ -72,12 +72,12 @@ impl Events {
         }
     }
 
-    /// How many there are, at least.
+    /// The number of events, at least 1.
     pub(crate) fn count(&self) -> usize {
         self.count.max(1)
     }
 
-    /// The offset of the one event, where there is only one.
+    /// The offset of the event if there is exactly one.
     pub(crate) fn only(&self) -> Option<i64> {
         (self.count == 1).then_some(self.last)
     }
@@ -97,7 +97,7 @@ impl Default for LoadedWindow {
 }
 
 impl Effects {
-    /// Whether there is nothing that the store would have to keep.
+    /// Whether there is nothing to write to the store.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
             && self.released.is_empty()
@@ -106,7 +106,7 @@ impl Effects {
             && self.windows.values().all(|loaded| !loaded.changed)
     }
 
-    /// Notes that the window of this key is needed; true where the store is still to be asked for it.
+    /// Records that the window of this key is needed; true if it must still be requested from the store.
     pub(crate) fn wants_window(&mut self, key: &[u8]) -> bool {
         if self.windows.contains_key(key) {
             return false;
@@ -115,13 +115,13 @@ impl Effects {
         true
     }
 
-    /// The windows that the store was asked for and has not answered, as far as that is known.
+    /// The keys of requested windows that have not been loaded, including those of windows that the store does not have.
     pub(crate) fn windows_to_load(&self) -> Vec<Vec<u8>> {
         let open = self.windows.iter().filter(|(_, loaded)| loaded.version == 0 && !loaded.changed);
         open.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Takes in the windows that were found of those that were asked for.
+    /// Adds the requested windows that the store has.
     pub(crate) fn add_windows(&mut self, found: Vec<DedupRow>) {
         for row in found {
             let window =
@@ -130,12 +130,13 @@ impl Effects {
         }
     }
 
-    /// The window of a key, as the events of this batch see it.
+    /// The window of a key with the changes of this batch.
     pub(crate) fn window(&self, key: &[u8]) -> Option<Result<&DedupWindow, UnreadableWindow>> {
         self.windows.get(key).map(|loaded| loaded.window.as_ref().map_err(|unreadable| *unreadable))
     }
 
-    /// The window of a key, to be changed; it was loaded with the batch. One that cannot be read stays in the store as it is.
+    /// The window of a key, for a change; it was loaded with the batch. `None` for an unreadable window, which stays in the store
+    /// unchanged.
     pub(crate) fn window_mut(&mut self, key: &[u8]) -> Option<&mut DedupWindow> {
         let known = self.windows.get_index_of(key);
         let place = known.unwrap_or_else(|| self.windows.insert_full(key.to_vec(), LoadedWindow::default()).0);
@@ -145,7 +146,7 @@ impl Effects {
         Some(window)
     }
 
-    /// Takes the windows to write, in one order for all writers.
+    /// Takes the changed windows, sorted by key: all writers use one order.
     pub(crate) fn take_changed_windows(&mut self) -> Vec<DedupRow> {
         let mut rows: Vec<DedupRow> = std::mem::take(&mut self.windows)
             .into_iter()

@@ -1,4 +1,5 @@
-//! What a batch asks the store for: in one request what its events will probably need, then what look-ups have asked for.
+//! The store requests of a batch: first one for the rows that its events will probably need, then those for look-ups that
+//! found no loaded row.
 
 use super::{Batch, Plan, attempt::Item, context::PartitionContext};
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
 };
 
 impl PartitionContext {
-    /// Finds the rows that the store cannot read among those that it was asked for.
+    /// Finds the unreadable rows among the requested ones, and loads the others.
     pub(crate) async fn isolate_unreadable(&self) -> Result<(), StoreError> {
         let engine = &self.engine;
         self.unit.isolate_unreadable(&self.id, &*engine.store, &engine.entities).await
@@ -16,7 +17,7 @@ impl PartitionContext {
 }
 
 impl Batch<'_> {
-    /// Loads, in one request, what the events of the plan will probably need.
+    /// Loads, in one request, the rows that the events of the plan will probably need.
     pub(crate) async fn load(&mut self, plan: &Plan) -> Result<(), StoreError> {
         let waited: Vec<Item> = plan.due.iter().flat_map(|queue| self.waiting.queue(queue).map(Item::waited)).collect();
         let behind: Vec<Item> =
@@ -49,7 +50,7 @@ impl Batch<'_> {
         self.request(load).await
     }
 
-    /// Loads what look-ups have asked for.
+    /// Loads the rows that look-ups have requested.
     pub(super) async fn load_wanted(&mut self) -> Result<(), StoreError> {
         self.request(Load::default()).await
     }

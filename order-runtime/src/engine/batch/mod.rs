@@ -1,7 +1,9 @@
-//! One batch of one partition: its events are handled queue by queue, and what they change is collected for one commit.
+//! One batch of one partition: its events are handled in the order of their key queues, and their effects are collected for
+//! one commit.
 //!
-//! Events of a queue (a key) follow one another; queues do not wait for each other. An event that is not done on the spot blocks its queue
-//! only; what has not finished when the batch's time is up goes on running, and its queue waits in the store.
+//! Events of one key queue run one after another; key queues do not wait for each other. An event that does not finish at its
+//! first poll blocks only its key queue. An attempt that has not finished when the batch ends goes on running, and its key
+//! queue waits in the store.
 
 pub(crate) mod attempt;
 pub(crate) mod context;
@@ -11,7 +13,6 @@ pub(crate) mod load;
 pub(crate) mod prepare;
 pub(crate) mod running;
 pub(crate) mod settle;
-pub(crate) mod timing;
 mod trace;
 
 use std::{
@@ -30,6 +31,7 @@ use self::{
     effects::Effects,
     prepare::Reading,
     running::Running,
+    settle::Settled,
 };
 use super::{
     partition::ForcedDeadLetter,
@@ -41,24 +43,24 @@ use crate::{
     store::{StoreError, WaitingState},
 };
 
-/// How long a batch waits for processors that have not finished: what finishes by then needs no row of its own in the store.
+/// How long a batch waits for unfinished processors. An event that finishes within this time needs no waiting row in the store.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// The same where others wait too: events that are done and want to be committed, or records that have come since. A key
-/// that hangs costs its neighbours no more than this.
+/// The shorter limit that applies when effects are ready to commit or new records have arrived. A key that hangs delays the other
+/// keys of its partition by this time at most.
 const NEIGHBOURLY_PATIENCE: Duration = Duration::from_millis(5);
-/// After so many events other tasks of the thread get their turn.
+/// The batch yields to other tasks of the thread after this many events.
 const EVENTS_A_TURN: usize = 256;
 
-/// What a batch takes up.
+/// The work of one batch.
 #[derive(Default)]
 pub(crate) struct Plan {
-    /// Queues whose first event is due.
+    /// Key queues whose first event is due.
     pub(crate) due: Vec<QueueId>,
-    /// Attempts of earlier batches that have ended since.
+    /// Attempts of earlier batches that have ended.
     pub(crate) finished: Vec<Finished>,
-    /// Records that have just come, in offset order.
+    /// New records, in offset order.
     pub(crate) records: Vec<(Arc<RecordBatch>, usize)>,
-    /// Only the first event of each queue runs; the events behind it stay in the store.
+    /// Whether only the first event of each key queue runs; the events behind it stay in the store.
     pub(crate) alone: bool,
 }
 
@@ -69,41 +71,41 @@ impl Plan {
     }
 }
 
-/// What follows for a queue.
+/// The state of a key queue after one of its events was handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
-    /// Its next event may be handled.
+    /// Its next event may run.
     Free,
     /// It waits in the store.
     Waits,
-    /// An attempt is under way.
+    /// An attempt is running.
     Running,
 }
 
 enum QueueState {
-    /// An attempt is under way; these events follow it.
+    /// An attempt is running; `followers` are the events behind it.
     Running { item: Item, followers: VecDeque<Item> },
     /// Its events wait in the store.
     Waits,
-    /// It waited before this batch and does no longer.
+    /// It waited before this batch and no longer does.
     Free,
 }
 
-/// A batch under way.
+/// A running batch.
 pub(crate) struct Batch<'a> {
     pub(super) partition: &'a PartitionContext,
     pub(super) waiting: &'a Waiting,
     pub(super) running: &'a mut Running,
-    /// Tells of records that have come.
+    /// Notified when records arrive.
     arrivals: &'a Notify,
     queues: HashMap<QueueId, QueueState, RandomState>,
-    /// Attempts of this batch that are under way.
+    /// The number of running attempts of this batch.
     in_flight: usize,
-    /// As in the plan.
+    /// See [`Plan::alone`].
     alone: bool,
     pub(super) effects: Effects,
     pub(super) letters: dead_letter::Writer,
-    /// The time of day, asked for when the batch has waited and not for each event.
+    /// The wall-clock time, read again after each wait instead of for each event.
     pub(super) now: Timestamp,
 }
 
@@ -119,10 +121,10 @@ impl<'a> Batch<'a> {
         Self { partition, waiting, running, arrivals, queues, in_flight: 0, alone: false, effects, letters, now }
     }
 
-    /// Handles everything of the plan.
+    /// Handles everything in the plan.
     ///
     /// # Errors
-    /// The store could not load what the events need; nothing has changed.
+    /// If the store cannot load the rows that the events need; nothing has changed then.
     pub(crate) async fn run(mut self, plan: Plan) -> Result<Effects, StoreError> {
         self.alone = plan.alone;
         self.load(&plan).await?;
@@ -149,10 +151,10 @@ impl<'a> Batch<'a> {
         Ok(self.effects)
     }
 
-    /// Dead-letters the one event of the plan instead of running it.
+    /// Dead-letters the only event of the plan without running it.
     ///
     /// # Errors
-    /// The store could not load what that needs; nothing has changed.
+    /// If the store cannot load the rows that this needs; nothing has changed then.
     pub(super) async fn refuse(mut self, plan: Plan, forced: &ForcedDeadLetter) -> Result<Effects, StoreError> {
         self.load(&plan).await?;
         let due = plan.due.iter().filter_map(|queue| self.waiting.queue(queue).next().map(Item::waited));
@@ -170,7 +172,7 @@ impl<'a> Batch<'a> {
         Ok(self.effects)
     }
 
-    /// Handles a record that has just come, or puts it behind those of its queue.
+    /// Handles a new record, or puts it behind the other events of its key queue.
     async fn arrive(&mut self, item: Item, queue: &mut Vec<u8>) -> Result<(), StoreError> {
         let record = item.record();
         self.effects.counters.consumed += 1;
@@ -201,7 +203,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Handles one event until it is settled, waits or runs on.
+    /// Handles one event until it is settled, waits in the store, or its attempt is pending.
     pub(super) async fn handle(&mut self, mut item: Item, queue: &[u8]) -> Result<Flow, StoreError> {
         let mut how = Reading::default();
         loop {
@@ -238,15 +240,15 @@ impl<'a> Batch<'a> {
                         elapsed: None,
                     };
                     match self.settle(queue, ended).await? {
-                        Ok(flow) => return Ok(flow),
-                        Err(again) => item = again,
+                        Settled::Next(flow) => return Ok(flow),
+                        Settled::RunAgain(again) => item = again,
                     }
                 }
             }
         }
     }
 
-    /// Starts an attempt after a delay that is too short to be worth a row in the store.
+    /// Starts another attempt after a delay that is too short to justify a row in the store.
     pub(super) fn again_in_place(&mut self, item: Item, queue: &[u8], delay: Duration) -> Flow {
         let prepared = match self.prepare(&item, queue, Reading::Whole) {
             Ok(prepared) => prepared,
@@ -276,7 +278,7 @@ impl<'a> Batch<'a> {
         self.queues.insert(queue.into(), QueueState::Running { item, followers: VecDeque::new() });
     }
 
-    /// Settles an attempt that has ended, and goes on with its queue.
+    /// Settles an ended attempt and continues with its key queue.
     async fn conclude(&mut self, finished: Finished) -> Result<(), StoreError> {
         self.now = self.partition.engine.clock.now();
         let Finished { queue, mut ended } = finished;
@@ -288,7 +290,7 @@ impl<'a> Batch<'a> {
                 followers
             }
             _ => {
-                // It began in an earlier batch: it and what follows it have waited in the store since.
+                // The attempt began in an earlier batch, so its event and the events behind it have rows in the store.
                 let (own, behind): (Vec<_>, Vec<_>) =
                     self.waiting.queue(&queue).partition(|waiter| waiter.row.offset == offset);
                 ended.item.row = own.first().map(|waiter| Arc::clone(&waiter.row));
@@ -296,13 +298,13 @@ impl<'a> Batch<'a> {
             }
         };
         let flow = match self.settle(&queue, ended).await? {
-            Ok(flow) => flow,
-            Err(again) => self.handle(again, &queue).await?,
+            Settled::Next(flow) => flow,
+            Settled::RunAgain(again) => self.handle(again, &queue).await?,
         };
         self.follow(queue, flow, followers).await
     }
 
-    /// Handles the events of a queue in their order, as far as it goes.
+    /// Handles the events of a key queue in order, until one of them waits or runs on.
     async fn drain(&mut self, queue: QueueId, mut followers: VecDeque<Item>) -> Result<(), StoreError> {
         if let Some(first) = followers.pop_front() {
             self.effects.events.touch(first.record().offset);
@@ -342,7 +344,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Events that follow one that waits: those that have a row keep it.
+    /// Writes waiting rows for the events behind a waiting one; events that already have a row keep it.
     fn put_behind(&mut self, followers: VecDeque<Item>, queue: &[u8]) {
         for item in followers {
             if item.row.is_none() {
@@ -351,7 +353,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Waits for the attempts of this batch, but not longer than a batch may take.
+    /// Waits for the running attempts of this batch, up to the limits [`PATIENCE`] and [`NEIGHBOURLY_PATIENCE`].
     async fn finish_what_runs(&mut self) -> Result<(), StoreError> {
         let begun = Instant::now();
         let mut deadline = begun + PATIENCE;
@@ -369,7 +371,7 @@ impl<'a> Batch<'a> {
                 () = partition.unit.asked() => self.load_wanted().await?,
                 () = self.arrivals.notified(), if !have_come => {
                     have_come = true;
-                    // It is the owner who is to be told.
+                    // The notification is meant for the partition owner: pass it on.
                     self.arrivals.notify_one();
                 }
                 () = tokio::time::sleep_until(deadline) => break,
@@ -378,7 +380,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Settles an attempt that may have begun in an earlier batch, whose window is then not loaded.
+    /// Settles an attempt; one that began in an earlier batch first needs its deduplication window loaded.
     async fn conclude_loaded(&mut self, finished: Finished) -> Result<(), StoreError> {
         if self.alone && !self.queues.contains_key(&finished.queue) {
             self.effects.ended_meanwhile.push(finished);
@@ -392,7 +394,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// What has not finished runs on; its queue waits in the store from now on.
+    /// Leaves unfinished attempts running and writes their key queues to the store as waiting.
     fn leave_what_runs_on(&mut self) {
         for (queue, state) in std::mem::take(&mut self.queues) {
             if let QueueState::Running { item, followers } = state {

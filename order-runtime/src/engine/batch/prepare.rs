@@ -1,4 +1,4 @@
-//! From a record to the processor that is to be called for its event; where there is none to call, the event is settled here.
+//! Decodes a record and finds the processor for its event. If there is no processor to call, the event is settled here.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ use crate::{
     unit_of_work::EventChanges,
 };
 
-/// A record larger than this, key and headers included, is not decoded: the largest that a broker takes by default.
+/// The maximum size of a record, key and headers included. Larger records are dead-lettered undecoded. The limit is the broker's
+/// default maximum.
 const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// An event that has a processor and has not been applied before.
 pub(super) struct Prepared {
@@ -26,42 +27,42 @@ pub(super) struct Prepared {
     pub(crate) delivery: Delivery,
 }
 
-/// What is found for an event.
+/// The result of looking for an event's processor.
 enum Placed {
-    /// A processor.
+    /// A processor was found.
     Prepared(Prepared),
-    /// There is nothing to call; what follows for its queue.
+    /// There is no processor to call; the state of the key queue after the event was settled.
     Settled(Flow),
-    /// A verdict that wants the record read to its end first; what is known of it so far.
+    /// The record must be decoded completely before a verdict; the envelope decoded so far.
     Verdict(Envelope),
 }
 
-/// An event whose id its key has seen before.
+/// A repeated event: its key has seen its id before.
 pub(crate) enum Repeat {
-    /// It says the same.
+    /// It has the same content.
     Same,
-    /// It says something else.
+    /// It has other content.
     OtherContent,
 }
 
-/// How an event's record is read.
+/// How an event's record is decoded.
 #[derive(Debug, Default)]
 pub(super) enum Reading {
-    /// As far as its data, where that is enough to find its processor. A verdict wants the rest read, too.
+    /// Up to its data, if that is enough to find its processor. A verdict needs the rest, too.
     #[default]
     Quick,
-    /// From its data on, since what comes before that was read.
+    /// From its data on; the part before it has been decoded.
     Rest(Envelope),
-    /// From its beginning to its end.
+    /// Completely.
     Whole,
 }
 
 impl Batch<'_> {
-    /// Decodes an event and finds its processor. Where there is nothing to call, the event is settled here.
+    /// Decodes an event and finds its processor; `Err` if there is no processor to call and the event is settled.
     pub(super) fn prepare(&mut self, item: &Item, queue: &[u8], how: Reading) -> Result<Prepared, Flow> {
         let record = item.record();
         if record.size() > MAX_EVENT_BYTES {
-            let message = format!("the record has {} bytes; the service takes {MAX_EVENT_BYTES}", record.size());
+            let message = format!("the record has {} bytes; the limit is {MAX_EVENT_BYTES}", record.size());
             let failure = Failure::of_event(Reason::TooLarge, "too_large", &message);
             return Err(self.dead_letter(item, queue, &Who::default(), &failure));
         }
@@ -88,11 +89,11 @@ impl Batch<'_> {
         match self.place(item, queue, envelope, Extent::Whole) {
             Placed::Prepared(prepared) => Ok(prepared),
             Placed::Settled(flow) => Err(flow),
-            Placed::Verdict(_) => unreachable!("an event that was read to its end gets its verdict"),
+            Placed::Verdict(_) => unreachable!("a completely decoded event always gets a verdict"),
         }
     }
 
-    /// Finds the processor of an event. One that is read as far as its data only gets no verdict.
+    /// Finds the processor of an event. An event that is decoded only up to its data gets no verdict.
     fn place(&mut self, item: &Item, queue: &[u8], envelope: Envelope, read: Extent) -> Placed {
         let is_open = read == Extent::Front;
         let record = item.record();
@@ -139,12 +140,12 @@ impl Batch<'_> {
                     changes: EventChanges::default(),
                     traced: engine.tracer.as_ref().map(|tracer| Traced::begin(tracer, item.first_failed_at.is_none())),
                 });
-                // Before the call: who asks why the partition stands still may ask while the processor blocks its thread.
+                // Set before the call, so that a health check can name the processor while it blocks its thread.
                 self.partition.status.progress.calls(processor);
                 return Placed::Prepared(Prepared { entry, processor, delivery });
             }
             _ if is_open => return Placed::Verdict(envelope),
-            // The service has emitted it for others to the topic that it consumes.
+            // The service itself emitted the event, for other consumers, to the topic that it consumes.
             Lookup::UnknownEvent | Lookup::UnknownVersion
                 if record.header(EMITTED_BY) == Some(self.partition.engine.settings.group.as_bytes()) =>
             {
@@ -164,14 +165,14 @@ impl Batch<'_> {
         Placed::Settled(self.dead_letter(item, queue, &who, &Failure::of_event(reason, code, &message)))
     }
 
-    /// Counts an attempt that has begun.
+    /// Counts the start of an attempt.
     pub(crate) fn tried(&mut self, item: &Item, processor: usize) {
         if item.first_failed_at.is_none() {
             self.effects.trials.attempt(processor);
         }
         if item.attempts > 0 {
             self.effects.counters.retried += 1;
-            self.effects.counters.processor(processor)[2] += 1;
+            self.effects.counters.processor(processor).retried += 1;
         }
     }
 
@@ -183,16 +184,17 @@ impl Batch<'_> {
         }
     }
 
-    /// The id of an event whose producer gave it none: of the place where it lay first, if this is a replay.
+    /// The id of an event whose producer gave it none, derived from its partition and offset; a replay keeps the id of the
+    /// original record.
     pub(super) fn place_of(&self, record: &RecordRef<'_>) -> String {
         let replayed = self.named(record).filter(|row| row.hash == identity::payload_hash(record.payload));
         replayed.map_or_else(|| self.partition.id_of_place(record.offset), |row| row.event_id.clone())
     }
 
-    /// Whether the key has seen this event's id before; `None` also for a replay that is due its turn.
+    /// Whether the key has seen this event's id before; `None` also for a replay if the last outcome is the dead letter.
     ///
     /// # Errors
-    /// Which ids the key has seen cannot be read.
+    /// If the deduplication window of the key cannot be read.
     pub(crate) fn repeat(&self, item: &Item, queue: &[u8], who: &Who<'_>) -> Result<Option<Repeat>, UnreadableWindow> {
         let Some(window) = self.effects.window(&self.partition.window_key(queue)).transpose()? else { return Ok(None) };
         let (Some(id), Some(envelope)) = (who.event_id, who.envelope) else { return Ok(None) };
@@ -203,8 +205,8 @@ impl Batch<'_> {
         if is_replay && known.outcome == EventOutcome::DeadLettered {
             return Ok(None);
         }
-        // Of a dead letter and its corrections one counts: a replay of an event that was settled since is a repeat, whatever
-        // its payload.
+        // Only one of a dead letter and its corrections is applied: a replay of an event that was settled since is a repeat,
+        // whatever its payload.
         let is_known = |print| match print {
             Fingerprint::Content { .. } => print == identity::fingerprint(envelope, payload.unwrap_or_default()),
             Fingerprint::Payload(hash) => hash == identity::payload_hash(payload),
@@ -213,12 +215,12 @@ impl Batch<'_> {
         Ok(Some(if is_same { Repeat::Same } else { Repeat::OtherContent }))
     }
 
-    /// Settles an event whose id belongs to another one of its key.
+    /// Dead-letters an event whose id another event of its key already has.
     fn reused(&mut self, item: &Item, queue: &[u8], who: &Who<'_>) -> Flow {
         let failure = Failure::of_event(
             Reason::Invalid,
             "event_id_reused",
-            "another event with this id but another content was received before; give each event an id of its own",
+            "an earlier event has the same id but different content; give each event its own id",
         );
         self.dead_letter(item, queue, who, &failure)
     }

@@ -21,7 +21,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Whether no attempt is left to be returned by `next`.
+    /// Whether `next` has no attempt left to return.
     pub(crate) fn is_empty(&self) -> bool {
         self.attempts.is_empty() && self.ended.is_empty()
     }
@@ -36,7 +36,7 @@ impl Running {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// An attempt that has already finished, if there is one.
+    /// An attempt that has already finished, if any; does not wait.
     pub(crate) fn next_ended(&mut self) -> Option<Finished> {
         self.next().now_or_never().flatten()
     }
@@ -52,7 +52,7 @@ impl Running {
         .await
     }
 
-    /// Waits for the store's answer and drives the attempts meanwhile, so that a slow store does not use up their timeouts.
+    /// Waits for the store's answer and drives the attempts in the meantime, so that a slow store does not use up their timeouts.
     pub(crate) async fn awaiting_store<T>(&mut self, progress: &Progress, answer: impl Future<Output = T>) -> T {
         let waits = progress.awaits_store();
         let mut answer = pin!(answer);

@@ -1,4 +1,4 @@
-//! What becomes of an event: from the end of an attempt to the effects of its batch.
+//! Decides the outcome of an event after an attempt and adds it to the effects of the batch.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -25,33 +25,42 @@ use crate::{
     unit_of_work::{LookupFailure, Merge},
 };
 
-/// The longest error message in a waiting row, in bytes.
+/// The maximum length of an error message in a waiting row, in bytes.
 const MESSAGE_LIMIT: usize = 1024;
 
-/// A failure, as a waiting row or a dead letter tells it.
+/// The result of settling an ended attempt.
+pub(super) enum Settled {
+    /// The event is settled or waits; the state of its key queue.
+    Next(Flow),
+    /// The event runs again without a failure of its own: a row that it read has changed since.
+    RunAgain(Item),
+}
+
+/// A failure, as recorded in a waiting row or a dead letter.
 pub(super) struct Failure<'a> {
-    /// The reason of the dead letter, should it come to that.
+    /// The reason of the dead letter if the event becomes one.
     pub(crate) reason: Reason,
     pub(crate) code: Cow<'static, str>,
     pub(crate) message: &'a str,
-    /// Whether it says that something outside is unavailable, for other events too: the circuit breaker looks at no others.
+    /// Whether it shows that an external dependency is unavailable for other events, too. The circuit breaker counts only such
+    /// failures.
     pub(super) is_outage: bool,
 }
 
-/// Who a dead letter is, as far as is known.
+/// The identity of an event, as far as it is known.
 #[derive(Default)]
 pub(crate) struct Who<'a> {
     pub(crate) event_name: &'a str,
     pub(crate) event_id: Option<&'a str>,
-    /// Its envelope, where it could be decoded.
+    /// Its envelope, if it could be decoded.
     pub(super) envelope: Option<&'a Envelope>,
-    /// Whether the id belongs to another event, under which this one is not remembered.
+    /// Whether the id belongs to another event; this event is then not remembered under it.
     pub(super) id_is_taken: bool,
     pub(crate) processor: Option<(usize, &'static str)>,
 }
 
 impl Batch<'_> {
-    /// The dead letter that this record is a replay of. What its headers say counts only where the store says the same.
+    /// The dead letter that this record is a replay of. The record's headers count only if they match the store.
     pub(super) fn replayed(&self, item: &Item, who: &Who<'_>) -> Option<&DeadLetterRow> {
         let record = item.record();
         let row = self.named(&record)?;
@@ -62,24 +71,37 @@ impl Batch<'_> {
         same.then_some(row)
     }
 
-    /// The dead letter that the record's headers name, where the store knows it.
+    /// The dead letter that the record's headers name, if the store has it.
     pub(crate) fn named(&self, record: &RecordRef<'_>) -> Option<&DeadLetterRow> {
         let id = DeadLetterId::parse(record.header("dlq-id")?)?;
         self.effects.known_dead_letters.get(&id)
     }
 
-    /// Decides what follows from an ended attempt, for [`Batch::settle`].
-    pub(crate) async fn decide(&mut self, queue: &[u8], ended: EndedAttempt) -> Result<Result<Flow, Item>, StoreError> {
+    /// Settles the event of an ended attempt, and measures and traces the attempt.
+    ///
+    /// # Errors
+    /// If the store cannot load a row that the merge needs.
+    pub(super) async fn settle(&mut self, queue: &[u8], ended: EndedAttempt) -> Result<Settled, StoreError> {
+        self.effects.timing.ended(ended.processor, ended.end.is_failure(), ended.elapsed);
+        let span = self.open_span(&ended);
+        let settled = self.decide(queue, ended).await?;
+        if let (Some(span), Settled::Next(flow)) = (span, &settled) {
+            self.close_span(&span, *flow);
+        }
+        Ok(settled)
+    }
+
+    async fn decide(&mut self, queue: &[u8], ended: EndedAttempt) -> Result<Settled, StoreError> {
         let EndedAttempt { mut item, processor, delivery, end, elapsed: _ } = ended;
         let entry = self.partition.engine.registry.processors()[processor];
-        // Only failures ask for it.
+        // A closure, because only failures need it.
         let who = || who(&delivery, processor, entry);
-        Ok(Ok(match end {
+        Ok(Settled::Next(match end {
             End::Returned(Outcome::Done) => loop {
                 match self.partition.unit.merge(delivery.changes(), self.now) {
                     Merge::Merged => {
                         self.effects.counters.ok += 1;
-                        self.effects.counters.processor(processor)[0] += 1;
+                        self.effects.counters.processor(processor).ok += 1;
                         let source_offset = item.record().offset;
                         let emitted = delivery.changes().take_emitted().into_iter();
                         self.effects
@@ -88,7 +110,7 @@ impl Batch<'_> {
                         break self.done(&item, queue, &delivery, EventOutcome::Handled);
                     }
                     Merge::Unloaded => self.load_wanted().await?,
-                    Merge::Stale => return Ok(Err(item)),
+                    Merge::Stale => return Ok(Settled::RunAgain(item)),
                     Merge::Failed(failure) => break self.lookup_failed(item, queue, processor, &delivery, &failure),
                 }
             },
@@ -108,7 +130,7 @@ impl Batch<'_> {
                 match failed.class {
                     Class::Skip => {
                         self.effects.counters.skipped += 1;
-                        self.effects.counters.processor(processor)[3] += 1;
+                        self.effects.counters.processor(processor).skipped += 1;
                         self.done(&item, queue, &delivery, EventOutcome::Skipped)
                     }
                     Class::DeadLetter => self.dead_letter(&item, queue, &who(), &failure(Reason::Rejected)),
@@ -119,7 +141,8 @@ impl Batch<'_> {
                     Class::Stop => self.hold(&item, queue, OnExhausted::Stop, &who(), &failure(Reason::Rejected)),
                 }
             }
-            // Whoever calls a processor reads such an event as a whole and calls it again.
+            // Reached only if the event is still unread after a complete decode: `Batch::handle` decodes it completely and
+            // calls the processor again.
             End::Returned(Outcome::Unread) => {
                 let failure = Failure::of_event(Reason::Undecodable, "not_json", "the payload is not JSON");
                 self.dead_letter(&item, queue, &who(), &failure)
@@ -130,7 +153,7 @@ impl Batch<'_> {
             }
             End::TimedOut(limit) => {
                 let message = format!("the processor did not return within {}", humantime::format_duration(limit));
-                // A processor that waits too long waits for something outside.
+                // A processor that waits too long is assumed to wait for an external dependency.
                 let failure = Failure { is_outage: true, ..Failure::of_event(Reason::Timeout, "timeout", &message) };
                 self.failed(item, queue, processor, &delivery, &failure)
             }
@@ -138,8 +161,8 @@ impl Batch<'_> {
         }))
     }
 
-    /// A look-up of the event gets no answer. What has to be mended is no fault of the event: it waits, and its budget begins
-    /// when that is done.
+    /// Handles a failed look-up. An event whose row is unreadable waits until the row is repaired, and its retry budget
+    /// begins then. An undeclared entity is a failure of the attempt.
     fn lookup_failed(
         &mut self,
         item: Item,
@@ -150,19 +173,24 @@ impl Batch<'_> {
     ) -> Flow {
         let entry = self.partition.engine.registry.processors()[processor];
         let (code, message) = (failure.code(), failure.message());
-        let told = Failure::of_event(Reason::Exhausted, code, &message);
+        let reported = Failure::of_event(Reason::Exhausted, code, &message);
         match failure {
             LookupFailure::Unreadable(_) => {
                 let delay = retry::backoff(&entry.policy, u32::MAX);
-                self.wait_with(&item, queue, WaitingState::Retry, delay, Some(&told), self.now);
-                self.note("waits for a row to be mended", &item, &who(delivery, processor, entry), &told);
+                self.wait_with(&item, queue, WaitingState::Retry, delay, Some(&reported), self.now);
+                self.note(
+                    "waits until an unreadable row is repaired",
+                    &item,
+                    &who(delivery, processor, entry),
+                    &reported,
+                );
                 Flow::Waits
             }
-            LookupFailure::Undeclared(_) => self.failed(item, queue, processor, delivery, &told),
+            LookupFailure::Undeclared(_) => self.failed(item, queue, processor, delivery, &reported),
         }
     }
 
-    /// An attempt failed with a failure that may pass.
+    /// Handles a failure that may be temporary: retries the event, or applies its policy if the retry budget is spent.
     fn failed(
         &mut self,
         mut item: Item,
@@ -187,10 +215,10 @@ impl Batch<'_> {
         if frozen && has_time {
             return self.wait_for_outage(&item, queue, entry, failure);
         }
-        // What has waited for a turn that the breaker withheld has not used its time yet.
+        // Time that the event has waited for an open circuit breaker before its first failure does not count.
         let waited = item.row.as_ref().filter(|row| !(is_first && row.state == WaitingState::Retry));
         let since = waited.map(|row| row.since).or(item.first_failed_at).unwrap_or(now);
-        let is_alone = self.effects.counters.processor(processor)[0] == 0;
+        let is_alone = self.effects.counters.processor(processor).ok == 0;
         let breakers = &self.partition.engine.breakers;
         match retry::next(&entry.policy, limit, item.attempts, since, now, self.partition.engine.clock.random()) {
             Next::Again(delay) if delay <= retry::IN_PLACE => self.again_in_place(item, queue, delay),
@@ -200,7 +228,7 @@ impl Batch<'_> {
             }
             Next::Exhausted
                 if failure.is_outage
-                    // One processor that hangs may do so because of its event.
+                    // A processor may hang because of its event.
                     && failure.reason != Reason::Timeout
                     && has_time
                     && is_alone
@@ -216,14 +244,15 @@ impl Batch<'_> {
         }
     }
 
-    /// The processor's circuit breaker is open for this failure: the event's own budget begins when that is over.
+    /// Makes an event wait while its processor's circuit breaker is open for this failure. Its retry budget begins when the
+    /// breaker closes.
     fn wait_for_outage(&mut self, item: &Item, queue: &[u8], entry: &ProcessorEntry, failure: &Failure<'_>) -> Flow {
         let delay = retry::backoff(&entry.policy, u32::MAX);
         self.wait_with(item, queue, WaitingState::Retry, delay, Some(failure), self.now);
         Flow::Waits
     }
 
-    /// Only an operator releases this event and what follows it.
+    /// Holds this event and the events behind it until an operator releases them.
     pub(super) fn hold(
         &mut self,
         item: &Item,
@@ -237,13 +266,13 @@ impl Batch<'_> {
         Flow::Waits
     }
 
-    /// An event waits from now on.
+    /// Makes an event wait in the store.
     pub(crate) fn wait(&mut self, item: &Item, queue: &[u8], state: WaitingState) {
         self.wait_with(item, queue, state, Duration::ZERO, None, self.since(item));
     }
 
-    /// An event whose processor's circuit breaker is open waits untried. One that waited keeps its row, but one whose attempt
-    /// has ended just now is under way no longer, and says so.
+    /// Makes an event wait without an attempt, because its processor's circuit breaker is open. An unchanged waiting row is
+    /// kept; the row of an event whose attempt has just ended is rewritten, because its state is no longer `Running`.
     pub(super) fn defer(&mut self, item: &Item, queue: &[u8], delay: Duration) -> Flow {
         let is_as_it_was = |row: &WaitingRow| {
             row.state != WaitingState::Running
@@ -257,7 +286,7 @@ impl Batch<'_> {
         Flow::Waits
     }
 
-    /// Since when an event waits.
+    /// The time since which an event waits.
     fn since(&self, item: &Item) -> Timestamp {
         item.row.as_ref().map_or(self.now, |row| row.since)
     }
@@ -297,7 +326,7 @@ impl Batch<'_> {
         self.effects.waiting.insert(row.offset, row);
     }
 
-    /// An event is handled or skipped.
+    /// Records that an event was handled or skipped.
     fn done(&mut self, item: &Item, queue: &[u8], delivery: &Delivery, outcome: EventOutcome) -> Flow {
         if self.partition.engine.remembers {
             let print = identity::fingerprint(delivery.envelope(), item.record().payload.unwrap_or_default());
@@ -307,7 +336,7 @@ impl Batch<'_> {
         Flow::Free
     }
 
-    /// An event becomes a dead letter, and its queue goes on.
+    /// Dead-letters an event; its key queue goes on.
     pub(super) fn dead_letter(&mut self, item: &Item, queue: &[u8], who: &Who<'_>, failure: &Failure<'_>) -> Flow {
         let record = item.record();
         let now = self.now;
@@ -334,8 +363,8 @@ impl Batch<'_> {
                 replays,
             },
         );
-        let told = (who.event_name, event_id, who.processor.is_some());
-        self.trace_dead_letter(&mut letter, item, told, (&failure.code, failure.message));
+        let reported = (who.event_name, event_id, who.processor.is_some());
+        self.trace_dead_letter(&mut letter, item, reported, (&failure.code, failure.message));
         let remembered = DeadLetterRow {
             dlq_id: id,
             event_id: own_id.to_string(),
@@ -350,7 +379,7 @@ impl Batch<'_> {
         self.effects.counters.letters[failure.reason as usize] += 1;
         self.note("dead-lettered", item, who, failure);
         if let Some((processor, _)) = who.processor {
-            self.effects.counters.processor(processor)[1] += 1;
+            self.effects.counters.processor(processor).dead_lettered += 1;
         }
         if let (Some(id), Some(envelope)) = (who.own_id(), who.envelope)
             && self.partition.engine.remembers
@@ -362,7 +391,7 @@ impl Batch<'_> {
         Flow::Free
     }
 
-    /// Lets the log tell of an event.
+    /// Adds an event to the log.
     fn note(&mut self, outcome: &'static str, item: &Item, who: &Who<'_>, failure: &Failure<'_>) {
         self.effects.notables.add(|| Notable {
             outcome,
@@ -375,7 +404,7 @@ impl Batch<'_> {
         });
     }
 
-    /// Dead-letters an event that must not run again. A repeat of an event that has its outcome is skipped, as it would be otherwise.
+    /// Dead-letters an event that must not run again. A repeat of a settled event is skipped, as in [`Batch::prepare`].
     pub(crate) fn refused(&mut self, item: &Item, queue: &[u8], forced: &ForcedDeadLetter) {
         let record = item.record();
         let envelope = decode::decode(&record).ok();
@@ -395,7 +424,7 @@ impl Batch<'_> {
         self.dead_letter(item, queue, &who, &failure);
     }
 
-    /// Notes in the key's window what became of an event.
+    /// Records the outcome of an event in the deduplication window of its key.
     fn remember(&mut self, queue: &[u8], id: &str, name: &str, print: Fingerprint, outcome: EventOutcome) {
         let at = self.now;
         if let Some(window) = self.effects.window_mut(&self.partition.window_key(queue)) {
@@ -403,7 +432,7 @@ impl Batch<'_> {
         }
     }
 
-    /// An event that has waited no longer does.
+    /// Removes the waiting row of an event, if it has one.
     pub(crate) fn release(&mut self, item: &Item, queue: &[u8]) {
         if item.row.is_some() {
             let offset = item.record().offset;
@@ -414,14 +443,14 @@ impl Batch<'_> {
 }
 
 impl<'a> Failure<'a> {
-    /// A failure that says nothing of other events.
+    /// A failure of this event alone: not an outage.
     pub(crate) fn of_event(reason: Reason, code: impl Into<Cow<'static, str>>, message: &'a str) -> Self {
         Self { reason, code: code.into(), message, is_outage: false }
     }
 }
 
 impl Who<'_> {
-    /// The id under which the event is remembered.
+    /// The id under which the event is remembered; `None` if it is unknown or belongs to another event.
     pub(super) fn own_id(&self) -> Option<&str> {
         self.event_id.filter(|_| !self.id_is_taken)
     }

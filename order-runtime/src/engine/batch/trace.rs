@@ -1,7 +1,7 @@
-//! Which spans a batch leaves behind: one for each attempt, one for each event that was dead-lettered without one.
+//! The spans of a batch: one for each attempt, and one for each event that was dead-lettered without an attempt.
 //!
-//! Spans are exported when their batch is committed, so a trace shows what counts: of an attempt that was rolled back
-//! nothing remains. Without an exporter nothing here does anything.
+//! Spans are exported after their batch is committed, so a trace contains no attempt that was rolled back. Without an
+//! exporter, no spans are created.
 
 use std::{borrow::Cow, time::SystemTime};
 
@@ -16,10 +16,10 @@ use crate::{
     trace::{self, AttemptEnd, AttemptSpan, Traced},
 };
 
-/// The longest text of a failure in a span, in bytes.
+/// The maximum length of a failure's text in a span, in bytes.
 const TEXT_LIMIT: usize = 256;
 
-/// An attempt that has ended, before it is decided what follows.
+/// The span of an ended attempt whose outcome is not decided yet.
 pub(super) struct OpenSpan {
     delivery: Delivery,
     traced: Traced,
@@ -27,12 +27,12 @@ pub(super) struct OpenSpan {
     error: Option<(String, String)>,
     is_skip: bool,
     processor: usize,
-    /// Dead letters of the batch so far.
+    /// The number of dead letters in the batch before this attempt is settled.
     letters: usize,
 }
 
 impl Batch<'_> {
-    /// Takes down what the span of an attempt needs; `None` where no traces are exported.
+    /// Collects the data for the span of an attempt; `None` if no traces are exported.
     pub(super) fn open_span(&self, ended: &EndedAttempt) -> Option<Box<OpenSpan>> {
         let delivery = &ended.delivery;
         let traced = delivery.traced()?.clone();
@@ -49,7 +49,7 @@ impl Batch<'_> {
         }))
     }
 
-    /// The attempt's event goes on like this.
+    /// Completes the span with the outcome of the attempt's event.
     pub(super) fn close_span(&mut self, span: &OpenSpan, flow: Flow) {
         let OpenSpan { delivery, traced, attempt, error, .. } = span;
         let offset = delivery.record().offset;
@@ -82,9 +82,9 @@ impl Batch<'_> {
         self.effects.waiting.get(&offset).is_some_and(|row| matches!(row.state, WaitingState::Held(_)))
     }
 
-    /// Lets a dead letter carry the context of its event, so that a replay goes on with its trace: the headers of a
-    /// producer that gave one are there already and stay as they are. Where no processor was called, the dead letter is the
-    /// only thing that the trace can show.
+    /// Adds the trace context of an event to its dead letter, so that a replay continues the trace. Context headers from the
+    /// producer are kept unchanged. If no processor was called, a span for the dead letter itself is added, because the trace
+    /// would show nothing else.
     pub(super) fn trace_dead_letter(
         &mut self,
         letter: &mut OutgoingRecord,
@@ -117,7 +117,7 @@ impl Batch<'_> {
     }
 }
 
-/// The code and the text of a failure, as the dead letter has them.
+/// The code and the text of a failure for a span.
 fn error_of(end: &End) -> Option<(String, String)> {
     match end {
         End::Returned(Outcome::Done | Outcome::Unread | Outcome::Failed(FailedAttempt { class: Class::Skip, .. })) => {

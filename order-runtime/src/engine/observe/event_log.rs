@@ -1,4 +1,4 @@
-//! What the log says of single events: one line of a partition a second at most, with the number of those between.
+//! Log lines about single events: at most one line a second for each partition, with the number of events in between.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -7,15 +7,15 @@ use tracing::{debug, warn};
 
 use crate::model::{PartitionId, cut};
 
-/// One line of a partition in this time.
+/// The minimum time between two lines of a partition.
 const QUIET: Duration = Duration::from_secs(1);
-/// The longest text of one field, in bytes.
+/// The maximum length of one field, in bytes.
 const FIELD_LIMIT: usize = 256;
 
-/// An event that an operator may want to know of.
+/// An event that is worth a log line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notable {
-    /// What became of it.
+    /// Its outcome, as the text of the line.
     pub(crate) outcome: &'static str,
     pub(crate) offset: i64,
     pub(crate) event: String,
@@ -25,7 +25,7 @@ pub(crate) struct Notable {
     pub(crate) message: String,
 }
 
-/// The notable events of a batch: the first of them, and how many there are.
+/// The notable events of a batch: the first one, and their number.
 #[derive(Debug, Default)]
 pub(crate) struct Notables {
     first: Option<Notable>,
@@ -39,7 +39,7 @@ impl Notables {
     }
 }
 
-/// Tells of a batch that nothing came of but a report.
+/// Logs the events of a shadow batch, whose effects are only reported.
 pub(crate) fn in_shadow(partition: &PartitionId, notables: &Notables) {
     if let Some(first) = &notables.first {
         let more = notables.count - 1;
@@ -47,16 +47,16 @@ pub(crate) fn in_shadow(partition: &PartitionId, notables: &Notables) {
     }
 }
 
-/// What the log has been told of a partition's events.
+/// Limits the log lines about a partition's events.
 #[derive(Debug, Default)]
-pub(crate) struct LogThrottle {
+pub(crate) struct EventLogThrottle {
     last: Option<Instant>,
-    /// Notable events since, which nobody was told of.
+    /// The number of notable events since the last line.
     untold: u64,
 }
 
-impl LogThrottle {
-    /// Tells of a committed batch.
+impl EventLogThrottle {
+    /// Logs the notable events of a committed batch.
     pub(crate) fn of(&mut self, partition: &PartitionId, notables: &Notables) {
         let Some(first) = &notables.first else { return };
         let Some(more) = self.due(notables.count) else { return };
@@ -74,7 +74,7 @@ impl LogThrottle {
         );
     }
 
-    /// The number of others that the next line stands for; `None` where it is too early for a line.
+    /// The number of further events that the next line stands for; `None` if it is too early for a line.
     fn due(&mut self, count: u64) -> Option<u64> {
         let now = Instant::now();
         self.untold += count;
@@ -91,12 +91,12 @@ mod tests {
     use crate::engine::observe::event_log::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_line_stands_for_those_that_had_none() {
-        let mut told = LogThrottle::default();
-        assert_eq!(told.due(3), Some(2));
-        assert_eq!((told.due(1), told.due(5)), (None, None));
+    async fn a_line_counts_the_events_since_the_last_line() {
+        let mut reported = EventLogThrottle::default();
+        assert_eq!(reported.due(3), Some(2));
+        assert_eq!((reported.due(1), reported.due(5)), (None, None));
         tokio::time::advance(QUIET).await;
-        assert_eq!(told.due(1), Some(6));
+        assert_eq!(reported.due(1), Some(6));
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Whether the service moves and is fit for work, and why a partition does not move.
+//! Liveness and readiness of the service, and why a partition makes no progress.
 //!
-//! Live is a question of progress: who does not move, and nobody can say what would end that, is best ended itself. Waiting for a
-//! cause that has a name (the store, the broker, an operator, what a processor calls) is no such thing: it costs only the
-//! readiness. Whoever is asked here reads notes and a clock, and waits for nothing.
+//! A component that is stuck for no known reason fails liveness, so that the orchestrator restarts the process. Waiting for a
+//! known cause (the store, the broker, an operator, an external dependency of a processor) fails only readiness. The checks
+//! compare recorded times with the clock, and wait for nothing.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -44,24 +44,24 @@ pub(crate) fn of(engine: &Engine) -> Health {
             health.not_ready.push(format!("{}: {}", partition.id, reason.unwrap_or_default()));
         }
         let Some(standstill) = standstill(engine, &partition) else { continue };
-        let told = format!("{}: {}", partition.id, explained(engine, standstill));
+        let reported = format!("{}: {}", partition.id, explained(engine, standstill));
         if standstill.has_named_cause() {
-            health.not_ready.push(told);
+            health.not_ready.push(reported);
         } else {
-            health.not_live.push(told);
+            health.not_live.push(reported);
         }
     }
     if status.stopping.load(Ordering::Relaxed) {
-        // Each step of a stop has a limit, so its end is known, whatever does not move meanwhile.
+        // Each step of a stop has a time limit, so the stop ends even if a component is stuck.
         health.not_ready.append(&mut health.not_live);
     }
     health
 }
 
-/// An open transaction is a reason after this time: every producer with transactions keeps records back for moments.
+/// An open transaction is reported after this time. Shorter ones are normal for producers with transactions.
 const TRANSACTION: Duration = Duration::from_secs(10);
 
-/// The state of a partition and why it does not move, where it does not.
+/// The state of a partition, and the reason if it makes no progress.
 pub(crate) fn explain(engine: &Engine, partition: &PartitionStatus) -> (PartitionState, Option<String>) {
     let (state, reason, _) = partition.state();
     let Some(standstill) = standstill(engine, partition) else {
@@ -71,25 +71,25 @@ pub(crate) fn explain(engine: &Engine, partition: &PartitionStatus) -> (Partitio
     (state, Some(explained(engine, standstill)))
 }
 
-/// That a producer's open transaction keeps records back.
+/// Reports an open transaction of a producer that withholds records.
 fn open_transaction(engine: &Engine, partition: &PartitionStatus) -> Option<String> {
     let since = engine.consumer.inbox_status(&partition.id)?.transaction_since?;
     let time = Instant::now().saturating_duration_since(since);
     (time > TRANSACTION).then(|| {
         format!(
-            "a transaction of a producer has been open for {} s; the records behind it come when that producer ends it, or its \
-             transaction.timeout.ms does",
+            "a transaction of a producer has been open for {} s; the records behind it arrive when the producer ends it \
+             or its transaction.timeout.ms expires",
             time.as_secs()
         )
     })
 }
 
-/// Why the partition's owner does not move, beyond what it says itself.
+/// Why the partition owner makes no progress, besides the reasons that it reports itself.
 fn standstill(engine: &Engine, partition: &PartitionStatus) -> Option<Standstill> {
     let (state, ..) = partition.state();
     let inbox_status = engine.consumer.inbox_status(&partition.id);
     let ready_since = inbox_status.and_then(|inbox_status| inbox_status.ready_since);
-    // What keeps the whole consumer from fetching has a name; the coordinator hands on the word of records.
+    // A cause that stops the whole consumer from fetching is reported by the consumer itself.
     let silent_since = inbox_status
         .and_then(|inbox_status| inbox_status.silent_since)
         .filter(|_| engine.consumer.health().not_ready.is_empty());
@@ -106,15 +106,15 @@ fn explained(engine: &Engine, standstill: Standstill) -> String {
             format!("{name} has blocked its thread for {} s without awaiting anything", time.as_secs())
         }
         Standstill::StoreSilent(time) => format!("the store has not answered for {} s", time.as_secs()),
-        Standstill::OwnerEnded => "its task has ended without being asked to; restart the service".to_owned(),
-        Standstill::NotTaken(time) => format!("records lie ready for {} s and are not taken", time.as_secs()),
+        Standstill::OwnerEnded => "its task has ended unexpectedly; restart the service".to_owned(),
+        Standstill::NotTaken(time) => format!("records have been ready for {} s and are not taken", time.as_secs()),
         Standstill::NotFetched(time) => {
-            format!("nothing has come for {} s though its log has more; fetching again has not helped", time.as_secs())
+            format!("no record has arrived for {} s although the log has more; refetching did not help", time.as_secs())
         }
     }
 }
 
-/// Why partitions that were assigned have not begun.
+/// Why assigned partitions have not begun.
 fn beginning(engine: &Engine) -> Option<String> {
     let beginning = engine.status.beginning.lock();
     let (error, since) = beginning.as_ref()?;

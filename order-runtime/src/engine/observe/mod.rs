@@ -1,4 +1,4 @@
-//! What the engine shows of itself and lets be steered: the one interface that HTTP and the command line see.
+//! The engine's state and controls for operators: the only interface that HTTP and the command line use.
 
 pub(crate) mod event_log;
 pub(crate) mod health;
@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// Numbers since the start; the body of `GET /stats`.
+/// The counters since the start; the body of `GET /stats`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatsView {
@@ -20,9 +20,9 @@ pub struct StatsView {
     pub consumed: u64,
     /// Events handled.
     pub ok: u64,
-    /// Events that needed nothing: repeats, and failures of class `skip`.
+    /// Events that needed no work: repeats, and failures of class `skip`.
     pub skipped: u64,
-    /// Events that wait now.
+    /// Events that are waiting now.
     pub waiting: u64,
     /// Events dead-lettered.
     pub dead_lettered: u64,
@@ -32,7 +32,8 @@ pub struct StatsView {
     pub unpublished: u64,
     /// Records taken per second, over the last ten seconds.
     pub per_second: f64,
-    /// Records in Kafka that are not taken yet, over the assigned partitions; `None` until the broker has told.
+    /// Records in Kafka that are not taken yet, over the assigned partitions; `None` until the broker has reported the ends
+    /// of the logs.
     pub lag: Option<u64>,
 }
 
@@ -44,42 +45,42 @@ pub struct PartitionView {
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// What it does now.
+    /// Its current state.
     pub state: PartitionState,
-    /// Why it does not move, where it does not.
+    /// Why it makes no progress, if it does not.
     pub reason: Option<String>,
-    /// Since when it is in this state.
+    /// Since when it has been in this state.
     pub since: Timestamp,
     /// The next offset to handle.
     pub position: i64,
-    /// The offset after the last record, as last heard.
+    /// The offset after the last record, as last reported by the broker.
     pub log_end: Option<i64>,
-    /// Records between the two.
+    /// Records between `position` and `log_end`.
     pub lag: Option<u64>,
     /// Keys that wait.
     pub waiting_keys: usize,
     /// Events that wait.
     pub waiting_events: usize,
-    /// Since when the key waits that has waited longest.
+    /// Since when the longest waiting key has waited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_since: Option<Timestamp>,
 }
 
-/// What a partition does.
+/// The state of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PartitionState {
-    /// Records are handled as they come.
+    /// Records are handled as they arrive.
     Running,
     /// An operator has paused consumption.
     Paused,
-    /// It does not go on until somebody acts.
+    /// It does not go on until an operator acts.
     Stopped,
-    /// The store does not answer; it goes on by itself when the store does.
+    /// The store is unavailable; the partition goes on by itself when the store answers again.
     StoreAway,
     /// Its limits on waiting events are reached; attempts go on.
     Full,
-    /// It does not move, and no cause is known that will pass: the service is not live.
+    /// It makes no progress for no known reason: the service is not live.
     Stuck,
 }
 
@@ -95,18 +96,18 @@ impl PartitionState {
     ];
 }
 
-/// A partition in which events wait, and which no assignment brings to this instance.
+/// An orphaned partition with waiting events: no assignment brings it to this instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrphanView {
-    /// The partition by its identity.
+    /// The identity of the partition.
     #[serde(skip)]
     pub id: PartitionId,
     /// The topic.
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// Why.
+    /// Why it is orphaned.
     pub cause: OrphanCause,
     /// Keys that wait.
     pub waiting_keys: usize,
@@ -122,28 +123,28 @@ pub enum OrphanCause {
     NotConfigured,
     /// It belongs to another cluster than the one that is configured.
     OtherCluster,
-    /// The cluster has no topic with its id any more: it was deleted, or made anew.
+    /// The cluster no longer has a topic with its id: the topic was deleted, or deleted and created again.
     TopicDeleted,
-    /// It belongs to an embedded broker that has ended, with everything in it.
+    /// It belongs to an embedded broker that has ended and lost all its records.
     BrokerEnded,
 }
 
 impl OrphanCause {
-    /// Whether its records are gone for good, so that its waiting events become dead letters by themselves.
+    /// Whether its records are lost, so that its waiting events become dead letters automatically.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::TopicDeleted | Self::BrokerEnded)
     }
 
-    /// The cause and what to do, for people.
+    /// The cause and the remedy, as a text for operators.
     pub const fn text(self) -> &'static str {
         match self {
             Self::NotConfigured => {
-                "KAFKA_TOPIC does not name it here; an instance that reads it goes on with them, or `waiting dead-letter --topic` \
-                 gives them up"
+                "KAFKA_TOPIC of this instance does not name the topic; an instance that reads it will handle them, or \
+                 `waiting dead-letter --topic` dead-letters them"
             }
             Self::OtherCluster => {
-                "they came from another cluster than the one at KAFKA_BROKER_URL; an instance of that cluster goes on with them, or \
-                 `waiting dead-letter --topic` gives them up"
+                "they came from another cluster than the one at KAFKA_BROKER_URL; an instance of that cluster will handle them, \
+                 or `waiting dead-letter --topic` dead-letters them"
             }
             Self::TopicDeleted => "the cluster no longer has the topic that they came from; they become dead letters",
             Self::BrokerEnded => "the embedded broker that they came from has ended; they become dead letters",
@@ -154,7 +155,7 @@ impl OrphanCause {
 /// One processor's counters; part of an element of `GET /processors`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ProcessorStats {
+pub struct ProcessorCounters {
     /// Events handled.
     pub ok: u64,
     /// Events dead-lettered.
@@ -165,6 +166,15 @@ pub struct ProcessorStats {
     pub skipped: u64,
 }
 
+impl ProcessorCounters {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.ok += other.ok;
+        self.dead_lettered += other.dead_lettered;
+        self.retried += other.retried;
+        self.skipped += other.skipped;
+    }
+}
+
 /// Dead letters and emitted events that are not published yet; rows that other instances have written may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutboxView {
@@ -172,11 +182,11 @@ pub struct OutboxView {
     pub records: u64,
     /// Their size in bytes: keys, payloads and headers.
     pub bytes: u64,
-    /// How many of them their topic refuses; they stay until somebody acts.
+    /// How many of them their topic refuses; they stay until an operator acts.
     pub refused: u64,
 }
 
-/// A view of the running engine that can also steer it.
+/// A view of the running engine, with the controls for operators.
 #[async_trait]
 pub trait Operations: Send + Sync + 'static {
     /// The counters.
@@ -186,20 +196,20 @@ pub trait Operations: Send + Sync + 'static {
     fn partitions(&self) -> Vec<PartitionView>;
 
     /// The counters of each processor, in the order of [`Registry::processors`](crate::registry::Registry::processors).
-    fn processors(&self) -> Vec<ProcessorStats>;
+    fn processors(&self) -> Vec<ProcessorCounters>;
 
     /// Whether the circuit breaker of each processor is open, in the same order.
     fn breakers(&self) -> Vec<bool>;
 
-    /// What waits to be published.
+    /// The records that wait to be published.
     fn outbox(&self) -> OutboxView;
 
-    /// Bytes of the store's write-ahead log, where it keeps one.
+    /// The size of the store's write-ahead log, in bytes; `None` if it keeps none.
     fn store_log_bytes(&self) -> Option<u64> {
         None
     }
 
-    /// Whether it is live and ready; answers from what is known, without asking anybody.
+    /// Whether the engine is live and ready; answers from recorded state, without a request to another component.
     fn health(&self) -> Health;
 
     /// Whether an operator has paused consumption.
@@ -208,18 +218,18 @@ pub trait Operations: Send + Sync + 'static {
     /// Stops taking records until [`resume`](Operations::resume).
     fn pause(&self);
 
-    /// Releases waiting keys of the partitions that this instance owns, and answers how many it has found.
+    /// Releases waiting keys of the partitions that this instance owns. Returns the number of keys that it found.
     async fn release(&self, which: KeySelection, how: Release) -> usize;
 
-    /// The orphaned partitions in which events wait, as of the last look.
+    /// The orphaned partitions with waiting events, as of the last check.
     fn orphans(&self) -> Vec<OrphanView>;
 
-    /// Dead-letters everything that waits of an orphaned topic, and answers how many events that were.
+    /// Dead-letters all waiting events of an orphaned topic. Returns their number.
     ///
     /// # Errors
-    /// Why nothing, or not all, was given up: the topic is not orphaned, or another instance reads it.
+    /// If the events were not or not all dead-lettered, because the topic is not orphaned or another instance reads it.
     async fn give_up(&self, which: KeySelection) -> Result<u64, String>;
 
-    /// Takes records again; a stopped partition tries again too.
+    /// Takes records again; a stopped partition tries again, too.
     fn resume(&self);
 }

@@ -1,7 +1,7 @@
-//! Whether the owner of a partition moves, as seen from outside of it: the owner notes what it is at, and whoever asks for the
-//! health compares that with the clock.
+//! The progress of a partition owner, as seen from outside: the owner records its current activity, and the health checks
+//! compare it with the clock.
 //!
-//! Nothing here needs the engine's own threads: a processor that blocks them must not hide itself.
+//! The checks do not need the engine's threads, so a processor that blocks these threads cannot hide itself.
 
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -11,58 +11,59 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// An owner that has begun no event and come to no point of rest for so long is stuck: most likely, a processor blocks its
-/// thread. Processors await, and what they compute between two awaits takes milliseconds.
+/// A partition owner that has called no processor and has not rested for this time is stuck. Most likely, a processor blocks its
+/// thread: between two awaits, a processor is expected to compute for milliseconds.
 pub(crate) const STUCK: Duration = Duration::from_mins(1);
-/// A store that has not answered for so long is away: beyond the time that each store gives its own statements, 20 s.
+/// A store that has not answered for this time is unavailable. The time exceeds the stores' own statement limit, 20 s.
 pub(crate) const STORE_ANSWERS: Duration = Duration::from_secs(30);
-/// Records that are ready are taken within milliseconds. After this time their owner has missed that they are there.
+/// Ready records are taken within milliseconds. After this time, the partition owner has missed them.
 pub(crate) const TAKEN: Duration = Duration::from_mins(1);
-/// Fetching is set right by itself after 30 s, and again soon. When nothing has come after this time, that did not help.
+/// The consumer restarts a stalled fetch after 30 s, and repeatedly. If no record has arrived after this time, that has not
+/// helped.
 pub(crate) const FETCHED: Duration = Duration::from_mins(2);
 
-/// What an owner is at.
+/// The current activity of a partition owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activity {
-    /// It waits for something to do.
+    /// It waits for work.
     Resting,
     /// It handles events.
     Handling,
     /// It waits for the store.
     AwaitingStore,
-    /// Its task has ended without being asked to: it has panicked.
+    /// Its task has ended by a panic.
     Ended,
 }
 
-/// The signs of life of one owner.
+/// The recorded progress of one partition owner.
 #[derive(Debug)]
 pub(crate) struct Progress {
     activity: Mutex<(Activity, Instant)>,
-    /// The processor that was called last; where the owner is stuck, it is stuck in this one.
+    /// The processor that was called last. A stuck owner is stuck in this processor.
     processor: AtomicUsize,
-    /// Calls of processors so far.
+    /// The number of processor calls so far.
     calls: AtomicU64,
-    /// The calls when somebody last asked, and since when there were no more.
+    /// The number of calls at the last check that found a new one, and the time of that check.
     seen: Mutex<(u64, Instant)>,
 }
 
-/// Why a partition does not move.
+/// Why a partition makes no progress. Each duration is the time since it stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standstill {
-    /// A processor has not come back to the runtime for so long; its number, where it is known.
+    /// A processor has not returned to the async runtime; its index, or `usize::MAX` if it is unknown.
     Blocked(usize, Duration),
-    /// The store has not answered for so long.
+    /// The store has not answered.
     StoreSilent(Duration),
-    /// The owner's task has ended.
+    /// The partition owner's task has ended.
     OwnerEnded,
-    /// Records have lain ready for so long, and the owner has not taken them.
+    /// Records are ready, and the partition owner has not taken them.
     NotTaken(Duration),
-    /// Nothing has arrived for so long, though the log has more.
+    /// No record has arrived although the log has more.
     NotFetched(Duration),
 }
 
 impl Standstill {
-    /// Whether it is known what will end it: such a one is no reason to restart the process.
+    /// Whether the cause is known, so that a restart of the process would not help.
     pub(crate) fn has_named_cause(self) -> bool {
         matches!(self, Self::StoreSilent(_))
     }
@@ -79,33 +80,34 @@ impl Progress {
         }
     }
 
-    /// The owner is at this from now on.
+    /// Records the owner's activity from now on.
     pub(crate) fn is_at(&self, activity: Activity) {
         *self.activity.lock() = (activity, Instant::now());
     }
 
-    /// The owner waits for the store as long as the answer lives.
+    /// Records that the owner waits for the store until the returned guard is dropped.
     pub(crate) fn awaits_store(&self) -> AwaitingStore<'_> {
         let former = self.activity.lock().0;
         self.is_at(Activity::AwaitingStore);
         AwaitingStore { progress: self, former }
     }
 
-    /// A processor is about to be called.
+    /// Records that a processor is about to be called.
     pub(crate) fn calls(&self, processor: usize) {
         self.processor.store(processor, Ordering::Relaxed);
-        // Only the owner writes, so this is one addition and no locked instruction.
+        // Only the owner writes, so a plain addition is enough.
         self.calls.store(self.calls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    /// A processor goes on that was called earlier; which one is not known.
+    /// Records that a processor that was called earlier is polled again; which one is unknown.
     pub(crate) fn goes_on(&self) {
         self.processor.store(usize::MAX, Ordering::Relaxed);
         self.is_at(Activity::Handling);
     }
 
-    /// Why the owner does not move, where it does not. `ready_since` and `silent_since` are what the consumer says of records
-    /// that can be taken and of a log that has more; neither counts while the owner `takes` none.
+    /// Why the partition owner makes no progress; `None` if it does. The consumer reports `ready_since`, since when records
+    /// are ready, and `silent_since`, since when no record has arrived although the log has more. Neither counts unless the
+    /// owner `takes` records.
     pub(crate) fn standstill(
         &self,
         takes: bool,
@@ -134,7 +136,7 @@ impl Progress {
         }
     }
 
-    /// For how long no processor was called, as far as anybody has asked: a long batch calls many and does not rest.
+    /// How long no processor was called, as seen by the checks. A long batch does not rest, but it calls many processors.
     fn without_calls(&self, now: Instant) -> Duration {
         let calls = self.calls.load(Ordering::Relaxed);
         let mut seen = self.seen.lock();
@@ -145,14 +147,14 @@ impl Progress {
     }
 }
 
-/// An owner waits for the store until this is dropped.
+/// The guard of a wait for the store; on drop, the owner is back at its former activity.
 pub(crate) struct AwaitingStore<'p> {
     progress: &'p Progress,
     former: Activity,
 }
 
 impl AwaitingStore<'_> {
-    /// Polls running processors during the wait, whose start time is kept.
+    /// Polls running processors during the wait and keeps the start time of the wait.
     pub(crate) fn interrupted<T>(&self, go_on: impl FnOnce() -> T) -> T {
         let waits = *self.progress.activity.lock();
         self.progress.goes_on();
@@ -177,10 +179,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_blocks_a_thread_is_named_and_who_is_busy_is_not() {
+    async fn a_blocking_processor_is_named_and_a_busy_one_is_not() {
         let progress = Progress::new();
         progress.is_at(Activity::Handling);
-        // A batch of many slow events: five minutes without a rest, but always another event.
+        // A batch of many slow events: five minutes without rest, but with a new event every five seconds.
         for _ in 0..60 {
             progress.calls(1);
             assert_eq!(progress.standstill(true, None, None), None);
@@ -202,38 +204,38 @@ mod tests {
         progress.is_at(Activity::Handling);
         let waits = progress.awaits_store();
         pass(STORE_ANSWERS).await;
-        let silent = progress.standstill(true, None, None).expect("it is told");
+        let silent = progress.standstill(true, None, None).expect("the silent store is reported");
         assert!(matches!(silent, Standstill::StoreSilent(_)) && silent.has_named_cause(), "{silent:?}");
         waits.interrupted(|| {});
         let silent = progress.standstill(true, None, None);
-        assert!(matches!(silent, Some(Standstill::StoreSilent(_))), "attempts that go on do not hide it: {silent:?}");
+        assert!(matches!(silent, Some(Standstill::StoreSilent(_))), "polling attempts does not hide it: {silent:?}");
         pass(STUCK).await;
         drop(waits);
         assert_eq!(
             progress.standstill(true, None, None),
             None,
-            "the processor's time begins when the store has answered"
+            "the time limit of the processor begins when the store has answered"
         );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn records_that_nobody_takes_or_fetches_are_told() {
+    async fn records_that_are_not_taken_or_not_fetched_are_reported() {
         let progress = Progress::new();
         let since = Some(Instant::now());
         pass(TAKEN).await;
         assert!(matches!(progress.standstill(true, since, None), Some(Standstill::NotTaken(_))));
-        assert_eq!(progress.standstill(false, since, since), None, "it is not to take any");
-        assert_eq!(progress.standstill(true, None, None), None, "there is nothing to do");
-        assert_eq!(progress.standstill(true, None, since), None, "fetching may yet be set right");
+        assert_eq!(progress.standstill(false, since, since), None, "the owner takes no records");
+        assert_eq!(progress.standstill(true, None, None), None, "there are no records");
+        assert_eq!(progress.standstill(true, None, since), None, "the fetch may still recover");
         pass(FETCHED).await;
         assert!(matches!(progress.standstill(true, None, since), Some(Standstill::NotFetched(_))));
-        // It has rested since then only: it did take something meanwhile.
+        // It began to rest only now, so it has taken records in the meantime.
         progress.is_at(Activity::Resting);
         assert_eq!(progress.standstill(true, since, None), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_owner_that_has_ended_is_told_at_once() {
+    async fn an_ended_owner_is_reported_at_once() {
         let progress = Progress::new();
         progress.is_at(Activity::Ended);
         assert_eq!(progress.standstill(false, None, None), Some(Standstill::OwnerEnded));

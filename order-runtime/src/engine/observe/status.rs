@@ -1,4 +1,4 @@
-//! The engine's counters and the state of its partitions, written by the owners, read by HTTP.
+//! The engine's counters and the state of its partitions, written by the partition owners and read by HTTP.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,13 +13,13 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{PartitionState, ProcessorStats, StatsView, progress::Progress};
+use super::{PartitionState, ProcessorCounters, StatsView, progress::Progress};
 use crate::{
     engine::outbox::OutboxState,
     model::{PartitionId, Reason},
 };
 
-/// What one committed batch adds to the counters.
+/// The counts of one committed batch.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct BatchCounters {
     pub(crate) consumed: u64,
@@ -28,14 +28,14 @@ pub(crate) struct BatchCounters {
     /// Dead letters by [`Reason`].
     pub(crate) letters: [u64; Reason::ALL.len()],
     pub(crate) retried: u64,
-    /// By processor: handled, dead-lettered, retried, skipped. Empty until one of them is counted.
-    pub(crate) processors: Vec<[u64; 4]>,
+    /// By processor; empty until one of them is counted.
+    pub(crate) processors: Vec<ProcessorCounters>,
 }
 
 impl BatchCounters {
-    pub(crate) fn processor(&mut self, index: usize) -> &mut [u64; 4] {
+    pub(crate) fn processor(&mut self, index: usize) -> &mut ProcessorCounters {
         if self.processors.len() <= index {
-            self.processors.resize(index + 1, [0; 4]);
+            self.processors.resize(index + 1, ProcessorCounters::default());
         }
         &mut self.processors[index]
     }
@@ -44,17 +44,19 @@ impl BatchCounters {
         self.letters.iter().sum()
     }
 
-    /// What came to no processor: repeats, and dead letters of events that none was called for.
+    /// The events that reached no processor: skipped repeats, and dead letters without a call.
     pub(crate) fn unplaced(&self) -> [u64; 2] {
-        let of = |count: usize| self.processors.iter().map(|counts| counts[count]).sum::<u64>();
-        [self.skipped.saturating_sub(of(3)), self.dead_lettered().saturating_sub(of(1))]
+        let (skipped, dead_lettered) = self.processors.iter().fold((0, 0), |(skipped, dead_lettered), counters| {
+            (skipped + counters.skipped, dead_lettered + counters.dead_lettered)
+        });
+        [self.skipped.saturating_sub(skipped), self.dead_lettered().saturating_sub(dead_lettered)]
     }
 }
 
-/// By topic and number, so that a list of them is in order.
+/// By topic and number, so that lists are in this order.
 type Partitions = BTreeMap<(Arc<str>, i32), Arc<PartitionStatus>>;
 
-/// Everything that is shown of the engine.
+/// The state of the engine that operators see.
 #[derive(Debug)]
 pub(crate) struct Status {
     consumed: AtomicU64,
@@ -62,16 +64,16 @@ pub(crate) struct Status {
     skipped: AtomicU64,
     dead_lettered: AtomicU64,
     retried: AtomicU64,
-    processors: Vec<[AtomicU64; 4]>,
+    processors: Mutex<Vec<ProcessorCounters>>,
     rate: Mutex<Rate>,
     partitions: Mutex<Partitions>,
-    /// Set by the first assignment, also by an empty one.
+    /// Set by the first assignment, even an empty one.
     pub(crate) assigned: AtomicBool,
     /// An operator has paused consumption.
     pub(crate) paused: AtomicBool,
     /// The service is draining.
     pub(crate) stopping: AtomicBool,
-    /// Since when assigned partitions wait for the store to say where they begin, with its last error.
+    /// The last error of the store, and since when assigned partitions wait for their positions from it.
     pub(crate) beginning: Mutex<Option<(Option<String>, Instant)>>,
     pub(crate) outbox: Arc<OutboxState>,
 }
@@ -84,7 +86,7 @@ impl Status {
             skipped: AtomicU64::default(),
             dead_lettered: AtomicU64::default(),
             retried: AtomicU64::default(),
-            processors: (0..processors).map(|_| Default::default()).collect(),
+            processors: Mutex::new(vec![ProcessorCounters::default(); processors]),
             rate: Mutex::default(),
             partitions: Mutex::default(),
             assigned: AtomicBool::new(false),
@@ -95,7 +97,7 @@ impl Status {
         }
     }
 
-    /// Adds what a batch has done; called once its transaction is committed.
+    /// Adds the counts of a batch; called after its commit.
     pub(crate) fn add(&self, counters: &BatchCounters) {
         let add = |counter: &AtomicU64, count: u64| {
             if count > 0 {
@@ -107,24 +109,13 @@ impl Status {
         add(&self.skipped, counters.skipped);
         add(&self.dead_lettered, counters.dead_lettered());
         add(&self.retried, counters.retried);
-        for (counters, counts) in self.processors.iter().zip(&counters.processors) {
-            for (counter, count) in counters.iter().zip(counts) {
-                add(counter, *count);
-            }
+        for (sum, counters) in self.processors.lock().iter_mut().zip(&counters.processors) {
+            sum.add(*counters);
         }
     }
 
-    pub(crate) fn processors(&self) -> Vec<ProcessorStats> {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        self.processors
-            .iter()
-            .map(|[ok, dead_lettered, retried, skipped]| ProcessorStats {
-                ok: read(ok),
-                dead_lettered: read(dead_lettered),
-                retried: read(retried),
-                skipped: read(skipped),
-            })
-            .collect()
+    pub(crate) fn processors(&self) -> Vec<ProcessorCounters> {
+        self.processors.lock().clone()
     }
 
     pub(crate) fn add_partition(&self, partition: Arc<PartitionStatus>) {
@@ -165,9 +156,9 @@ struct Rate {
 impl Rate {
     const WINDOW: Duration = Duration::from_secs(10);
 
-    /// Notes a reading of the counter and answers the rate since the oldest reading within the window.
+    /// Records a reading of the counter and returns the rate since the oldest reading within the window.
     fn measure(&mut self, now: Instant, count: u64) -> f64 {
-        // Two readings within a tenth of a second would keep the window full of nothing.
+        // Readings closer than a tenth of a second are not kept: they would only fill the window.
         if self.samples.back().is_none_or(|(at, _)| now - *at >= Self::WINDOW / 100) {
             self.samples.push_back((now, count));
         }
@@ -192,7 +183,7 @@ pub(crate) struct PartitionStatus {
     pub(crate) position: AtomicI64,
     pub(crate) waiting_keys: AtomicUsize,
     pub(crate) waiting_events: AtomicUsize,
-    /// Since when the key waits that has waited longest.
+    /// Since when the longest waiting key has waited.
     pub(crate) waiting_since: Mutex<Option<Timestamp>>,
     /// Offsets below this one were handled before the store was replaced by an older copy.
     pub(crate) restored_below: Option<i64>,
@@ -250,7 +241,7 @@ mod tests {
     fn counters_add_up_by_processor() {
         let status = Status::new(2, Arc::default());
         let mut counters = BatchCounters { consumed: 3, ok: 2, ..BatchCounters::default() };
-        counters.processor(1)[0] += 2;
+        counters.processor(1).ok += 2;
         status.add(&counters);
         status.add(&counters);
         assert_eq!(status.stats(None).consumed, 6);

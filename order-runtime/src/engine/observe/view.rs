@@ -1,4 +1,4 @@
-//! What HTTP sees of the engine, and how it steers it.
+//! The view of the engine for HTTP, and its controls.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Operations, OrphanView, OutboxView, PartitionView, ProcessorStats, StatsView, health, status::PartitionStatus,
+    Operations, OrphanView, OutboxView, PartitionView, ProcessorCounters, StatsView, health, status::PartitionStatus,
 };
 use crate::{
     engine::{
@@ -17,7 +17,7 @@ use crate::{
     model::Health,
 };
 
-/// What HTTP sees of the engine.
+/// The engine as HTTP sees and controls it.
 pub(crate) struct View {
     pub(crate) engine: Arc<Engine>,
     pub(crate) owners: mpsc::UnboundedSender<OwnersRequest>,
@@ -65,7 +65,7 @@ impl Operations for View {
         self.engine.status.partitions().iter().map(view).collect()
     }
 
-    fn processors(&self) -> Vec<ProcessorStats> {
+    fn processors(&self) -> Vec<ProcessorCounters> {
         self.engine.status.processors()
     }
 
@@ -99,7 +99,7 @@ impl Operations for View {
 
     async fn release(&self, which: KeySelection, how: Release) -> usize {
         let (found, mut answers) = mpsc::unbounded_channel();
-        // The answers end when every owner has answered, or has gone.
+        // The channel closes when every partition owner has answered or ended.
         let _ = self.owners.send(OwnersRequest::Release { which: Arc::new(which), how, found });
         let mut released = 0;
         while let Some(more) = answers.recv().await {
@@ -114,14 +114,14 @@ impl Operations for View {
 
     async fn give_up(&self, which: KeySelection) -> Result<u64, String> {
         let (answer, answered) = oneshot::channel();
-        // An engine that has ended drops the request, and with it the answer.
+        // A stopped engine drops the request and its answer channel.
         let _ = self.give_ups.send(GiveUp { which, answer });
         answered.await.unwrap_or_else(|_| Err("the engine has ended".to_owned()))
     }
 
     fn resume(&self) {
         self.engine.status.paused.store(false, Ordering::Relaxed);
-        // A partition without an owner has no place to begin; each owner resumes its own.
+        // Each partition owner resumes its own partition. A partition without an owner has no position to resume from.
         let _ = self.owners.send(OwnersRequest::Resume);
     }
 }

@@ -1,11 +1,12 @@
-//! The outbox relay: publishes what a transaction has left in the outbox, in the order of its rows for each topic and key, and
-//! deletes a row only when the broker has acknowledged it.
+//! The outbox relay: publishes the rows that transactions have written to the outbox, in their order for each topic and key. It
+//! deletes a row only after the broker has acknowledged its record.
 //!
-//! - A row that fails for a moment holds the later rows of its topic and key until it has left.
-//! - A topic that refuses everything holds its own rows, in their order, and no others.
-//! - A record that its topic refuses for good (too large, invalid) is set aside, unchanged, and holds nothing. See [`refusals`].
+//! - A row that fails temporarily holds back the later rows of its topic and key until it is published.
+//! - A topic that refuses all records holds back its own rows, in their order, and no others.
+//! - A record that its topic refuses permanently (too large, invalid) is set aside, unchanged, and holds back no row. See
+//!   [`refusals`].
 //!
-//! A crash between acknowledgement and deletion repeats a record under the same `dlq-id`; it never loses one.
+//! A crash between acknowledgement and deletion publishes a record again, under the same `dlq-id`; no record is lost.
 
 mod refusals;
 mod state;
@@ -29,19 +30,19 @@ use crate::{
 
 pub(crate) use state::OutboxState;
 
-/// Rows that are published at once. Each time costs the producer's linger and a way to the broker and back, so a run of bad events
-/// goes at twice the speed of 500.
+/// The maximum number of rows that are published at once. Each time costs the producer's linger and a round trip to the
+/// broker; a run of bad events is twice as fast as with 500 rows.
 const ROWS: usize = 4_000;
-/// Bytes that are published at once; the last step may go beyond them.
+/// The limit of bytes that are published at once; the last read step may exceed it.
 const BYTES: usize = 8 * 1024 * 1024;
-/// Rows that are read at once. Small, because 500 of the largest would take half a gigabyte.
+/// The number of rows that are read at once. Small, because 500 maximum-size rows would take 500 MB.
 const STEP: usize = 16;
-/// How often a relay looks for rows that other instances have written.
+/// The interval at which a relay looks for rows that other instances have written.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-/// The same where there are no other instances: a replay of a range may have written some, which notifies nobody.
+/// The same interval without other instances: the replay of a range may have written rows, and it does not notify the relay.
 const BESIDE_AGAIN: Duration = SET_ASIDE_AGAIN;
 
-/// Publishes until it is dropped.
+/// Runs the relay until it is dropped.
 pub(crate) async fn relay(store: Arc<dyn Store>, publisher: Arc<dyn Publisher>, outbox: Arc<OutboxState>) {
     let _ended = EndIsNoted(Arc::clone(&outbox));
     let mut relay = Relay { store, publisher, outbox, refusals: Refusals::default() };
@@ -68,10 +69,10 @@ pub(crate) async fn relay(store: Arc<dyn Store>, publisher: Arc<dyn Publisher>, 
     }
 }
 
-/// What keeps the relay from publishing.
+/// Why the relay cannot publish.
 #[derive(Debug, thiserror::Error)]
 enum RelayProblem {
-    #[error("the store fails the outbox relay ({0}); dead letters and emitted events wait in it")]
+    #[error("the outbox relay cannot use the store ({0}); dead letters and emitted events wait in the store")]
     Store(#[from] StoreError),
     #[error("the broker does not take dead letters and emitted events ({0}); they wait in the store")]
     Publish(PublishError),
@@ -87,11 +88,11 @@ struct Relay {
 /// One pass over the outbox, from its first row to its last.
 #[derive(Default)]
 struct Pass {
-    /// Topics and keys of rows that have not left: those behind them do not overtake.
+    /// The topics and keys of rows that are not published: later rows of these do not overtake them.
     held: HashSet<(Arc<str>, Bytes)>,
-    /// The size of all rows that stay.
+    /// The size of all rows that stay in the store.
     stays: OutboxSize,
-    /// Rows that the broker has acknowledged and the store has not deleted.
+    /// The ids of rows that the broker has acknowledged and the store has not deleted yet.
     acknowledged: Vec<i64>,
     bytes: u64,
     problem: Option<PublishError>,
@@ -124,7 +125,7 @@ impl Pass {
 }
 
 impl Relay {
-    /// Publishes what is in the outbox now, until nothing more can leave.
+    /// Publishes the rows of the outbox in one pass, until no further row can be published.
     async fn publish_all(&mut self) -> Result<(), RelayProblem> {
         let mut pass = Pass::default();
         for row in self.refusals.begin_pass().await {
@@ -152,13 +153,13 @@ impl Relay {
             let nothing_left = pass.acknowledged.is_empty();
             self.delete(&mut pass).await?;
             if nothing_left && let Some(problem) = pass.problem.take() {
-                // The broker is unavailable, as a rule: the rows behind would only wait for it, too.
+                // The broker is most likely unavailable, and later rows would only wait for it, too.
                 return Err(RelayProblem::Publish(problem));
             }
         }
     }
 
-    /// Publishes those of the rows whose turn has come.
+    /// Publishes the rows whose turn has come.
     async fn publish(&mut self, rows: Vec<OutboxRow>, pass: &mut Pass) {
         let (mut together, mut alone) = (Vec::new(), Vec::new());
         for row in rows {
@@ -211,7 +212,7 @@ impl Relay {
         }
     }
 
-    /// Sends rows, and answers what became of each.
+    /// Sends rows and returns the result of each.
     async fn send(&self, rows: Vec<OutboxRow>) -> Vec<(OutboxRow, Result<(), PublishError>)> {
         if rows.is_empty() {
             return Vec::new();
@@ -221,7 +222,8 @@ impl Relay {
         rows.into_iter().zip(results.into_iter().map(|result| result.map(drop))).collect()
     }
 
-    /// Sends a row without waiting for the answer: where its topic still does not exist, that takes the producer seconds.
+    /// Sends a row without waiting for the answer, because the producer takes seconds to answer if the topic still does not
+    /// exist.
     fn send_on_trial(&mut self, row: OutboxRow) {
         let (publisher, outbox, record) =
             (Arc::clone(&self.publisher), Arc::clone(&self.outbox), Arc::clone(&row.record));
@@ -233,7 +235,7 @@ impl Relay {
         self.refusals.on_trial(row, trial);
     }
 
-    /// Notes what has become of a row.
+    /// Records the result of a row.
     fn settle(&mut self, row: &OutboxRow, result: Result<(), PublishError>, pass: &mut Pass) {
         match result {
             Ok(()) => {
@@ -252,8 +254,8 @@ impl Relay {
         }
     }
 
-    /// A record is refused for what it is. A dead letter may leave without its optional headers; an emitted event is never
-    /// changed.
+    /// Handles a record that was refused because of its own content. A dead letter that is too large is sent again without its
+    /// optional headers; an emitted event is never changed.
     async fn refused_alone(&mut self, row: OutboxRow, mut error: PublishError, pass: &mut Pass) {
         if matches!(error, PublishError::TooLarge { .. }) && dead_letter::is_one(&row.record) {
             let shrunk: OutgoingRecord = dead_letter::shrink(&row.record);
@@ -281,7 +283,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Shows why records do not leave.
+    /// Publishes the reasons why records stay in the outbox, for the health checks.
     fn show(&self, problem: Option<&RelayProblem>) {
         let reasons = problem.map(ToString::to_string).into_iter().chain(self.refusals.explain()).collect();
         self.outbox.set_trouble(Trouble { reasons, refused: self.refusals.rows() });
@@ -292,15 +294,15 @@ impl Relay {
         if self.refusals.has_suspects() {
             return tokio::task::yield_now().await;
         }
-        // Rows that a former run of the process left behind are found by the first pass; later rows are announced, but not those
-        // of another instance.
+        // The first pass finds the rows of an earlier run of the process. Later rows notify the relay, except those of other
+        // instances.
         let look_again = Instant::now() + if self.store.shared() { LOOK_AGAIN } else { BESIDE_AGAIN };
         let until = self.refusals.next().map_or(look_again, |next| next.min(look_again));
         let _ = tokio::time::timeout_at(until, self.outbox.wake.notified()).await;
     }
 }
 
-/// The rows after that one, as many as are published at once.
+/// The rows after `after`, as many as are published at once.
 async fn next_rows(store: &dyn Store, after: i64) -> Result<Outbox, StoreError> {
     let mut rows: Vec<OutboxRow> = Vec::new();
     let mut bytes = 0;
@@ -315,14 +317,14 @@ async fn next_rows(store: &dyn Store, after: i64) -> Result<Outbox, StoreError> 
                     break;
                 }
             }
-            // Whoever publishes them now has what was read, too.
+            // Another instance publishes now, and it publishes the rows that were read here, too.
             elsewhere @ Outbox::Elsewhere(_) => return Ok(elsewhere),
         }
     }
     Ok(Outbox::Rows(rows))
 }
 
-/// Growing delays between attempts.
+/// Growing delays between attempts, in milliseconds from 100 to 6,400.
 #[derive(Debug, Default)]
 struct RelayPace {
     failures: u32,

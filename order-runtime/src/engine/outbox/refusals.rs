@@ -1,11 +1,11 @@
-//! Records that their topic refuses: which rows stay in the store, why, and when they are tried again.
+//! Refused records: which rows stay in the store because their topic refuses them, why, and when they are tried again.
 //!
-//! | refused | what follows |
+//! | refused | consequence |
 //! |---|---|
 //! | the whole topic: it does not exist, or the service may not write to it | its rows keep their order and wait; the first of them is tried again |
 //! | one record: it is too large, or invalid | its row is set aside and tried again alone; it holds back no other row |
 //!
-//! Neither is ever dropped or changed, except that a dead letter that is too large leaves without its optional headers.
+//! No record is dropped or changed, except that a dead letter that is too large is published without its optional headers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,38 +22,38 @@ use crate::{
     store::{OutboxRow, OutboxSize},
 };
 
-/// How often rows that were set aside are tried again: the topic's settings may have changed.
+/// The interval at which rows that were set aside are tried again, because the topic's settings may have changed.
 pub(super) const SET_ASIDE_AGAIN: Duration = Duration::from_secs(10);
-/// Rows that are sent alone within one round, each of which costs a way to the broker and back.
+/// The maximum number of rows that are sent alone in one round. Each of them costs a round trip to the broker.
 pub(super) const ALONE: usize = 32;
 
 /// The answer to a record that is sent on trial.
 pub(super) type Trial = JoinHandle<Vec<Result<Acknowledged, PublishError>>>;
 
-/// What the relay knows of refused rows.
+/// The refused rows and topics that the relay knows.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     topics: BTreeMap<Arc<str>, RefusingTopic>,
-    /// Rows that were refused together with others, perhaps because of those: they are sent alone.
+    /// Rows that were refused together with others, perhaps only because of those; they are sent alone.
     suspects: BTreeSet<i64>,
     set_aside: BTreeMap<i64, SetAside>,
-    /// Rows that were set aside and are tried again in this pass.
+    /// Set-aside rows that are tried again in this pass.
     due: BTreeSet<i64>,
-    /// When the next of them are tried again.
+    /// When the next set-aside rows are tried again.
     again: Option<Instant>,
-    /// The last row that was tried again: each has its turn.
+    /// The last set-aside row that was tried again. The next turn begins behind it.
     tried: i64,
-    /// Why records of a topic are set aside: the last answer of the broker.
+    /// Why records of a topic are set aside: the broker's last answer.
     reasons: BTreeMap<(Arc<str>, Cause), String>,
-    /// Rows that this pass has met, so that those are forgotten which are gone.
+    /// The refused rows that this pass has seen; the others no longer exist and are forgotten at its end.
     met: BTreeSet<i64>,
 }
 
-/// A topic that takes nothing.
+/// A topic that refuses all records.
 #[derive(Debug)]
 struct RefusingTopic {
     reason: String,
-    /// Rows that wait for it, as counted by the last pass.
+    /// The number of rows that wait for it, as counted by the last pass.
     rows: u64,
     counted: u64,
     again: Instant,
@@ -74,21 +74,21 @@ enum Cause {
     Invalid,
 }
 
-/// When a row leaves.
+/// How and when a row is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     /// With others.
     Together,
-    /// Alone; whether rows of its key wait for it.
+    /// Alone; `holds_its_key` says whether later rows of its key wait for it.
     Alone { holds_its_key: bool },
-    /// Alone and beside all others, to see whether its topic takes records again.
+    /// Alone and without waiting for the answer, to test whether its topic accepts records again.
     OnTrial,
     /// Not in this pass.
     Later,
 }
 
 impl Refusals {
-    /// A pass over the outbox begins. Answers the rows that have left on trial.
+    /// Begins a pass over the outbox. Returns the rows that were published on trial.
     pub(super) async fn begin_pass(&mut self) -> Vec<OutboxRow> {
         let mut left = Vec::new();
         let mut open = Vec::new();
@@ -101,7 +101,7 @@ impl Refusals {
                     left.push(row);
                     open.push(Arc::clone(topic));
                 }
-                // The topic takes records, but not this one.
+                // The topic accepts records, but not this one.
                 Some(Err(PublishError::TooLarge { .. } | PublishError::Invalid { .. })) => {
                     self.suspects.insert(row.id);
                     open.push(Arc::clone(topic));
@@ -126,7 +126,7 @@ impl Refusals {
         left
     }
 
-    /// When a row leaves. Asked once for each row of a pass, in their order.
+    /// How and when a row is sent. Called once for each row of a pass, in order.
     pub(super) fn turn(&mut self, row: &OutboxRow) -> Turn {
         if self.set_aside.contains_key(&row.id) {
             self.met.insert(row.id);
@@ -145,21 +145,21 @@ impl Refusals {
         Turn::Together
     }
 
-    /// The row is on its way to a topic that has refused others.
+    /// Records that the row was sent on trial to a topic that has refused others.
     pub(super) fn on_trial(&mut self, row: OutboxRow, trial: Trial) {
         if let Some(refusing) = self.topics.get_mut(&row.record.topic) {
             refusing.trial = Some((row, trial));
         }
     }
 
-    /// The topic takes nothing.
+    /// Records that the topic refuses all records.
     pub(super) fn refused_by_topic(&mut self, row: &OutboxRow, reason: &str) {
         let topic = &row.record.topic;
         let refusing = self.topics.entry(Arc::clone(topic)).or_insert_with(|| {
             error!(
                 topic = &**topic,
                 reason,
-                "the topic takes no records; they stay in the store: create the topic, or let the service write to it"
+                "the topic refuses all records; they stay in the store: create it, or allow the service to write to it"
             );
             let mut pace = RelayPace::default();
             let again = Instant::now() + pace.next();
@@ -168,13 +168,13 @@ impl Refusals {
         refusing.counted += 1;
     }
 
-    /// The row was refused together with others; it is sent alone.
+    /// Records that the row was refused together with others; it is sent alone next.
     pub(super) fn refused_together(&mut self, row: i64) {
         self.suspects.insert(row);
         self.met.insert(row);
     }
 
-    /// The row was refused alone, by an error of its record.
+    /// Sets a row aside that was refused alone, because of its record.
     pub(super) fn refused_alone(&mut self, row: &OutboxRow, error: &PublishError) {
         let (cause, reason) = match error {
             PublishError::TooLarge { .. } => (Cause::TooLarge, String::new()),
@@ -190,28 +190,28 @@ impl Refusals {
         self.again.get_or_insert_with(|| Instant::now() + SET_ASIDE_AGAIN);
         self.set_aside.insert(row.id, SetAside { topic: Arc::clone(topic), cause });
         if self.reasons.insert((Arc::clone(topic), cause), reason).is_none() {
-            let told = self.explained(topic, cause, 1);
-            error!(row = row.id, "{told}");
+            let reported = self.explained(topic, cause, 1);
+            error!(row = row.id, "{reported}");
         }
     }
 
-    /// The row has left.
+    /// Records that the row was published.
     pub(super) fn left(&mut self, row: i64) {
         self.suspects.remove(&row);
         if let Some(SetAside { topic, cause }) = self.set_aside.remove(&row) {
-            // What was changed for this one may let the others go, too.
+            // The change that let this row through may let the others through, too.
             let alike = self.set_aside.iter().filter(|(_, aside)| aside.topic == topic && aside.cause == cause);
             self.suspects.extend(alike.map(|(row, _)| *row));
             self.set_aside.retain(|_, aside| aside.topic != topic || aside.cause != cause);
         }
     }
 
-    /// Whether rows are to be sent alone as soon as possible.
+    /// Whether rows must be sent alone as soon as possible.
     pub(super) fn has_suspects(&self) -> bool {
         !self.suspects.is_empty()
     }
 
-    /// A pass has met every row.
+    /// Ends a pass that has seen every row.
     pub(super) fn end_pass(&mut self) {
         self.due.clear();
         let Self { set_aside, suspects, reasons, met, again, .. } = self;
@@ -228,28 +228,28 @@ impl Refusals {
         });
     }
 
-    /// Another instance publishes from now on.
+    /// Forgets everything, because another instance publishes now.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
 
-    /// When something is to be tried again.
+    /// When the next row is tried again; `None` if there is none.
     pub(super) fn next(&self) -> Option<Instant> {
         let topics = self.topics.values().filter(|refusing| refusing.trial.is_none()).map(|refusing| refusing.again);
         topics.chain(self.again).min()
     }
 
-    /// How many rows are refused.
+    /// The number of refused rows.
     pub(super) fn rows(&self) -> u64 {
         self.set_aside.len() as u64 + self.topics.values().map(|refusing| refusing.rows).sum::<u64>()
     }
 
-    /// Why they are, one text for each cause and topic.
+    /// Why rows are refused: one text for each topic and cause.
     pub(super) fn explain(&self) -> Vec<String> {
         let topics = self.topics.iter().map(|(topic, RefusingTopic { reason, rows, .. })| {
             format!(
                 "the topic {topic} does not take dead letters and emitted events ({reason}); {rows} wait in the store: \
-                 create the topic, or let the service write to it"
+                 create the topic, or allow the service to write to it"
             )
         });
         let set_aside = self.reasons.keys().map(|(topic, cause)| {

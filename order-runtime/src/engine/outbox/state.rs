@@ -1,4 +1,4 @@
-//! What the relay, the partition owners and the health checks share: how much waits to be published, and why it does not leave.
+//! The outbox state that the relay, the partition owners and the health checks share: the backlog, and why it is not published.
 
 use std::{
     sync::{
@@ -17,44 +17,45 @@ use crate::{
     store::{OUTBOX_LIMIT, OutboxRecord, OutboxSize},
 };
 
-/// The producer answers within this time, whatever its time limit for a delivery: that is half of it by default.
+/// The time within which the producer must answer. Its default time limit for a delivery is half of it.
 const BROKER_ANSWERS: Duration = Duration::from_mins(10);
-/// The outbox may hold this many bytes before partitions pause: of the largest records, the store's disk would take few.
+/// The limit of the outbox in bytes, beyond which partitions pause. A limit on rows alone would let maximum-size records fill the
+/// store's disk.
 const BACKLOG_BYTES: u64 = 256 * 1024 * 1024;
 
-/// What the relay and the owners share.
+/// The state that the relay and the partition owners share.
 #[derive(Debug, Default)]
 pub(crate) struct OutboxState {
     pub(super) wake: Notify,
-    /// Notifies owners that the outbox is no longer full.
+    /// Notifies partition owners that the outbox is no longer full.
     room: Notify,
     sizes: Mutex<Sizes>,
-    /// Why records do not leave, and how many of them were refused.
+    /// Why records are not published, and how many of them were refused.
     trouble: Mutex<Trouble>,
-    /// What the relay waits for, and since when.
+    /// The store or broker that the relay waits for, and since when.
     waits: Mutex<Option<(Awaited, Instant)>>,
-    /// The relay's task has ended without being asked to.
+    /// Whether the relay's task has ended by a panic.
     ended: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Sizes {
-    /// What waits, as far as is known; never below what this process has written and not published.
+    /// The known backlog; never below the rows that this process has written and not published.
     waits: OutboxSize,
-    /// All that this process has written.
+    /// The sum of all rows that this process has written.
     written: OutboxSize,
 }
 
-/// Why records do not leave.
+/// Why records are not published.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
     /// One text for each reason.
     pub(super) reasons: Vec<String>,
-    /// Rows that a topic refuses; they are in the store.
+    /// The number of rows that their topics refuse; they stay in the store.
     pub(super) refused: u64,
 }
 
-/// What a relay waits for.
+/// The component that the relay waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Awaited {
     Store,
@@ -62,7 +63,7 @@ pub(super) enum Awaited {
 }
 
 impl OutboxState {
-    /// Rows were committed.
+    /// Adds committed rows to the backlog and wakes the relay.
     pub(crate) fn added(&self, rows: &[OutboxRecord]) {
         if !rows.is_empty() {
             let bytes: usize = rows.iter().map(|row| row.record.size()).sum();
@@ -75,24 +76,24 @@ impl OutboxState {
         }
     }
 
-    /// Rows have left.
+    /// Subtracts published rows from the backlog.
     pub(super) fn published(&self, size: OutboxSize) {
         let mut sizes = self.sizes.lock();
         let was_full = is_full(sizes.waits);
-        // Rows that a former run or another instance has written were never added.
+        // `subtract` saturates: rows of an earlier run or of another instance were never added.
         sizes.waits.subtract(size);
         let is_full = is_full(sizes.waits);
         drop(sizes);
         self.notify_of_room(was_full, is_full);
     }
 
-    /// All that this process has written, for [`counted`](Self::counted).
+    /// The sum of all rows that this process has written, for [`counted`](Self::counted).
     pub(super) fn written(&self) -> OutboxSize {
         self.sizes.lock().written
     }
 
-    /// The store holds rows of this size; `written` was read before the store was asked, so that rows which were added meanwhile
-    /// count whether or not the store has seen them.
+    /// Sets the backlog to the size that the store reports. `written` was read before the store was asked: rows that were added
+    /// since then count whether or not the store's answer includes them.
     pub(super) fn counted(&self, size: OutboxSize, written: OutboxSize) {
         let mut sizes = self.sizes.lock();
         let was_full = is_full(sizes.waits);
@@ -111,23 +112,23 @@ impl OutboxState {
         }
     }
 
-    /// Ends when a full outbox is no longer full, from this call on.
+    /// Resolves the next time that the outbox stops being full, counted from this call.
     pub(crate) fn room(&self) -> impl Future<Output = ()> + '_ {
         self.room.notified()
     }
 
-    /// What waits to be published.
+    /// The backlog for operators.
     pub(crate) fn view(&self) -> OutboxView {
         let waits = self.sizes.lock().waits;
         OutboxView { records: waits.rows, bytes: waits.bytes, refused: self.trouble.lock().refused }
     }
 
-    /// Whether so much waits to be published that no more should come.
+    /// Whether the backlog is over its limit, so that partitions pause.
     pub(crate) fn full(&self) -> bool {
         is_full(self.sizes.lock().waits)
     }
 
-    /// How many rows are to be published.
+    /// The number of rows in the backlog.
     pub(crate) fn backlog(&self) -> u64 {
         self.sizes.lock().waits.rows
     }
@@ -137,7 +138,7 @@ impl OutboxState {
         self.backlog() == 0
     }
 
-    /// Why records do not leave; empty where they do.
+    /// Why records are not published; empty if they are.
     pub(crate) fn trouble(&self) -> Vec<String> {
         self.trouble.lock().reasons.clone()
     }
@@ -146,11 +147,11 @@ impl OutboxState {
         *self.trouble.lock() = trouble;
     }
 
-    /// Why the relay itself does not move, where it does not.
+    /// The health of the relay itself: whether its task has ended, or an answer is overdue.
     pub(crate) fn standstill(&self) -> Health {
         let mut health = Health::default();
         if self.ended.load(Ordering::Relaxed) {
-            health.not_live.push("the outbox relay has ended without being asked to; restart the service".to_owned());
+            health.not_live.push("the outbox relay has ended unexpectedly; restart the service".to_owned());
         }
         if let Some((awaited, since)) = *self.waits.lock() {
             let waited = Instant::now().saturating_duration_since(since);
@@ -160,7 +161,7 @@ impl OutboxState {
                     health.not_ready.push(format!("the store has not answered the outbox relay for {seconds} s"));
                 }
                 Awaited::Broker if waited > BROKER_ANSWERS => {
-                    health.not_live.push(format!("the producer has not told for {seconds} s what became of records"));
+                    health.not_live.push(format!("the producer has reported no delivery results for {seconds} s"));
                 }
                 Awaited::Store | Awaited::Broker => {}
             }
@@ -168,7 +169,7 @@ impl OutboxState {
         health
     }
 
-    /// Notes what the relay waits for, until the answer is there.
+    /// Waits for an answer, and records whose answer it is and since when it is awaited.
     pub(super) async fn waiting_for<T>(&self, awaited: Awaited, answer: impl Future<Output = T>) -> T {
         *self.waits.lock() = Some((awaited, Instant::now()));
         let answer = answer.await;
@@ -181,7 +182,7 @@ fn is_full(size: OutboxSize) -> bool {
     size.rows > OUTBOX_LIMIT || size.bytes > BACKLOG_BYTES
 }
 
-/// Notes that the relay has ended by a panic: otherwise it only ends by being dropped, which is intended.
+/// Records on drop that the relay has ended by a panic. An intended end, in which the relay is dropped, is not recorded.
 pub(super) struct EndIsNoted(pub(super) Arc<OutboxState>);
 
 impl Drop for EndIsNoted {
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_for_room_is_told_of_it() {
+    fn owners_are_notified_when_the_outbox_is_no_longer_full() {
         let outbox = OutboxState::default();
         outbox.counted(rows(OUTBOX_LIMIT + 2), rows(0));
         let mut room = Box::pin(outbox.room());
@@ -214,7 +215,7 @@ mod tests {
         outbox.counted(rows(OUTBOX_LIMIT + 1), rows(0));
         let room = outbox.room();
         outbox.counted(rows(0), rows(0));
-        assert!(room.now_or_never().is_some(), "the store has counted, and there is nothing left");
+        assert!(room.now_or_never().is_some(), "the store reports an empty outbox");
     }
 
     #[test]
@@ -232,7 +233,7 @@ mod tests {
         let large = OutboxSize { rows: 10, bytes: BACKLOG_BYTES + 1 };
         outbox.counted(large, rows(0));
         assert!(outbox.full());
-        // Somebody else has published most of them.
+        // The other instance has published most of them.
         outbox.counted(OutboxSize { rows: 1, bytes: 100 }, rows(0));
         assert_eq!((outbox.full(), outbox.view().bytes), (false, 100));
     }

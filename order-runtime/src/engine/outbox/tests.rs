@@ -3,7 +3,7 @@ use crate::{
     broker::memory::MemoryBroker,
     engine::{observe::OutboxView, tests::rig::partition},
     model::{HeaderBlock, Health},
-    store::{Changes, OutboxRecord, memory::MemoryStore},
+    store::{Changes, OutboxRecord, PartitionStore, memory::MemoryStore},
 };
 
 fn to(topic: &str, key: Option<&str>, payload: &str) -> OutboxRecord {
@@ -19,7 +19,7 @@ fn to(topic: &str, key: Option<&str>, payload: &str) -> OutboxRecord {
     OutboxRecord { source_offset: 0, record: record.into() }
 }
 
-/// A relay over an outbox that holds these rows, which are numbered from 1.
+/// A relay over an outbox with these rows, which are numbered from 1.
 async fn with(rows: Vec<OutboxRecord>) -> (Relay, Arc<MemoryBroker>) {
     let (broker, _) = MemoryBroker::new();
     let store = MemoryStore::default();
@@ -33,7 +33,7 @@ async fn with(rows: Vec<OutboxRecord>) -> (Relay, Arc<MemoryBroker>) {
     (relay, broker)
 }
 
-/// Passes until nothing more leaves.
+/// Makes passes until no more rows are published.
 async fn passes(relay: &mut Relay) {
     for _ in 0..5 {
         let _ = relay.publish_all().await;
@@ -52,7 +52,7 @@ fn is(record: &OutgoingRecord, payload: &str) -> bool {
 }
 
 fn away() -> PublishError {
-    PublishError::Transient { topic: "t".to_owned(), reason: "away".to_owned() }
+    PublishError::Transient { topic: "t".to_owned(), reason: "down".to_owned() }
 }
 
 fn invalid() -> PublishError {
@@ -72,10 +72,10 @@ async fn a_row_that_fails_for_a_moment_is_not_overtaken_by_its_key() {
         fails -= i32::from(fails_now);
         fails_now.then(away)
     });
-    assert!(relay.publish_all().await.is_err(), "the first row is to be tried again");
+    assert!(relay.publish_all().await.is_err(), "the first row must be tried again");
     let left = payloads(&broker);
     assert!(!left.iter().any(|payload| payload == "first" || payload == "second"));
-    assert_eq!(left.len(), ROWS + 1, "all others leave, of another topic too");
+    assert_eq!(left.len(), ROWS + 1, "all other rows are published, also those of another topic");
     passes(&mut relay).await;
     assert_eq!(payloads(&broker)[ROWS + 1..], ["first", "second"]);
     assert_eq!(relay.outbox.view(), OutboxView::default());
@@ -86,7 +86,7 @@ async fn records_that_are_refused_because_of_a_neighbour_leave() {
     let rows = vec![to("t", None, "bad"), to("t", Some("a"), "a1"), to("t", Some("a"), "a2"), to("t", Some("b"), "b1")];
     let bad = rows[0].record.size() as u64;
     let (mut relay, broker) = with(rows).await;
-    // As a broker does that refuses a batch as a whole, and names no record.
+    // Like a broker that refuses a whole batch without naming a record.
     let mut calls = 0;
     broker.refuse(move |record| {
         calls += 1;
@@ -101,7 +101,7 @@ async fn records_that_are_refused_because_of_a_neighbour_leave() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_set_aside_leaves_when_its_topic_takes_it() {
+async fn set_aside_records_leave_when_their_topic_accepts_them() {
     let rows = (0..100).map(|number| to("t", None, &format!("large {number}"))).collect();
     let (mut relay, broker) = with(rows).await;
     broker.refuse(|record| Some(PublishError::TooLarge { topic: record.topic.to_string() }));
@@ -112,7 +112,7 @@ async fn what_was_set_aside_leaves_when_its_topic_takes_it() {
 
     broker.refuse(|_| None);
     passes(&mut relay).await;
-    assert_eq!(payloads(&broker).len(), 0, "it is not its time yet");
+    assert_eq!(payloads(&broker).len(), 0, "the rows are not due yet");
     tokio::time::advance(SET_ASIDE_AGAIN).await;
     passes(&mut relay).await;
     assert_eq!(payloads(&broker).len(), 100);
@@ -142,7 +142,7 @@ async fn a_topic_that_takes_records_again_gets_them_in_order() {
 }
 
 #[tokio::test]
-async fn what_stays_is_counted_with_its_bytes_and_what_left_shrunk_is_not() {
+async fn the_size_counts_remaining_rows_and_no_rows_that_left_shrunk() {
     let letter = |payload: &str| {
         let mut record = OutgoingRecord::clone(&to("things-dlq", None, payload).record);
         record.headers.push("dlq-id", Some(b"id"));
@@ -168,6 +168,6 @@ async fn a_relay_that_is_dropped_has_not_ended_by_itself() {
     let task = tokio::spawn(super::relay(Arc::new(MemoryStore::default()), broker, Arc::clone(&outbox)));
     tokio::task::yield_now().await;
     task.abort();
-    assert!(task.await.is_err_and(|error| error.is_cancelled()), "it has begun and was dropped");
+    assert!(task.await.is_err_and(|error| error.is_cancelled()), "the relay had started and was dropped");
     assert_eq!(outbox.standstill(), Health::default());
 }

@@ -1,38 +1,39 @@
-//! Records that were taken and are not committed, and what of them and of waiting events comes into the next batch.
+//! The backlog of taken, uncommitted records, and the choice of records and waiting events for the next batch.
 
 use std::sync::Arc;
 
 use super::{BATCH_RECORDS, Owner};
 use crate::{engine::batch::Plan, model::RecordBatch};
 
-/// The most bytes that are taken from the consumer at once.
+/// The number of bytes after which no more records are taken from the consumer at once.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
 
-/// What a batch was made of, as far as its commit needs it.
+/// The part of the backlog that a batch has used, for its commit.
 pub(super) struct Taken {
-    /// Records of the backlog that it has used up.
+    /// The number of records that the batch used up.
     pub(super) records: usize,
-    /// The position after it.
+    /// The position after the batch.
     pub(super) to: i64,
-    /// When those above the position were written, in milliseconds of the Unix epoch.
+    /// The timestamps of the records from the position on, in milliseconds since the Unix epoch.
     pub(super) written: Vec<i64>,
 }
 
 impl Taken {
-    /// Nothing of the backlog.
+    /// A batch that uses no records.
     pub(super) fn nothing(position: i64) -> Self {
         Self { records: 0, to: position, written: Vec::new() }
     }
 }
 
 impl Owner {
-    /// Takes records from the consumer when none are left.
+    /// Takes records from the consumer if the backlog is empty.
     pub(super) fn fill_backlog(&mut self) {
         if !self.backlog.is_empty() {
             return;
         }
         if !self.takes_records() {
-            // What keeps it from taking may have come just now, after it was told of the records: somebody tells but once.
+            // The reason for not taking records may have arisen after the notification of ready records, which
+            // is sent only once. So the notification is renewed.
             self.ready.notify_one();
             return;
         }
@@ -41,19 +42,20 @@ impl Owner {
             let consumer = &self.partition.engine.consumer;
             let records = consumer.take(&self.partition.id, BATCH_RECORDS - count, BATCH_BYTES - bytes);
             if records.is_empty() {
-                // Of what comes after this somebody tells.
+                // The consumer notifies of later records.
                 return;
             }
             count += records.len();
             bytes += records.size();
             self.backlog.push_back((Arc::new(records), 0));
         }
-        // There may be more than was taken, of which nobody tells a second time: look again when this is done.
+        // More records may be ready, and the consumer does not notify of them a second time. So the owner
+        // notifies itself to look again after this batch.
         self.ready.notify_one();
     }
 
-    /// What the next batch takes up. Whether its events run alone is decided here once, since the owner of another partition may
-    /// ask for a turn alone at any moment.
+    /// Plans the next batch. Whether its events run alone is decided here once, because the owner of another
+    /// partition may ask for a turn alone at any moment.
     pub(super) fn plan(&mut self) -> (Plan, Taken) {
         let finished = std::mem::take(&mut self.finished);
         let only_finished = self.stopped.is_some() || !self.may_begin();
@@ -63,7 +65,7 @@ impl Owner {
             return self.plan_one(plan);
         }
         if only_finished {
-            // An attempt that has ended is settled; nothing else is tried.
+            // Finished attempts are settled; no event is started.
             return (plan, Taken::nothing(self.position));
         }
         plan.due = self.waiting.due();
@@ -72,8 +74,8 @@ impl Owner {
         (plan, taken)
     }
 
-    /// A single event: an attempt that has ended, or by turns a waiting event that is due and the next record, so that
-    /// neither keeps the other back for ever.
+    /// Plans a single event: a finished attempt if there is one. Otherwise due waiting events and new records alternate, so that
+    /// neither starves the other.
     fn plan_one(&mut self, mut plan: Plan) -> (Plan, Taken) {
         self.finished = plan.finished.split_off(plan.finished.len().min(1));
         let nothing = Taken::nothing(self.position);
@@ -97,7 +99,7 @@ impl Owner {
         (plan, taken)
     }
 
-    /// The next records of the backlog, at most `limit`, as far as records may be taken.
+    /// Adds the next records of the backlog to `records`, until it holds `limit`. Adds none if no records may be taken.
     pub(super) fn next_records(&self, limit: usize, records: &mut Vec<(Arc<RecordBatch>, usize)>) -> Taken {
         let mut taken = Taken::nothing(self.position);
         if !self.takes_records() {
@@ -110,7 +112,7 @@ impl Owner {
                 }
                 let Some(record) = batch.get(index) else { break };
                 taken.records += 1;
-                // A record below the position has its outcome; this one came again after a seek.
+                // A record below the position has its outcome and was delivered again after a seek.
                 if record.offset >= self.position {
                     taken.to = record.offset + 1;
                     taken.written.extend(record.timestamp);
@@ -121,7 +123,7 @@ impl Owner {
         taken
     }
 
-    /// Drops records that have their outcome.
+    /// Drops the first `count` records of the backlog, which have their outcome.
     pub(super) fn forget_records(&mut self, mut count: usize) {
         while count > 0
             && let Some((batch, next)) = self.backlog.front_mut()

@@ -1,4 +1,4 @@
-//! From the effects of a batch to what is known of the partition after their commit.
+//! The commit of a batch: writes its effects to the store, then updates the state of the partition owner.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,12 +11,12 @@ use crate::{
 };
 
 impl Owner {
-    /// Commits what a batch has done.
+    /// Commits the effects of a batch.
     pub(super) async fn commit(&mut self, mut effects: Effects, taken: Taken) {
         let engine = Arc::clone(&self.partition.engine);
         self.finished.append(&mut effects.ended_meanwhile);
         if effects.is_empty() && taken.to == self.position {
-            // Everything that was due has to wait for longer.
+            // All due events must wait longer, so there is nothing to commit.
             self.partition.unit.clear();
             self.forget_records(taken.records);
             self.postpone(&effects.postponed);
@@ -41,32 +41,34 @@ impl Owner {
             Ok(Committed::Applied { revision }) => self.applied(effects, &changes, &taken, revision).await,
             Ok(Committed::Fenced) => self.fenced().await,
             Ok(Committed::Conflict) => self.conflicted(effects.events.count()),
-            // The event itself has run into this before, and nothing less can be written of it.
+            // The changes are only a dead letter, and nothing less can be written for the event.
             Ok(Committed::Refused(message)) if effects.is_forced => self.store_failed(&StoreError::Refused(message)),
             Ok(Committed::Refused(message)) => self.data_refused(message, &effects.events, taken.to).await,
             Err(error) => self.store_failed(&error),
         }
     }
 
-    /// Hands changes to the committer, and notes that the owner waits for the store meanwhile.
+    /// Sends changes to the committer and waits for the answer, which counts as waiting for the store.
     pub(super) async fn ask_to_commit(&mut self, changes: &Arc<Changes>) -> Result<Committed, StoreError> {
         let answer = self.partition.engine.committer.commit(Arc::clone(changes));
         self.running.awaiting_store(&self.partition.status.progress, answer).await
     }
 
     pub(super) async fn fenced(&mut self) {
-        warn!(partition = %self.partition.id, position = self.position, "another owner has moved the position; its work counts");
+        warn!(partition = %self.partition.id, position = self.position, "another owner has changed the partition; its commits count, and this owner reads the partition again");
         self.reload().await;
     }
 
-    /// Two writers of the same rows soon miss each other; what goes on must not become a loop without rest.
+    /// Handles a conflict with another writer of the same rows: halves the next batch, and reads the partition
+    /// again after a delay. The first delay is 0 ms, because most conflicts end at once. Later ones grow
+    /// exponentially up to 1 s, to avoid a busy loop.
     pub(super) fn conflicted(&mut self, events: usize) {
         self.limit = (events / 2).max(1);
         self.conflicts += 1;
         self.read_again_in(Duration::from_millis((1 << self.conflicts.min(10)) - 2));
     }
 
-    /// Something of this partition is in the store: what has failed before is over.
+    /// Notes an applied commit: earlier failures and conflicts no longer count.
     pub(super) fn has_written(&mut self, position: i64, revision: i64) {
         self.failures = 0;
         self.conflicts = 0;
@@ -75,7 +77,7 @@ impl Owner {
         self.revision = revision;
     }
 
-    /// The batch is in the store: what is known of the partition follows.
+    /// Updates the partition after the commit of a batch was applied.
     async fn applied(&mut self, effects: Effects, changes: &Changes, taken: &Taken, revision: i64) {
         self.has_written(taken.to, revision);
         self.careful_until.take_if(|until| self.position >= *until);
@@ -92,7 +94,7 @@ impl Owner {
         self.look_for_proof(changes);
         self.look_for_end_of_search();
         self.postpone(&effects.postponed);
-        let successes = effects.counters.processors.iter().map(|[ok, ..]| *ok);
+        let successes = effects.counters.processors.iter().map(|counters| counters.ok);
         self.partition.engine.breakers.observe(&effects.trials, successes);
         if self.partition.engine.settings.shadow {
             event_log::in_shadow(&self.partition.id, &effects.notables);
@@ -104,14 +106,15 @@ impl Owner {
         if let Some(tracer) = &self.partition.engine.tracer {
             tracer.export(effects.spans);
         }
-        // First what is to be published: who sees all events counted may take an empty outbox for the end of the work.
+        // The outbox is counted before the events: an observer that sees all events counted may take an empty
+        // outbox as the end of the work.
         self.partition.engine.outbox.added(&changes.outbox);
         self.partition.engine.status.add(&effects.counters);
         self.after_change();
         self.let_kafka_follow().await;
     }
 
-    /// Forgets what was still to be done with events that these changes have settled.
+    /// Forgets the refused event and the releases that these changes have settled.
     fn settled(&mut self, changes: &Changes) {
         if self.refused.is_none() && self.releases.is_empty() {
             return;
@@ -125,7 +128,7 @@ impl Owner {
         self.releases.forget(touches);
     }
 
-    /// Queues whose processors may not be tried yet are due later.
+    /// Postpones key queues whose processors may not be tried yet.
     fn postpone(&mut self, queues: &[(QueueId, Duration)]) {
         for (queue, delay) in queues {
             self.waiting.postpone(queue, *delay);

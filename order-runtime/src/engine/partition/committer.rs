@@ -1,7 +1,7 @@
-//! Group commit: one transaction takes what has finished on all partitions when the previous one returns.
+//! Group commit: one transaction takes the changes of all partitions that are ready when the previous transaction returns.
 //!
-//! There is no linger and no minimum: a quiet service commits each event as it comes, a busy one commits more at once
-//! because more has gathered while the last transaction ran.
+//! There is no linger and no minimum. A quiet service commits each event at once. A busy service commits more
+//! at a time, because more changes become ready while a transaction runs.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// The most that one transaction takes, in bytes of events and rows together.
+/// The limit of one transaction, in bytes of events and rows together. A single request may exceed it.
 const TRANSACTION_BYTES: usize = 8 * 1024 * 1024;
 
 struct Request {
@@ -36,19 +36,22 @@ impl std::fmt::Debug for Request {
 }
 
 impl Committer {
-    /// Starts the task; it ends when the last handle is dropped.
+    /// Starts the committer task, which ends when the last handle is dropped.
     pub(crate) fn start(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
         let (requests, queue) = mpsc::channel(1024);
         tokio::spawn(commit_all(store, metrics, queue));
         Self { requests }
     }
 
-    /// Whether the task has ended, which it does only by a panic as long as there are handles.
+    /// Whether the task has ended. While a handle exists, only a panic ends it.
     pub(crate) fn has_ended(&self) -> bool {
         self.requests.is_closed()
     }
 
-    /// Commits the changes of one partition together with those of the others that are ready.
+    /// Commits the changes of one partition in a transaction with those of other partitions that are ready.
+    ///
+    /// # Errors
+    /// The error of the transaction, whose outcome is then unknown; [`StoreError::Unavailable`] if the committer task has ended.
     pub(crate) async fn commit(&self, changes: Arc<Changes>) -> Result<Committed, StoreError> {
         let gone = || StoreError::Unavailable("the committer has ended".to_owned());
         let (answer, result) = oneshot::channel();
@@ -85,7 +88,7 @@ async fn commit_all(store: Arc<dyn Store>, metrics: Arc<Metrics>, mut queue: mps
         match result {
             Ok(results) => {
                 for (request, result) in group.into_iter().zip(results) {
-                    // An owner that has gone no longer needs the answer.
+                    // An owner that has ended no longer needs the answer.
                     let _ = request.answer.send(Ok(result));
                 }
             }

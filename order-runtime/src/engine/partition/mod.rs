@@ -1,5 +1,5 @@
-//! The one task that owns a partition: takes records, runs batches, commits them, and is the only one to change what is
-//! known of the partition.
+//! The partition owner: one task per partition that takes records, runs batches and commits them. Only the
+//! owner changes the state of its partition.
 
 pub(crate) mod committer;
 pub mod release;
@@ -37,7 +37,7 @@ use self::{
 };
 use super::{
     batch::{Batch, attempt::Finished, context::PartitionContext, running::Running},
-    observe::{event_log::LogThrottle, progress::Activity, status::PartitionStatus},
+    observe::{event_log::EventLogThrottle, progress::Activity, status::PartitionStatus},
     retry::waiting::Waiting,
 };
 pub(super) use crate::engine::partition::quarantine::ForcedDeadLetter;
@@ -49,25 +49,25 @@ use crate::{
 
 /// The most records of one batch.
 pub(super) const BATCH_RECORDS: usize = 4096;
-/// How often a partition that cannot go on looks again.
+/// How often a partition that takes no records checks whether it may continue.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// What the coordinator tells an owner.
+/// A command of the coordinator to a partition owner.
 #[derive(Debug)]
 pub(crate) enum Control {
-    /// Finish the batch under way and end.
+    /// Finish the current batch and end.
     Leave,
     /// An operator has paused consumption.
     Pause,
-    /// An operator wants a stopped partition tried again.
+    /// An operator resumes consumption; a stopped partition is tried again.
     Resume,
     /// An operator releases waiting keys.
     Release {
-        /// Which.
+        /// The keys to release.
         which: Arc<KeySelection>,
-        /// How.
+        /// Whether their first events are retried or dead-lettered.
         how: Release,
-        /// Takes the number of keys that were found.
+        /// Receives the number of released keys.
         found: mpsc::UnboundedSender<usize>,
     },
     /// The consumer asked for an offset that the log does not have.
@@ -84,49 +84,49 @@ pub(crate) struct Owner {
     partition: PartitionContext,
     waiting: Waiting,
     running: Running,
-    /// Attempts of earlier batches that have ended since.
+    /// Finished attempts of earlier batches that are not settled yet.
     finished: Vec<Finished>,
-    /// Records that were taken and are not committed: batches, and the next index in the first one.
+    /// Records that were taken and are not committed: batches, each with the index of its next record.
     backlog: VecDeque<(Arc<RecordBatch>, usize)>,
-    /// The number of the assignment, which the coordinator reads when the partition is revoked.
+    /// The number of the assignment. The coordinator reads it when the partition is revoked.
     assignment: Arc<AtomicI64>,
-    /// A later assignment than this one, where the store knows one.
+    /// The number of a later assignment that the store has, if there is one.
     superseded: Option<i64>,
     position: i64,
     revision: i64,
-    /// The most records of the next batch: small after a conflict.
+    /// The maximum number of records in the next batch; reduced after a conflict.
     limit: usize,
-    /// Below this position batches stay small, since owners have died here.
+    /// Batches stay small below this position, because earlier owners died here.
     careful_until: Option<i64>,
-    /// One event at a time, to find the one that is at fault.
+    /// Set while events run one at a time to find a poison event or refused data.
     quarantine: Option<Quarantine>,
-    /// Lets it begin events; kept as long as any is under way.
+    /// The turn that lets the owner start events; kept while any attempt is running.
     turn: Option<Turn>,
-    /// The event whose data the store has refused: it is dead-lettered next.
+    /// The event whose data the store has refused; it is dead-lettered next.
     refused: Option<Refused>,
-    /// Where the log begins and ends, as the consumer has reported it while the position was not known.
+    /// The start and end of the log, if the consumer reported them while the position was unknown.
     log: Option<(i64, i64)>,
-    /// Where the position is moved to before anything else, because the log does not have the offsets in between.
+    /// A pending move of the position over offsets that the log does not have. No records are taken before it is committed.
     jump: Option<Jump>,
-    /// Whether earlier deaths still count.
+    /// Decides how long the deaths of earlier owners count.
     proof: Proof,
-    /// Whether the store has taken something since this was last cleared.
+    /// Whether a commit has been applied since this was last cleared.
     has_committed: bool,
     stopped: Option<Stopped>,
-    /// Keys that an operator has released; each is kept until the store has it.
+    /// Keys that an operator has released; each release is kept until it is committed.
     releases: Releases,
     controls: mpsc::UnboundedReceiver<Control>,
     ready: Arc<Notify>,
     failures: u32,
-    /// When position and waiting events are read again. What is known of them may be wrong until then, and nothing is done.
+    /// When position and waiting events are read again. They may be outdated until then, so nothing is handled or committed.
     read_again: Option<Instant>,
     /// Conflicts since the last commit.
     conflicts: u32,
-    log_throttle: LogThrottle,
+    log_throttle: EventLogThrottle,
     topic: Arc<TopicMetrics>,
-    /// When it looks again where it cannot go on.
+    /// The timer for repeated checks while the partition cannot continue.
     look_again: Interval,
-    /// The partition's topic is gone: nothing is to be told to Kafka.
+    /// The partition is orphaned and its events are given up: no offset is stored in Kafka.
     gone: bool,
 }
 
@@ -138,7 +138,7 @@ impl Owner {
         ready: Arc<Notify>,
     ) -> Self {
         let topic = partition.engine.metrics.topic(&partition.id.topic);
-        // One timer for all waits: a new one for each would be made and ended with each batch.
+        // One timer for all waits, because a new one would be created and dropped with each batch.
         let mut look_again = interval(LOOK_AGAIN);
         look_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut owner = Self {
@@ -167,7 +167,7 @@ impl Owner {
             failures: 0,
             read_again: None,
             conflicts: 0,
-            log_throttle: LogThrottle::default(),
+            log_throttle: EventLogThrottle::default(),
             topic,
             look_again,
             gone: false,
@@ -176,7 +176,7 @@ impl Owner {
         owner
     }
 
-    /// Begins with what the store knows at an assignment.
+    /// Initializes the owner from the state that the store returned for an assignment.
     fn take_up(&mut self, mut assigned: Assigned) {
         self.quarantine = Quarantine::after(&self.partition.id, &assigned);
         self.careful_until = quarantine::careful_until(&assigned);
@@ -188,12 +188,13 @@ impl Owner {
         self.revision = assigned.revision;
     }
 
-    /// Where the number of the assignment stands; it changes when the owner takes the partition over again.
+    /// The shared number of the assignment; it changes when the owner takes the partition over again.
     pub(crate) fn assignment(&self) -> Arc<AtomicI64> {
         Arc::clone(&self.assignment)
     }
 
-    /// Owns the partition until it is told to leave. `at` is where delivery begins.
+    /// Runs the owner until [`Control::Leave`] arrives or the coordinator is dropped. `at` is the offset at
+    /// which delivery begins.
     pub(crate) async fn run(mut self, at: i64) {
         let _ended = EndIsNoted(Arc::clone(&self.partition.status));
         self.jump = (at != self.position).then_some(Jump { at, seeks: false });
@@ -209,12 +210,12 @@ impl Owner {
         self.let_kafka_follow().await;
     }
 
-    /// Waits until there is something to do; `None` when the partition is to be left.
+    /// Waits until there is work; `None` if the owner must end.
     async fn wait_for_work(&mut self) -> Option<()> {
         let progress = &self.partition.status.progress;
         progress.is_at(Activity::Resting);
         let outbox = Arc::clone(&self.partition.engine.outbox);
-        // Before it is looked at, so that no word is missed.
+        // Both futures are created before the state is checked, so that no notification is missed.
         let room = outbox.room();
         let turns = Arc::clone(&self.partition.engine.turns);
         let turn_given_back = turns.changed();
@@ -230,7 +231,7 @@ impl Owner {
                 Some(Control::Pause) => self.show_state(),
                 Some(Control::Resume) => self.resume(),
                 Some(Control::Release { which, how, found }) => {
-                    // Whoever asked may have stopped waiting for the answer.
+                    // The operator may have stopped waiting for the answer.
                     let _ = found.send(self.release(&which, how));
                 }
                 Some(Control::OutOfRange { log_start, log_end }) => self.out_of_range(log_start, log_end),
@@ -243,10 +244,10 @@ impl Owner {
             () = std::future::ready(()), if takes && !self.backlog.is_empty() => {}
             () = sleep(due), if due.is_some() => {}
             () = turn_given_back, if !may_begin => self.show_state(),
-            // There may be nothing to take, and so no batch after which the state would be shown.
+            // Without new records no batch would follow that updates the shown state.
             () = room, if !takes => self.show_state(),
-            // What keeps the partition from going on may pass without a word to this task, the full outbox aside; and a store that forgets
-            // lets Kafka follow only when the outbox is published.
+            // The cause that keeps the partition from taking records may end without a notification to this task, except for
+            // a full outbox. With a store that is not durable, Kafka's offset can follow only after the outbox is published.
             _ = self.look_again.tick(), if !takes || !self.partition.engine.store.durable() || self.proof.is_wanted() => {
                 self.show_state();
                 self.let_kafka_follow().await;
@@ -259,13 +260,13 @@ impl Owner {
         Some(())
     }
 
-    /// Whether there is something to do that nobody is notified of.
+    /// Whether there is work that no notification announces.
     fn has_work(&self) -> bool {
         self.read_again.is_none()
             && (!self.finished.is_empty() || !self.releases.is_empty() || self.can_jump() || self.can_reject())
     }
 
-    /// Does the next thing: what has to come before any batch, or one batch of what is there.
+    /// Does one step: a jump, a refused event or a release if one is pending, otherwise one batch.
     async fn work(&mut self) {
         if self.read_again.is_some() {
             return;
@@ -280,18 +281,19 @@ impl Owner {
             return self.apply_release().await;
         }
         if self.finished.is_empty() && !self.take_turn() {
-            // Whoever has told of records tells but once.
+            // The consumer notifies only once for ready records, so the notification is renewed.
             self.ready.notify_one();
             return;
         }
         if self.quarantine.is_some() && self.backlog.is_empty() {
-            // The word is taken up below. Kept, it would bring two partitions that have nothing to do to the queue by turns for ever.
+            // `fill_backlog` looks for records anyway. If the notification stayed, two idle partitions would
+            // queue for a turn alone alternately without end.
             self.ready.notified().now_or_never();
         }
         self.fill_backlog();
         let (plan, taken) = self.plan();
         if plan.is_empty() {
-            // Whatever was taken has its outcome already.
+            // The taken records already have their outcome.
             self.forget_records(taken.records);
             return;
         }
@@ -312,7 +314,7 @@ impl Owner {
         }
     }
 
-    /// Loads what attempts of earlier batches have asked for.
+    /// Loads the rows that running attempts have asked for.
     async fn load_for_running(&mut self) {
         let engine = &self.partition.engine;
         let load = Load { entities: self.partition.unit.take_wanted(&engine.entities), ..Load::default() };
@@ -333,7 +335,8 @@ impl Owner {
         }
     }
 
-    /// Tells Kafka how far the group is; what the store knows stays the authority.
+    /// Stores the offset for Kafka, so that the group's committed offset follows the position. The store's position stays
+    /// authoritative.
     async fn let_kafka_follow(&mut self) {
         if self.gone {
             return;
@@ -352,7 +355,7 @@ impl Owner {
     }
 }
 
-/// Notes when an owner's task ends; one that was asked to is shown no more by then.
+/// Sets [`Activity::Ended`] when the owner's task ends. The status of a revoked partition is no longer shown by then.
 struct EndIsNoted(Arc<PartitionStatus>);
 
 impl Drop for EndIsNoted {
@@ -361,7 +364,7 @@ impl Drop for EndIsNoted {
     }
 }
 
-/// Sleeps for that long; for ever where there is nothing to wait for.
+/// Sleeps for `delay`; never returns if it is `None`.
 async fn sleep(delay: Option<Duration>) {
     match delay {
         Some(delay) => tokio::time::sleep_until(Instant::now() + delay).await,

@@ -1,5 +1,5 @@
-//! The quarantine of a partition: its events run one at a time until the event is found whose data the store refuses, or that kills
-//! the process (a poison event). That event becomes a dead letter.
+//! The quarantine of a partition: its events run one at a time, to find the event whose data the store refuses or that kills the
+//! process (a poison event). That event becomes a dead letter.
 
 use std::{
     borrow::Cow,
@@ -22,57 +22,59 @@ use crate::{
     store::{Assigned, Changes, Committed, StoreError, Suspect, WaitingRow, WaitingState},
 };
 
-/// A quarantine begins after this many deaths of owners of the partition, or of owners with which one event was running.
+/// A quarantine begins after this many deaths of owners of the partition, or of owners during which the same event was running.
 const DEADLY: u32 = 3;
-/// After this many deaths batches are small, so that a quarantine would concern few events.
+/// Batches are small after this many deaths, so that a quarantine concerns few events.
 const CAREFUL: u32 = 2;
-/// The size of these batches in records, and the number of records of a quarantine.
+/// The size of these small batches in records, and the number of records that a quarantine covers.
 pub(super) const CAREFUL_RECORDS: usize = 64;
-/// An event is dead-lettered after this many deaths of owners while it ran alone.
+/// An event is dead-lettered after this many deaths of owners while the event ran alone.
 const CHANCES: u32 = 3;
 
 /// The state of a quarantine.
 #[derive(Debug)]
 pub(super) struct Quarantine {
-    /// The events that must have their outcome before the search for a refused event ends. `None` after deaths, where the proof of life
-    /// ends the quarantine.
+    /// The events that must have their outcome before the search for a refused event ends. `None` after deaths
+    /// of owners: the proof of life ends that quarantine.
     search: Option<Open>,
     /// Whether the next event is a new record instead of a due waiting event. The two alternate.
     pub(super) records_next: bool,
-    /// Owners have died. Each event is noted in the store before it runs, and nothing else of the process runs until its attempt ends.
+    /// Whether the quarantine began because owners died. Each event is then noted in the store before it runs,
+    /// and the process starts no other event until its attempt ends.
     deadly: bool,
     /// The offset of the event that is noted in the store.
     noted: Option<i64>,
 }
 
-/// The proof of life of an owner: deaths of earlier owners count until every event has its outcome that was running or due then.
+/// The proof of life of an owner. Deaths of earlier owners count until every event that was running or due at
+/// the assignment has its outcome.
 #[derive(Debug, Default)]
 pub(super) struct Proof {
-    /// The starts without a proof that the store counts, this assignment included.
+    /// The number of starts without a proof, as the store counts them, this assignment included.
     starts: u32,
-    /// The events without an outcome; `None` when none is left and the store is not told yet.
+    /// The events that still need their outcome; `None` once all have it.
     open: Option<Open>,
-    /// Events that the store suspects.
+    /// The offsets of the suspects in the store.
     pub(super) suspects: BTreeSet<i64>,
 }
 
 /// Events that must have their outcome.
 #[derive(Debug)]
 struct Open {
-    /// Keys whose turn it was, each with its last waiting event.
+    /// Key queues that could run, each with the offset of its last waiting event.
     queues: Vec<(QueueId, i64)>,
-    /// The position that must be reached, unless the log ends before.
+    /// The position that must be reached, unless the log ends earlier.
     until: i64,
 }
 
-/// An event that was settled alone and whose data the store refused.
+/// An event that was committed alone and whose data the store refused.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) offset: i64,
     message: String,
 }
 
-/// Why an event is dead-lettered that no processor has rejected.
+/// A dead letter that the engine forces without running the event: its reason, code and message.
 #[derive(Debug)]
 pub(crate) struct ForcedDeadLetter {
     pub(crate) reason: Reason,
@@ -81,7 +83,7 @@ pub(crate) struct ForcedDeadLetter {
 }
 
 impl ForcedDeadLetter {
-    /// What an operator gives up failed for the reason that it had failed for.
+    /// The dead letter of a waiting event that an operator gives up: it carries the last failure of the event.
     pub(crate) fn as_it_failed(row: &WaitingRow) -> Self {
         let code = if row.error_code.is_empty() { "released".to_owned() } else { row.error_code.clone() };
         Self { reason: Reason::Exhausted, code: code.into(), message: row.error_message.clone() }
@@ -89,12 +91,12 @@ impl ForcedDeadLetter {
 }
 
 impl Quarantine {
-    /// One at a time, until everything is settled that the refused batch may have had.
+    /// The search for a refused event, which ends when every event of the refused batch has its outcome.
     fn searching(open: Open) -> Self {
         Self { search: Some(open), records_next: false, deadly: false, noted: None }
     }
 
-    /// The quarantine that an assignment begins with, if there are deaths enough.
+    /// The quarantine with which an assignment begins; `None` if too few owners have died.
     pub(super) fn after(partition: &PartitionId, assigned: &Assigned) -> Option<Self> {
         let is_deadly = |suspect: &Suspect| suspect.alone > 0 || suspect.running >= DEADLY;
         if assigned.starts < DEADLY && !assigned.suspects.iter().any(is_deadly) {
@@ -104,14 +106,15 @@ impl Quarantine {
             %partition,
             starts = assigned.starts,
             suspects = assigned.suspects.len(),
-            "owners of the partition have died; its events run one at a time to find the one that kills"
+            "owners of the partition have died; its events run one at a time to find the poison event"
         );
         Some(Self { search: None, records_next: false, deadly: true, noted: None })
     }
 }
 
 impl Proof {
-    /// The proof that an assignment owes. After enough deaths the last owner had small batches, so fewer records count.
+    /// The proof that an assignment must give. It covers the next record, or [`CAREFUL_RECORDS`] records in a
+    /// quarantine, because the last owner used batches of that size.
     pub(super) fn after(assigned: &Assigned, waiting: &Waiting, deadly: bool) -> Self {
         let records = if deadly { i64::try_from(CAREFUL_RECORDS).unwrap_or(i64::MAX) } else { 1 };
         Self {
@@ -121,15 +124,15 @@ impl Proof {
         }
     }
 
-    /// Whether the proof is complete with a commit that moves the position to `to`, and the store is not told yet.
+    /// Whether a commit that moves the position to `to` completes the proof and must report it to the store.
     ///
-    /// Where no key was due, the first commit completes it: a process that is ended again soon after its start has then shown that it
-    /// could handle the first event.
+    /// If no key was due and there is no quarantine, the first commit that moves the position completes the
+    /// proof. A process that is ended soon after its start has then shown that it can handle the first event.
     pub(super) fn is_complete(&self, to: i64) -> bool {
         self.starts > 0 && self.open.as_ref().is_none_or(|open| open.queues.is_empty() && to >= open.until)
     }
 
-    /// Whether an idle owner should commit its proof. It need not if its own start is the only one that counts.
+    /// Whether an idle owner should commit its proof: not if its own start is the only one that counts and there are no suspects.
     pub(super) fn is_wanted(&self) -> bool {
         self.starts > 1 || (self.starts > 0 && !self.suspects.is_empty())
     }
@@ -147,7 +150,7 @@ impl Open {
         Self { queues: waiting.that_may_run(), until }
     }
 
-    /// Removes the events that have their outcome by now. Answers whether none is left.
+    /// Removes the key queues that can no longer run. Returns whether none is left and the position is reached.
     fn is_settled(&mut self, waiting: &Waiting, position: i64) -> bool {
         self.queues.retain(|(queue, last)| waiting.may_run(queue, *last));
         self.queues.is_empty() && position >= self.until
@@ -155,9 +158,9 @@ impl Open {
 }
 
 impl Owner {
-    /// The store refused the data of a batch whose end position is `to`. If the batch was a single event, it is dead-lettered next.
-    /// Otherwise a quarantine begins and ends when each event of the batch has its outcome. Counting commits would not do, since a slow
-    /// event commits more than once.
+    /// Handles the store's refusal of a batch whose end position is `to`. If the batch was a single event, the
+    /// event is dead-lettered next. Otherwise a quarantine begins; it ends when each event of the batch has its
+    /// outcome. Commits cannot be counted instead, because a slow event commits more than once.
     pub(super) async fn data_refused(&mut self, message: String, events: &Events, to: i64) {
         if let Some(offset) = events.only() {
             warn!(partition = %self.partition.id, offset, error = %message, "the store refuses the data of an event; it becomes a dead letter");
@@ -165,7 +168,7 @@ impl Owner {
             self.reload().await;
         } else {
             let events = events.count();
-            warn!(partition = %self.partition.id, events, error = %message, "the store refuses data of the batch; its events run one at a time to find the one");
+            warn!(partition = %self.partition.id, events, error = %message, "the store refuses data of the batch; its events run one at a time to find the refused event");
             self.reload().await;
             if !self.is_deadly() {
                 self.quarantine = Some(Quarantine::searching(Open::of(&self.waiting, to)));
@@ -173,7 +176,7 @@ impl Owner {
         }
     }
 
-    /// Whether the refused event can be dead-lettered now: it is the first of its key, or its record may be taken.
+    /// Whether the refused event can be dead-lettered now: it is the first of its key queue, or records may be taken.
     pub(super) fn can_reject(&self) -> bool {
         self.stopped.is_none()
             && self
@@ -182,7 +185,7 @@ impl Owner {
                 .is_some_and(|refused| self.takes_records() || self.waiting.queue_of_first(refused.offset).is_some())
     }
 
-    /// Dead-letters the refused event. The refusal is kept until that is committed.
+    /// Dead-letters the refused event. The refusal is kept until the dead letter is committed.
     pub(super) async fn reject_refused(&mut self) {
         let Some(Refused { offset, message }) = &self.refused else { return };
         let offset = *offset;
@@ -197,7 +200,7 @@ impl Owner {
         if next == Some(offset) {
             return self.force(plan, &forced, taken).await;
         }
-        // It is not where it was: another owner has settled it, or it comes again and is refused again.
+        // The event is not next: another owner has settled it, or it will run again and be refused again.
         self.refused = None;
     }
 
@@ -205,16 +208,16 @@ impl Owner {
         self.quarantine.as_ref().is_some_and(|quarantine| quarantine.deadly)
     }
 
-    /// Whether the quarantine of another partition of the process lets this one start events.
+    /// Whether this partition may start events, which a quarantine of another partition of the process can forbid.
     pub(super) fn may_begin(&self) -> bool {
         match &self.turn {
             Some(turn) => turn.has_come(),
-            // A quarantine must ask for its turn.
+            // A deadly quarantine always asks for a turn alone.
             None => self.is_deadly() || self.partition.engine.turns.is_open(),
         }
     }
 
-    /// Asks for a turn if the owner has none. Answers whether events may be started.
+    /// Asks for a turn if the owner has none. Returns whether events may be started.
     pub(super) fn take_turn(&mut self) -> bool {
         if self.turn.is_none() {
             let turns = &self.partition.engine.turns;
@@ -223,8 +226,8 @@ impl Owner {
         self.turn.as_ref().is_some_and(Turn::has_come)
     }
 
-    /// Gives the turn back when no attempt is running, after the store has noted that no event runs alone here. Without that note, a
-    /// poison event of another partition would count against the event that ran here last.
+    /// Gives the turn back if no attempt is running. Before that, the store notes that no event runs alone here.
+    /// Without that note, a poison event of another partition would count against the event that ran alone here last.
     pub(super) async fn end_turn(&mut self) {
         let waits = self.is_deadly() && self.turn.as_ref().is_some_and(|turn| !turn.has_come());
         if waits || !self.running.is_empty() || !self.finished.is_empty() || self.read_again.is_some() {
@@ -242,15 +245,19 @@ impl Owner {
         self.turn = None;
     }
 
-    /// Whether no event may be started now: another partition has the turn, or a suspect is running.
+    /// Whether no event may be started now: another partition has the turn, or an event runs alone here.
     pub(super) fn waits_for_one(&self) -> bool {
         !self.may_begin() || (self.is_deadly() && !self.running.is_empty())
     }
 
-    /// Notes the one event of the plan in the store. Answers its dead letter if too many owners have died while it ran alone.
+    /// Notes the one event of the plan in the store before it runs alone. Returns its dead letter if too many
+    /// owners have died while it ran alone.
+    ///
+    /// # Errors
+    /// The store could not note the event.
     pub(super) async fn note_suspect(&mut self, plan: &Plan) -> Result<Option<ForcedDeadLetter>, StoreError> {
         let Some(quarantine) = &mut self.quarantine else { return Ok(None) };
-        // The process has survived an attempt that has ended.
+        // A finished attempt has not killed the process.
         if !quarantine.deadly || !plan.finished.is_empty() {
             return Ok(None);
         }
@@ -268,7 +275,7 @@ impl Owner {
         Ok(Some(ForcedDeadLetter { reason: Reason::Panic, code: "killed_process".into(), message }))
     }
 
-    /// The suspects that these effects clear: their attempt has ended, or they do not wait any more.
+    /// The offsets of the suspects that these effects clear: their attempt has ended, or they no longer wait.
     pub(super) fn cleared(&self, effects: &Effects, to: i64) -> Vec<i64> {
         let may_kill = |offset: i64| match effects.waiting.get(&offset) {
             Some(row) => matches!(row.state, WaitingState::Running | WaitingState::Behind),
@@ -302,8 +309,8 @@ impl Owner {
             .take_if(|quarantine| quarantine.search.as_mut().is_some_and(|open| open.is_settled(waiting, position)));
     }
 
-    /// Commits the proof of an idle partition: no event that was running before is left. So a service that is killed while it is idle does
-    /// not begin with a quarantine.
+    /// Commits the proof of an idle partition if no event that was running or due at the assignment is left. So a service that is
+    /// killed while it is idle does not begin with a quarantine.
     pub(super) async fn prove_when_idle(&mut self) {
         let inbox_status = self.partition.engine.consumer.inbox_status(&self.partition.id);
         let is_idle = self.proof.is_wanted()
@@ -313,7 +320,7 @@ impl Owner {
             && inbox_status.is_some_and(|inbox_status| inbox_status.lag(self.position) == 0);
         let (waiting, position) = (&self.waiting, self.position);
         let open = &mut self.proof.open;
-        // The log ends here, so there are no more records to prove.
+        // The log ends here, so the proof needs no further records.
         if !is_idle || !open.as_mut().is_none_or(|open| open.is_settled(waiting, position.max(open.until))) {
             return;
         }

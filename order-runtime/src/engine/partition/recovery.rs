@@ -1,4 +1,4 @@
-//! What an owner does when the store has not done what it was asked, or the log is not where it was.
+//! Recovery of a partition owner: after failed store requests, later assignments, and logs that do not have the position.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -22,32 +22,32 @@ use crate::{
     store::{Assigned, Changes, Committed, Store, StoreError},
 };
 
-/// Where the position is to go on, because the log does not have the offsets in between.
+/// A move of the position over offsets that the log does not have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Jump {
     pub(super) at: i64,
-    /// Whether the consumer has to follow; at an assignment it begins there by itself.
+    /// Whether the consumer must seek; at an assignment it begins there by itself.
     pub(super) seeks: bool,
 }
 
-/// How long an owner waits for the revocation of its partition where the store knows a later assignment.
+/// How long an owner waits for the revocation of its partition if the store has a later assignment.
 const TAKE_OVER: Duration = Duration::from_secs(5);
 
-/// Why an event could not be given up.
+/// The error text for an event that could not be given up.
 const NOT_COMMITTED: &str =
-    "another instance has changed the partition meanwhile, or the store does not take the dead letter";
+    "another instance has changed the partition meanwhile, or the store does not accept the dead letter";
 
 impl Owner {
-    /// The store does not answer, or not in time: what it has done is unknown, so it is asked before anything goes on.
+    /// Handles a failed store request. Its effect is unknown, so the partition is read again before anything else is done.
     pub(super) fn store_failed(&mut self, error: &StoreError) {
         if self.failures == 0 {
-            warn!(partition = %self.partition.id, %error, "the store did not do what it was asked; trying again");
+            warn!(partition = %self.partition.id, %error, "a store request failed; retrying");
         }
         let delay = self.store_is_away(error);
         self.read_again_in(delay);
     }
 
-    /// Reads again after a while, in which the partition can be left. Nothing of what is under way counts until then.
+    /// Drops running attempts and reads the partition again after `delay`. The owner can end during the delay.
     pub(super) fn read_again_in(&mut self, delay: Duration) {
         self.drop_what_runs();
         self.read_again = Some(Instant::now() + delay);
@@ -59,7 +59,7 @@ impl Owner {
         self.partition.unit.clear();
     }
 
-    /// Notes a failure. Answers how long to wait before the store is asked again.
+    /// Counts a failure of the store. Returns the delay before the next request.
     fn store_is_away(&mut self, error: &StoreError) -> Duration {
         let now = self.partition.engine.clock.now();
         self.failures += 1;
@@ -67,8 +67,8 @@ impl Owner {
         Duration::from_millis(100 << self.failures.min(6))
     }
 
-    /// Reads position, revision and waiting events again, and drops whatever was under way. Where that fails too, it is done again
-    /// before anything else: no attempt runs any more of what is known to run.
+    /// Drops running attempts and reads position, revision and waiting events again. If that fails, it is
+    /// repeated before anything else, because waiting events that are known as running have no attempt any more.
     pub(super) async fn reload(&mut self) {
         self.read_again = None;
         self.drop_what_runs();
@@ -87,10 +87,12 @@ impl Owner {
             }
             Ok(Some(stored)) => {
                 if stored.revision != self.revision {
-                    // Something was committed, be it that only the answer was lost; there may be nothing more to commit.
+                    // A commit was applied, even if its answer was lost. The failures end here, because no
+                    // further commit may follow.
                     self.failures = 0;
                 }
-                // Its commit may have been applied although the answer was lost. No other owner was assigned, so until then it is due.
+                // The commit of the jump may have been applied although its answer was lost. Otherwise the jump is still pending,
+                // because no other owner was assigned.
                 let jump_is_over = self.jump.is_some_and(|jump| jump.at == stored.next_offset);
                 if jump_is_over {
                     self.jump = None;
@@ -99,7 +101,8 @@ impl Owner {
                 self.proof.suspects = stored.suspects.iter().map(|suspect| suspect.offset).collect();
                 self.revision = stored.revision;
                 if jump_is_over || stored.next_offset < self.position {
-                    // Records in between were taken before and are no longer here.
+                    // Records from the stored position on were taken before and are no longer in the backlog,
+                    // so they are fetched again.
                     self.backlog.clear();
                     engine.consumer.seek(&self.partition.id, stored.next_offset);
                 }
@@ -108,31 +111,31 @@ impl Owner {
                 self.judge_log();
             }
             Ok(None) => self.stop(
-                "the partition's position has vanished from the store; restore the store, or restart to begin anew",
+                "the store no longer has the position of the partition; restore the store, or restart to begin as at a first start",
             ),
             Err(error) => {
-                warn!(partition = %self.partition.id, %error, "the position could not be read again");
+                warn!(partition = %self.partition.id, %error, "failed to read the position again; retrying");
                 self.read_again = Some(Instant::now() + self.store_is_away(&error));
             }
         }
     }
 
-    /// Another owner was assigned the partition after this one. Most likely the consumer group has moved the partition, and this
-    /// process learns of it next. A process that was frozen during an earlier assignment may have come late, though: then nobody else
-    /// owns the partition for long, and this owner takes it over again.
+    /// Handles a later assignment of the partition in the store. Most likely the consumer group has moved the partition, and its
+    /// revocation follows here. If it does not follow, the later assignment came from a process that was frozen during an earlier
+    /// assignment. No other process owns the partition then, so this owner takes it over again.
     fn is_superseded(&mut self, later: i64) {
         warn!(
             partition = %self.partition.id,
-            "the store knows a later assignment of the partition; unless it is revoked here, this instance takes it over in {} s",
+            "the store has a later assignment of the partition; this instance takes the partition over in {} s unless it is revoked first",
             TAKE_OVER.as_secs()
         );
         self.superseded = Some(later);
         self.read_again = Some(Instant::now() + TAKE_OVER);
     }
 
-    /// Begins again as at an assignment. Records that were fetched before may no longer be in the log, and a jump was decided by where
-    /// the log ended then. It holds only where nobody has committed anything since; otherwise the consumer reads on at the position
-    /// and reports again where it cannot.
+    /// Begins again as at an assignment. Records that were fetched before may no longer be in the log, so they are
+    /// dropped. A jump was decided by an earlier state of the log. It stays valid only if no other owner has committed
+    /// since. Otherwise the consumer continues at the position, and reports again if the log does not have it.
     fn take_over(&mut self, stored: Assigned) {
         self.superseded = None;
         self.failures = 0;
@@ -153,8 +156,11 @@ impl Owner {
         self.judge_log();
     }
 
-    /// Dead-letters everything that waits, in order, and answers how many events that were. It ends when nothing can be committed; for
-    /// an operator, at the first event that is not, since another owner may go on with the rest.
+    /// Dead-letters all waiting events in order and returns their number.
+    ///
+    /// # Errors
+    /// A later assignment exists, or a round over all keys has committed nothing. For an operator, the first event that is not
+    /// committed is an error, because another owner may handle the rest.
     pub(crate) async fn give_up(mut self, because: Because) -> Result<u64, String> {
         self.gone = true;
         let mut given_up = 0;
@@ -179,7 +185,7 @@ impl Owner {
         Ok(given_up)
     }
 
-    /// Waits until what is known of the partition is right again.
+    /// Reads the partition again until that succeeds, or a later assignment is found.
     async fn recover(&mut self) {
         while let Some(at) = self.read_again.filter(|_| self.superseded.is_none()) {
             tokio::time::sleep_until(at).await;
@@ -187,15 +193,15 @@ impl Owner {
         }
     }
 
-    /// Whether the position can be moved now. Waiting events have their places by their offsets, so those that lie where
-    /// other records will come are settled first.
+    /// Whether the position can be moved now. Waiting events are identified by their offsets. Before the
+    /// position moves back, those at offsets that new records will take must be settled.
     pub(super) fn can_jump(&self) -> bool {
         let Some(jump) = self.jump else { return false };
         jump.at >= self.position || self.waiting.is_below(jump.at)
     }
 
-    /// Moves the position without handling what lies between. It is tried until it is committed, or until another owner has
-    /// moved the position: what comes meanwhile would be taken for handled.
+    /// Moves the position without handling the offsets in between. The move is tried until it is committed or another
+    /// owner has moved the position; no record is taken before that, because it could wrongly count as handled.
     pub(super) async fn move_position(&mut self) {
         let Some(Jump { at, seeks }) = self.jump else { return };
         let changes = Changes::of_position((*self.partition.id).clone(), self.revision, self.position, at);
@@ -216,7 +222,8 @@ impl Owner {
         }
     }
 
-    /// The consumer cannot read on at the position. Where the position is not known just now, that is judged when it is.
+    /// Handles a log that does not have the position. If the position is currently unknown, this is decided
+    /// after it is read again.
     pub(super) fn out_of_range(&mut self, log_start: i64, log_end: i64) {
         self.log = Some((log_start, log_end));
         if self.read_again.is_none() {
@@ -242,7 +249,8 @@ impl Owner {
     }
 }
 
-/// Assigns a partition again to the owner that has it, so that the later assignment does not count as the life of an owner.
+/// Assigns a partition again to its current owner. The later assignment is noted as ended first, so that it
+/// does not count as a dead owner.
 async fn assigned_again(store: &dyn Store, id: &PartitionId, later: i64) -> Result<Option<Assigned>, StoreError> {
     store.ended(&[(id.clone(), later)]).await?;
     store.assigned(std::slice::from_ref(id)).await.map(|mut known| known.pop().flatten())

@@ -1,4 +1,4 @@
-//! What an operator sees of keys that wait, and how they are released.
+//! Waiting keys as operators see them, and the selection of keys to release.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
     store::{WaitingRow, WaitingState},
 };
 
-/// One key that waits: its first event, and how many there are. An element of `GET /waiting`.
+/// A waiting key: its first event and the number of its events. An element of `GET /waiting`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingKey {
@@ -19,30 +19,31 @@ pub struct WaitingKey {
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// The Kafka key, as text; none for an event without one.
+    /// The Kafka key as text; `None` for an event without a key.
     pub key: Option<String>,
-    /// What its first event waits for.
+    /// The state of its first event: `retry`, `running` or `held`.
     pub state: &'static str,
-    /// Where its first event lies.
+    /// The offset of its first event.
     pub offset: i64,
-    /// Failed attempts at the first event.
+    /// The number of failed attempts at the first event.
     pub attempts: u32,
-    /// Since when it waits.
+    /// Since when the first event waits.
     pub since: Timestamp,
-    /// When it is tried again; none where only an operator releases it.
+    /// When the first event is tried again; `None` while it is running or if only an operator releases it.
     pub due: Option<Timestamp>,
     /// The code of the last failure.
     pub error_code: String,
     /// The message of the last failure.
     pub error_message: String,
-    /// Events of the key that wait, the first one included.
+    /// The number of waiting events of the key, the first one included.
     pub events: usize,
-    /// Why no assignment brings its partition here, where none does: nobody tries the key until that changes.
+    /// Why the partition is orphaned, if it is: this instance does not try the key until that changes.
     pub orphaned: Option<OrphanCause>,
 }
 
 impl WaitingKey {
-    /// The keys of waiting events that come in the order of their partitions and offsets. `orphaned` says which partitions are.
+    /// Groups waiting events by key. `rows` are in the order of partitions and offsets; `orphaned` returns why
+    /// a partition is orphaned, if it is.
     pub fn of(
         rows: Vec<(PartitionId, WaitingRow)>,
         orphaned: impl Fn(&PartitionId) -> Option<OrphanCause>,
@@ -82,7 +83,7 @@ impl WaitingKey {
     }
 }
 
-/// Which waiting keys are meant; what is not given is any.
+/// A selection of waiting keys. A field that is not given matches everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct KeySelection {
@@ -95,40 +96,40 @@ pub struct KeySelection {
     /// The partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<i32>,
-    /// Every key, which nobody says by saying nothing.
+    /// All keys; must be requested explicitly.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
 }
 
 impl KeySelection {
-    /// Whether it says anything.
+    /// Whether it names a key or explicitly requests all keys.
     pub fn is_given(&self) -> bool {
         self.all || self.key.is_some()
     }
 
-    /// Whether it means everything that waits of an orphaned topic: it names a topic and no keys.
+    /// Whether it selects all waiting events of an orphaned topic: it names a topic and no keys.
     pub fn is_of_topic(&self) -> bool {
         !self.is_given() && self.topic.is_some()
     }
 
-    /// Whether keys of this partition may be meant.
+    /// Whether it can select keys of this partition.
     pub(crate) fn takes_partition(&self, id: &PartitionId) -> bool {
         self.topic.as_deref().is_none_or(|topic| topic == &*id.topic)
             && self.partition.is_none_or(|partition| partition == id.partition)
     }
 
-    /// Whether this queue is meant.
+    /// Whether it selects this key queue.
     pub(crate) fn takes_queue(&self, queue: &[u8]) -> bool {
         self.key.as_ref().is_none_or(|key| key_of(queue) == Some(key.as_bytes()))
     }
 }
 
-/// What becomes of the first event of a released key; what is behind it follows.
+/// The action on the first event of a released key. The events behind it follow in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
-    /// It is tried again at once.
+    /// The event is tried again at once.
     Retry,
-    /// It becomes a dead letter.
+    /// The event becomes a dead letter.
     DeadLetter,
 }
 

@@ -1,4 +1,4 @@
-//! Keys that an operator has released: what was asked for is kept until it is in the store.
+//! Releases of keys by an operator. Each release is kept until it is committed to the store.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     store::{Changes, Committed, StoreError, WaitingRow, WaitingState},
 };
 
-/// Releases that are not in the store yet, by the offset of the event that each is about.
+/// Releases that are not committed yet, by the offset of the released event.
 #[derive(Debug, Default)]
 pub(super) struct Releases(BTreeMap<i64, (QueueId, Release)>);
 
@@ -32,19 +32,19 @@ impl Releases {
         self.0.contains_key(&offset)
     }
 
-    /// Adds a release. Of two for one event the later one counts.
+    /// Adds a release. A later release of the same event replaces an earlier one.
     fn add(&mut self, offset: i64, queue: QueueId, how: Release) {
         self.0.insert(offset, (queue, how));
     }
 
-    /// Forgets releases of events that have been settled.
+    /// Removes the releases of settled events.
     pub(super) fn forget(&mut self, is_settled: impl Fn(i64) -> bool) {
         self.0.retain(|offset, _| !is_settled(*offset));
     }
 }
 
 impl Owner {
-    /// Releases the keys of the partition that are meant, and answers how many there are.
+    /// Releases the selected keys of the partition and returns their number.
     pub(super) fn release(&mut self, which: &KeySelection, how: Release) -> usize {
         if !which.takes_partition(&self.partition.id) {
             return 0;
@@ -54,12 +54,12 @@ impl Owner {
         for queue in queues {
             self.add_release(queue, how);
         }
-        // A partition that the released key has stopped goes on.
+        // A partition that was stopped by a released key continues.
         self.after_change();
         found
     }
 
-    /// Lets the events be tried again that have stopped the partition.
+    /// Releases for retry the events that stop the partition.
     pub(super) fn release_stopped(&mut self) {
         let stops = |row: &WaitingRow| row.state == WaitingState::Held(OnExhausted::Stop);
         let queues = self.waiting.select(|_| true);
@@ -77,13 +77,13 @@ impl Owner {
         }
     }
 
-    /// Does what an operator has asked for, as far as one commit goes.
+    /// Applies pending releases with one commit: all retries, or otherwise one dead letter.
     pub(super) async fn apply_release(&mut self) {
         let is_first = |offset: i64, queue: &QueueId| {
             let first = self.waiting.queue(queue).next();
             first.is_some_and(|first| first.row.offset == offset && first.row.state != WaitingState::Running)
         };
-        // What was settled by another owner, or before the release came, needs nothing.
+        // Releases of events that are already settled need nothing more.
         self.releases.0.retain(|offset, (queue, _)| is_first(*offset, queue));
         let to_retry: Vec<Arc<WaitingRow>> = self
             .releases
@@ -102,7 +102,7 @@ impl Owner {
         }
     }
 
-    /// Writes that these events are due: the release then outlasts this owner.
+    /// Writes to the store that these events are due, so that the release outlasts this owner.
     async fn retry_released(&mut self, rows: &[Arc<WaitingRow>]) {
         let now = self.partition.engine.clock.now();
         let due = |row: &Arc<WaitingRow>| WaitingRow { state: WaitingState::Retry, due: now, ..(**row).clone() };
@@ -126,18 +126,18 @@ impl Owner {
         }
     }
 
-    /// Does what operators were told is done, before the partition is left.
+    /// Applies the releases that were confirmed to operators before the owner ends.
     pub(super) async fn finish_releases(&mut self) {
         while !self.releases.is_empty() && self.read_again.is_none() {
             self.apply_release().await;
         }
         if !self.releases.is_empty() {
             let keys = self.releases.0.len();
-            warn!(partition = %self.partition.id, keys, "the store does not answer, or another instance owns the partition: keys that were released are not; release them again");
+            warn!(partition = %self.partition.id, keys, "releases of keys could not be committed, because the store does not answer or another instance owns the partition; release them again");
         }
     }
 
-    /// Dead-letters the first event of a queue without running it.
+    /// Dead-letters the first event of a key queue without running it.
     pub(super) async fn dead_letter_first(
         &mut self,
         queue: QueueId,
@@ -149,7 +149,7 @@ impl Owner {
         self.force(plan, &forced, Taken::nothing(self.position)).await;
     }
 
-    /// Dead-letters the one event of a plan without running it.
+    /// Dead-letters the only event of a plan without running it.
     pub(super) async fn force(&mut self, plan: Plan, forced: &ForcedDeadLetter, taken: Taken) {
         match Batch::new(&self.partition, &self.waiting, &mut self.running, &self.ready).refuse(plan, forced).await {
             Ok(effects) => self.commit(effects, taken).await,

@@ -1,4 +1,4 @@
-//! Whether a partition takes records, and what is shown of it.
+//! The state of a partition: whether it takes records, why it is stopped, and the status that operators see.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -8,11 +8,11 @@ use tracing::{error, info};
 use super::Owner;
 use crate::engine::observe::PartitionState;
 
-/// Why a partition does nothing until somebody acts.
+/// Why a partition is stopped until an operator acts.
 #[derive(Debug)]
 pub(super) struct Stopped {
     reason: String,
-    /// An event demands it: it is over when no event does any longer.
+    /// Whether a waiting event stopped the partition. It then continues when no such event is left.
     by_event: bool,
 }
 
@@ -48,13 +48,13 @@ impl Owner {
         self.show_state();
     }
 
-    /// An operator wants everything tried again.
+    /// Resumes consumption on an operator's request, and retries the events that stopped the partition.
     pub(super) fn resume(&mut self) {
         self.release_stopped();
         self.start_again();
     }
 
-    /// Goes on with a partition that was stopped. One that an operator has paused stays so.
+    /// Continues a stopped partition. A partition that an operator has paused stays paused.
     fn start_again(&mut self) {
         if self.stopped.take().is_some() {
             info!(partition = %self.partition.id, "the partition is resumed");
@@ -66,7 +66,8 @@ impl Owner {
         self.show_state();
     }
 
-    /// Shows what is known of the partition, stops it where an event demands that, and goes on where none does any longer.
+    /// Updates the status of the partition, stops it if a waiting event requires that, and continues it if no
+    /// event requires it any more.
     pub(super) fn after_change(&mut self) {
         let status = &self.partition.status;
         status.position.store(self.position, Ordering::Relaxed);
@@ -77,7 +78,7 @@ impl Owner {
         match (&self.stopped, stopping) {
             (None, Some(row)) => {
                 let reason = format!(
-                    "the event at offset {} stopped it: {} ({}); resume to try it again",
+                    "the event at offset {} stopped the partition: {} ({}); resume to try it again",
                     row.offset, row.error_message, row.error_code
                 );
                 self.stop_for(reason, true);
@@ -87,7 +88,7 @@ impl Owner {
         }
     }
 
-    /// That events are handled again because the store is an older copy, as long as they are.
+    /// The reason text while events are handled again because the store was restored from an older copy.
     fn restored(&self) -> Option<String> {
         let below = self.partition.status.restored_below.filter(|below| self.position < *below)?;
         Some(format!("the store was restored from an older copy: events before offset {below} are handled again"))
@@ -102,18 +103,18 @@ impl Owner {
         } else if self.failures > 0 {
             return;
         } else if engine.outbox.full() {
-            (PartitionState::Full, Some("too many dead letters wait to be published".to_owned()))
+            (PartitionState::Full, Some("the outbox is full: too many records wait to be published".to_owned()))
         } else if let Some(full) = self.waiting.full() {
             (PartitionState::Full, Some(full))
         } else if let Some(jump) = self.jump.filter(|_| !self.can_jump()) {
             let reason = format!(
-                "the log ends at {}, and events wait that lay behind its end; it goes on when they are settled or released",
+                "the log ends at {}, and waiting events have offsets from there on; the partition continues when they are settled or released",
                 jump.at
             );
             (PartitionState::Full, Some(reason))
         } else if !self.may_begin() {
             let reason =
-                "an event of another partition runs alone, because processes have died; this one goes on afterwards";
+                "another partition runs an event alone to find a poison event; this partition continues afterwards";
             (PartitionState::Full, Some(reason.to_owned()))
         } else {
             (PartitionState::Running, self.restored())

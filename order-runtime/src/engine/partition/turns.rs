@@ -1,14 +1,14 @@
 //! Turns decide which partitions of a process may run events: all of them, or a single event of one partition in quarantine.
 //!
-//! When a process dies while several events run, nothing shows which of them killed it. So a suspect runs alone in the whole process,
-//! and not only in its partition.
+//! When a process dies while several events run, nothing shows which of them killed it. So a suspect runs alone
+//! in the whole process, not only in its partition.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, futures::Notified};
 
-/// The turns of a process's partitions.
+/// The turns of all partitions of a process.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     state: Mutex<State>,
@@ -19,7 +19,8 @@ pub(crate) struct Turns {
 struct State {
     /// The number of shared turns in use.
     shared: usize,
-    /// The partitions that want to run an event alone, in order of arrival. The first one may when no shared turn is in use.
+    /// The partitions that want to run an event alone, in order of arrival. The first one may run it when no
+    /// shared turn is in use.
     alone: VecDeque<u64>,
     next: u64,
 }
@@ -64,8 +65,8 @@ impl Turns {
 }
 
 impl Turn {
-    /// Whether events may be started: with a shared turn while no partition wants to be alone, with a turn alone when no shared turn is in
-    /// use.
+    /// Whether events may be started. A shared turn allows it while no partition wants to run an event alone. A
+    /// turn alone allows it when it is the first in the queue and no shared turn is in use.
     pub(crate) fn has_come(&self) -> bool {
         let state = self.turns.state.lock();
         match self.alone {
@@ -82,7 +83,7 @@ impl Drop for Turn {
             None => state.shared -= 1,
             Some(own) => state.alone.retain(|place| *place != own),
         }
-        // Somebody may wait only where somebody wants to be alone, or wanted to.
+        // Partitions wait only while one of them wants to run an event alone, so other drops need no notification.
         let matters = self.alone.is_some() || !state.alone.is_empty();
         drop(state);
         if matters {
@@ -98,7 +99,7 @@ mod tests {
     use crate::engine::partition::turns::*;
 
     #[tokio::test]
-    async fn turns_are_shared_until_somebody_wants_to_be_alone() {
+    async fn turns_are_shared_until_a_partition_asks_for_a_turn_alone() {
         let turns = Arc::new(Turns::default());
         let (first, second) = (turns.share().expect("a turn"), turns.share().expect("a turn"));
         let alone = turns.queue();
@@ -106,7 +107,7 @@ mod tests {
         assert!(!turns.is_open() && turns.share().is_none());
         assert!(!first.has_come() && !alone.has_come() && !after.has_come());
         drop(first);
-        assert!(!alone.has_come(), "the other one is not given back");
+        assert!(!alone.has_come(), "the other shared turn is still in use");
         let mut changed = std::pin::pin!(turns.changed());
         drop(second);
         assert!(alone.has_come() && !after.has_come());

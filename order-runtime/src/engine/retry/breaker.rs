@@ -1,17 +1,17 @@
-//! The circuit breaker: what happens when events of a processor fail because something outside is unavailable.
+//! The circuit breaker: stops retries from being spent while an external dependency of a processor is unavailable.
 //!
-//! What such events need is most likely unavailable for all of them, and spending their retries would make dead letters of good events.
-//! So the breaker opens, for the processor and the error code: a few events a back-off are tried, the others wait in the store as if
-//! their turn had not come, and failures with this code do not count as attempts. Events of other processors flow. It closes when tried
-//! events succeed.
+//! An unavailable dependency most likely fails all events of the processor, and spent retries would turn good events into
+//! dead letters. So the breaker opens for the processor and the error code: a few events are tried in each back-off, the
+//! others wait in the store untried, and failures with this code do not count as attempts. Events of other processors are not
+//! affected. The breaker closes when tried events succeed.
 //!
-//! Only failures that speak of something outside count: of class `unavailable`, and timeouts. A failure that depends on the event
-//! itself never does, whoever sends many of them. Two things open the breaker:
+//! Only failures that indicate an outage count: those of class `unavailable`, and timeouts. A failure that depends on the event
+//! itself never counts, however many such events are sent. The breaker opens in two cases:
 //!
-//! - many first attempts fail with one code ([`Breakers::observe`]). Events that fail again and again are those that have failed
-//!   before, and say nothing new;
-//! - where little comes: an event's budget ends with class `unavailable`, and no event of the processor has succeeded since it failed first
-//!   ([`Breakers::opens_instead`]).
+//! - Many first attempts fail with one code ([`Breakers::observe`]). Repeated attempts are not counted, because their events have
+//!   failed before and add no information.
+//! - With few events: an event's retry budget ends with class `unavailable`, and no event of the processor has succeeded
+//!   since that event first failed ([`Breakers::opens_instead`]).
 
 use std::{
     collections::BTreeMap,
@@ -25,38 +25,38 @@ use tracing::{info, warn};
 
 use crate::{engine::retry, model::RetryPolicy, registry::ProcessorEntry};
 
-/// First attempts that fail with one code within [`WINDOW`] to open the breaker.
+/// The number of first attempts that must fail with one code to open the breaker, counted over one to two times [`WINDOW`].
 const FAILURES: u64 = 50;
-/// And their share of all first attempts, in a hundred.
+/// The minimum share of these failures in all first attempts, in percent.
 const SHARE: u64 = 50;
-/// Counts are of the last one to two of these.
+/// The length of a counting window. The current and the previous window count.
 const WINDOW: Duration = Duration::from_secs(5);
-/// Events that are tried in one back-off while it is open.
+/// The number of events that are tried in one back-off while the breaker is open.
 const TRICKLE: u32 = 8;
-/// Successes, beyond the failures among them, that close it.
+/// The number of successes, less the failures of first attempts, that closes the breaker.
 const SUCCESSES: u64 = 3;
-/// It closes when no event has failed at its first attempt for so long: what is left has failed before, and its budget
-/// decides.
+/// The breaker closes when no first attempt has failed for this time. The remaining events have failed before, and their retry
+/// budgets decide.
 const QUIET: Duration = Duration::from_mins(1);
-/// A success so shortly before an event failed still says that nothing outside is unavailable.
+/// A success within this time still shows that the dependency is available.
 const RECENT: Duration = Duration::from_secs(1);
-/// Codes of one processor that are counted; a code is meant to be one of few.
+/// The maximum number of error codes that are counted for one processor. A processor is expected to have few.
 const CODES: usize = 32;
 
 /// The breakers of all processors, shared by the owners of all partitions.
 pub(crate) struct Breakers {
     entries: Vec<&'static ProcessorEntry>,
-    /// How many are open: nothing else is looked at while none is.
+    /// The number of open breakers. While it is 0, `delay` and `freezes` take no lock.
     open: AtomicUsize,
     processors: Mutex<Vec<Breaker>>,
 }
 
-/// What a committed batch says of first attempts.
+/// The first attempts of a committed batch.
 #[derive(Debug, Default)]
 pub(crate) struct Trials {
     /// First attempts, by processor.
     pub(crate) attempts: Vec<u64>,
-    /// Those that failed because something outside is unavailable: processor and code.
+    /// First attempts that failed because an external dependency is unavailable: processor and code.
     pub(crate) failures: Vec<(usize, String)>,
 }
 
@@ -69,7 +69,7 @@ impl Trials {
     }
 }
 
-/// One processor's counts, and how it is open.
+/// The counts and the open state of one processor.
 #[derive(Default)]
 struct Breaker {
     window: Option<Instant>,
@@ -77,7 +77,7 @@ struct Breaker {
     before: Counts,
     open: Option<Open>,
     last_success: Option<Instant>,
-    /// When it closed last.
+    /// When it last closed.
     closed: Option<Instant>,
 }
 
@@ -89,10 +89,10 @@ struct Counts {
 
 struct Open {
     code: String,
-    /// Back-offs since it opened.
+    /// The number of back-offs since it opened.
     round: u32,
     next_round: Instant,
-    /// Events that may still be tried in this one.
+    /// The number of events that may still be tried in this back-off.
     left: u32,
     successes: u64,
     last_first_failure: Instant,
@@ -104,7 +104,7 @@ impl Breakers {
         Self { entries: entries.to_vec(), open: AtomicUsize::new(0), processors: Mutex::new(processors) }
     }
 
-    /// For how long an event of this processor has to wait before it may be tried; none where it may be tried now.
+    /// How long an event of this processor must wait before it may be tried; `None` if it may be tried now.
     pub(crate) fn delay(&self, processor: usize, policy: &RetryPolicy, random: u64) -> Option<Duration> {
         if self.open.load(Ordering::Relaxed) == 0 {
             return None;
@@ -121,21 +121,22 @@ impl Breakers {
             open.left -= 1;
             return None;
         }
-        // Spread over the next rounds: not everything that waits is to be looked at in each.
+        // Spread over the next back-offs, so that not every waiting event is looked at in each of them.
         let round = retry::backoff(policy, open.round);
         let spread = u32::try_from(random % 4).unwrap_or_default();
         Some(open.next_round.saturating_duration_since(now) + round * spread)
     }
 
-    /// Whether a failure with this code counts as an attempt.
+    /// Whether the breaker is open for this code, so that a failure does not count as an attempt.
     pub(crate) fn freezes(&self, processor: usize, code: &str) -> bool {
         self.open.load(Ordering::Relaxed) > 0
             && self.processors.lock().get(processor).is_some_and(|breaker| breaker.is_open_for(code))
     }
 
-    /// Whether the breaker opens instead of the end of an event's budget: the event has failed for so long, last with this code,
-    /// and no event of its processor has succeeded meanwhile. An event that has failed before the breaker closed does not open it
-    /// again, so that one that can never succeed comes to its end.
+    /// Opens the breaker instead of ending an event's retry budget, and returns whether it did. It opens if the event has
+    /// failed for the time `failing`, last with this code, and no event of its processor has succeeded in that time. An event
+    /// that first failed before the breaker last closed does not open it again, so that an event that can never succeed uses
+    /// up its budget.
     pub(crate) fn opens_instead(&self, processor: usize, code: &str, failing: Duration) -> bool {
         let now = Instant::now();
         let mut processors = self.processors.lock();
@@ -150,14 +151,14 @@ impl Breakers {
         warn!(
             processor = entry.name,
             code,
-            "the circuit breaker opens: an event has failed to the end of its retries, and no other has succeeded meanwhile"
+            "the circuit breaker opens: an event has used up its retries, and no other event of the processor has succeeded"
         );
         breaker.open = Some(Open::begin(code, now));
         self.count_open(&processors);
         true
     }
 
-    /// Counts what a batch has tried: first attempts, and all successes by processor.
+    /// Counts the first attempts of a batch, and all its successes by processor; opens and closes breakers accordingly.
     pub(crate) fn observe(&self, trials: &Trials, successes: impl Iterator<Item = u64>) {
         let now = Instant::now();
         let mut processors = self.processors.lock();
@@ -187,12 +188,12 @@ impl Breakers {
         self.count_open(&processors);
     }
 
-    /// Whether each is open, in the order of the processors.
+    /// Whether each breaker is open, in the order of the processors.
     pub(crate) fn open(&self) -> Vec<bool> {
         self.as_of_now().iter().map(|breaker| breaker.open.is_some()).collect()
     }
 
-    /// What is open, for people.
+    /// One text for operators for each open breaker.
     pub(crate) fn reasons(&self) -> Vec<String> {
         let processors = self.as_of_now();
         let open = processors.iter().zip(&self.entries);
@@ -203,8 +204,8 @@ impl Breakers {
         .collect()
     }
 
-    /// All of them, without those that closed by themselves: where the partition whose events failed has another owner by now,
-    /// no batch may ever say so.
+    /// All breakers, after closing those whose time is over. Batches alone cannot close them: if another instance owns the
+    /// partition whose events failed, no batch may follow here.
     fn as_of_now(&self) -> MutexGuard<'_, Vec<Breaker>> {
         let now = Instant::now();
         let mut processors = self.processors.lock();
@@ -231,7 +232,7 @@ impl Breaker {
         self.open.as_ref().is_some_and(|open| open.code == code)
     }
 
-    /// Begins a new window when the last one is over.
+    /// Begins a new counting window if the current one is over.
     fn turn(&mut self, now: Instant) {
         let over = self.window.map_or(WINDOW * 2, |start| now.duration_since(start));
         if over >= WINDOW {
@@ -327,82 +328,82 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_opens_when_most_first_attempts_fail_alike() {
         let breakers = Breakers::new(&[&ENTRY]);
-        batch(&breakers, 1_000, 100, "away");
+        batch(&breakers, 1_000, 100, "down");
         batch(&breakers, 60, 40, "other");
-        assert!(breakers.reasons().is_empty(), "a tenth is no reason");
-        batch(&breakers, 1_000, 1_000, "away");
-        assert!(breakers.reasons()[0].contains("EventProcessor_Done fail with `away`"), "{:?}", breakers.reasons());
-        assert!(breakers.freezes(0, "away") && !breakers.freezes(0, "other"));
+        assert!(breakers.reasons().is_empty(), "a share of a tenth is too small");
+        batch(&breakers, 1_000, 1_000, "down");
+        assert!(breakers.reasons()[0].contains("EventProcessor_Done fail with `down`"), "{:?}", breakers.reasons());
+        assert!(breakers.freezes(0, "down") && !breakers.freezes(0, "other"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn few_failures_are_no_reason_and_old_ones_neither() {
+    async fn few_or_old_failures_do_not_open_it() {
         let breakers = Breakers::new(&[&ENTRY]);
-        batch(&breakers, FAILURES - 1, FAILURES - 1, "away");
+        batch(&breakers, FAILURES - 1, FAILURES - 1, "down");
         tokio::time::advance(WINDOW * 3).await;
-        batch(&breakers, FAILURES - 1, FAILURES - 1, "away");
+        batch(&breakers, FAILURES - 1, FAILURES - 1, "down");
         assert!(breakers.reasons().is_empty());
         tokio::time::advance(WINDOW).await;
-        batch(&breakers, 1, 1, "away");
+        batch(&breakers, 1, 1, "down");
         assert_eq!(breakers.reasons().len(), 1, "the last two windows count together");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn open_means_a_trickle_and_longer_pauses() {
+    async fn while_open_it_admits_a_few_events_at_growing_intervals() {
         let breakers = Breakers::new(&[&ENTRY]);
         assert_eq!(tried(&breakers, 100), 100);
-        batch(&breakers, 100, 100, "away");
+        batch(&breakers, 100, 100, "down");
         assert_eq!(tried(&breakers, 100), TRICKLE);
-        let delay = breakers.delay(0, &POLICY, 0).expect("the round is used up");
+        let delay = breakers.delay(0, &POLICY, 0).expect("the events of this back-off are used up");
         assert_eq!(delay, Duration::from_secs(1));
         tokio::time::advance(delay).await;
         assert_eq!(tried(&breakers, 100), TRICKLE);
         assert_eq!(breakers.delay(0, &POLICY, 0), Some(Duration::from_secs(2)));
-        assert_eq!(breakers.delay(0, &POLICY, 3), Some(Duration::from_secs(8)), "spread over later rounds");
+        assert_eq!(breakers.delay(0, &POLICY, 3), Some(Duration::from_secs(8)), "spread over later back-offs");
     }
 
     #[tokio::test(start_paused = true)]
     async fn successes_close_it() {
         let breakers = Breakers::new(&[&ENTRY]);
-        batch(&breakers, 100, 100, "away");
-        batch(&breakers, 8, 6, "away");
+        batch(&breakers, 100, 100, "down");
+        batch(&breakers, 8, 6, "down");
         assert_eq!(breakers.reasons().len(), 1);
-        batch(&breakers, 8, 0, "away");
+        batch(&breakers, 8, 0, "down");
         assert_eq!((breakers.reasons().len(), tried(&breakers, 100)), (0, 100));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_fails_again_does_not_hold_it_open() {
+    async fn repeated_failures_do_not_keep_it_open() {
         let breakers = Breakers::new(&[&ENTRY]);
-        batch(&breakers, 100, 100, "away");
+        batch(&breakers, 100, 100, "down");
         tokio::time::advance(QUIET).await;
-        batch(&breakers, 0, 0, "away");
-        assert!(breakers.reasons().is_empty(), "only events that have failed before are left; their budgets decide");
+        batch(&breakers, 0, 0, "down");
+        assert!(breakers.reasons().is_empty(), "only events that failed before remain, and their retry budgets decide");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_little_comes_the_end_of_a_budget_opens_it() {
+    async fn with_few_events_a_spent_retry_budget_opens_it() {
         let breakers = Breakers::new(&[&ENTRY]);
         let budget = Duration::from_secs(3);
-        batch(&breakers, 1, 0, "away");
+        batch(&breakers, 1, 0, "down");
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert!(!breakers.opens_instead(0, "away", budget), "another event has succeeded meanwhile");
+        assert!(!breakers.opens_instead(0, "down", budget), "another event has succeeded in that time");
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert!(breakers.opens_instead(0, "away", budget));
-        assert!(breakers.freezes(0, "away"));
+        assert!(breakers.opens_instead(0, "down", budget));
+        assert!(breakers.freezes(0, "down"));
         assert!(!breakers.opens_instead(0, "other", budget), "it is open already");
         tokio::time::advance(QUIET).await;
         assert_eq!(breakers.open(), [false]);
-        assert!(!breakers.opens_instead(0, "away", QUIET + budget), "that event has had its outage");
+        assert!(!breakers.opens_instead(0, "down", QUIET + budget), "that event failed before the breaker closed");
         tokio::time::advance(budget * 2).await;
-        assert!(breakers.opens_instead(0, "away", budget), "this one failed first after it");
+        assert!(breakers.opens_instead(0, "down", budget), "this event first failed after the breaker closed");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_closes_where_nothing_comes_any_more() {
+    async fn it_closes_without_further_events() {
         let breakers = Breakers::new(&[&ENTRY]);
-        batch(&breakers, 100, 100, "away");
+        batch(&breakers, 100, 100, "down");
         tokio::time::advance(QUIET).await;
-        assert_eq!((breakers.open(), breakers.freezes(0, "away")), (vec![false], false), "its partition is another's");
+        assert_eq!((breakers.open(), breakers.freezes(0, "down")), (vec![false], false), "no batch follows");
     }
 }

@@ -1,4 +1,4 @@
-//! When a failed event is tried again, and when its budget is spent.
+//! When a failed event is retried, and when its retry budget is spent.
 
 pub(crate) mod breaker;
 pub(crate) mod waiting;
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::model::RetryPolicy;
 
-/// Delays up to this long are waited out in place, within the batch; longer ones make the event wait in the store.
+/// The longest delay that an event waits within its batch. After a longer one it waits in the store.
 pub(crate) const IN_PLACE: Duration = Duration::from_millis(10);
 
 /// What follows a failed attempt.
@@ -17,16 +17,16 @@ pub(crate) const IN_PLACE: Duration = Duration::from_millis(10);
 pub(crate) enum Next {
     /// Another attempt after this delay.
     Again(Duration),
-    /// The budget is spent.
+    /// The retry budget is spent.
     Exhausted,
 }
 
-/// What follows the `attempts`-th failed attempt of an event that has waited since `since`.
+/// Decides what follows the `attempts`-th failed attempt of an event that has waited since `since`.
 ///
-/// The budget has two ends: the number of attempts, and the time that all of them with their delays may take. The second
-/// runs while an event waits behind another one of its key, so that a queue behind a broken event is not worked off at one full
-/// budget each: expired ones get one attempt. `random` is any number; it spreads the delays of events that failed
-/// together.
+/// The retry budget has two limits: the number of attempts, and the total time of the attempts with their delays, at most
+/// `max_elapsed`. The time also runs while an event waits behind another one of its key, so that the events behind a broken
+/// one do not each take a full budget: an event whose time is up gets one attempt. `random` is any number; it spreads the
+/// delays of events that failed together.
 pub(crate) fn next(
     policy: &RetryPolicy,
     max_elapsed: Option<Duration>,
@@ -46,13 +46,13 @@ pub(crate) fn next(
     Next::Again(jittered(backoff(policy, attempts), random))
 }
 
-/// The delay before retry number `attempt` (from 1), without jitter: doubles from the first to the longest.
+/// The delay before retry number `attempt` (from 1), without jitter. It doubles with each retry, up to `backoff_max`.
 pub(crate) fn backoff(policy: &RetryPolicy, attempt: u32) -> Duration {
     let doubled = 2_u32.checked_pow(attempt.saturating_sub(1)).and_then(|factor| policy.backoff.checked_mul(factor));
     doubled.unwrap_or(policy.backoff_max).min(policy.backoff_max)
 }
 
-/// The longest that all attempts of an event with their delays and jitter can take.
+/// The maximum time that all attempts of an event can take, delays and jitter included.
 pub(crate) fn span(policy: &RetryPolicy) -> Duration {
     let mut delays = Duration::ZERO;
     for attempt in 1..=policy.retries {
@@ -76,7 +76,7 @@ pub(crate) fn longest_delay(policy: &RetryPolicy) -> Duration {
     jittered(policy.backoff_max, 400)
 }
 
-/// The delay, longer or shorter by up to a fifth.
+/// The delay with a jitter of up to a fifth in either direction.
 fn jittered(delay: Duration, random: u64) -> Duration {
     // 0.8 to 1.2 in steps of a thousandth.
     let thousandths = 800 + u32::try_from(random % 401).unwrap_or(200);

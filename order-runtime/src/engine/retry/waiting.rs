@@ -1,7 +1,7 @@
-//! Queues that wait: keys whose first event failed, runs on or is held, and the later events of the key behind it.
+//! Waiting key queues: keys whose first event failed, still runs or is held, with the later events of the key behind it.
 //!
-//! This is the memory of what the store holds as waiting rows. It changes only after a commit, by the partition's owner
-//! task, so it never says more than the store does.
+//! They mirror the waiting rows of the store in memory. Only the partition owner changes them, and only after a commit, so they
+//! never contain more than the store does.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque, btree_map::Entry},
@@ -18,15 +18,15 @@ use crate::{
     store::{WaitingRow, WaitingState},
 };
 
-/// Waiting events of a partition may take this much memory before it takes no more records.
+/// The memory limit for the waiting events of a partition. At the limit, the partition takes no more records.
 const TOTAL_BYTES: usize = 16 * 1024 * 1024;
-/// The same for the events of one key.
+/// The limit for the number of waiting events of one key. At the limit, the partition takes no more records.
 const QUEUE_LIMIT: usize = 10_000;
 
-/// The name of a queue: events of one queue are handled one after the other.
+/// The name of a key queue. Events of one key queue are handled one after another.
 pub(crate) type QueueId = Box<[u8]>;
 
-/// Writes the queue of a record into `queue`: its key, or for a record without one a queue of its own.
+/// Writes the name of a record's key queue into `queue`. A record without a key gets a key queue of its own.
 pub(crate) fn queue_of(record: &RecordRef<'_>, queue: &mut Vec<u8>) {
     queue.clear();
     match record.key {
@@ -41,18 +41,18 @@ pub(crate) fn queue_of(record: &RecordRef<'_>, queue: &mut Vec<u8>) {
     }
 }
 
-/// The Kafka key of a queue; none for that of a record without one.
+/// The Kafka key of a key queue; `None` for the queue of a record without a key.
 pub(crate) fn key_of(queue: &[u8]) -> Option<&[u8]> {
     queue.strip_prefix(&[1])
 }
 
-/// An event that waits.
+/// A waiting event.
 #[derive(Debug, Clone)]
 pub(crate) struct Waiter {
     pub(crate) row: Arc<WaitingRow>,
     /// Its record, as a batch of one.
     pub(crate) records: Arc<RecordBatch>,
-    /// When it is due, by a clock that does not jump.
+    /// When it is due, on the monotonic clock.
     due: Instant,
 }
 
@@ -74,28 +74,32 @@ impl Waiter {
     }
 }
 
-/// All queues of a partition that wait.
+/// The waiting events of one key, in order.
+type KeyQueue = VecDeque<Waiter>;
+
+/// All waiting key queues of a partition.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    queues: HashMap<QueueId, VecDeque<Waiter>, RandomState>,
+    queues: HashMap<QueueId, KeyQueue, RandomState>,
     due: BTreeSet<(Instant, QueueId)>,
-    /// Since when the first event of each queue waits, and how many queues that is true of.
+    /// The times since which the first events of the key queues wait, each with the number of its key queues.
     since: BTreeMap<Timestamp, usize>,
-    /// The longest that any event waits for its next attempt.
+    /// The maximum delay before the next attempt of any event.
     longest: Duration,
     events: usize,
     bytes: usize,
     held: usize,
-    /// Queues that hold [`QUEUE_LIMIT`] events or more.
+    /// The number of key queues with [`QUEUE_LIMIT`] events or more.
     long: usize,
 }
 
 impl Waiting {
-    /// What the store holds at an assignment. Nothing of it runs in this process yet, so what was running is due.
+    /// The waiting key queues at an assignment, built from the store's rows. No attempt runs in this process yet, so events whose
+    /// state is `Running` are due at once.
     ///
-    /// `longest` is the longest delay that any processor's policy knows. Who would have to wait for longer was written before the
-    /// wall clock jumped back, here or between two machines, and is due: to wait again in each life of a process that its event
-    /// ends would look like life.
+    /// `longest` is the longest delay of any processor's policy. A retry that would have to wait for longer was written
+    /// before the wall clock jumped back, or by a machine whose clock is ahead; it is due at once. If its event waited again
+    /// after each restart of a process that the event kills, that process would look healthy.
     pub(crate) fn assigned(rows: Vec<WaitingRow>, now: Timestamp, longest: Duration) -> Self {
         let mut waiting = Self { longest, ..Self::default() };
         for mut row in rows {
@@ -109,38 +113,38 @@ impl Waiting {
         waiting
     }
 
-    /// Whether events of this queue have to wait.
+    /// Whether a new event of this key queue must wait.
     pub(crate) fn holds(&self, queue: &[u8]) -> bool {
         !self.queues.is_empty() && self.queues.contains_key(queue)
     }
 
-    /// The events of a queue, first one first.
+    /// The events of a key queue, in order.
     pub(crate) fn queue(&self, queue: &[u8]) -> impl Iterator<Item = &Waiter> {
         self.queues.get(queue).into_iter().flatten()
     }
 
-    /// The queues whose first event is due, longest due first.
+    /// The key queues whose first event is due, the longest due first.
     pub(crate) fn due(&self) -> Vec<QueueId> {
         let now = Instant::now();
         self.due.iter().take_while(|(due, _)| *due <= now).map(|(_, queue)| queue.clone()).collect()
     }
 
-    /// The queue that is due first, where its time has come.
+    /// The key queue that is the longest due; `None` if no key queue is due.
     pub(crate) fn first_due(&self) -> Option<QueueId> {
         let now = Instant::now();
         self.due.first().filter(|(due, _)| *due <= now).map(|(_, queue)| queue.clone())
     }
 
-    /// The queue whose first event has this offset, where it is not under way.
+    /// The key queue whose first event has this offset; `None` if there is none or its attempt is running.
     pub(crate) fn queue_of_first(&self, offset: i64) -> Option<QueueId> {
-        let is_it = |queue: &VecDeque<Waiter>| {
+        let is_it = |queue: &KeyQueue| {
             queue.front().is_some_and(|first| first.row.offset == offset && first.row.state != WaitingState::Running)
         };
         self.queues.iter().find(|(_, queue)| is_it(queue)).map(|(name, _)| name.clone())
     }
 
-    /// Whether an attempt at one of the events of this queue up to `last` may be under way, or be due: not where the first one
-    /// waits for a later time or for an operator.
+    /// Whether an attempt at an event of this key queue up to the offset `last` may be running or due. It is not if the first
+    /// event waits for a later time or for an operator.
     pub(crate) fn may_run(&self, queue: &[u8], last: i64) -> bool {
         self.queue(queue).next().is_some_and(|first| {
             first.row.offset <= last
@@ -152,7 +156,7 @@ impl Waiting {
         })
     }
 
-    /// The queues at which an attempt may be under way or be due, each with the offset of its last event.
+    /// The key queues with an attempt that may be running or due, each with the offset of its last event.
     pub(crate) fn that_may_run(&self) -> Vec<(QueueId, i64)> {
         let lasts = self.queues.iter().filter_map(|(name, queue)| Some((name, queue.back()?.row.offset)));
         lasts.filter(|(name, last)| self.may_run(name, *last)).map(|(name, last)| (name.clone(), last)).collect()
@@ -163,33 +167,33 @@ impl Waiting {
         self.queues.values().flatten().any(|waiter| waiter.row.offset == offset)
     }
 
-    /// Whether every waiting event lies before this offset.
+    /// Whether every waiting event has a lower offset than this one.
     pub(crate) fn is_below(&self, offset: i64) -> bool {
         self.queues.values().filter_map(VecDeque::back).all(|last| last.row.offset < offset)
     }
 
-    /// When the next queue is due.
+    /// When the next key queue is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Since when the queue waits that has waited longest; none where no queue waits.
+    /// The time since which the oldest key queue waits; `None` if none waits.
     pub(crate) fn oldest(&self) -> Option<Timestamp> {
         self.since.first_key_value().map(|(since, _)| *since)
     }
 
-    /// The number of queues.
+    /// The number of waiting key queues.
     pub(crate) fn queues(&self) -> usize {
         self.queues.len()
     }
 
-    /// The number of events.
+    /// The number of waiting events.
     pub(crate) fn events(&self) -> usize {
         self.events
     }
 
-    /// Why no more records should come, where there is a reason. Attempts go on, so that it passes by itself unless an
-    /// operator holds all of it.
+    /// Why the partition takes no more records; `None` if it takes them. Attempts go on, so the limit resolves by itself
+    /// unless all waiting key queues are held for an operator.
     pub(crate) fn full(&self) -> Option<String> {
         if self.bytes < TOTAL_BYTES && self.long == 0 {
             return None;
@@ -198,7 +202,7 @@ impl Waiting {
         let what = if self.long > 0 {
             format!("a key has {QUEUE_LIMIT} waiting events or more")
         } else {
-            format!("{} events wait, with {} bytes", self.events, self.bytes)
+            format!("{} events wait ({} bytes)", self.events, self.bytes)
         };
         Some(if held == 0 {
             format!("{what}; attempts go on")
@@ -207,12 +211,12 @@ impl Waiting {
         })
     }
 
-    /// The queues that only an operator releases.
+    /// The number of key queues that only an operator can release.
     pub(crate) fn held(&self) -> usize {
         self.held
     }
 
-    /// The event that stops the whole partition, where there is one that is not released.
+    /// The unreleased event that stops the whole partition, if there is one.
     pub(crate) fn stopped_by(&self, is_released: impl Fn(i64) -> bool) -> Option<&WaitingRow> {
         if self.held == 0 {
             return None;
@@ -224,14 +228,13 @@ impl Waiting {
             .find(|row| row.state == WaitingState::Held(OnExhausted::Stop) && !is_released(row.offset))
     }
 
-    /// The queues whose first event is not under way and whose name fits.
+    /// The key queues whose name matches and whose first event has no running attempt.
     pub(crate) fn select(&self, fits: impl Fn(&[u8]) -> bool) -> Vec<QueueId> {
-        let waits =
-            |queue: &VecDeque<Waiter>| queue.front().is_some_and(|waiter| waiter.row.state != WaitingState::Running);
+        let waits = |queue: &KeyQueue| queue.front().is_some_and(|waiter| waiter.row.state != WaitingState::Running);
         self.queues.iter().filter(|(name, queue)| fits(name) && waits(queue)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Makes a queue that is due wait for longer; the store need not know, since another owner may try it at once.
+    /// Delays a due key queue. The store is not updated, because a new owner may try the key queue at once.
     pub(crate) fn postpone(&mut self, queue: &[u8], delay: Duration) {
         let due = Instant::now() + delay.min(self.longest);
         self.change(queue, |events| {
@@ -242,18 +245,18 @@ impl Waiting {
         });
     }
 
-    /// Adds an event, or replaces the state of one that waits already.
+    /// Adds a waiting event, or replaces the one with the same offset.
     pub(crate) fn insert(&mut self, row: WaitingRow, now: Timestamp) {
         let queue: QueueId = row.queue.clone().into();
         let delay = match row.state {
             WaitingState::Retry => Duration::try_from(row.due.duration_since(now)).unwrap_or_default(),
-            // What is behind and becomes the first need not wait any longer.
+            // An event that was behind is due as soon as it becomes the first.
             WaitingState::Behind | WaitingState::Running | WaitingState::Held(_) => Duration::ZERO,
         };
         let waiter = Waiter::new(row, Instant::now() + delay.min(self.longest));
         self.change(&queue, |events| {
             let mut delta = Delta { come: 1, bytes_come: waiter.size(), ..Delta::default() };
-            // New events come at the end, so the search is short where it matters.
+            // New events belong at the end, so a search from the back is short.
             match events.iter().rposition(|known| known.row.offset <= waiter.row.offset) {
                 Some(place) if events[place].row.offset == waiter.row.offset => {
                     delta.gone = 1;
@@ -278,8 +281,8 @@ impl Waiting {
         });
     }
 
-    /// Changes a queue and keeps the counts and the order of due queues right.
-    fn change(&mut self, name: &[u8], work: impl FnOnce(&mut VecDeque<Waiter>) -> Delta) {
+    /// Changes a key queue, and updates the counts and the order of due key queues.
+    fn change(&mut self, name: &[u8], work: impl FnOnce(&mut KeyQueue) -> Delta) {
         let mut queue = self.queues.remove(name).unwrap_or_default();
         if let Some(first) = queue.front() {
             if let Entry::Occupied(mut queues) = self.since.entry(first.row.since) {
@@ -314,7 +317,7 @@ impl Waiting {
     }
 }
 
-/// What a change has done to the counts.
+/// The effect of a change on the counts.
 #[derive(Default)]
 struct Delta {
     come: usize,
@@ -351,7 +354,7 @@ mod tests {
         }
     }
 
-    /// Nothing waits yet, at second 0.
+    /// No waiting events, at second 0.
     fn waiting() -> Waiting {
         Waiting::assigned(Vec::new(), at(0), Duration::from_secs(100))
     }
@@ -369,14 +372,14 @@ mod tests {
         assert!(waiting.holds(b"a") && !waiting.holds(b"c"));
 
         waiting.remove(b"a", 5);
-        assert_eq!(waiting.next_due(), Some(start), "what was behind is due at once");
+        assert_eq!(waiting.next_due(), Some(start), "the event behind is due at once");
         waiting.remove(b"a", 7);
         waiting.remove(b"b", 6);
         assert_eq!((waiting.queues(), waiting.events(), waiting.bytes, waiting.next_due()), (0, 0, 0, None));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_that_jumps_makes_nobody_wait_for_long() {
+    async fn a_clock_jump_delays_no_event_beyond_the_longest_delay() {
         let mut waiting = waiting();
         waiting.insert(row(b"a", 1, WaitingState::Retry, 5_000), at(0));
         assert_eq!(waiting.next_due(), Some(Instant::now() + Duration::from_secs(100)));
@@ -385,11 +388,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_later_clock_has_written_is_due_at_an_assignment() {
+    async fn a_row_written_by_a_later_clock_is_due_at_an_assignment() {
         let rows = vec![row(b"a", 1, WaitingState::Retry, 50), row(b"b", 2, WaitingState::Retry, 5_000)];
         let waiting = Waiting::assigned(rows, at(0), Duration::from_secs(100));
         assert_eq!(waiting.first_due(), Some(b"b".as_slice().into()));
-        assert_eq!(waiting.due().len(), 1, "the other one waits for its time");
+        assert_eq!(waiting.due().len(), 1, "the other event waits until it is due");
     }
 
     #[tokio::test(start_paused = true)]
@@ -404,16 +407,16 @@ mod tests {
         waiting.postpone(b"a", Duration::from_secs(9));
         assert_eq!(waiting.oldest(), Some(at(10)));
         waiting.remove(b"a", 1);
-        assert_eq!(waiting.oldest(), Some(at(15)), "what was behind came later");
+        assert_eq!(waiting.oldest(), Some(at(15)), "the event behind arrived later");
         waiting.remove(b"b", 3);
-        assert_eq!(waiting.oldest(), Some(at(15)), "another key waits since then too");
+        assert_eq!(waiting.oldest(), Some(at(15)), "another key has waited since then, too");
         waiting.remove(b"c", 4);
         waiting.remove(b"a", 2);
         assert_eq!((waiting.oldest(), waiting.since.len()), (None, 0));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rows_come_in_any_order_and_stand_by_offset() {
+    async fn rows_inserted_in_any_order_are_sorted_by_offset() {
         let mut waiting = waiting();
         for offset in [9, 3, 6] {
             waiting.insert(row(b"a", offset, WaitingState::Behind, 0), at(0));
@@ -434,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_with_too_many_events_is_full_until_some_are_gone() {
+    fn a_key_with_too_many_events_is_full_until_some_are_removed() {
         let mut waiting = waiting();
         let last = i64::try_from(QUEUE_LIMIT).expect("a small number");
         for offset in 0..last {
@@ -449,7 +452,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_ran_in_another_process_is_due_here() {
+    async fn an_event_that_ran_in_another_process_is_due_at_an_assignment() {
         let rows = vec![row(b"a", 1, WaitingState::Running, 99)];
         assert_eq!(Waiting::assigned(rows, at(10), Duration::from_secs(100)).due().len(), 1);
     }

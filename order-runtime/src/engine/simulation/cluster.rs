@@ -1,4 +1,4 @@
-//! Topics whose logs several members of a group read, and the topic that dead letters go to.
+//! The simulated cluster: topics that several members of a group read, and the dead-letter topic.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -30,21 +30,21 @@ use crate::{
 
 /// The topic that every member reads.
 pub(super) const EVENTS: &str = "events";
-/// The topic that not every member reads, and that comes and goes.
+/// The topic that some members do not read, and that is deleted and recreated.
 pub(super) const MORE: &str = "more";
 
 /// The records of a partition: keys and payloads.
 type Log = Vec<(Option<String>, String)>;
 
-/// What all members see.
+/// The state that all members share.
 pub(super) struct Cluster {
     logs: Mutex<BTreeMap<PartitionId, Log>>,
-    /// How often the second topic was made, and whether it exists now.
+    /// How often the second topic was created, and whether it exists now.
     more: Mutex<(u64, bool)>,
     pub(super) published: Mutex<Vec<OutgoingRecord>>,
     pub(super) journal: Arc<Journal>,
     store: Arc<dyn Store>,
-    /// Each time that a member gets a partition has a number of its own.
+    /// The number (tenure) of the next assignment of partitions to a member.
     tenures: AtomicU64,
 }
 
@@ -74,7 +74,7 @@ impl Cluster {
         }
     }
 
-    /// Appends a record and answers its offset.
+    /// Appends a record and returns its offset.
     pub(super) fn append(&self, partition: &PartitionId, key: &str, payload: String) -> i64 {
         let mut logs = self.logs.lock();
         let log = logs.entry(partition.clone()).or_default();
@@ -87,14 +87,14 @@ impl Cluster {
         self.logs.lock().get(partition).map_or(0, |log| i64::try_from(log.len()).expect("a small log"))
     }
 
-    /// A partition loses its last records; `end` is the offset after the last one that is left.
+    /// Removes the last records of a partition; `end` is the offset after the last remaining record.
     pub(super) fn truncate(&self, partition: &PartitionId, end: i64) {
         if let Some(log) = self.logs.lock().get_mut(partition) {
             log.truncate(usize::try_from(end).unwrap_or_default());
         }
     }
 
-    /// The one partition of the second topic as it is now, where the topic exists.
+    /// The only partition of the second topic, if the topic exists now.
     pub(super) fn more(&self) -> Option<PartitionId> {
         let (made, exists) = *self.more.lock();
         exists.then(|| id(MORE, 100 + made, 0))
@@ -105,13 +105,13 @@ impl Cluster {
         self.more.lock().1 = false;
     }
 
-    /// Makes the second topic, under an id that no topic had before.
+    /// Creates the second topic, with an id that no topic had before.
     pub(super) fn make_more(&self) {
         let mut more = self.more.lock();
         *more = (more.0 + 1, true);
     }
 
-    /// A member is told where a log ends.
+    /// Returns the end of a log for a member, and notes the report in the journal.
     fn tell(&self, partition: &PartitionId, tenure: u64) -> i64 {
         let log_end = self.end(partition);
         let position = at_once(self.store.reload(partition)).ok().flatten().map_or(0, |stored| stored.next_offset);
@@ -120,7 +120,7 @@ impl Cluster {
     }
 }
 
-/// Where a member reads in a partition.
+/// The read position of a member in a partition.
 #[derive(Debug)]
 struct Cursor {
     next: Option<i64>,
@@ -129,18 +129,18 @@ struct Cursor {
     tenure: u64,
 }
 
-/// One process's client.
+/// The client of one process.
 pub(super) struct Member {
-    /// By its address, a processor knows the process that runs it.
+    /// The cluster name of its partitions. A processor finds its process by the address of this name.
     pub(super) name: Arc<str>,
     cluster: Arc<Cluster>,
     gate: Arc<Gate>,
     faults: Arc<Faults>,
     events: mpsc::UnboundedSender<ConsumerEvent>,
     cursors: Mutex<HashMap<PartitionId, Cursor>>,
-    /// The last tenure of each partition that was offered.
+    /// The tenure of the last offer of each partition.
     offered: Mutex<HashMap<PartitionId, u64>>,
-    /// The first tenure of each partition that may begin after it was taken back.
+    /// The first tenure of each revoked partition that may begin after the revocation.
     taken_back: Mutex<HashMap<PartitionId, u64>>,
 }
 
@@ -167,7 +167,7 @@ impl Member {
         )
     }
 
-    /// Gives partitions to the member; the answer comes when, and if, its engine answers.
+    /// Assigns partitions to the member and waits for the answer of its engine, which may never come.
     pub(super) async fn assign(&self, partitions: &[PartitionId]) {
         let tenure = self.cluster.tenures.fetch_add(1, Ordering::Relaxed);
         let offer = |partition: &PartitionId| PartitionOffer {
@@ -190,7 +190,7 @@ impl Member {
         let Ok(starts) = starts.await else { return };
         for (PartitionOffer { id, ready, .. }, start) in offers.into_iter().zip(starts) {
             if self.taken_back.lock().get(&id).is_some_and(|first| tenure < *first) {
-                // It was taken back while its store was slow.
+                // The partition was revoked while the store was slow.
                 continue;
             }
             let next = match start {
@@ -199,13 +199,13 @@ impl Member {
             };
             ready.notify_one();
             self.cursors.lock().insert(id.clone(), Cursor { next, paused: false, ready, tenure });
-            // The first fetch says where the log ends now: records may have been lost, and others written, since the offer.
+            // The first fetch reports the current end of the log: since the offer, records may have been lost or appended.
             self.cluster.tell(&id, tenure);
             self.check_range(&id);
         }
     }
 
-    /// Takes partitions back: in order, waiting for the drain, or because the session was lost.
+    /// Revokes partitions, in order or because the session was lost, and waits for the answer of the engine.
     pub(super) async fn revoke(&self, partitions: &[PartitionId], lost: bool) {
         let (answer, done) = oneshot::channel();
         let next = self.cluster.tenures.load(Ordering::Relaxed);
@@ -219,24 +219,24 @@ impl Member {
         }
     }
 
-    /// Tells of records that have come.
+    /// Notifies the owner of a partition of new records.
     pub(super) fn ready(&self, partition: &PartitionId) {
         if let Some(cursor) = self.cursors.lock().get(partition) {
             cursor.ready.notify_one();
         }
     }
 
-    /// The number of the assignment by which the member has the partition now, once its engine has answered it.
+    /// The number of the current assignment of the partition, once the engine has answered the assignment.
     pub(super) fn tenure(&self, partition: &PartitionId) -> Option<u64> {
         self.cursor(partition, |cursor| cursor.tenure)
     }
 
-    /// The partitions that the engine has begun with.
+    /// The partitions whose assignment the engine has answered.
     pub(super) fn begun(&self) -> BTreeSet<PartitionId> {
         self.cursors.lock().keys().cloned().collect()
     }
 
-    /// A fetch beyond the end of the log fails, and the engine hears of it.
+    /// Notifies the engine if the position of the member is beyond the end of the log, as after a failed fetch.
     pub(super) fn check_range(&self, partition: &PartitionId) {
         if self.gate.is_shut() {
             return;
@@ -252,7 +252,7 @@ impl Member {
         if let Some(tenure) = beyond.flatten() {
             let log_end = self.cluster.tell(partition, tenure);
             let partition = partition.clone();
-            // An engine that has ended hears nothing.
+            // It fails only if the engine has ended.
             let _ = self.events.send(ConsumerEvent::OutOfRange { partition, log_start: 0, log_end });
         }
     }
@@ -273,7 +273,7 @@ impl Consumer for Member {
             let (Some(next), false) = (cursor.next, cursor.paused) else { return };
             let from = usize::try_from(next).unwrap_or_default();
             let records = logs.get(id).into_iter().flatten().enumerate().skip(from);
-            // Now and then little has arrived.
+            // A batch may be small.
             let most = max_records.min(1 + usize::try_from(self.faults.below(40)).unwrap_or_default());
             for (offset, (key, payload)) in records.take(most) {
                 let offset = i64::try_from(offset).unwrap_or_default();
@@ -331,7 +331,7 @@ impl Publisher for Member {
     async fn publish(&self, records: OutgoingRecords) -> Vec<Result<Acknowledged, PublishError>> {
         let failed = |record: &OutgoingRecord| PublishError::Transient {
             topic: record.topic.to_string(),
-            reason: "the simulation says so".to_owned(),
+            reason: "a simulated fault".to_owned(),
         };
         let mut answers = Vec::with_capacity(records.len());
         // No record overtakes one of its key that was not acknowledged.
@@ -368,14 +368,14 @@ impl ClusterMetadata for Member {
     async fn topics(&self, names: BTreeSet<Arc<str>>) -> Result<ClusterTopics, BrokerError> {
         self.gate.open().await;
         if self.faults.publish_fails() {
-            return Err(BrokerError::Request { what: "about topics", reason: "the simulation says so".to_owned() });
+            return Err(BrokerError::Request { what: "about topics", reason: "a simulated fault".to_owned() });
         }
         let exists = |id| TopicState::Exists { id, partitions: 1 };
         let state = |name: Arc<str>| {
             let state = match &*name {
                 EVENTS => exists(partition(0).topic_id),
                 MORE => self.cluster.more().map_or(TopicState::Absent, |more| exists(more.topic_id)),
-                _ => TopicState::Unknown("no such topic was ever made".to_owned()),
+                _ => TopicState::Unknown("the topic was never created".to_owned()),
             };
             (name, state)
         };
@@ -385,7 +385,7 @@ impl ClusterMetadata for Member {
     async fn log_end(&self, partition: &PartitionId) -> Result<i64, BrokerError> {
         self.gate.open().await;
         if self.faults.publish_fails() {
-            return Err(BrokerError::Request { what: "where a log ends", reason: "the simulation says so".to_owned() });
+            return Err(BrokerError::Request { what: "where a log ends", reason: "a simulated fault".to_owned() });
         }
         let tenure = self.offered.lock().get(partition).copied().unwrap_or_default();
         Ok(self.cluster.tell(partition, tenure))

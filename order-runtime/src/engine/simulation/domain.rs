@@ -1,4 +1,4 @@
-//! Processors that do what their events say.
+//! Processors that act as the data of their events requests.
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,11 +21,11 @@ use crate::{
 };
 
 thread_local! {
-    /// Whether what [`Act::Depend`] needs is away; a world lives on one thread.
+    /// Whether the dependency of [`Act::Depend`] is unavailable. A world runs on one thread.
     pub(super) static AWAY: Cell<bool> = const { Cell::new(false) };
 
-    /// The processes of the world. Each knows its partitions by a cluster name at an address of its own, by which a
-    /// processor finds the process that runs it.
+    /// The processes of the world. The partitions of each process have a cluster name at an address of its own, by which a
+    /// processor finds its process.
     pub(super) static PROCESSES: RefCell<Vec<(Arc<str>, Arc<Gate>)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -129,7 +129,7 @@ async fn act(delivery: Delivery) -> Outcome {
         other.touched += 1;
         ledgers.put(other);
     }
-    // What was put by now counts only if the event succeeds.
+    // The changes made so far are committed only if the event succeeds.
     let failed = |class| Outcome::Failed(FailedAttempt { class, code: "told_to".into(), message: String::new() });
     if data["act"] == "depend" && AWAY.get() {
         return failed(Class::Unavailable);
@@ -141,8 +141,8 @@ async fn act(delivery: Delivery) -> Outcome {
             Outcome::Done
         }
         "fail" if u64::from(event.attempt()) <= argument => failed(Class::Retry),
-        // Unlike `panic!`, this one is not printed: there are thousands.
-        "panic" if event.attempt() == 1 => std::panic::resume_unwind(Box::new("as the event says")),
+        // Unlike `panic!`, this prints nothing: there are thousands of these panics.
+        "panic" if event.attempt() == 1 => std::panic::resume_unwind(Box::new("requested by the event")),
         "hang" if event.attempt() == 1 => std::future::pending().await,
         "reject" => failed(Class::DeadLetter),
         "skip" => failed(Class::Skip),

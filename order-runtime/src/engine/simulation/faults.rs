@@ -1,4 +1,4 @@
-//! How a store and a broker misbehave.
+//! Faults of the store, the broker and the process, and deliberate bugs.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,32 +12,32 @@ use super::{
     scenario::{Dice, Weather},
 };
 
-/// Something broken on purpose, to see that it is found.
+/// A deliberate bug that the simulation must find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bug {
-    /// The store writes whatever position and revision a former owner still has.
+    /// The store accepts commits without comparing position and revision, and so those of a former owner.
     NoFencing,
-    /// Rows and windows are written without comparing their versions.
+    /// The store does not write deduplication windows.
     NoIdentity,
-    /// The store forgets which events wait.
+    /// The store loses waiting events.
     WaitingIsForgotten,
-    /// The store forgets whose turn waiting events keep back.
+    /// The store loses the key queue of waiting events, so that they no longer hold back other events of their key.
     QueuesAreForgotten,
     /// The position moves past an event that has no outcome.
     PositionRunsAhead,
-    /// A commit is acknowledged and not done.
+    /// A commit is acknowledged and not applied.
     CommitsAreDropped,
-    /// A dead letter is acknowledged and not there.
+    /// A dead letter is acknowledged and not published.
     DeadLettersAreDropped,
-    /// An operator is told of a release that never reaches the owner of the partition.
+    /// A release is answered and never reaches the partition owner.
     ReleasesAreLost,
-    /// The store counts suspicions of a partition under whichever event is suspected now.
+    /// The store counts how often any event of the partition ran alone, instead of the suspected event.
     WrongEventIsBlamed,
-    /// A commit of any event clears what the store knows of deaths.
+    /// A commit of any event of a partition clears the deaths and suspects in the store.
     NeighboursClearSuspects,
-    /// A position that is moved back after a truncation stays where it was.
+    /// The store ignores that a position moves back after a truncation.
     JumpsAreNotRepeated,
-    /// A record of the outbox that fails for a moment is overtaken by a later one of its key.
+    /// A later record of a key in the outbox overtakes an earlier one.
     LettersOvertake,
 }
 
@@ -57,7 +57,7 @@ impl Bug {
         Self::LettersOvertake,
     ];
 
-    /// The kind of trouble without which it cannot be found.
+    /// The kind of trouble that is needed to find the bug.
     pub(super) fn needs(self) -> Option<&'static str> {
         match self {
             Self::ReleasesAreLost => Some("releases"),
@@ -69,12 +69,12 @@ impl Bug {
     }
 }
 
-/// Draws what goes wrong next, and counts it.
+/// Draws the next faults and counts them.
 pub(super) struct Faults {
     dice: Mutex<Dice>,
     weather: Mutex<Weather>,
     pub(super) bug: Option<Bug>,
-    /// Every call to the store fails.
+    /// Whether every call to the store fails.
     store_away: AtomicBool,
     pub(super) store_errors: AtomicU64,
     pub(super) unknown_commits: AtomicU64,
@@ -91,7 +91,7 @@ impl Faults {
     pub(super) fn new(seed: u64, weather: Weather, bug: Option<Bug>) -> Self {
         let count = || AtomicU64::new(0);
         Self {
-            // Not the numbers that the scenario was made of.
+            // Other numbers than those of the scenario.
             dice: Mutex::new(Dice::of(seed ^ 0x5eed_5eed_5eed_5eed)),
             weather: Mutex::new(weather),
             bug,
@@ -108,7 +108,7 @@ impl Faults {
         }
     }
 
-    /// Nothing goes wrong from now on.
+    /// Removes all faults.
     pub(super) fn heal(&self) {
         *self.weather.lock() = Weather::default();
         self.set_store_away(false);
@@ -134,7 +134,7 @@ impl Faults {
         *self.weather.lock()
     }
 
-    /// The process may end here.
+    /// May end the process; waits until the gate is open.
     pub(super) async fn crash(&self, gate: &Gate) {
         if self.in_thousand(self.weather().crash) {
             self.crashes.fetch_add(1, Ordering::Relaxed);

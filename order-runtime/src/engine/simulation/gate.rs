@@ -1,4 +1,4 @@
-//! A process that is stopped, for a while or for ever, and a clock that jumps.
+//! A gate that stops a process, for a while or for ever, and a clock that jumps.
 
 use std::sync::{
     Arc,
@@ -16,7 +16,7 @@ use crate::{
     store::{Changes, Committed, StoreError},
 };
 
-/// Lets a process do things, or not: a shut gate is a process that is stopped, for a while or for ever.
+/// Lets a process continue or not. While the gate is shut, the process is stopped; after a crash the gate never opens again.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     shut: AtomicBool,
@@ -28,7 +28,7 @@ pub(crate) struct Gate {
     answers: Answers,
 }
 
-/// Answers a commit instead of the store; where it answers nothing, the store does.
+/// Answers a commit instead of the store. On `None` the store answers.
 type Answering = Box<dyn FnMut(&[Arc<Changes>]) -> Option<Result<Vec<Committed>, StoreError>> + Send>;
 
 /// A test's own answers to commits.
@@ -68,13 +68,13 @@ impl Gate {
         self.shut();
     }
 
-    /// An event ends the process.
+    /// Crashes the process and notes the event that has ended it.
     pub(super) fn kill(&self, killer: Killer) {
         self.killed_by.lock().get_or_insert(killer);
         self.crash();
     }
 
-    /// The event that has ended the process, where one has.
+    /// The event that has ended the process, if one has.
     pub(super) fn killed_by(&self) -> Option<Killer> {
         self.killed_by.lock().clone()
     }
@@ -86,12 +86,12 @@ impl Gate {
         }
     }
 
-    /// Whoever comes from now on panics.
+    /// Lets every later call to [`open`](Self::open) panic.
     pub(crate) fn let_visitors_panic(&self) {
         self.panics.store(true, Ordering::Relaxed);
     }
 
-    /// Answers commits instead of the store from now on.
+    /// Lets `answering` answer commits instead of the store from now on.
     pub(crate) fn answer_commits(
         &self,
         answering: impl FnMut(&[Arc<Changes>]) -> Option<Result<Vec<Committed>, StoreError>> + Send + 'static,
@@ -103,11 +103,11 @@ impl Gate {
         self.answers.0.lock().as_mut()?(changes)
     }
 
-    /// Returns when it is open.
+    /// Waits until the gate is open.
     pub(super) async fn open(&self) {
         if self.panics.load(Ordering::Relaxed) {
-            // Unlike `panic!`, this one is not printed.
-            std::panic::resume_unwind(Box::new("as the test says"));
+            // Unlike `panic!`, this prints nothing.
+            std::panic::resume_unwind(Box::new("requested by the test"));
         }
         loop {
             let opened = self.opened.notified();

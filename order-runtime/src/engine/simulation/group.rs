@@ -1,4 +1,4 @@
-//! Members of the group: how they come and go, and how partitions are shared among them.
+//! Members of the group: how they join and leave, and how partitions are assigned to them.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -17,15 +17,15 @@ use super::{
 use crate::{
     config::{OffsetReset, OnTruncation},
     engine::{EngineHandle, Parts, Settings, start},
-    model::PartitionId,
+    model::{PartitionId, TopicPattern},
     telemetry::metrics::Metrics,
 };
 
-/// How long a member may take to give its partitions back before the group goes on without it.
+/// How long a member may take to give back its partitions before the group continues without it.
 pub(super) const SESSION: Duration = Duration::from_secs(10);
 
-/// A killing event has ended so many processes at most when it is a dead letter: three until its partition runs events alone,
-/// three that it is given alone, and those that it has while other things go wrong.
+/// A killing event must become a dead letter before it has ended more processes than this: three until the quarantine of its
+/// partition, three while it runs alone, and those during other faults.
 const MOST_KILLS: u32 = 20;
 
 /// A process.
@@ -33,7 +33,7 @@ pub(super) struct Process {
     pub(super) member: Arc<Member>,
     pub(super) gate: Arc<Gate>,
     pub(super) engine: EngineHandle,
-    /// As the group sees it.
+    /// The partitions that the group has assigned to it.
     pub(super) partitions: Vec<PartitionId>,
     /// Whether its configuration lacks the second topic.
     is_narrow: bool,
@@ -51,7 +51,7 @@ impl World {
         usize::try_from(any.checked_rem(count)?).ok()
     }
 
-    /// The same, where nothing speaks against ending the process or keeping it from its work.
+    /// Like [`index`](Self::index), but `None` if the process must not be ended or frozen now.
     pub(super) fn interruptible(&self, any: u64) -> Option<usize> {
         self.index(any).filter(|index| self.cluster.journal.may_interrupt(&self.processes[*index].gate))
     }
@@ -83,7 +83,7 @@ impl World {
             entities: vec![ledger::entity()],
             settings: Settings {
                 group: "group".to_owned(),
-                topics: topics.into_iter().map(str::to_owned).collect(),
+                topics: topics.into_iter().map(TopicPattern::named).collect(),
                 dlq_topic: "events-dlq".into(),
                 dlq_headers: Vec::new(),
                 service_version: "0.0.0",
@@ -112,7 +112,7 @@ impl World {
         self.processes.iter().any(|process| !process.is_narrow)
     }
 
-    /// Shares the partitions among the members, turned by some: what changes its owner is given back first.
+    /// Assigns the partitions to the members, rotated by `turn`. Partitions that change their member are revoked first.
     pub(super) async fn share(&mut self, turn: u64) {
         self.report.rebalances += 1;
         let turn = usize::try_from(turn % 8).unwrap_or_default();
@@ -136,7 +136,7 @@ impl World {
                 wanted.iter().filter(|partition| !process.partitions.contains(partition)).cloned().collect();
             process.partitions = wanted;
             if !new.is_empty() {
-                // It answers when its store does; the world does not wait for that.
+                // The member answers when its store does; the world does not wait for the answer.
                 let member = Arc::clone(&process.member);
                 tokio::spawn(async move { member.assign(&new).await });
                 tokio::task::yield_now().await;
@@ -150,14 +150,14 @@ impl World {
         self.end(process);
     }
 
-    /// A process does nothing any more.
+    /// Ends a process.
     pub(super) fn end(&mut self, process: Process) {
         process.gate.crash();
         self.cluster.journal.interrupted(&process.gate, None);
         self.gone.push(process);
     }
 
-    /// The group notices that a process has ended, a session timeout later.
+    /// Removes crashed processes from the group, each after a session timeout.
     pub(super) async fn bury_the_crashed(&mut self) {
         while let Some(index) = self.processes.iter().position(|process| process.gate.has_crashed()) {
             let process = self.processes.remove(index);
@@ -172,7 +172,7 @@ impl World {
         }
     }
 
-    /// Counts what a killing event has done.
+    /// Counts a process that a killing event has ended; too many for one event are a violation.
     fn note_kill(&mut self, process: &Process) {
         let Some(killer) = process.gate.killed_by() else { return };
         self.report.kills += 1;
@@ -181,11 +181,11 @@ impl World {
         if *kills > MOST_KILLS {
             let (partition, offset) = (&killer.partition, killer.offset);
             self.wrong =
-                Some(format!("the event at {partition}@{offset} has ended {kills} processes and is not found"));
+                Some(format!("the event at {partition}@{offset} has ended {kills} processes and is not dead-lettered"));
         }
     }
 
-    /// A member that wakes up goes on with what it was doing, and only then learns that its partitions have other owners.
+    /// Wakes frozen members that are due. Each continues its work and only then learns that its partitions have other owners.
     pub(super) async fn wake_the_frozen(&mut self) {
         let now = tokio::time::Instant::now();
         while let Some(index) = self.frozen.iter().position(|(_, until)| *until <= now) {
@@ -198,7 +198,7 @@ impl World {
         }
     }
 
-    /// A member does nothing for that long; the group goes on without it.
+    /// Freezes a member for that long; the group continues without it.
     pub(super) async fn freeze(&mut self, index: usize, duration: Duration) {
         self.report.freezes += 1;
         let process = self.processes.remove(index);
@@ -209,14 +209,14 @@ impl World {
         self.share(0).await;
     }
 
-    /// A process ends at once.
+    /// Crashes a process.
     pub(super) fn crash(&self, index: usize) {
         self.faults.crashes.fetch_add(1, Ordering::Relaxed);
         self.processes[index].gate.crash();
     }
 }
 
-/// The member gives partitions back in order; the group waits for it only as long as for any member.
+/// Revokes partitions of a member in order. The group waits for the member for [`SESSION`] at most.
 async fn give_back(process: &Process, partitions: &[PartitionId]) {
     if !partitions.is_empty() && !process.gate.is_shut() {
         let _ = tokio::time::timeout(SESSION, process.member.revoke(partitions, false)).await;

@@ -1,4 +1,4 @@
-//! What the store was asked to do, by which the oracle judges and the world decides what is fair.
+//! A journal of commits, releases and interruptions, for the oracle's checks and the world's decision which faults are fair.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,8 +14,8 @@ use crate::{
     store::{Assigned, Changes, Store, WaitingState},
 };
 
-/// How often the process of an event that runs alone ends for other reasons. The engine gives a suspect three chances; where
-/// nothing but such coincidences ends its process, no event may be blamed for a death.
+/// How often the process of an event that runs alone may end for other reasons. The engine makes a dead letter of a suspect
+/// after three deaths, so these coincidences alone must never suffice for one.
 const COINCIDENCES: u32 = 1;
 
 /// The address of a process's gate.
@@ -34,7 +34,7 @@ pub(super) struct Journal {
 struct State {
     /// Records for the outbox in the order of their commits.
     outbox: Vec<Arc<OutgoingRecord>>,
-    /// What concerns truncations, since somebody last asked.
+    /// Notices about truncations that were not taken yet.
     notices: Vec<Notice>,
     /// The event of a partition that a process runs alone.
     alone: BTreeMap<(ProcessId, PartitionId), i64>,
@@ -42,12 +42,12 @@ struct State {
     coincidences: BTreeMap<(PartitionId, i64), u32>,
     /// Releases that are not answered yet.
     open: Vec<Arc<OpenRelease>>,
-    /// How often events of a partition were run alone, and whether anything was committed since; for deliberate bugs.
+    /// How often events of each partition were run alone. Only deliberate bugs use this and `committed`.
     run_alone: BTreeMap<PartitionId, u32>,
     committed: BTreeSet<PartitionId>,
 }
 
-/// What concerns truncations.
+/// A notice that matters for truncations.
 pub(super) enum Notice {
     LogReport(LogReport),
     /// A position was set without any other change.
@@ -57,18 +57,18 @@ pub(super) enum Notice {
     },
 }
 
-/// A member was told where a log ends: with an assignment, or because it asked for an offset that the log does not have.
+/// The end of a log as reported to a member: with an assignment, or because it requested an offset that the log does not have.
 pub(super) struct LogReport {
     pub(super) partition: PartitionId,
     pub(super) log_end: i64,
-    /// What the store held as the position.
+    /// The position in the store at that time.
     pub(super) position: i64,
-    /// The assignment that it belongs to.
+    /// The assignment to which the report belongs.
     pub(super) tenure: u64,
 }
 
-/// A release to the dead-letter topic that the owners have not answered yet: whichever event is the first of its key
-/// meanwhile may become a dead letter.
+/// A release to the dead-letter topic that the partition owners have not answered yet. Each event that is the first of its key
+/// until then may become a dead letter.
 pub(super) struct OpenRelease {
     pub(super) selection: KeySelection,
     pub(super) gate: Arc<Gate>,
@@ -91,7 +91,7 @@ impl OpenRelease {
     }
 }
 
-/// Whether changes say how the attempt at an event has ended.
+/// Whether the changes contain the outcome of the attempt at an event.
 fn has_ended(changes: &Changes, offset: i64) -> bool {
     let row = changes.waiting.iter().find(|row| row.offset == offset);
     match row {
@@ -101,7 +101,7 @@ fn has_ended(changes: &Changes, offset: i64) -> bool {
 }
 
 impl Journal {
-    /// Changes have been applied for a process.
+    /// Notes the changes that were applied for a process.
     pub(super) fn committed(&self, store: &dyn Store, gate: &Arc<Gate>, changes: &Changes) {
         let mut state = self.state.lock();
         state.outbox.extend(changes.outbox.iter().map(|row| Arc::clone(&row.record)));
@@ -135,22 +135,23 @@ impl Journal {
         self.state.lock().notices.push(Notice::LogReport(report));
     }
 
-    /// What concerns truncations, since the last call and in its order.
+    /// Takes the notices since the last call, in their order.
     pub(super) fn take_notices(&self) -> Vec<Notice> {
         std::mem::take(&mut self.state.lock().notices)
     }
 
-    /// An operator's release is on its way.
+    /// Notes an operator's release that is not answered yet.
     pub(super) fn open(&self, release: Arc<OpenRelease>) {
         self.state.lock().open.push(release);
     }
 
-    /// An operator's release was answered.
+    /// Notes that an operator's release was answered.
     pub(super) fn close(&self, release: &Arc<OpenRelease>) {
         self.state.lock().open.retain(|other| !Arc::ptr_eq(other, release));
     }
 
-    /// A process runs this event of a partition alone from now on, or none. Answers how often events of the partition were run alone.
+    /// Notes which event of a partition, if any, a process runs alone from now on. Returns how often events of the partition
+    /// were run alone.
     pub(super) fn runs_alone(&self, gate: &Arc<Gate>, partition: &PartitionId, offset: Option<i64>) -> u32 {
         let mut state = self.state.lock();
         let place = (id(gate), partition.clone());
@@ -164,7 +165,7 @@ impl Journal {
         times
     }
 
-    /// Takes away what is known of deaths before the last commit of each partition.
+    /// Clears the deaths and suspects of each partition that has committed since the last call.
     pub(super) fn forget_deaths(&self, partitions: &[PartitionId], known: &mut [Option<Assigned>]) {
         let mut state = self.state.lock();
         for (partition, known) in partitions.iter().zip(known) {
@@ -175,7 +176,7 @@ impl Journal {
         }
     }
 
-    /// Whether a process may be ended or kept from its work for a reason that has nothing to do with its events.
+    /// Whether a process may be ended or frozen for a reason other than its events.
     pub(super) fn may_interrupt(&self, gate: &Arc<Gate>) -> bool {
         let state = self.state.lock();
         let mut alone = state.alone.iter().filter(|((process, _), _)| *process == id(gate));
@@ -185,7 +186,7 @@ impl Journal {
         })
     }
 
-    /// A process has lost these partitions, or all: whatever it ran alone there was interrupted.
+    /// Notes that a process has lost these partitions, or all: the events that it ran alone there were interrupted.
     pub(super) fn interrupted(&self, gate: &Arc<Gate>, partitions: Option<&[PartitionId]>) {
         let mut state = self.state.lock();
         let State { alone, coincidences, .. } = &mut *state;

@@ -13,15 +13,15 @@ use crate::store::{
     sqlite::{SqliteEntity, Table, keys, rusqlite},
 };
 
-/// What has happened to one entity.
+/// The events that were applied to one entity.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub(super) struct Ledger {
     pub(super) id: String,
-    /// The numbers of the events of its key, as they were applied.
+    /// The numbers of the applied events of its key, in the order in which they were applied.
     pub(super) applied: Vec<u32>,
-    /// How often events of any key have changed it beside their own.
+    /// How often events have changed it as their second entity.
     pub(super) touched: u32,
-    /// The store takes no ledger that says this.
+    /// The store must refuse a ledger for which this is set.
     pub(super) refused: bool,
 }
 
@@ -33,7 +33,7 @@ impl Entity for Ledger {
     }
 }
 
-/// Ledgers are not kept in PostgreSQL, so the SQL of another entity stands in for theirs.
+/// The entity type of ledgers. Ledgers are not stored in PostgreSQL, so the PostgreSQL part is that of another entity.
 pub(super) fn entity() -> EntityType {
     EntityType {
         name: "Ledger",

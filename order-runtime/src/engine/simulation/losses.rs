@@ -1,8 +1,8 @@
-//! Records that a log lost after they were produced, and what may still be asked of those that took their places.
+//! Records that a log lost after they were produced, and the requirements for the records that replaced them.
 //!
-//! A member notices a truncation only as long as the log ends before the position. What is appended before anybody is told may
-//! lie below the position by then, and nobody can know that it was never read. Once a member was told, it must read everything that
-//! follows, as long as it keeps the partition.
+//! A member notices a truncation only while the log ends before the position. Records that are appended before a member is
+//! notified may lie below the position by then, and no member can know that they were never read. A member that was notified
+//! must read all records that follow while it keeps the partition.
 
 use std::collections::BTreeMap;
 
@@ -18,29 +18,29 @@ pub(super) struct Produced {
     pub(super) partition: PartitionId,
     pub(super) offset: i64,
     pub(super) event: Event,
-    /// Why nothing need become of it.
+    /// Why it need not be handled.
     pub(super) excused: Option<Excuse>,
 }
 
-/// Why nothing need become of a record.
+/// Why a record need not be handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Excuse {
     /// The log lost it.
     Truncated,
-    /// It was appended below a position that nobody could know to be wrong.
+    /// It was appended below a position that no member could know to be wrong.
     Unnoticed,
     /// Its topic was deleted.
     TopicGone,
 }
 
-/// A truncation whose position is not known to be set right.
+/// A truncation after which the position is not known to be corrected.
 #[derive(Debug)]
 struct Window {
-    /// Where the log ended when somebody was told last; from here on everything must be read.
+    /// The end of the log at the last report to a member; all records from here on must be read.
     cut: i64,
-    /// Where the log ended before.
+    /// The end of the log before the truncation.
     until: i64,
-    /// The assignment whose owner was told.
+    /// The assignment whose owner was notified.
     tenure: Option<u64>,
 }
 
@@ -55,7 +55,7 @@ impl Losses {
         self.windows.contains_key(partition)
     }
 
-    /// A log has lost its records from `cut` on; it ended at `until`.
+    /// Notes that a log has lost its records from `cut` on; it ended at `until` before.
     pub(super) fn truncated(&mut self, records: &mut [Produced], partition: &PartitionId, cut: i64, until: i64) {
         for record in records {
             if record.partition == *partition && record.offset >= cut {
@@ -65,7 +65,7 @@ impl Losses {
         self.windows.insert(partition.clone(), Window { cut, until, tenure: None });
     }
 
-    /// A topic was deleted.
+    /// Notes that a topic was deleted.
     pub(super) fn deleted(&mut self, records: &mut [Produced], partition: &PartitionId) {
         for record in records.iter_mut().filter(|record| record.partition == *partition) {
             record.excused = Some(Excuse::TopicGone);
@@ -73,7 +73,7 @@ impl Losses {
         self.windows.remove(partition);
     }
 
-    /// Goes on with what the journal has noted since.
+    /// Processes the new notices of the journal.
     pub(super) fn follow(&mut self, records: &mut [Produced], notices: Vec<Notice>) {
         for notice in notices {
             match notice {
@@ -83,23 +83,23 @@ impl Losses {
         }
     }
 
-    /// A position was set: where it is not beyond the cut, the truncation is dealt with.
+    /// Notes that a position was set. If it is not beyond the cut, the truncation is handled.
     fn moved(&mut self, partition: &PartitionId, to: i64) {
         if self.windows.get(partition).is_some_and(|window| to <= window.cut) {
             self.windows.remove(partition);
         }
     }
 
-    /// A member was told where a log ends.
-    fn report(&mut self, records: &mut [Produced], told: &LogReport) {
-        let LogReport { partition, log_end, position, tenure } = told;
+    /// Notes that the end of a log was reported to a member.
+    fn report(&mut self, records: &mut [Produced], reported: &LogReport) {
+        let LogReport { partition, log_end, position, tenure } = reported;
         let Some(window) = self.windows.get_mut(partition) else { return };
-        // It was told before: what it did not do then is no excuse now.
+        // The member was notified before, so records that it has not read since are not excused.
         if window.tenure == Some(*tenure) {
             return;
         }
         if *position <= window.cut && window.tenure.is_none() {
-            // Nothing was read beyond the cut; a batch that is under way may still move the position there.
+            // No record was read beyond the cut; a running batch may still move the position there.
             window.tenure = Some(*tenure);
             return;
         }

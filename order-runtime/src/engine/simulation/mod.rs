@@ -1,29 +1,29 @@
-//! The production engine under seeded schedules of faults.
+//! A simulation: the production engine runs under seeded schedules of faults.
 //!
-//! One seed is one scenario: a log, members that come, leave, freeze and crash between any two steps, a store and a
-//! broker that are slow, fail, or do what they were asked and do not say so, clocks that jump, and processors that fail in
-//! every way. Time is virtual, so a scenario of minutes takes milliseconds. Afterwards everything is healed, the rest is
-//! worked off, and the oracle compares what is in the store and in the dead-letter topic with what was produced.
+//! One seed is one scenario: a log, members that join, leave, freeze and crash between any two steps, a store and a broker that
+//! are slow, fail, or execute a request and lose the answer, clocks that jump, and processors that fail in every way. Time is
+//! virtual, so a scenario of minutes takes milliseconds. At the end all faults are removed and the remaining events are
+//! handled. Then the oracle compares the contents of the store and of the dead-letter topic with the produced events.
 //!
 //! | module | the question it answers |
 //! |---|---|
 //! | `scenario`, `troubles` | what happens under this seed? |
-//! | `world` | how do members, log and time play it? |
-//! | `group` | how do members come and go? |
-//! | `cluster` | how does a log behave, and a member of a group? |
+//! | `world` | how do members, log and time play a scenario? |
+//! | `group` | how do members join and leave? |
+//! | `cluster` | how do a log and a member of a group behave? |
 //! | `gate`, `faults`, `store` | how do a process, a broker and a store misbehave? |
 //! | `domain`, `ledger` | what do processors do? |
-//! | `operators` | what do operators release, and what may they rely on? |
-//! | `losses` | what need not be handled, since its log lost it? |
+//! | `operators` | what do operators release, and what does an answer promise? |
+//! | `losses` | which records need not be handled, because their log lost them? |
 //! | `journal` | what was committed? |
-//! | `oracle` | did anything get lost, doubled or out of order, and does every dead letter deserve to be one? |
+//! | `oracle` | was an event lost, applied twice or out of order, and is every dead letter justified? |
 //!
-//! A second kind of scenario plays outages of what processors call, so that circuit breakers open and close under all of that.
+//! A second kind of scenario adds outages of a dependency of the processors, so that circuit breakers open and close.
 //!
-//! `SIMULATION_SEEDS=20000 cargo test -p order-runtime --release simulation` runs more, and `SIMULATION_SEED=4711` one
-//! alone. `SIMULATION_SEEDS_SQLITE` is the number of those that play on a SQLite store in memory. A failing seed is shrunk before it is
-//! told: steps and events are left out as long as it still fails. `SIMULATION_ALL=1` lists all failing seeds instead, and
-//! `SIMULATION_WITHOUT=deadly,topics` leaves kinds of trouble out.
+//! `SIMULATION_SEEDS=20000 cargo test -p order-runtime --release simulation` runs more seeds, and `SIMULATION_SEED=4711` runs one
+//! seed. `SIMULATION_SEEDS_SQLITE` is the number of seeds that run on a SQLite store in memory. A failing seed is shrunk before
+//! it is reported: steps and events are removed while it still fails. `SIMULATION_ALL=1` lists all failing seeds instead, and
+//! `SIMULATION_WITHOUT=deadly,topics` leaves out kinds of trouble.
 
 mod cluster;
 mod domain;
@@ -49,25 +49,25 @@ use self::{
 };
 pub(super) use self::{gate::Gate, store::SimulatedStore};
 
-/// Seeds of a run where nobody says how many.
+/// The default number of seeds of a run.
 const SEEDS: u64 = 400;
 
-/// Seeds with outages of a run where nobody says how many, one for so many of the others.
+/// One seed with outages is played for this many other seeds.
 const OUTAGES: u64 = 16;
 
-/// One of so many seeds plays on SQLite where nobody says how many: a call to its thread takes time.
+/// By default, one seed is played on SQLite for this many other seeds: a call to SQLite's thread takes time.
 const SQLITE: u64 = 20;
 
-/// Seeds whose plain scenario has found something, played each time.
+/// Seeds whose plain scenario has found a bug; every run plays them.
 ///
-/// 4150: look-ups in a slow store counted as a processor's time, so that its time-outs made a dead letter of a good event.
+/// 4150: look-ups in a slow store counted as a processor's time, so that timeouts made a dead letter of a good event.
 const FOUND: [u64; 1] = [4150];
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Plays scenarios until one fails; answers it with what is wrong.
+/// Plays scenarios until one fails. The error is that scenario and the violation.
 fn search(scenarios: impl Iterator<Item = Scenario>) -> Result<(u64, Report), Box<(Scenario, String)>> {
     let mut total = Report::default();
     let mut played = 0;
@@ -81,7 +81,7 @@ fn search(scenarios: impl Iterator<Item = Scenario>) -> Result<(u64, Report), Bo
     Ok((played, total))
 }
 
-/// Leaves out what the failure does not need.
+/// Removes steps and events that the failure does not need.
 fn shrunk(mut scenario: Scenario, mut wrong: String) -> (Scenario, String) {
     let mut size = (scenario.steps.len() / 2).max(1);
     while size > 0 {
@@ -114,7 +114,7 @@ fn shrunk(mut scenario: Scenario, mut wrong: String) -> (Scenario, String) {
     (scenario, wrong)
 }
 
-/// Plays scenarios and shrinks the one that fails.
+/// Plays scenarios; shrinks the first that fails and panics with it. `SIMULATION_ALL` lists all failures instead.
 fn hold(scenarios: impl Iterator<Item = Scenario>) -> Report {
     if std::env::var_os("SIMULATION_ALL").is_some() {
         return list(scenarios);
@@ -131,7 +131,7 @@ fn hold(scenarios: impl Iterator<Item = Scenario>) -> Report {
     }
 }
 
-/// Plays all scenarios, and prints what is wrong with each that fails.
+/// Plays all scenarios, prints the violation of each that fails, and panics if any has failed.
 fn list(scenarios: impl Iterator<Item = Scenario>) -> Report {
     let mut total = Report::default();
     let (mut played, mut failed) = (0, 0);
@@ -146,7 +146,7 @@ fn list(scenarios: impl Iterator<Item = Scenario>) -> Report {
         }
     }
     println!("{played} schedules: {total}");
-    assert_eq!(failed, 0, "so many schedules fail");
+    assert_eq!(failed, 0, "some schedules fail");
     total
 }
 
@@ -166,10 +166,10 @@ fn no_schedule_loses_doubles_or_reorders_on_sqlite() {
     hold(seeds.map(|seed| Scenario::with_troubles(seed, None).on(StoreKind::Sqlite)));
 }
 
-/// While what events need is away, circuit breakers open; all holds as ever, and no event pays for the outage where nothing
-/// else goes wrong.
+/// Circuit breakers open while a dependency is unavailable. All guarantees still hold, and in scenarios without other faults no
+/// event becomes a dead letter because of the outage.
 #[test]
-fn no_outage_of_others_loses_doubles_or_reorders() {
+fn no_outage_of_a_dependency_loses_doubles_or_reorders() {
     let one = number("SIMULATION_SEED");
     let seeds = one.map_or(0..number("SIMULATION_SEEDS").unwrap_or(SEEDS) / OUTAGES, |seed| seed..seed + 1);
     let played = seeds.end - seeds.start;
@@ -177,11 +177,11 @@ fn no_outage_of_others_loses_doubles_or_reorders() {
     assert!(report.outages >= played, "breakers were open after {} steps of {played} schedules only", report.outages);
 }
 
-/// The simulation is worth its seeds only if it finds what is broken on purpose.
+/// The simulation must find each deliberate bug.
 #[test]
 fn deliberate_bugs_are_found() {
     for bug in Bug::ALL.into_iter().filter(|bug| !bug.needs().is_some_and(troubles::is_left_out)) {
-        // Without fencing, the versions of rows and windows still stop nearly everything, so this schedule comes first.
+        // Without fencing, the versions of rows and windows still prevent nearly every violation, so this schedule comes first.
         let first = std::iter::once(Scenario::with_troubles(371, Some(bug)));
         let found = search(first.chain((0..2_000).map(|seed| Scenario::with_troubles(seed, Some(bug)))));
         let (scenario, wrong) = *found.err().unwrap_or_else(|| panic!("{bug:?} is not found by 2,000 schedules"));

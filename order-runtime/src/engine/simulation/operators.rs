@@ -1,4 +1,4 @@
-//! What operators release, and what they may rely on when they are answered.
+//! Operators: the keys that they release, and the promises of an answered release.
 
 use std::{
     collections::BTreeSet,
@@ -31,7 +31,7 @@ pub(super) struct Console {
     pub(super) operations: Arc<dyn Operations>,
 }
 
-/// A held event at a time: how often it had failed, and by which assignment its owner had the partition.
+/// A held event at one time: its failed attempts, and the assignment (tenure) of its owner.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Held {
     partition: PartitionId,
@@ -40,9 +40,9 @@ struct Held {
     tenure: u64,
 }
 
-/// What an answer has promised of a held event, as long as its owner keeps the partition.
+/// The promise of an answered release about a held event. It is valid while the owner keeps the partition.
 struct Promise {
-    /// The number of its release: of two releases of one event the later one counts, whichever is answered first.
+    /// The number of the release. Of two releases of one event the later one counts, whichever is answered first.
     asked: u64,
     held: Held,
     how: Release,
@@ -50,7 +50,7 @@ struct Promise {
     gate: Arc<Gate>,
 }
 
-/// What operators have asked for.
+/// The operators of a scenario, and the releases that they have requested.
 pub(super) struct Operators {
     store: Arc<dyn Store>,
     journal: Arc<Journal>,
@@ -58,14 +58,14 @@ pub(super) struct Operators {
     answered: Arc<Mutex<Answered>>,
     /// Every release to the dead-letter topic, answered or not.
     condemned: Vec<Arc<OpenRelease>>,
-    /// How many releases were asked for.
+    /// The number of requested releases.
     asked: u64,
 }
 
 #[derive(Default)]
 struct Answered {
     promises: Vec<Promise>,
-    /// An answer that cannot be right.
+    /// The violation by an answer that cannot be right.
     wrong: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl Operators {
         Self { store, journal, faults, answered: Arc::default(), condemned: Vec::new(), asked: 0 }
     }
 
-    /// Releases keys at a process. The answer comes when, and if, its owners answer; nobody waits for it here.
+    /// Releases keys at a process. Does not wait for the answer of its partition owners, which may never come.
     pub(super) fn release(&mut self, console: Console, selection: KeySelection, how: Release) {
         let counter = match how {
             Release::Retry => &self.faults.retries_released,
@@ -118,7 +118,7 @@ impl Operators {
         self.condemned.iter().any(|release| release.firsts.lock().contains(&place))
     }
 
-    /// Checks, at a time when nothing is left to be done without an operator, that what was promised has happened.
+    /// Checks that the promises were kept. Called only when no event can continue without an operator.
     pub(super) fn check(&self) -> Result<(), String> {
         let answered = self.answered.lock();
         if let Some(wrong) = &answered.wrong {
@@ -132,7 +132,7 @@ impl Operators {
             let row = waiting.into_iter().flatten().find(|row| row.offset == held.offset);
             let is_kept = match (row, how) {
                 (None, _) => true,
-                // In a stopped partition it is only due.
+                // In a stopped partition a released event is due, but does not run.
                 (Some(row), Release::Retry) => {
                     row.attempts > held.attempts || !matches!(row.state, WaitingState::Held(_))
                 }
@@ -145,12 +145,12 @@ impl Operators {
         Ok(())
     }
 
-    /// What was promised so far no longer counts.
+    /// Drops the promises made so far.
     pub(super) fn forget(&self) {
         self.answered.lock().promises.clear();
     }
 
-    /// Notes what an answer has promised. Of two releases of one event the later one counts.
+    /// Notes the promises of an answer. Of two releases of one event the later one counts.
     fn promise(&self, console: &Console, how: Release, held: BTreeSet<Held>) {
         let mut answered = self.answered.lock();
         for held in held {
@@ -163,7 +163,7 @@ impl Operators {
         }
     }
 
-    /// The held events that a process has to do with.
+    /// The selected events that are held in the partitions of a process.
     fn held(&self, console: &Console, selection: &KeySelection) -> BTreeSet<Held> {
         let mut held = BTreeSet::new();
         if console.gate.is_shut() {

@@ -1,4 +1,4 @@
-//! What must have become of every event.
+//! The oracle: checks the outcome of every event.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,20 +15,20 @@ use super::{
 };
 use crate::model::{OutgoingRecord, PartitionId};
 
-/// What is left when everything has come to its end.
+/// The results of a scenario, after everything is settled.
 pub(super) struct Evidence<'a> {
     /// Every record, in the order of production.
     pub(super) produced: &'a [Produced],
     pub(super) ledgers: &'a BTreeMap<String, Ledger>,
-    /// What the broker took.
+    /// The records that the broker accepted.
     pub(super) published: &'a [OutgoingRecord],
-    /// What was committed to be published, in the order of the commits.
+    /// The records that were committed to the outbox, in the order of the commits.
     pub(super) committed: &'a [Arc<OutgoingRecord>],
     /// Whether an operator may have given up the event at an offset.
     pub(super) gave_up: &'a dyn Fn(&PartitionId, i64) -> bool,
 }
 
-/// Compares what is in the store and in the dead-letter topic with what was produced.
+/// Compares the contents of the store and of the dead-letter topic with the produced events. The error is the first violation.
 pub(super) fn check(scenario: &Scenario, evidence: &Evidence<'_>) -> Result<(), String> {
     if !is_left_out("order") {
         check_order_of_letters(evidence)?;
@@ -58,7 +58,7 @@ pub(super) fn check(scenario: &Scenario, evidence: &Evidence<'_>) -> Result<(), 
     Ok(())
 }
 
-/// The events that were applied: each once, and in the order of their log.
+/// Returns the applied events. Checks that each was applied once, and in the order of its log.
 fn applied(
     scenario: &Scenario,
     evidence: &Evidence<'_>,
@@ -75,7 +75,7 @@ fn applied(
         for pair in ledger.applied.windows(2) {
             let [first, second] = [pair[0], pair[1]].map(|n| &occurrences[&(key, n)]);
             let partition = |indices: &[usize]| &evidence.produced[indices[0]].partition;
-            // A topic that was made anew has an order of its own.
+            // A recreated topic has an order of its own.
             if partition(first) == partition(second) && first[0] > counting(evidence, second) {
                 return Err(format!("key {key}: events were applied in this order: {pair:?}"));
             }
@@ -84,13 +84,13 @@ fn applied(
     Ok(applied)
 }
 
-/// The last occurrence of an event that may be the one that counts: the first that must be handled.
+/// The last occurrence of an event that may be the applied one: the first that must be handled, or else the last of all.
 fn counting(evidence: &Evidence<'_>, indices: &[usize]) -> usize {
     let obliged = indices.iter().find(|index| evidence.produced[**index].excused.is_none());
     *obliged.or(indices.last()).unwrap_or(&indices[0])
 }
 
-/// Judges what became of one event, whose occurrences in the logs are given in their order.
+/// Checks the outcome of one event. `indices` are its occurrences in the logs, in their order.
 fn check_event(
     scenario: &Scenario,
     evidence: &Evidence<'_>,
@@ -108,29 +108,29 @@ fn check_event(
     for record in records() {
         let Some(letter) = letter_of(record) else { continue };
         if !deserves(event, record, &letter.code) && !(evidence.gave_up)(&record.partition, record.offset) {
-            return Err(format!("{} does not deserve its dead letter", shown(record)));
+            return Err(format!("{} has a dead letter that is not justified", shown(record)));
         }
     }
     if event.act == Act::Undecodable {
-        // It has no id, so each occurrence stands for itself.
+        // It has no id, so each occurrence is an event of its own.
         let missing = records().find(|record| record.excused.is_none() && letter_of(record).is_none());
         return missing.map_or(Ok(()), |record| Err(format!("{} is not dead-lettered", shown(record))));
     }
-    // The first occurrence that must be handled is the one that counts; of later ones nothing may be seen.
+    // The first occurrence that must be handled is the one that counts; later ones must have no effect.
     let obliged = records().position(|record| record.excused.is_none());
     let mut lettered: Vec<usize> =
         records().enumerate().filter(|(_, record)| letter_of(record).is_some()).map(|(at, _)| at).collect();
-    // A log that lost the event may have it at the same place again: the two share their letter.
+    // A truncated log may contain the event at the same place again: the two share their dead letter.
     lettered.dedup_by_key(|at| place(&evidence.produced[indices[*at]]));
     if let [first, second, ..] = lettered[..] {
         let (first, second) = (&evidence.produced[indices[first]], &evidence.produced[indices[second]]);
-        return Err(format!("the repeat of {} at {} is not handled as one", shown(first), shown(second)));
+        return Err(format!("the repeat of {} at {} is not handled as a repeat", shown(first), shown(second)));
     }
     if let (Some(obliged), Some(lettered)) = (obliged, lettered.first())
         && *lettered > obliged
     {
         let record = &evidence.produced[indices[*lettered]];
-        return Err(format!("the repeat of {} is not handled as one", shown(record)));
+        return Err(format!("the repeat {} is not handled as a repeat", shown(record)));
     }
     let is_dead = !lettered.is_empty();
     let given_up = lettered.iter().any(|at| {
@@ -142,9 +142,9 @@ fn check_event(
         _ if obliged.is_none() => !(counts && is_dead),
         _ if event.refused => !counts && is_dead,
         Act::Succeed | Act::Slow(_) | Act::Park(_) | Act::Stop => counts && !is_dead,
-        // Nothing but an outage went wrong, and for that nobody pays with an attempt.
+        // Outages were the only faults, and they cost an event no attempt.
         Act::Depend if scenario.is_calm_but_for_outages() => counts && !is_dead,
-        // Its budget may have ended by time as well, where the store was away for long.
+        // Its budget may also have ended by time, if the store was unavailable for long.
         Act::Depend | Act::Fail(_) | Act::Panic | Act::Hang => counts != is_dead,
         Act::Reject | Act::Unknown | Act::Undecodable | Act::Kill(_) => !counts && is_dead,
         Act::Skip => !counts && !is_dead,
@@ -156,7 +156,7 @@ fn check_event(
     Err(format!("{}: applied: {counts}, dead-lettered: {is_dead}", shown(record)))
 }
 
-/// Whether an event has earned a dead letter with this code, where no operator gave it up.
+/// Whether a dead letter of the event with this code is justified, if no operator gave the event up.
 fn deserves(event: Event, record: &Produced, code: &str) -> bool {
     match code {
         "source_gone" => record.excused == Some(Excuse::TopicGone),
@@ -165,14 +165,14 @@ fn deserves(event: Event, record: &Produced, code: &str) -> bool {
         "unknown_event" => event.act == Act::Unknown,
         "not_json" => event.act == Act::Undecodable,
         "panic" => event.act == Act::Panic,
-        // A look-up in a store that does not answer may take the time of an attempt, and a killer hangs in a frozen process.
+        // A look-up in a silent store may use up the time of an attempt, and a killing event hangs in a frozen process.
         "timeout" => matches!(event.act, Act::Hang | Act::Fail(_) | Act::Depend | Act::Kill(_)),
         "told_to" => matches!(event.act, Act::Reject | Act::Fail(_) | Act::Depend),
         _ => false,
     }
 }
 
-/// A record's place in the logs; a topic that was made anew has the same places again.
+/// A record's place in the logs: topic, partition, offset. A recreated topic has the same places again.
 type Place = (String, i32, i64);
 
 fn place(record: &Produced) -> Place {
@@ -185,10 +185,10 @@ struct Letter {
     code: String,
 }
 
-/// Dead letters by place and payload: a log that lost records has others at their places.
+/// Dead letters by place and payload: a truncated log has other records at the same places.
 type Letters = BTreeMap<Place, BTreeMap<String, Letter>>;
 
-/// The dead letters by the records that they came from: one id for each, and none of nothing.
+/// Returns the dead letters by their records. Checks that each record has at most one id, and that each dead letter has a record.
 fn dead_letters(evidence: &Evidence<'_>) -> Result<Letters, String> {
     let mut payloads = BTreeMap::<Place, BTreeSet<String>>::new();
     for record in evidence.produced {
@@ -201,11 +201,11 @@ fn dead_letters(evidence: &Evidence<'_>) -> Result<Letters, String> {
         let partition = number("dlq-partition").and_then(|number| i32::try_from(number).ok());
         let place = header("dlq-topic").zip(partition).zip(number("dlq-offset"));
         let (Some(((topic, partition), offset)), Some(id)) = (place, header("dlq-id")) else {
-            return Err(format!("a dead letter that does not say where it comes from: {letter:?}"));
+            return Err(format!("a dead letter without its source: {letter:?}"));
         };
         let place = (topic, partition, offset);
         let Some(known) = payloads.get(&place) else {
-            return Err(format!("a dead letter of nothing, from {place:?}"));
+            return Err(format!("a dead letter without a record, from {place:?}"));
         };
         let payload = String::from_utf8_lossy(letter.payload.as_deref().unwrap_or_default()).into_owned();
         if !known.contains(&payload) {
@@ -231,7 +231,7 @@ fn dead_letters(evidence: &Evidence<'_>) -> Result<Letters, String> {
     Ok(letters)
 }
 
-/// Records of a key leave in the order in which they were committed; a repeat of one that was there before may come at any time.
+/// Checks that the records of a key are published in the order of their commits. A repeat of an earlier one may come at any time.
 fn check_order_of_letters(evidence: &Evidence<'_>) -> Result<(), String> {
     let wanted = firsts(evidence.committed.iter().map(|record| &**record));
     let mut found = firsts(evidence.published.iter());

@@ -1,4 +1,4 @@
-//! How much happened in the scenarios that were played.
+//! Counts over the played scenarios.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use super::faults::Faults;
 
 macro_rules! report {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// How much happened.
+        /// Counts over the played scenarios.
         #[derive(Clone, Copy, Default)]
         pub(super) struct Report {
             $($(#[$doc])* pub(super) $name: u64,)*
@@ -39,7 +39,7 @@ report! {
     events,
     dead_letters,
     members,
-    /// Processes that ended for a reason that has nothing to do with their events.
+    /// Processes that ended for a reason other than their events.
     crashes,
     /// Processes that an event has ended.
     kills,
@@ -66,7 +66,7 @@ report! {
 }
 
 impl Report {
-    /// The same with what was counted where it happened.
+    /// Adds the counts of `faults`.
     pub(super) fn with(self, faults: &Faults) -> Self {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Self {

@@ -1,11 +1,11 @@
-//! What happens under a seed.
+//! Scenarios: the steps and faults that follow from a seed.
 
 use std::time::Duration;
 
 use super::faults::Bug;
 use crate::engine::partition::release::Release;
 
-/// A source of numbers that gives the same ones for a seed, in every release of every library.
+/// A random number generator. A seed gives the same numbers with every release of every library.
 #[derive(Debug, Clone)]
 pub(super) struct Dice(u64);
 
@@ -23,7 +23,7 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 up to, not including, `end`.
+    /// A number from 0 up to, but not including, `end`.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
@@ -33,9 +33,9 @@ impl Dice {
     }
 }
 
-/// Keys, and with them entities: few, so that events of one key meet each other.
+/// The number of keys, and of their entities: few, so that many events share a key.
 const KEYS: u64 = 6;
-/// The same where an outage is played: the circuit breaker looks at first attempts, and a key has one event at a time.
+/// The number of keys in a scenario with outages: the circuit breaker counts first attempts, and a key runs one event at a time.
 const KEYS_OF_OUTAGE: u64 = 150;
 
 /// The store that a scenario plays on.
@@ -45,7 +45,7 @@ pub(super) enum StoreKind {
     Sqlite,
 }
 
-/// A scenario, whole: the seed alone makes it, and shrinking leaves out steps.
+/// A complete scenario: it follows from the seed alone, and shrinking removes steps.
 #[derive(Debug, Clone)]
 pub(super) struct Scenario {
     pub(super) seed: u64,
@@ -53,66 +53,66 @@ pub(super) struct Scenario {
     pub(super) partitions: i32,
     /// Keys of the first topic.
     pub(super) keys: u64,
-    /// Keys of the second topic; 0 where there is no such topic. Their numbers follow those of the first topic.
+    /// Keys of the second topic; 0 if there is no second topic. Their numbers follow those of the first topic.
     pub(super) more_keys: u64,
-    /// A process that an event has killed is started again.
+    /// Whether a new process starts when the last one has crashed.
     pub(super) restarts: bool,
     pub(super) weather: Weather,
     pub(super) steps: Vec<Step>,
     pub(super) bug: Option<Bug>,
 }
 
-/// How often in a thousand calls something goes wrong.
+/// How many of a thousand calls have each fault.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Weather {
     pub(super) store_slow: u64,
     pub(super) store_fails: u64,
-    /// The store does what it was asked, and the answer is lost.
+    /// The store executes the call, and its answer is lost.
     pub(super) store_unknown: u64,
     pub(super) publish_slow: u64,
     pub(super) publish_fails: u64,
     pub(super) publish_unknown: u64,
-    /// The process ends, before or after what it was about to do.
+    /// The process ends, before or after the call is executed.
     pub(super) crash: u64,
 }
 
-/// One thing that happens.
+/// A step of a scenario.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     /// Events are produced.
     Produce(Vec<Event>),
     /// An event that was produced before is produced again.
     Repeat(u64),
-    /// A member joins, and partitions are shared anew.
+    /// A member joins, and partitions are assigned anew.
     Join,
     /// A member leaves in order.
     Leave(u64),
-    /// A member ends at once.
+    /// A member crashes.
     Crash(u64),
-    /// A member does nothing for that long; the group has given its partitions to others when it comes back.
+    /// A member is frozen for that long. When it continues, the group has given its partitions to others.
     Freeze(u64, Duration),
-    /// Partitions are shared anew among the same members.
+    /// Partitions are assigned anew to the same members.
     Rebalance(u64),
     /// Time passes.
     Wait(Duration),
     /// The wall clock jumps by so many seconds.
     Jump(i64),
-    /// An operator pauses a member, or lets it go on.
+    /// An operator pauses a member, or resumes it.
     Pause(u64),
     Resume(u64),
-    /// What [`Act::Depend`] needs is away from now on, as these events notice; or is there again.
+    /// The dependency of [`Act::Depend`] becomes unavailable, and these events are produced; or it is available again.
     Away(Vec<Event>),
     Back,
     /// An operator releases waiting keys at a member.
     Release(u64, Which, Release),
-    /// From now on every call to the store fails; or it works again.
+    /// Every call to the store fails from now on; or the store works again.
     StoreAway,
     StoreBack,
-    /// A partition of the first topic loses up to so many of its last records.
+    /// A partition of the first topic loses up to this many of its last records.
     Truncate(u64, i64),
     /// The second topic is deleted.
     Vanish,
-    /// The second topic is deleted, if it exists, and made anew.
+    /// The second topic is deleted, if it exists, and created again.
     Remake,
     /// A member joins whose configuration lacks the second topic.
     JoinNarrow,
@@ -131,21 +131,21 @@ pub(super) struct Event {
     pub(super) key: u64,
     pub(super) n: u32,
     pub(super) act: Act,
-    /// Another entity that it changes too.
+    /// The key of a second entity that it changes.
     pub(super) also: Option<u64>,
-    /// The store refuses what it writes.
+    /// The store refuses its changes.
     pub(super) refused: bool,
 }
 
-/// What its processor does.
+/// The behaviour of an event's processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
     Succeed,
-    /// It succeeds when what it needs is there; else it fails, class `retry`.
+    /// It succeeds if its dependency is available, else it fails with class `unavailable`.
     Depend,
     /// It takes that long.
     Slow(u64),
-    /// It fails so many times first, class `retry`.
+    /// Its first attempts, this many, fail with class `retry`.
     Fail(u32),
     /// It panics the first time.
     Panic,
@@ -153,19 +153,19 @@ pub(super) enum Act {
     Hang,
     Reject,
     Skip,
-    /// No processor is called for such a one.
+    /// The event has no processor.
     Unknown,
-    /// It is not even an event.
+    /// The payload is no event.
     Undecodable,
-    /// It holds its key so many times, each time until an operator releases it, and then succeeds.
+    /// It holds its key this many times, each time until an operator releases it, and then succeeds.
     Park(u32),
     /// It stops its partition once, until an operator resumes it, and then succeeds.
     Stop,
-    /// It ends the process, so many milliseconds after its attempt began.
+    /// It ends the process, this many milliseconds after its attempt began.
     Kill(u64),
 }
 
-/// Short: a shrunk scenario is read by people.
+/// Short, because people read shrunk scenarios.
 impl std::fmt::Debug for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{} {:?}{}", self.key, self.n, self.act, if self.refused { " refused" } else { "" })?;
@@ -205,7 +205,7 @@ impl Scenario {
         Self { store, ..self }
     }
 
-    /// The same with outages of what some events need. Every fourth is calm: nothing but outages goes wrong there.
+    /// A scenario with outages of a dependency of some events. Every fourth seed is calm: outages are its only faults.
     pub(super) fn with_outages(seed: u64) -> Self {
         let mut dice = Dice::of(seed);
         let weather = Weather::of(&mut dice);
@@ -223,7 +223,7 @@ impl Scenario {
                 }
             }
             steps.push(Step::Back);
-            // What has failed before opens no breaker again, so a calm scenario lets it come to its end first.
+            // Events that have failed before open no breaker again, so a calm scenario lets them settle first.
             let pause = 1 << dice.below(17);
             steps.push(Step::Wait(Duration::from_millis(if calm { 120_000 } else { pause })));
         }
@@ -231,7 +231,7 @@ impl Scenario {
         Self { partitions, weather, steps, ..Self::empty(seed, KEYS_OF_OUTAGE) }
     }
 
-    /// Whether nothing but outages goes wrong.
+    /// Whether outages of the dependency are the only faults.
     pub(super) fn is_calm_but_for_outages(&self) -> bool {
         let has_outages = self.steps.iter().any(|step| matches!(step, Step::Away(_)));
         has_outages && self.seed.is_multiple_of(4)
@@ -275,7 +275,7 @@ impl Scenario {
 
 impl Weather {
     fn of(dice: &mut Dice) -> Self {
-        // Some seeds are calm, so that rare faults are seen alone as well.
+        // Each fault is left out in half of the seeds, so that the others are also seen alone.
         let mut at_most = |most: u64| if dice.in_thousand(500) { 0 } else { dice.below(most + 1) };
         Self {
             store_slow: at_most(300),
@@ -289,10 +289,10 @@ impl Weather {
     }
 }
 
-/// How many events each key has so far.
+/// The number of events of each key so far.
 pub(super) struct Produced {
     events: Vec<u32>,
-    /// Events in a thousand that need what may be away.
+    /// How many of a thousand events need the dependency.
     depend: u64,
 }
 

@@ -1,5 +1,19 @@
-//! One process's view of the store that all share: it fails, is slow, and ends the process in the middle of a call.
+//! One process's view of the shared store: calls fail, are slow, and may end the process in between.
 
+use super::{
+    faults::{Bug, Faults},
+    gate::Gate,
+    journal::Journal,
+    ledger::must_be_refused,
+    scenario::Weather,
+};
+use crate::{
+    model::PartitionId,
+    store::{
+        Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, LetterStore, Listed, Load, Loaded, Outbox,
+        OutboxStore, Page, PartitionStore, ReadModel, Store, StoreError, WaitingRow, memory::MemoryStore,
+    },
+};
 use std::{
     pin::pin,
     sync::{Arc, atomic::Ordering},
@@ -13,22 +27,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{
-    faults::{Bug, Faults},
-    gate::Gate,
-    journal::Journal,
-    ledger::must_be_refused,
-    scenario::Weather,
-};
-use crate::{
-    model::PartitionId,
-    store::{
-        Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, Listed, Load, Loaded, Outbox, Page, Store,
-        StoreError, WaitingRow, memory::MemoryStore,
-    },
-};
-
-/// Blocks until the store has answered. Virtual time stands still meanwhile, although SQLite works on threads of its own.
+/// Blocks until the store has answered. Virtual time does not advance meanwhile, although SQLite works on threads of its own.
 pub(super) fn at_once<T>(answer: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -38,7 +37,7 @@ pub(super) fn at_once<T>(answer: impl Future<Output = T>) -> T {
     }
     let waker = Arc::new(Unpark(std::thread::current())).into();
     let mut context = Context::from_waker(&waker);
-    // Tokio's channels stop answering a task that has used up its turn; this one has to end within the turn.
+    // Tokio's channels stop answering a task that has used up its budget, and this future has to end before the task yields.
     let mut answer = pin!(tokio::task::unconstrained(answer));
     loop {
         match answer.as_mut().poll(&mut context) {
@@ -48,7 +47,7 @@ pub(super) fn at_once<T>(answer: impl Future<Output = T>) -> T {
     }
 }
 
-/// One process's view of the store that all share.
+/// One process's view of the shared store.
 pub(crate) struct SimulatedStore {
     pub(super) inner: Arc<dyn Store>,
     pub(super) gate: Arc<Gate>,
@@ -57,7 +56,7 @@ pub(crate) struct SimulatedStore {
 }
 
 impl SimulatedStore {
-    /// A store that does what the gate says, and nothing wrong by itself.
+    /// A memory store that the gate controls, without faults of its own.
     pub(crate) fn behind(gate: &Arc<Gate>) -> Arc<Self> {
         let faults = Arc::new(Faults::new(0, Weather::default(), None));
         let inner = Arc::new(MemoryStore::default());
@@ -69,7 +68,7 @@ impl SimulatedStore {
         StoreError::Unavailable(text.to_owned())
     }
 
-    /// What comes before anything is done: slowness, an error, the end of the process.
+    /// The faults before a call is executed: a delay, the end of the process, an error.
     async fn before(&self) -> Result<(), StoreError> {
         self.gate.open().await;
         if self.faults.in_thousand(self.faults.weather().store_slow) {
@@ -77,15 +76,15 @@ impl SimulatedStore {
         }
         self.may_crash().await;
         if self.faults.store_is_away() {
-            return Err(self.fails("the store is away"));
+            return Err(self.fails("the store is unavailable"));
         }
         if self.faults.in_thousand(self.faults.weather().store_fails) {
-            return Err(self.fails("the simulation says so"));
+            return Err(self.fails("a simulated fault"));
         }
         Ok(())
     }
 
-    /// What comes between the deed and its answer.
+    /// The faults between the execution of a call and its answer: the end of the process, a lost answer.
     async fn after<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         self.may_crash().await;
         if self.faults.in_thousand(self.faults.weather().store_unknown) {
@@ -95,7 +94,7 @@ impl SimulatedStore {
         answer
     }
 
-    /// The process may end here, unless an event is under suspicion that has been interrupted often enough.
+    /// May end the process, unless an event that it runs alone has been interrupted often enough.
     async fn may_crash(&self) {
         if self.journal.may_interrupt(&self.gate) {
             self.faults.crash(&self.gate).await;
@@ -104,7 +103,7 @@ impl SimulatedStore {
         }
     }
 
-    /// The changes as a store would see them that has the bug.
+    /// The changes as a store with the deliberate bug would apply them.
     fn broken(&self, changes: &Arc<Changes>) -> Arc<Changes> {
         let mut broken = (**changes).clone();
         match self.faults.bug {
@@ -167,6 +166,19 @@ impl Store for SimulatedStore {
         at_once(self.inner.claim(group))
     }
 
+    async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        at_once(self.inner.forget(until, from))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.before().await
+    }
+
+    async fn close(&self) {}
+}
+
+#[async_trait]
+impl PartitionStore for SimulatedStore {
     async fn assigned(&self, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError> {
         self.before().await?;
         let mut answer = at_once(self.inner.assigned(partitions));
@@ -228,18 +240,6 @@ impl Store for SimulatedStore {
         Ok(position)
     }
 
-    async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError> {
-        self.before().await?;
-        let mut answer = at_once(self.inner.outbox(after, limit));
-        if let (Some(Bug::LettersOvertake), Ok(Outbox::Rows(rows))) = (self.faults.bug, &mut answer)
-            && rows.iter().skip(1).any(|row| row.record.key == rows[0].record.key)
-            && self.faults.in_thousand(200)
-        {
-            rows.remove(0);
-        }
-        answer
-    }
-
     async fn runs_alone(
         &self,
         partition: &PartitionId,
@@ -261,15 +261,37 @@ impl Store for SimulatedStore {
         self.after(at_once(self.inner.ended(assignments))).await
     }
 
-    async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        at_once(self.inner.forget(until, from))
+    async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
+        at_once(self.inner.waiting(limit))
+    }
+
+    async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
+        at_once(self.inner.positions())
+    }
+}
+
+#[async_trait]
+impl OutboxStore for SimulatedStore {
+    async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError> {
+        self.before().await?;
+        let mut answer = at_once(self.inner.outbox(after, limit));
+        if let (Some(Bug::LettersOvertake), Ok(Outbox::Rows(rows))) = (self.faults.bug, &mut answer)
+            && rows.iter().skip(1).any(|row| row.record.key == rows[0].record.key)
+            && self.faults.in_thousand(200)
+        {
+            rows.remove(0);
+        }
+        answer
     }
 
     async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {
         self.before().await?;
         self.after(at_once(self.inner.published(rows))).await
     }
+}
 
+#[async_trait]
+impl ReadModel for SimulatedStore {
     async fn view(&self, entity: EntityType, id: &str) -> Result<Option<Value>, StoreError> {
         at_once(self.inner.view(entity, id))
     }
@@ -277,17 +299,12 @@ impl Store for SimulatedStore {
     async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError> {
         at_once(self.inner.page(entity, page))
     }
+}
 
+#[async_trait]
+impl LetterStore for SimulatedStore {
     async fn window(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
         at_once(self.inner.window(key))
-    }
-
-    async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
-        at_once(self.inner.waiting(limit))
-    }
-
-    async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
-        at_once(self.inner.positions())
     }
 
     async fn mark(&self, entry: AuditRow, marks: Vec<LetterMark>) -> Result<(), StoreError> {
@@ -301,10 +318,4 @@ impl Store for SimulatedStore {
     async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
         at_once(self.inner.audit(limit))
     }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.before().await
-    }
-
-    async fn close(&self) {}
 }

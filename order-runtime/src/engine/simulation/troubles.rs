@@ -1,6 +1,6 @@
-//! Adds what an operator, a killing event, a refusing store and a changing cluster do to a scenario.
+//! Troubles that are added to a plain scenario: operators, killing events, a refusing store and a changing cluster.
 //!
-//! The steps of the plain scenario stay as they are: what is added is drawn from numbers of its own.
+//! The plain scenario keeps its steps, and only some of its events change: the additions use random numbers of their own.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::engine::partition::release::Release;
 /// Keys of the second topic.
 const MORE_KEYS: u64 = 3;
 
-/// How often in a thousand each kind of trouble comes. Half of the scenarios lack a kind, so that each is also seen alone.
+/// How often in a thousand each trouble is added. Half of the scenarios lack a kind, so that the others are also seen alone.
 struct Troubles {
     /// Events whose data the store refuses.
     refused: u64,
@@ -25,13 +25,13 @@ struct Troubles {
     stopping: u64,
     /// Steps after which an operator releases keys.
     releases: u64,
-    /// Steps after which the store is away for a while.
+    /// Steps after which the store is unavailable for a while.
     store_away: u64,
     /// Steps after which a partition loses its last records.
     truncations: u64,
-    /// Steps after which the second topic changes; 0 where there is none.
+    /// Steps after which the second topic changes; 0 if there is no second topic.
     topics: u64,
-    /// Killing events that may still come: each costs several lives of a process.
+    /// Killing events that may still be added: each ends several processes.
     killers: u32,
 }
 
@@ -60,9 +60,9 @@ impl Troubles {
         }
     }
 
-    /// Changes what an event does.
+    /// Adds a trouble to an event, or none.
     fn touch(&mut self, dice: &mut Dice, event: &mut Event) {
-        // Events that succeed, at once or later: the others have an end of their own.
+        // Only events that succeed, at once or later: the others have an outcome of their own.
         let succeeds = matches!(event.act, Act::Succeed | Act::Slow(_) | Act::Fail(1..=3));
         if succeeds && dice.in_thousand(self.refused) {
             event.refused = true;
@@ -72,7 +72,7 @@ impl Troubles {
             event.act = Act::Stop;
         } else if event.act == Act::Succeed && self.killers > 0 && dice.in_thousand(self.deadly) {
             self.killers -= 1;
-            // At once; before a batch stops waiting for it; after it was committed as running.
+            // At once; while its batch still waits for it; after it was committed as running.
             let delays = [0, 0, 3, 20, 80, 200, 1_200];
             event.act = Act::Kill(delays[usize::try_from(dice.below(7)).unwrap_or_default()]);
         }
@@ -130,7 +130,7 @@ impl Scenario {
         }
         if dice.in_thousand(troubles.releases) {
             steps.push(release(dice, self.keys + self.more_keys));
-            // One release on another.
+            // A second release directly after the first.
             if dice.in_thousand(400) {
                 steps.push(release(dice, self.keys + self.more_keys));
             }

@@ -30,17 +30,17 @@ use crate::{
     store::{Load, Outbox, Row, Store, WaitingRow, WaitingState, memory::MemoryStore, sqlite::SqliteStore},
 };
 
-/// For so long nothing must be left to do but for operators before they look: a store that has just come back is asked again after
-/// some seconds.
+/// Operators act when nothing else could continue for this long, because the engine waits some seconds before it asks a store
+/// again that was unavailable.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// By then everything must have come to its end once nothing goes wrong any more; of virtual time.
+/// The limit of virtual time for settling everything after all faults are removed.
 const SETTLED: Duration = Duration::from_mins(30);
 
-/// Plays a scenario and judges it.
+/// Plays a scenario and checks its result.
 ///
 /// # Errors
-/// What is wrong afterwards.
+/// The violation that was found.
 pub(super) fn play(scenario: &Scenario) -> Result<Report, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime of one thread").block_on(async {
@@ -74,11 +74,11 @@ pub(super) struct World {
     pub(super) registry: Arc<Registry>,
     pub(super) faults: Arc<Faults>,
     pub(super) clock: Arc<SimulatedClock>,
-    /// Those that the group counts as members.
+    /// The members of the group.
     pub(super) processes: Vec<Process>,
-    /// Those that were frozen when the group gave their partitions away, and when they come back.
+    /// Frozen processes whose partitions the group has given to others, and when they wake up.
     pub(super) frozen: Vec<(Process, tokio::time::Instant)>,
-    /// Those that are gone; kept, since a process that has ended holds nothing back either.
+    /// Ended processes. They are kept until the end of the scenario, so that they are not dropped earlier.
     pub(super) gone: Vec<Process>,
     produced: Vec<Produced>,
     losses: Losses,
@@ -87,7 +87,7 @@ pub(super) struct World {
     operators: Operators,
     /// How many processes each killing event has ended.
     pub(super) kills: BTreeMap<String, u32>,
-    /// What was seen to be wrong before the end.
+    /// A violation that was found before the end of the scenario.
     pub(super) wrong: Option<String>,
     pub(super) report: Report,
 }
@@ -225,7 +225,7 @@ impl World {
         } else if let Some(more) = self.cluster.more() {
             more
         } else {
-            // Nobody can produce to a topic that does not exist.
+            // The topic does not exist, so nothing can be produced to it.
             return;
         };
         let offset = self.cluster.append(&partition, &event.key.to_string(), event.payload());
@@ -250,7 +250,7 @@ impl World {
         tokio::task::yield_now().await;
     }
 
-    /// A partition of the first topic loses its last records.
+    /// Removes up to `records` of the last records of a partition of the first topic.
     fn truncate(&mut self, any: u64, records: i64) {
         let number = i32::try_from(any % u64::try_from(self.partitions).unwrap_or(1)).unwrap_or_default();
         let partition = partition(number);
@@ -279,8 +279,8 @@ impl World {
         self.losses.follow(&mut self.produced, self.cluster.journal.take_notices());
     }
 
-    /// Heals everything and lets the rest be worked off: by one last member, or by those that are there, so that what has come
-    /// to a standstill in a process shows. Operators release what only they can.
+    /// Removes all faults and waits until the remaining events are handled: by one new member, or by the current members, so
+    /// that a standstill inside a process is found. Operators release the held keys.
     async fn settle(&mut self, by_those_there: bool) -> Result<(), String> {
         self.faults.heal();
         AWAY.set(false);
@@ -304,7 +304,7 @@ impl World {
             self.operators.forget();
             let Some(left) = self.left() else { break };
             if tokio::time::Instant::now() > until {
-                return Err(format!("no operator brings it to an end: {left}"));
+                return Err(format!("not settled although operators release keys: {left}"));
             }
             for process in &self.processes {
                 process.engine.operations().resume();
@@ -318,7 +318,7 @@ impl World {
         Ok(())
     }
 
-    /// Waits until nothing is left to do without an operator.
+    /// Waits until only operators can continue, or nothing is left to do.
     async fn rest(&mut self, until: tokio::time::Instant) -> Result<(), String> {
         let mut was_quiet = false;
         loop {
@@ -343,13 +343,13 @@ impl World {
                 let shown: Vec<_> =
                     self.processes.iter().flat_map(|process| process.engine.operations().partitions()).collect();
                 let waiting: Vec<_> = self.waiting().into_iter().map(|(_, row)| (row.offset, row.state)).collect();
-                return Err(format!("it does not come to an end: {left}; {shown:?}; {waiting:?}"));
+                return Err(format!("not settled in time: {left}; {shown:?}; {waiting:?}"));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
-    /// What is not done yet.
+    /// One thing that is not done yet; `None` if everything is settled.
     fn left(&self) -> Option<String> {
         for partition in self.partitions() {
             let stored = at_once(self.store.reload(&partition)).expect("the store answers");
@@ -376,7 +376,7 @@ impl World {
         at_once(self.store.waiting(usize::MAX)).expect("the store answers")
     }
 
-    /// Whether all keys that wait are held, and only stopped partitions are behind.
+    /// Whether all waiting keys are held, and only stopped partitions have a lag.
     fn only_operators_can_go_on(&self) -> bool {
         let waiting = self.waiting();
         let mut firsts = BTreeMap::new();
@@ -401,7 +401,7 @@ impl World {
             && matches!(at_once(self.store.outbox(0, 1)), Ok(Outbox::Rows(rows)) if rows.is_empty())
     }
 
-    /// Whether the log of a partition has lost records, and its owner waits until what is held beyond the log's end is released.
+    /// Whether a log has lost records, and the partition owner waits for the release of events that are held beyond its end.
     fn waits_beyond_its_log(&self, partition: &PartitionId) -> bool {
         let shown = self.processes.iter().flat_map(|process| process.engine.operations().partitions());
         let mut of_it = shown.filter(|view| view.topic == *partition.topic && view.partition == partition.partition);

@@ -42,10 +42,10 @@ fn waiting_row(offset: i64, queue: &[u8]) -> WaitingRow {
     }
 }
 
-/// Another partition may ask for a turn alone at any moment. Only the first of the two waiting events runs then, and a record of
-/// the same key must not run before the second.
+/// Another partition may request a turn alone at any moment. Only the first of the two waiting events runs in such a batch, and
+/// a record of the same key must not run before the second one.
 #[tokio::test]
-async fn a_record_does_not_pass_the_events_of_its_key_that_wait() {
+async fn a_record_does_not_overtake_the_waiting_events_of_its_key() {
     let rig = Rig::start_on(Arc::new(MemoryStore::default())).await;
     let id = Arc::new(partition());
     let status = Arc::new(PartitionStatus::new(Arc::clone(&id), 0, Timestamp::UNIX_EPOCH));

@@ -1,4 +1,4 @@
-//! A service that a processor calls is away.
+//! Outages of a service that processors call: the circuit breaker.
 
 use super::rig::{AWAY, Rig};
 
@@ -19,9 +19,9 @@ async fn an_outage_costs_no_event_its_attempts() {
         rig.send("Dependent", &format!("key-{number}"), 1, "");
     }
     rig.send("Added", "other", 5, "");
-    // 30 back-offs and more: the budget of three retries would be long spent.
+    // 30 further retries and more: without the breaker, budgets of three retries would be exhausted.
     let tried = rig.stats().retried + 30;
-    rig.until("a trickle is tried", |rig| rig.stats().retried > tried).await;
+    rig.until("a few are tried", |rig| rig.stats().retried > tried).await;
     assert_eq!(rig.counter("other").await, Some((5, 1)), "other processors go on");
     let health = rig.engine.operations().health();
     assert!(is_open(&rig) && health.not_live.is_empty(), "{health:?}");
@@ -33,20 +33,20 @@ async fn an_outage_costs_no_event_its_attempts() {
     assert!(rig.engine.operations().health().not_ready.is_empty());
 }
 
-/// They fail for another reason than the one that the breaker is open for, and would be tried again at once.
+/// They fail with another error than the one for which the breaker is open, and would otherwise be retried at once.
 #[tokio::test(start_paused = true)]
-async fn attempts_that_were_under_way_when_the_breaker_opened_get_their_turn() {
+async fn attempts_that_ran_when_the_breaker_opened_are_retried() {
     let rig = Rig::start().await;
     for number in 0..20 {
         rig.send("Dependent", &format!("early-{number}"), 1, "dawdle_and_fail_once");
     }
-    rig.until("all run on", |rig| rig.engine.operations().partitions()[0].waiting_events == 20).await;
+    rig.until("all are running", |rig| rig.engine.operations().partitions()[0].waiting_events == 20).await;
     AWAY.set(true);
     for number in 0..60 {
         rig.send("Dependent", &format!("late-{number}"), 1, "");
     }
     rig.until("the breaker opens", is_open).await;
-    rig.until("what was under way has failed", |rig| rig.stats().retried > 20).await;
+    rig.until("the running attempts have failed", |rig| rig.stats().retried > 20).await;
     tokio::time::advance(std::time::Duration::from_secs(1)).await;
     assert_eq!(rig.stats().ok, 0);
 
@@ -55,9 +55,9 @@ async fn attempts_that_were_under_way_when_the_breaker_opened_get_their_turn() {
     assert_eq!((rig.stats().ok, rig.stats().dead_lettered), (80, 0));
 }
 
-/// One event every two seconds: the retries of each are spent before the next one comes.
+/// One event every two seconds: the retries of each are exhausted before the next one arrives.
 #[tokio::test(start_paused = true)]
-async fn an_outage_makes_no_dead_letters_where_little_comes_either() {
+async fn an_outage_makes_no_dead_letters_at_a_low_rate_of_events() {
     const EVENTS: i64 = 16;
     let rig = Rig::start().await;
     rig.send("Dependent", "before", 1, "");
@@ -74,7 +74,7 @@ async fn an_outage_makes_no_dead_letters_where_little_comes_either() {
     assert_eq!((rig.stats().ok, rig.stats().dead_lettered), (17, 0));
 }
 
-/// Whoever sends events that fail by themselves must not hold up those of others.
+/// A producer of events that fail because of their data must not delay the events of other producers.
 #[tokio::test]
 async fn failures_that_depend_on_the_event_open_no_breaker() {
     let rig = Rig::start().await;
@@ -84,7 +84,7 @@ async fn failures_that_depend_on_the_event_open_no_breaker() {
     }
     rig.until("all have failed", |rig| rig.engine.operations().partitions()[0].waiting_events == 100).await;
     rig.send("Patient", "honest", 1, "");
-    rig.until("the honest event", |rig| rig.stats().ok == 1).await;
+    rig.until("the good event", |rig| rig.stats().ok == 1).await;
     let health = rig.engine.operations().health();
     assert!(health.not_ready.is_empty(), "{health:?}");
 }

@@ -1,20 +1,19 @@
-//! Events that end the process: a stack that overflows or memory that runs out cannot be caught.
-
-use std::{sync::Arc, time::Duration};
+//! Poison events that kill the process: a stack overflow or a lack of memory cannot be caught.
 
 use super::rig::{DEATHS, Rig, header, partition};
 use crate::{
     broker::memory::MemoryBroker,
     engine::simulation::{Gate, SimulatedStore},
     model::{OutgoingRecord, PartitionId},
-    store::{Store as _, memory::MemoryStore},
+    store::{PartitionStore, memory::MemoryStore},
 };
+use std::{sync::Arc, time::Duration};
 
-/// Runs one life of a process on `store`: it ends when a deadly event kills it, or with the answer of `work`.
+/// Runs one process on `store`. Returns the result of `work`, or `None` if a deadly event kills the process first.
 fn life<T>(store: &Arc<MemoryStore>, work: impl AsyncFn(&Rig) -> T) -> Option<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime of one thread");
-    // Dropped, the runtime drops all tasks where they are, as the end of a process does.
+    // Dropping the runtime drops all tasks where they are, as the end of a process does.
     runtime.block_on(async {
         let rig = Rig::start_on(Arc::clone(store) as _).await;
         DEATHS.set(0);
@@ -31,8 +30,8 @@ fn life<T>(store: &Arc<MemoryStore>, work: impl AsyncFn(&Rig) -> T) -> Option<T>
     })
 }
 
-/// Runs life after life until one survives, and answers the deaths before it and its one dead letter. `send` gets the number
-/// of the life; the log begins anew with each, so what it sends comes after all that it has sent in the life before.
+/// Runs one process after the other until one survives; returns the number of deaths and the only dead letter. `send` receives
+/// the number of deaths so far. Each process has an empty log, so `send` appends the earlier events again before new ones.
 fn lives(store: &Arc<MemoryStore>, send: impl Fn(&Rig, usize)) -> (usize, OutgoingRecord) {
     lives_of(store, &[partition()], send)
 }
@@ -54,18 +53,18 @@ fn lives_of(
             return (deaths, letter);
         }
     }
-    panic!("the event kills one process after the other");
+    panic!("20 processes have died without a dead letter");
 }
 
 #[track_caller]
 fn is_letter_of(letter: &OutgoingRecord, event: &str) {
-    let told = ["dlq-event-id", "dlq-reason", "dlq-error-code"].map(|name| header(letter, name));
-    assert_eq!(told, [event, "panic", "killed_process"]);
+    let reported = ["dlq-event-id", "dlq-reason", "dlq-error-code"].map(|name| header(letter, name));
+    assert_eq!(reported, [event, "panic", "killed_process"]);
 }
 
-/// What the counter of that key holds after all lives.
+/// The counter's number and version after all processes have ended.
 fn counter(store: &Arc<MemoryStore>, id: &str) -> Option<(i64, u64)> {
-    life(store, async |rig| rig.counter(id).await).expect("nothing kills this one")
+    life(store, async |rig| rig.counter(id).await).expect("no deadly event runs")
 }
 
 #[test]
@@ -77,7 +76,7 @@ fn an_event_that_kills_the_process_is_found_and_dead_lettered() {
         rig.send_as("e-3", "Added", "good", 2, "");
     });
     is_letter_of(&letter, "e-2");
-    assert_eq!(counter(&store, "good"), Some((12, 2)), "its neighbours are applied once, in order");
+    assert_eq!(counter(&store, "good"), Some((12, 2)), "the other events are applied once, in order");
     assert_eq!(deaths, 5, "three until it is suspected, and three while it ran alone");
 }
 
@@ -86,7 +85,7 @@ fn an_event_that_awaits_before_it_kills_is_found_though_its_neighbours_are_commi
     let store = Arc::new(MemoryStore::default());
     let (deaths, letter) = lives(&store, |rig, life| {
         rig.send_as("e-1", "Deadly", "bad", 1, "dawdle");
-        // Never done by the time that the other one kills, and yet not guilty.
+        // Still running when the other event kills the process, and not the poison event.
         rig.send_as("e-2", "Added", "slow", 7, "dawdle");
         for number in 0..=life {
             rig.send_as(&format!("n-{number}"), "Added", &format!("neighbour-{number}"), 1, "");
@@ -115,7 +114,7 @@ fn an_event_that_kills_behind_a_slow_one_of_its_key_is_found_and_the_slow_one_is
 }
 
 #[test]
-fn a_slow_event_is_not_blamed_for_what_another_partition_has_done() {
+fn a_slow_event_is_not_blamed_for_a_deadly_event_of_another_partition() {
     let store = Arc::new(MemoryStore::default());
     let partitions = [partition(), MemoryBroker::partition(1)];
     let (deaths, letter) = lives_of(&store, &partitions, |rig, _| {
@@ -123,11 +122,11 @@ fn a_slow_event_is_not_blamed_for_what_another_partition_has_done() {
         rig.send_to(&partitions[1], "e-2", "Deadly", "bad", 1, "");
     });
     is_letter_of(&letter, "e-2");
-    assert_eq!(deaths, 5, "two until events run alone, and three while it did");
+    assert_eq!(deaths, 5, "two until events run alone, and three while it ran alone");
     assert_eq!(counter(&store, "slow"), Some((7, 1)));
 }
 
-/// It is dropped where it is each time, as a member leaves, and that is no death.
+/// The event is interrupted each time that the member leaves, which is no death.
 #[test]
 fn a_slow_event_is_not_blamed_for_members_that_leave() {
     let store = Arc::new(MemoryStore::default());
@@ -153,10 +152,10 @@ fn a_slow_event_is_not_blamed_for_members_that_leave() {
 }
 
 #[test]
-fn deaths_while_there_is_nothing_to_do_are_no_reason_to_run_events_alone() {
+fn deaths_of_idle_processes_do_not_start_a_quarantine() {
     let store = Arc::new(MemoryStore::default());
     for number in 0..6 {
-        // It ends without giving its partition back.
+        // The process ends without giving its partition back.
         let starts = life(&store, async |rig| {
             rig.broker.assign(&[partition()]).await;
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -166,7 +165,7 @@ fn deaths_while_there_is_nothing_to_do_are_no_reason_to_run_events_alone() {
     }
 }
 
-/// Nothing else comes that would bring up the second.
+/// No other record arrives that would start the second event.
 #[tokio::test(start_paused = true)]
 async fn slow_events_run_one_after_the_other_after_deaths() {
     let store = SimulatedStore::behind(&Arc::new(Gate::default()));
@@ -191,6 +190,6 @@ async fn members_that_come_and_go_are_no_deaths() {
         rig.broker.assign(std::slice::from_ref(&partition)).await;
         rig.broker.revoke(std::slice::from_ref(&partition), false).await;
     }
-    let assigned = crate::store::Store::reload(&*store, &partition).await.expect("memory answers");
+    let assigned = crate::store::PartitionStore::reload(&*store, &partition).await.expect("memory answers");
     assert_eq!(assigned.expect("a position").starts, 0);
 }

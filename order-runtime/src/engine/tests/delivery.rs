@@ -45,7 +45,7 @@ async fn the_position_is_in_the_store_and_kafka_follows() {
     assert_eq!(rig.store.positions().await.expect("memory answers"), [(partition(), 2)]);
     rig.until("Kafka's offset", |rig| rig.broker.committed(&partition()).is_some_and(|(offset, _)| offset == 2)).await;
     let (_, metadata) = rig.broker.committed(&partition()).expect("committed");
-    assert!(metadata.parse::<uuid::Uuid>().is_ok(), "the store's id stands beside the offset: {metadata}");
+    assert!(metadata.parse::<uuid::Uuid>().is_ok(), "the store's id is the offset's metadata: {metadata}");
 }
 
 #[tokio::test]
@@ -67,12 +67,12 @@ async fn an_id_with_another_payload_is_a_dead_letter() {
     rig.settled().await;
     let letters = rig.dead_letters(1).await;
     assert_eq!(header(&letters[0], "dlq-error-code"), "event_id_reused");
-    assert_eq!(header(&letters[0], "dlq-event-id"), "same", "the producer looks for its own id");
+    assert_eq!(header(&letters[0], "dlq-event-id"), "same", "the id that the producer knows");
     assert_eq!(rig.counter("a").await, Some((1, 1)));
 }
 
 #[tokio::test]
-async fn a_repeat_in_other_words_is_a_repeat() {
+async fn a_repeat_in_another_json_form_is_a_repeat() {
     let rig = Rig::start().await;
     for payload in [
         r#"{"eventId":"same","eventName":"Added","data":{"id":"a","add":1,"then":""}}"#,
@@ -99,7 +99,7 @@ async fn an_id_with_another_name_or_version_belongs_to_another_event() {
     assert_eq!(rig.counter("a").await, Some((1, 1)));
 }
 
-/// A `CloudEvent` of a shop that counts its events from 1, structured and binary.
+/// Appends a `CloudEvent` of a shop in structured and then in binary mode. Each shop numbers its events from 1.
 fn of_shop(rig: &Rig, shop: &str, id: &str, add: i64) {
     let data = format!(r#"{{"id":"a","add":{add},"then":""}}"#);
     let payload =
@@ -125,11 +125,11 @@ async fn cloud_events_are_identified_by_source_and_id() {
     rig.settled().await;
     assert_eq!(rig.broker.published(), [], "each is a good event");
     assert_eq!(rig.counter("a").await, Some((1234, 4)));
-    assert_eq!((rig.stats().ok, rig.stats().skipped), (4, 6), "each in its other mode, and the last one, is a repeat");
+    assert_eq!((rig.stats().ok, rig.stats().skipped), (4, 6), "each binary event is a repeat, and so is the last one");
     of_shop(&rig, "one", "1", 7);
     rig.settled().await;
     let letters = rig.dead_letters(2).await;
-    assert_eq!(header(&letters[0], "dlq-error-code"), "event_id_reused", "one source has used its id twice");
+    assert_eq!(header(&letters[0], "dlq-error-code"), "event_id_reused", "one source has reused its id");
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn events_that_share_an_id_emit_events_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_new_owner_goes_on_where_the_last_one_was() {
+async fn a_new_owner_continues_at_the_position_of_the_last_one() {
     let rig = Rig::start().await;
     rig.send("Added", "a", 1, "");
     rig.settled().await;
@@ -172,7 +172,7 @@ async fn two_members_on_one_partition_apply_each_event_once() {
         first.send("Added", "a", add, "");
         second.send("Added", "a", add, "");
     }
-    // Both believe to own the partition; the compare-and-set lets only one of them move it.
+    // Both act as the owner of the partition; the compare-and-set lets only one of them move the position.
     second.broker.assign(&[partition()]).await;
     first.settled().await;
     second.settled().await;
@@ -194,7 +194,7 @@ async fn a_paused_engine_takes_nothing_until_it_is_resumed() {
     let rig = Rig::start().await;
     rig.engine.operations().pause();
     rig.send("Added", "a", 1, "");
-    rig.until("ready says so", |rig| !rig.engine.operations().health().not_ready.is_empty()).await;
+    rig.until("it is not ready", |rig| !rig.engine.operations().health().not_ready.is_empty()).await;
     assert_eq!(rig.counter("a").await, None);
     rig.engine.operations().resume();
     rig.settled().await;
@@ -212,5 +212,5 @@ async fn the_reset_policy_holds_for_every_partition_of_the_first_assignment() {
     assert_eq!(rig.broker.assign(&partitions).await, [Start::At(1); 3]);
     let later = MemoryBroker::partition(3);
     rig.broker.append(&later, Some("a"), "{}", &[]);
-    assert_eq!(rig.broker.assign(&[later]).await, [Start::At(0)], "nobody has seen what lies in a new partition");
+    assert_eq!(rig.broker.assign(&[later]).await, [Start::At(0)], "a new partition is read from its start");
 }

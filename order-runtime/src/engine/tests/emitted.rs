@@ -20,7 +20,7 @@ async fn emitted_events_leave_with_the_effects_of_their_cause() {
         })
         .collect();
     assert_ne!(ids[0], ids[1]);
-    assert_eq!(ids[0], crate::identity::emitted_id("cause", 0), "the same after every repetition");
+    assert_eq!(ids[0], crate::identity::emitted_id("cause", 0), "the same id after every repeat");
 
     rig.send_as("cause", "Added", "a", 1, "emit");
     rig.settled().await;
@@ -28,7 +28,7 @@ async fn emitted_events_leave_with_the_effects_of_their_cause() {
 }
 
 #[tokio::test]
-async fn what_fails_emits_nothing() {
+async fn a_failed_event_emits_nothing() {
     let rig = Rig::start().await;
     rig.send("Added", "a", 1, "emit_and_reject");
     let letters = rig.dead_letters(1).await;
@@ -36,7 +36,7 @@ async fn what_fails_emits_nothing() {
 }
 
 #[tokio::test]
-async fn what_comes_back_of_emitted_events_is_no_dead_letter() {
+async fn an_emitted_event_that_comes_back_without_a_processor_is_skipped() {
     let rig = Rig::start().await;
     rig.send("Added", "a", 1, "emit");
     let emitted = rig.dead_letters(2).await;
@@ -47,7 +47,7 @@ async fn what_comes_back_of_emitted_events_is_no_dead_letter() {
     assert_eq!(rig.broker.published().len(), 2, "{:?}", rig.broker.published());
     assert_eq!((rig.stats().skipped, rig.stats().dead_lettered), (2, 0));
 
-    // An unknown event of somebody else stays one.
+    // An unknown event of another producer is still dead-lettered.
     rig.send("Echoed", "a", 1, "");
     rig.settled().await;
     assert_eq!(rig.stats().dead_lettered, 1);
@@ -68,6 +68,6 @@ async fn an_emitted_event_that_comes_back_is_handled_by_its_processor() {
     }
     rig.settled().await;
     let stats = rig.stats();
-    assert_eq!((stats.ok, stats.skipped, stats.dead_lettered), (2, 1, 0), "version 2 is for others");
+    assert_eq!((stats.ok, stats.skipped, stats.dead_lettered), (2, 1, 0), "version 2 has no processor here");
     assert_eq!(rig.counter("echo").await, Some((2, 1)));
 }

@@ -1,4 +1,4 @@
-//! What the log says while a processor runs.
+//! Capture of log lines, and the fields of a processor's log lines.
 
 use std::{cell::RefCell, io, sync::LazyLock};
 
@@ -13,20 +13,21 @@ thread_local! {
     static WRITTEN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Takes what is logged.
+/// A writer that keeps the log lines of each thread.
 pub(crate) struct Sink;
 
 impl Sink {
-    /// Takes what this thread logs until the guard is dropped.
+    /// Captures the log lines of this thread until the guard is dropped.
     pub(crate) fn listen() -> DefaultGuard {
-        // As long as there is one subscriber, `tracing` asks only the thread that first comes to a line of code whether the line
-        // is wanted, for ever. Here that may be a test that listens to nothing, so let there be two.
+        // While only one subscriber exists, `tracing` asks only the thread that reaches a log statement first whether it is
+        // enabled, and keeps the answer. That thread may belong to a test without a subscriber, so a second subscriber is
+        // created here.
         static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(registry()));
         LazyLock::force(&SECOND);
         tracing::subscriber::set_default(registry().with(logs::layer(true, false, || Self)))
     }
 
-    /// The lines of this thread since the last call.
+    /// Returns the log lines of this thread since the last call.
     pub(crate) fn lines() -> Vec<Value> {
         let written = String::from_utf8(WRITTEN.take()).expect("a log is text");
         let line = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -46,7 +47,7 @@ impl io::Write for Sink {
 }
 
 #[tokio::test]
-async fn a_line_of_a_processor_says_which_event_it_is_about() {
+async fn log_lines_of_a_processor_name_their_event() {
     let _guard = Sink::listen();
     let rig = Rig::start().await;
     let id = rig.send("Added", "a", 1, "speak");
@@ -60,5 +61,5 @@ async fn a_line_of_a_processor_says_which_event_it_is_about() {
     assert_eq!(line["delivery"], expected);
     let assigned =
         lines.iter().find(|line| line["message"] == "partition assigned").unwrap_or_else(|| panic!("{lines:?}"));
-    assert_eq!(assigned["delivery"], Value::Null, "what no processor says is about no event");
+    assert_eq!(assigned["delivery"], Value::Null, "only lines of processors name an event");
 }

@@ -1,4 +1,4 @@
-//! What fails waits, is tried again, or becomes a dead letter; nothing else suffers.
+//! A failed event waits, is retried, or becomes a dead letter, and affects no event of another key.
 
 use super::rig::{Rig, header, partition};
 use crate::{broker::PublishError, engine::observe::PartitionState, store::WaitingState};
@@ -43,7 +43,7 @@ async fn an_exhausted_event_is_a_dead_letter_and_its_key_goes_on() {
     assert_eq!(header(&letters[0], "dlq-error-code"), "told_to");
     assert_eq!(header(&letters[0], "dlq-attempts"), "4", "the first attempt and three retries");
     assert_eq!(header(&letters[0], "dlq-event-id"), id);
-    assert_eq!(rig.counter("a").await, Some((2, 1)), "what the failed attempts did is dropped");
+    assert_eq!(rig.counter("a").await, Some((2, 1)), "changes of failed attempts are dropped");
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn each_end_of_an_attempt_has_its_reason() {
 }
 
 #[tokio::test]
-async fn an_event_without_a_key_holds_up_nobody() {
+async fn an_event_without_a_key_delays_no_other_event() {
     let rig = Rig::start().await;
     let payload = r#"{"eventId":"x","eventName":"Patient","data":{"id":"a","add":1,"then":"retry"}}"#;
     rig.broker.append(&partition(), None, payload, &[]);
@@ -101,7 +101,7 @@ async fn a_processor_that_outlasts_its_batch_commits_later() {
     assert_eq!(states, [WaitingState::Running, WaitingState::Behind]);
     rig.settled().await;
     assert_eq!(rig.counter("a").await, Some((12, 2)));
-    assert_eq!(rig.stats().retried, 0, "it was one attempt all along");
+    assert_eq!(rig.stats().retried, 0, "there was only one attempt");
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_parked_key_waits_and_others_go_on() {
     rig.send("Added", "b", 3, "");
     rig.until("the other key", |rig| rig.stats().ok == 1 && rig.stats().waiting == 2).await;
     assert_eq!(rig.counter("b").await, Some((3, 1)));
-    assert!(rig.engine.operations().health().not_ready.is_empty(), "a parked key is no trouble of the service");
+    assert!(rig.engine.operations().health().not_ready.is_empty(), "a parked key does not affect readiness");
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn stop_holds_the_partition_until_an_operator_resumes_it() {
     rig.send("Stopping", "a", 1, "stop_once");
     rig.until("the stop", |rig| rig.engine.operations().partitions()[0].state == PartitionState::Stopped).await;
     let health = rig.engine.operations().health();
-    assert!(health.not_ready[0].contains("offset 0 stopped it"), "{:?}", health.not_ready);
+    assert!(health.not_ready[0].contains("offset 0 stopped the partition"), "{:?}", health.not_ready);
     assert!(health.not_live.is_empty());
     rig.send("Added", "b", 5, "");
     rig.engine.operations().resume();
@@ -154,7 +154,7 @@ async fn waiting_events_survive_their_owner() {
 #[tokio::test]
 async fn dead_letters_wait_for_the_broker_and_keep_their_id() {
     let rig = Rig::start().await;
-    let away = || PublishError::Transient { topic: "things-dlq".to_owned(), reason: "away".to_owned() };
+    let away = || PublishError::Transient { topic: "things-dlq".to_owned(), reason: "offline".to_owned() };
     rig.broker.fail_publish(away());
     rig.broker.fail_publish(away());
     rig.send("Added", "a", 1, "reject");

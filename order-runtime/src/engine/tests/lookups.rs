@@ -1,4 +1,4 @@
-//! Look-ups that get no answer: rows that cannot be read, and entities that the program does not declare.
+//! Look-ups that fail: rows that cannot be read, and entities that the program does not declare.
 
 use std::{any::TypeId, collections::BTreeMap, sync::Arc};
 
@@ -26,7 +26,7 @@ async fn a_row_that_cannot_be_read_keeps_only_its_own_key_waiting() {
         let db = rusqlite::Connection::open(&path).expect("a second connection");
         db.execute("UPDATE counters SET version = ?1 WHERE id = 'bad'", [version]).expect("a row");
     };
-    // No version is negative, so whoever reads the row fails.
+    // A version is never negative, so every read of the row fails.
     set_version(-7);
 
     rig.send("Added", "bad", 2, "");
@@ -36,9 +36,9 @@ async fn a_row_that_cannot_be_read_keeps_only_its_own_key_waiting() {
         rig.send("Added", &format!("new-{number}"), 1, "");
     }
     rig.until("the others are handled", |rig| rig.stats().ok == 2 + 21).await;
-    // It is tried again and again, and costs no other event anything.
+    // The event of the unreadable row is retried all the time and delays no other event.
     rig.send("Added", "good", 3, "dawdle");
-    rig.until("an attempt that runs on", |rig| rig.stats().ok == 2 + 22).await;
+    rig.until("the slow event is handled", |rig| rig.stats().ok == 2 + 22).await;
     assert_eq!(rig.counter("good").await, Some((123, 3)));
     let waiting = rig.store.waiting(10).await.expect("a readable store");
     let seen: Vec<_> = waiting.iter().map(|(_, row)| (row.state, row.attempts, &*row.error_code)).collect();
@@ -49,7 +49,7 @@ async fn a_row_that_cannot_be_read_keeps_only_its_own_key_waiting() {
 
     set_version(1);
     rig.settled().await;
-    assert_eq!(rig.counter("bad").await, Some((123, 3)), "in their order, once it is mended");
+    assert_eq!(rig.counter("bad").await, Some((123, 3)), "in order, after the row is repaired");
     assert_eq!(rig.broker.published(), []);
 }
 
@@ -62,16 +62,16 @@ async fn an_entity_that_is_not_declared_fails_its_events_and_nothing_else() {
     rig.send("Added", "a", 1, "");
     rig.send("Added", "get", 2, "");
     rig.settled().await;
-    let mut told: Vec<_> = rig
+    let mut reported: Vec<_> = rig
         .dead_letters(3)
         .await
         .iter()
         .map(|letter| (header(letter, "dlq-error-code"), header(letter, "dlq-error-message")))
         .collect();
-    told.dedup();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0].0, "entity_not_declared");
-    assert!(told[0].1.contains("Stray") && told[0].1.contains("dispatcher!"), "{}", told[0].1);
+    reported.dedup();
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    assert_eq!(reported[0].0, "entity_not_declared");
+    assert!(reported[0].1.contains("Stray") && reported[0].1.contains("dispatcher!"), "{}", reported[0].1);
     assert_eq!((rig.counter("a").await, rig.counter("get").await), (Some((1, 1)), Some((2, 1))));
 }
 

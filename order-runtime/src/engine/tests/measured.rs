@@ -1,4 +1,4 @@
-//! What metrics say of a partition's events.
+//! Metrics of a partition's events.
 
 use std::sync::Arc;
 
@@ -42,18 +42,18 @@ async fn every_event_is_counted_with_its_outcome() {
         r#"things_partitions{state="running"} 1"#,
         r#"things_rebalances_total{kind="assigned"} 1"#,
         r#"messaging_client_consumed_messages_total{messaging_system="kafka",messaging_destination_name="things",messaging_consumer_group_name="group",messaging_operation_name="poll"} 6"#,
-        // The memory broker's timestamps are offsets, so none can be true.
+        // The memory broker's timestamps are offsets, so all are implausible.
         r#"things_event_age_seconds_count{topic="things"} 0"#,
         r#"things_event_implausible_times_total{topic="things"} 6"#,
         r#"things_build_info{version="1.2.3",runtime_version="0.1.0"} 1"#,
     ] {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }
-    assert!(!text.contains("Nobody"), "a name from outside is no label:\n{text}");
+    assert!(!text.contains("Nobody"), "an unknown name becomes no label:\n{text}");
 }
 
 #[tokio::test]
-async fn what_waits_is_measured_by_itself() {
+async fn the_time_of_a_slow_processor_is_measured() {
     let rig = Rig::start().await;
     rig.send("Added", "a", 1, "dawdle");
     rig.settled().await;

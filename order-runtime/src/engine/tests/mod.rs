@@ -1,4 +1,4 @@
-//! The engine on the in-memory broker and store: what the delivery guarantees say, without a thread or a socket.
+//! Tests of the delivery guarantees: the engine runs on the in-memory broker and store, without a thread or a socket.
 
 mod alone;
 mod away;

@@ -1,8 +1,4 @@
-//! Events wait whose partition no assignment brings to this instance.
-
-use std::{sync::Arc, time::Duration};
-
-use uuid::Uuid;
+//! Orphaned partitions: events wait in the store, and no assignment brings their partition to this instance.
 
 use super::rig::{Rig, header};
 use crate::{
@@ -10,16 +6,19 @@ use crate::{
     engine::{observe::OrphanCause, partition::release::KeySelection},
     model::PartitionId,
     store::{
-        Changes, Committed, Store as _, WaitingRow,
+        Changes, Committed, PartitionStore, WaitingRow,
         conformance::fixture::{commit, step, waiting},
         memory::MemoryStore,
     },
 };
+use std::{sync::Arc, time::Duration};
 
-/// Longer than it takes to be sure that a topic is gone.
+use uuid::Uuid;
+
+/// Longer than the confirmation that a topic is deleted takes.
 const A_WHILE: Duration = Duration::from_mins(5);
 
-/// A partition of the rig's topic before it was made anew.
+/// A partition of the rig's topic before the topic was recreated.
 fn former() -> PartitionId {
     PartitionId { topic_id: Uuid::from_u128(99), ..MemoryBroker::partition(0) }
 }
@@ -59,17 +58,17 @@ fn causes(rig: &Rig) -> Vec<OrphanCause> {
     rig.engine.operations().orphans().iter().map(|orphan| orphan.cause).collect()
 }
 
-/// Everything of the topic.
+/// Selects all keys of the topic.
 fn topic(name: &str) -> KeySelection {
     KeySelection { topic: Some(name.to_owned()), ..KeySelection::default() }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_of_a_topic_that_was_made_anew_is_dead_lettered_in_order() {
+async fn waiting_events_of_a_recreated_topic_are_dead_lettered_in_order() {
     let (rig, store) = rig(&former()).await;
     rig.send("Added", "a", 1, "");
-    rig.until("it is noticed", |rig| causes(rig) == [OrphanCause::TopicDeleted]).await;
-    assert_eq!(rig.broker.published(), [], "one answer is not enough");
+    rig.until("it is found", |rig| causes(rig) == [OrphanCause::TopicDeleted]).await;
+    assert_eq!(rig.broker.published(), [], "one answer of the cluster is not enough");
     tokio::time::sleep(A_WHILE).await;
     let letters = rig.dead_letters(3).await;
     let offsets: Vec<_> = letters.iter().map(|letter| header(letter, "dlq-offset")).collect();
@@ -79,11 +78,11 @@ async fn what_waits_of_a_topic_that_was_made_anew_is_dead_lettered_in_order() {
     rig.settled().await;
     assert_eq!(rig.counter("a").await, Some((1, 1)), "the new topic is read from its start");
     assert_eq!(store.reload(&former()).await.expect("memory answers").map(|stored| stored.next_offset), Some(9));
-    rig.until("it is no longer shown", |rig| causes(rig).is_empty()).await;
+    rig.until("it is not listed any more", |rig| causes(rig).is_empty()).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_that_was_deleted_is_gone_too() {
+async fn waiting_events_of_a_deleted_topic_are_dead_lettered() {
     let (rig, _) = rig(&other()).await;
     tokio::time::sleep(A_WHILE).await;
     let letters = rig.dead_letters(3).await;
@@ -91,28 +90,28 @@ async fn a_topic_that_was_deleted_is_gone_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_of_a_topic_that_is_not_configured_here_stays_and_is_shown() {
+async fn waiting_events_of_a_topic_that_is_not_configured_stay_and_are_listed() {
     let (rig, store) = rig(&other()).await;
     rig.broker.set_topic("others", exists(7));
     for number in 0..3 {
         tokio::time::sleep(A_WHILE).await;
         rig.broker.assign(&[MemoryBroker::partition(number)]).await;
     }
-    rig.until("it is shown", |rig| causes(rig) == [OrphanCause::NotConfigured]).await;
+    rig.until("it is listed", |rig| causes(rig) == [OrphanCause::NotConfigured]).await;
     assert_eq!((rig.broker.published().len(), waiting_events(&store, &other()).await), (0, 3));
     let orphan = rig.engine.operations().orphans().remove(0);
     assert_eq!((&*orphan.topic, orphan.waiting_keys, orphan.waiting_events), ("others", 1, 3));
     let health = rig.engine.operations().health();
     assert!(health.not_ready.is_empty() && health.not_live.is_empty(), "{health:?}");
-    assert!(health.warnings[0].starts_with("3 events wait of the topic others: KAFKA_TOPIC"), "{health:?}");
+    assert!(health.warnings[0].starts_with("3 waiting events of the topic others: KAFKA_TOPIC"), "{health:?}");
 }
 
-/// A broker that starts, a topic that was made a moment ago, a permission that was taken away: none of them says that a topic is gone.
+/// Neither a starting broker, nor a topic that was just created, nor a revoked permission proves that a topic is deleted.
 #[tokio::test(start_paused = true)]
-async fn doubtful_answers_cost_no_event() {
+async fn uncertain_answers_of_the_cluster_cost_no_event() {
     let (rig, store) = rig(&other()).await;
-    // At the first look it is absent, as the default of this broker is; before the second one it is there again.
-    rig.until("it is noticed", |rig| causes(rig) == [OrphanCause::TopicDeleted]).await;
+    // The topic is absent at the first look, which is the default of this broker, and exists before the second look.
+    rig.until("it is found", |rig| causes(rig) == [OrphanCause::TopicDeleted]).await;
     rig.broker.set_topic("others", exists(7));
     tokio::time::sleep(A_WHILE).await;
     rig.broker.set_topic("others", TopicState::Unknown("topic authorization failed".to_owned()));
@@ -120,7 +119,7 @@ async fn doubtful_answers_cost_no_event() {
     rig.broker.set_silent_about_topics(true);
     let asked = rig.broker.asked_about_topics();
     tokio::time::sleep(A_WHILE).await;
-    assert!(rig.broker.asked_about_topics() > asked + 2, "it is asked again and again");
+    assert!(rig.broker.asked_about_topics() > asked + 2, "the cluster is asked repeatedly");
     assert_eq!((rig.broker.published().len(), waiting_events(&store, &other()).await), (0, 3));
     assert_eq!(causes(&rig), [OrphanCause::NotConfigured], "the configuration is known without any answer");
 }
@@ -139,27 +138,31 @@ async fn an_operator_gives_an_orphaned_topic_up() {
     let (rig, store) = rig(&other()).await;
     rig.broker.set_topic("others", exists(7));
     let operations = rig.engine.operations();
-    let why = operations.give_up(topic("things")).await.expect_err("it has its owner");
-    assert!(why.contains("no event of the topic things waits without an owner"), "{why}");
+    let why = operations.give_up(topic("things")).await.expect_err("the partition has an owner");
+    assert!(why.contains("the topic things has no orphaned partition with waiting events"), "{why}");
 
     rig.broker.set_readers(&["another-instance at /10.0.0.7"]);
-    let why = operations.give_up(topic("others")).await.expect_err("another instance goes on with it");
+    let why = operations.give_up(topic("others")).await.expect_err("another instance reads the topic");
     assert!(why.starts_with("another-instance at /10.0.0.7 reads the topic others"), "{why}");
     assert_eq!((rig.broker.published().len(), waiting_events(&store, &other()).await), (0, 3));
 
     rig.broker.set_readers(&[]);
     assert_eq!(operations.give_up(topic("others")).await, Ok(3));
     let letters = rig.dead_letters(3).await;
-    let told: Vec<_> =
+    let reported: Vec<_> =
         letters.iter().map(|letter| (header(letter, "dlq-offset"), header(letter, "dlq-error-code"))).collect();
-    assert_eq!(told, ["3", "4", "5"].map(|offset| (offset.to_owned(), "busy".to_owned())), "as they failed, in order");
-    rig.until("it is no longer shown", |rig| causes(rig).is_empty()).await;
-    operations.give_up(topic("others")).await.expect_err("nothing waits any more");
+    assert_eq!(
+        reported,
+        ["3", "4", "5"].map(|offset| (offset.to_owned(), "busy".to_owned())),
+        "in order, with own code"
+    );
+    rig.until("it is not listed any more", |rig| causes(rig).is_empty()).await;
+    operations.give_up(topic("others")).await.expect_err("no event waits");
 }
 
-/// An instance that owns the partition after all finds its work undisturbed or refused as a whole: the revision decides.
+/// If an instance owns the partition after all, the revision decides whether its commit is applied or fenced as a whole.
 #[tokio::test(start_paused = true)]
-async fn who_owns_the_partition_after_all_notices_that_it_was_given_up() {
+async fn a_late_commit_of_a_partition_that_was_given_up_is_fenced() {
     let (rig, store) = rig(&other()).await;
     rig.broker.set_topic("others", exists(7));
     let owned = store.reload(&other()).await.expect("memory answers").expect("a position");
@@ -169,7 +172,7 @@ async fn who_owns_the_partition_after_all_notices_that_it_was_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_that_is_configured_again_gets_its_turn() {
+async fn waiting_events_of_a_topic_that_is_configured_again_are_handled() {
     let id = other();
     let store = Arc::new(MemoryStore::default());
     store.begin(&id, 0).await.expect("a first position");
@@ -188,6 +191,6 @@ async fn a_topic_that_is_configured_again_gets_its_turn() {
     rig.broker.assign(std::slice::from_ref(&id)).await;
     rig.settled().await;
     assert_eq!(rig.counter("k").await, Some((4, 1)));
-    rig.until("it is no longer shown", |rig| causes(rig).is_empty()).await;
+    rig.until("it is not listed any more", |rig| causes(rig).is_empty()).await;
     assert_eq!(rig.broker.published(), []);
 }

@@ -1,4 +1,4 @@
-//! What happens while the dead-letter topic takes nothing, and while the store refuses what it is given.
+//! Outages of the dead-letter topic and of the store, and data that the store refuses.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 fn away() -> PublishError {
-    PublishError::Transient { topic: "things-dlq".to_owned(), reason: "away".to_owned() }
+    PublishError::Transient { topic: "things-dlq".to_owned(), reason: "offline".to_owned() }
 }
 
 fn missing() -> PublishError {
@@ -22,19 +22,19 @@ fn missing() -> PublishError {
 }
 
 #[tokio::test]
-async fn a_topic_that_is_not_there_keeps_letters_in_the_store_and_says_so() {
+async fn dead_letters_stay_in_the_store_while_their_topic_is_unavailable() {
     for outage in [away(), missing()] {
         let rig = Rig::start().await;
         rig.broker.begin_outage(outage);
         rig.send("Added", "a", 1, "reject");
         rig.send("Added", "b", 2, "");
-        rig.until("it is told", |rig| !rig.engine.operations().health().not_ready.is_empty()).await;
+        rig.until("it is reported", |rig| !rig.engine.operations().health().not_ready.is_empty()).await;
         let health = rig.engine.operations().health();
         assert!(health.not_ready[0].contains("does not take dead letters"), "{:?}", health.not_ready);
-        assert_eq!(health.not_live, Vec::<String>::new(), "somebody else's outage is no reason to end");
+        assert_eq!(health.not_live, Vec::<String>::new(), "an outage of the broker does not fail liveness");
         rig.until("the good event", |rig| rig.stats().ok == 1).await;
         assert_eq!(rig.broker.published(), []);
-        let Outbox::Rows(rows) = rig.store.outbox(0, 10).await.expect("memory answers") else { panic!("it is ours") };
+        let Outbox::Rows(rows) = rig.store.outbox(0, 10).await.expect("memory answers") else { panic!("not its own") };
         assert_eq!(rows.len(), 1);
 
         rig.broker.end_outage();
@@ -48,7 +48,7 @@ async fn a_topic_that_is_not_there_keeps_letters_in_the_store_and_says_so() {
 async fn a_store_that_is_silent_for_a_while_costs_no_attempt_that_is_under_way() {
     let (rig, gate) = Rig::behind_a_gate().await;
     rig.send("Added", "slow", 1, "dawdle");
-    // By now its batch is committed without it.
+    // By now the batch is committed without the slow event.
     tokio::time::sleep(Duration::from_millis(60)).await;
     gate.shut();
     rig.send("Added", "other", 1, "");
@@ -59,7 +59,7 @@ async fn a_store_that_is_silent_for_a_while_costs_no_attempt_that_is_under_way()
 }
 
 #[tokio::test]
-async fn nothing_but_bad_events_fills_the_outbox_to_its_limit_and_no_further() {
+async fn bad_events_alone_fill_the_outbox_only_to_its_limit() {
     let rig = Rig::start().await;
     rig.broker.begin_outage(away());
     let limit = usize::try_from(OUTBOX_LIMIT).expect("small");
@@ -79,7 +79,7 @@ async fn nothing_but_bad_events_fills_the_outbox_to_its_limit_and_no_further() {
 }
 
 #[tokio::test]
-async fn a_partition_that_was_full_says_so_no_longer_though_nothing_more_comes() {
+async fn a_full_partition_runs_again_without_a_new_record() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let rig = Rig::start_on(Arc::new(sqlite(&folder.path().join("store.db")))).await;
     rig.broker.begin_outage(away());
@@ -94,7 +94,7 @@ async fn a_partition_that_was_full_says_so_no_longer_though_nothing_more_comes()
 }
 
 #[tokio::test]
-async fn letters_of_any_size_leave_in_bundles_that_fit_in_memory() {
+async fn dead_letters_of_any_size_are_published_in_batches_that_fit_in_memory() {
     const MEGABYTE: usize = 1_000_000;
     let rig = Rig::start().await;
     rig.broker.begin_outage(away());
@@ -109,7 +109,7 @@ async fn letters_of_any_size_leave_in_bundles_that_fit_in_memory() {
 }
 
 #[tokio::test]
-async fn letters_that_are_left_at_the_end_leave_at_the_next_start() {
+async fn dead_letters_that_are_left_at_a_stop_are_published_at_the_next_start() {
     let store = Arc::new(MemoryStore::default());
     let first = Rig::start_on(Arc::clone(&store) as _).await;
     first.broker.assign(&[partition()]).await;
@@ -119,24 +119,24 @@ async fn letters_that_are_left_at_the_end_leave_at_the_next_start() {
     first.broker.revoke(&[partition()], false).await;
     let started = tokio::time::Instant::now();
     first.engine.publish_rest(Duration::from_millis(300)).await;
-    assert!(started.elapsed() < Duration::from_secs(5), "nobody waits for a broker that is away");
+    assert!(started.elapsed() < Duration::from_secs(5), "the stop does not wait for an unavailable broker");
     let left = outbox(&*store, 0, 10).await;
     assert_eq!(left.len(), 1);
 
     let second = Rig::start_on(store).await;
     let letters = second.dead_letters(1).await;
-    assert_eq!(letters[0], *left[0].record, "it is the same one, with its id");
+    assert_eq!(letters[0], *left[0].record, "the same dead letter with the same id");
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_repeats_a_letter_under_its_id() {
+async fn a_lost_acknowledgement_repeats_a_dead_letter_under_its_id() {
     let rig = Rig::start().await;
     rig.broker.lose_answer();
     rig.send("Added", "a", 1, "reject");
     let letters = rig.dead_letters(2).await;
-    assert_eq!(letters[0], letters[1], "whoever repeats it repeats all of it");
+    assert_eq!(letters[0], letters[1], "the repeat is identical");
     assert_eq!(header(&letters[0], "dlq-id").len(), 32);
-    rig.until("nothing is left", |rig| rig.engine.operations().health().not_ready.is_empty()).await;
+    rig.until("the outbox is empty", |rig| rig.engine.operations().health().not_ready.is_empty()).await;
     assert_eq!((rig.stats().dead_lettered, outbox(&*rig.store, 0, 10).await.len()), (1, 0), "it is one dead letter");
 }
 
@@ -147,7 +147,7 @@ async fn data_that_the_store_refuses_is_found_and_dead_lettered() {
     for number in 0..20 {
         rig.send("Added", &format!("good-{number}"), 1, "");
         if number == 7 {
-            // The table has a rule that this breaks.
+            // This violates a constraint of the table.
             rig.send("Added", "bad", -1, "");
             rig.send("Added", "bad", 5, "");
         }
@@ -166,7 +166,7 @@ async fn data_that_the_store_refuses_is_found_and_dead_lettered() {
 }
 
 #[tokio::test]
-async fn another_store_does_not_begin_where_this_one_was() {
+async fn another_store_does_not_begin_at_the_committed_offset() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = |name: &str| Arc::new(sqlite(&folder.path().join(name)));
     let first = Rig::start_on(store("first.db")).await;
@@ -176,7 +176,7 @@ async fn another_store_does_not_begin_where_this_one_was() {
     first.until("Kafka's offset", |rig| rig.broker.committed(&partition()).is_some()).await;
     let (offset, metadata) = first.broker.committed(&partition()).expect("committed");
 
-    // Its ids of events did not travel along, so it cannot know what is a repeat.
+    // The second store lacks the event ids of the first one, so it cannot recognise repeats.
     let second = Rig::start_on(store("second.db")).await;
     second.send("Added", "a", 1, "");
     second.broker.store_offset(&partition(), offset, &metadata);

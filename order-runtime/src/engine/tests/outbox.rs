@@ -1,4 +1,4 @@
-//! Records that the broker refuses: they stay in the outbox, unchanged, and hold back no others.
+//! Records that the broker refuses stay in the outbox, unchanged, and delay no other records.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ async fn a_topic_that_takes_nothing_holds_back_no_other_topic() {
     rig.until("the event is handled", |rig| rig.stats().ok == 1).await;
     for letters in 1..=3 {
         rig.send("Added", "b", 1, "reject");
-        rig.until("its letter leaves", |rig| rig.broker.published().len() == letters).await;
+        rig.until("its dead letter", |rig| rig.broker.published().len() == letters).await;
     }
     let health = rig.engine.operations().health();
     assert!(health.not_ready.iter().any(|reason| reason.contains("elsewhere")), "{:?}", health.not_ready);
     assert_eq!(health.not_live, Vec::<String>::new());
 
     rig.broker.refuse(|_| None);
-    rig.until("what was emitted leaves", |rig| rig.broker.published().len() == 5).await;
+    rig.until("the emitted events", |rig| rig.broker.published().len() == 5).await;
     rig.until("ready again", |rig| rig.engine.operations().health().not_ready.is_empty()).await;
     assert_eq!(rig.stats().unpublished, 0);
 }
@@ -41,9 +41,9 @@ async fn an_emitted_event_never_leaves_without_its_headers() {
     let context = [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
     rig.broker.append(&super::rig::partition(), Some("a"), &payload.to_string(), &context);
     rig.send("Added", "b", 1, "reject");
-    rig.until("the letter behind it", |rig| rig.broker.published().iter().any(|r| &*r.topic == "things-dlq")).await;
-    rig.until("it is told", |rig| !rig.engine.operations().health().not_ready.is_empty()).await;
-    assert_eq!(rig.broker.published().len(), 1, "the emitted ones stay, as they are: {:?}", rig.broker.published());
+    rig.until("the dead letter", |rig| rig.broker.published().iter().any(|r| &*r.topic == "things-dlq")).await;
+    rig.until("it is reported", |rig| !rig.engine.operations().health().not_ready.is_empty()).await;
+    assert_eq!(rig.broker.published().len(), 1, "the emitted events stay unchanged: {:?}", rig.broker.published());
     let health = rig.engine.operations().health();
     assert!(
         health.not_ready.iter().any(|reason| reason.contains("elsewhere") && reason.contains("max.message.bytes")),
@@ -60,16 +60,16 @@ async fn a_store_that_fails_the_relay_is_named_and_the_broker_is_not() {
     let (broker, _events) = crate::broker::memory::MemoryBroker::new();
     let outbox = Arc::default();
     let relay = tokio::spawn(crate::engine::outbox::relay(store, broker, Arc::clone(&outbox)));
-    let told = async {
+    let reported = async {
         loop {
-            let told = format!("{:?}", crate::engine::outbox::OutboxState::trouble(&outbox));
-            if told.contains("wait in") {
-                return told;
+            let reported = format!("{:?}", crate::engine::outbox::OutboxState::trouble(&outbox));
+            if reported.contains("wait in") {
+                return reported;
             }
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
     };
-    let told = tokio::time::timeout(std::time::Duration::from_secs(10), told).await.expect("it is told");
-    assert!(told.contains("the store") && !told.contains("the broker"), "{told}");
+    let reported = tokio::time::timeout(std::time::Duration::from_secs(10), reported).await.expect("a report");
+    assert!(reported.contains("the store") && !reported.contains("the broker"), "{reported}");
     relay.abort();
 }

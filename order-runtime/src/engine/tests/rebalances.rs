@@ -1,4 +1,4 @@
-//! Partitions that go, or come back, while something is under way. Time is virtual.
+//! Partitions that are revoked or assigned again while events or batches run. Time is virtual.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::rig::{Rig, partition};
 
 /// A slow event takes 150 ms; the drain, 5 s.
 #[tokio::test(start_paused = true)]
-async fn a_slow_event_counts_once_when_its_partition_goes_meanwhile() {
+async fn a_slow_event_counts_once_when_its_partition_is_revoked_meanwhile() {
     let rig = Rig::start().await;
     rig.send("Added", "a", 1, "dawdle");
     rig.send("Added", "a", 2, "");
@@ -35,7 +35,7 @@ async fn a_batch_that_outlasts_the_drain_counts_once() {
     assert_eq!(rig.counter("a").await, Some((12, 2)));
 }
 
-/// As if a process that was frozen during an earlier assignment came late.
+/// The direct call to the store stands for a process that was frozen during an earlier assignment and continues late.
 #[tokio::test(start_paused = true)]
 async fn an_owner_that_is_superseded_takes_its_partition_over_unless_it_is_revoked() {
     let rig = Rig::start().await;
@@ -52,11 +52,11 @@ async fn an_owner_that_is_superseded_takes_its_partition_over_unless_it_is_revok
     assert_eq!(stored.assignment, late.assignment + 1);
     rig.broker.revoke(&[partition()], false).await;
     let stored = rig.store.reload(&partition()).await.expect("memory answers").expect("a position");
-    assert_eq!(stored.starts, 0, "the end of the later assignment is noted, and its commits have proved it");
+    assert_eq!(stored.starts, 0, "the later assignment ended in order, and its commits are a proof of life");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partition_that_comes_back_while_it_drains_goes_on_where_it_was() {
+async fn a_partition_that_is_assigned_again_while_it_drains_continues_at_its_position() {
     for lost in [false, true] {
         let (rig, gate) = Rig::behind_a_gate().await;
         rig.send("Added", "a", 1, "");

@@ -1,4 +1,4 @@
-//! Data that the store refuses: only the event that it comes from becomes a dead letter.
+//! Data that the store refuses: only the event that wrote it becomes a dead letter.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,14 +11,14 @@ use crate::{
     },
 };
 
-/// Breaks the rule of the table of counters that a number is not negative, whatever was added before.
+/// Makes the counter negative whatever was added before, which violates a constraint of its table.
 const REFUSED: i64 = -1_000_000_000;
 
 #[track_caller]
 fn is_only_letter(letters: &[OutgoingRecord], event: &str) {
-    let told: Vec<_> =
+    let reported: Vec<_> =
         letters.iter().map(|letter| (header(letter, "dlq-event-id"), header(letter, "dlq-error-code"))).collect();
-    assert_eq!(told, [(event.to_owned(), "store_refused".to_owned())]);
+    assert_eq!(reported, [(event.to_owned(), "store_refused".to_owned())]);
 }
 
 /// A rig on SQLite without a partition.
@@ -30,7 +30,7 @@ async fn on_sqlite(folder: &tempfile::TempDir) -> Rig {
 async fn events_before_a_refused_one_of_their_waiting_key_are_handled() {
     let folder = tempfile::tempdir().expect("a folder");
     let rig = on_sqlite(&folder).await;
-    // The first one makes the key wait; then all of it is due at once.
+    // The first event makes the key wait; then all its events are due at once.
     rig.send("Added", "a", 1, "fail_once");
     for _ in 0..4 {
         rig.send("Added", "a", 1, "");
@@ -65,13 +65,13 @@ fn writes(changes: &[Arc<Changes>], id: &str) -> bool {
 }
 
 #[tokio::test]
-async fn an_event_of_another_key_that_is_due_meanwhile_takes_no_blame() {
+async fn an_event_of_another_key_that_is_due_meanwhile_is_not_blamed() {
     let (rig, gate) = Rig::behind_a_gate().await;
     gate.answer_commits(|changes| {
         writes(changes, "refused").then(|| {
-            // By the time that the answer comes, the other key is due.
+            // When the answer arrives, the other key is due.
             std::thread::sleep(Duration::from_millis(60));
-            Ok(vec![Committed::Refused("the test says so".to_owned())])
+            Ok(vec![Committed::Refused("requested by the test".to_owned())])
         })
     });
     rig.send("Added", "other", 1, "fail_once");
@@ -82,14 +82,14 @@ async fn an_event_of_another_key_that_is_due_meanwhile_takes_no_blame() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_is_refused_too_is_tried_again_and_blames_nobody() {
+async fn a_refused_dead_letter_is_retried_and_no_other_event_is_blamed() {
     let (rig, gate) = Rig::behind_a_gate().await;
     let mut refusals = 0;
     gate.answer_commits(move |changes| {
         let is_letter = changes.iter().any(|each| !each.dead_letters.is_empty());
         let refuses = writes(changes, "refused") || (is_letter && refusals < 5);
         refusals += u32::from(refuses && is_letter);
-        refuses.then(|| Ok(vec![Committed::Refused("the test says so".to_owned())]))
+        refuses.then(|| Ok(vec![Committed::Refused("requested by the test".to_owned())]))
     });
     let refused = rig.send("Added", "refused", 1, "");
     rig.send("Added", "other", 2, "");
@@ -98,7 +98,7 @@ async fn a_dead_letter_that_is_refused_too_is_tried_again_and_blames_nobody() {
     assert_eq!(rig.counter("other").await, Some((2, 1)));
 }
 
-/// A slow event is committed as running before it is committed as handled, so the search must not end after two commits.
+/// A slow event is committed as running before it is committed as handled, so the quarantine must not end after two commits.
 #[tokio::test]
 async fn a_refused_event_behind_a_slow_one_of_its_waiting_key_is_found() {
     let folder = tempfile::tempdir().expect("a folder");

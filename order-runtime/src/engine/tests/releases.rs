@@ -33,7 +33,7 @@ async fn a_held_key_is_tried_again() {
     let key = KeySelection { key: Some("a".into()), ..KeySelection::default() };
     assert_eq!(rig.engine.operations().release(key, Release::Retry).await, 1);
     rig.settled().await;
-    assert_eq!(rig.counter("a").await, Some((12, 2)), "in their order");
+    assert_eq!(rig.counter("a").await, Some((12, 2)), "in order");
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn a_stopped_partition_goes_on_without_its_event() {
     assert_eq!(rig.counter("b").await, Some((2, 1)));
 }
 
-/// In a stopped partition nothing runs, so the repeat is still first when the operator comes.
+/// No event runs in a stopped partition, so the repeat still waits when the operator releases its key.
 #[tokio::test]
 async fn a_repeat_that_an_operator_gives_up_is_skipped() {
     let rig = Rig::start().await;
@@ -90,12 +90,12 @@ async fn a_repeat_that_an_operator_gives_up_is_skipped() {
     assert_eq!((rig.stats().skipped, rig.counter("a").await), (1, Some((1, 1))));
 }
 
-/// Lets so many of the next commits fail.
+/// Lets the next `failures` commits fail.
 fn fail_commits(gate: &Gate, mut failures: u32) {
     gate.answer_commits(move |_| {
         let fails = failures > 0;
         failures -= u32::from(fails);
-        fails.then(|| Err(StoreError::Unavailable("the test says so".to_owned())))
+        fails.then(|| Err(StoreError::Unavailable("requested by the test".to_owned())))
     });
 }
 
@@ -113,10 +113,10 @@ async fn a_key_that_an_operator_gives_up_is_given_up_though_the_store_fails() {
         assert_eq!(rig.engine.operations().release(key(name), Release::DeadLetter).await, 1);
     }
     let letters = rig.dead_letters(2).await;
-    let mut told: Vec<_> = letters.iter().map(|letter| header(letter, "dlq-event-id")).collect();
-    told.sort();
+    let mut reported: Vec<_> = letters.iter().map(|letter| header(letter, "dlq-event-id")).collect();
+    reported.sort();
     ids.sort();
-    assert_eq!(told, ids, "a second release adds to the first");
+    assert_eq!(reported, ids, "a second release does not replace the first");
     rig.settled().await;
 }
 
@@ -144,7 +144,7 @@ async fn a_stopped_partition_is_resumed_though_the_store_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_was_answered_is_done_before_the_partition_goes() {
+async fn an_answered_release_is_done_before_the_partition_is_revoked() {
     let (rig, _gate) = Rig::behind_a_gate().await;
     rig.send("Parked", "a", 1, "fail_once");
     rig.send("Parked", "b", 1, "retry");
@@ -152,7 +152,7 @@ async fn a_release_that_was_answered_is_done_before_the_partition_goes() {
     let operations = rig.engine.operations();
     assert_eq!(operations.release(key("a"), Release::Retry).await, 1);
     assert_eq!(operations.release(key("b"), Release::DeadLetter).await, 1);
-    // The partition leaves before whatever follows from that.
+    // The partition is revoked before the released events run.
     rig.broker.revoke(&[partition()], false).await;
     let waiting = rig.store.waiting(10).await.expect("memory answers");
     let held: Vec<_> = waiting.iter().filter(|(_, row)| matches!(row.state, WaitingState::Held(_))).collect();

@@ -1,4 +1,4 @@
-//! Dead letters that come again.
+//! Replays of dead letters.
 
 use super::rig::{Rig, header, partition};
 use crate::model::{HeaderBlock, OutgoingRecord};
@@ -23,7 +23,7 @@ fn record(payload: &str) -> OutgoingRecord {
 
 #[tokio::test]
 async fn a_replay_that_is_sent_twice_counts_once() {
-    // With an id of its producer, and without.
+    // With an id of the producer, and without.
     for id in [r#""eventId":"e-2","#, ""] {
         let rig = Rig::start().await;
         let data = r#"{"id":"a","add":2,"then":"reject_if_new"}"#;
@@ -62,9 +62,9 @@ async fn a_replay_that_fails_again_keeps_its_id_and_counts() {
     }
 }
 
-/// An id says nothing about another event that is sent under it.
+/// The id of a dead letter does not apply to another event that is sent with it.
 #[tokio::test]
-async fn an_id_of_a_dead_letter_does_not_lend_itself() {
+async fn the_id_of_a_dead_letter_does_not_apply_to_another_event() {
     let rig = Rig::start().await;
     rig.broker.append_record(&partition(), &record(r#"{"eventName":"Added","data":{"id":"a","then":"reject"}}"#));
     let letter = rig.dead_letters(1).await.remove(0);

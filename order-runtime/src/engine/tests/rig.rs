@@ -1,9 +1,4 @@
-//! A running engine with processors that do what their events say.
-
-use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
-
-use parking_lot::Mutex;
-use serde_json::{Value, json};
+//! A test rig: a running engine whose processors act as the data of their events requests.
 
 use crate::{
     broker::memory::MemoryBroker,
@@ -16,12 +11,16 @@ use crate::{
         simulation::{Gate, SimulatedStore},
         start,
     },
-    model::{OnExhausted, OutgoingRecord, PartitionId, RetryPolicy},
+    model::{OnExhausted, OutgoingRecord, PartitionId, RetryPolicy, TopicPattern},
     registry::{Place, ProcessorEntry, Registry},
     store::{Entity, EntityType, Store, conformance::fixture::Counter, memory::MemoryStore},
     telemetry::{ObservedPublisher, metrics::Metrics},
     trace::Tracer,
 };
+use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
 
 pub(super) const PLACE: Place = Place { file: "rig.rs", line: 1, module: "rig" };
 
@@ -48,13 +47,13 @@ pub(super) const fn processor(event: &'static str, policy: RetryPolicy) -> Proce
 }
 
 thread_local! {
-    /// How often an event `Deadly` has killed its process; a rig lives on one thread.
+    /// The number of attempts at `Deadly` events; each stands for a death of the process. A rig runs on one thread.
     pub(super) static DEATHS: Cell<u32> = const { Cell::new(0) };
-    /// Whether what the event `Dependent` needs is away; a rig lives on one thread.
+    /// Whether the dependency of `Dependent` events is unavailable. A rig runs on one thread.
     pub(super) static AWAY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What events `Calling` do, by the id in their data, while their thread does nothing else.
+/// Functions that `Calling` events call, by the id in their data. A function blocks its thread while it runs.
 pub(super) static CALLS: Mutex<BTreeMap<String, Box<dyn FnOnce() + Send>>> = Mutex::new(BTreeMap::new());
 
 static PROCESSORS: [ProcessorEntry; 10] = [
@@ -76,7 +75,7 @@ static PROCESSORS: [ProcessorEntry; 10] = [
         handler: |delivery| {
             Box::pin(async {
                 if AWAY.get() {
-                    let failed = Failed::unavailable("away", "what it needs is away");
+                    let failed = Failed::unavailable("away", "the dependency is unavailable");
                     return Outcome::Failed(failed.into());
                 }
                 act(delivery).await
@@ -111,7 +110,7 @@ static PROCESSORS: [ProcessorEntry; 10] = [
     processor("Twice", RetryPolicy { retries: 2, ..POLICY }),
 ];
 
-/// An entity that the rig's engine does not know.
+/// An entity that is not declared to the rig's engine.
 #[derive(Clone, serde::Serialize)]
 struct Stray(String);
 
@@ -123,7 +122,7 @@ impl Entity for Stray {
     }
 }
 
-/// Uses an entity that is not declared, as `then` says.
+/// Uses an undeclared entity in the way that `then` names.
 async fn stray(delivery: Delivery) -> Outcome {
     let event: Event<Value> = match delivery.event() {
         Ok(event) => event,
@@ -141,7 +140,7 @@ async fn stray(delivery: Delivery) -> Outcome {
     Outcome::Done
 }
 
-/// Adds `add` to the counter `id` and does, before it returns, what `then` says.
+/// Appends the digit `add` to the counter `id` and then acts as `then` requests: fails, panics, hangs, emits events and so on.
 async fn act(delivery: Delivery) -> Outcome {
     let event: Event<Value> = match delivery.event() {
         Ok(event) => event,
@@ -155,7 +154,7 @@ async fn act(delivery: Delivery) -> Outcome {
     counter.n = counter.n * 10 + event.data["add"].as_i64().unwrap_or_default();
     counters.put(counter);
     let failed = |class| {
-        Outcome::Failed(FailedAttempt { class, code: "told_to".into(), message: "as the event says".to_owned() })
+        Outcome::Failed(FailedAttempt { class, code: "told_to".into(), message: "requested by the event".to_owned() })
     };
     let then = event.data["then"].as_str().unwrap_or_default();
     if then.starts_with("emit") {
@@ -164,7 +163,7 @@ async fn act(delivery: Delivery) -> Outcome {
             let emitted = if then == "emit_elsewhere" {
                 emitter.emit_to("elsewhere", "Echoed", "echo", &number)
             } else if then == "emit_to_itself" {
-                // The first of a version that nobody handles; the second is handled by this very processor.
+                // The first event has version 2, which has no processor. This processor handles the second, of version 1.
                 emitter.version(3 - number).emit("Added", "echo", &serde_json::json!({"id": "echo", "add": number}))
             } else {
                 emitter.emit("Echoed", "echo", &number)
@@ -180,16 +179,16 @@ async fn act(delivery: Delivery) -> Outcome {
         "skip" => failed(Class::Skip),
         "park" => failed(Class::ParkKey),
         "stop_once" if event.attempt() == 1 => failed(Class::Stop),
-        "panic" => panic!("as the event says"),
+        "panic" => panic!("requested by the event"),
         "hang" => std::future::pending().await,
-        // Only one test does: a line that several threads write first may be lost to the subscriber of one of them.
+        // Only one test may use this: when several threads reach a log line first, the subscriber of one may miss the line.
         "speak" => {
             tokio::task::yield_now().await;
             tracing::info!(offset = "the processor's own", "spoke");
             Outcome::Done
         }
         "dawdle" | "dawdle_and_fail_once" => {
-            // Several steps, like a processor that makes several calls: each must be polled again.
+            // Several steps, as in a processor that makes several calls: the attempt must be polled again after each.
             for _ in 0..10 {
                 tokio::time::sleep(Duration::from_millis(15)).await;
             }
@@ -199,7 +198,7 @@ async fn act(delivery: Delivery) -> Outcome {
     }
 }
 
-/// The rig's processors, but for those of some events.
+/// The rig's processors, except those of the events in `without`.
 pub(crate) fn registry(without: &[&str]) -> Arc<Registry> {
     let registry = Registry::from_entries(
         PROCESSORS.iter().filter(|entry| !without.contains(&entry.event)),
@@ -214,7 +213,7 @@ pub(crate) fn registry(without: &[&str]) -> Arc<Registry> {
 pub(crate) fn settings() -> Settings {
     Settings {
         group: "group".to_owned(),
-        topics: vec!["things".to_owned()],
+        topics: vec![TopicPattern::named("things")],
         dlq_topic: "things-dlq".into(),
         dlq_headers: Vec::new(),
         service_version: "0.0.0",
@@ -237,14 +236,14 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    /// An engine with partition 0 assigned.
+    /// Starts an engine on a new memory store and assigns partition 0.
     pub(crate) async fn start() -> Self {
         let rig = Self::start_on(Arc::new(MemoryStore::default())).await;
         rig.broker.assign(&[MemoryBroker::partition(0)]).await;
         rig
     }
 
-    /// An engine whose store does what the gate says, with partition 0 assigned.
+    /// Starts an engine on a store that the returned gate controls, and assigns partition 0.
     pub(super) async fn behind_a_gate() -> (Self, Arc<Gate>) {
         let gate = Arc::new(Gate::default());
         let rig = Self::start_on(SimulatedStore::behind(&gate)).await;
@@ -252,17 +251,17 @@ impl Rig {
         (rig, gate)
     }
 
-    /// An engine without any partition, on a store that may have a past.
+    /// Starts an engine without an assignment, on a store that may already hold data.
     pub(crate) async fn start_on(store: Arc<dyn Store>) -> Self {
         Self::start_as(store, settings(), None).await
     }
 
-    /// The same with settings of the test's choice.
+    /// Starts an engine without an assignment, with these settings.
     pub(crate) async fn start_with(store: Arc<dyn Store>, settings: Settings) -> Self {
         Self::start_as(store, settings, None).await
     }
 
-    /// The same with traces.
+    /// Starts an engine without an assignment that traces with `tracer`.
     pub(crate) async fn start_traced(store: Arc<dyn Store>, tracer: Option<Arc<Tracer>>) -> Self {
         Self::start_as(store, settings(), tracer).await
     }
@@ -296,12 +295,12 @@ impl Rig {
         id
     }
 
-    /// The same with an id of one's own.
+    /// Appends an event with this id to partition 0.
     pub(crate) fn send_as(&self, id: &str, name: &str, key: &str, add: i64, then: &str) {
         self.send_to(&partition(), id, name, key, add, then);
     }
 
-    /// The same to a partition of one's choice.
+    /// Appends an event with this id to `partition`.
     pub(crate) fn send_to(&self, partition: &PartitionId, id: &str, name: &str, key: &str, add: i64, then: &str) {
         let payload = json!({ "eventId": id, "eventName": name, "data": { "id": key, "add": add, "then": then } });
         self.broker.append(partition, Some(key), &payload.to_string(), &[]);
@@ -311,28 +310,28 @@ impl Rig {
         self.engine.operations().stats()
     }
 
-    /// The counter's digits: which events were applied, in order.
+    /// The counter's number and version. The digits of the number name the applied events, in order.
     pub(crate) async fn counter(&self, id: &str) -> Option<(i64, u64)> {
         let view = self.store.view(EntityType::of::<Counter>(), id).await.expect("memory answers")?;
         Some((view["n"].as_i64().expect("a number"), view["version"].as_u64().expect("a number")))
     }
 
-    /// Waits until `condition` holds.
+    /// Waits until `condition` holds; panics after 30 s.
     pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let waited = async {
             while !condition(self) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        // Long, since the machine may be busy with other tests.
+        // Long, because the machine may be busy with other tests.
         let came_true = tokio::time::timeout(Duration::from_secs(30), waited).await.is_ok();
         let partitions = self.engine.operations().partitions();
-        assert!(came_true, "{what} did not come true; {:?}, {partitions:?}", self.stats());
+        assert!(came_true, "timed out waiting for: {what}; {:?}, {partitions:?}", self.stats());
     }
 
-    /// Waits until every record has been taken and nothing waits.
+    /// Waits until every record is handled and no event waits.
     pub(crate) async fn settled(&self) {
-        self.until("everything settled", |rig| {
+        self.until("all events are settled", |rig| {
             let partitions = rig.engine.operations().partitions();
             !partitions.is_empty()
                 && partitions.iter().all(|partition| partition.lag == Some(0) && partition.waiting_events == 0)
@@ -340,7 +339,7 @@ impl Rig {
         .await;
     }
 
-    /// The dead letters once there are `count` of them.
+    /// Waits until `count` records are published and returns them; panics if there are more.
     pub(crate) async fn dead_letters(&self, count: usize) -> Vec<OutgoingRecord> {
         self.until("the dead letters", |rig| rig.broker.published().len() >= count).await;
         let letters = self.broker.published();
@@ -349,7 +348,7 @@ impl Rig {
     }
 }
 
-/// A domain without entities.
+/// A dispatcher without entities.
 pub(crate) fn dispatcher() -> Dispatcher {
     Dispatcher {
         name: "things",

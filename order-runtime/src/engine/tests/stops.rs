@@ -1,7 +1,5 @@
 //! Partitions that are stopped, paused, or given back while the store fails. Time is virtual.
 
-use std::{sync::Arc, time::Duration};
-
 use super::rig::{Rig, partition};
 use crate::{
     engine::{
@@ -9,8 +7,9 @@ use crate::{
         partition::release::{KeySelection, Release},
         simulation::SimulatedStore,
     },
-    store::{Committed, Store as _, StoreError},
+    store::{Committed, PartitionStore, StoreError},
 };
+use std::{sync::Arc, time::Duration};
 
 fn state(rig: &Rig) -> PartitionState {
     rig.engine.operations().partitions()[0].state
@@ -19,7 +18,7 @@ fn state(rig: &Rig) -> PartitionState {
 #[tokio::test(start_paused = true)]
 async fn a_stopped_partition_tries_no_key_that_is_due() {
     let rig = Rig::start().await;
-    // Its attempt ends while the partition is stopped, which is settled; nothing else may go on with that.
+    // The first event's attempt ends while the partition is stopped and is settled; no other event may start because of it.
     rig.send("Added", "running", 1, "dawdle");
     rig.send("Added", "running", 2, "");
     rig.send("Added", "due", 3, "fail_once");
@@ -43,11 +42,11 @@ async fn a_partition_that_waits_for_the_store_leaves_at_once() {
         let (rig, gate) = Rig::behind_a_gate().await;
         gate.answer_commits(move |changes| {
             let conflict = Ok(vec![Committed::Conflict; changes.len()]);
-            let failure = Err(StoreError::Unavailable("the test says so".to_owned()));
+            let failure = Err(StoreError::Unavailable("requested by the test".to_owned()));
             Some(if conflicts { conflict } else { failure })
         });
         rig.send("Added", "a", 1, "");
-        // By then it waits for seconds before it asks again.
+        // By then the owner waits for seconds before it tries again.
         tokio::time::sleep(Duration::from_secs(20)).await;
         let begun = tokio::time::Instant::now();
         rig.broker.revoke(&[partition()], false).await;
@@ -62,7 +61,7 @@ async fn drains_that_take_too_long_are_no_deaths() {
     let rig = Rig::start_on(Arc::clone(&store) as _).await;
     for lost in [false, false, true, false, true, false] {
         rig.broker.assign(&[partition()]).await;
-        // It commits nothing before the store stops to answer.
+        // Nothing is committed before the store stops answering.
         gate.shut();
         rig.send("Added", "a", 1, "");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -75,7 +74,7 @@ async fn drains_that_take_too_long_are_no_deaths() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_released_key_does_not_resume_what_an_operator_has_paused() {
+async fn a_released_key_does_not_resume_a_paused_partition() {
     let rig = Rig::start().await;
     rig.send("Parked", "a", 1, "retry");
     rig.until("it is held", |rig| rig.stats().waiting == 1).await;

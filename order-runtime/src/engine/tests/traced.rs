@@ -1,4 +1,4 @@
-//! What a collector is told of events: spans as they arrive by OTLP.
+//! Spans and metrics of events as an OTLP collector receives them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +28,7 @@ use crate::{
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Takes what is exported.
+/// An OTLP collector that keeps the spans, metric names and resource attributes that it receives.
 #[derive(Clone, Default)]
 struct Collector {
     spans: Arc<Mutex<Vec<Span>>>,
@@ -37,7 +37,7 @@ struct Collector {
 }
 
 impl Collector {
-    /// Listens at a free port, and answers it as an endpoint.
+    /// Listens on a free port; returns the collector and its endpoint.
     async fn start() -> (Self, String) {
         let collector = Self::default();
         let router = Router::new()
@@ -91,21 +91,21 @@ impl Traced {
         let mut environment = vec![("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint)];
         environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let loaded = Config::load(&crate::config::Flags::default(), environment, &crate::config::EnvFile::None);
-        let (config, _) = loaded.expect("a right configuration");
+        let (config, _) = loaded.expect("a valid configuration");
         let otlp = Otlp::start(&config.otlp, &dispatcher(), "group").expect("an exporter").expect("an endpoint");
         let rig = Rig::start_traced(Arc::new(MemoryStore::default()), otlp.tracer()).await;
         rig.broker.assign(&[partition()]).await;
         Self { collector, otlp, rig }
     }
 
-    /// Appends an event that fails always, with these headers.
+    /// Appends an event of the key `a` with these headers.
     fn send(&self, name: &str, id: &str, then: &str, headers: &[(&str, &str)]) {
         let payload =
             serde_json::json!({ "eventId": id, "eventName": name, "data": { "id": "a", "add": 1, "then": then } });
         self.rig.broker.append(&partition(), Some("a"), &payload.to_string(), headers);
     }
 
-    /// Everything that was exported, once nothing more is; oldest first.
+    /// Stops the exporter; returns all exported spans, oldest first, and the collector.
     async fn end(self) -> (Vec<Span>, Collector) {
         self.otlp.end().await;
         let mut spans = std::mem::take(&mut *self.collector.spans.lock());
@@ -114,7 +114,7 @@ impl Traced {
     }
 }
 
-/// Spans line by line, with letters for their ids: what a collector was told, for people.
+/// Renders spans as text, one a line, with letters instead of their ids.
 fn drawn(spans: &[Span]) -> String {
     let letters: BTreeMap<&[u8], char> = spans.iter().map(|span| span.span_id.as_slice()).zip('a'..).collect();
     let letter = |id: &[u8]| letters.get(id).map_or_else(|| "-".to_owned(), char::to_string);
@@ -141,7 +141,7 @@ fn drawn(spans: &[Span]) -> String {
     out
 }
 
-/// Publishes by the publisher of the service and appends what came out to the partition, as a broker would.
+/// Publishes a record with the service's publisher, then appends an event `Twice` with the `traceparent` of that record.
 async fn produce(traced: &Traced, id: &str) {
     let broker = &traced.rig.broker;
     let tracer = traced.otlp.tracer();
@@ -179,7 +179,7 @@ e  send things-dlq  producer  parent a  links -
     let created = u64::from_be_bytes(spans[0].span_id.as_slice().try_into().expect("eight bytes"));
     assert!(
         carried.contains(&format!("{created:016x}")),
-        "a replay of the dead letter goes on with the trace: {carried}"
+        "a replay of the dead letter continues this trace: {carried}"
     );
     let attempt = &spans[3];
     for (name, value) in [
@@ -195,7 +195,7 @@ e  send things-dlq  producer  parent a  links -
     ] {
         assert_eq!(attribute(attempt, name).as_deref(), Some(value), "{name} of {attempt:?}");
     }
-    assert!(attempt.start_time_unix_nano >= spans[2].end_time_unix_nano, "attempts follow each other");
+    assert!(attempt.start_time_unix_nano >= spans[2].end_time_unix_nano, "attempts do not overlap");
     let resources = collector.resources.lock().clone();
     assert_eq!(resources.get("service.name").map(String::as_str), Some("thing-service"), "{resources:?}");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tracing.md");
@@ -210,7 +210,7 @@ async fn without_a_producers_context_the_first_attempt_begins_the_trace() {
     traced.send("Nobody", "event-2", "", &[("traceparent", "garbage")]);
     traced.rig.settled().await;
     let letters = traced.rig.dead_letters(1).await;
-    assert_eq!(header(&letters[0], "traceparent"), "garbage", "headers of a producer stay as they are");
+    assert_eq!(header(&letters[0], "traceparent"), "garbage", "the producer's headers are unchanged");
     let (spans, _) = traced.end().await;
     let of = |event: &str| {
         let of_event = |span: &&Span| attribute(span, "things.event").as_deref() == Some(event);
@@ -224,11 +224,11 @@ b  process things   consumer  parent a  links a    attempt=2  outcome=ok
     let expected = "\
 a  process things   consumer  parent -  links -    attempt=1  outcome=dead_lettered  error.type=unknown_event
 ";
-    assert_eq!(drawn(&of("Nobody")), expected, "nothing was called, and its trace says so");
+    assert_eq!(drawn(&of("Nobody")), expected, "the trace shows that no processor was called");
 }
 
 #[tokio::test]
-async fn what_an_event_emits_goes_on_with_its_trace() {
+async fn emitted_events_continue_the_trace_of_their_cause() {
     let traced = Traced::start(&[]).await;
     traced.send("Added", "event-1", "emit", &[("traceparent", PARENT), ("tracestate", "vendor=1")]);
     traced.rig.until("both are published", |rig| rig.broker.published().len() == 2).await;
@@ -240,20 +240,20 @@ a  process things   consumer  parent -  links -    attempt=1  outcome=ok
 b  send things      producer  parent a  links -
 c  send things      producer  parent a  links -
 ";
-    assert_eq!(drawn(&spans), expected, "the producer's own span is not ours to export");
+    assert_eq!(drawn(&spans), expected, "the producer's own span is not exported");
     assert!(spans.iter().all(|span| span.trace_id
         == [0x0a, 0xf7, 0x65, 0x19, 0x16, 0xcd, 0x43, 0xdd, 0x84, 0x48, 0xeb, 0x21, 0x1c, 0x80, 0x31, 0x9c]));
 }
 
 #[tokio::test]
-async fn a_trace_that_its_beginning_does_not_want_is_not_exported() {
+async fn an_unsampled_trace_is_not_exported() {
     let traced = Traced::start(&[]).await;
     let unwanted = PARENT.replace("-01", "-00");
     traced.send("Added", "event-1", "emit", &[("traceparent", &unwanted)]);
     traced.rig.until("both are published", |rig| rig.broker.published().len() == 2).await;
     let emitted = traced.rig.broker.published();
     let carried = header(&emitted[0], "traceparent");
-    assert!(carried.starts_with(&PARENT[..35]) && carried.ends_with("-00"), "the decision travels on: {carried}");
+    assert!(carried.starts_with(&PARENT[..35]) && carried.ends_with("-00"), "the decision is passed on: {carried}");
     assert_eq!(drawn(&traced.end().await.0), "");
 }
 
@@ -287,7 +287,7 @@ async fn metrics_are_exported_too() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_disturbs_nobody() {
+async fn an_unavailable_collector_delays_no_event() {
     let mut traced = Traced::start(&[("OTEL_EXPORTER_OTLP_TIMEOUT", "100")]).await;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let nobody = format!("http://{}", listener.local_addr().expect("an address"));
@@ -297,7 +297,7 @@ async fn a_collector_that_is_away_disturbs_nobody() {
         [("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), nobody)],
         &crate::config::EnvFile::None,
     );
-    let config = config.expect("a right configuration").0;
+    let config = config.expect("a valid configuration").0;
     traced.otlp = Otlp::start(&config.otlp, &dispatcher(), "group").expect("an exporter").expect("an endpoint");
     let rig = Rig::start_traced(Arc::new(MemoryStore::default()), traced.otlp.tracer()).await;
     rig.broker.assign(&[partition()]).await;
@@ -306,5 +306,5 @@ async fn a_collector_that_is_away_disturbs_nobody() {
     traced.rig.settled().await;
     assert_eq!(traced.rig.stats().ok, 1);
     let ended = tokio::time::timeout(std::time::Duration::from_secs(10), traced.end()).await;
-    assert!(ended.is_ok_and(|(spans, _)| spans.is_empty()), "it ends in time, too");
+    assert!(ended.is_ok_and(|(spans, _)| spans.is_empty()), "the exporter stops in time");
 }

@@ -1,6 +1,4 @@
-//! Logs that do not have the offset at which the partition stands. Time is virtual.
-
-use std::sync::Arc;
+//! Logs that do not contain the position of the partition. Time is virtual.
 
 use super::rig::{Rig, partition, settings};
 use crate::{
@@ -9,20 +7,21 @@ use crate::{
         Settings,
         simulation::{Gate, SimulatedStore},
     },
-    store::{Store as _, StoreError},
+    store::{PartitionStore, StoreError},
 };
+use std::sync::Arc;
 
-/// Lets so many of the next commits fail that change nothing but a position.
+/// Lets the next `failures` commits fail that move a position without writing a deduplication window.
 fn fail_jumps(gate: &Gate, mut failures: u32) {
     gate.answer_commits(move |changes| {
         let is_jump = changes.iter().all(|each| each.to != each.from && each.windows.is_empty());
         let fails = is_jump && failures > 0;
         failures -= u32::from(fails);
-        fails.then(|| Err(StoreError::Unavailable("the test says so".to_owned())))
+        fails.then(|| Err(StoreError::Unavailable("requested by the test".to_owned())))
     });
 }
 
-/// A rig whose store stands at offset 50, and which goes on where a log ends before.
+/// A rig whose stored position is 50, and which continues at the end of a shorter log.
 async fn beyond_the_end(gate: &Arc<Gate>) -> Rig {
     let store = SimulatedStore::behind(gate);
     store.begin(&partition(), 50).await.expect("a first position");
@@ -30,7 +29,7 @@ async fn beyond_the_end(gate: &Arc<Gate>) -> Rig {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_behind_a_truncation_are_handled_though_the_store_fails_meanwhile() {
+async fn records_after_a_truncation_are_handled_although_the_store_fails_meanwhile() {
     let gate = Arc::default();
     let rig = beyond_the_end(&gate).await;
     for _ in 0..3 {
@@ -43,12 +42,12 @@ async fn records_behind_a_truncation_are_handled_though_the_store_fails_meanwhil
     }
     // A log that ends before the position has no lag.
     rig.until("they are handled", |rig| rig.stats().ok == 3).await;
-    assert_eq!(rig.counter("a").await, Some((123, 3)), "they lie before the old position, and are new all the same");
+    assert_eq!(rig.counter("a").await, Some((123, 3)), "they are new, although their offsets are below the position");
     assert_eq!(rig.counter("lost").await, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_behind_a_truncation_that_comes_later_are_handled_too() {
+async fn records_after_a_later_truncation_are_handled_too() {
     let gate = Arc::default();
     let rig = beyond_the_end(&gate).await;
     rig.broker.leave_gap(&partition(), 50);
@@ -67,7 +66,7 @@ async fn records_behind_a_truncation_that_comes_later_are_handled_too() {
     assert_eq!(rig.store.positions().await.expect("memory answers"), [(partition(), 3)]);
 }
 
-/// A waiting event has its place by its offset, which records of the new log would take.
+/// A waiting event is identified by its offset, which a record of the new log would reuse.
 #[tokio::test(start_paused = true)]
 async fn events_that_wait_beyond_the_new_end_are_settled_first() {
     let gate = Arc::default();
@@ -84,5 +83,5 @@ async fn events_that_wait_beyond_the_new_end_are_settled_first() {
         rig.send("Added", "a", add, "dawdle");
     }
     rig.settled().await;
-    assert_eq!(rig.counter("a").await, Some((12_345, 5)), "no event took another one's place");
+    assert_eq!(rig.counter("a").await, Some((12_345, 5)), "no event replaced another one");
 }

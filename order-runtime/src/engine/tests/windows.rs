@@ -1,13 +1,12 @@
-//! Deduplication windows that cannot be read: which events of the key count already is not known, so none of them may run.
-
-use std::sync::Arc;
+//! Deduplication windows that cannot be read: the handled events of the key are unknown, so no event of the key may run.
 
 use super::rig::{Rig, header, partition};
 use crate::{
     engine::partition::release::{KeySelection, Release},
     identity::{DedupWindow, window_key_of},
-    store::{Changes, DedupRow, Store as _, WaitingState, memory::MemoryStore},
+    store::{Changes, DedupRow, PartitionStore, WaitingState, memory::MemoryStore},
 };
+use std::sync::Arc;
 
 /// An engine whose store has this window for the key `a`.
 async fn with_window(bytes: &[u8]) -> Rig {
@@ -40,19 +39,19 @@ async fn the_key_waits(bytes: &[u8], why: &str) {
     assert_eq!(rig.engine.operations().release(key(), Release::DeadLetter).await, 1);
     let letter = rig.dead_letters(1).await.remove(0);
     assert_eq!(header(&letter, "dlq-error-code"), "identity_unreadable");
-    rig.until("the next one waits", |rig| rig.engine.operations().partitions()[0].waiting_events == 1).await;
+    rig.until("the next event waits", |rig| rig.engine.operations().partitions()[0].waiting_events == 1).await;
     let window = rig.store.window(window_key_of(b"a")).await.expect("an answer");
-    assert_eq!(window.as_deref(), Some(bytes), "it stays as it was for the release that can read it");
+    assert_eq!(window.as_deref(), Some(bytes), "it is unchanged for a release that can read it");
     assert_eq!(rig.counter("a").await, None);
 }
 
 #[tokio::test]
-async fn events_wait_where_a_newer_release_wrote_the_window_of_their_key() {
+async fn events_wait_if_a_newer_release_wrote_the_window_of_their_key() {
     the_key_waits(&[9, 1, 2, 3], "a newer release").await;
 }
 
 #[tokio::test]
-async fn events_wait_where_the_window_of_their_key_is_damaged() {
+async fn events_wait_if_the_window_of_their_key_is_damaged() {
     let mut window = DedupWindow::default();
     window.push(&crate::identity::DedupEntry {
         id: "event-1".into(),

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{engine::retry, registry::Registry};
 
-/// One rule; `NAME` stands for the domain's name, `EVENT` for that of an event.
+/// One rule; `NAME` is replaced with the domain's name, `EVENT` with the name of an event.
 struct Rule {
-    /// Stands behind the domain's name.
+    /// The name of the alert, after the domain's name.
     name: &'static str,
     expression: &'static str,
     /// For how many minutes it must hold.
@@ -35,8 +35,8 @@ const GENERAL: [Rule; 13] = [
         name: "NotLive",
         expression: "NAME_live == 0",
         minutes: 1,
-        summary: "{{ $labels.instance }} does not move",
-        description: "GET /health/live names the reason; a restart is due.",
+        summary: "{{ $labels.instance }} makes no progress",
+        description: "GET /health/live gives the reason; restart the instance.",
         ..CRITICAL
     },
     Rule {
@@ -44,7 +44,7 @@ const GENERAL: [Rule; 13] = [
         expression: "NAME_ready == 0",
         minutes: 5,
         summary: "{{ $labels.instance }} is not ready",
-        description: "GET /health/ready names the reason: store, broker, a stopped partition, an open circuit breaker.",
+        description: "GET /health/ready gives the reason: store, broker, a stopped partition, an open circuit breaker.",
         ..WARNING
     },
     Rule {
@@ -52,7 +52,7 @@ const GENERAL: [Rule; 13] = [
         expression: r#"NAME_partitions{state="stopped"} > 0"#,
         minutes: 1,
         summary: "{{ $labels.instance }}: {{ $value }} partitions are stopped",
-        description: "GET /partitions says why; they go on when somebody acts.",
+        description: "GET /partitions gives the reason; they continue only after an operator acts.",
         ..CRITICAL
     },
     Rule {
@@ -60,7 +60,7 @@ const GENERAL: [Rule; 13] = [
         expression: r#"NAME_partitions{state="store_away"} > 0"#,
         minutes: 2,
         summary: "{{ $labels.instance }}: the store does not answer",
-        description: "Events wait in Kafka; nothing is lost. Look at the store.",
+        description: "Events wait in Kafka; nothing is lost. Check the store.",
         ..CRITICAL
     },
     Rule {
@@ -75,48 +75,48 @@ const GENERAL: [Rule; 13] = [
         name: "LagGrows",
         expression: "sum(NAME_consumer_lag) > 1000 and deriv(sum(NAME_consumer_lag)[15m:1m]) > 0",
         minutes: 15,
-        summary: "{{ $value }} records are not taken yet, and more every minute",
-        description: "More comes than is handled: look at the duration of processors and of the store's commits.",
+        summary: "the lag is {{ $value }} records and grows",
+        description: "More events arrive than are handled: check the duration of processors and of the store's commits.",
         ..WARNING
     },
     Rule {
         name: "LagStays",
-        // As many records as ten seconds bring are on their way in a healthy service, however busy it is.
+        // In a healthy service, the records of about ten seconds are always under way, whatever the load.
         expression: "min_over_time(sum(NAME_consumer_lag)[30m:1m]) > 1000 \
                      and min_over_time(sum(NAME_consumer_lag)[30m:1m]) > 10 * sum(rate(NAME_events_total[30m])) \
                      and predict_linear(sum(NAME_consumer_lag)[30m:1m], 14400) > 0",
         minutes: 5,
-        summary: "{{ $value }} records or more are not taken for half an hour, and four hours more do not end that",
-        description: "As much comes as is handled, or nothing is handled. GET /partitions says which partitions are behind.",
+        summary: "the lag has been at least {{ $value }} records for half an hour and will not end within four hours",
+        description: "Events arrive as fast as they are handled, or none are handled. GET /partitions shows which partitions are behind.",
         ..WARNING
     },
     Rule {
         name: "RecordsLost",
         expression: "increase(NAME_dropped_offsets_total[1h]) > 0",
-        summary: "{{ $labels.instance }}: the log has dropped records before they were handled",
-        description: "The topic's retention is shorter than the service was behind. The log says which offsets.",
+        summary: "{{ $labels.instance }}: Kafka deleted records before they were handled",
+        description: "The service was further behind than the topic's retention. Its log names the offsets.",
         ..CRITICAL
     },
     Rule {
         name: "OutboxStuck",
         expression: "min_over_time(NAME_outbox_records[10m]) > 0",
         minutes: 5,
-        summary: "{{ $labels.instance }}: {{ $value }} dead letters and emitted events do not leave",
+        summary: "{{ $labels.instance }}: {{ $value }} dead letters and emitted events are not published",
         description: "The broker refuses them or does not answer; at 10,000 records partitions pause.",
         ..WARNING
     },
     Rule {
         name: "PartitionsLost",
         expression: r#"increase(NAME_rebalances_total{kind="lost"}[15m]) > 3"#,
-        summary: "{{ $labels.instance }} loses its partitions again and again",
+        summary: "{{ $labels.instance }} loses its partitions repeatedly",
         description: "It does not poll in time, or the group's members do not reach their broker.",
         ..WARNING
     },
     Rule {
         name: "UnknownEvents",
         expression: r#"sum(increase(NAME_dead_letters_total{reason="unknown_event"}[10m])) > 0"#,
-        summary: "events come that no processor is declared for",
-        description: "They are dead-lettered; dlq list --reason unknown_event names them.",
+        summary: "events arrive that no processor handles",
+        description: "They become dead letters; dlq list --reason unknown_event lists them.",
         ..WARNING
     },
     Rule {
@@ -124,19 +124,19 @@ const GENERAL: [Rule; 13] = [
         expression: r#"sum(rate(NAME_dead_letters_total{reason="undecodable"}[10m])) * 60 > 1"#,
         minutes: 2,
         summary: "{{ $value }} records a minute cannot be decoded",
-        description: "A producer writes something else than events. They are dead-lettered; dlq list --reason undecodable names them.",
+        description: "A producer sends records that are not events. They become dead letters; dlq list --reason undecodable lists them.",
         ..WARNING
     },
 ];
 
-/// Names a key that waits for longer than twice the most patient retry policy, which `SECONDS` stands for. Where keys come and
-/// go, some key always waits, and none of them for long.
+/// Fires if a key waits for longer than `SECONDS`, twice the longest retry policy. In a busy service some key always waits, but
+/// none of them for long.
 const KEYS_WAIT: Rule = Rule {
     name: "KeysWait",
     expression: "max(NAME_waiting_oldest_seconds) > SECONDS",
     minutes: 1,
-    summary: "a key waits for {{ $value }} seconds, longer than any retry policy",
-    description: "It is held, or waits behind what is; waiting list says why.",
+    summary: "a key has waited for {{ $value }} seconds, longer than any retry policy",
+    description: "It is held, or waits behind one that is held; waiting list gives the reason.",
     ..WARNING
 };
 
@@ -146,15 +146,15 @@ const OF_EVENT: [Rule; 2] = [
         name: "DeadLetters",
         expression: r#"sum(increase(NAME_events_total{event="EVENT",outcome="dead_lettered"}[10m])) > 0.01 * sum(increase(NAME_events_total{event="EVENT",outcome=~"ok|dead_lettered"}[10m])) > 0"#,
         summary: "more than 1 % of EVENT became dead letters within ten minutes",
-        description: "dlq list says why; they can be replayed when the cause is gone.",
+        description: "dlq list gives the reasons; replay them after the cause is fixed.",
         ..WARNING
     },
     Rule {
         name: "BreakerOpen",
         expression: r#"max(NAME_breaker_open{event="EVENT"}) == 1"#,
         minutes: 5,
-        summary: "most events of EVENT fail alike",
-        description: "What its processor needs is away; its events wait without losing attempts.",
+        summary: "most EVENT events fail with the same error",
+        description: "A dependency of its processor is unavailable; its events wait without losing attempts.",
         ..WARNING
     },
 ];
@@ -162,10 +162,10 @@ const OF_EVENT: [Rule; 2] = [
 /// The rules as YAML.
 pub(crate) fn alerts(name: &str, registry: &Registry) -> String {
     let mut out = format!("groups:\n  - name: {name}\n    rules:\n");
-    // A text of JSON is one of YAML.
+    // A JSON string is also a YAML string.
     let text = |text: &str| Value::from(text).to_string();
     for rule in filled(name, registry) {
-        // Writing to a text does not fail.
+        // Writing to a string does not fail.
         let _ = write!(
             out,
             "      - alert: {}
@@ -188,7 +188,7 @@ pub(crate) fn alerts(name: &str, registry: &Registry) -> String {
     out
 }
 
-/// The same as JSON, which is YAML too.
+/// The rules as JSON, which is also YAML.
 pub(crate) fn alerts_json(name: &str, registry: &Registry) -> Value {
     let rule = |rule: Filled| {
         json!({
@@ -203,7 +203,7 @@ pub(crate) fn alerts_json(name: &str, registry: &Registry) -> Value {
     json!({"groups": [{"name": name, "rules": rules}]})
 }
 
-/// A rule for one service, and for one event where it is about events.
+/// A rule with the names of its service and, for a rule of an event, of its event.
 struct Filled {
     alert: String,
     expr: String,
@@ -236,7 +236,7 @@ fn filled(name: &str, registry: &Registry) -> Vec<Filled> {
     rules
 }
 
-/// Rounded up.
+/// The duration in seconds, rounded up.
 fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

@@ -47,7 +47,7 @@ pub(crate) fn grafana(name: &str, title: &str, registry: &Registry) -> Value {
         "templating": {"list": [
             {"type": "datasource", "name": "datasource", "label": "Prometheus", "query": "prometheus"},
             {
-                // Without an `allValue`, "All" are the instances that the query finds: `process_` metrics belong to every job.
+                // Without an `allValue`, "All" means the instances that the query finds; every job has `process_` metrics.
                 "type": "query", "name": "instance", "label": "Instance", "multi": true, "includeAll": true,
                 "datasource": {"type": "prometheus", "uid": "${datasource}"},
                 "query": format!("label_values({name}_build_info, instance)"), "refresh": 2,

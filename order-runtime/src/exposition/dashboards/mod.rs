@@ -1,5 +1,5 @@
-//! A dashboard for Grafana and alert rules for Prometheus, made from what is declared: they name the events that there
-//! are, and wait as long as the longest retry policy does.
+//! A dashboard for Grafana and alert rules for Prometheus, generated from the declarations: they name the declared events and
+//! use the longest retry policy.
 
 mod alerts;
 mod grafana;

@@ -1,4 +1,4 @@
-//! Holds what is generated to what the service tells.
+//! Checks the generated dashboard and alerts against the metrics that the service exports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::{alerts, grafana};
 use crate::{engine::tests::rig::Rig, exposition::Sources};
 
 /// Every series and label of a running engine.
-async fn told() -> (BTreeSet<String>, BTreeSet<String>, Rig) {
+async fn reported() -> (BTreeSet<String>, BTreeSet<String>, Rig) {
     let rig = Rig::start().await;
     rig.send("Added", "a", 1, "reject");
     rig.settled().await;
@@ -33,19 +33,19 @@ async fn told() -> (BTreeSet<String>, BTreeSet<String>, Rig) {
     (names, labels, rig)
 }
 
-/// The names of series in an expression that belong to nothing that is told.
+/// The names of series in an expression that the service does not export.
 fn unknown(expression: &str, names: &BTreeSet<String>, labels: &BTreeSet<String>) -> Vec<String> {
-    let word = Regex::new(r"\b(things|messaging|process)_[a-z_]+").expect("a right pattern");
+    let word = Regex::new(r"\b(things|messaging|process)_[a-z_]+").expect("a valid pattern");
     let found = word.find_iter(expression).map(|found| found.as_str().to_owned());
     found.filter(|word| !names.contains(word) && !labels.contains(word)).collect()
 }
 
-/// What is left of an expression, as far as alerts use it, when everything that fits together is taken for one value:
-/// `x` where the whole does. A parser of the whole language would be the largest dependency of these tests.
+/// Reduces an expression, in the subset of the language that alerts use: every well-formed part becomes the value `x`, so a
+/// well-formed expression becomes `x`. A parser of the whole language would be the largest dependency of these tests.
 fn reduced(expression: &str) -> String {
     const STEPS: [(&str, &str); 5] = [
         (r#"\{[a-z_]+(=|!=|=~|!~)"[^"]*"(,[a-z_]+(=|!=|=~|!~)"[^"]*")*\}"#, ""),
-        // A series over a time is no value, and only such functions take it.
+        // A series over a time range is not a value, and only these functions accept it.
         (r"\b[a-z_]+\[[0-9]+[smhd]\]", "range"),
         (r"\b(rate|increase|deriv|[a-z]+_over_time)\(range\)", "x"),
         (r"\b(things_[a-z_]+|[0-9.]+)\b", "x"),
@@ -57,7 +57,7 @@ fn reduced(expression: &str) -> String {
         (r"\bx (\*|/|\+|-|==|!=|>|<|>=|<=|and|or|unless) x\b", "x"),
     ];
     let step = |text: String, (pattern, with): (&str, &str)| {
-        Regex::new(pattern).expect("a right pattern").replace_all(&text, with).into_owned()
+        Regex::new(pattern).expect("a valid pattern").replace_all(&text, with).into_owned()
     };
     let mut text = STEPS.into_iter().fold(expression.to_owned(), step);
     loop {
@@ -70,7 +70,7 @@ fn reduced(expression: &str) -> String {
 }
 
 #[test]
-fn a_broken_expression_does_not_fit_together() {
+fn a_broken_expression_is_not_reduced_to_a_value() {
     for right in [
         "things_live == 0",
         r#"sum(increase(things_dead_letters_total{reason="a",event=~"b|c"}[10m])) > 0.01 * max(things_live)"#,
@@ -111,8 +111,8 @@ fn expressions(value: &Value, into: &mut Vec<String>) {
 }
 
 #[tokio::test]
-async fn the_dashboard_shows_only_what_is_told() {
-    let (names, labels, rig) = told().await;
+async fn the_dashboard_shows_only_exported_series() {
+    let (names, labels, rig) = reported().await;
     let dashboard = grafana("things", "Thing Service", &rig.registry);
     let mut found = Vec::new();
     expressions(&dashboard, &mut found);
@@ -128,7 +128,7 @@ async fn the_dashboard_shows_only_what_is_told() {
     assert_eq!(
         (&instances["query"], &instances["includeAll"], instances.get("allValue")),
         (&json!("label_values(things_build_info, instance)"), &json!(true), None),
-        "all instances are those of this service, not those of every job"
+        "\"All\" means the instances of this service, not those of every job"
     );
     for panel in dashboard["panels"].as_array().expect("panels") {
         let mut shown = Vec::new();
@@ -143,8 +143,8 @@ async fn the_dashboard_shows_only_what_is_told() {
 }
 
 #[tokio::test]
-async fn alerts_are_about_what_is_told() {
-    let (names, labels, rig) = told().await;
+async fn alerts_use_only_exported_series() {
+    let (names, labels, rig) = reported().await;
     let text = alerts("things", &rig.registry);
     let rules = rules(&text);
     for (name, rule) in &rules {
@@ -168,7 +168,7 @@ async fn alerts_are_about_what_is_told() {
     let waits = rules["ThingsKeysWait"]["expr"].as_str().expect("an expression");
     assert_eq!(
         waits, "max(things_waiting_oldest_seconds) > 436",
-        "twice what the most patient processor takes: three delays of a minute and a fifth, four attempts"
+        "twice the longest retry policy: three delays of a minute and a fifth, four attempts"
     );
 }
 

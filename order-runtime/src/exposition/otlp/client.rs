@@ -1,4 +1,4 @@
-//! The HTTP client of the exporters. It says once when the collector is away, and once when it is back.
+//! The HTTP client of the exporters. It logs once that the collector is unavailable, and once that it is available again.
 
 use std::{
     fmt,
@@ -22,10 +22,10 @@ use tracing::{info, warn};
 
 use crate::config::OtlpConfig;
 
-/// The longest answer that is read.
+/// The longest response body, in bytes, that is read.
 const ANSWER: usize = 64 * 1024;
 
-/// Sends on the runtime that it was made on, whoever asks: the exporter of spans has a thread of its own.
+/// Sends on the runtime on which it was created, also for the span exporter, which has a thread of its own.
 #[derive(Clone)]
 pub(super) struct Client(Arc<Inner>);
 
@@ -33,14 +33,14 @@ struct Inner {
     http: legacy::Client<HttpConnector, Full<Bytes>>,
     runtime: Handle,
     config: OtlpConfig,
-    /// The whole URL that is sent to; there is nothing secret in it.
+    /// The full URL of the collector; it contains no secret.
     url: String,
     timeout: Duration,
     away: AtomicBool,
 }
 
 impl Client {
-    /// Sends what one signal has to send, to `url`.
+    /// A client for one signal, traces or metrics, that sends to `url`.
     pub(super) fn new(config: &OtlpConfig, url: String) -> Self {
         Self(Arc::new(Inner {
             http: legacy::Client::builder(TokioExecutor::new()).build_http(),
@@ -52,7 +52,7 @@ impl Client {
         }))
     }
 
-    /// Posts a message of OTLP.
+    /// Posts an OTLP message.
     pub(super) async fn post(&self, message: &impl Message) -> Result<(), HttpError> {
         let mut request = Request::post(&self.0.url).header("content-type", "application/x-protobuf");
         for (name, value) in &self.0.config.headers {
@@ -71,23 +71,23 @@ impl Inner {
         Ok(Response::from_parts(head, body))
     }
 
-    /// Tells of a change.
+    /// Logs if the collector becomes unavailable, or available again.
     fn note(&self, result: &Result<Response<Bytes>, HttpError>) {
         let problem = match result {
             Ok(response) if response.status().is_success() => None,
-            Ok(response) => Some(format!("it answers {}", response.status())),
+            Ok(response) => Some(format!("it answered {}", response.status())),
             Err(error) => Some(error.to_string()),
         };
         let endpoint = &self.url;
         match problem {
             Some(problem) => {
                 if !self.away.swap(true, Ordering::Relaxed) {
-                    warn!(endpoint, problem, "the collector does not take traces and metrics; they are dropped");
+                    warn!(endpoint, problem, "the collector does not accept traces and metrics; they are dropped");
                 }
             }
             None => {
                 if self.away.swap(false, Ordering::Relaxed) {
-                    info!(endpoint, "the collector takes traces and metrics again");
+                    info!(endpoint, "the collector accepts traces and metrics again");
                 }
             }
         }

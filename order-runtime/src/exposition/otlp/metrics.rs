@@ -1,6 +1,6 @@
-//! Metrics as OTLP writes them: the same ones that Prometheus reads, by their names with dots.
+//! Metrics as OTLP messages: the same metrics that Prometheus reads, with dots in their names.
 //!
-//! The process has other names in each of the two worlds, so those of OpenTelemetry are put in here.
+//! Metrics of the process have other names in OpenTelemetry than in Prometheus, so they are renamed here.
 
 use std::time::SystemTime;
 
@@ -21,13 +21,13 @@ use crate::exposition::{
     family::{Family, Kind, Sample, Unit, Value},
 };
 
-/// Counts are since the start of the process.
+/// Counts are cumulative since the start of the process.
 const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
 
-/// Reads all metrics and sends them. Counts are cumulative, so one that does not arrive costs resolution only.
+/// Reads all metrics and sends them. Counts are cumulative, so a lost message costs only resolution.
 pub(super) async fn export(client: &Client, resource: &Resource, started: SystemTime, sources: &Sources) {
     let request = request(sources.read(), resource, nanoseconds(started), nanoseconds(SystemTime::now()));
-    // The client tells of it.
+    // The client logs errors.
     let _ = client.post(&request).await;
 }
 
@@ -85,7 +85,8 @@ fn metric(family: Family, start: u64, now: u64) -> Metric {
     }
 }
 
-/// The name of <https://opentelemetry.io/docs/specs/semconv/system/process-metrics/> for what Prometheus calls otherwise.
+/// The name of <https://opentelemetry.io/docs/specs/semconv/system/process-metrics/> for a
+/// metric that has another name in Prometheus.
 fn conventional(name: String) -> String {
     match name.as_str() {
         "process.cpu" => "process.cpu.time".to_owned(),

@@ -1,6 +1,6 @@
 //! Traces and metrics by OTLP, to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` names.
 //!
-//! Protobuf over plain HTTP: a collector stands beside the service, and TLS is its affair. What cannot be exported is
+//! Protobuf over plain HTTP: the collector runs beside the service and is responsible for TLS. Data that cannot be exported is
 //! dropped; nothing waits for it.
 
 mod client;
@@ -30,13 +30,13 @@ use crate::{
     trace::Tracer,
 };
 
-/// How long the rest may take to leave when the process ends.
+/// How long the last export may take when the process ends.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// A running export.
 pub(crate) struct Otlp {
     tracer: Option<Arc<Tracer>>,
-    /// Sends metrics; `None` where none are to be sent.
+    /// Sends metrics; `None` if no metrics are exported.
     client: Option<Client>,
     config: OtlpConfig,
     resource: Resource,
@@ -45,11 +45,11 @@ pub(crate) struct Otlp {
 }
 
 impl Otlp {
-    /// Starts exporting traces where there is an endpoint for them; called on a runtime, which sends what is exported.
-    /// `None` where neither traces nor metrics are to be sent.
+    /// Starts exporting traces if there is an endpoint for them. It must be called on a runtime, which then sends the data.
+    /// `None` if neither traces nor metrics are exported.
     ///
     /// # Errors
-    /// What the exporter does not like about the configuration.
+    /// If the exporter refuses the configuration.
     pub(crate) fn start(config: &OtlpConfig, dispatcher: &Dispatcher, group: &str) -> Result<Option<Self>, String> {
         let client = config.metrics_url().map(|url| Client::new(config, url));
         let traces = config.traces_url();
@@ -66,12 +66,12 @@ impl Otlp {
         Ok(Some(Self { tracer, client, config: config.clone(), resource, started, exporting: None }))
     }
 
-    /// What traces events; `None` where no traces are to be sent.
+    /// The tracer of events; `None` if no traces are exported.
     pub(crate) fn tracer(&self) -> Option<Arc<Tracer>> {
         self.tracer.clone()
     }
 
-    /// Exports metrics from now on, too, where they are to be sent.
+    /// Starts exporting metrics, if there is an endpoint for them.
     pub(crate) fn export_metrics(&mut self, sources: Sources) {
         let Some(client) = &self.client else { return };
         let (sending, resource, started) = (client.clone(), self.resource.clone(), self.started);
@@ -85,16 +85,16 @@ impl Otlp {
         self.exporting = Some((task, client.clone(), sources));
     }
 
-    /// Exports the rest, for a short time.
+    /// Exports the remaining metrics and traces, each for at most [`FLUSH`].
     pub(crate) async fn end(self) {
         if let Some((task, client, sources)) = self.exporting {
             task.abort();
             let last = metrics::export(&client, &self.resource, self.started, &sources);
-            // The client has told why it did not.
+            // The client logs why it failed.
             let _ = tokio::time::timeout(FLUSH, last).await;
         }
         let Some(tracer) = self.tracer else { return };
-        // The exporter's thread needs this runtime to send; so the wait must not hold one of its threads.
+        // The exporter's thread needs this runtime to send, so the wait must not block one of its threads.
         let flushed = tokio::task::spawn_blocking(move || tracer.shutdown(FLUSH)).await;
         if !matches!(flushed, Ok(true)) {
             warn!("not every span was exported in time; the rest is dropped");
@@ -116,7 +116,7 @@ fn exporter(config: &OtlpConfig, url: &str) -> Result<SpanExporter, String> {
         .map_err(|error| format!("traces cannot be exported to {url}: {error}"))
 }
 
-/// What all that is exported says of its origin.
+/// The origin of all exported data.
 fn resource(config: &OtlpConfig, dispatcher: &Dispatcher) -> Resource {
     let given = config.resource_attributes.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
     let named = |name: &str| config.resource_attributes.iter().any(|(known, _)| known == name);
@@ -124,7 +124,7 @@ fn resource(config: &OtlpConfig, dispatcher: &Dispatcher) -> Resource {
     if !named("service.version") {
         builder = builder.with_attribute(KeyValue::new("service.version", dispatcher.version));
     }
-    // Two instances of a service would else write into one stream of metrics.
+    // Otherwise two instances of a service would write into one stream of metrics.
     if !named("service.instance.id") {
         builder = builder.with_attribute(KeyValue::new("service.instance.id", Uuid::new_v4().to_string()));
     }

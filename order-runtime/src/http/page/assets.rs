@@ -1,4 +1,4 @@
-//! The files of the page. They are part of the binary, and a browser keeps them until another build has others.
+//! The files of the page. They are compiled into the binary, and browsers cache them until the build changes.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ struct Asset {
     text: &'static str,
 }
 
-/// A file of `assets/`, by its path there.
+/// A file in `assets/`, by its relative path.
 macro_rules! asset {
     ($path:literal, $media_type:expr) => {
         Asset { name: $path, media_type: $media_type, text: include_str!(concat!("assets/", $path)) }
@@ -51,7 +51,8 @@ static ASSETS: [Asset; 21] = [
     asset!("vendor/uPlot.min.css", STYLE),
 ];
 
-/// Names this build's files in their addresses: modules import each other by relative ones, so all change together.
+/// The version of this build's files, a part of their URLs. Modules import each other by relative URLs, so all files change
+/// together.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut hash = Xxh3Default::new();
     for Asset { name, text, .. } in &ASSETS {
@@ -61,7 +62,8 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     format!("{:016x}", hash.digest())
 });
 
-/// What the page may do: load its own files, ask this service, and turn no text into markup.
+/// The page's content security policy: it may load its own files and send requests to this service, and has no inline script or
+/// style.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      require-trusted-types-for 'script'; trusted-types 'none'; form-action 'none'; base-uri 'none'; \
      frame-ancestors 'none'";
@@ -81,7 +83,7 @@ pub(in crate::http) async fn asset(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let found = ASSETS.iter().find(|asset| asset.name == name && version == *VERSION);
-    // Another build's file under this address would stay in the browser for ever.
+    // A file of another build must not be cached under this URL.
     let asset =
         found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "this build has no such file; load / again"))?;
     let tag = format!("\"{version}\"");
@@ -93,7 +95,7 @@ pub(in crate::http) async fn asset(
     Ok((cached, [(header::CONTENT_TYPE, asset.media_type)], asset.text).into_response())
 }
 
-/// Text as text, whatever it is.
+/// Escapes text for HTML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -1,4 +1,4 @@
-//! The last minutes, a point a second: what the curves show.
+//! The data of the curves: the last minutes, with one point per second.
 
 use std::collections::VecDeque;
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::{engine::observe::StatsView, telemetry::metrics::Distribution};
 
-/// Points that are kept: five minutes.
+/// Number of points that are kept: five minutes.
 pub(super) const POINTS: usize = 300;
 
-/// One second. Rates are per second, ages in milliseconds.
+/// The point of one second. Rates are per second, ages in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Point {
@@ -22,24 +22,24 @@ pub(super) struct Point {
     ok: f64,
     /// Events dead-lettered.
     dead_lettered: f64,
-    /// Attempts after a first one.
+    /// Retries: attempts after the first one.
     retried: f64,
-    /// The age that half of the records did not exceed when they were committed; none where there were none.
+    /// The median age of records at their commit; `None` without records.
     p50: Option<f64>,
-    /// The age that 99 of 100 did not exceed.
+    /// The 99th percentile of the age of records at their commit.
     p99: Option<f64>,
-    /// Records that are not taken yet.
+    /// Records that are not consumed yet.
     lag: Option<u64>,
-    /// Events that wait.
+    /// Waiting events.
     waiting: u64,
 }
 
-/// What has been counted up to a moment.
+/// The counters at one moment.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) at: Timestamp,
     pub(super) stats: StatsView,
-    /// In seconds.
+    /// The ages of records at their commit, in seconds.
     pub(super) ages: Distribution,
 }
 
@@ -51,10 +51,10 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Adds the time since the last reading; `None` for the first one, which is where rates begin.
+    /// Adds a point for the time since the last reading; `None` for the first reading.
     pub(super) fn add(&mut self, now: &Reading) -> Option<Point> {
         let before = self.last.replace(now.clone())?;
-        // A clock that was set back gives no rate.
+        // If the clock was set back, there is no valid rate.
         let seconds = now.at.duration_since(before.at).as_secs_f64().max(0.001);
         let rate = |of: fn(&StatsView) -> u64| per_second(of(&now.stats).saturating_sub(of(&before.stats)), seconds);
         let ages = now.ages.since(&before.ages);
@@ -90,7 +90,7 @@ fn milliseconds(seconds: f64) -> f64 {
     tenths(seconds * 1000.0)
 }
 
-/// More digits would only be more to send.
+/// Rounds to tenths, because more digits would only make messages larger.
 fn tenths(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
 }
@@ -116,15 +116,15 @@ mod tests {
     }
 
     #[test]
-    fn a_point_is_what_came_since_the_last_one() {
+    fn a_point_covers_the_time_since_the_last_one() {
         let mut history = History::default();
-        assert_eq!(history.add(&reading(10, 500)), None, "what was before the first reading has no rate");
+        assert_eq!(history.add(&reading(10, 500)), None, "the time before the first reading has no rate");
         let point = history.add(&reading(12, 620)).expect("a second point");
         assert_eq!((point.at, point.consumed, point.lag, point.p99), (12.0, 60.0, Some(7), None));
     }
 
     #[test]
-    fn the_oldest_points_go() {
+    fn the_oldest_points_are_dropped() {
         let mut history = History::default();
         for second in 0..400 {
             history.add(&reading(second, 0));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_gives_numbers() {
+    fn a_clock_that_is_set_back_gives_finite_numbers() {
         let mut history = History::default();
         history.add(&reading(10, 5));
         assert!(history.add(&reading(9, 6)).is_some_and(|point| point.consumed.is_finite()));

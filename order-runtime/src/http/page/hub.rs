@@ -1,7 +1,7 @@
-//! One look at the service a second, made once for all pages.
+//! Reads the service's state once a second for all pages.
 //!
-//! The point of the curves is a handful of atomic reads and is always taken, so that a page which is opened after
-//! something went wrong shows how it began. The rest is read, compared and written as JSON only while a page is open.
+//! A point of the curves costs a few atomic reads and is always taken, so that a page that is opened after an incident shows how
+//! it started. The rest is read, compared and written as JSON only while a page is open.
 
 use std::{
     sync::{Arc, Weak},
@@ -25,16 +25,16 @@ use crate::{
     registry::ProcessorView,
 };
 
-/// How often pages are told.
+/// Interval of updates.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Pages that may be open at once; each holds one of the service's connections.
+/// Maximum number of open pages; each uses one of the service's connections.
 pub(super) const PAGES: usize = 64;
-/// Pages beside these for whoever has shown who they are, so that strangers cannot keep an operator out.
+/// Additional pages for clients with a role, so that anonymous clients cannot keep an operator out.
 pub(super) const PAGES_OF_KNOWN: usize = 16;
-/// Seconds that a page may be behind; one that is slower is greeted anew instead of getting what it has missed.
+/// Maximum number of updates that a page may be behind. A slower page gets a new greeting instead of the missed updates.
 const BEHIND: usize = 4;
 
-/// Tells all open pages.
+/// Sends updates to all open pages.
 pub(in crate::http) struct Hub {
     seen: Mutex<Seen>,
     ticks: broadcast::Sender<Bytes>,
@@ -45,8 +45,8 @@ pub(in crate::http) struct Hub {
 #[derive(Default)]
 struct Seen {
     history: History,
-    /// What every open page knows; `None` while there is none.
-    told: Option<Snapshot>,
+    /// The last snapshot sent to the open pages; `None` without open pages.
+    reported: Option<Snapshot>,
 }
 
 impl Default for Hub {
@@ -58,7 +58,7 @@ impl Default for Hub {
 }
 
 impl Hub {
-    /// Looks at the service every second, for as long as there is somebody to serve.
+    /// Makes an update every second, until the shared state is dropped.
     pub(in crate::http) async fn watch(shared: Weak<AppState>) {
         let mut seconds = interval(PERIOD);
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -74,37 +74,37 @@ impl Hub {
         let mut seen = self.seen.lock();
         let point = seen.history.add(&Reading { at: Timestamp::now(), stats, ages: parts.sources.metrics.ages() });
         if self.ticks.receiver_count() == 0 {
-            seen.told = None;
+            seen.reported = None;
             return;
         }
         let Some(point) = point else { return };
         let now = Snapshot::of(parts, stats);
-        let tick = frame("tick", &Tick { point, changes: now.since(seen.told.as_ref()) });
-        seen.told = Some(now);
+        let tick = frame("tick", &Tick { point, changes: now.since(seen.reported.as_ref()) });
+        seen.reported = Some(now);
         if let Some(tick) = tick {
-            // The last page may have gone meanwhile.
+            // The last page may have closed meanwhile.
             let _ = self.ticks.send(tick);
         }
     }
 
-    /// What a page is told first, and whatever comes after that, with nothing between.
+    /// The greeting of a new page, and the receiver of all later updates, without a gap.
     pub(super) fn greet(&self, parts: &HttpParts, access: Access) -> (Option<Bytes>, broadcast::Receiver<Bytes>) {
         let mut seen = self.seen.lock();
-        let Seen { history, told } = &mut *seen;
-        // Others know this one, and what they hear next is what has changed since.
-        let told = told.get_or_insert_with(|| Snapshot::of(parts, parts.operations.stats()));
+        let Seen { history, reported } = &mut *seen;
+        // An existing snapshot is reused: the next update has the changes since it, for all pages.
+        let reported = reported.get_or_insert_with(|| Snapshot::of(parts, parts.operations.stats()));
         let greeting = Greeting {
             version: parts.dispatcher.version,
             access,
             embedded_broker: parts.embedded_broker,
             declared: parts.registry.processors().iter().map(|entry| ProcessorView::of(entry)).collect(),
             history: history.points(),
-            changes: told.since(None),
+            changes: reported.since(None),
         };
         (frame("hello", &greeting), self.ticks.subscribe())
     }
 
-    /// A place for one more page; `None` where as many as may be are open. `is_known` where its reader has a role.
+    /// A place for one more page; `None` if the maximum is open. `is_known` means that the client has a role.
     pub(super) fn place(&self, is_known: bool) -> Option<OwnedSemaphorePermit> {
         let own = is_known.then(|| Arc::clone(&self.places_of_known).try_acquire_owned().ok()).flatten();
         own.or_else(|| Arc::clone(&self.places).try_acquire_owned().ok())

@@ -1,8 +1,8 @@
-//! `GET /page/live`: what a page listens to, as server-sent events
+//! `GET /page/live`: the page's updates, as server-sent events
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
-//! `hello` comes first and tells everything; a `tick` follows every second. A page that does not read as fast is not
-//! waited for: what it has missed is dropped, and it is greeted again.
+//! The first event is `hello` with the whole state; a `tick` with the changes follows every second. A page that reads too slowly
+//! misses ticks, and gets `hello` again.
 
 use std::convert::Infallible;
 
@@ -28,7 +28,7 @@ use crate::http::{
     problem::Problem,
 };
 
-/// What the browser waits before it connects again, in milliseconds.
+/// Sets the browser's delay before it reconnects, in milliseconds.
 const PRELUDE: &str = "retry: 2000\n\n";
 
 /// `GET /page/live`.
@@ -38,7 +38,7 @@ pub(in crate::http) async fn live(
     ending: Option<Extension<Ending>>,
 ) -> Result<Response, Problem> {
     let place = app.0.hub.place(role.is_some()).ok_or_else(|| {
-        let detail = format!("{PAGES} pages are open, which is as many as may be; close one");
+        let detail = format!("{PAGES} pages are open, which is the maximum; close one");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("10"))
     })?;
@@ -55,16 +55,16 @@ pub(in crate::http) async fn live(
 struct Listener {
     app: App,
     access: Access,
-    #[expect(dead_code, reason = "it is given back when the page goes")]
+    #[expect(dead_code, reason = "it is returned when the page is dropped")]
     place: OwnedSemaphorePermit,
-    /// Absent where a request came over no connection, in tests.
+    /// `None` for requests without a connection, in tests.
     ending: Option<Ending>,
-    /// `None` until it is greeted.
+    /// `None` until the greeting was sent.
     ticks: Option<Receiver<Bytes>>,
 }
 
 impl Listener {
-    /// The next piece; `None` when the service ends.
+    /// The next event; `None` when the service stops.
     async fn next(&mut self) -> Option<Bytes> {
         let Some(ticks) = &mut self.ticks else {
             return self.greeting().map(|greeting| [PRELUDE.as_bytes(), &greeting].concat().into());

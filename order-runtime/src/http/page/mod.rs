@@ -1,15 +1,15 @@
-//! The operator's page, and what keeps it up to date.
+//! The operator's page and its live updates.
 //!
 //! | module | the question it answers |
 //! |---|---|
-//! | `assets` | which files is the page made of, and how are they sent? |
-//! | `hub` | who is told of a new second, and when is there nothing to do? |
-//! | `live` | how does one page listen? |
+//! | `assets` | which files does the page consist of, and how are they sent? |
+//! | `hub` | how are updates made once a second for all pages? |
+//! | `live` | how does one page get its events? |
 //! | `history` | what do the curves show? |
-//! | `snapshot` | what does a page know, and what has changed since? |
+//! | `snapshot` | what is the state of the service, and what has changed? |
 //!
-//! The page itself is for whoever may reach the service. What it listens to is for viewers: numbers, names of topics and
-//! processors, reasons. Keys and payloads are behind the routes for administrators. The page asks all of them with a token.
+//! The page itself is open to every client. Its event stream is for viewers: numbers, names of topics and processors, reasons.
+//! Keys and payloads are behind the routes for administrators. The page sends its token with all requests.
 
 mod assets;
 mod history;

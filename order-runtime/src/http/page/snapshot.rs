@@ -1,4 +1,4 @@
-//! What a page knows of the service, and what has changed since it was told last.
+//! The state that pages show, and its changes since the last update.
 
 use std::collections::VecDeque;
 
@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::history::Point;
 use crate::{
-    engine::observe::{OrphanView, PartitionView, ProcessorStats, StatsView},
+    engine::observe::{OrphanView, PartitionView, ProcessorCounters, StatsView},
     http::{HttpParts, admin::Access},
     registry::ProcessorView,
 };
 
-/// Everything that changes.
+/// The changing state of the service.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Snapshot {
     stats: StatsView,
@@ -24,15 +24,15 @@ pub(super) struct Snapshot {
     processors: Vec<ProcessorRow>,
 }
 
-/// One processor's counters, and the time that its attempts took.
+/// A processor's counters, and the duration of its attempts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ProcessorRow {
     #[serde(flatten)]
-    stats: ProcessorStats,
-    /// Attempts that have ended.
+    stats: ProcessorCounters,
+    /// Number of ended attempts.
     attempts: u64,
-    /// The milliseconds that they took together.
+    /// Total duration of these attempts, in milliseconds.
     milliseconds: f64,
 }
 
@@ -42,7 +42,7 @@ impl ProcessorRow {
         let row = |(stats, (attempts, seconds)): (_, (_, f64))| Self {
             stats,
             attempts,
-            // More digits would only be more to send.
+            // Rounded, because more digits would only make messages larger.
             milliseconds: (seconds * 1e6).round() / 1e3,
         };
         parts.operations.processors().into_iter().zip(times).map(row).collect()
@@ -65,7 +65,7 @@ impl Snapshot {
         }
     }
 
-    /// What a page must hear that knows `before`; everything where it knows nothing.
+    /// The changes since `before`; everything if `before` is `None`.
     pub(super) fn since<'a>(&'a self, before: Option<&Self>) -> Changes<'a> {
         let place = |view: &PartitionView| (view.topic.clone(), view.partition);
         Changes {
@@ -81,7 +81,7 @@ impl Snapshot {
     }
 }
 
-/// The numbers, which are few, and the rows that are not what they were.
+/// The changes for pages: all numbers and lists, because they are small, and the rows that have changed.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Changes<'a> {
@@ -90,22 +90,22 @@ pub(super) struct Changes<'a> {
     not_live: &'a [String],
     not_ready: &'a [String],
     warnings: &'a [String],
-    /// Partitions that this instance does not own and in which events wait.
+    /// Orphaned partitions with waiting events.
     orphans: &'a [OrphanView],
     partitions: Rows<'a, PartitionView>,
     processors: Rows<'a, ProcessorRow>,
 }
 
-/// Rows of a table by their place in it.
+/// Rows of a table by their index.
 #[derive(Debug, Serialize)]
 struct Rows<'a, T> {
-    /// The table is made anew: it has these rows and no others.
+    /// Whether these rows are the whole table.
     whole: bool,
     rows: Vec<(usize, &'a T)>,
 }
 
 impl<'a, T: PartialEq> Rows<'a, T> {
-    /// `identity` says which rows are about the same thing.
+    /// The changed rows. If the rows' identities, as given by `identity`, differ from `before`, the whole table.
     fn since<I: PartialEq>(before: Option<&[T]>, now: &'a [T], identity: impl Fn(&T) -> I) -> Self {
         let all = now.iter().enumerate();
         match before {
@@ -117,23 +117,23 @@ impl<'a, T: PartialEq> Rows<'a, T> {
     }
 }
 
-/// What a page hears first.
+/// The first event of a page.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Greeting<'a> {
     pub(super) version: &'static str,
-    /// What the operator needs to administer, so that a page does not ask for what it is refused.
+    /// What the client needs to become an administrator, so that the page sends no request that would be refused.
     pub(super) access: Access,
     /// Whether the broker is the embedded one.
     pub(super) embedded_broker: bool,
-    /// In the order of their counters.
+    /// The declared processors, in the order of their counters.
     pub(super) declared: Vec<ProcessorView>,
     pub(super) history: &'a VecDeque<Point>,
     #[serde(flatten)]
     pub(super) changes: Changes<'a>,
 }
 
-/// What a page hears every second.
+/// The update of every second.
 #[derive(Debug, Serialize)]
 pub(super) struct Tick<'a> {
     pub(super) point: Point,
@@ -141,10 +141,11 @@ pub(super) struct Tick<'a> {
     pub(super) changes: Changes<'a>,
 }
 
-/// An event of the stream, ready to be sent to every page as it is.
+/// Formats an event of the stream, which is sent unchanged to every page.
 pub(super) fn frame(event: &str, data: &impl Serialize) -> Option<bytes::Bytes> {
-    // JSON has no line break outside of its strings, and none unescaped within.
-    let data = serde_json::to_string(data).inspect_err(|error| tracing::error!(%error, "the page cannot be told"));
+    // This JSON is on one line: line breaks in strings are escaped.
+    let data = serde_json::to_string(data)
+        .inspect_err(|error| tracing::error!(%error, "cannot serialize an update of the page"));
     Some(format!("event: {event}\ndata: {}\n\n", data.ok()?).into())
 }
 
@@ -184,30 +185,33 @@ mod tests {
         }
     }
 
-    fn told(before: Option<&Snapshot>, now: &Snapshot) -> (Value, Vec<u64>) {
-        let told = json!(now.since(before));
-        let rows = told["partitions"]["rows"].as_array().expect("rows");
-        (told["partitions"]["whole"].clone(), rows.iter().filter_map(|row| row[0].as_u64()).collect())
+    fn reported(before: Option<&Snapshot>, now: &Snapshot) -> (Value, Vec<u64>) {
+        let reported = json!(now.since(before));
+        let rows = reported["partitions"]["rows"].as_array().expect("rows");
+        (reported["partitions"]["whole"].clone(), rows.iter().filter_map(|row| row[0].as_u64()).collect())
     }
 
     #[test]
-    fn only_rows_that_have_changed_are_told() {
+    fn only_changed_rows_are_sent() {
         let before = snapshot(vec![partition(0, 1), partition(1, 1)]);
         let now = snapshot(vec![partition(0, 1), partition(1, 2)]);
-        assert_eq!(told(Some(&before), &now), (json!(false), vec![1]));
-        assert_eq!(told(Some(&now), &now), (json!(false), vec![]));
-        assert_eq!(told(None, &now), (json!(true), vec![0, 1]));
+        assert_eq!(reported(Some(&before), &now), (json!(false), vec![1]));
+        assert_eq!(reported(Some(&now), &now), (json!(false), vec![]));
+        assert_eq!(reported(None, &now), (json!(true), vec![0, 1]));
     }
 
     #[test]
     fn other_partitions_make_a_new_table() {
         let before = snapshot(vec![partition(0, 1), partition(1, 1)]);
-        assert_eq!(told(Some(&before), &snapshot(vec![partition(0, 1)])), (json!(true), vec![0]));
-        assert_eq!(told(Some(&before), &snapshot(vec![partition(0, 1), partition(2, 1)])), (json!(true), vec![0, 1]));
+        assert_eq!(reported(Some(&before), &snapshot(vec![partition(0, 1)])), (json!(true), vec![0]));
+        assert_eq!(
+            reported(Some(&before), &snapshot(vec![partition(0, 1), partition(2, 1)])),
+            (json!(true), vec![0, 1])
+        );
     }
 
     #[test]
-    fn a_frame_is_one_event_whatever_is_in_it() {
+    fn a_frame_is_one_event_whatever_its_data() {
         let frame = frame("tick", &json!({"reason": "a\n\nevent: b"})).expect("a frame");
         assert_eq!(&*frame, b"event: tick\ndata: {\"reason\":\"a\\n\\nevent: b\"}\n\n");
     }

@@ -1,4 +1,4 @@
-//! Dead letters: looking at them, and dealing with them.
+//! The routes of dead letters.
 
 use axum::{
     Json,
@@ -26,43 +26,43 @@ use crate::{
     store::AuditRow,
 };
 
-/// Letters of a list where nobody says how many, and at most.
+/// Default and maximum number of letters in a list.
 const LETTERS: usize = 100;
 const MOST: usize = 1_000;
-/// Records of the audit at most.
+/// Maximum number of audit records in an answer.
 const RECORDS: usize = 1_000;
 
-/// The parameters of the list.
+/// The query parameters of the list.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::http) struct Parameters {
-    /// Only those of this event.
+    /// Only letters of this event.
     event: Option<String>,
-    /// Only those with this reason.
+    /// Only letters with this reason.
     reason: Option<String>,
-    /// Only those with this error code.
+    /// Only letters with this error code.
     code: Option<String>,
-    /// Only those under this key.
+    /// Only letters with this key.
     key: Option<String>,
-    /// Only those written since then: RFC 3339, or a time ago such as 2h.
+    /// Only letters written at this time or later: RFC 3339, or a time ago such as 2h.
     since: Option<String>,
-    /// Only those written before then.
+    /// Only letters written before this time.
     until: Option<String>,
-    /// `true` for those that are parked.
+    /// `true` lists only parked letters.
     parked: bool,
-    /// `true` for all, whatever became of them.
+    /// `true` lists letters in every state.
     all: bool,
-    /// How many to list, from 0 to 1,000, the latest of them; all that are read are counted.
+    /// Maximum number of letters to list, from 0 to 1,000, the latest of them; all letters that are read are counted.
     max: Option<usize>,
-    /// What `next` of an earlier answer says: the list goes on there, with older letters.
+    /// The value of `next` of an earlier answer: the list continues there with older letters.
     before: Option<String>,
 }
 
-/// Where a letter is looked for.
+/// The query parameters of routes for one letter.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::http) struct Whereabouts {
-    /// As in the list in which the letter was found; without it, the letter is looked for among the latest ones.
+    /// The `before` of the list that has the letter; without it, the letter is searched among the latest ones.
     before: Option<String>,
 }
 
@@ -77,7 +77,7 @@ fn place(text: Option<String>) -> Result<Option<Cursor>, Problem> {
     text.map(|text| text.parse().map_err(|expected| bad(format!("`before`: {expected}")))).transpose()
 }
 
-/// `GET /dlq`: the latest letters that fit, and how many there are of each kind, as far as the topic is read for one answer.
+/// `GET /dlq`: the latest matching letters, and the counts of each kind, in the part of the topic that one answer reads.
 pub(in crate::http) async fn list(
     State(app): State<App>,
     query: Result<Query<Parameters>, QueryRejection>,
@@ -86,7 +86,7 @@ pub(in crate::http) async fn list(
     let Query(asked) = query.map_err(|_| bad(form))?;
     let max = asked.max.unwrap_or(LETTERS);
     if max > MOST {
-        return Err(bad(format!("`max` is a number from 0 to {MOST}")));
+        return Err(bad(format!("`max` must be a number from 0 to {MOST}")));
     }
     let at = |text: Option<String>| text.map(|text| time(&text)).transpose().map_err(bad);
     let Parameters { event, reason, code, key, parked, all, .. } = asked;
@@ -109,24 +109,25 @@ pub(in crate::http) async fn show(
     app.dead_letters().show(&id, before).await.map(Json).map_err(failed)
 }
 
-/// `GET /dlq/audit`: what operators have done, with dead letters and else, the latest first.
+/// `GET /dlq/audit`: the actions of operators, also those on other things than dead letters, latest first.
 pub(in crate::http) async fn audit(State(app): State<App>) -> Result<Json<Vec<AuditRow>>, Problem> {
     app.dead_letters().audit(RECORDS).await.map(Json).map_err(failed)
 }
 
-/// An answer that says where to ask how far a job is.
+/// An answer with the job and its address in `location`.
 type Begun = (StatusCode, [(HeaderName, String); 1], Json<View>);
 
 fn begin(app: &App, by: String, work: Work) -> Result<Begun, Problem> {
     let begun = jobs::begin(app, by, work).ok_or_else(|| {
-        let detail = "another job of this kind is under way; GET /dlq/jobs lists them, DELETE /dlq/jobs/{id} stops one";
+        let detail =
+            "another job of this kind is running; GET /dlq/jobs lists all jobs, DELETE /dlq/jobs/{id} stops one";
         Problem::new(StatusCode::CONFLICT, detail)
     })?;
     let place = [(header::LOCATION, format!("/dlq/jobs/{}", begun.id))];
     Ok((StatusCode::ACCEPTED, place, Json(begun)))
 }
 
-/// `POST /dlq/replay`: begins a replay, or with `dryRun` a count of what it would send.
+/// `POST /dlq/replay`: starts a replay, or with `dryRun` only counts the letters.
 pub(in crate::http) async fn replay(
     State(app): State<App>,
     Operator(by): Operator,
@@ -137,12 +138,12 @@ pub(in crate::http) async fn replay(
     begin(&app, by, Work::LetterReplay(selection, how))
 }
 
-/// `GET /dlq/replay`: how far the last replay of this instance is.
+/// `GET /dlq/replay`: the last replay of this instance and its progress.
 pub(in crate::http) async fn replay_state(State(app): State<App>) -> Result<Json<View>, Problem> {
-    jobs::last_replay(&app).map(Json).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "nothing was replayed yet"))
+    jobs::last_replay(&app).map(Json).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no replay was started yet"))
 }
 
-/// `DELETE /dlq/replay`: ends the replay after the batch that is under way. The same request goes on from there.
+/// `DELETE /dlq/replay`: stops the replay after its current batch. The same request continues from there.
 pub(in crate::http) async fn stop_replay(State(app): State<App>) -> Result<Json<View>, Problem> {
     if let Some(last) = jobs::last_replay(&app) {
         jobs::stop(&app, &last.id);
@@ -150,28 +151,28 @@ pub(in crate::http) async fn stop_replay(State(app): State<App>) -> Result<Json<
     replay_state(State(app)).await
 }
 
-/// `GET /dlq/jobs`: the jobs of this instance, the latest first.
+/// `GET /dlq/jobs`: the jobs of this instance, latest first.
 pub(in crate::http) async fn all_jobs(State(app): State<App>) -> Json<Vec<View>> {
     Json(jobs::all(&app))
 }
 
-/// `GET /dlq/jobs/{id}`: how far a job is.
+/// `GET /dlq/jobs/{id}`: a job and its progress.
 pub(in crate::http) async fn job(State(app): State<App>, Path(id): Path<String>) -> Result<Json<View>, Problem> {
-    let unknown = || Problem::new(StatusCode::NOT_FOUND, "this instance knows no job of this id");
+    let unknown = || Problem::new(StatusCode::NOT_FOUND, "this instance has no job with this id");
     jobs::view(&app, &id).map(Json).ok_or_else(unknown)
 }
 
-/// `DELETE /dlq/jobs/{id}`: ends a job after the letters that are under way. The same request goes on from there.
+/// `DELETE /dlq/jobs/{id}`: stops a job after its current letters. The same request continues from there.
 pub(in crate::http) async fn stop_job(state: State<App>, id: Path<String>) -> Result<Json<View>, Problem> {
     jobs::stop(&state, &id);
     job(state, id).await
 }
 
-/// What `POST /dlq/{id}/edit` takes.
+/// The body of `POST /dlq/{id}/edit`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Correction {
-    /// The whole event as it should have been.
+    /// The whole corrected event.
     event: Box<RawValue>,
     #[serde(default)]
     dry_run: bool,
@@ -186,7 +187,7 @@ pub(in crate::http) async fn edit(
     body: Bytes,
 ) -> Result<Json<Edited>, Problem> {
     let before = Whereabouts::of(query)?;
-    let form = "send {\"event\": {…}}, the whole event as it should have been, and \"dryRun\": true to check it only";
+    let form = "send {\"event\": {…}}, the whole corrected event, and \"dryRun\": true to only check it";
     let correction: Correction = serde_json::from_slice(&body).map_err(|_| bad(form))?;
     let (event, dry_run) = (correction.event.get(), correction.dry_run);
     let edited = app.dead_letters().edit(&*app.publisher, &by, &id, before, event, dry_run).await;
@@ -194,7 +195,7 @@ pub(in crate::http) async fn edit(
         EditError::DeadLetterService(error) => failed(error),
         EditError::Invalid(violations) => {
             let errors = violations.into_iter().map(|violation| Pointed { index: None, violation }).collect();
-            let detail = "nothing is sent; `errors` names what is wrong";
+            let detail = "nothing is sent; `errors` has the violations";
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_errors(errors)
         }
     })
@@ -215,7 +216,7 @@ pub(in crate::http) async fn purge(app: State<App>, by: Operator, body: Bytes) -
     set_aside(&app, by, &body, Disposition::Purge)
 }
 
-/// What goes along with a selection that is set aside.
+/// The options of a body that sets letters aside.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 struct Further {
@@ -228,20 +229,21 @@ fn set_aside(app: &App, Operator(by): Operator, body: &[u8], how: Disposition) -
     begin(app, by, Work::SetAside(selection, SetAside { how, note, dry_run }))
 }
 
-/// Reads a selection, and what else the body says. A word that is neither is an error, and so is a body that selects nothing: a
-/// condition that is misspelt or left out must not select everything.
+/// Parses a selection and the options of a body. An unknown member is an error, and so is a body that selects nothing, because a
+/// misspelt or missing condition must not select every letter.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(LetterSelection, T), Problem> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
-    let mut object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| bad("the body is no JSON object"))?;
+    let mut object: Map<String, Value> =
+        serde_json::from_slice(body).map_err(|_| bad("the body is not a JSON object"))?;
     let selection = LetterSelection::take(&mut object).map_err(bad)?;
     let all = match object.remove("all") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(all)) => all,
-        Some(_) => return Err(bad("`all` is true or false")),
+        Some(_) => return Err(bad("`all` must be true or false")),
     };
     let rest = serde_json::from_value(Value::Object(object)).map_err(|error| bad(error.to_string()))?;
     if !selection.is_given() && !all {
-        return Err(bad("name letters by \"ids\" or by conditions, or send \"all\": true"));
+        return Err(bad("select letters by \"ids\" or by conditions, or send \"all\": true"));
     }
     Ok((selection, rest))
 }
@@ -253,11 +255,11 @@ fn bad(detail: impl Into<String>) -> Problem {
 fn failed(error: DeadLetterError) -> Problem {
     match error {
         DeadLetterError::Store(error) => Problem::store_away(&error),
-        DeadLetterError::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, "there is no dead letter of this id"),
+        DeadLetterError::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, "there is no dead letter with this id"),
         DeadLetterError::NotAmong { read, of, .. } => Problem::new(
             StatusCode::NOT_FOUND,
             format!(
-                "there is no dead letter of this id among the {read} records read of {of}; give the `before` of its list, or use `dlq show`"
+                "there is no dead letter with this id among the {read} records read of {of}; give the `before` of its list, or use `dlq show`"
             ),
         ),
         error @ DeadLetterError::TooSlow(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
@@ -267,12 +269,15 @@ fn failed(error: DeadLetterError) -> Problem {
             "the dead-letter topic does not exist; create KAFKA_DLQ_TOPIC",
         ),
         DeadLetterError::Broker(error) => {
-            tracing::warn!(%error, "the dead-letter topic is not read");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the dead-letter topic cannot be read; the log says why")
+            tracing::warn!(%error, "cannot read the dead-letter topic");
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the dead-letter topic cannot be read; the log has the reason",
+            )
         }
         DeadLetterError::Publish(error) => {
-            tracing::warn!(%error, "a dead letter is not replayed");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the broker has not taken it; send it again")
+            tracing::warn!(%error, "a dead letter was not published");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the broker did not accept the event; send it again")
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /openapi.json`, `/asyncapi.json`, and `/docs`, which shows both to people.
+//! `GET /openapi.json`, `/asyncapi.json`, and `/docs`, a page that shows both.
 
 use std::fmt::Write as _;
 
@@ -29,7 +29,7 @@ pub(in crate::http) async fn asyncapi(State(app): State<App>) -> Json<Value> {
 pub(in crate::http) async fn page(State(app): State<App>) -> Html<String> {
     let name = escaped(&app.config.app.name);
     let mut body = String::new();
-    // Writing to a text does not fail.
+    // Writing to a string does not fail.
     let mut say = |line: String| {
         let _ = writeln!(body, "{line}");
     };

@@ -15,44 +15,44 @@ use crate::{
     store::{EntityType, Listed, Page, StoreError},
 };
 
-/// Entities of a page where nobody says how many.
+/// Default number of entities of a page.
 const LIMIT: usize = 100;
-/// Entities of a page at most.
+/// Maximum number of entities of a page.
 const MOST: usize = 1000;
-/// A page ends with the entity that reaches this size.
+/// A page ends after the entity that reaches this size, in bytes.
 const PAGE_BYTES: usize = 1024 * 1024;
-/// Entities that are read and held at the same time.
+/// Maximum number of entities that are read at a time.
 const PIECE: usize = 32;
 
-/// The parameters of the page, for people.
+/// The query parameters of the page, for the OpenAPI document.
 pub(super) fn parameters(filters: &[&str]) -> Vec<Parameter> {
     let parameter = |name: &str, kind: &str, about: &str| Parameter {
         name: name.to_owned(),
         about: about.to_owned(),
         kind: kind.to_owned(),
     };
-    let filters = filters.iter().map(|name| parameter(name, "string", "Only those that have this value."));
+    let filters = filters.iter().map(|name| parameter(name, "string", "Only entities with this value."));
     [
         parameter(
             "limit",
             "integer",
-            "How many at most, from 1 to 1,000; 100 where nothing is said. A page of 1 MiB ends earlier.",
+            "Maximum number of entities, from 1 to 1,000; 100 by default. A page of 1 MiB ends earlier.",
         ),
-        parameter("after", "string", "The id behind which the page begins."),
+        parameter("after", "string", "The page starts after this id."),
     ]
     .into_iter()
     .chain(filters)
     .collect()
 }
 
-/// `GET /{name}?limit=&after=` and the entity's filters: an array in the order of ids. Where more may follow, the header `Link` has
+/// `GET /{name}?limit=&after=` and the entity's filters: an array in the order of ids. If more may follow, the header `Link` has
 /// the address of the next page.
 pub(in crate::http) async fn page(
     State(app): State<App>,
     OriginalUri(uri): OriginalUri,
     query: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(parameters) = query.map_err(|_| bad("the query cannot be read"))?;
+    let Query(parameters) = query.map_err(|_| bad("the query is malformed"))?;
     let entity = entity(&app)?;
     let asked = read(parameters, entity.filters)?;
     let turn = readers::turn(&app).await?;
@@ -66,8 +66,8 @@ pub(in crate::http) async fn page(
     Ok(response)
 }
 
-/// A page as JSON, and the last id where more may follow. The store is asked for a piece at a time, which is written before the
-/// next one is read: a page of the largest entities would take a thousand times their size.
+/// A page as JSON, and its last id if more may follow. The entities are read in pieces, and each piece is written before the next
+/// is read, because a page of the largest entities would take a thousand times their size in memory.
 async fn pieces(app: &App, entity: EntityType, asked: Page) -> Result<(Vec<u8>, Option<String>), Problem> {
     let mut body = b"[".to_vec();
     let (mut left, mut after) = (asked.limit, asked.after);
@@ -114,7 +114,7 @@ pub(in crate::http) async fn one(State(app): State<App>, Path(id): Path<String>)
     found.map(Json).ok_or_else(|| nothing(&app))
 }
 
-/// `GET /{name}/{id}/events`: the last events of the key, oldest first, with what became of each.
+/// `GET /{name}/{id}/events`: the last events of the key with their outcomes, oldest first.
 pub(in crate::http) async fn history(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
     let window = app.store.window(window_key_of(id.as_bytes())).await.map_err(|error| Problem::store_away(&error))?;
     let window = DedupWindow::from_bytes(window.ok_or_else(|| nothing(&app))?)
@@ -130,18 +130,18 @@ fn read(parameters: Vec<(String, String)>, filters: &[&str]) -> Result<Page, Pro
     let mut seen: Vec<String> = Vec::new();
     for (name, value) in parameters {
         if seen.contains(&name) {
-            return Err(bad(format!("the parameter `{name}` stands twice")));
+            return Err(bad(format!("the parameter `{name}` is given twice")));
         }
         match name.as_str() {
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-                page.limit = limit.ok_or_else(|| bad(format!("`limit` is a number from 1 to {MOST}")))?;
+                page.limit = limit.ok_or_else(|| bad(format!("`limit` must be a number from 1 to {MOST}")))?;
             }
             "after" => page.after = Some(value),
             _ if filters.contains(&name.as_str()) => page.filters.push((name.clone(), value)),
             _ => {
                 let known: Vec<&str> = ["limit", "after"].into_iter().chain(filters.iter().copied()).collect();
-                return Err(bad(format!("there is a parameter that is unknown here; there are {}", known.join(", "))));
+                return Err(bad(format!("the query has an unknown parameter; known ones are {}", known.join(", "))));
             }
         }
         seen.push(name);
@@ -158,5 +158,5 @@ fn bad(detail: impl Into<String>) -> Problem {
 }
 
 fn nothing(app: &App) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, format!("nothing in {} has this id", app.dispatcher.name))
+    Problem::new(StatusCode::NOT_FOUND, format!("{} has no entity with this id", app.dispatcher.name))
 }

@@ -1,4 +1,4 @@
-//! Events that come in over HTTP.
+//! The ingest of events over HTTP.
 
 use std::sync::Arc;
 
@@ -24,19 +24,19 @@ use crate::{
     trace,
 };
 
-/// Events of one request at most.
+/// Maximum number of events in a request.
 const MOST: usize = 1000;
 
-/// The parameters of the route.
+/// The query parameters of the route.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Parameters {
-    /// The key of all events; else each has the id that its data names.
+    /// The key of all events; by default each event's key is the id in its data.
     key: Option<String>,
 }
 
-/// `POST /events`: one event or an array, or a `CloudEvent` in any mode of its binding for HTTP. All are checked before the first is
-/// published.
+/// `POST /events`: one event or an array, or a `CloudEvent` in any mode of its HTTP binding. All events are checked before the
+/// first is published.
 pub(in crate::http) async fn publish(
     State(app): State<App>,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
@@ -50,7 +50,7 @@ pub(in crate::http) async fn publish(
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send `content-type: application/json`"));
     }
     let Some(ingest) = &app.0.ingest else {
-        let detail = "KAFKA_TOPIC has patterns only, so it is not known where events go";
+        let detail = "KAFKA_TOPIC has patterns only, so there is no topic to publish to";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
     };
     let (mut accepted, errors) = if is_binary(&headers) {
@@ -59,11 +59,11 @@ pub(in crate::http) async fn publish(
         structured(ingest, &body, parameters.key.as_deref())?
     };
     if !errors.is_empty() {
-        let detail = "nothing is published; `errors` says what is wrong with each event";
+        let detail = "nothing is published; `errors` has the violations of each event";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_errors(errors));
     }
     if let Some(context) = trace::of_http(&headers) {
-        // Whoever sent the request is the beginning of these events' traces.
+        // The request's trace context is the parent of these events' traces.
         for event in &mut accepted {
             trace::replace(&mut event.record, &context);
         }
@@ -72,19 +72,19 @@ pub(in crate::http) async fn publish(
         accepted.into_iter().map(|Accepted { id, record }| (id, Arc::new(record))).unzip();
     for result in app.publisher.publish(records.into()).await {
         if let Err(error) = result {
-            tracing::warn!(%error, "an event that came over HTTP is not published");
+            tracing::warn!(%error, "an event received over HTTP was not published");
             return Err(not_published(&error));
         }
     }
-    tracing::info!(by, events = ids.len(), "events came over HTTP");
+    tracing::info!(by, events = ids.len(), "events received over HTTP");
     operator::ingested(&app, by, ids.len() as u64);
     Ok((StatusCode::ACCEPTED, Json(json!({"ids": ids}))))
 }
 
-/// What is right, and what is wrong with the rest.
+/// The accepted events, and the violations of the others.
 type Checked = (Vec<Accepted>, Vec<Pointed>);
 
-/// One event or several, each in a JSON object.
+/// Checks one event or an array of events, each a JSON object.
 fn structured(ingest: &Ingest, body: &[u8], key: Option<&str>) -> Result<Checked, Problem> {
     let array = body.trim_ascii_start().starts_with(b"[");
     let events = ingest::split(body).map_err(|error| {
@@ -107,7 +107,7 @@ fn structured(ingest: &Ingest, body: &[u8], key: Option<&str>) -> Result<Checked
     Ok((accepted, errors))
 }
 
-/// A `CloudEvent` whose attributes are headers.
+/// Checks a `CloudEvent` whose attributes are headers.
 fn binary(ingest: &Ingest, headers: &HeaderMap, body: &[u8], key: Option<&str>) -> Checked {
     let attributes = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     match ingest.binary(attributes, content_type(headers), body, key) {
@@ -118,7 +118,7 @@ fn binary(ingest: &Ingest, headers: &HeaderMap, body: &[u8], key: Option<&str>) 
     }
 }
 
-/// Whether attributes of a `CloudEvent` stand in the headers and not in the body, as its content type says.
+/// Whether the attributes of a `CloudEvent` are in the headers, and not in the body as its content type would say.
 fn is_binary(headers: &HeaderMap) -> bool {
     let in_body = essence(headers).starts_with("application/cloudevents");
     !in_body && ["ce-specversion", "ce-id", "ce-type", "ce-source"].iter().any(|name| headers.contains_key(*name))
@@ -128,15 +128,15 @@ fn not_published(error: &PublishError) -> Problem {
     match error {
         PublishError::TooLarge { .. } => Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "an event is larger than its topic takes; others of the request may be published",
+            "an event is larger than its topic's limit; other events of the request may be published",
         ),
         PublishError::Invalid { .. } => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
-            "the topic refuses an event; a compacted topic takes none without a key. Others of the request may be published",
+            "the topic refuses an event; a compacted topic takes no record without a key. Other events of the request may be published",
         ),
         PublishError::Transient { .. } | PublishError::Refused { .. } => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "the broker has not taken every event; send them again with the same ids, which count once",
+            "the broker did not accept every event; send them again with the same ids, so that each counts once",
         ),
     }
 }

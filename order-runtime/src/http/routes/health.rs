@@ -1,4 +1,4 @@
-//! Whether the service moves, and whether it is fit for work.
+//! Liveness and readiness.
 
 use axum::{
     Json,
@@ -10,18 +10,18 @@ use serde_json::json;
 
 use crate::{http::App, telemetry::logs};
 
-/// `GET /health/live`: 503 where something does not move and no cause is known that will pass.
+/// `GET /health/live`: 503 with the reasons if a component is stuck for no known temporary cause.
 pub(in crate::http) async fn live(State(app): State<App>) -> Response {
     answer(app.operations.health().not_live, None)
 }
 
-/// `GET /health/ready`: 503 with the reasons why it is not fit for work. Warnings do not make it unfit.
+/// `GET /health/ready`: 503 with the reasons if the service is not ready. Warnings do not affect readiness.
 pub(in crate::http) async fn ready(State(app): State<App>) -> Response {
     let health = app.operations.health();
     answer(health.not_ready, Some(health.warnings))
 }
 
-/// `GET /health`: both.
+/// `GET /health`: liveness and readiness together.
 pub(in crate::http) async fn all(State(app): State<App>) -> Response {
     let health = app.operations.health();
     answer(health.not_live.into_iter().chain(health.not_ready).collect(), Some(health.warnings))
@@ -38,7 +38,7 @@ fn answer(reasons: Vec<String>, warnings: Option<Vec<String>>) -> Response {
     (code, Json(body)).into_response()
 }
 
-/// A log that nobody reads stops nothing, but an operator should know.
+/// A warning if the reader of the log has stopped reading. The service continues, but log lines are dropped.
 fn log_warning() -> Option<String> {
     let stalled = logs::stalled()?.as_secs();
     Some(format!("the reader of the log has not read for {stalled} s; {} lines were dropped so far", logs::dropped()))

@@ -8,7 +8,7 @@ use axum::{
 
 use crate::{exposition::text, http::App};
 
-/// `GET /metrics`: OpenMetrics for whoever accepts it, else the text format 0.0.4 of Prometheus.
+/// `GET /metrics`: OpenMetrics if the request accepts it, otherwise Prometheus' text format 0.0.4.
 pub(in crate::http) async fn prometheus(State(app): State<App>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let (media_type, text) = text::negotiated(app.sources.read(), accept);

@@ -1,4 +1,4 @@
-//! What is answered.
+//! The routes.
 
 mod consumer;
 mod dlq;
@@ -28,11 +28,11 @@ pub(super) fn all(app: &App) -> Router {
         let of_audience = of_audience.fold(Router::new(), |router, route| route.onto(router));
         routes = routes.merge(layers::within(of_audience, app, audience));
     }
-    // Parts of the page, and nobody else's: no document has them.
+    // Used by the page only, so no document lists them.
     routes.route("/page/assets/{version}/{*name}", routing::get(page::asset)).with_state(app.clone())
 }
 
-/// All routes that somebody outside may rely on: what is served, and what the OpenAPI document says of it.
+/// All public routes, each with its handler and its description for the OpenAPI document.
 fn table(dispatcher: &Dispatcher) -> Vec<Route> {
     let mut routes = operation();
     let mut reads = activity();
@@ -45,19 +45,19 @@ fn table(dispatcher: &Dispatcher) -> Vec<Route> {
     routes
 }
 
-/// What a document says of the routes.
+/// The descriptions of the routes for documents.
 pub(crate) fn described(dispatcher: &Dispatcher) -> Vec<RouteDescription> {
     table(dispatcher).into_iter().map(|route| route.description).collect()
 }
 
-/// What the service says of itself.
+/// Routes about the service itself.
 fn operation() -> Vec<Route> {
-    let unfit: &[_] = &[("503", "It is not; the body says why.")];
+    let unfit: &[_] = &[("503", "It is not; the body has the reasons.")];
     vec![
         Route::get("/", "The operator's page.", page::index),
-        Route::get("/health", "Whether the service moves and is fit for work.", health::all).answers(unfit),
-        Route::get("/health/live", "Whether the service moves.", health::live).answers(unfit),
-        Route::get("/health/ready", "Whether the service is fit for work.", health::ready).answers(unfit),
+        Route::get("/health", "Whether the service is live and ready.", health::all).answers(unfit),
+        Route::get("/health/live", "Whether the service is live.", health::live).answers(unfit),
+        Route::get("/health/ready", "Whether the service is ready.", health::ready).answers(unfit),
         Route::get("/metrics", "Metrics for Prometheus, in its text format or in OpenMetrics.", metrics::prometheus),
         Route::get("/openapi.json", "This document.", documents::openapi),
         Route::get("/asyncapi.json", "The topics and their messages.", documents::asyncapi),
@@ -65,87 +65,84 @@ fn operation() -> Vec<Route> {
     ]
 }
 
-/// What the service is doing.
+/// Routes that show the service's activity.
 fn activity() -> Vec<Route> {
     vec![
-        Route::get("/page/live", "What the page listens to: server-sent events, one a second.", page::live)
-            .answers(&[("503", "As many pages are open as may be.")]),
+        Route::get("/page/live", "The page's server-sent events, one per second.", page::live)
+            .answers(&[("503", "The maximum number of pages is open.")]),
         Route::get("/stats", "Counters since the start.", stats::stats),
         Route::get("/processors", "The declared processors and their counters.", stats::processors),
-        Route::get("/partitions", "The assigned partitions, and why one does not move.", stats::partitions),
+        Route::get("/partitions", "The assigned partitions with their states and reasons.", stats::partitions),
     ]
 }
 
-/// What changes something, or shows keys.
+/// Routes that change something or show keys.
 fn administration() -> Vec<Route> {
     vec![
         Route::post("/events", "Checks and publishes one event or an array of at most 1,000.", events::publish)
             .query::<events::Parameters>()
             .answers(&[
                 ("202", "All are published; the body has their ids."),
-                ("422", "With `errors`, nothing is published; they name what is wrong, by JSON path: every broken rule, or the first member of an event that cannot be decoded. Without them the topic refuses an event, and others of the request may be published."),
+                ("422", "With `errors`, nothing is published; they have the violations by JSON path: every broken rule, or the first member of an event that cannot be decoded. Without them, the topic refuses an event, and other events of the request may be published."),
             ]),
         Route::post("/consumer/pause", "Stops taking records.", consumer::pause),
-        Route::post("/consumer/resume", "Takes records again; a stopped partition tries again, too.", consumer::resume),
-        Route::get("/waiting", "Keys that wait: why, until when.", waiting::list).query::<waiting::Parameters>(),
-        Route::post("/waiting/retry", "Tries waiting keys now.", waiting::retry),
+        Route::post("/consumer/resume", "Takes records again; a stopped partition is retried.", consumer::resume),
+        Route::get("/waiting", "Waiting keys: reason and next attempt.", waiting::list).query::<waiting::Parameters>(),
+        Route::post("/waiting/retry", "Retries waiting keys now.", waiting::retry),
         Route::post(
             "/waiting/dead-letter",
-            "Dead-letters the first event of waiting keys; of a topic that no instance reads, all its waiting events.",
+            "Dead-letters the first event of waiting keys, or all waiting events of a topic that no instance reads.",
             waiting::dead_letter,
         )
-        .answers(&[("409", "The topic has no waiting events without an owner, or another instance reads it.")]),
+        .answers(&[("409", "The topic has no orphaned partition with waiting events, or another instance reads it.")]),
     ]
 }
 
 fn dead_letters() -> Vec<Route> {
-    let one: &[_] = &[("404", "There is none of that id.")];
+    let one: &[_] = &[("404", "There is none with this id.")];
     let begun: &[_] = &[
-        ("202", "It has begun; `location` says where to ask how far it is. With `dryRun` it counts only."),
-        ("400", "The body selects nothing, or says something that is not known."),
-        ("409", "Another of its kind is under way."),
+        ("202", "The job has started; `location` has its address. With `dryRun` it only counts."),
+        ("400", "The body selects nothing, or has an unknown member."),
+        ("409", "Another job of its kind is running."),
     ];
-    let no_job: &[_] = &[("404", "This instance knows none of that id.")];
+    let no_job: &[_] = &[("404", "This instance has none with this id.")];
     vec![
-        Route::get("/dlq", "Dead letters, and how many of each kind there are.", dlq::list).query::<dlq::Parameters>(),
-        Route::get("/dlq/{id}", "One dead letter, and what this build would do with it.", dlq::show)
+        Route::get("/dlq", "Dead letters, and their counts by kind.", dlq::list).query::<dlq::Parameters>(),
+        Route::get("/dlq/{id}", "One dead letter, and how this build would handle it.", dlq::show)
             .query::<dlq::Whereabouts>()
             .answers(one),
-        Route::get("/dlq/audit", "What operators have done, the latest first.", dlq::audit),
-        Route::get("/dlq/replay", "How far the last replay of this instance is.", dlq::replay_state)
-            .answers(&[("404", "Nothing was replayed yet.")]),
-        Route::post("/dlq/replay", "Sends dead letters to the topics that they came from.", dlq::replay).answers(begun),
-        Route::delete("/dlq/replay", "Ends the replay after the batch under way.", dlq::stop_replay)
-            .answers(&[("404", "Nothing was replayed yet.")]),
+        Route::get("/dlq/audit", "The actions of operators, latest first.", dlq::audit),
+        Route::get("/dlq/replay", "The last replay of this instance and its progress.", dlq::replay_state)
+            .answers(&[("404", "No replay was started yet.")]),
+        Route::post("/dlq/replay", "Sends dead letters back to the topics that they came from.", dlq::replay)
+            .answers(begun),
+        Route::delete("/dlq/replay", "Stops the replay after its current batch.", dlq::stop_replay)
+            .answers(&[("404", "No replay was started yet.")]),
         Route::post("/dlq/{id}/edit", "Checks a corrected event and sends it as a replay.", dlq::edit)
             .query::<dlq::Whereabouts>()
             .answers(&[
-                ("404", "There is none of that id."),
-                ("409", "It was dealt with already."),
-                ("422", "It is still wrong; the body says how, by JSON path."),
+                ("404", "There is none with this id."),
+                ("409", "It was already replayed or purged, or has failed again since."),
+                ("422", "It is still invalid; the body has the violations by JSON path."),
             ]),
         Route::post("/dlq/park", "Sets dead letters aside.", dlq::park).answers(begun),
-        Route::post("/dlq/unpark", "Takes parked dead letters back.", dlq::unpark).answers(begun),
-        Route::post("/dlq/purge", "Forgets dead letters.", dlq::purge).answers(begun),
-        Route::get(
-            "/dlq/jobs",
-            "Replays, settings aside and counts of this instance, the latest first.",
-            dlq::all_jobs,
-        ),
-        Route::get("/dlq/jobs/{id}", "How far one of them is.", dlq::job).answers(no_job),
-        Route::delete("/dlq/jobs/{id}", "Ends one after the letters under way.", dlq::stop_job).answers(no_job),
+        Route::post("/dlq/unpark", "Unparks dead letters.", dlq::unpark).answers(begun),
+        Route::post("/dlq/purge", "Leaves dead letters out for good.", dlq::purge).answers(begun),
+        Route::get("/dlq/jobs", "The jobs of this instance on dead letters, latest first.", dlq::all_jobs),
+        Route::get("/dlq/jobs/{id}", "One job and its progress.", dlq::job).answers(no_job),
+        Route::delete("/dlq/jobs/{id}", "Stops a job after its current letters.", dlq::stop_job).answers(no_job),
     ]
 }
 
-/// The first entity of the domain.
+/// Routes of the domain's first entity.
 fn read_model(name: &str, filters: &[&str]) -> [Route; 3] {
-    let unknown: &[_] = &[("404", "There is none of that id.")];
-    let page = Route::get(&format!("/{name}"), "A page of entities as they are now, by id.", entities::page)
+    let unknown: &[_] = &[("404", "There is none with this id.")];
+    let page = Route::get(&format!("/{name}"), "A page of entities in their current state, by id.", entities::page)
         .parameters(entities::parameters(filters));
     [
         page,
-        Route::get(&format!("/{name}/{{id}}"), "One entity as it is now.", entities::one).answers(unknown),
-        Route::get(&format!("/{name}/{{id}}/events"), "Its last events, and what became of each.", entities::history)
+        Route::get(&format!("/{name}/{{id}}"), "One entity in its current state.", entities::one).answers(unknown),
+        Route::get(&format!("/{name}/{{id}}/events"), "Its last events with their outcomes.", entities::history)
             .answers(unknown),
     ]
 }

@@ -1,4 +1,5 @@
-//! One route: what is served there, and what the OpenAPI document says of it. Both are made from this, so they cannot differ.
+//! A route with its handler and its description. The router and the OpenAPI document are both made from it, so they cannot
+//! differ.
 
 use axum::{
     Router,
@@ -38,12 +39,12 @@ impl Route {
         Self { description, handler }
     }
 
-    /// Its query is read into a `P`.
+    /// Sets the query parameters to the fields of `P`.
     pub(super) fn query<P: JsonSchema>(self) -> Self {
         self.parameters(parameters::<P>())
     }
 
-    /// Its query has these parameters.
+    /// Sets the query parameters.
     pub(super) fn parameters(mut self, query: Vec<Parameter>) -> Self {
         self.description.query = query;
         self
@@ -59,7 +60,7 @@ impl Route {
         self
     }
 
-    /// Adds it to a router.
+    /// Adds the route to a router.
     pub(super) fn onto(self, router: Router<App>) -> Router<App> {
         router.route(&self.description.path, self.handler)
     }

@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use serde::Serialize;
 
 use crate::{
-    engine::observe::{PartitionView, ProcessorStats, StatsView},
+    engine::observe::{PartitionView, ProcessorCounters, StatsView},
     http::App,
     registry::ProcessorView,
 };
@@ -25,7 +25,7 @@ pub(in crate::http) struct Processor {
     #[serde(flatten)]
     view: ProcessorView,
     #[serde(flatten)]
-    stats: ProcessorStats,
+    stats: ProcessorCounters,
 }
 
 /// `GET /processors`.

@@ -1,4 +1,4 @@
-//! Keys that wait, and their release.
+//! Waiting keys and their release.
 
 use axum::{
     Json,
@@ -25,19 +25,19 @@ use crate::{
     store::AuditRow,
 };
 
-/// Waiting events that are read for a list.
+/// Maximum number of waiting events that a list reads.
 const MOST: usize = 10_000;
 
-/// The parameters of the list.
+/// The query parameters of the list.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Parameters {
-    /// Waiting events that are read, in the order of their partitions and offsets: from 1 to 10,000, which is also what it is
-    /// where nothing is said.
+    /// Maximum number of waiting events to read, in the order of partition and offset: from 1 to 10,000, which is also the
+    /// default.
     limit: Option<usize>,
 }
 
-/// `GET /waiting?limit=`: the keys that wait in the store, of all instances.
+/// `GET /waiting?limit=`: the waiting keys of all instances, from the store.
 pub(in crate::http) async fn list(
     State(app): State<App>,
     parameters: Result<Query<Parameters>, QueryRejection>,
@@ -63,7 +63,8 @@ pub(in crate::http) async fn retry(
     release(&app, &by, selection, Release::Retry).await
 }
 
-/// `POST /waiting/dead-letter`: the first event of each key that is named; of a topic alone everything that waits, where it is orphaned.
+/// `POST /waiting/dead-letter`: dead-letters the first event of each selected key; with a topic alone, every waiting event of the
+/// topic if it is orphaned.
 pub(in crate::http) async fn dead_letter(
     State(app): State<App>,
     Operator(by): Operator,
@@ -78,7 +79,7 @@ async fn release(
     selection: Result<Json<KeySelection>, JsonRejection>,
     how: Release,
 ) -> Result<Json<Value>, Problem> {
-    let form = "send {\"key\": \"…\"} or {\"all\": true}, and \"topic\" and \"partition\" where they matter";
+    let form = "send {\"key\": \"…\"} or {\"all\": true}, optionally with \"topic\" and \"partition\"";
     let Json(selection) = selection.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, form))?;
     let of_topic = how == Release::DeadLetter && selection.is_of_topic();
     if !selection.is_given() && !of_topic {
@@ -89,10 +90,11 @@ async fn release(
         Release::DeadLetter => "waiting_dead_letter",
     };
     let entry = begun(by, action, &selection);
-    // Before the first key is released, so that no kill hides who has asked. Without the store no key is released either.
+    // Before the first key is released, so that the audit names the operator even if the process is killed. Without the store, no
+    // key can be released anyway.
     app.store.mark(entry.clone(), Vec::new()).await.map_err(|error| Problem::store_away(&error))?;
     let app = app.clone();
-    // On its own: who has asked may not wait for the answer, and the audit has the number nevertheless.
+    // A task of its own: the audit gets the number even if the client does not wait for the answer.
     let released = tokio::spawn(async move {
         if of_topic {
             let events = app.operations.give_up(selection).await?;
@@ -106,6 +108,8 @@ async fn release(
     match released.await {
         Ok(Ok(answer)) => Ok(Json(answer)),
         Ok(Err(why)) => Err(Problem::new(StatusCode::CONFLICT, why)),
-        Err(_panic) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the release has failed; the log says why")),
+        Err(_panic) => {
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the release failed; the log has the reason"))
+        }
     }
 }

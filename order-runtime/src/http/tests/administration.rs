@@ -1,4 +1,4 @@
-//! Who may change something.
+//! Access control and the audit.
 
 use super::*;
 
@@ -22,7 +22,7 @@ async fn consumption_is_paused_and_resumed() {
 }
 
 #[tokio::test]
-async fn waiting_keys_are_released_when_they_are_named() {
+async fn selected_waiting_keys_are_released() {
     let served = Served::with(&[]).await;
     assert_eq!(served.get("/waiting").await.json(), serde_json::json!([]));
     assert_eq!(served.post("/waiting/retry", r#"{"all": true}"#).await.json(), serde_json::json!({"released": 1}));
@@ -34,7 +34,7 @@ async fn waiting_keys_are_released_when_they_are_named() {
 }
 
 #[tokio::test]
-async fn what_operators_do_is_recorded() {
+async fn operators_actions_are_recorded() {
     let served = Served::with(&[("APP_ADMIN_TOKEN", TOKEN)]).await;
     let ask = async |target: &str, body: &str, operator: Option<&str>| {
         let mut request = post(target).header(header::AUTHORIZATION, format!("Bearer {TOKEN}"));
@@ -56,7 +56,7 @@ async fn what_operators_do_is_recorded() {
     assert_eq!(field("action"), ["pause", "resume", "waiting_retry", "waiting_dead_letter", "waiting_dead_letter"]);
     let itself = "token@127.0.0.1";
     let for_somebody = format!("cli:somebody via {itself}");
-    assert_eq!(field("by"), [itself, &for_somebody, itself, itself, itself], "a name that is too long is none");
+    assert_eq!(field("by"), [itself, &for_somebody, itself, itself, itself], "a name that is too long is ignored");
     assert_eq!(
         field("selection"),
         ["{}", "{}", r#"{"all":true}"#, r#"{"key":"k-1","topic":"things"}"#, r#"{"topic":"orphaned"}"#]
@@ -65,21 +65,21 @@ async fn what_operators_do_is_recorded() {
 }
 
 #[tokio::test]
-async fn without_a_token_only_this_machine_may() {
+async fn without_a_token_only_this_machine_may_act() {
     let served = Served::with(&[]).await;
     let stranger = pause(&served, from_elsewhere(asked())).await;
-    assert!(stranger.problem(403).contains("clients of the same machine only"));
+    assert!(stranger.problem(403).contains("only clients on the same machine"));
     for name in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
         let passed_on = pause(&served, asked().header(name, "192.0.2.7")).await;
         passed_on.problem(403);
     }
     assert!(!served.shown.paused.load(Ordering::Relaxed));
     let reading = served.send(empty(from_elsewhere(get("/stats")))).await;
-    assert_eq!(reading.status, StatusCode::OK, "reading is for everybody who may connect");
+    assert_eq!(reading.status, StatusCode::OK, "every client may read");
 }
 
 #[tokio::test]
-async fn with_a_token_only_who_has_it_may() {
+async fn with_a_configured_token_every_action_needs_it() {
     let served = Served::with(&[("APP_ADMIN_TOKEN", TOKEN)]).await;
     let none = pause(&served, asked()).await;
     let said = none.problem(401);
@@ -87,7 +87,7 @@ async fn with_a_token_only_who_has_it_may() {
     let prefix = format!("Bearer {}", &TOKEN[1..]);
     for wrong in ["Bearer wrong", "Bearer", "", "Basic abc", &prefix, TOKEN] {
         let answer = pause(&served, asked().header(header::AUTHORIZATION, wrong)).await;
-        assert_eq!(answer.problem(401), said, "missing and wrong are told alike: {wrong}");
+        assert_eq!(answer.problem(401), said, "missing and wrong tokens get the same answer: {wrong}");
     }
     for scheme in ["Bearer", "bearer"] {
         let right = from_elsewhere(asked()).header(header::AUTHORIZATION, format!("{scheme} {TOKEN}"));
@@ -108,14 +108,14 @@ const PRODUCTION: (&str, &str) = ("PRODUCTION_ENV", "true");
 const READS: [&str; 7] =
     ["/counters", "/counters/c-1", "/counters/c-1/events", "/page/live", "/stats", "/processors", "/partitions"];
 
-/// The status of an answer; not its body, which may have no end.
+/// The status of an answer, without its body, which may be endless.
 async fn status(served: &Served, request: request::Builder) -> u16 {
     let answer = served.router.clone().oneshot(empty(request)).await.unwrap_or_else(|never| match never {});
     answer.status().as_u16()
 }
 
 #[tokio::test]
-async fn in_production_nobody_reads_without_a_token_unless_it_is_opened() {
+async fn in_production_reading_needs_a_token_unless_it_is_public() {
     let closed = Served::with(&[PRODUCTION]).await;
     let tokens = Served::with(&[PRODUCTION, ("APP_ADMIN_TOKEN", TOKEN), ("APP_VIEWER_TOKEN", VIEWER)]).await;
     let opened = Served::with(&[PRODUCTION, ("APP_PUBLIC_READS", "true")]).await;
@@ -124,7 +124,7 @@ async fn in_production_nobody_reads_without_a_token_unless_it_is_opened() {
         assert_eq!(status(&tokens, get(target)).await, 401, "{target}");
         for token in [TOKEN, VIEWER] {
             let request = get(target).header(header::AUTHORIZATION, format!("Bearer {token}"));
-            // No event of the counter is remembered.
+            // No event of this counter is stored.
             let expected = if target.ends_with("/events") { 404 } else { 200 };
             assert_eq!(status(&tokens, request).await, expected, "{target}");
         }
@@ -153,11 +153,11 @@ async fn a_viewer_reads_everything_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn reads_can_be_closed_in_development_too() {
+async fn reading_can_be_restricted_in_development_too() {
     let served = Served::with(&[("APP_PUBLIC_READS", "false")]).await;
     assert_eq!(status(&served, get("/counters")).await, 200);
     let stranger = served.send(empty(from_elsewhere(get("/counters")))).await;
-    assert!(stranger.problem(403).contains("clients of the same machine only"), "{}", stranger.body);
+    assert!(stranger.problem(403).contains("only clients on the same machine"), "{}", stranger.body);
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn several_credentials_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_guesses_tokens_is_stopped_for_a_while() {
+async fn an_address_that_guesses_tokens_is_blocked_for_a_while() {
     let served = Served::with(&[("APP_ADMIN_TOKEN", TOKEN)]).await;
     let with = |token: &str| asked().header(header::AUTHORIZATION, format!("Bearer {token}"));
     for _ in 0..30 {
@@ -180,7 +180,7 @@ async fn who_guesses_tokens_is_stopped_for_a_while() {
     let stopped = pause(&served, from_elsewhere(with(TOKEN))).await;
     assert_eq!(stopped.problem(429), "too many wrong tokens came from this address");
     assert_eq!(stopped.header("retry-after"), "60");
-    assert_eq!(pause(&served, with(TOKEN)).await.status, StatusCode::OK, "another address is not");
+    assert_eq!(pause(&served, with(TOKEN)).await.status, StatusCode::OK, "another address is not blocked");
     let of = |client: &str| with("wrong").header("x-forwarded-for", format!("10.0.0.1, {client}"));
     for _ in 0..30 {
         pause(&served, of("198.51.100.1")).await.problem(401);
@@ -198,7 +198,7 @@ async fn who_guesses_tokens_is_stopped_for_a_while() {
 }
 
 #[tokio::test]
-async fn without_a_token_no_page_of_another_origin_reads_what_is_guarded() {
+async fn without_a_token_no_page_of_another_origin_reads_protected_routes() {
     let served = Served::with(&[]).await;
     for target in ["/dlq", "/waiting", "/dlq/audit"] {
         let answer = served.send(empty(get(target).header("origin", "http://localhost:5173"))).await;
@@ -227,11 +227,11 @@ async fn events_that_were_sent_are_in_the_audit() {
         served.post("/events", event).await;
     }
     tokio::time::sleep(std::time::Duration::from_mins(1)).await;
-    assert_eq!(letters().await, [4], "what follows within a minute is recorded together");
+    assert_eq!(letters().await, [4], "later events within a minute are recorded together");
 }
 
 #[tokio::test]
-async fn pages_of_others_may_not() {
+async fn pages_of_other_origins_may_not_act() {
     let served = Served::with(&[("APP_ADMIN_TOKEN", TOKEN)]).await;
     let with_token = || asked().header(header::AUTHORIZATION, format!("Bearer {TOKEN}"));
     for (name, value) in [
@@ -250,7 +250,7 @@ async fn pages_of_others_may_not() {
 }
 
 #[tokio::test]
-async fn a_page_of_a_listed_origin_may_with_a_token_only() {
+async fn a_page_of_a_listed_origin_may_act_only_with_a_token() {
     let served = Served::with(&[("APP_ADMIN_TOKEN", TOKEN), ("APP_CORS_ORIGINS", "https://ops.example")]).await;
     let from = |origin: &str| asked().header("origin", origin).header("sec-fetch-site", "cross-site");
     let bearer = format!("Bearer {TOKEN}");
@@ -271,13 +271,13 @@ async fn the_list_of_waiting_keys_is_bounded() {
 }
 
 #[tokio::test]
-async fn an_orphaned_topic_is_shown_and_given_up_by_its_name() {
+async fn an_orphaned_topic_is_dead_lettered_by_its_name() {
     let served = Served::with(&[]).await;
     let given_up = served.post("/waiting/dead-letter", r#"{"topic": "orphaned"}"#).await;
     assert_eq!((given_up.status, given_up.body.as_str()), (StatusCode::OK, r#"{"events":41}"#));
     let refused = served.post("/waiting/dead-letter", r#"{"topic": "things"}"#).await.problem(409);
-    assert!(refused.contains("no event of the topic waits without an owner"), "{refused}");
+    assert!(refused.contains("the topic has no orphaned partition with waiting events"), "{refused}");
     let keys = served.post("/waiting/dead-letter", r#"{"topic": "things", "all": true}"#).await;
-    assert_eq!(keys.body, r#"{"released":1}"#, "keys that have an owner are released as ever");
+    assert_eq!(keys.body, r#"{"released":1}"#, "keys that have an owner are released as usual");
     served.post("/waiting/retry", r#"{"topic": "orphaned"}"#).await.problem(400);
 }

@@ -1,4 +1,4 @@
-//! What browsers are told, and how answers are packed.
+//! Headers for browsers, and compression.
 
 use super::*;
 
@@ -22,7 +22,7 @@ async fn in_development_pages_of_this_machine_may_read() {
 }
 
 #[tokio::test]
-async fn origins_are_compared_whole() {
+async fn whole_origins_are_compared() {
     let served = Served::with(&[("APP_CORS_ORIGINS", "https://ok.example")]).await;
     assert_eq!(allowed(&served, "https://ok.example").await, "https://ok.example");
     for origin in ["https://ok.example.evil.org", "http://ok.example", "https://ok.example:444", "http://localhost"] {
@@ -49,7 +49,7 @@ async fn preflights_name_methods_and_headers_and_vary() {
 }
 
 #[tokio::test]
-async fn every_answer_says_what_it_is_not_for() {
+async fn every_answer_has_security_headers() {
     let served = Served::with(&[]).await;
     let untrusted = Request::builder().uri("/").header(header::HOST, "evil.example");
     for answer in [served.get("/").await, served.get("/nothing").await, served.send(empty(untrusted)).await] {
@@ -58,14 +58,14 @@ async fn every_answer_says_what_it_is_not_for() {
         assert_eq!(answer.header("referrer-policy"), "no-referrer");
         assert_eq!(answer.header("cache-control"), "no-store");
         assert!(answer.header("content-security-policy").starts_with("default-src 'none'"));
-        assert_eq!(answer.header("x-request-id").len(), 36, "each has an id to look for in the log");
+        assert_eq!(answer.header("x-request-id").len(), 36, "each has an id to find it in the log");
     }
     let answer = served.send(empty(get("/stats").header("x-request-id", "mine"))).await;
     assert_eq!(answer.header("x-request-id"), "mine");
 }
 
 #[tokio::test]
-async fn answers_are_packed_where_it_is_wanted_and_worth_it() {
+async fn answers_are_compressed_if_requested_and_large_enough() {
     let served = Served::with(&[("APP_MIDDLEWARE_GZIP", "true")]).await;
     let encoding = async |target: &str, accepted: &str| {
         let answer = served.send(empty(get(target).header(header::ACCEPT_ENCODING, accepted))).await;

@@ -1,4 +1,4 @@
-//! The accept loop, over sockets. Time is the runtime's and paused: it jumps to the next deadline when all wait.
+//! The accept loop, over sockets. The runtime's time is paused: it jumps to the next deadline when every task waits.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl Loop {
         TcpStream::connect(self.address).await.expect("a connection")
     }
 
-    /// Sends text and reads until the connection is closed.
+    /// Sends a text, and reads until the connection is closed.
     async fn exchange(&self, text: &str) -> String {
         let mut stream = self.connect().await;
         // The other side may have closed before everything was sent.
@@ -63,7 +63,7 @@ async fn requests_of_one_connection_are_answered_in_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_sends_no_whole_head_is_closed() {
+async fn a_connection_without_a_complete_head_is_closed() {
     let served = Loop::start().await;
     for sent in ["", "GET /health HTTP/1.1\r\nhost: local"] {
         let began = Instant::now();
@@ -74,7 +74,7 @@ async fn who_sends_no_whole_head_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_drips_is_closed_at_the_same_time() {
+async fn a_slow_head_is_closed_at_the_same_deadline() {
     let served = Loop::start().await;
     let (mut reader, mut writer) = served.connect().await.into_split();
     let began = Instant::now();
@@ -88,12 +88,12 @@ async fn a_head_that_drips_is_closed_at_the_same_time() {
     });
     let mut answer = Vec::new();
     let _ = reader.read_to_end(&mut answer).await;
-    assert_eq!(began.elapsed().as_secs(), 10, "a byte does not win more time");
+    assert_eq!(began.elapsed().as_secs(), 10, "a byte does not extend the deadline");
     dripping.abort();
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_keeps_a_connection_without_a_request_is_closed() {
+async fn an_idle_connection_is_closed() {
     let served = Loop::start().await;
     let mut stream = served.connect().await;
     stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("an open connection");
@@ -104,7 +104,7 @@ async fn who_keeps_a_connection_without_a_request_is_closed() {
 }
 
 #[tokio::test]
-async fn heads_are_bounded() {
+async fn heads_are_limited() {
     let served = Loop::start().await;
     let close = "host: localhost\r\nconnection: close\r\n\r\n";
     let many: Vec<String> = (0..64).map(|number| format!("x-{number}: 1\r\n")).collect();
@@ -148,7 +148,7 @@ async fn a_length_beside_chunks_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn idle_connections_of_one_address_keep_no_probe_out() {
+async fn idle_connections_of_one_address_cannot_keep_a_probe_out() {
     let served = Loop::start().await;
     let mut idle = Vec::new();
     for _ in 0..300 {
@@ -174,7 +174,7 @@ async fn idle_connections_of_one_address_keep_no_probe_out() {
             break;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), answered()).await.expect("closed connections make room");
+    tokio::time::timeout(Duration::from_secs(10), answered()).await.expect("closed connections free their places");
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn a_probe_of_http_1_0_needs_no_host() {
 }
 
 #[tokio::test]
-async fn the_end_waits_for_no_idle_connection() {
+async fn a_stop_does_not_wait_for_idle_connections() {
     let served = Loop::start().await;
     let mut idle = served.connect().await;
     idle.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("an open connection");
@@ -196,11 +196,11 @@ async fn the_end_waits_for_no_idle_connection() {
     served.ended.cancel();
     served.task.await.expect("the loop ends");
     rest(&mut idle).await;
-    assert!(TcpStream::connect(served.address).await.is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(served.address).await.is_err(), "the listener is closed");
 }
 
 #[tokio::test]
-async fn the_end_ends_open_pages() {
+async fn a_stop_ends_open_pages() {
     let served = Loop::start().await;
     let mut page = served.connect().await;
     page.write_all(b"GET /page/live HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("an open connection");
@@ -209,7 +209,7 @@ async fn the_end_ends_open_pages() {
     let began = Instant::now();
     served.ended.cancel();
     served.task.await.expect("the loop ends");
-    assert!(began.elapsed() < Duration::from_secs(2), "nothing waits for a stream to be cut off");
+    assert!(began.elapsed() < Duration::from_secs(2), "the stop does not wait for the abort of a stream");
     let rest = rest(&mut page).await;
-    assert!(rest.contains("event: hello") && rest.ends_with("0\r\n\r\n"), "the stream ends as it should: {rest}");
+    assert!(rest.contains("event: hello") && rest.ends_with("0\r\n\r\n"), "the stream ends properly: {rest}");
 }

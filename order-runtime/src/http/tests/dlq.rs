@@ -30,7 +30,7 @@ async fn letters_are_listed_and_shown() {
 }
 
 #[tokio::test]
-async fn a_list_goes_on_where_another_has_ended() {
+async fn a_list_continues_at_a_cursor() {
     let served = Served::with(&[THINGS]).await;
     let whole = served.get("/dlq").await.json();
     assert_eq!((&whole["partial"], &whole["read"], &whole["of"]), (&json!(false), &json!(2), &json!(2)));
@@ -50,7 +50,7 @@ async fn a_list_goes_on_where_another_has_ended() {
     assert_eq!(served.post(&format!("/dlq/{}/edit?before=1", id(1)), correction).await.status, StatusCode::OK);
 }
 
-/// Begins a job, and answers how it has ended.
+/// Starts a job, and returns its view after its end.
 async fn ended(served: &Served, target: &str, body: &str) -> Value {
     let begun = served.post(target, body).await;
     assert_eq!(begun.status, StatusCode::ACCEPTED, "{}", begun.body);
@@ -75,7 +75,7 @@ async fn letters_are_replayed_once() {
     let done = ended(&served, "/dlq/replay", r#"{"max": 1, "all": true}"#).await;
     assert_eq!((&done["state"], &done["summary"]["replayed"]), (&json!("done"), &json!(1)));
     assert_eq!((&done["action"], &done["by"]), (&json!("replay"), &json!("http@127.0.0.1")));
-    assert_eq!(served.get("/dlq/replay").await.json(), done, "the last replay has a place of its own");
+    assert_eq!(served.get("/dlq/replay").await.json(), done, "the last replay has a route of its own");
     assert_eq!(served.broker.published().len(), 1);
     let stopped = served.send(empty(get("/dlq/replay").method(Method::DELETE))).await;
     assert_eq!(stopped.json()["state"], "done", "there was nothing left to stop");
@@ -104,11 +104,11 @@ async fn a_body_that_selects_nothing_does_not_select_everything() {
 }
 
 #[tokio::test]
-async fn jobs_are_listed_found_and_one_of_a_kind_runs_at_a_time() {
+async fn jobs_are_listed_and_one_of_a_kind_runs_at_a_time() {
     let served = Served::with(&[THINGS]).await;
     let park = json!({"ids": [id(1), id(9)], "note": "later"}).to_string();
     let parking = served.post("/dlq/park", &park).await;
-    // Nothing has run since: the test gives no other task a turn.
+    // No job has run yet: the test has not yielded to other tasks.
     for (target, status) in [("/dlq/purge", 409), ("/dlq/replay", 202), ("/dlq/replay", 409)] {
         assert_eq!(served.post(target, r#"{"reason": "none"}"#).await.status, status, "{target}");
     }
@@ -133,10 +133,10 @@ async fn jobs_are_listed_found_and_one_of_a_kind_runs_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_job_is_stopped_and_what_was_done_stays() {
+async fn a_stopped_job_keeps_its_results() {
     let served = Served::with(&[THINGS]).await;
     let place = served.post("/dlq/park", r#"{"all": true}"#).await.header("location").to_owned();
-    // It has not begun: the test gives it no turn.
+    // The job has not run yet: the test has not yielded to it.
     assert_eq!(served.send(empty(get(&place).method(Method::DELETE))).await.json()["state"], "running");
     let stopped = loop {
         let job = served.get(&place).await.json();
@@ -160,7 +160,7 @@ async fn a_letter_is_corrected() {
     let edited = served.post(&target, right).await.json();
     assert!(edited["diff"].as_str().is_some_and(|diff| diff.contains("+    \"n\": 5")), "{edited}");
     assert_eq!(served.broker.published().len(), 1);
-    assert!(served.post(&target, right).await.problem(409).contains("replayed already"));
+    assert!(served.post(&target, right).await.problem(409).contains("already replayed"));
 }
 
 #[tokio::test]

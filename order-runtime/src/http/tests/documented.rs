@@ -1,4 +1,4 @@
-//! The OpenAPI document and what is served are the same.
+//! The OpenAPI document matches the served routes.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 
-/// Every path and method of the document, with what it says of them.
+/// Every path and method of the document with its description.
 async fn documented(served: &Served) -> Vec<(String, Method, Value)> {
     let document = served.get("/openapi.json").await.json();
     let mut operations = Vec::new();
@@ -25,7 +25,7 @@ fn names(operation: &Value) -> Vec<&str> {
     query.map(|parameter| parameter["name"].as_str().expect("a name")).collect()
 }
 
-/// The macro refuses a domain that is named like one of the service's own routes.
+/// The macro refuses a domain that has the name of one of the service's own routes.
 #[tokio::test]
 async fn no_domain_may_have_the_name_of_a_route() {
     let served = Served::with(&[]).await;
@@ -41,26 +41,26 @@ async fn no_domain_may_have_the_name_of_a_route() {
 }
 
 #[tokio::test]
-async fn what_is_documented_is_served() {
+async fn documented_routes_are_served() {
     let served = Served::with(&[("KAFKA_TOPIC", "things")]).await;
     let documented = documented(&served).await;
     assert!(documented.len() > 30, "{}", documented.len());
     for (path, method, operation) in documented {
         let id = if path.starts_with("/dlq") { format!("{:032x}", 1) } else { "c-1".to_owned() };
         let request = empty(get(&path.replace("{id}", &id)).method(method.clone()));
-        // Only the head: what the page listens to has no end.
+        // Only the head is read, because the page's event stream is endless.
         let answer = served.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
         let status = answer.status();
         assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
         let is_known = operation["responses"].get(status.as_str()).is_some();
-        // Without a body, the other methods answer that they want one; a path that is not there would answer 404.
+        // Without a body, other methods require one; an unknown path would answer 404.
         let wants_body = [StatusCode::BAD_REQUEST, StatusCode::UNSUPPORTED_MEDIA_TYPE].contains(&status);
         assert!(is_known || (method != Method::GET && wants_body), "{method} {path} answers {status}: {operation}");
     }
 }
 
 #[tokio::test]
-async fn what_a_query_may_say_is_documented() {
+async fn query_parameters_are_documented() {
     let served = Served::with(&[("KAFKA_TOPIC", "things")]).await;
     let documented = documented(&served).await;
     let of = |path: &str, method: Method| {
@@ -79,5 +79,5 @@ async fn what_a_query_may_say_is_documented() {
     let (_, _, waiting) = documented.iter().find(|(path, ..)| path == "/waiting").expect("it is documented");
     assert_eq!(waiting["parameters"][0]["schema"], json!({"type": "integer"}));
     let about = waiting["parameters"][0]["description"].as_str().expect("a text");
-    assert!(about.starts_with("Waiting events that are read") && !about.contains('\n'), "{about}");
+    assert!(about.starts_with("Maximum number of waiting events") && !about.contains('\n'), "{about}");
 }

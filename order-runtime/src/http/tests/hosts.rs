@@ -1,4 +1,4 @@
-//! Which hosts and schemes are answered.
+//! The checks of hosts and schemes.
 
 use super::*;
 
@@ -16,11 +16,11 @@ async fn only_trusted_hosts_are_answered() {
     for host in ["evil.example", "example.net", "example.org.evil.example", "badexample.org"] {
         let answer = served.send(empty(to_host("/stats", host))).await;
         assert_eq!(answer.problem(400), "the host is not one of APP_TRUSTED_HOSTS");
-        assert!(!answer.body.contains(host), "the sender's words are not repeated");
+        assert!(!answer.body.contains(host), "the sender's text is not repeated");
     }
     for probe in ["/health", "/health/live", "/health/ready", "/metrics"] {
         let answer = served.send(empty(to_host(probe, "10.0.0.7:8000"))).await;
-        assert_eq!(answer.status, StatusCode::OK, "probes come by address: {probe}");
+        assert_eq!(answer.status, StatusCode::OK, "probes connect by address: {probe}");
     }
     let open = Served::with(&[("APP_MIDDLEWARE_TRUSTEDHOST", "false")]).await;
     assert_eq!(open.send(empty(to_host("/stats", "evil.example"))).await.status, StatusCode::OK);
@@ -42,7 +42,7 @@ async fn a_request_names_one_host() {
 }
 
 #[tokio::test]
-async fn plain_http_is_sent_to_https() {
+async fn plain_http_is_redirected_to_https() {
     let served = Served::with(&[("APP_MIDDLEWARE_HTTPSREDIRECT", "true")]).await;
     for (target, location) in [
         ("/stats?a=%0d%0a&b", "https://localhost:8000/stats?a=%0d%0a&b"),
@@ -57,11 +57,11 @@ async fn plain_http_is_sent_to_https() {
     untrusted.problem(400);
     let with_secret = get("/stats").header(header::AUTHORIZATION, "Bearer secret");
     assert_eq!(served.send(empty(with_secret)).await.problem(403), "send credentials by https only");
-    assert_eq!(served.get("/health").await.status, StatusCode::OK, "probes are answered as they come");
+    assert_eq!(served.get("/health").await.status, StatusCode::OK, "probes are not redirected");
 }
 
 #[tokio::test]
-async fn nobody_is_sent_to_a_host_that_is_not_known() {
+async fn no_redirect_leads_to_an_unknown_host() {
     let served =
         Served::with(&[("APP_MIDDLEWARE_HTTPSREDIRECT", "true"), ("APP_MIDDLEWARE_TRUSTEDHOST", "false")]).await;
     let answer = served.send(empty(to_host("/", "evil.example"))).await;
@@ -70,7 +70,7 @@ async fn nobody_is_sent_to_a_host_that_is_not_known() {
 }
 
 #[tokio::test]
-async fn a_proxy_of_this_machine_is_believed_and_nobody_else() {
+async fn only_a_proxy_on_this_machine_is_trusted() {
     let served = Served::with(&[("APP_MIDDLEWARE_HTTPSREDIRECT", "true")]).await;
     let through = |request: request::Builder| empty(request.header("x-forwarded-proto", "https"));
     assert_eq!(served.send(through(get("/stats"))).await.status, StatusCode::OK);

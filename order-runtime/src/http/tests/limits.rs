@@ -1,4 +1,4 @@
-//! How much a request may be, and what becomes of one that fails.
+//! Limits of requests, and the answers of failed ones.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -25,7 +25,7 @@ async fn large_bodies_are_refused_on_every_route() {
             .send(announced.body(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>())).unwrap())
             .await
             .problem(413);
-        // Without a length, as chunks.
+        // Without a length, in chunks.
         let chunks = [megabyte.clone(), Bytes::from_static(b" ")].map(Ok::<_, Infallible>);
         let chunked = post(target).body(Body::from_stream(stream::iter(chunks))).expect("a request");
         assert_eq!(served.send(chunked).await.problem(413), "the body is larger than 1 MiB", "{target}");
@@ -35,7 +35,7 @@ async fn large_bodies_are_refused_on_every_route() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_that_drip_are_cut_off() {
+async fn slow_bodies_are_aborted() {
     let served = Served::with(&[]).await;
     let drip = stream::unfold((), async |()| {
         tokio::time::sleep(Duration::from_secs(4)).await;
@@ -43,13 +43,13 @@ async fn bodies_that_drip_are_cut_off() {
     });
     let began = tokio::time::Instant::now();
     let answer = served.send(post("/events").body(Body::from_stream(drip)).expect("a request")).await;
-    assert_eq!(answer.problem(408), "the body has taken more than 10 s");
+    assert_eq!(answer.problem(408), "the body took more than 10 s");
     assert_eq!(answer.header("connection"), "close");
     assert_eq!(began.elapsed().as_secs(), 10);
 }
 
 #[tokio::test]
-async fn nobody_reads_the_body_of_a_request_that_may_not() {
+async fn the_body_of_a_refused_request_is_not_read() {
     let served = Served::with(&[("APP_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef")]).await;
     for (target, status) in [("/events", 401), ("/dlq/purge", 401), ("/stats", 405), ("/nothing", 404)] {
         let read = Arc::new(AtomicBool::new(false));
@@ -64,7 +64,7 @@ async fn nobody_reads_the_body_of_a_request_that_may_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_bodies_together_are_bounded() {
+async fn all_bodies_together_are_limited() {
     let served = Served::with(&[]).await;
     let slow = || {
         let pending = stream::pending::<Result<Bytes, Infallible>>();
@@ -80,7 +80,7 @@ async fn all_bodies_together_are_bounded() {
 }
 
 #[tokio::test]
-async fn packed_bodies_are_refused() {
+async fn compressed_bodies_are_refused() {
     let served = Served::with(&[]).await;
     let packed = post("/events").header(header::CONTENT_ENCODING, "gzip");
     served.send(empty(packed)).await.problem(415);
@@ -102,12 +102,12 @@ async fn long_headers_are_refused() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_is_an_answer() {
+async fn a_panic_of_a_handler_is_answered() {
     let served = Served::showing(Shown { panics: true, ..Shown::default() }, &[]).await;
     let answer = served.get("/stats").await;
-    assert_eq!(answer.problem(500), "the request has failed; its id is in x-request-id");
-    assert!(!answer.body.contains("the test wants"), "a panic's words are nobody else's: {}", answer.body);
+    assert_eq!(answer.problem(500), "the request failed; its id is in x-request-id");
+    assert!(!answer.body.contains("the test makes"), "a panic's message is not sent: {}", answer.body);
     assert_eq!(answer.header("x-request-id").len(), 36);
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
-    assert_eq!(served.get("/partitions").await.status, StatusCode::OK, "others are answered");
+    assert_eq!(served.get("/partitions").await.status, StatusCode::OK, "other requests are answered");
 }

@@ -1,4 +1,4 @@
-//! The routes behind their layers, and the accept loop over sockets.
+//! Tests of the routes with their layers, and of the accept loop over sockets.
 
 mod administration;
 mod browsers;
@@ -38,7 +38,7 @@ use crate::{
     dispatch::Outcome,
     dispatcher::Dispatcher,
     engine::{
-        observe::{Operations, OrphanView, OutboxView, PartitionState, PartitionView, ProcessorStats, StatsView},
+        observe::{Operations, OrphanView, OutboxView, PartitionState, PartitionView, ProcessorCounters, StatsView},
         release::{KeySelection, Release},
     },
     exposition::Sources,
@@ -73,13 +73,13 @@ static ADDED: ProcessorEntry = ProcessorEntry {
     handler: |_| Box::pin(async { Outcome::Done }),
 };
 
-/// An engine that shows what a test says.
+/// An engine whose state a test sets.
 #[derive(Default)]
 struct Shown {
     health: Health,
     orphans: Vec<OrphanView>,
     panics: bool,
-    /// So many counters of 40 kB each, `large-000` and on.
+    /// Number of counters of 40 kB each, `large-000` and on.
     large: u32,
     paused: AtomicBool,
 }
@@ -87,7 +87,7 @@ struct Shown {
 #[async_trait]
 impl Operations for Shown {
     fn stats(&self) -> StatsView {
-        assert!(!self.panics, "the test wants a handler to panic");
+        assert!(!self.panics, "the test makes a handler panic");
         StatsView { consumed: 3, ok: 2, per_second: 0.5, lag: None, ..StatsView::default() }
     }
 
@@ -107,8 +107,8 @@ impl Operations for Shown {
         }]
     }
 
-    fn processors(&self) -> Vec<ProcessorStats> {
-        vec![ProcessorStats { ok: 2, dead_lettered: 0, retried: 1, skipped: 0 }]
+    fn processors(&self) -> Vec<ProcessorCounters> {
+        vec![ProcessorCounters { ok: 2, dead_lettered: 0, retried: 1, skipped: 0 }]
     }
 
     fn breakers(&self) -> Vec<bool> {
@@ -142,7 +142,7 @@ impl Operations for Shown {
     async fn give_up(&self, which: KeySelection) -> Result<u64, String> {
         match which.topic.as_deref() {
             Some("orphaned") => Ok(41),
-            _ => Err("no event of the topic waits without an owner".to_owned()),
+            _ => Err("the topic has no orphaned partition with waiting events".to_owned()),
         }
     }
 
@@ -151,7 +151,7 @@ impl Operations for Shown {
     }
 }
 
-/// The service's HTTP with everything behind it in memory.
+/// The HTTP interface, with everything behind it in memory.
 struct Served {
     router: Router,
     broker: Arc<MemoryBroker>,
@@ -160,16 +160,16 @@ struct Served {
 }
 
 impl Served {
-    /// With these variables set.
+    /// Starts it with these variables.
     async fn with(variables: &[(&str, &str)]) -> Self {
         Self::showing(Shown::default(), variables).await
     }
 
-    /// The counters `c-1` and `c-2` exist.
+    /// Starts it with this engine; the store has the counters `c-1` and `c-2`.
     async fn showing(shown: Shown, variables: &[(&str, &str)]) -> Self {
         let environment = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         let (config, warnings) =
-            Config::load(&Flags::default(), environment, &EnvFile::None).expect("a right configuration");
+            Config::load(&Flags::default(), environment, &EnvFile::None).expect("a valid configuration");
         assert!(warnings.iter().all(|warning| !warning.text.contains("is not a setting")), "{warnings:?}");
         let registry = Registry::from_entries(
             std::iter::once(&ADDED),
@@ -295,7 +295,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
-    /// Asserts an error in the form that all errors have, and answers its text.
+    /// Asserts that it is a problem document with this status, and returns its detail.
     #[track_caller]
     fn problem(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{}", self.body);

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 
-/// The events of an open page, as they come.
+/// Reads the events of an open page.
 struct Listening {
     body: BodyDataStream,
     rest: String,
@@ -27,21 +27,21 @@ impl Listening {
             while let Some((event, rest)) = self.rest.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
                 self.rest = rest;
-                // What comes before the first event says when to connect again.
+                // The first lines set the delay before a reconnect.
                 if let Some((name, data)) = event.strip_prefix("event: ").and_then(|event| event.split_once("\ndata: "))
                 {
                     return (name.to_owned(), serde_json::from_str(data).expect("JSON"));
                 }
                 assert_eq!(event, "retry: 2000");
             }
-            let piece = self.body.next().await.expect("the stream goes on").expect("no error");
+            let piece = self.body.next().await.expect("an open stream").expect("no error");
             self.rest.push_str(&String::from_utf8_lossy(&piece));
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_is_greeted_with_everything_and_told_what_changes() {
+async fn a_page_gets_the_whole_state_first_and_then_changes() {
     let served = Served::with(&[]).await;
     let mut page = Listening::to(&served).await;
     let (event, hello) = page.next().await;
@@ -61,7 +61,7 @@ async fn a_page_is_greeted_with_everything_and_told_what_changes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_hears_what_it_needs_before_it_asks() {
+async fn the_greeting_says_what_access_the_page_needs() {
     let local = Served::with(&[]).await;
     assert_eq!(Listening::to(&local).await.next().await.1["access"], "open");
     let guarded = Served::with(&[("APP_ADMIN_TOKEN", "a-token-of-the-tests")]).await;
@@ -72,7 +72,7 @@ async fn a_page_hears_what_it_needs_before_it_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn history_is_there_at_once() {
+async fn a_new_page_gets_the_history() {
     let served = Served::with(&[]).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     let (_, hello) = Listening::to(&served).await.next().await;
@@ -81,7 +81,7 @@ async fn history_is_there_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_page_is_greeted_anew_and_holds_nobody_up() {
+async fn a_slow_page_is_greeted_again_and_delays_no_other() {
     let served = Served::with(&[]).await;
     let mut slow = Listening::to(&served).await;
     assert_eq!(slow.next().await.0, "hello");
@@ -90,26 +90,26 @@ async fn a_slow_page_is_greeted_anew_and_holds_nobody_up() {
     for _ in 0..20 {
         assert_eq!(quick.next().await.0, "tick");
     }
-    assert_eq!(slow.next().await.0, "hello", "what it has missed is not queued");
+    assert_eq!(slow.next().await.0, "hello", "missed ticks are not queued");
     assert_eq!(slow.next().await.0, "tick");
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_many_pages_as_may_be_and_no_more() {
+async fn the_number_of_open_pages_is_limited() {
     let served = Served::with(&[]).await;
     let mut open = Vec::new();
-    // Clients of this machine are administrators here, who have 16 places beside the 64 of everybody.
+    // Clients on this machine are administrators here. They have 16 places beside the 64 common ones.
     for _ in 0..16 + 64 {
         open.push(Listening::to(&served).await);
     }
     let refused = served.get("/page/live").await;
-    assert_eq!(refused.problem(503), "64 pages are open, which is as many as may be; close one");
+    assert_eq!(refused.problem(503), "64 pages are open, which is the maximum; close one");
     open.pop();
-    assert_eq!(Listening::to(&served).await.next().await.0, "hello", "a closed page makes room");
+    assert_eq!(Listening::to(&served).await.next().await.0, "hello", "a closed page frees its place");
 }
 
 #[tokio::test(start_paused = true)]
-async fn strangers_keep_no_operator_out() {
+async fn anonymous_clients_cannot_keep_an_operator_out() {
     let served = Served::with(&[("APP_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef")]).await;
     let live = async |request: request::Builder| {
         served.router.clone().oneshot(empty(request)).await.unwrap_or_else(|never| match never {})
@@ -129,7 +129,10 @@ async fn the_page_loads_its_own_files_only() {
     let served = Served::with(&[("APP_NAME", "<Things> & \"more\"")]).await;
     let page = served.get("/").await;
     assert!(page.body.contains("<title>&lt;Things&gt; &amp; &quot;more&quot;</title>"), "{}", page.body);
-    assert!(!page.body.contains("{{") && !page.body.contains("http"), "no blank is left, and nothing is elsewhere");
+    assert!(
+        !page.body.contains("{{") && !page.body.contains("http"),
+        "every placeholder is filled, and no file is on another host"
+    );
     for inline in ["<script>", "<style", " style=", " onclick="] {
         assert!(!page.body.contains(inline), "{inline} would be refused by the policy");
     }
@@ -149,7 +152,7 @@ async fn the_page_loads_its_own_files_only() {
 }
 
 #[tokio::test]
-async fn modules_import_what_is_there() {
+async fn imported_modules_exist() {
     let served = Served::with(&[]).await;
     let page = served.get("/").await.body;
     let (_, rest) = page.split_once("type=\"module\" src=\"").expect("a module");
@@ -178,7 +181,7 @@ async fn files_of_another_build_are_not_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn streams_are_not_packed() {
+async fn streams_are_not_compressed() {
     let served = Served::with(&[("APP_MIDDLEWARE_GZIP", "true")]).await;
     let request = empty(get("/page/live").header(header::ACCEPT_ENCODING, "gzip"));
     let response = served.router.clone().oneshot(request).await.expect("an answer");

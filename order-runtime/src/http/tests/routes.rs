@@ -1,4 +1,4 @@
-//! What is answered.
+//! The answers of routes.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::broker::PublishError;
 
 #[tokio::test]
-async fn entities_come_alone_and_in_pages() {
+async fn entities_are_read_one_by_one_and_in_pages() {
     let served = Served::with(&[]).await;
     let one = served.get("/counters/c-1").await;
     assert_eq!(one.status, StatusCode::OK, "{}", one.body);
@@ -22,7 +22,7 @@ async fn entities_come_alone_and_in_pages() {
 }
 
 #[tokio::test]
-async fn a_page_of_large_entities_ends_early_and_says_where_to_go_on() {
+async fn a_page_of_large_entities_ends_early_and_links_to_the_next() {
     let served = Served::showing(Shown { large: 60, ..Shown::default() }, &[]).await;
     let mut target = "/counters?limit=1000&after=c-2".to_owned();
     let mut seen = Vec::new();
@@ -45,7 +45,7 @@ async fn a_page_of_large_entities_ends_early_and_says_where_to_go_on() {
 }
 
 #[tokio::test]
-async fn a_page_says_where_the_next_one_is() {
+async fn a_page_links_to_the_next() {
     let served = Served::with(&[]).await;
     let link = async |target: &str| served.get(target).await.header("link").to_owned();
     assert_eq!(link("/counters").await, "");
@@ -53,24 +53,24 @@ async fn a_page_says_where_the_next_one_is() {
 }
 
 #[tokio::test]
-async fn parameters_are_known_and_bounded() {
+async fn unknown_and_out_of_range_parameters_are_refused() {
     let served = Served::with(&[]).await;
     for (target, expected) in [
-        ("/counters?limit=0", "`limit` is a number from 1 to 1000"),
-        ("/counters?limit=1001", "`limit` is a number from 1 to 1000"),
-        ("/counters?limit=x", "`limit` is a number from 1 to 1000"),
-        ("/counters?limit=1&limit=2", "the parameter `limit` stands twice"),
-        ("/counters?colour=red", "there is a parameter that is unknown here; there are limit, after, status"),
+        ("/counters?limit=0", "`limit` must be a number from 1 to 1000"),
+        ("/counters?limit=1001", "`limit` must be a number from 1 to 1000"),
+        ("/counters?limit=x", "`limit` must be a number from 1 to 1000"),
+        ("/counters?limit=1&limit=2", "the parameter `limit` is given twice"),
+        ("/counters?colour=red", "the query has an unknown parameter; known ones are limit, after, status"),
     ] {
         assert_eq!(served.get(target).await.problem(400), expected, "{target}");
     }
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_found() {
+async fn unknown_entities_and_routes_are_not_found() {
     let served = Served::with(&[]).await;
-    assert_eq!(served.get("/counters/c-9").await.problem(404), "nothing in counters has this id");
-    assert_eq!(served.get("/counters/c-9/events").await.problem(404), "nothing in counters has this id");
+    assert_eq!(served.get("/counters/c-9").await.problem(404), "counters has no entity with this id");
+    assert_eq!(served.get("/counters/c-9/events").await.problem(404), "counters has no entity with this id");
     for target in ["/nothing", "/..", "/%2e%2e/etc/passwd", "//counters", "/%00", "/counters/a/b/c", "/page/assets/.."]
     {
         served.get(target).await.problem(404);
@@ -79,11 +79,11 @@ async fn what_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn unknown_methods_are_told_which_there_are() {
+async fn an_unknown_method_is_answered_with_the_known_ones() {
     let served = Served::with(&[]).await;
     for method in ["PUT", "DELETE", "TRACE", "BREW"] {
         let answer = served.send(empty(get("/stats").method(method))).await;
-        assert_eq!(answer.problem(405), "the route does not know this method", "{method}");
+        assert_eq!(answer.problem(405), "the route does not have this method", "{method}");
         assert_eq!(answer.header("allow"), "GET,HEAD", "{method}");
     }
 }
@@ -141,7 +141,7 @@ async fn a_cloud_event_in_binary_mode_is_published_as_one() {
     ] {
         assert_eq!(header(record, name).as_deref(), Some(value), "{name}");
     }
-    assert!(header(record, "ce_time").is_some(), "a time is put in");
+    assert!(header(record, "ce_time").is_some(), "a time is added");
 
     let answer = served.send(binary("1.0", "[1]")).await;
     answer.problem(422);
@@ -193,7 +193,7 @@ async fn cloud_events_in_structured_mode_and_in_batches_keep_their_source() {
     let mut nameless = event("5");
     nameless.as_object_mut().expect("an object").remove("id");
     let answer = send("application/cloudevents+json", nameless).await;
-    assert_eq!(answer.json()["ids"].as_array().map(Vec::len), Some(1), "an id is put in: {}", answer.body);
+    assert_eq!(answer.json()["ids"].as_array().map(Vec::len), Some(1), "an id is added: {}", answer.body);
 }
 
 #[tokio::test]
@@ -215,11 +215,11 @@ async fn a_body_in_another_character_set_is_refused() {
 }
 
 #[tokio::test]
-async fn wrong_events_are_refused_as_a_whole() {
+async fn a_request_with_an_invalid_event_is_refused_as_a_whole() {
     let served = Served::with(&[]).await;
     let one = json!({"eventName": "Adde", "data": {}});
     let answer = served.post("/events", &one.to_string()).await;
-    assert_eq!(answer.problem(422), "nothing is published; `errors` says what is wrong with each event");
+    assert_eq!(answer.problem(422), "nothing is published; `errors` has the violations of each event");
     let expected = json!({"path": "$.eventName", "message": "no processor handles `Adde`; did you mean Added?"});
     assert_eq!(answer.json()["errors"], json!([expected]));
 
@@ -228,12 +228,12 @@ async fn wrong_events_are_refused_as_a_whole() {
     answer.problem(422);
     let errors = answer.json()["errors"].clone();
     assert_eq!((&errors[0]["index"], &errors[1]["index"]), (&json!(1), &json!(2)), "{errors}");
-    assert_eq!(errors[1]["message"], "no processor handles version 7 of Added; there is 1");
+    assert_eq!(errors[1]["message"], "no processor handles version 7 of Added; known versions: 1");
     assert_eq!(served.broker.published(), []);
 }
 
 #[tokio::test]
-async fn what_is_no_event_is_refused_without_an_echo() {
+async fn a_malformed_body_is_refused_without_an_echo() {
     let served = Served::with(&[]).await;
     let detail = served.post("/events", "{\"secret\": 1,").await.problem(400);
     assert_eq!(detail, "the body is not JSON: line 1, column 13");
@@ -257,7 +257,7 @@ async fn what_is_no_event_is_refused_without_an_echo() {
 }
 
 #[tokio::test]
-async fn a_broker_that_does_not_take_events_is_told() {
+async fn a_broker_that_does_not_accept_events_is_reported() {
     let served = Served::with(&[]).await;
     let event = r#"{"eventName": "Added", "data": {}}"#;
     served.broker.fail_publish(PublishError::Transient { topic: "t".into(), reason: "inside".into() });
@@ -283,7 +283,7 @@ async fn health_gives_its_reasons() {
     let health = Health { warnings: vec!["events wait".into()], ..Health::default() };
     let answer = Served::showing(Shown { health, ..Shown::default() }, &[]).await.get("/health/ready").await;
     let expected = json!({"status": "ok", "reasons": [], "warnings": ["events wait"]});
-    assert_eq!((answer.status, answer.json()), (StatusCode::OK, expected), "a warning does not make it unfit");
+    assert_eq!((answer.status, answer.json()), (StatusCode::OK, expected), "a warning does not affect readiness");
     let health = Health { not_live: vec!["stuck".into()], not_ready: vec!["paused".into()], ..Health::default() };
     let served = Served::showing(Shown { health, ..Shown::default() }, &[]).await;
     for (target, reasons) in [
@@ -298,7 +298,7 @@ async fn health_gives_its_reasons() {
 }
 
 #[tokio::test]
-async fn documents_are_made_from_what_is_declared() {
+async fn documents_are_made_from_the_declarations() {
     let served = Served::with(&[]).await;
     let openapi = served.get("/openapi.json").await.json();
     assert_eq!(openapi["paths"]["/counters/{id}"]["get"]["parameters"][0]["in"], "path");

@@ -1,4 +1,4 @@
-//! What windows keep, and in which layouts.
+//! Contents and layouts of deduplication windows.
 
 use super::*;
 
@@ -50,7 +50,7 @@ fn each_id_is_read_as_it_was_written() {
 }
 
 #[test]
-fn events_of_one_id_are_told_by_their_source() {
+fn events_of_one_id_are_distinguished_by_their_source() {
     let of = |source, outcome| DedupEntry { print: Fingerprint::Content { source, content: 7 }, ..entry("1", outcome) };
     let mut window = DedupWindow::default();
     window.push(&of(u64::MAX, EventOutcome::Handled));
@@ -82,7 +82,7 @@ fn the_second_layout_is_still_read() {
     let mut window = DedupWindow::from_bytes(version_2(&["a", "b"])).expect("a window");
     let earlier = |id| DedupEntry { print: Fingerprint::Payload(7), ..entry(id, EventOutcome::DeadLettered) };
     assert!(window.iter().eq([earlier("a"), earlier("b")]));
-    assert_eq!(window.find("b", 5), Some(earlier("b")), "it may be of any source");
+    assert_eq!(window.find("b", 5), Some(earlier("b")), "its unknown source matches any");
     window.push(&entry("c", EventOutcome::Handled));
     let window = DedupWindow::from_bytes(window.into_bytes()).expect("a window");
     assert!(window.iter().eq([earlier("a"), earlier("b"), entry("c", EventOutcome::Handled)]));
@@ -133,7 +133,7 @@ fn a_replay_replaces_its_entry() {
 }
 
 #[test]
-fn what_cannot_be_read_whole_is_an_error_and_no_shorter_window() {
+fn an_incomplete_window_is_an_error_instead_of_a_shorter_window() {
     let mut window = DedupWindow::default();
     window.push(&entry("a", EventOutcome::Handled));
     let one = window.as_bytes().len();
@@ -141,7 +141,7 @@ fn what_cannot_be_read_whole_is_an_error_and_no_shorter_window() {
     let bytes = window.as_bytes();
     for length in 1..bytes.len() {
         let read = DedupWindow::from_bytes(bytes[..length].to_vec());
-        // Between two entries nothing shows that there were more.
+        // A cut between two entries cannot be detected.
         let is_whole = length == 1 || length == one;
         assert_eq!(read.is_ok(), is_whole, "{length} bytes: {read:?}");
     }
@@ -152,9 +152,9 @@ fn what_cannot_be_read_whole_is_an_error_and_no_shorter_window() {
     };
     assert_eq!(with(0, 4), Err(UnreadableWindow::Newer(4)));
     assert_eq!(with(0, 0), Err(UnreadableWindow::Damaged));
-    assert_eq!(with(1, 0x04), Err(UnreadableWindow::Damaged), "an outcome that is not known here");
-    assert_eq!(with(1, 0x81), Err(UnreadableWindow::Damaged), "a bit that is not known here");
-    assert_eq!(with(1, 0x31), Err(UnreadableWindow::Damaged), "a form of ids that is not known here");
+    assert_eq!(with(1, 0x04), Err(UnreadableWindow::Damaged), "an unknown outcome");
+    assert_eq!(with(1, 0x81), Err(UnreadableWindow::Damaged), "an unknown bit");
+    assert_eq!(with(1, 0x31), Err(UnreadableWindow::Damaged), "an unknown form of ids");
     assert_eq!(
         DedupWindow::from_bytes(Vec::new()),
         Ok(DedupWindow::default()),

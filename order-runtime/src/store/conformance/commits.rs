@@ -1,4 +1,4 @@
-//! Commits: fences, conflicts, and what stands when something falls.
+//! Commits: fencing, conflicts, and the independence of partitions.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! An entity, partitions and changes to check stores with.
+//! An entity, partitions and changes for the tests of stores.
 
 use std::{path::Path, sync::Arc};
 
@@ -165,7 +165,7 @@ pub(crate) fn partition(number: i32) -> PartitionId {
     PartitionId { cluster: "cluster".into(), topic_id: Uuid::from_u128(7), topic: "events".into(), partition: number }
 }
 
-/// Changes of nothing but the position: from `from` to the next offset.
+/// Changes that only move the position, from `from` to the next offset.
 pub(crate) fn step(partition: &PartitionId, from: i64, revision: i64) -> Changes {
     Changes::of_position(partition.clone(), revision, from, from + 1)
 }
@@ -182,7 +182,7 @@ pub(crate) fn counter_change(id: &str, n: i64, expected: u64) -> Change<Counter>
     }
 }
 
-/// Bytes without a pattern, so that nothing is packed below a limit.
+/// Bytes without a pattern, so that compression cannot bring them below a limit.
 pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let byte = |_| {
@@ -215,7 +215,7 @@ impl Changes {
     }
 }
 
-/// A waiting event of which every field is set.
+/// A waiting event with every field set.
 pub(crate) fn waiting(offset: i64) -> WaitingRow {
     WaitingRow {
         offset,
@@ -249,7 +249,7 @@ pub(crate) async fn begun(store: &impl Store, number: i32) -> PartitionId {
     partition
 }
 
-/// Rows of the outbox that this instance is to publish.
+/// The outbox rows that this instance is to publish.
 pub(crate) async fn outbox(store: &(impl Store + ?Sized), after: i64, limit: usize) -> Vec<OutboxRow> {
     match store.outbox(after, limit).await.expect("a readable store") {
         Outbox::Rows(rows) => rows,
@@ -257,7 +257,7 @@ pub(crate) async fn outbox(store: &(impl Store + ?Sized), after: i64, limit: usi
     }
 }
 
-/// Position and revision as stored.
+/// The stored position and revision.
 pub(crate) async fn place(store: &impl Store, partition: &PartitionId) -> (i64, i64) {
     let known = store.reload(partition).await.expect("a readable store").expect("a known partition");
     (known.next_offset, known.revision)

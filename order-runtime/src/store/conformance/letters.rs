@@ -1,4 +1,4 @@
-//! Marks on dead letters, and the audit of what operators do.
+//! Marks on dead letters, and the audit of operators' actions.
 
 use uuid::Uuid;
 
@@ -40,11 +40,11 @@ pub(super) async fn letters_are_marked_by_id_and_replays(store: impl Store) {
     assert_eq!(marks(&store, &["a", "b", "c"]).await, [again[0].clone(), first[2].clone()]);
 }
 
-pub(super) async fn an_action_that_goes_on_is_one_record(store: impl Store) {
+pub(super) async fn an_action_that_continues_is_one_record(store: impl Store) {
     store.mark(entry(1, 0), Vec::new()).await.expect("an action that has begun");
     store.mark(entry(2, 1), vec![mark("a", 0, MarkState::Parked)]).await.expect("another");
     for letters in [500, 7] {
-        store.mark(entry(1, letters), Vec::new()).await.expect("it goes on");
+        store.mark(entry(1, letters), Vec::new()).await.expect("the action continues");
     }
     assert_eq!(store.audit(10).await.expect("a readable store"), [entry(2, 1), entry(1, 507)]);
     assert_eq!(store.audit(1).await.expect("a readable store"), [entry(2, 1)]);

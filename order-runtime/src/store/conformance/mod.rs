@@ -1,4 +1,4 @@
-//! What every store guarantees, checked for each of them by the same cases.
+//! The guarantees of every store. The same cases run against each store.
 
 mod commits;
 pub(crate) mod fixture;
@@ -6,7 +6,7 @@ mod letters;
 mod partitions;
 mod rows;
 
-/// Makes a test of each case for each store.
+/// Generates a test for each case and each store.
 macro_rules! conformance {
     ($($group:ident: $($case:ident),+;)+) => {
         mod memory {
@@ -45,18 +45,18 @@ conformance! {
     partitions:
         first_position_is_written_once,
         a_topic_is_known_by_any_of_its_partitions,
-        topics_without_an_id_are_told_apart_by_name,
+        topics_without_an_id_are_distinguished_by_name,
         assignment_counts_starts_until_a_commit,
         an_assignment_fences_the_owner_before_it,
         waiting_events_keep_their_record_byte_for_byte,
         waiting_events_are_replaced_and_released,
-        releasing_what_does_not_wait_is_a_conflict,
+        releasing_an_event_that_does_not_wait_is_a_conflict,
         waiting_events_are_listed_by_partition_and_offset,
         waiting_keys_and_events_are_counted_by_partition,
         committable_offset,
-        deaths_are_counted_of_the_event_that_ran_alone_until_it_is_cleared,
-        an_assignment_that_ended_in_order_does_not_count,
-        what_was_running_when_an_owner_died_is_suspected,
+        deaths_count_for_the_event_that_ran_alone_until_it_is_cleared,
+        an_assignment_that_ended_normally_does_not_count,
+        events_that_were_running_when_an_owner_died_are_suspects,
         another_consumer_group_is_refused;
     commits:
         a_moved_revision_fences,
@@ -80,9 +80,9 @@ conformance! {
         the_outbox_keeps_order_until_published,
         outbox_numbers_are_never_used_again,
         dead_letters_are_remembered,
-        what_is_old_is_forgotten;
+        old_windows_and_dead_letters_are_forgotten;
     letters:
         letters_are_marked_by_id_and_replays,
-        an_action_that_goes_on_is_one_record,
+        an_action_that_continues_is_one_record,
         old_marks_and_records_are_forgotten;
 }

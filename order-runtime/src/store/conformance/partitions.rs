@@ -13,8 +13,8 @@ pub(super) async fn first_position_is_written_once(store: impl Store) {
     let first = store.begin(&partition, 42).await.expect("a first position");
     let second = store.begin(&partition, 99).await.expect("the stored position");
     assert_eq!((first.next_offset, first.revision, first.starts), (42, 0, 1));
-    assert_eq!(second.next_offset, 42, "a lost race gets the position that is there");
-    assert!(second.assignment > first.assignment && second.revision > first.revision, "and is an assignment of it");
+    assert_eq!(second.next_offset, 42, "the later call gets the stored position");
+    assert!(second.assignment > first.assignment && second.revision > first.revision, "and counts as an assignment");
     assert_eq!(store.positions().await.expect("positions"), [(partition, 42)]);
 }
 
@@ -25,7 +25,7 @@ pub(super) async fn a_topic_is_known_by_any_of_its_partitions(store: impl Store)
     assert!(!store.knows_topic(&other_cluster).await.expect("an answer"));
 }
 
-pub(super) async fn topics_without_an_id_are_told_apart_by_name(store: impl Store) {
+pub(super) async fn topics_without_an_id_are_distinguished_by_name(store: impl Store) {
     let named = |topic: &str| PartitionId { topic_id: uuid::Uuid::nil(), topic: topic.into(), ..partition(0) };
     store.begin(&named("a"), 5).await.expect("a first position");
     assert!(!store.knows_topic(&named("b")).await.expect("an answer"));
@@ -54,7 +54,7 @@ pub(super) async fn assignment_counts_starts_until_a_commit(store: impl Store) {
     let revision = reload().await.revision;
     commit(&store, step(&known, 0, revision)).await;
     let reloaded = reload().await;
-    assert_eq!((reloaded.starts, reloaded.next_offset), (3, 1), "of a neighbour, perhaps");
+    assert_eq!((reloaded.starts, reloaded.next_offset), (3, 1), "only a commit that proves resets the starts");
     commit(&store, Changes { proves: true, ..step(&known, 1, reloaded.revision) }).await;
     assert_eq!(reload().await.starts, 0);
 }
@@ -68,7 +68,7 @@ pub(super) async fn an_assignment_fences_the_owner_before_it(store: impl Store) 
     assert_eq!(applied, Committed::Applied { revision: current.revision + 1 });
 }
 
-pub(super) async fn an_assignment_that_ended_in_order_does_not_count(store: impl Store) {
+pub(super) async fn an_assignment_that_ended_normally_does_not_count(store: impl Store) {
     let known = begun(&store, 0).await;
     let assign = async || store.assigned(std::slice::from_ref(&known)).await.expect("an answer").remove(0);
     let starts = async || store.reload(&known).await.expect("an answer").expect("a position").starts;
@@ -77,14 +77,14 @@ pub(super) async fn an_assignment_that_ended_in_order_does_not_count(store: impl
     assert!(second.assignment > first.assignment);
     let end = async |assignment| store.ended(&[(known.clone(), assignment)]).await.expect("an answer");
     end(first.assignment).await;
-    assert_eq!(starts().await, 3, "another one has followed it");
+    assert_eq!(starts().await, 3, "another assignment has followed it");
     end(second.assignment).await;
     end(second.assignment).await;
-    assert_eq!(starts().await, 2, "it ends once");
-    store.ended(&[(partition(9), 1)]).await.expect("a partition that is not known is passed over");
+    assert_eq!(starts().await, 2, "an assignment ends only once");
+    store.ended(&[(partition(9), 1)]).await.expect("an unknown partition is ignored");
 }
 
-pub(super) async fn what_was_running_when_an_owner_died_is_suspected(store: impl Store) {
+pub(super) async fn events_that_were_running_when_an_owner_died_are_suspects(store: impl Store) {
     let known = begun(&store, 0).await;
     let row = |offset, state| WaitingRow { state, ..waiting(offset) };
     let mut changes = step(&known, 0, 0);
@@ -99,7 +99,7 @@ pub(super) async fn what_was_running_when_an_owner_died_is_suspected(store: impl
     assert_eq!(assigned.suspects, [Suspect { offset: 3, running: 1, alone: 0 }]);
     store.ended(&[(known.clone(), assigned.assignment)]).await.expect("an answer");
     assign().await;
-    assert_eq!(suspects().await, [(3, 1, 0)], "nobody died meanwhile");
+    assert_eq!(suspects().await, [(3, 1, 0)], "no owner died in between");
     assign().await;
     assert_eq!(suspects().await, [(3, 2, 0)]);
     let last = assign().await.expect("a position").assignment;
@@ -161,14 +161,14 @@ pub(super) async fn waiting_events_are_replaced_and_released(store: impl Store) 
     assert_eq!(left, [tried_again, WaitingRow { attempts: 0, ..waiting(2) }], "released first, then written");
 }
 
-pub(super) async fn releasing_what_does_not_wait_is_a_conflict(store: impl Store) {
+pub(super) async fn releasing_an_event_that_does_not_wait_is_a_conflict(store: impl Store) {
     let known = begun(&store, 0).await;
     let other = begun(&store, 1).await;
     let mut changes = step(&known, 0, 0);
     changes.waiting = vec![waiting(0)];
     commit(&store, changes).await;
 
-    for (released, why) in [(vec![0, 1], "a missing one"), (vec![0, 0], "one that is named twice")] {
+    for (released, why) in [(vec![0, 1], "a missing offset"), (vec![0, 0], "a repeated offset")] {
         let mut changes = step(&known, 1, 1);
         changes.released = released;
         assert_eq!(commit(&store, changes).await, Committed::Conflict, "{why}");
@@ -228,7 +228,7 @@ pub(super) async fn committable_offset(store: impl Store) {
     assert_eq!(committable().await, 10);
 }
 
-pub(super) async fn deaths_are_counted_of_the_event_that_ran_alone_until_it_is_cleared(store: impl Store) {
+pub(super) async fn deaths_count_for_the_event_that_ran_alone_until_it_is_cleared(store: impl Store) {
     let (known, other) = (begun(&store, 0).await, begun(&store, 1).await);
     let assign = async |of: &PartitionId| {
         let assigned = store.assigned(std::slice::from_ref(of)).await.expect("an answer").remove(0);
@@ -248,7 +248,7 @@ pub(super) async fn deaths_are_counted_of_the_event_that_ran_alone_until_it_is_c
     dies(&known, &[5]).await;
     dies(&known, &[6, 5]).await;
     dies(&other, &[5]).await;
-    assert_eq!(suspects(&known).await, [(5, 1), (6, 0)], "its owner may live");
+    assert_eq!(suspects(&known).await, [(5, 1), (6, 0)], "the last owner may still be alive");
     let assignment = assign(&known).await;
     assign(&other).await;
     assert_eq!(suspects(&known).await, [(5, 2), (6, 0)]);
@@ -258,20 +258,20 @@ pub(super) async fn deaths_are_counted_of_the_event_that_ran_alone_until_it_is_c
 
     runs(assignment, None).await;
     let assignment = assign(&known).await;
-    assert_eq!(suspects(&known).await, [(5, 2), (6, 0)], "none ran alone when it died");
+    assert_eq!(suspects(&known).await, [(5, 2), (6, 0)], "no event ran alone when the owner died");
     runs(assignment, Some(6)).await;
     store.ended(&[(known.clone(), assignment)]).await.expect("an answer");
     let assignment = assign(&known).await;
-    assert_eq!(suspects(&known).await, [(5, 2), (6, 0)], "it ended in order");
+    assert_eq!(suspects(&known).await, [(5, 2), (6, 0)], "the assignment ended normally");
     assert_eq!(runs(assignment - 1, Some(6)).await, 0);
     assert_eq!(store.runs_alone(&partition(9), 1, Some(5)).await.expect("an answer"), 0, "it has no position");
     let assignment = assign(&known).await;
-    assert_eq!(suspects(&known).await, [(5, 2), (6, 0)], "another assignment had followed the one that said so");
+    assert_eq!(suspects(&known).await, [(5, 2), (6, 0)], "a superseded assignment changes nothing");
 
     runs(assignment, Some(5)).await;
     let revision = store.reload(&known).await.expect("an answer").expect("a position").revision;
     commit(&store, Changes { proves: true, ..step(&known, 0, revision) }).await;
-    assert_eq!(suspects(&known).await, [(5, 2), (6, 0)], "the commit of a neighbour");
+    assert_eq!(suspects(&known).await, [(5, 2), (6, 0)], "the commit did not clear them");
     commit(&store, Changes { cleared: vec![5, 7], ..step(&known, 1, revision + 1) }).await;
     assign(&known).await;
     assert_eq!(suspects(&known).await, [(6, 0)]);

@@ -1,4 +1,4 @@
-//! Entities, windows, the outbox and dead letters as they are read back.
+//! Entities, deduplication windows, the outbox and dead letters, as they are read back.
 
 use super::fixture::{at, begun, commit, counter_change, counters, entity, noise, outbox, step};
 use crate::{
@@ -68,7 +68,7 @@ pub(super) async fn windows_are_loaded_by_key(store: impl Store) {
     commit(&store, step(&known, 1, 1).window("a", 1, b"two")).await;
 
     let wanted = Load { windows: vec![b"b".to_vec(), b"absent".to_vec(), b"a".to_vec()], ..Load::default() };
-    let mut windows = store.load(wanted).await.expect("rings").windows;
+    let mut windows = store.load(wanted).await.expect("windows").windows;
     windows.sort_by(|a, b| a.key.cmp(&b.key));
     let expected = [("a", 2, &b"two"[..]), ("b", 1, b"")];
     assert_eq!(
@@ -78,7 +78,7 @@ pub(super) async fn windows_are_loaded_by_key(store: impl Store) {
     assert_eq!(store.window(b"a".to_vec()).await.expect("an answer"), Some(b"two".to_vec()));
 }
 
-/// A broker takes keys of a megabyte, and no index does.
+/// A broker accepts keys of a megabyte; the index of a store does not.
 pub(super) async fn windows_of_keys_of_any_length_are_kept(store: impl Store) {
     let known = begun(&store, 0).await;
     for (offset, length) in (0..).zip([0, 1_000, 1_024, 1_025, 2_700, 10_000, 1_000_000]) {
@@ -123,7 +123,7 @@ pub(super) async fn the_outbox_keeps_order_until_published(store: impl Store) {
     assert_eq!(outbox(&store, rows[0].id, 10).await, rows[1..]);
 
     store.published(vec![rows[1].id]).await.expect("deleted");
-    store.published(vec![rows[1].id, rows[0].id]).await.expect("those that are gone are passed over");
+    store.published(vec![rows[1].id, rows[0].id]).await.expect("removed rows are ignored");
     assert_eq!(outbox(&store, 0, 10).await, rows[2..]);
 }
 
@@ -135,7 +135,7 @@ pub(super) async fn outbox_numbers_are_never_used_again(store: impl Store) {
         changes.outbox = vec![OutboxRecord { source_offset: offset, record: record("x").into() }];
         commit(&store, changes).await;
         let rows = outbox(&store, last, 10).await;
-        assert_eq!(rows.len(), 1, "the new row lies behind those that were published");
+        assert_eq!(rows.len(), 1, "the new row comes after the published ones");
         last = rows[0].id;
         store.published(vec![last]).await.expect("deleted");
     }
@@ -165,7 +165,7 @@ pub(super) async fn dead_letters_are_remembered(store: impl Store) {
     assert_eq!(found, [letter(1, 1), letter(2, 0)]);
 }
 
-pub(super) async fn what_is_old_is_forgotten(store: impl Store) {
+pub(super) async fn old_windows_and_dead_letters_are_forgotten(store: impl Store) {
     let known = begun(&store, 0).await;
     let letter = |id: u128, second| DeadLetterRow {
         dlq_id: id.into(),

@@ -1,4 +1,4 @@
-//! The store without a disk: for tests and for services whose events need none.
+//! The store in memory, for tests and for services whose events need no durable store.
 
 mod outbox;
 mod partition;
@@ -19,15 +19,15 @@ use uuid::Uuid;
 pub(crate) use self::table::{MemoryTable, Tables, new_table};
 use self::{outbox::Outbox, partition::StoredPartition};
 use super::{
-    Assigned, AuditRow, Changes, Committed, DeadLetterRow, DedupRow, EntityType, LetterMark, Listed, Load, Loaded,
-    MarkState, Page, Store, StoreError, WaitingRow,
+    Assigned, AuditRow, Changes, Committed, DeadLetterRow, DedupRow, EntityType, LetterMark, LetterStore, Listed, Load,
+    Loaded, MarkState, OutboxStore, Page, PartitionStore, ReadModel, Store, StoreError, WaitingRow,
 };
 use crate::{
     model::{DeadLetterId, PartitionId},
     store,
 };
 
-/// A store that ends with its process.
+/// A store in memory. Its content ends with the process.
 #[derive(Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
@@ -38,7 +38,7 @@ struct State {
     owner: Option<(Uuid, String)>,
     partitions: BTreeMap<PartitionId, StoredPartition>,
     tables: Tables,
-    /// Boxed slices: there is one window for each key, and a vector's spare room would count as often.
+    /// Boxed slices, because a vector would waste its spare capacity once for each key.
     windows: HashMap<Box<[u8]>, DedupWindow, RandomState>,
     outbox: Outbox,
     dead_letters: HashMap<DeadLetterId, Arc<DeadLetterRow>, RandomState>,
@@ -54,7 +54,7 @@ struct DedupWindow {
 
 impl State {
     fn commit(&mut self, changes: &Changes) -> Result<Committed, StoreError> {
-        // Everything is compared before anything is changed; nothing needs to be undone then.
+        // All comparisons come before the first change, so that nothing must be undone.
         let Some(partition) = self.partitions.get(&changes.partition) else {
             return Ok(Committed::Fenced);
         };
@@ -116,6 +116,24 @@ impl Store for MemoryStore {
         Ok(*id)
     }
 
+    async fn forget(&self, until: Timestamp, _from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut state = self.state.lock();
+        state.windows.retain(|_, window| window.written >= until);
+        state.dead_letters.retain(|_, letter| letter.at >= until);
+        state.marks.retain(|_, mark| mark.at >= until);
+        state.audit.retain(|_, entry| entry.at >= until);
+        Ok(None)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn close(&self) {}
+}
+
+#[async_trait]
+impl PartitionStore for MemoryStore {
     async fn assigned(&self, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError> {
         let mut state = self.state.lock();
         let answers = partitions.iter().map(|partition| {
@@ -191,36 +209,6 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn forget(&self, until: Timestamp, _from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        let mut state = self.state.lock();
-        state.windows.retain(|_, window| window.written >= until);
-        state.dead_letters.retain(|_, letter| letter.at >= until);
-        state.marks.retain(|_, mark| mark.at >= until);
-        state.audit.retain(|_, entry| entry.at >= until);
-        Ok(None)
-    }
-
-    async fn outbox(&self, after: i64, limit: usize) -> Result<store::Outbox, StoreError> {
-        Ok(store::Outbox::Rows(self.state.lock().outbox.after(after, limit)))
-    }
-
-    async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {
-        self.state.lock().outbox.published(rows);
-        Ok(())
-    }
-
-    async fn view(&self, entity: EntityType, id: &str) -> Result<Option<Value>, StoreError> {
-        Ok(self.state.lock().tables.of(entity).view(id))
-    }
-
-    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError> {
-        Ok(self.state.lock().tables.of(entity).page(&page))
-    }
-
-    async fn window(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.state.lock().windows.get(key.as_slice()).map(|window| window.bytes.to_vec()))
-    }
-
     async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
         let state = self.state.lock();
         let rows = state
@@ -233,6 +221,36 @@ impl Store for MemoryStore {
     async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
         let state = self.state.lock();
         Ok(state.partitions.iter().map(|(id, partition)| (id.clone(), partition.next_offset)).collect())
+    }
+}
+
+#[async_trait]
+impl OutboxStore for MemoryStore {
+    async fn outbox(&self, after: i64, limit: usize) -> Result<store::Outbox, StoreError> {
+        Ok(store::Outbox::Rows(self.state.lock().outbox.after(after, limit)))
+    }
+
+    async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {
+        self.state.lock().outbox.published(rows);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ReadModel for MemoryStore {
+    async fn view(&self, entity: EntityType, id: &str) -> Result<Option<Value>, StoreError> {
+        Ok(self.state.lock().tables.of(entity).view(id))
+    }
+
+    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError> {
+        Ok(self.state.lock().tables.of(entity).page(&page))
+    }
+}
+
+#[async_trait]
+impl LetterStore for MemoryStore {
+    async fn window(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.state.lock().windows.get(key.as_slice()).map(|window| window.bytes.to_vec()))
     }
 
     async fn mark(&self, entry: AuditRow, marks: Vec<LetterMark>) -> Result<(), StoreError> {
@@ -266,10 +284,4 @@ impl Store for MemoryStore {
         rows.truncate(limit);
         Ok(rows)
     }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn close(&self) {}
 }

@@ -1,4 +1,5 @@
-//! Records to be published, commit by commit: a batch of bad events leaves thousands, which come and go together.
+//! The outbox in memory. Records are grouped by commit, because a batch of bad events writes thousands of records that are
+//! published together.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,17 +13,17 @@ use crate::{
 
 #[derive(Default)]
 pub(super) struct Outbox {
-    /// By the number of their first rows.
+    /// By the number of a commit's first row.
     commits: BTreeMap<i64, Commit>,
     last_row: i64,
-    /// What each partition has here: the lowest source offset of a commit, and the number of its first row.
+    /// For each partition and each of its commits, the lowest source offset and the number of the first row.
     held: BTreeMap<PartitionId, BTreeSet<(i64, i64)>>,
 }
 
-/// What one commit has left.
+/// The unpublished records of one commit.
 struct Commit {
     partition: PartitionId,
-    /// With their rows, in the order of these.
+    /// Each with its row number, in the order of the numbers.
     records: Vec<(i64, OutboxRecord)>,
     /// The lowest source offset.
     lowest: i64,
@@ -46,7 +47,7 @@ impl Outbox {
         self.commits.insert(first, commit);
     }
 
-    /// The rows after that one, at most so many.
+    /// Up to `limit` rows after the row `row`.
     pub(super) fn after(&self, row: i64, limit: usize) -> Vec<OutboxRow> {
         let first = self.commits.range(..=row).next_back().map_or(row, |(first, _)| *first);
         let records = self.commits.range(first..).flat_map(|(_, commit)| {
@@ -56,7 +57,7 @@ impl Outbox {
         records.take(limit).map(|(id, record)| OutboxRow { id: *id, record: Arc::clone(&record.record) }).collect()
     }
 
-    /// Forgets rows that the broker has acknowledged.
+    /// Removes rows that the broker has acknowledged.
     pub(super) fn published(&mut self, mut rows: Vec<i64>) {
         rows.sort_unstable();
         let mut rest = &rows[..];
@@ -71,7 +72,7 @@ impl Outbox {
         }
     }
 
-    /// Forgets rows of one commit, in their order, and the commit with the last of them.
+    /// Removes rows of one commit, given in ascending order. The commit is removed with its last row.
     fn forget(&mut self, first: i64, rows: &[i64]) {
         let Some(commit) = self.commits.get_mut(&first) else { return };
         let Some(held) = self.held.get_mut(&commit.partition) else { return };
@@ -84,14 +85,14 @@ impl Outbox {
         if let Some(lowest) = commit.lowest() {
             commit.lowest = lowest;
             held.insert((lowest, first));
-            // What stays for long, since no topic takes it, does not hold the room of those that have left.
+            // Records that no topic accepts may stay for long. They must not keep the memory of the published ones.
             commit.records.shrink_to(2 * commit.records.len());
         } else {
             self.commits.remove(&first);
         }
     }
 
-    /// The lowest offset whose event has a record here.
+    /// The lowest offset of an event of this partition with an unpublished record.
     pub(super) fn lowest(&self, partition: &PartitionId) -> Option<i64> {
         self.held.get(partition)?.first().map(|(lowest, _)| *lowest)
     }
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_leave_in_their_order_and_one_that_stays_is_no_hindrance() {
+    fn rows_keep_their_order_and_an_unpublished_row_does_not_block_others() {
         let (first, second) = (partition(0), partition(1));
         let mut outbox = Outbox::default();
         outbox.add(&first, &records(&[7, 3, 9]));
@@ -148,6 +149,6 @@ mod tests {
         outbox.published(vec![3]);
         assert_eq!((outbox.commits.len(), outbox.lowest(&first)), (0, None));
         outbox.add(&first, &records(&[11]));
-        assert_eq!(rows(&outbox, 0, 9), [(7, Some(11))], "no number comes twice");
+        assert_eq!(rows(&outbox, 0, 9), [(7, Some(11))], "no number is used twice");
     }
 }

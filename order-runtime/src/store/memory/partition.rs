@@ -10,23 +10,24 @@ pub(super) struct StoredPartition {
     revision: i64,
     starts: u32,
     assignment: i64,
-    /// Whether the last assignment has not ended in order.
+    /// Whether the owner of the last assignment has not ended normally.
     owned: bool,
     /// By offset.
     suspects: BTreeMap<i64, Suspect>,
-    /// The event that runs alone.
+    /// The offset of the event that runs alone.
     alone: Option<i64>,
     /// By offset.
     pub(super) waiting: BTreeMap<i64, WaitingRow>,
 }
 
 impl StoredPartition {
-    /// The assignment that found no position is the first start.
+    /// A new partition. The assignment that found no position counts as the first start.
     pub(super) fn begin(next_offset: i64) -> Self {
         Self { next_offset, starts: 1, assignment: 1, owned: true, ..Self::default() }
     }
 
-    /// Counts an assignment, and fences the owner of the last one. What was running when the last owner died may have killed it.
+    /// Counts an assignment and fences the previous owner. If that owner died, the events that were running or ran alone
+    /// become suspects.
     pub(super) fn assign(&mut self) {
         if self.owned {
             for row in self.waiting.values().filter(|row| row.state == WaitingState::Running) {
@@ -43,7 +44,7 @@ impl StoredPartition {
         self.owned = true;
     }
 
-    /// The owner of that assignment has ended in order.
+    /// Notes that the owner of this assignment has ended normally, unless another assignment has followed.
     pub(super) fn ended(&mut self, assignment: i64) {
         if self.owned && self.assignment == assignment {
             self.starts = self.starts.saturating_sub(1);
@@ -67,13 +68,13 @@ impl StoredPartition {
         self.next_offset == next_offset && self.revision == revision
     }
 
-    /// Whether every offset waits and none is named twice.
+    /// Whether every offset is that of a waiting event and none occurs twice.
     pub(super) fn can_release(&self, offsets: &[i64]) -> bool {
         let distinct: BTreeSet<_> = offsets.iter().collect();
         distinct.len() == offsets.len() && offsets.iter().all(|offset| self.waiting.contains_key(offset))
     }
 
-    /// Moves the position with what waits, and answers the new revision.
+    /// Changes the position, the waiting events and the suspects, and returns the new revision.
     pub(super) fn advance(&mut self, changes: &Changes) -> i64 {
         for offset in &changes.released {
             self.waiting.remove(offset);
@@ -93,7 +94,7 @@ impl StoredPartition {
         self.revision
     }
 
-    /// Notes which event runs alone, and answers how often an owner has died of it.
+    /// Notes which event runs alone, and returns how often an owner has died while it ran alone.
     pub(super) fn runs_alone(&mut self, assignment: i64, offset: Option<i64>) -> u32 {
         if !self.owned || self.assignment != assignment {
             return 0;
@@ -102,7 +103,7 @@ impl StoredPartition {
         offset.map_or(0, |offset| suspect(&mut self.suspects, offset).alone)
     }
 
-    /// The lowest offset whose event waits.
+    /// The lowest offset of a waiting event.
     pub(super) fn lowest_waiting(&self) -> Option<i64> {
         self.waiting.keys().next().copied()
     }

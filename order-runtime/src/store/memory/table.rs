@@ -1,4 +1,4 @@
-//! The entities of one type in memory, with the type erased.
+//! The tables of entities in memory, with the entity type erased.
 
 use std::{
     any::{Any, TypeId},
@@ -10,17 +10,17 @@ use serde_json::Value;
 
 use crate::store::{Change, Changes, Entity, EntityType, Listed, Load, Page, Row, StoreError, entity::typed};
 
-/// One entity type's rows, with the type erased.
+/// The rows of one entity type, with the type erased.
 pub(crate) trait MemoryTable: Send {
-    /// `ids` is a `Vec<T::Id>`, the answer a `Vec<Row<T>>`.
+    /// Loads rows. `ids` is a `Vec<T::Id>`, the result a `Vec<Row<T>>`.
     fn load(&self, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError>;
-    /// Those of a `Vec<T::Id>` that are not here, as a `Vec<T::Id>`.
+    /// The ids of a `Vec<T::Id>` that have no row, as a `Vec<T::Id>`.
     fn missing(&self, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError>;
-    /// Takes a `Vec<Row<T>>` of another store; rows that are here stay.
+    /// Adds a `Vec<Row<T>>` of another store; existing rows are kept.
     fn absorb(&mut self, rows: &dyn Any) -> Result<(), StoreError>;
-    /// Whether every element of a `Vec<Change<T>>` finds the version that it expects.
+    /// Whether the store has the version that each element of a `Vec<Change<T>>` expects.
     fn accepts(&self, changes: &dyn Any) -> Result<bool, StoreError>;
-    /// Whether every element of a `Vec<(T::Id, u64)>` still has that version, 0 being none.
+    /// Whether every row of a `Vec<(T::Id, u64)>` still has that version; 0 means absent.
     fn unchanged(&self, reads: &dyn Any) -> Result<bool, StoreError>;
     /// Writes a `Vec<Change<T>>` that was accepted.
     fn save(&mut self, changes: &dyn Any) -> Result<(), StoreError>;
@@ -28,7 +28,7 @@ pub(crate) trait MemoryTable: Send {
     fn page(&self, page: &Page) -> Vec<Listed>;
 }
 
-/// The tables of all entity types, each made when it is first asked for.
+/// The tables of all entity types, each created on first use.
 #[derive(Default)]
 pub(crate) struct Tables(HashMap<TypeId, Box<dyn MemoryTable>>);
 
@@ -37,7 +37,7 @@ impl Tables {
         self.0.entry(entity.type_id).or_insert_with(entity.memory).as_mut()
     }
 
-    /// The wanted rows that are here, by type.
+    /// The wanted rows that exist, by type.
     pub(crate) fn load(&mut self, wanted: &Load) -> Result<Vec<Box<dyn Any + Send>>, StoreError> {
         let load = |(entity, ids): &(EntityType, Box<dyn Any + Send>)| {
             let ids: &(dyn Any + Send) = ids.as_ref();
@@ -63,7 +63,7 @@ impl Tables {
         Ok(true)
     }
 
-    /// Writes rows that are as they were read.
+    /// Writes rows for which [`are_as_read`](Self::are_as_read) holds.
     pub(crate) fn save(&mut self, changes: &Changes) -> Result<(), StoreError> {
         for (entity, written) in &changes.entities {
             let written: &(dyn Any + Send + Sync) = written.as_ref();
@@ -133,7 +133,7 @@ impl<T: Entity> MemoryTable for Table<T> {
             None => None,
             Some(text) => match text.parse() {
                 Ok(id) => Some(id),
-                // A text that is no id stands nowhere in the order of ids.
+                // A text that does not parse as an id has no place in the order of ids.
                 Err(_) => return Vec::new(),
             },
         };

@@ -1,10 +1,9 @@
-//! Locks on rows that do not exist.
+//! Advisory locks for rows that do not exist.
 //!
-//! A row that a batch has read as absent cannot be locked, and another instance may insert it before the batch commits. Of two
-//! batches that each insert what the other has read as absent, both would then commit, as if each had come first. So a batch
-//! that relies on an absence holds a lock of its own alone, and a batch that inserts holds the same lock together with other
-//! batches that insert. Rows share a few locks by their hash: a batch of thousands of new rows must not fill the server's table
-//! of locks.
+//! A row that a batch has read as absent cannot be locked, so another instance may insert it before the batch commits. If two
+//! batches each inserted a row that the other has read as absent, both would commit as if each had come first. Therefore, a
+//! batch that relies on an absence takes an exclusive lock, and a batch that inserts the row takes the same lock in shared
+//! mode. Rows are hashed to a few locks, so that a batch of thousands of new rows does not fill the server's lock table.
 
 use std::collections::BTreeMap;
 
@@ -13,30 +12,30 @@ use xxhash_rust::xxh3::xxh3_64;
 /// How a lock is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Hold {
-    /// Together with others: by those who insert.
+    /// Shared, by batches that insert.
     Shared,
-    /// By one transaction only: by those who rely on an absence.
+    /// Exclusive, by batches that rely on an absence.
     Alone,
 }
 
-/// The numbers of these locks: "ordr", then a number with its highest bit set, which no other lock of a store has.
+/// The base of the locks' numbers: "ordr", then a number with its highest bit set, which no other lock of a store has.
 const LOCKS: u64 = 0x6f72_6472_8000_0000;
 
-/// Locks of a table, as a mask.
+/// The mask of a table's locks.
 const OF_TABLE: u64 = 0x3f;
 
-/// The lock on the absence of a row, the same in every release.
+/// The number of the lock on the absence of a row, the same in every release.
 fn number(table: &str, id: &str) -> i64 {
     let table = xxh3_64(table.as_bytes()) & 0x7fff_ffff & !OF_TABLE;
     (LOCKS | table | (xxh3_64(id.as_bytes()) & OF_TABLE)).cast_signed()
 }
 
-/// The locks that a transaction needs.
+/// The locks that a transaction needs, and how it holds them.
 #[derive(Debug, Default)]
 pub(super) struct Absences(pub(super) BTreeMap<i64, Hold>);
 
 impl Absences {
-    /// Adds what is expected of rows: those with version 0 do not exist.
+    /// Adds the locks of rows that are expected to be absent (version 0). The stronger hold of a lock counts.
     pub(super) fn add(&mut self, table: &str, expected: &[(String, u64)], hold: Hold) {
         for (id, _) in expected.iter().filter(|(_, version)| *version == 0) {
             let held = self.0.entry(number(table, id)).or_insert(hold);

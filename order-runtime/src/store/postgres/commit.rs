@@ -1,8 +1,9 @@
-//! Applying the changes of partitions: one transaction in which each stands or falls for itself, without savepoints.
+//! Applies the changes of several partitions in one transaction, without savepoints. Each partition's changes are applied or
+//! rejected independently.
 //!
-//! Everything that is compared is locked and read first: positions, then rows that do not exist, then rows of entities, then
-//! windows, then waiting events, each in one order, so that two transactions never wait for each other in a circle. What fits is then written in sets, all
-//! partitions together; what does not fit is left out.
+//! Everything that is compared is first locked and read: positions, then absent rows, then rows of entities, then
+//! deduplication windows, then waiting events. Each kind is locked in a fixed order, so that transactions never deadlock. The
+//! changes that fit are then written in sets, all partitions together; the others are left out.
 
 use std::{
     any::Any,
@@ -22,12 +23,12 @@ use super::{
 };
 use crate::store::{Changes, Committed, EntityType, StoreError};
 
-/// How often a transaction is tried again whose new rows another one has inserted meanwhile.
+/// How often a transaction is tried that conflicts with another one, for example because both insert the same rows.
 const TRIES: usize = 3;
 
 /// Why a transaction was rolled back.
 enum Undone {
-    /// Another one has been faster; everything may be read and judged again.
+    /// Another transaction was faster. The transaction can be run again from its first read.
     Conflict,
     Failed(StoreError),
 }
@@ -44,10 +45,10 @@ impl From<StoreError> for Undone {
     }
 }
 
-/// Commits `changes`; see [`Store::commit`](crate::store::Store::commit).
+/// Commits `changes`; see [`PartitionStore::commit`](crate::store::PartitionStore::commit).
 pub(super) async fn commit(link: &Link, changes: &[Arc<Changes>]) -> Result<Vec<Committed>, StoreError> {
     match commit_all(link, changes).await {
-        // Data that cannot be kept fails the whole transaction; alone, each shows whose it was.
+        // Refused data fails the whole transaction. Committed one by one, only the changes that contain it are refused.
         Err(StoreError::Refused(_)) if changes.len() > 1 => {
             let mut answers = Vec::with_capacity(changes.len());
             for each in changes {
@@ -134,7 +135,7 @@ async fn write(db: &Client, fitting: &[(i64, &Changes)]) -> Result<(), Undone> {
     Ok(())
 }
 
-/// Each entity type among these once.
+/// The distinct entity types of these parts.
 fn types<'a>(parts: impl Iterator<Item = &'a (EntityType, Arc<dyn Any + Send + Sync>)>) -> Vec<EntityType> {
     let mut types: Vec<EntityType> = Vec::new();
     for (entity, _) in parts {
@@ -142,12 +143,12 @@ fn types<'a>(parts: impl Iterator<Item = &'a (EntityType, Arc<dyn Any + Send + S
             types.push(*entity);
         }
     }
-    // The same order of tables for every transaction.
+    // Every transaction uses the same order of tables.
     types.sort_unstable_by_key(|entity| entity.name);
     types
 }
 
-/// Where a partition is.
+/// The stored position of a partition.
 #[derive(Debug, Clone, Copy)]
 struct StoredPosition {
     id: i64,
@@ -162,11 +163,11 @@ fn identity(changes: &Changes) -> Identity {
     (partition.cluster.to_string(), partition.topic_id, partition.topic.to_string(), partition.partition)
 }
 
-/// What is in the store, locked until the transaction ends. Judging notes what each partition will write, so that a later
-/// one sees it.
+/// The stored state that the changes are compared with, locked until the transaction ends. [`judge`](Self::judge) adds the
+/// writes of each partition, so that it compares later partitions with them.
 struct Found {
     positions: HashMap<Identity, StoredPosition>,
-    /// By table and id; 0 for a row that is not there, and none for one that this transaction writes.
+    /// Versions by table and id. A row without an entry does not exist; `None` is a row that this transaction writes.
     entities: HashMap<(&'static str, String), Option<u64>>,
     windows: HashMap<Vec<u8>, Option<u64>>,
     /// By position and offset.
@@ -181,7 +182,7 @@ impl Found {
             windows: HashMap::new(),
             waiting: HashSet::new(),
         };
-        // Sent one behind the other, without waiting for the first answer.
+        // Pipelined: the second statement is sent without waiting for the answer to the first.
         let absences = absences(changes)?;
         let (positions, ()) =
             futures_util::future::try_join(sets::lock_positions(db, changes), sets::lock_numbers(db, &absences.0))
@@ -249,7 +250,7 @@ impl Found {
             }
         }
         for window in &changes.windows {
-            // A window that must not exist is not locked: inserting it tells.
+            // A window that must not exist is not locked; its insert detects the conflict.
             let there = self.windows.get(&window.key).copied().unwrap_or(Some(0));
             if there != Some(window.version) {
                 return Ok(false);
@@ -260,7 +261,7 @@ impl Found {
         Ok(all_there && released.len() == changes.released.len())
     }
 
-    /// Notes that these will be written.
+    /// Adds the writes of these changes.
     fn note(&mut self, changes: &Changes, place: StoredPosition) -> Result<(), StoreError> {
         self.positions.insert(
             identity(changes),
@@ -280,7 +281,7 @@ impl Found {
     }
 }
 
-/// The locks on rows that do not exist: those that changes insert, and those that they have read as absent.
+/// The locks for absent rows: those that the changes insert, and those that they have read as absent.
 fn absences(changes: &[Arc<Changes>]) -> Result<Absences, StoreError> {
     let mut absences = Absences::default();
     for each in changes {
@@ -298,7 +299,7 @@ fn absences(changes: &[Arc<Changes>]) -> Result<Absences, StoreError> {
     Ok(absences)
 }
 
-/// What changes expect of rows of a type, those that they write and those that they have read.
+/// The versions that changes expect of the rows of a type, both written and read ones.
 fn expected(entity: EntityType, changes: &Changes) -> Result<Vec<Expected>, StoreError> {
     let table: &dyn PostgresTable = entity.postgres;
     let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! What an error of PostgreSQL means for whoever asked: try again, give up on the data, or call for somebody.
+//! Maps PostgreSQL errors to [`StoreError`]: try again later, refuse the data, or require an operator.
 
 use tokio_postgres::{Error, error::SqlState};
 
@@ -20,11 +20,11 @@ impl From<PostgresError> for StoreError {
     }
 }
 
-/// By the class of the state (PostgreSQL's documentation, appendix A).
+/// Maps an error by the class of its SQLSTATE (PostgreSQL's documentation, appendix A).
 pub(super) fn of_server(error: &Error) -> StoreError {
     let text = said(error);
     let Some(state) = error.code() else {
-        // A value that a column does not take is found before anything is sent; all else without a state is the network.
+        // The driver rejects a value that does not fit its column itself; any other error without a state is the network.
         return if is_of_a_value(error) { StoreError::Refused(text) } else { StoreError::Unavailable(text) };
     };
     match state.code().get(..2).unwrap_or_default() {
@@ -32,14 +32,14 @@ pub(super) fn of_server(error: &Error) -> StoreError {
         "22" | "23" => StoreError::Refused(text),
         // A value that is too long for its index.
         _ if *state == SqlState::PROGRAM_LIMIT_EXCEEDED => StoreError::Refused(text),
-        // Access, a database that is not there, SQL and schema errors, features that this server does not have.
+        // Denied access, a missing database, SQL and schema errors, features that this server does not support.
         "28" | "3D" | "42" | "3F" | "0A" => StoreError::Unusable(text),
-        // A server that only reads is one that another one is taking over from.
+        // Includes a read-only server, which another server is taking over from.
         _ => StoreError::Unavailable(text),
     }
 }
 
-/// Whether it is a conflict with another transaction, after which all of it may be tried again.
+/// Whether the error is a conflict with another transaction, after which the whole transaction can be tried again.
 pub(super) fn is_conflict(error: &Error) -> bool {
     matches!(error.code(), Some(state) if *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED)
 }
@@ -50,9 +50,9 @@ fn is_of_a_value(error: &Error) -> bool {
 }
 
 fn said(error: &Error) -> String {
-    // The driver's own text of a server's error is only its kind.
+    // The driver's own text of a server's error only names the kind of error.
     match error.as_db_error() {
-        Some(told) => format!("{} ({})", told.message(), told.code().code()),
+        Some(reported) => format!("{} ({})", reported.message(), reported.code().code()),
         None => std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")),
     }
 }

@@ -1,4 +1,4 @@
-//! Marks on dead letters, and the audit of what operators do.
+//! Marks on dead letters, and the audit of operators' actions.
 
 use super::{Client, rows};
 use crate::store::{
@@ -9,7 +9,7 @@ use crate::store::{
 pub(super) async fn mark(db: &Client, entry: &AuditRow, marks: &[LetterMark]) -> Result<(), StoreError> {
     let (taken, written): (Vec<&LetterMark>, Vec<&LetterMark>) =
         marks.iter().partition(|mark| mark.state == MarkState::Open);
-    // What fails here closes the connection, and with it the transaction.
+    // An error closes the connection, which rolls the transaction back.
     db.batch_execute("BEGIN").await?;
     let letters = i64::try_from(entry.letters).unwrap_or(i64::MAX);
     let statement = db
@@ -73,7 +73,7 @@ fn letter_mark(row: &tokio_postgres::Row) -> Result<LetterMark, StoreError> {
     Ok(LetterMark {
         dlq_id: rows::text(row, 0)?,
         replays: rows::number(row, 1)?,
-        state: MarkState::of(state).ok_or_else(|| rows::unreadable(format!("`{state}` is no state of a letter")))?,
+        state: MarkState::of(state).ok_or_else(|| rows::unreadable(format!("`{state}` is not a letter state")))?,
         note: rows::text(row, 3)?,
         by: rows::text(row, 4)?,
         at: rows::time(row.try_get(5)?)?,

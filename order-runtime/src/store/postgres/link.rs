@@ -1,4 +1,4 @@
-//! Connections to the server, and how long anything on one may take.
+//! Connections to the server, and the time limits of operations on them.
 
 use std::{future::pending, ops::Deref, panic, pin::Pin, str::FromStr, time::Duration};
 
@@ -14,26 +14,26 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// How long a connection may take to be made.
+/// Time limit for opening a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long anything asked of the server may take, the wait for a free connection included; then its connection is given up,
-/// since it may be dead or hang.
+/// Time limit of an operation on the server, including the wait for a free connection. The connection is then closed, because
+/// it may be dead or hang.
 pub(super) const ANSWER: Duration = Duration::from_secs(20);
-/// The same where a person waits for the answer. With the time that a new connection may take it is below the limit of an HTTP
-/// answer, so the answer says that the store is slow.
+/// The same limit when a person waits for the answer. Together with the limit for opening a connection, it is below the time
+/// limit of an HTTP response, so that the response can report the slow store.
 pub(crate) const VIEW: Duration = Duration::from_secs(9);
-/// What the server gives up by itself, so that nothing stays locked by an instance that hangs or is cut off.
+/// Limits that the server itself enforces, so that an instance that hangs or is disconnected does not keep its locks.
 const LIMITS: &str = "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s";
 
-/// A few connections.
+/// A pool of a few connections.
 pub(super) struct Link {
     pool: Pool,
-    /// How long anything asked on one of them may take.
+    /// Time limit of an operation.
     answer: Duration,
 }
 
 impl Link {
-    /// Up to `connections` of them; they are made when they are needed. Nobody waits longer than `answer`, whatever for.
+    /// A pool of up to `connections` connections, which are opened when needed. No operation takes longer than `answer`.
     pub(super) fn new(url: &str, connections: usize, answer: Duration) -> Result<Self, StoreError> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let (config, tls) = settings(url)?;
@@ -48,8 +48,8 @@ impl Link {
         pool.map(|pool| Self { pool, answer }).map_err(|error| StoreError::Unusable(error.to_string()))
     }
 
-    /// Works on a connection. It is closed when the work fails, takes too long or is dropped: whatever was under way is then
-    /// undone.
+    /// Runs `work` on a connection. If the work fails, takes too long or is dropped, the connection is closed and the server
+    /// rolls back the open transaction.
     pub(super) async fn run<T>(
         &self,
         work: impl AsyncFnOnce(&Client) -> Result<T, StoreError>,
@@ -63,7 +63,7 @@ impl Link {
         Ok(answer)
     }
 
-    /// A connection outside of [`run`](Self::run)'s limits.
+    /// Lends a connection for work without the time limit of [`run`](Self::run).
     pub(super) async fn lend(&self) -> Result<Lent, StoreError> {
         let connection = self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error::of_server(&error),
@@ -85,12 +85,12 @@ impl Link {
 
 /// A connection that is closed when it is dropped, unless it was given back.
 ///
-/// A future can be dropped at any of its awaits, in the middle of a transaction too. The next user of the connection would
-/// otherwise go on in that transaction, and commit what was given up.
+/// A future can be dropped at any of its awaits, even in the middle of a transaction. The next user of the connection would
+/// otherwise continue that transaction and commit the abandoned changes.
 pub(super) struct Lent(Option<Object>);
 
 impl Lent {
-    /// Returns the connection to its pool. No transaction is open on it.
+    /// Returns the connection to its pool. It must not have an open transaction.
     pub(super) fn give_back(mut self) {
         drop(self.0.take());
     }
@@ -106,13 +106,13 @@ impl Deref for Lent {
     type Target = Client;
 
     fn deref(&self) -> &Client {
-        // Only `give_back` and `drop` empty it, and both end it.
+        // Only `give_back` and `drop` empty it, and neither leaves it usable.
         self.0.as_ref().unwrap_or_else(|| unreachable!("a connection that was given back"))
     }
 }
 
-/// Connects on the runtime that the link was made on, whichever runtime asks. A connection is driven by a task; on the runtime
-/// of HTTP, it would stand still whenever HTTP does, and end with it.
+/// Opens connections on the runtime that created the link, whichever runtime asks. A task drives each connection; on the HTTP
+/// runtime, it would stall whenever HTTP does and end with it.
 struct HomeConnect {
     runtime: Handle,
     tls: Tls,
@@ -129,7 +129,7 @@ impl Connect for HomeConnect {
                 Ok(connected) => connected,
                 Err(error) => match error.try_into_panic() {
                     Ok(reason) => panic::resume_unwind(reason),
-                    // The runtime is shutting down; the pool gives up in time.
+                    // The runtime is shutting down; the pool's timeout ends the wait.
                     Err(_) => pending().await,
                 },
             }
@@ -137,10 +137,10 @@ impl Connect for HomeConnect {
     }
 }
 
-/// Reads the URL and adds what every connection has.
+/// Parses the URL and adds the settings of every connection.
 pub(super) fn settings(url: &str) -> Result<(Config, Tls), StoreError> {
     let (url, wanted) = tls::take(url)?;
-    // The parser's own words may hold parts of the URL, and with it the password.
+    // The parser's own message may contain parts of the URL, including the password.
     let mut config = Config::from_str(&url).map_err(|_| StoreError::Unusable("it cannot be read".to_owned()))?;
     let options = config.get_options().map_or_else(|| LIMITS.to_owned(), |own| format!("{LIMITS} {own}"));
     config.options(options).application_name("order-runtime").connect_timeout(CONNECT);

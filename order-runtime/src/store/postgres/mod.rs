@@ -1,7 +1,7 @@
-//! The store for several instances: one PostgreSQL database, written in sets.
+//! The store for several instances: one PostgreSQL database, written in sets of rows.
 //!
-//! Each instance has a few connections: one commits, the others load what batches need and what people ask for. A
-//! statement that takes too long is given up together with its connection, and the server ends what was left open on it.
+//! Each instance has a few connections: one commits, the others load rows for batches and answer queries of people. A
+//! statement that takes too long is abandoned together with its connection; the server then rolls back the open transaction.
 
 mod absence;
 mod commit;
@@ -35,15 +35,15 @@ use self::{
     queries::RelayLock,
 };
 use super::{
-    Assigned, AuditRow, Changes, Committed, Entity, EntityType, LetterMark, Listed, Load, Loaded, Outbox, Page, Row,
-    Store, StoreError, WaitingCount, WaitingRow,
+    Assigned, AuditRow, Changes, Committed, Entity, EntityType, LetterMark, LetterStore, Listed, Load, Loaded, Outbox,
+    OutboxStore, Page, PartitionStore, ReadModel, Row, Store, StoreError, WaitingCount, WaitingRow,
 };
 use crate::model::{DeadLetterId, PartitionId};
 
 /// How a *set* of entities of one type is loaded and saved in PostgreSQL: written once, for all features.
 ///
-/// The statements run on the runtime's connection and within its transaction. Sets are arrays: `unnest` makes rows of
-/// them. Use `prepare_cached`, the statements run for every batch.
+/// The statements run on the runtime's connection and within its transaction. Sets are passed as arrays; `unnest` turns them
+/// into rows. Use `prepare_cached`, because the statements run for every batch.
 pub trait PostgresEntity: Entity {
     /// Statements that bring the schema from one version to the next, oldest first; never change one that was released.
     const MIGRATIONS: &'static [&'static str];
@@ -51,26 +51,26 @@ pub trait PostgresEntity: Entity {
     /// The table. It has a column `version` of type `bigint`, by which the runtime compares and locks rows.
     const TABLE: &'static str;
 
-    /// The column of the id's text: of type `text`, and the table's primary key.
+    /// The column that holds the id as text. It has the type `text` and is the table's primary key.
     const ID: &'static str;
 
     /// Loads those of `ids` that exist, in any order.
     fn load(db: &Client, ids: &[String]) -> impl Future<Output = Result<Vec<Row<Self>>, PostgresError>> + Send;
 
-    /// Inserts rows, passing over those whose id exists, and answers how many it inserted.
+    /// Inserts rows, skips those whose id exists, and returns the number of inserted rows.
     fn insert(db: &Client, rows: &[&Row<Self>]) -> impl Future<Output = Result<u64, PostgresError>> + Send;
 
-    /// Overwrites rows by their id and answers how many it found. They are locked, and have the expected version.
+    /// Overwrites rows by their id and returns the number of rows found. The rows are locked and have the expected version.
     fn update(db: &Client, rows: &[&Row<Self>]) -> impl Future<Output = Result<u64, PostgresError>> + Send;
 
     /// A page of entities in the order of their ids (`COLLATE "C"`).
     fn page(db: &Client, page: &Page) -> impl Future<Output = Result<Vec<Row<Self>>, PostgresError>> + Send;
 }
 
-/// Why a set was not loaded or saved.
+/// Why a set could not be loaded or saved.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
-    /// The server, or the way to it.
+    /// An error of the server, or of the connection to it.
     #[error(transparent)]
     Server(#[from] Error),
     /// A row that the domain cannot read, or cannot write.
@@ -79,13 +79,13 @@ pub enum PostgresError {
 }
 
 impl PostgresError {
-    /// A value that does not fit, with the reason.
+    /// The error for a value that does not fit, with the reason.
     pub fn data(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Data(error.into())
     }
 }
 
-/// What a URL says, or why it cannot be used; the reason is without its secrets.
+/// Parses a URL, or returns why it cannot be used. The reason contains no secrets of the URL.
 pub(crate) fn check_url(url: &str) -> Result<tokio_postgres::Config, String> {
     match link::settings(url) {
         Ok((config, _)) => Ok(config),
@@ -98,9 +98,9 @@ pub(crate) fn check_url(url: &str) -> Result<tokio_postgres::Config, String> {
 pub struct PostgresStore {
     /// Commits, one at a time.
     writer: Link,
-    /// Loads for batches, and what the relay does.
+    /// Loads rows for batches, and serves the relay.
     loader: Link,
-    /// Answers people, so that a slow page never stands before a batch.
+    /// Answers queries of people, so that a slow page never delays a batch.
     viewer: Link,
     relay: RelayLock,
 }
@@ -114,24 +114,24 @@ impl PostgresStore {
     /// [`StoreError::Unavailable`] when the server does not answer.
     pub async fn open(url: &str, entities: &[EntityType]) -> Result<Self, StoreError> {
         if matches!(tls::take(url), Ok((_, tls::Wanted::Require))) {
-            warn!("sslmode=require encrypts without asking whose server it is; sslmode=verify-full does");
+            warn!("sslmode=require encrypts, but does not verify the server's certificate; sslmode=verify-full does");
         }
         schema::migrate(url, entities).await?;
         Self::links(url, VIEW)
     }
 
-    /// Opens a store that a service has run on, to look at it.
+    /// Opens a store that a service has run on, and does not change its schema.
     ///
     /// # Errors
-    /// As of [`open`](Self::open), and where its schema is not there yet.
+    /// As for [`open`](Self::open); also [`StoreError::Unusable`] when the schema is missing or older.
     pub async fn connect(url: &str, entities: &[EntityType]) -> Result<Self, StoreError> {
         if Self::check(url, entities).await? {
             return Self::links(url, ANSWER);
         }
-        Err(StoreError::Unusable("it has not got this release's schema yet; run the service once".to_owned()))
+        Err(StoreError::Unusable("it does not have this release's schema yet; run the service once".to_owned()))
     }
 
-    /// `view` is how long a person waits for an answer.
+    /// `view` is the time limit of an operation that a person waits for.
     fn links(url: &str, view: Duration) -> Result<Self, StoreError> {
         Ok(Self {
             writer: Link::new(url, 1, ANSWER)?,
@@ -141,11 +141,11 @@ impl PostgresStore {
         })
     }
 
-    /// Looks whether a service of this release can run on the database, and changes nothing: whether its schema is there
-    /// already. Where it is not, the next start of a service makes it.
+    /// Checks whether a service of this release can run on the database, and changes nothing. Returns whether the schema is
+    /// up to date; if not, the next start of a service migrates it.
     ///
     /// # Errors
-    /// As of [`open`](Self::open).
+    /// As for [`open`](Self::open).
     pub async fn check(url: &str, entities: &[EntityType]) -> Result<bool, StoreError> {
         schema::check(&Link::new(url, 1, ANSWER)?, entities).await
     }
@@ -175,6 +175,24 @@ impl Store for PostgresStore {
         self.writer.run(async |db| partitions::claim(db, group).await).await
     }
 
+    async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.loader.run(async |db| queries::forget(db, until, &from).await).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.viewer.run(async |db| queries::ping(db).await).await
+    }
+
+    async fn close(&self) {
+        self.relay.release();
+        self.writer.close();
+        self.loader.close();
+        self.viewer.close();
+    }
+}
+
+#[async_trait]
+impl PartitionStore for PostgresStore {
     async fn assigned(&self, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError> {
         self.loader.run(async |db| partitions::assigned(db, partitions).await).await
     }
@@ -204,14 +222,6 @@ impl Store for PostgresStore {
         Ok(position)
     }
 
-    async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError> {
-        if self.relay.is_held().await? {
-            self.loader.run(async |db| queries::outbox(db, after, limit).await).await.map(Outbox::Rows)
-        } else {
-            self.loader.run(async |db| queries::outbox_size(db).await).await.map(Outbox::Elsewhere)
-        }
-    }
-
     async fn runs_alone(
         &self,
         partition: &PartitionId,
@@ -225,26 +235,6 @@ impl Store for PostgresStore {
         self.loader.run(async |db| partitions::ended(db, assignments).await).await
     }
 
-    async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.loader.run(async |db| queries::forget(db, until, &from).await).await
-    }
-
-    async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {
-        self.loader.run(async |db| queries::published(db, &rows).await).await
-    }
-
-    async fn view(&self, entity: EntityType, id: &str) -> Result<Option<Value>, StoreError> {
-        self.viewer.run(async |db| entity.postgres.view(db, id).await).await
-    }
-
-    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError> {
-        self.viewer.run(async |db| entity.postgres.page(db, &page).await).await
-    }
-
-    async fn window(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.viewer.run(async |db| queries::window(db, &key).await).await
-    }
-
     async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
         self.viewer.run(async |db| partitions::waiting(db, limit).await).await
     }
@@ -255,6 +245,39 @@ impl Store for PostgresStore {
 
     async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
         self.viewer.run(async |db| partitions::positions(db).await).await
+    }
+}
+
+#[async_trait]
+impl OutboxStore for PostgresStore {
+    async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError> {
+        if self.relay.is_held().await? {
+            self.loader.run(async |db| queries::outbox(db, after, limit).await).await.map(Outbox::Rows)
+        } else {
+            self.loader.run(async |db| queries::outbox_size(db).await).await.map(Outbox::Elsewhere)
+        }
+    }
+
+    async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {
+        self.loader.run(async |db| queries::published(db, &rows).await).await
+    }
+}
+
+#[async_trait]
+impl ReadModel for PostgresStore {
+    async fn view(&self, entity: EntityType, id: &str) -> Result<Option<Value>, StoreError> {
+        self.viewer.run(async |db| entity.postgres.view(db, id).await).await
+    }
+
+    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError> {
+        self.viewer.run(async |db| entity.postgres.page(db, &page).await).await
+    }
+}
+
+#[async_trait]
+impl LetterStore for PostgresStore {
+    async fn window(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.viewer.run(async |db| queries::window(db, &key).await).await
     }
 
     async fn mark(&self, entry: AuditRow, marks: Vec<LetterMark>) -> Result<(), StoreError> {
@@ -272,16 +295,5 @@ impl Store for PostgresStore {
 
     async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
         self.viewer.run(async |db| letters::audit(db, limit).await).await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.viewer.run(async |db| queries::ping(db).await).await
-    }
-
-    async fn close(&self) {
-        self.relay.release();
-        self.writer.close();
-        self.loader.close();
-        self.viewer.close();
     }
 }

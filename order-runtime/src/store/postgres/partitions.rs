@@ -1,4 +1,4 @@
-//! Positions of partitions and what waits in them.
+//! The positions, suspects and waiting events of partitions.
 
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -26,8 +26,8 @@ pub(super) async fn claim(db: &Client, group: &str) -> Result<Uuid, StoreError> 
     Ok(row.try_get(0)?)
 }
 
-/// One statement counts the start and reads the position, further ones what waits. Whoever owned the partition before may
-/// still commit between the two; the revision has then moved, and the first commit of the new owner finds that out.
+/// Counts the starts and reads the positions, suspects and waiting events, in one transaction. The positions stay locked until
+/// it ends, so that a commit of the former owner either precedes it or is fenced.
 pub(super) async fn assigned(db: &Client, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError> {
     let count = db
         .prepare_cached(
@@ -53,7 +53,7 @@ pub(super) async fn assigned(db: &Client, partitions: &[PartitionId]) -> Result<
                AND cluster = $1 AND topic_id = $2 AND topic = $3 AND partition = $4",
         )
         .await?;
-    // All or none: a try that fails in the middle would count deaths that did not happen.
+    // All or none: an attempt that fails half-way would count deaths that did not happen.
     db.batch_execute("BEGIN").await?;
     let (mut clusters, mut topic_ids, mut topics, mut numbers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for PartitionId { cluster, topic_id, topic, partition } in partitions {
@@ -62,7 +62,7 @@ pub(super) async fn assigned(db: &Client, partitions: &[PartitionId]) -> Result<
         topics.push(&**topic);
         numbers.push(*partition);
     }
-    // In the order in which commits lock positions.
+    // The same order as that of commits.
     db.query(
         "SELECT positions.id FROM positions
          JOIN unnest($1::text[], $2::uuid[], $3::text[], $4::int[]) AS asked (cluster, topic_id, topic, partition)
@@ -75,7 +75,8 @@ pub(super) async fn assigned(db: &Client, partitions: &[PartitionId]) -> Result<
     for partition in partitions {
         let (cluster, topic) = (&*partition.cluster, &*partition.topic);
         let running = state_name(WaitingState::Running);
-        // First, while the position still tells whether its owner has died. Counted once, whoever asks a second time.
+        // Before the update of the position, whose `owned` still shows whether the last owner has died. A death is counted
+        // once, even if the assignment is repeated.
         db.execute(&count_alone, &[&cluster, &partition.topic_id, &topic, &partition.partition]).await?;
         let found =
             db.query_opt(&count, &[&cluster, &partition.topic_id, &topic, &partition.partition, &running]).await?;
@@ -89,7 +90,7 @@ pub(super) async fn assigned(db: &Client, partitions: &[PartitionId]) -> Result<
 }
 
 pub(super) async fn reload(db: &Client, partition: &PartitionId) -> Result<Option<Assigned>, StoreError> {
-    // Both reads see the same moment.
+    // All reads see the same snapshot.
     db.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let found = read(db, partition).await?;
     db.batch_execute("COMMIT").await?;
@@ -98,7 +99,7 @@ pub(super) async fn reload(db: &Client, partition: &PartitionId) -> Result<Optio
 
 pub(super) async fn begin(db: &Client, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError> {
     let (cluster, topic) = (&*partition.cluster, &*partition.topic);
-    // The assignment that found no position is the first start.
+    // The assignment that found no position counts as the first start.
     let written = db.execute(
         "INSERT INTO positions (cluster, topic_id, topic, partition, next_offset, revision, starts, assignment, owned)
          VALUES ($1, $2, $3, $4, $5, 0, 1, 1, true) ON CONFLICT DO NOTHING",
@@ -110,7 +111,7 @@ pub(super) async fn begin(db: &Client, partition: &PartitionId, next_offset: i64
     } else {
         read(db, partition).await?
     };
-    stored.ok_or_else(|| StoreError::Unavailable("a position that was just written is not there".to_owned()))
+    stored.ok_or_else(|| StoreError::Unavailable("a position that was just written cannot be found".to_owned()))
 }
 
 pub(super) async fn runs_alone(
@@ -120,7 +121,7 @@ pub(super) async fn runs_alone(
     offset: Option<i64>,
 ) -> Result<u32, StoreError> {
     let (cluster, topic) = (&*partition.cluster, &*partition.topic);
-    // Nothing runs between the two statements.
+    // No event runs between the two statements, because the caller waits for both.
     let reset = db
         .prepare_cached(
             "WITH owned AS (

@@ -1,4 +1,4 @@
-//! What is read for batches, for the relay and for the read model.
+//! Reads for batches, the relay and the read model, and the deletion of old rows.
 
 use std::any::Any;
 
@@ -19,10 +19,10 @@ use crate::{
     },
 };
 
-/// The lock of the one relay of a store. "ordr", then a number.
+/// The advisory lock of a store's only active relay: "ordr", then a number.
 const RELAY_LOCK: i64 = 0x6f72_6472_0000_0002;
 
-/// What to load, with ids as texts.
+/// A [`Load`] with the ids as texts.
 pub(super) struct Wanted {
     entities: Vec<(EntityType, Vec<String>)>,
     windows: Vec<Vec<u8>>,
@@ -40,8 +40,8 @@ impl Wanted {
     }
 }
 
-/// Loads rows, windows and dead letters. Each statement sees its own moment: the commit compares the version of every row, so
-/// a batch that was made of two moments is a conflict and runs again.
+/// Loads rows, deduplication windows and dead letters. Each statement has its own snapshot. The commit compares the version of
+/// every row, so a batch that was built from different snapshots is a conflict and runs again.
 pub(super) async fn load(db: &Client, wanted: &Wanted) -> Result<Loaded, StoreError> {
     let entities = async {
         let mut loaded = Vec::with_capacity(wanted.entities.len());
@@ -72,7 +72,7 @@ pub(super) async fn load(db: &Client, wanted: &Wanted) -> Result<Loaded, StoreEr
         let found = db.query(&statement, &[&ids]).await?;
         found.iter().map(rows::dead_letter).collect::<Result<Vec<_>, StoreError>>()
     };
-    // Sent one behind the other, without waiting for answers in between.
+    // Pipelined: all statements are sent without waiting for answers in between.
     let (entities, windows, dead_letters) = futures_util::future::try_join3(entities, windows, dead_letters).await?;
     Ok(Loaded { entities, windows, dead_letters })
 }
@@ -95,7 +95,8 @@ pub(super) async fn outbox(db: &Client, after: i64, limit: usize) -> Result<Vec<
     db.query(&statement, &parameters).await?.iter().map(rows::outbox).collect()
 }
 
-/// How much there is, counted up to a number of rows above which it makes no difference. Lengths are read without the values.
+/// The size of the outbox, counted up to a number of rows above which the exact size makes no difference. Lengths are read
+/// without the values.
 pub(super) async fn outbox_size(db: &Client) -> Result<OutboxSize, StoreError> {
     let limit = i64::try_from(crate::store::OUTBOX_LIMIT).unwrap_or(i64::MAX).saturating_add(1);
     let statement = db
@@ -115,11 +116,11 @@ pub(super) async fn published(db: &Client, ids: &[i64]) -> Result<(), StoreError
     Ok(())
 }
 
-/// Deduplication windows that one call of [`forget`] looks at.
+/// Number of deduplication windows that one call of [`forget`] checks.
 const LOOKED_AT: i64 = 5_000;
 
 pub(super) async fn forget(db: &Client, until: Timestamp, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-    // The next keys in their order, without an index on times that every event would have to keep up.
+    // Goes through the keys in their order. An index on times would have to be updated by every event.
     let last = db
         .query_opt("SELECT key FROM rings WHERE key > $1 ORDER BY key LIMIT 1 OFFSET $2", &[&from, &LOOKED_AT])
         .await?;
@@ -139,13 +140,13 @@ pub(super) async fn forget(db: &Client, until: Timestamp, from: &[u8]) -> Result
     Ok(last)
 }
 
-/// Whether a transaction that writes can begin and end.
+/// Checks that a write transaction can commit.
 pub(super) async fn ping(db: &Client) -> Result<(), StoreError> {
     db.execute("UPDATE store SET pings = pings + 1", &[]).await?;
     Ok(())
 }
 
-/// The right to publish the outbox: a lock of the server's, held as long as its connection lives.
+/// The right to publish the outbox: an advisory lock of the server, held until its connection ends.
 pub(super) struct RelayLock {
     link: Link,
     held: Mutex<Option<Lent>>,
@@ -156,15 +157,15 @@ impl RelayLock {
         Ok(Self { link: Link::new(url, 1, ANSWER)?, held: Mutex::new(None) })
     }
 
-    /// Whether this instance holds it, by now.
+    /// Whether this instance holds the lock; tries to take it if not.
     pub(super) async fn is_held(&self) -> Result<bool, StoreError> {
         if self.held.lock().as_ref().is_some_and(|connection| !connection.is_closed()) {
             return Ok(true);
         }
-        // A connection that was lost has lost the lock too; it is closed before another one is asked for.
+        // A lost connection has lost the lock too. It is closed first, because the pool has only one connection.
         drop(self.held.lock().take());
         let connection = self.link.lend().await?;
-        // A database may hold several stores, each in a schema of its own, and each has a relay.
+        // A database may hold several stores, each in its own schema and with its own relay.
         let asked = connection.query_one(
             "SELECT pg_try_advisory_lock($1 # CASE schema.nspname WHEN 'public' THEN 0 ELSE schema.oid::bigint << 8 END)
              FROM pg_class AS outbox JOIN pg_namespace AS schema ON schema.oid = outbox.relnamespace

@@ -24,7 +24,7 @@ pub(super) fn waiting(row: &Row, first: usize) -> Result<WaitingRow, StoreError>
     Ok(WaitingRow {
         offset: row.try_get(first)?,
         queue: row.try_get(first + 1)?,
-        state: state_of(state).ok_or_else(|| unreadable(format!("`{state}` is no state of a waiting event")))?,
+        state: state_of(state).ok_or_else(|| unreadable(format!("`{state}` is not a state of a waiting event")))?,
         attempts: number(row, first + 3)?,
         since: time(row.try_get(first + 4)?)?,
         first_failed_at: first_failed_at.map(time).transpose()?,
@@ -60,9 +60,9 @@ pub(super) fn outbox(row: &Row) -> Result<OutboxRow, StoreError> {
 pub(super) fn dead_letter(row: &Row) -> Result<DeadLetterRow, StoreError> {
     let id = DeadLetterId::parse(row.try_get(0)?);
     let hash: &[u8] = row.try_get(2)?;
-    let hash = <[u8; 16]>::try_from(hash).map_err(|_| unreadable("a hash has not 16 bytes".to_owned()))?;
+    let hash = <[u8; 16]>::try_from(hash).map_err(|_| unreadable("a hash does not have 16 bytes".to_owned()))?;
     Ok(DeadLetterRow {
-        dlq_id: id.ok_or_else(|| unreadable("the id of a dead letter has not 32 hexadecimal digits".to_owned()))?,
+        dlq_id: id.ok_or_else(|| unreadable("the id of a dead letter is not 32 hexadecimal digits".to_owned()))?,
         event_id: text(row, 1)?,
         hash: u128::from_be_bytes(hash),
         replays: number(row, 3)?,
@@ -85,7 +85,7 @@ pub(super) fn time(nanoseconds: i64) -> Result<jiff::Timestamp, StoreError> {
     columns::time(nanoseconds).map_err(|error| unreadable(error.to_string()))
 }
 
-/// Something that this program has not written so.
+/// The error for a value that this program would not have written.
 pub(super) fn unreadable(what: String) -> StoreError {
     StoreError::Unusable(what)
 }

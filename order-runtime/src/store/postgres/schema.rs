@@ -1,18 +1,18 @@
-//! The schema: the runtime's own tables and those of the entities, each brought to its last version.
+//! The schema: the runtime's own tables and those of the entities, each migrated to its latest version.
 
 use super::{Client, link, link::Link, tls};
 use crate::store::{EntityType, StoreError};
 
-/// The lock of a migration: of several instances that start at once, one migrates. "ordr", then a number.
+/// The advisory lock of a migration, so that only one of several starting instances migrates: "ordr", then a number.
 const MIGRATION_LOCK: i64 = 0x6f72_6472_0000_0001;
 
-/// The oldest server whose SQL this is.
+/// The oldest supported version of the server.
 const OLDEST_SERVER: i32 = 130_000;
 
 /// The runtime's own migrations, oldest first; never change one that was released.
 ///
-/// Texts that come from outside are `bytea`: PostgreSQL's `text` does not take a NUL, and an event that carries one must
-/// neither get lost nor stop its partition.
+/// Texts from outside are stored as `bytea`. PostgreSQL's `text` does not accept a NUL, and an event that contains one must
+/// neither be lost nor stop its partition.
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE store (
@@ -83,13 +83,13 @@ const MIGRATIONS: &[&str] = &[
         at       bigint NOT NULL
     );
     ",
-    // Events that kill the process, and when a window was last written.
+    // Events that may have killed the process, and the time at which a deduplication window was last written.
     "
     ALTER TABLE positions ADD COLUMN suspect bigint;
     ALTER TABLE positions ADD COLUMN suspected bigint NOT NULL DEFAULT 0;
     ALTER TABLE rings ADD COLUMN written timestamptz NOT NULL DEFAULT now();
     ",
-    // What operators do with dead letters.
+    // Operators' actions on dead letters.
     "
     CREATE TABLE letter_marks (
         dlq_id  bytea NOT NULL,
@@ -110,8 +110,8 @@ const MIGRATIONS: &[&str] = &[
         selection bytea NOT NULL
     );
     ",
-    // Events that may have killed an owner of their partition, each counted by itself. The columns that were used for one of
-    // them stay, since instances of the former release may still write them.
+    // Events that may have killed an owner of their partition, counted for each event. The columns that held a single such
+    // event stay, because instances of the previous release may still write them.
     "
     CREATE TABLE suspects (
         position      bigint NOT NULL REFERENCES positions (id),
@@ -128,10 +128,10 @@ const MIGRATIONS: &[&str] = &[
     ",
 ];
 
-/// Brings the database to the schema that this program knows, in one transaction that may take its time.
+/// Migrates the database to this program's schema, in one transaction without a time limit.
 pub(super) async fn migrate(url: &str, entities: &[EntityType]) -> Result<(), StoreError> {
     let (mut settings, encryption) = link::settings(url)?;
-    // Behind those of the URL, since the last one counts.
+    // After the options of the URL, because the last value of an option counts.
     let options = format!("{} -c statement_timeout=0 -c lock_timeout=0", settings.get_options().unwrap_or_default());
     settings.options(options);
     let (mut db, driver) = tls::connect(&settings, encryption).await?;
@@ -174,7 +174,7 @@ async fn migrate_over(db: &mut tokio_postgres::Client, entities: &[EntityType]) 
     Ok(transaction.commit().await?)
 }
 
-/// Whether the schema is the one that this program knows; false where it is older or missing.
+/// Whether the database has this program's schema; false if the schema is older or missing. A newer schema is an error.
 pub(super) async fn check(link: &Link, entities: &[EntityType]) -> Result<bool, StoreError> {
     let owners: Vec<_> = owners(entities).collect();
     link.run(async |db: &Client| {

@@ -1,4 +1,4 @@
-//! The statements of a commit. Each takes sets as arrays, so that a batch of a thousand events is a few statements.
+//! The statements of a commit. Each takes sets as arrays, so that a batch of a thousand events needs only a few statements.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,7 +16,7 @@ use crate::store::{
 
 type Identity = (String, Uuid, String, i32);
 
-/// Positions as they are, locked in one order.
+/// Locks positions in a fixed order, and returns each identity with its id, next offset and revision.
 pub(super) async fn lock_positions(
     db: &Client,
     changes: &[Arc<Changes>],
@@ -44,7 +44,7 @@ pub(super) async fn lock_positions(
         .collect()
 }
 
-/// Takes these locks, each shared or alone, in the order of their numbers, until the transaction ends.
+/// Takes these advisory locks, shared or exclusive, in the order of their numbers. They are held until the transaction ends.
 pub(super) async fn lock_numbers(db: &Client, locks: &BTreeMap<i64, Hold>) -> Result<(), Error> {
     if locks.is_empty() {
         return Ok(());
@@ -61,7 +61,7 @@ pub(super) async fn lock_numbers(db: &Client, locks: &BTreeMap<i64, Hold>) -> Re
     db.execute(&statement, &[&numbers, &alone]).await.map(drop)
 }
 
-/// Versions of the rows that exist, locked in the order of their ids.
+/// Locks the rows that exist, in the order of their ids, and returns their versions.
 pub(super) async fn lock_versions(
     db: &Client,
     table: &str,
@@ -80,7 +80,7 @@ pub(super) async fn lock_versions(
     found.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<_, i64>(1)?.unsigned_abs()))).collect()
 }
 
-/// Versions of the windows that exist, locked in the order of their keys.
+/// Locks the deduplication windows that exist, in the order of their keys, and returns their versions.
 pub(super) async fn lock_windows(db: &Client, keys: &[&[u8]]) -> Result<Vec<(Vec<u8>, u64)>, Error> {
     if keys.is_empty() {
         return Ok(Vec::new());
@@ -91,7 +91,7 @@ pub(super) async fn lock_windows(db: &Client, keys: &[&[u8]]) -> Result<Vec<(Vec
     found.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<_, i64>(1)?.unsigned_abs()))).collect()
 }
 
-/// Those of these waiting events that exist, locked in one order.
+/// Locks the wanted waiting events that exist, in a fixed order, and returns them.
 pub(super) async fn lock_waiting(db: &Client, wanted: &[(i64, i64)]) -> Result<HashSet<(i64, i64)>, Error> {
     if wanted.is_empty() {
         return Ok(HashSet::new());
@@ -108,7 +108,7 @@ pub(super) async fn lock_waiting(db: &Client, wanted: &[(i64, i64)]) -> Result<H
     found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-/// Moves positions that are locked.
+/// Moves positions, which must be locked.
 pub(super) async fn advance(db: &Client, fitting: &[(i64, &Changes)]) -> Result<(), Error> {
     let ids: Vec<i64> = fitting.iter().map(|(id, _)| *id).collect();
     let to: Vec<i64> = fitting.iter().map(|(_, each)| each.to).collect();
@@ -124,7 +124,7 @@ pub(super) async fn advance(db: &Client, fitting: &[(i64, &Changes)]) -> Result<
     db.execute(&statement, &[&ids, &to, &proves]).await.map(drop)
 }
 
-/// Forgets suspects that have killed nobody.
+/// Deletes suspects whose attempt has ended without killing the owner.
 pub(super) async fn clear_suspects(db: &Client, fitting: &[(i64, &Changes)]) -> Result<(), Error> {
     let (positions, offsets): (Vec<i64>, Vec<i64>) =
         fitting.iter().flat_map(|(id, each)| each.cleared.iter().map(|offset| (*id, *offset))).unzip();
@@ -140,7 +140,7 @@ pub(super) async fn clear_suspects(db: &Client, fitting: &[(i64, &Changes)]) -> 
     db.execute(&statement, &[&positions, &offsets]).await.map(drop)
 }
 
-/// Writes windows; false where one that must not exist does by now.
+/// Writes deduplication windows. Returns false if a window that must not exist exists by now.
 pub(super) async fn write_windows(db: &Client, fitting: &[(i64, &Changes)]) -> Result<bool, Error> {
     let mut windows: Vec<_> = fitting.iter().flat_map(|(_, each)| &each.windows).collect();
     windows.sort_unstable_by(|a, b| a.key.cmp(&b.key));
@@ -171,7 +171,7 @@ pub(super) async fn write_windows(db: &Client, fitting: &[(i64, &Changes)]) -> R
     Ok(usize::try_from(inserted).is_ok_and(|inserted| inserted == new.len()))
 }
 
-/// Deletes waiting events that are locked.
+/// Deletes waiting events, which must be locked.
 pub(super) async fn release(db: &Client, fitting: &[(i64, &Changes)]) -> Result<(), Error> {
     let (positions, offsets): (Vec<i64>, Vec<i64>) =
         fitting.iter().flat_map(|(id, each)| each.released.iter().map(|offset| (*id, *offset))).unzip();
@@ -187,7 +187,7 @@ pub(super) async fn release(db: &Client, fitting: &[(i64, &Changes)]) -> Result<
     db.execute(&statement, &[&positions, &offsets]).await.map(drop)
 }
 
-/// Writes waiting events; one that is there is replaced.
+/// Writes waiting events and replaces existing ones.
 pub(super) async fn insert_waiting(db: &Client, fitting: &[(i64, &Changes)]) -> Result<(), Error> {
     let (positions, rows): (Vec<i64>, Vec<&WaitingRow>) =
         fitting.iter().flat_map(|(id, each)| each.waiting.iter().map(|row| (*id, row))).unzip();
@@ -271,10 +271,10 @@ pub(super) async fn insert_outbox(db: &Client, fitting: &[(i64, &Changes)]) -> R
     db.execute(&statement, &parameters).await.map(drop)
 }
 
-/// Remembers dead letters; one that is known is replaced.
+/// Writes dead letters and replaces existing ones.
 pub(super) async fn remember(db: &Client, fitting: &[(i64, &Changes)]) -> Result<(), Error> {
     let all = fitting.iter().flat_map(|(_, each)| &each.dead_letters);
-    // A statement may not touch a row twice, and of two under one id the later one counts.
+    // A statement may not write a row twice. Of two dead letters with the same id, the later one counts.
     let mut rows: Vec<_> = all.enumerate().collect();
     rows.sort_unstable_by(|a, b| a.1.dlq_id.cmp(&b.1.dlq_id).then(b.0.cmp(&a.0)));
     rows.dedup_by(|later, earlier| later.1.dlq_id == earlier.1.dlq_id);

@@ -1,4 +1,4 @@
-//! The entities of one type in PostgreSQL, with the type erased.
+//! The table of one entity type in PostgreSQL, with the type erased.
 
 use std::{any::Any, marker::PhantomData};
 
@@ -8,24 +8,25 @@ use serde_json::Value;
 use super::{Client, PostgresEntity};
 use crate::store::{Change, Listed, Page, Row, StoreError, entity::typed};
 
-/// An id as text, and the version that a row of that id must have, 0 being none.
+/// An id as text, and the version that its row must have; 0 means absent.
 pub(super) type Expected = (String, u64);
 
 /// [`PostgresEntity`] with the type erased.
 #[async_trait]
 pub(crate) trait PostgresTable: Send + Sync {
     fn migrations(&self) -> &'static [&'static str];
-    /// The table, and its column of ids.
+    /// The names of the table and of its id column.
     fn names(&self) -> (&'static str, &'static str);
     /// The texts of a `Vec<T::Id>`.
     fn texts(&self, ids: &dyn Any) -> Result<Vec<String>, StoreError>;
-    /// What a `Vec<Change<T>>` expects.
+    /// The ids and versions that a `Vec<Change<T>>` expects.
     fn written(&self, changes: &dyn Any) -> Result<Vec<Expected>, StoreError>;
-    /// What a `Vec<(T::Id, u64)>` expects.
+    /// The ids and versions that a `Vec<(T::Id, u64)>` expects.
     fn read(&self, reads: &dyn Any) -> Result<Vec<Expected>, StoreError>;
-    /// The answer is a `Vec<Row<T>>`.
+    /// Loads rows; the result is a `Vec<Row<T>>`.
     async fn load(&self, db: &Client, ids: &[String]) -> Result<Box<dyn Any + Send>, StoreError>;
-    /// Writes several `Vec<Change<T>>` whose rows are locked; false where a row to insert exists by now.
+    /// Writes several `Vec<Change<T>>`, whose rows are locked. Returns false if a row to
+    /// insert exists by now, or a row to update does not exist.
     async fn save(&self, db: &Client, changes: &[&(dyn Any + Send + Sync)]) -> Result<bool, StoreError>;
     async fn view(&self, db: &Client, id: &str) -> Result<Option<Value>, StoreError>;
     async fn page(&self, db: &Client, page: &Page) -> Result<Vec<Listed>, StoreError>;
@@ -38,7 +39,7 @@ impl<T> Table<T> {
     pub(crate) const NEW: Self = Self(PhantomData);
 }
 
-/// Whether PostgreSQL could hold it: its `text` takes no NUL. An id that has one names no row.
+/// Whether PostgreSQL's `text` can hold the value, which must not contain a NUL. No stored id contains one.
 fn is_text(id: &str) -> bool {
     !id.contains('\0')
 }
@@ -66,7 +67,7 @@ impl<T: PostgresEntity> PostgresTable for Table<T> {
                 if is_text(&id) {
                     Ok((id, change.expected))
                 } else {
-                    Err(StoreError::Refused("an id contains a NUL, which PostgreSQL does not keep".to_owned()))
+                    Err(StoreError::Refused("an id contains a NUL, which PostgreSQL cannot store".to_owned()))
                 }
             })
             .collect()
@@ -89,7 +90,7 @@ impl<T: PostgresEntity> PostgresTable for Table<T> {
                 if change.expected == 0 { &mut inserted } else { &mut updated }.push(&change.row);
             }
         }
-        // New rows are locked as they are inserted: in one order for all writers.
+        // New rows are locked when they are inserted, so all writers insert in the same order.
         inserted.sort_unstable_by(|a, b| a.value.id().cmp(b.value.id()));
         let whole = |affected: u64, rows: usize| usize::try_from(affected).is_ok_and(|affected| affected == rows);
         if !inserted.is_empty() && !whole(T::insert(db, &inserted).await?, inserted.len()) {
@@ -99,7 +100,7 @@ impl<T: PostgresEntity> PostgresTable for Table<T> {
     }
 
     async fn view(&self, db: &Client, id: &str) -> Result<Option<Value>, StoreError> {
-        // A text that is no id names no entity.
+        // A text that does not parse as an id names no entity.
         let Ok(id) = id.parse::<T::Id>() else {
             return Ok(None);
         };
@@ -112,7 +113,7 @@ impl<T: PostgresEntity> PostgresTable for Table<T> {
     }
 
     async fn page(&self, db: &Client, page: &Page) -> Result<Vec<Listed>, StoreError> {
-        // Nothing that PostgreSQL keeps has such a filter, and no id stands behind such a text alone.
+        // PostgreSQL cannot store a NUL: no row matches such a filter, and such an `after` is not the id of any row.
         let texts = page.filters.iter().map(|(_, value)| value).chain(&page.after);
         if texts.into_iter().any(|text| !is_text(text)) {
             return Ok(Vec::new());

@@ -1,5 +1,10 @@
-//! A server for tests, and what only PostgreSQL can get wrong.
+//! A server for tests, and the cases that concern only PostgreSQL.
 
+use super::PostgresStore;
+use crate::store::{
+    Committed, Load, PartitionStore, Store, StoreError,
+    conformance::fixture::{begun, commit, counter_change, entity, numbers, place, step},
+};
 use std::{
     io::{BufRead, BufReader},
     path::Path,
@@ -10,13 +15,7 @@ use std::{
     },
 };
 
-use super::PostgresStore;
-use crate::store::{
-    Committed, Load, Store, StoreError,
-    conformance::fixture::{begun, commit, counter_change, entity, numbers, place, step},
-};
-
-/// Unwraps what there is only with PostgreSQL; else ends the test.
+/// Unwraps a value that needs PostgreSQL; ends the test if there is none.
 macro_rules! or_skip {
     ($option:expr) => {
         match $option {
@@ -38,7 +37,7 @@ const REQUIRE: &str = "ORDER_TESTS_REQUIRE";
 /// One server for all tests of this program.
 struct Server {
     address: String,
-    /// The script wipes its server when its standard input closes, which happens however this program ends.
+    /// The script removes its server when its standard input closes, which happens however this program ends.
     _keeps_it_running: Child,
 }
 
@@ -56,7 +55,7 @@ fn server() -> Option<&'static Server> {
         BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a text");
         // "up: pid 4711, 127.0.0.1:15432"
         let Some(address) = line.trim().rsplit(' ').next().filter(|address| address.contains(':')) else {
-            // It has said why, and ends.
+            // The script has printed the reason, and ends.
             let _ = child.wait();
             return None;
         };
@@ -71,7 +70,7 @@ fn server() -> Option<&'static Server> {
     server.as_ref()
 }
 
-/// The URL of an empty database; `None`, with a word, where there is no PostgreSQL.
+/// The URL of an empty database; `None`, with a message, if PostgreSQL is not available.
 pub(crate) async fn database() -> Option<String> {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let address = &server()?.address;
@@ -105,7 +104,7 @@ async fn instances_fence_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn instances_that_insert_the_same_rows_conflict_and_never_wait_in_a_circle() {
+async fn instances_that_insert_the_same_rows_conflict_and_never_deadlock() {
     let url = or_skip!(database().await);
     let mut racers = Vec::new();
     for number in 0..4 {
@@ -115,7 +114,7 @@ async fn instances_that_insert_the_same_rows_conflict_and_never_wait_in_a_circle
             let mut applied = 0;
             for round in 0..20 {
                 let position = place(&*store, &partition).await;
-                // Overlapping sets in another order for each.
+                // Overlapping sets, in a different order for each instance.
                 let mut ids: Vec<String> = (0..30).map(|id| format!("{round}-{id}")).collect();
                 ids.rotate_left(usize::try_from(number).expect("small") * 7);
                 let changes = ids.iter().map(|id| counter_change(id, i64::from(number), 0)).collect();
@@ -131,18 +130,18 @@ async fn instances_that_insert_the_same_rows_conflict_and_never_wait_in_a_circle
     for racer in racers {
         applied += racer.await.expect("a racer that ends");
     }
-    assert_eq!(applied, 20, "of each set one inserter has won");
+    assert_eq!(applied, 20, "exactly one instance inserts each set");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_instance_publishes_and_another_takes_over() {
     let url = or_skip!(database().await);
     let (one, other) = (open(&url).await, open(&url).await);
-    let rows = |store| async move { super::Store::outbox(store, 0, 10).await.expect("an answer") };
+    let rows = |store| async move { super::OutboxStore::outbox(store, 0, 10).await.expect("an answer") };
     assert_eq!(rows(&one).await, crate::store::Outbox::Rows(Vec::new()));
     assert_eq!(rows(&other).await, crate::store::Outbox::Elsewhere(crate::store::OutboxSize::default()));
     one.close().await;
-    // The server notices the end of a connection by itself, a moment later.
+    // The server notices the end of the connection a moment later.
     let taken_over = async {
         while rows(&other).await == crate::store::Outbox::Elsewhere(crate::store::OutboxSize::default()) {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -152,7 +151,7 @@ async fn one_instance_publishes_and_another_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_postgres_does_not_keep_is_refused_and_nothing_else() {
+async fn only_data_that_postgres_cannot_store_is_refused() {
     let store = or_skip!(store().await);
     let (first, second) = (begun(&store, 0).await, begun(&store, 1).await);
     for bad in [counter_change("nul \0", 1, 0), counter_change("negative", -1, 0)] {
@@ -173,7 +172,7 @@ async fn what_postgres_does_not_keep_is_refused_and_nothing_else() {
         dead_letters: vec![0.into()],
         windows: vec![b"\0".to_vec()],
     };
-    let loaded = store.load(odd).await.expect("what cannot be there is not there");
+    let loaded = store.load(odd).await.expect("keys that cannot exist are absent");
     assert!(loaded.windows.is_empty() && loaded.dead_letters.is_empty());
     assert_eq!(numbers(&store, &["nul \0"]).await, []);
 }
@@ -198,9 +197,9 @@ async fn a_connection_that_the_server_ends_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_is_told_apart_from_what_is_none() {
+async fn a_database_without_the_schema_is_recognized() {
     let url = or_skip!(database().await);
-    assert!(!PostgresStore::check(&url, &[entity()]).await.expect("an answer"), "nobody has run on it");
+    assert!(!PostgresStore::check(&url, &[entity()]).await.expect("an answer"), "no service has run on it");
     open(&url).await;
     assert!(PostgresStore::check(&url, &[entity()]).await.expect("an answer"));
     let (db, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
@@ -211,7 +210,7 @@ async fn a_store_is_told_apart_from_what_is_none() {
 }
 
 #[tokio::test]
-async fn wrong_urls_are_told_without_their_secrets() {
+async fn wrong_urls_are_reported_without_their_secrets() {
     for (url, expected) in [
         ("postgres://user:secret@127.0.0.1:1x/db", "cannot be read"),
         ("postgres://user:secret@db.example/x", "sslmode=disable"),

@@ -1,7 +1,8 @@
-//! Whether a connection to the server is encrypted, and who is believed to be the server.
+//! Encryption of the connections to the server, and verification of the server's certificate.
 //!
-//! `sslmode=verify-full` encrypts and believes only a certificate for the server's name by an authority that the system, or
-//! `sslrootcert`, knows. `sslmode=require` encrypts and believes anybody, as PostgreSQL's own clients do. Neither ever falls back.
+//! `sslmode=verify-full` encrypts and accepts only a certificate for the server's name, issued by an authority of the system or
+//! of `sslrootcert`. `sslmode=require` encrypts and accepts any certificate, as PostgreSQL's own clients do. Neither mode ever
+//! falls back to an unencrypted connection.
 
 use std::path::PathBuf;
 
@@ -15,27 +16,27 @@ use crate::store::StoreError;
 /// How connections are encrypted.
 #[derive(Clone)]
 pub(super) enum Tls {
-    /// Not at all.
+    /// Not encrypted.
     Plain,
-    /// As rustls is told.
+    /// By rustls, with this connector.
     #[cfg(feature = "tls-postgres")]
     Rustls(tokio_postgres_rustls::MakeRustlsConnect),
 }
 
-/// What a URL says of encryption.
+/// The encryption that a URL asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// Nothing: fit for a server on the same machine.
+    /// Not specified; allowed only for a server on the same machine.
     Unsaid,
-    /// None.
+    /// No encryption.
     Disable,
-    /// Encrypted, to anybody.
+    /// Encryption, with any certificate.
     Require,
-    /// Encrypted, to the server of that name, by an authority in this file, or one that the system knows.
+    /// Encryption, with a certificate for the server's name, issued by an authority in this file or by one of the system.
     VerifyFull(Option<PathBuf>),
 }
 
-/// Takes what the URL says of encryption out of it: the driver knows neither `verify-full` nor `sslrootcert`.
+/// Removes the encryption parameters from the URL, because the driver knows neither `verify-full` nor `sslrootcert`.
 pub(super) fn take(url: &str) -> Result<(String, Wanted), StoreError> {
     let Some((place, query)) = url.split_once('?') else { return Ok((url.to_owned(), Wanted::Unsaid)) };
     let (mut mode, mut roots, mut others) = (None, None, Vec::new());
@@ -48,17 +49,17 @@ pub(super) fn take(url: &str) -> Result<(String, Wanted), StoreError> {
     }
     let wanted = match (mode, roots) {
         (Some("verify-full"), roots) => Wanted::VerifyFull(roots),
-        (_, Some(_)) => return Err(unusable("sslrootcert goes with sslmode=verify-full")),
+        (_, Some(_)) => return Err(unusable("sslrootcert requires sslmode=verify-full")),
         (None, None) => Wanted::Unsaid,
         (Some("disable"), None) => Wanted::Disable,
         (Some("require"), None) => Wanted::Require,
-        (Some(_), None) => return Err(unusable("sslmode is verify-full, require or disable here")),
+        (Some(_), None) => return Err(unusable("sslmode must be verify-full, require or disable")),
     };
     let url = if others.is_empty() { place.to_owned() } else { format!("{place}?{}", others.join("&")) };
     Ok((url, wanted))
 }
 
-/// Makes what encrypts, and tells the driver whether to ask for it.
+/// Creates the connector, and sets in `config` whether the driver asks for encryption.
 pub(super) fn prepare(config: &mut Config, wanted: &Wanted) -> Result<Tls, StoreError> {
     let is_remote = config.get_hosts().iter().any(|host| match host {
         Host::Tcp(name) => !crate::model::is_loopback(name),
@@ -67,7 +68,7 @@ pub(super) fn prepare(config: &mut Config, wanted: &Wanted) -> Result<Tls, Store
     });
     match wanted {
         Wanted::Unsaid if is_remote => Err(unusable(
-            "the server is on another machine: add `?sslmode=verify-full`, or `?sslmode=disable` where the network between is trusted",
+            "the server is on another machine: add `?sslmode=verify-full`, or `?sslmode=disable` if the network between is trusted",
         )),
         Wanted::Unsaid | Wanted::Disable => {
             config.ssl_mode(SslMode::Disable);
@@ -85,7 +86,7 @@ pub(super) async fn connect(
     config: &Config,
     tls: Tls,
 ) -> Result<(Client, tokio::task::JoinHandle<()>), tokio_postgres::Error> {
-    // Whoever uses the client sees the connection's error.
+    // The user of the client gets the connection's error.
     match tls {
         Tls::Plain => {
             let (client, connection) = config.connect(NoTls).await?;
@@ -105,7 +106,7 @@ fn unusable(why: &str) -> StoreError {
 
 #[cfg(not(feature = "tls-postgres"))]
 fn rustls_connector(_: &Wanted) -> Result<Tls, StoreError> {
-    Err(unusable("this build has no TLS to PostgreSQL; build with `--features tls-postgres`"))
+    Err(unusable("this build does not support TLS for PostgreSQL; build with `--features tls-postgres`"))
 }
 
 #[cfg(feature = "tls-postgres")]
@@ -125,7 +126,7 @@ fn rustls_connector(wanted: &Wanted) -> Result<Tls, StoreError> {
     Ok(Tls::Rustls(tokio_postgres_rustls::MakeRustlsConnect::new(config.with_no_client_auth())))
 }
 
-/// Whose certificates are believed.
+/// Verification of certificates.
 #[cfg(feature = "tls-postgres")]
 mod verified {
     use std::{path::Path, sync::Arc};
@@ -139,7 +140,7 @@ mod verified {
 
     use crate::store::StoreError;
 
-    /// The authorities in the file, or those that the system knows.
+    /// The authorities in the file, or those of the system.
     pub(super) fn roots(file: Option<&Path>) -> Result<RootCertStore, StoreError> {
         let found: Vec<CertificateDer<'static>> = match file {
             Some(file) => CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|error| {
@@ -152,13 +153,13 @@ mod verified {
         if added == 0 {
             let place = file.map_or_else(|| "the system".to_owned(), |file| format!("sslrootcert {}", file.display()));
             return Err(StoreError::Unusable(format!(
-                "{place} has no certificate of an authority; set sslrootcert to a file with one"
+                "{place} has no certificate of a certificate authority; set sslrootcert to a file with one"
             )));
         }
         Ok(roots)
     }
 
-    /// Believes any certificate, but only from who has its key.
+    /// Accepts any certificate, if the server proves that it has the certificate's key.
     #[derive(Debug)]
     pub(super) struct Anybody(pub(super) Arc<CryptoProvider>);
 
@@ -203,8 +204,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_url_says_of_encryption_is_taken_out_of_it() {
-        let taken = |url: &str| take(url).expect("it can be used");
+    fn encryption_parameters_are_removed_from_the_url() {
+        let taken = |url: &str| take(url).expect("a URL that can be used");
         assert_eq!(taken("postgres://a/b"), ("postgres://a/b".to_owned(), Wanted::Unsaid));
         assert_eq!(taken("postgres://a/b?sslmode=require"), ("postgres://a/b".to_owned(), Wanted::Require));
         assert_eq!(
@@ -213,21 +214,21 @@ mod tests {
         );
         for (url, why) in [
             ("postgres://a/b?sslmode=prefer", "verify-full, require or disable"),
-            ("postgres://a/b?sslmode=require&sslrootcert=x", "goes with sslmode=verify-full"),
+            ("postgres://a/b?sslmode=require&sslrootcert=x", "requires sslmode=verify-full"),
         ] {
-            assert!(take(url).expect_err("it never falls back").to_string().contains(why), "{url}");
+            assert!(take(url).expect_err("no fallback").to_string().contains(why), "{url}");
         }
     }
 
     #[test]
-    fn a_server_on_another_machine_needs_a_word() {
+    fn a_server_on_another_machine_needs_an_sslmode() {
         let prepared = |hosts: &str, wanted: &Wanted| {
             let mut config: Config = format!("postgres://{hosts}/b").parse().expect("a URL");
             prepare(&mut config, wanted).map(|_| config.get_ssl_mode())
         };
         assert_eq!(prepared("localhost", &Wanted::Unsaid).expect("the same machine"), SslMode::Disable);
         assert_eq!(prepared("db.example", &Wanted::Disable).expect("as the user says"), SslMode::Disable);
-        let why = prepared("localhost,db.example", &Wanted::Unsaid).expect_err("one is elsewhere").to_string();
+        let why = prepared("localhost,db.example", &Wanted::Unsaid).expect_err("one host is remote").to_string();
         assert!(why.contains("sslmode=verify-full") && why.contains("sslmode=disable"), "{why}");
         if cfg!(feature = "tls-postgres") {
             assert_eq!(prepared("db.example", &Wanted::Require).expect("as the user says"), SslMode::Require);

@@ -1,4 +1,5 @@
-//! Applying the changes of partitions: one transaction, in which each stands or falls for itself.
+//! Applies the changes of several partitions in one transaction. Each partition's changes are applied or rejected
+//! independently.
 
 use std::{any::Any, sync::Arc};
 
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::store::{Changes, Committed, DeadLetterRow, DedupRow, StoreError, columns::nanoseconds};
 
-/// Commits `changes`; see [`Store::commit`](crate::store::Store::commit).
+/// Commits `changes`; see [`PartitionStore::commit`](crate::store::PartitionStore::commit).
 pub(super) fn commit(db: &mut Connection, changes: &[Arc<Changes>]) -> Result<Vec<Committed>, StoreError> {
     let answers = commit_all(db, changes);
     if let Err(StoreError::Unavailable(_)) = answers {
@@ -19,17 +20,17 @@ pub(super) fn commit(db: &mut Connection, changes: &[Arc<Changes>]) -> Result<Ve
     answers
 }
 
-/// Moves the write-ahead log into the main file, where it may need no room of its own: on a full disk the log then begins
-/// anew in the space that it has, and the next attempt succeeds.
+/// Checkpoints the write-ahead log into the main file, which may need no further space for it. On a full disk, the log can
+/// then restart in the space that it already has, so that the next attempt succeeds.
 fn make_room(db: &Connection) {
     if let Err(error) = db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-        tracing::debug!(%error, "the write-ahead log cannot be emptied either");
+        tracing::debug!(%error, "failed to checkpoint the write-ahead log after a failed commit");
     }
 }
 
 fn commit_all(db: &mut Connection, changes: &[Arc<Changes>]) -> Result<Vec<Committed>, StoreError> {
-    // A savepoint costs a copy of every page that is changed under it, and hardly ever is one needed. So the first attempt
-    // has none; only when it fails are the good changes told from the bad ones.
+    // A savepoint costs a copy of every page that is changed under it, and is rarely needed. The first attempt therefore has
+    // none. Only if it fails, the second attempt separates the good changes from the bad ones.
     let transaction = begin(db)?;
     let mut answers = Vec::with_capacity(changes.len());
     for each in changes {
@@ -66,7 +67,7 @@ fn begin(db: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     db.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
-/// What is wrong with the data of one partition is no affair of the others.
+/// Turns refused data into the answer of its own partition, so that it does not affect the others.
 fn judge(applied: Result<Committed, StoreError>) -> Result<Committed, StoreError> {
     match applied {
         Err(StoreError::Refused(reason)) => Ok(Committed::Refused(reason)),
@@ -100,7 +101,7 @@ fn apply(db: &Connection, changes: &Changes) -> Result<Committed, StoreError> {
     Ok(Committed::Applied { revision: changes.revision + 1 })
 }
 
-/// Moves the position and answers the partition's number in this store; `None` when it is not where it was read.
+/// Moves the position and returns its id in this store; `None` if the offset or the revision is not the one that was read.
 fn advance(db: &Connection, changes: &Changes) -> rusqlite::Result<Option<i64>> {
     let partition = &changes.partition;
     db.prepare_cached(
@@ -124,7 +125,7 @@ fn advance(db: &Connection, changes: &Changes) -> rusqlite::Result<Option<i64>> 
     .optional()
 }
 
-/// Forgets suspects that have killed nobody.
+/// Deletes suspects whose attempt has ended without killing the owner.
 fn clear(db: &Connection, position: i64, offsets: &[i64]) -> rusqlite::Result<()> {
     if offsets.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What an SQLite error means for whoever asked: try again, give up on the data, or call for somebody.
+//! Maps SQLite errors to [`StoreError`]: try again later, refuse the data, or require an operator.
 
 use std::{io, path::Path};
 
@@ -10,7 +10,7 @@ impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         let text = error.to_string();
         match error.sqlite_error_code() {
-            // A full disk, a lock of another process and a failing device may all pass by themselves.
+            // A full disk, a lock of another process and a failing device may all be temporary.
             Some(
                 ErrorCode::DatabaseBusy
                 | ErrorCode::DatabaseLocked
@@ -27,8 +27,8 @@ impl From<Error> for StoreError {
                 | ErrorCode::TooBig
                 | ErrorCode::ParameterOutOfRange,
             ) => Self::Refused(text),
-            // Everything else that SQLite itself reports is about the file, its schema or a statement, not about one event:
-            // were it taken for a data error, every event would become a dead letter.
+            // Everything else that SQLite itself reports concerns the file, its schema or a statement, not one event. As a
+            // data error, it would turn every event into a dead letter.
             Some(_) => Self::Unusable(text),
             None => match error {
                 Error::ToSqlConversionFailure(_)
@@ -43,7 +43,7 @@ impl From<Error> for StoreError {
     }
 }
 
-/// An error of opening `path`, with what to do about it.
+/// The error for a failure to open `path`, with its remedy.
 pub(super) fn opening(path: &Path, error: Error) -> StoreError {
     let path = path.display();
     match error.sqlite_error_code() {
@@ -66,7 +66,7 @@ pub(super) fn opening(path: &Path, error: Error) -> StoreError {
     }
 }
 
-/// An error of the file system while `path` was made ready, with what to do about it.
+/// The error for a file system failure while `path` was prepared, with its remedy.
 pub(super) fn preparing(path: &Path, error: &io::Error) -> StoreError {
     let path = path.display();
     match error.kind() {

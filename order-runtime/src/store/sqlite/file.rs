@@ -1,8 +1,8 @@
-//! The store's file: it has one name, one owner, and is still there when a commit is answered.
+//! The store's file: it has exactly one name, and one process has locked it.
 //!
 //! SQLite finds the write-ahead log by the path of the database. Two paths to one file (a hard link, a symbolic link, a mount of
 //! the file alone) would have two logs: each process would miss the commits of the other, and a checkpoint of one would overwrite
-//! them. So the path is resolved first, a second name is refused, and the lock is on the file itself where the system allows it.
+//! them. Therefore, the path is resolved first, a second name is refused, and the file itself is locked if the system allows it.
 
 use std::{
     ffi::OsString,
@@ -14,7 +14,7 @@ use std::{
 use super::{error::preparing, mounts::Mount};
 use crate::store::StoreError;
 
-/// The path of an existing file without links, which is its only name.
+/// Resolves the links in the path of an existing file, and returns the file's only path.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     let file = fs::canonicalize(path).map_err(|error| preparing(path, &error))?;
     let names = names(&fs::metadata(&file).map_err(|error| preparing(&file, &error))?);
@@ -35,17 +35,17 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
     Ok(file)
 }
 
-/// The locks of the one process that runs on a store. They end with the handles, so a killed process leaves none.
+/// The locks of the one process that runs on a store. They end with the handles, so that a killed process leaves none.
 #[derive(Debug)]
 pub(super) struct Lock {
-    /// The database itself. No handle of the database may be closed earlier: closing any of them drops the locks that SQLite has
-    /// on the file in this process.
+    /// The database itself. It is closed after the connections, because closing any handle of the file drops the locks that
+    /// SQLite holds on it in this process.
     database: File,
-    /// The file beside it, which is what releases before this one lock.
+    /// The lock file beside it. Earlier releases lock only this file.
     _beside: File,
 }
 
-/// Takes the store for this process alone; makes the file where there is none.
+/// Locks the store for this process, and creates the file if it does not exist. Returns the file's only path and the locks.
 pub(super) fn lock(path: &Path) -> Result<(PathBuf, Lock), StoreError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -58,17 +58,17 @@ pub(super) fn lock(path: &Path) -> Result<(PathBuf, Lock), StoreError> {
         )));
     }
     if !path.exists() {
-        // SQLite would make the file readable for everybody; its side files get the permissions of this one.
+        // SQLite would create the file readable for all users; its side files get the permissions of this one.
         private_file(path)?;
     }
     let path = resolve(path)?;
-    // The file beside comes first. Within one process it keeps a second store from opening and closing the database, which would
-    // drop the locks of the first one.
+    // The lock file comes first. Within one process, it prevents a second store from opening and closing the database, which
+    // would drop the locks of the first one.
     let beside_path = beside(&path, ".lock");
     let beside = private_file(&beside_path)?;
     take(&beside, &path, &beside_path)?;
     let database = private_file(&path)?;
-    // `flock` and SQLite's own locks are apart from each other on Linux only, and there not on a network's file system.
+    // `flock` and SQLite's own locks are independent only on Linux, and there not on a network file system.
     if cfg!(target_os = "linux") && Mount::of(&path).is_none_or(|mount| mount.has_local_locks()) {
         take(&database, &path, &path)?;
     }
@@ -76,7 +76,7 @@ pub(super) fn lock(path: &Path) -> Result<(PathBuf, Lock), StoreError> {
     match lock.is_at(&path) {
         Ok(true) => Ok((path, lock)),
         Ok(false) => Err(StoreError::Unusable(format!(
-            "{} was replaced while it was opened; end what replaces it, and start again",
+            "{} was replaced while it was opened; stop the program that replaces it, and start again",
             path.display()
         ))),
         Err(error) => Err(preparing(&path, &error)),
@@ -102,7 +102,7 @@ impl Lock {
     }
 }
 
-/// Opens a file that only its owner may read, made where there is none.
+/// Opens a file. Creates it if it does not exist, readable and writable only for its owner.
 fn private_file(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -111,7 +111,7 @@ fn private_file(path: &Path) -> Result<File, StoreError> {
     options.open(path).map_err(|error| preparing(path, &error))
 }
 
-/// The path of a file that lies beside another one, under its name and a suffix.
+/// The path of the file beside `path` that has the same name and a suffix.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
@@ -124,11 +124,11 @@ pub(super) fn warn_of_readers(path: &Path) {
         && let Some(mode) = open_mode(&metadata)
     {
         let path = path.display();
-        tracing::warn!(%path, mode, "other users of this machine can read the store; `chmod 600` closes it");
+        tracing::warn!(%path, mode, "other users of this machine can read the store; restrict it with `chmod 600`");
     }
 }
 
-/// The permissions, where they let others than the owner read.
+/// The permissions in octal digits, if users other than the owner may read the file.
 fn open_mode(metadata: &Metadata) -> Option<String> {
     let mode = permissions(metadata);
     (mode & 0o044 != 0).then(|| format!("{mode:o}"))
@@ -154,10 +154,10 @@ fn names(_: &Metadata) -> u64 {
     1
 }
 
-/// A file's device and its number there.
+/// A file's device and inode number.
 pub(super) type FileId = (u64, u64);
 
-/// Tells a file from every other one of this machine; always the same where the system does not let an open file be deleted.
+/// Identifies a file on this machine. A constant on systems that do not allow an open file to be deleted.
 #[cfg(unix)]
 pub(super) fn identity(metadata: &Metadata) -> FileId {
     use std::os::unix::fs::MetadataExt;

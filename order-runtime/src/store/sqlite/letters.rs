@@ -1,4 +1,4 @@
-//! Marks on dead letters, and the audit of what operators do.
+//! Marks on dead letters, and the audit of operators' actions.
 
 use rusqlite::{Connection, Row, TransactionBehavior, types::Type};
 use uuid::Uuid;
@@ -68,7 +68,7 @@ fn letter_mark(row: &Row<'_>) -> rusqlite::Result<LetterMark> {
         dlq_id: row.get(0)?,
         replays: row.get(1)?,
         state: MarkState::of(&state)
-            .ok_or_else(|| rusqlite::Error::FromSqlConversionFailure(2, Type::Text, "no state of a letter".into()))?,
+            .ok_or_else(|| rusqlite::Error::FromSqlConversionFailure(2, Type::Text, "not a letter state".into()))?,
         note: row.get(3)?,
         by: row.get(4)?,
         at: time(row, 5)?,

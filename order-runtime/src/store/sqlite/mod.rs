@@ -1,8 +1,8 @@
 //! The embedded store: one SQLite file.
 //!
-//! Two threads own a connection each. The engine's is the only one that changes anything, and reads what batches need: its cache
-//! knows the pages that it has just written, while any other connection would read them back after each commit. The viewer
-//! reads what people ask for, so that a slow page never stands before a batch.
+//! Two threads own a connection each. The engine's connection does all writes and the reads of batches: its cache has the pages
+//! that it has just written, while any other connection would read them again after each commit. The viewer's connection
+//! answers queries of people, so that a slow page never delays a batch.
 
 mod commit;
 mod error;
@@ -36,15 +36,15 @@ use self::{
     worker::{Duties, Worker},
 };
 use super::{
-    Assigned, AuditRow, Change, Changes, Committed, Entity, EntityType, LetterMark, Listed, Load, Loaded, Outbox, Page,
-    Row, Store, StoreError, WaitingCount, WaitingRow,
+    Assigned, AuditRow, Change, Changes, Committed, Entity, EntityType, LetterMark, LetterStore, Listed, Load, Loaded,
+    Outbox, OutboxStore, Page, PartitionStore, ReadModel, Row, Store, StoreError, WaitingCount, WaitingRow,
 };
 use crate::model::{DeadLetterId, PartitionId};
 
 /// How a *set* of entities of one type is loaded and saved in SQLite: written once, for all features.
 ///
-/// The statements run on the runtime's connection and within its transaction; use `prepare_cached`, they run for every batch.
-/// [`keys`] makes one parameter of many ids.
+/// The statements run on the runtime's connection and within its transaction. Use `prepare_cached`, because they run for every
+/// batch. [`keys`] turns many ids into one parameter.
 pub trait SqliteEntity: Entity {
     /// Statements that bring the schema from one version to the next, oldest first; never change one that was released.
     const MIGRATIONS: &'static [&'static str];
@@ -52,10 +52,10 @@ pub trait SqliteEntity: Entity {
     /// Loads those of `ids` that exist, in any order.
     fn load(db: &Connection, ids: &[Self::Id]) -> rusqlite::Result<Vec<Row<Self>>>;
 
-    /// Inserts rows, in the order of their ids, and answers how many: what exists already stays as it is.
+    /// Inserts rows, in the order of their ids, skips those whose id exists, and returns the number of inserted rows.
     fn insert(db: &Connection, rows: &[&Row<Self>]) -> rusqlite::Result<usize>;
 
-    /// Updates rows, in the order of their ids, and answers how many: only those whose version is the expected one.
+    /// Updates the rows that have the expected version, in the order of their ids, and returns their number.
     fn update(db: &Connection, changes: &[&Change<Self>]) -> rusqlite::Result<usize>;
 
     /// A page of entities in the order of their ids.
@@ -68,46 +68,46 @@ pub trait SqliteEntity: Entity {
 /// SELECT things.* FROM rarray(?1) AS wanted CROSS JOIN things ON thing_id = wanted.value
 /// ```
 ///
-/// A statement for each key costs twice that. `CROSS JOIN`, because SQLite then looks up the keys in their order, and does not
-/// read the whole table instead.
+/// One statement for each key costs twice as much. `CROSS JOIN` makes SQLite look up the keys in their order, instead of
+/// reading the whole table.
 pub fn keys<K: Into<Value>>(keys: impl IntoIterator<Item = K>) -> Array {
     Rc::new(keys.into_iter().map(Into::into).collect())
 }
 
-/// What a store is opened for.
+/// The purpose for which a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// To run the service: the file is made where there is none, its schema is brought up to date, and no other process may
+    /// Runs the service. The file is created if it does not exist, its schema is brought up to date, and no other process may
     /// run on it at the same time.
     Run,
-    /// To do an operator's work beside a service that may run on it at the same time: to read everything, and to write what
-    /// does not belong to the owner of a partition. SQLite's own locks keep the two apart; the schema is not changed.
+    /// Does an operator's work beside a service that may run at the same time: reads everything, and writes only data that does
+    /// not belong to a partition owner. SQLite's own locks isolate the two; the schema is not changed.
     Beside,
-    /// To look at it, also while the service runs. What would change it answers [`StoreError::Unusable`].
+    /// Only reads, also while the service runs. Every write fails with [`StoreError::Unusable`].
     ReadOnly,
 }
 
-/// The most changes and reads of the engine that wait for its thread; far more than it ever asks for at once.
+/// Maximum number of the engine's writes and reads that wait for its thread; far more than it ever requests at once.
 const ENGINE_QUEUE: usize = 4_096;
-/// The most queries that wait for the viewer; a further one is answered at once that the store is not available.
+/// Maximum number of queries that wait for the viewer; a further one fails at once with [`StoreError::Unavailable`].
 const VIEWER_QUEUE: usize = 64;
-/// How long a query of the viewer may take, so that those behind it are answered within the time that HTTP gives a request.
+/// Time limit of a viewer's query, so that the queries behind it are answered within the time limit of an HTTP request.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
 
-/// A store in one SQLite file, made durable by each commit: write-ahead log, `synchronous=FULL`.
+/// A store in one SQLite file. Each commit is durable: write-ahead log, `synchronous=FULL`.
 ///
-/// A commit is answered only when the path still names the file after it: what is written to a file that was deleted, moved or
-/// replaced is no commit. A store that is not written to finds that out within a second; see [`Store::lost`].
+/// A commit succeeds only if the path still names the file afterwards; a write to a file that was deleted, moved or replaced is
+/// an error. An idle store detects such a loss within a second; see [`Store::lost`].
 pub struct SqliteStore {
-    /// `None` where nothing is to be changed.
+    /// `None` in [`Mode::ReadOnly`].
     engine: Option<Worker>,
     viewer: Worker,
-    /// Only where the service runs on it.
+    /// Only in [`Mode::Run`].
     watch: Option<Arc<Watch>>,
 }
 
 impl SqliteStore {
-    /// Opens the store at `path` for these entity types. It blocks while it does, for a migration possibly long.
+    /// Opens the store at `path` for these entity types. Blocks the thread, possibly for long when the schema is migrated.
     ///
     /// # Errors
     /// [`StoreError::Unusable`] when the file is not a store of this release or cannot be written, it has a second name or is
@@ -143,7 +143,7 @@ impl SqliteStore {
             name: "store-engine",
             queue: ENGINE_QUEUE,
             limit: None,
-            // Whoever waits for the loss is notified by the watch itself.
+            // The watch itself notifies the callers of `lost`.
             chore: Box::new(move || drop(looks.check())),
             end: Box::new(move |connection| end_writing(connection, &ends, lock)),
         };
@@ -159,7 +159,7 @@ impl SqliteStore {
         Ok(Self { engine: Some(engine), viewer, watch: Some(watch) })
     }
 
-    /// Opens a store in memory, which ends when it is dropped: no disk is waited for.
+    /// Opens a store in memory, which ends when it is dropped. It waits for no disk.
     #[cfg(test)]
     pub(crate) fn in_memory(entities: &[EntityType]) -> Result<Self, StoreError> {
         let (writer, reader) = open::in_memory(entities)?;
@@ -172,7 +172,7 @@ impl SqliteStore {
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let Some(engine) = &self.engine else {
-            return Err(StoreError::Unusable("it was opened for reading only".to_owned()));
+            return Err(StoreError::Unusable("it was opened read-only".to_owned()));
         };
         let Some(watch) = self.watch.clone() else { return engine.run(work).await };
         let watched = move |db: &mut Connection| {
@@ -183,7 +183,7 @@ impl SqliteStore {
         engine.run(watched).await
     }
 
-    /// Reads what the engine works on.
+    /// Runs a read of the engine.
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
@@ -192,7 +192,7 @@ impl SqliteStore {
         self.engine.as_ref().unwrap_or(&self.viewer).run(work).await
     }
 
-    /// Reads what people ask for.
+    /// Runs a query of a person.
     async fn query<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
@@ -201,36 +201,37 @@ impl SqliteStore {
         self.viewer.run(work).await
     }
 
-    /// An error where the store is known to be lost.
+    /// Returns an error if the store is known to be lost.
     fn there(&self) -> Result<(), StoreError> {
         self.watch.as_ref().map_or(Ok(()), |watch| watch.known())
     }
 }
 
-/// What a thread does that neither guards the file nor limits its statements.
+/// The duties of a thread that neither watches the file nor limits its statements.
 fn plain(name: &'static str) -> Duties {
     Duties { name, queue: ENGINE_QUEUE, limit: None, chore: Box::new(|| {}), end: Box::new(drop) }
 }
 
 fn not_started(error: io::Error) -> StoreError {
-    StoreError::Unavailable(format!("a thread does not start: {error}"))
+    StoreError::Unavailable(format!("failed to start a thread: {error}"))
 }
 
-/// Brings everything into the main file, so that it can be copied alone. What fails here is done at the next start.
+/// Checkpoints the write-ahead log, so that the main file can be copied alone, and closes the connection. If the checkpoint
+/// fails, the next start repeats it.
 fn end_writing(connection: Connection, watch: &Watch, lock: Arc<Lock>) {
     if watch.known().is_ok()
         && let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     {
-        tracing::warn!(%error, "the store's write-ahead log stays for the next start");
+        tracing::warn!(%error, "failed to checkpoint the store's write-ahead log; the next start repeats it");
     }
     leave(connection, watch, lock);
 }
 
-/// Closes a connection, then lets go of the locks.
+/// Closes a connection, then releases the locks. If the store is lost, both are leaked.
 fn leave(connection: Connection, watch: &Watch, lock: Arc<Lock>) {
     if watch.check().is_err() {
-        // The last connection deletes the write-ahead log by its name, which may belong to another file by now. The system closes
-        // the files when the process ends.
+        // Closing the last connection deletes the write-ahead log by its name, which may belong to another file by now. The
+        // system closes the files when the process ends.
         std::mem::forget((connection, lock));
         return;
     }
@@ -255,6 +256,36 @@ impl Store for SqliteStore {
         self.write(move |db| partitions::claim(db, &group)).await
     }
 
+    async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.write(move |db| queries::forget(db, until, &from)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.write(queries::ping).await
+    }
+
+    async fn lost(&self) -> String {
+        match &self.watch {
+            Some(watch) => watch.lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn log_bytes(&self) -> Option<u64> {
+        self.watch.as_ref().map(|watch| watch.log_bytes())
+    }
+
+    async fn close(&self) {
+        // The viewer first: the engine's connection is then the last one, and deletes the write-ahead log.
+        self.viewer.close().await;
+        if let Some(engine) = &self.engine {
+            engine.close().await;
+        }
+    }
+}
+
+#[async_trait]
+impl PartitionStore for SqliteStore {
     async fn assigned(&self, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError> {
         let partitions = partitions.to_vec();
         self.write(move |db| partitions::assigned(db, &partitions)).await
@@ -287,10 +318,6 @@ impl Store for SqliteStore {
         Ok(position)
     }
 
-    async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError> {
-        self.read(move |db| queries::outbox(db, after, limit)).await.map(Outbox::Rows)
-    }
-
     async fn runs_alone(
         &self,
         partition: &PartitionId,
@@ -306,27 +333,6 @@ impl Store for SqliteStore {
         self.write(move |db| partitions::ended(db, &assignments)).await
     }
 
-    async fn forget(&self, until: Timestamp, from: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.write(move |db| queries::forget(db, until, &from)).await
-    }
-
-    async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {
-        self.write(move |db| queries::published(db, &rows)).await
-    }
-
-    async fn view(&self, entity: EntityType, id: &str) -> Result<Option<Json>, StoreError> {
-        let id = id.to_owned();
-        self.query(move |db| entity.sqlite.view(db, &id)).await
-    }
-
-    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError> {
-        self.query(move |db| entity.sqlite.page(db, &page)).await
-    }
-
-    async fn window(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.query(move |db| queries::window(db, &key)).await
-    }
-
     async fn waiting(&self, limit: usize) -> Result<Vec<(PartitionId, WaitingRow)>, StoreError> {
         self.query(move |db| partitions::waiting(db, limit)).await
     }
@@ -338,6 +344,36 @@ impl Store for SqliteStore {
 
     async fn positions(&self) -> Result<Vec<(PartitionId, i64)>, StoreError> {
         self.query(|db| partitions::positions(db)).await
+    }
+}
+
+#[async_trait]
+impl OutboxStore for SqliteStore {
+    async fn outbox(&self, after: i64, limit: usize) -> Result<Outbox, StoreError> {
+        self.read(move |db| queries::outbox(db, after, limit)).await.map(Outbox::Rows)
+    }
+
+    async fn published(&self, rows: Vec<i64>) -> Result<(), StoreError> {
+        self.write(move |db| queries::published(db, &rows)).await
+    }
+}
+
+#[async_trait]
+impl ReadModel for SqliteStore {
+    async fn view(&self, entity: EntityType, id: &str) -> Result<Option<Json>, StoreError> {
+        let id = id.to_owned();
+        self.query(move |db| entity.sqlite.view(db, &id)).await
+    }
+
+    async fn page(&self, entity: EntityType, page: Page) -> Result<Vec<Listed>, StoreError> {
+        self.query(move |db| entity.sqlite.page(db, &page)).await
+    }
+}
+
+#[async_trait]
+impl LetterStore for SqliteStore {
+    async fn window(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.query(move |db| queries::window(db, &key)).await
     }
 
     async fn mark(&self, entry: AuditRow, marks: Vec<LetterMark>) -> Result<(), StoreError> {
@@ -355,28 +391,5 @@ impl Store for SqliteStore {
 
     async fn audit(&self, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
         self.query(move |db| letters::audit(db, limit)).await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.write(queries::ping).await
-    }
-
-    async fn lost(&self) -> String {
-        match &self.watch {
-            Some(watch) => watch.lost().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn log_bytes(&self) -> Option<u64> {
-        self.watch.as_ref().map(|watch| watch.log_bytes())
-    }
-
-    async fn close(&self) {
-        // The viewer first: the engine's connection is then the last one, and takes the write-ahead log along.
-        self.viewer.close().await;
-        if let Some(engine) = &self.engine {
-            engine.close().await;
-        }
     }
 }

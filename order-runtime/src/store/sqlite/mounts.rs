@@ -1,4 +1,4 @@
-//! Where a file is mounted, as Linux lists it.
+//! The mount of a file, from Linux's list of mounts.
 
 use std::{
     ffi::OsString,
@@ -6,42 +6,42 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// File systems of a network, which make `flock` of a lock over bytes: there it would collide with SQLite's own locks.
+/// Network file systems. They implement `flock` as a byte-range lock, which would collide with SQLite's own locks.
 const OF_A_NETWORK: [&str; 6] = ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p"];
 
 /// A mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mount {
-    /// Its place in the tree.
+    /// The path at which it is mounted.
     pub(super) point: PathBuf,
     file_system: String,
 }
 
 impl Mount {
-    /// The mount that a file without links in its path lies in; `None` where the system does not list mounts.
+    /// The mount of a file, whose path must be without links; `None` if the system does not list mounts.
     pub(super) fn of(file: &Path) -> Option<Self> {
         Self::find(&String::from_utf8_lossy(&fs::read("/proc/self/mountinfo").ok()?), file)
     }
 
-    /// Finds it in a list: each line has the mount point in its fifth field, and the file system behind a lone hyphen.
+    /// Finds the mount in a list. Each line has the mount point in its fifth field, and the file system after a lone hyphen.
     fn find(list: &str, file: &Path) -> Option<Self> {
         let mounts = list.lines().filter_map(|line| {
             let (before, behind) = line.split_once(" - ")?;
             let point = PathBuf::from(unescaped(before.split(' ').nth(4)?));
             file.starts_with(&point).then_some((point, behind))
         });
-        // Of several mounts at one place the last one covers the others.
+        // Of several mounts at the same path, the last one covers the others.
         let (point, behind) = mounts.max_by_key(|(point, _)| point.components().count())?;
         Some(Self { point, file_system: behind.split(' ').next()?.to_owned() })
     }
 
-    /// Whether `flock` does not touch SQLite's own locks.
+    /// Whether `flock` is independent of SQLite's own locks.
     pub(super) fn has_local_locks(&self) -> bool {
         !OF_A_NETWORK.contains(&&*self.file_system)
     }
 }
 
-/// A path as the list writes it: blanks, tabs, line ends and backslashes as three octal digits.
+/// Decodes a path of the list, which writes blanks, tabs, line ends and backslashes as three octal digits.
 fn unescaped(text: &str) -> OsString {
     let mut path = String::new();
     let mut rest = text;
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn locks_of_a_network_are_not_trusted() {
+    fn locks_of_network_file_systems_are_not_trusted() {
         assert!(of("/data/things.db").has_local_locks());
         assert!(!of("/mnt/a b/things.db").has_local_locks());
     }

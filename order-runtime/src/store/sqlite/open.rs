@@ -1,4 +1,4 @@
-//! Opening connections: to which file, with which settings.
+//! Opens connections, with their settings.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,15 +13,16 @@ use crate::store::{EntityType, StoreError};
 /// How long a statement waits for a lock that another process holds before the store counts as unavailable.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The runtime's statements and those of several entities; the default of 16 would have them prepared again and again.
+/// Enough for the runtime's statements and those of several entities. With the default of 16, they would be prepared again and
+/// again.
 const CACHED_STATEMENTS: usize = 128;
 
 /// Opens the connection that writes, and brings the schema up to date.
 pub(super) fn writer(path: &Path, entities: &[EntityType]) -> Result<Connection, StoreError> {
     let at_path = |error| opening(path, error);
     let mut db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(at_path)?;
-    // Before anything is in the file, which then keeps it. A window of more than a thousand bytes does not fit a leaf of SQLite's own
-    // 4 KiB and takes pages of its own.
+    // Set before the first write, because the file keeps its page size. A deduplication window of more than a thousand bytes
+    // does not fit into a leaf of SQLite's default of 4 KiB, and would take pages of its own.
     db.pragma_update(None, "page_size", 8_192).map_err(at_path)?;
     let journal: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(at_path)?;
     if !journal.eq_ignore_ascii_case("wal") {
@@ -30,15 +31,15 @@ pub(super) fn writer(path: &Path, entities: &[EntityType]) -> Result<Connection,
             path.display()
         )));
     }
-    // With NORMAL, the last commits may vanish with the power, while Kafka's committed offsets have moved past them.
+    // With NORMAL, a power failure may lose the last commits, although Kafka's committed offsets have moved past them.
     db.pragma_update(None, "synchronous", "FULL").map_err(at_path)?;
-    // 64 MiB, in KiB: the pages of the keys in use, so that a batch of random keys is not read back from the file.
+    // 64 MiB, in KiB, for the pages of the keys in use, so that a batch of random keys is not read from the file.
     db.pragma_update(None, "cache_size", -65_536).map_err(at_path)?;
     let pragma = |name: &str, value: i64| db.pragma_update_and_check(None, name, value, |_| Ok(()));
-    // 64 MiB of pages: a page that many batches have changed is then copied into the main file once. SQLite's own thousand pages
-    // are what one large batch writes, and would have every batch copied at once, for a quarter more CPU time in all.
+    // 64 MiB of pages, so that a page that many batches have changed is copied into the main file once. One large batch fills
+    // SQLite's default of a thousand pages; every batch would then be copied at once, for a quarter more CPU time in total.
     pragma("wal_autocheckpoint", 8_000).map_err(at_path)?;
-    // What a burst has made longer is given back.
+    // A log that a burst has made longer is truncated to this size.
     pragma("journal_size_limit", 128 * 1024 * 1024).map_err(at_path)?;
     db.pragma_update(None, "foreign_keys", true).map_err(at_path)?;
     schema::migrate(&mut db, path, entities)?;
@@ -58,7 +59,7 @@ pub(super) fn reader(path: &Path, entities: &[EntityType]) -> Result<Connection,
     checked(path, entities, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
-/// Opens two connections to a database in memory that no other pair sees: one that writes, one that reads.
+/// Opens two connections to a new database in memory, which no other connection sees: a writer and a reader.
 #[cfg(test)]
 pub(super) fn in_memory(entities: &[EntityType]) -> Result<(Connection, Connection), StoreError> {
     let path = PathBuf::from(format!("file:/{}?vfs=memdb", uuid::Uuid::new_v4()));
@@ -71,7 +72,7 @@ pub(super) fn in_memory(entities: &[EntityType]) -> Result<(Connection, Connecti
     Ok((writer, reader))
 }
 
-/// The only path of a store that is there.
+/// The only path of an existing store.
 pub(super) fn existing(path: &Path) -> Result<PathBuf, StoreError> {
     if !path.exists() {
         return Err(StoreError::Unusable(format!(
@@ -89,11 +90,11 @@ fn checked(path: &Path, entities: &[EntityType], access: OpenFlags) -> Result<Co
 }
 
 fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
-    // No URI: a path is a path, whatever it looks like. No mutex: each connection stays on its own thread.
+    // No URI, so that a path is never parsed as one. No mutex, because each connection stays on its own thread.
     let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-    // What `super::keys` is read with.
+    // Provides `rarray`, which reads `super::keys`.
     rusqlite::vtab::array::load_module(&db)?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
     db.pragma_update(None, "trusted_schema", false)?;

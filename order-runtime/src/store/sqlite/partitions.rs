@@ -1,4 +1,4 @@
-//! Positions of partitions and what waits in them.
+//! The positions, suspects and waiting events of partitions.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ pub(super) fn reload(db: &mut Connection, partition: &PartitionId) -> Result<Opt
 pub(super) fn begin(db: &mut Connection, partition: &PartitionId, next_offset: i64) -> Result<Assigned, StoreError> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (cluster, topic_id, topic, number) = identity(partition);
-    // The assignment that found no position is the first start.
+    // The assignment that found no position counts as the first start.
     let written = transaction
         .prepare_cached(
             "INSERT INTO positions (cluster, topic_id, topic, partition, next_offset, revision, starts, assignment, owned)
@@ -214,8 +214,8 @@ fn read(db: &Connection, partition: &PartitionId) -> rusqlite::Result<Option<Ass
     Ok(Some(assigned))
 }
 
-/// A partition's identity as parameters. The topic's name is part of it: a broker that is too old to tell topic ids gives
-/// all its topics the same one.
+/// A partition's identity as parameters. The topic's name is part of it, because a broker that is too old for topic ids gives
+/// all its topics the same id.
 fn identity(partition: &PartitionId) -> (&str, String, &str, i32) {
     (&partition.cluster, partition.topic_id.to_string(), &partition.topic, partition.partition)
 }

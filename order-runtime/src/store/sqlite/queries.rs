@@ -1,4 +1,4 @@
-//! What is read for batches, for the relay and for the read model.
+//! Reads for batches, the relay and the read model, and the deletion of old rows.
 
 use std::any::Any;
 
@@ -27,7 +27,7 @@ pub(super) fn load(db: &mut Connection, wanted: Load) -> Result<Loaded, StoreErr
 }
 
 fn windows(db: &Connection, mut keys: Vec<Vec<u8>>) -> rusqlite::Result<Vec<DedupRow>> {
-    // In the order of keys, neighbours in the tree are read one after the other.
+    // Sorted, so that neighbours in the tree are read one after the other.
     keys.sort_unstable();
     keys.dedup();
     let mut statement = db.prepare_cached(
@@ -71,12 +71,12 @@ pub(super) fn published(db: &mut Connection, ids: &[i64]) -> Result<(), StoreErr
     Ok(transaction.commit()?)
 }
 
-/// Deduplication windows that one call of [`forget`] looks at.
+/// Number of deduplication windows that one call of [`forget`] checks.
 const LOOKED_AT: i64 = 5_000;
 
 pub(super) fn forget(db: &mut Connection, until: Timestamp, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // The next keys in their order, without an index on times that every event would have to keep up.
+    // Goes through the keys in their order. An index on times would have to be updated by every event.
     let last: Option<Vec<u8>> = transaction
         .prepare_cached("SELECT key FROM rings WHERE key > ?1 ORDER BY key LIMIT 1 OFFSET ?2")?
         .query_row((from, LOOKED_AT), |row| row.get(0))
@@ -94,8 +94,8 @@ pub(super) fn forget(db: &mut Connection, until: Timestamp, from: &[u8]) -> Resu
     Ok(last)
 }
 
-/// Whether a transaction that writes can begin and end: a full disk shows only there. The number must change, because SQLite
-/// does not write a page for a row that stays the same.
+/// Checks that a write transaction can commit; only this detects a full disk. The number must change, because SQLite does not
+/// write a page for a row that stays the same.
 pub(super) fn ping(db: &mut Connection) -> Result<(), StoreError> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute("UPDATE store SET pings = pings + 1", [])?;

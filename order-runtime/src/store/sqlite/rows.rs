@@ -36,12 +36,12 @@ fn from_nanoseconds(column: usize, nanoseconds: i64) -> rusqlite::Result<Timesta
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, Box::new(error)))
 }
 
-/// A text is not one that this store writes there.
+/// The error for a text that this store does not write into the column.
 fn not_ours(column: usize) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(FromSqlError::InvalidType))
 }
 
-/// Writes waiting events; one that is there is replaced.
+/// Writes waiting events and replaces existing ones.
 pub(super) fn insert_waiting(db: &Connection, position: i64, rows: &[WaitingRow]) -> rusqlite::Result<()> {
     let mut insert = db.prepare_cached(concat!(
         "INSERT OR REPLACE INTO waiting (position, ",

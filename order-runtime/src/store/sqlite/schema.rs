@@ -1,4 +1,4 @@
-//! The schema: the runtime's own tables and those of the entities, each brought to its last version.
+//! The schema: the runtime's own tables and those of the entities, each migrated to its latest version.
 
 use std::path::Path;
 
@@ -81,14 +81,15 @@ const MIGRATIONS: &[&str] = &[
         at       INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     ",
-    // Events that kill the process, and when a window was last written, in seconds since the epoch.
+    // Events that may have killed the process, and the time at which a deduplication window was last written, in seconds since
+    // the epoch.
     "
     ALTER TABLE positions ADD COLUMN suspect INTEGER;
     ALTER TABLE positions ADD COLUMN suspected INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE rings ADD COLUMN written INTEGER NOT NULL DEFAULT 0;
     UPDATE rings SET written = unixepoch();
     ",
-    // What operators do with dead letters.
+    // Operators' actions on dead letters.
     "
     CREATE TABLE letter_marks (
         dlq_id  TEXT NOT NULL,
@@ -109,7 +110,7 @@ const MIGRATIONS: &[&str] = &[
         selection TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     ",
-    // Events that may have killed an owner of their partition, each counted by itself.
+    // Events that may have killed an owner of their partition, counted for each event.
     "
     CREATE TABLE suspects (
         position      INTEGER NOT NULL REFERENCES positions (id),
@@ -128,7 +129,7 @@ const MIGRATIONS: &[&str] = &[
     ",
 ];
 
-/// Refuses entity types that would take each other's place: a type's migrations are counted under its name.
+/// Refuses two entity types with the same name, because the migrations of a type are counted under its name.
 pub(super) fn check_names(entities: &[EntityType]) -> Result<(), StoreError> {
     for (index, entity) in entities.iter().enumerate() {
         if entities[..index].iter().any(|earlier| earlier.name == entity.name) {
@@ -139,7 +140,7 @@ pub(super) fn check_names(entities: &[EntityType]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Brings the database to the schema that this program knows, in one transaction.
+/// Migrates the database to this program's schema, in one transaction.
 pub(super) fn migrate(db: &mut Connection, path: &Path, entities: &[EntityType]) -> Result<(), StoreError> {
     let at_path = |error| opening(path, error);
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(at_path)?;
@@ -172,7 +173,7 @@ pub(super) fn migrate(db: &mut Connection, path: &Path, entities: &[EntityType])
     transaction.commit().map_err(at_path)
 }
 
-/// Refuses a database whose schema is not exactly the one that this program knows.
+/// Refuses a database whose schema is not exactly this program's schema.
 pub(super) fn check(db: &Connection, path: &Path, entities: &[EntityType]) -> Result<(), StoreError> {
     let at_path = |error| opening(path, error);
     if is_empty(db).map_err(at_path)? {
@@ -227,5 +228,5 @@ fn newer(path: &Path, owner: &str, found: usize, known: usize) -> StoreError {
 }
 
 fn older(path: &Path) -> StoreError {
-    StoreError::Unusable(format!("{} has not got this release's schema yet; run the service once", path.display()))
+    StoreError::Unusable(format!("{} does not have this release's schema yet; run the service once", path.display()))
 }

@@ -1,4 +1,4 @@
-//! The entities of one type in SQLite, with the type erased.
+//! The table of one entity type in SQLite, with the type erased.
 
 use std::{any::Any, collections::HashMap, marker::PhantomData};
 
@@ -11,11 +11,11 @@ use crate::store::{Change, Listed, Page, StoreError, entity::typed};
 /// [`SqliteEntity`] with the type erased.
 pub(crate) trait SqliteTable: Send + Sync {
     fn migrations(&self) -> &'static [&'static str];
-    /// `ids` is a `Vec<T::Id>`, the answer a `Vec<Row<T>>`.
+    /// Loads rows. `ids` is a `Vec<T::Id>`, the result a `Vec<Row<T>>`.
     fn load(&self, db: &Connection, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError>;
-    /// Writes a `Vec<Change<T>>`; false where one does not find the version that it expects.
+    /// Writes a `Vec<Change<T>>`. Returns false if the version of a row is not the expected one.
     fn save(&self, db: &Connection, changes: &dyn Any) -> Result<bool, StoreError>;
-    /// Whether every element of a `Vec<(T::Id, u64)>` still has that version, 0 being none.
+    /// Whether every row of a `Vec<(T::Id, u64)>` still has that version; 0 means absent.
     fn unchanged(&self, db: &Connection, reads: &dyn Any) -> Result<bool, StoreError>;
     fn view(&self, db: &Connection, id: &str) -> Result<Option<Value>, StoreError>;
     fn page(&self, db: &Connection, page: &Page) -> Result<Vec<Listed>, StoreError>;
@@ -53,7 +53,7 @@ impl<T: SqliteEntity> SqliteTable for Table<T> {
     }
 
     fn view(&self, db: &Connection, id: &str) -> Result<Option<Value>, StoreError> {
-        // A text that is no id names no entity.
+        // A text that does not parse as an id names no entity.
         let Ok(id) = id.parse::<T::Id>() else {
             return Ok(None);
         };

@@ -1,10 +1,16 @@
-//! What only a store in a file can do wrong: the file, its disk, its schema, its other readers.
+//! The cases that concern only a store in a file: the file, its disk, its schema, its other readers.
 
 mod damage;
 #[cfg(unix)]
 mod names;
 mod readers;
 
+use super::{Mode, SqliteEntity, SqliteStore};
+use crate::store::{
+    AuditRow, Change, Committed, Entity, EntityType, LetterStore, Page, PartitionStore, ReadModel, Row, Store,
+    StoreError,
+    conformance::fixture::{begun, commit, counter_change, entity, numbers, partition, place, sqlite, step, waiting},
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -14,12 +20,6 @@ use std::{
 
 use rusqlite::Connection;
 use tempfile::TempDir;
-
-use super::{Mode, SqliteEntity, SqliteStore};
-use crate::store::{
-    AuditRow, Change, Committed, Entity, EntityType, Page, Row, Store, StoreError,
-    conformance::fixture::{begun, commit, counter_change, entity, numbers, partition, place, sqlite, step, waiting},
-};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -55,14 +55,14 @@ async fn expect_the_commit(store: &SqliteStore) {
 }
 
 #[tokio::test]
-async fn what_is_committed_survives_closing() {
+async fn commits_survive_closing() {
     let (_folder, path) = folder();
     let store = sqlite(&path);
     let id = store.claim("group").await.expect("a claim");
     one_commit(&store).await;
     store.close().await;
     assert!(!path.with_extension("db-wal").exists(), "a closed store is one file");
-    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))), "a closed store answers so");
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))), "a closed store is unavailable");
 
     let again = sqlite(&path);
     assert_eq!(again.claim("group").await.expect("a claim"), id);
@@ -70,16 +70,16 @@ async fn what_is_committed_survives_closing() {
 }
 
 #[tokio::test]
-async fn what_is_committed_survives_a_crash() {
+async fn commits_survive_a_crash() {
     let (folder, path) = folder();
     let store = sqlite(&path);
     one_commit(&store).await;
 
-    // What a killed process leaves: the files as they are, with the last commits in the write-ahead log only.
+    // A killed process leaves the files as they are, with the last commits only in the write-ahead log.
     let crashed = folder.path().join("crashed.db");
     fs::copy(&path, &crashed).expect("a copy");
     fs::copy(path.with_extension("db-wal"), crashed.with_extension("db-wal")).expect("a copy of the log");
-    let looking = SqliteStore::open(&crashed, &[entity()], Mode::ReadOnly).expect("a reader of what was left");
+    let looking = SqliteStore::open(&crashed, &[entity()], Mode::ReadOnly).expect("a reader of the remaining files");
     expect_the_commit(&looking).await;
     looking.close().await;
     let recovered = sqlite(&crashed);
@@ -89,7 +89,7 @@ async fn what_is_committed_survives_a_crash() {
 }
 
 #[tokio::test]
-async fn a_dropped_store_lets_go_of_its_file() {
+async fn a_dropped_store_releases_its_file() {
     let (_folder, path) = folder();
     drop(sqlite(&path));
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -100,7 +100,7 @@ async fn a_dropped_store_lets_go_of_its_file() {
 }
 
 #[test]
-fn files_that_are_no_store_are_refused_and_left_alone() {
+fn files_that_are_not_a_store_are_refused_and_not_changed() {
     let (_folder, path) = folder();
     let garbage = "not a database, but quite long enough to be taken for the header of one: ".repeat(20);
     fs::write(&path, &garbage).expect("a file");
@@ -137,7 +137,7 @@ async fn a_newer_schema_is_refused() {
 }
 
 #[tokio::test]
-async fn one_process_runs_and_others_may_look() {
+async fn one_process_runs_and_others_may_read() {
     let (_folder, path) = folder();
     assert!(refusal(&path, Mode::ReadOnly).contains("does not exist; run the service once"));
 
@@ -171,7 +171,7 @@ async fn an_operator_works_beside_the_running_service() {
     beside.mark(entry.clone(), Vec::new()).await.expect("written beside");
     assert_eq!(running.audit(1).await.expect("a readable store"), [entry], "the service sees it");
 
-    // Whoever moves a position fences the other, in whatever process.
+    // A commit fences the other process, whichever of the two commits first.
     assert_eq!(commit(&beside, step(&partition(0), 1, 1)).await, Committed::Applied { revision: 2 });
     assert_eq!(commit(&running, step(&partition(0), 1, 1)).await, Committed::Fenced);
     beside.close().await;
@@ -199,7 +199,7 @@ fn a_read_only_folder_is_refused() {
     fs::create_dir(&closed).expect("a folder");
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).expect("permissions");
     let text = if fs::write(closed.join("probe"), "").is_ok() {
-        // The superuser is not stopped by permissions, so the error is made by hand.
+        // Permissions do not stop the superuser, so the test creates the error itself.
         let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
         super::error::preparing(&path, &denied).to_string()
     } else {
@@ -227,7 +227,7 @@ async fn only_the_owner_may_read_the_files() {
 }
 
 #[tokio::test]
-async fn a_full_disk_passes() {
+async fn a_full_disk_is_a_temporary_error() {
     let (_folder, path) = folder();
     let store = sqlite(&path);
     one_commit(&store).await;
@@ -236,20 +236,20 @@ async fn a_full_disk_passes() {
             Ok(db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get(0))?)
         }
     };
-    store.write(limit(1)).await.expect("SQLite takes the present size as the smallest limit");
+    store.write(limit(1)).await.expect("SQLite uses the current size as the smallest limit");
     let large = || vec![Arc::new(step(&partition(0), 1, 1).window("large", 0, &[7; 100_000]))];
     let full = store.commit(large()).await;
     assert!(matches!(full, Err(StoreError::Unavailable(_))), "{full:?}");
     expect_the_commit(&store).await;
 
-    store.write(limit(1_000_000)).await.expect("room again");
+    store.write(limit(1_000_000)).await.expect("a higher limit");
     assert_eq!(store.commit(large()).await.expect("a commit"), [Committed::Applied { revision: 2 }]);
     store.close().await;
     assert_eq!(integrity(&path), "ok");
 }
 
 #[tokio::test]
-async fn a_lock_of_another_program_passes() {
+async fn a_lock_of_another_program_is_a_temporary_error() {
     let (_folder, path) = folder();
     let store = sqlite(&path);
     let known = begun(&store, 0).await;
@@ -267,7 +267,7 @@ async fn a_lock_of_another_program_passes() {
 }
 
 #[tokio::test]
-async fn data_that_the_schema_refuses_is_told_and_hurts_nobody_else() {
+async fn data_that_the_schema_refuses_does_not_affect_other_partitions() {
     let (_folder, path) = folder();
     let store = sqlite(&path);
     let (first, second) = (begun(&store, 0).await, begun(&store, 1).await);
@@ -284,7 +284,7 @@ async fn data_that_the_schema_refuses_is_told_and_hurts_nobody_else() {
     assert_eq!(place(&store, &first).await, (0, 0));
 }
 
-/// An entity called `Counter` like the fixture's, as an earlier release knew it, whose table cannot be used.
+/// An entity called `Counter` like the fixture's, as an earlier release declared it. Its statements panic.
 mod earlier {
     use super::{Change, Connection, Entity, Page, Row, SqliteEntity};
 
@@ -334,7 +334,7 @@ fn earlier<const BROKEN: bool>() -> EntityType {
 async fn migrations_run_once_each_and_whole() {
     let (_folder, path) = folder();
     SqliteStore::open(&path, &[earlier::<false>()], Mode::Run).expect("the earlier release").close().await;
-    assert!(refusal(&path, Mode::ReadOnly).contains("run the service once"), "only a run migrates");
+    assert!(refusal(&path, Mode::ReadOnly).contains("run the service once"), "only `Mode::Run` migrates");
 
     let broken = SqliteStore::open(&path, &[earlier::<true>()], Mode::Run).err().map(|error| error.to_string());
     assert!(broken.as_ref().is_some_and(|text| text.contains("no such table: absent")), "{broken:?}");
@@ -358,7 +358,7 @@ fn two_entity_types_of_one_name_are_refused() {
 }
 
 #[tokio::test]
-async fn a_panicking_statement_is_an_error_and_not_the_end() {
+async fn a_store_survives_a_panicking_statement() {
     let (_folder, path) = folder();
     let store = sqlite(&path);
     one_commit(&store).await;

@@ -1,4 +1,4 @@
-//! Watches the files that SQLite has open: whether they are still there, and how long the write-ahead log is.
+//! Watches the files that SQLite has open: whether they still exist at their paths, and how long the write-ahead log is.
 
 use std::{
     fs, io,
@@ -17,22 +17,22 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// From this length of the write-ahead log on, the log of the service names the cause. Without another program's readers it stays
-/// at 64 MiB.
+/// The length of the write-ahead log from which a warning names the cause. Without readers of other programs, the log stays at
+/// 64 MiB.
 const LOG_WARNING: u64 = 256 * MIB;
-/// The longest write-ahead log: from here on nothing is committed until it can be emptied, so that a forgotten transaction does
-/// not fill the disk.
+/// The maximum length of the write-ahead log. From there on, commits fail until the log can be emptied, so that a forgotten
+/// transaction does not fill the disk.
 const LOG_LIMIT: u64 = 2_048 * MIB;
 const MIB: u64 = 1024 * 1024;
 
-/// What the name of the write-ahead log ends with.
+/// The suffix of the write-ahead log's name.
 const LOG: &str = "-wal";
 
 /// Watches whether the files that SQLite has open are those that the store's path names.
 ///
-/// A file that was deleted, moved or replaced takes every later commit with it when the process ends. The watch is asked after
-/// each commit, before the commit is answered, and each second while there is none. So nothing is answered as committed that
-/// was committed after the file had gone; what was committed before goes with the file.
+/// If a file was deleted, moved or replaced, every later commit is lost when the process ends. The files are checked after each
+/// commit, before the commit is answered, and every second while the store is idle. Therefore, no commit after such a loss is
+/// reported as successful; earlier commits are lost with the file.
 #[derive(Debug)]
 pub(super) struct Watch {
     database: PathBuf,
@@ -40,9 +40,9 @@ pub(super) struct Watch {
     files: Vec<Watched>,
     log_bytes: AtomicU64,
     log_limit: AtomicU64,
-    /// Whether the log of the service has named the cause of a long write-ahead log.
+    /// Whether the warning of a long write-ahead log has been logged.
     warned: AtomicBool,
-    /// Why the store is lost, once it is.
+    /// The reason, once the store is lost.
     lost: watch::Sender<Option<String>>,
 }
 
@@ -63,7 +63,7 @@ impl Watch {
                 Ok(metadata) => {
                     files.push(Watched { path: file, id: identity(&metadata), is_log: suffix == LOG });
                 }
-                // SQLite keeps the index in memory where it can.
+                // SQLite keeps the index in memory if it can.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !suffix.is_empty() => {}
                 Err(error) => return Err(preparing(&file, &error)),
             }
@@ -79,7 +79,7 @@ impl Watch {
         watch.check().map(|()| watch)
     }
 
-    /// Answers an error where the store is known to be lost.
+    /// Returns an error if the store is known to be lost. Does not check the files.
     pub(super) fn known(&self) -> Result<(), StoreError> {
         match &*self.lost.borrow() {
             Some(reason) => Err(StoreError::Unusable(reason.clone())),
@@ -87,7 +87,7 @@ impl Watch {
         }
     }
 
-    /// Looks at the files, and answers an error once the store is lost.
+    /// Checks the files, and returns an error if the store is lost.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         self.known()?;
         let Some(reason) = self.look() else { return Ok(()) };
@@ -115,7 +115,7 @@ impl Watch {
                 Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                     return lost(path, "was deleted or moved");
                 }
-                // SQLite meets the error itself if it matters.
+                // If the error matters, SQLite encounters it itself.
                 Err(_) => {}
             }
         }
@@ -135,14 +135,18 @@ impl Watch {
         }
     }
 
-    /// Empties the write-ahead log where it has reached its limit. A reader of another program may stand in the way.
+    /// Empties the write-ahead log if it has reached its limit.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when a transaction of another program prevents that; [`StoreError::Unusable`] when the store
+    /// is lost.
     pub(super) fn make_room(&self, db: &Connection) -> Result<(), StoreError> {
         self.known()?;
         let is_full = || self.log_bytes.load(Ordering::Relaxed) >= self.log_limit.load(Ordering::Relaxed);
         if !is_full() {
             return Ok(());
         }
-        // Without a wait: a reader that stays would take its time from each commit.
+        // Without waiting, because a reader that stays would delay each commit.
         db.busy_timeout(Duration::ZERO)?;
         let emptied = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         db.busy_timeout(BUSY_TIMEOUT)?;
@@ -173,7 +177,7 @@ impl Watch {
         }
     }
 
-    /// Bytes of the write-ahead log when it was last looked at.
+    /// Bytes of the write-ahead log at the last check.
     pub(super) fn log_bytes(&self) -> u64 {
         self.log_bytes.load(Ordering::Relaxed)
     }

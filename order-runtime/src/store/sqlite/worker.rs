@@ -1,6 +1,6 @@
-//! A thread that owns one connection and does what it is asked, one thing after the other.
+//! A thread that owns one connection and runs jobs on it, one after the other.
 //!
-//! SQLite blocks its caller; the tasks of the runtime wait for an answer instead.
+//! SQLite blocks its caller. The tasks of the runtime hand their jobs to this thread and await the answers.
 
 use std::{
     io,
@@ -19,35 +19,36 @@ use tokio::sync::oneshot;
 
 use crate::store::StoreError;
 
-/// How often a thread without work does its chore.
+/// How often an idle thread runs its chore.
 const CHORE: Duration = Duration::from_secs(1);
 
-/// SQLite's instructions between two looks at the limits of a query: some 50 µs.
+/// Number of SQLite's instructions between two checks of a query's limits; about 50 µs.
 const LOOK_AFTER: i32 = 10_000;
 
 struct Job {
     work: Box<dyn FnOnce(&mut Connection) + Send>,
-    /// Gone when nobody waits for the answer any more.
+    /// Expired when the caller no longer waits for the answer.
     asked: Weak<()>,
 }
 
-/// What a thread is for.
+/// The duties and limits of a thread.
 pub(super) struct Duties {
     /// The thread's name.
     pub(super) name: &'static str,
-    /// The most jobs that wait; a further one is refused.
+    /// The maximum number of waiting jobs; a further one is refused.
     pub(super) queue: usize,
-    /// Limits of each job; without them a job is done whatever becomes of its caller.
+    /// Time limit of each job. With a limit, a job is also interrupted when its caller stops waiting; without one, it always
+    /// runs to its end.
     pub(super) limit: Option<Duration>,
-    /// Done each second while there are no jobs.
+    /// Runs every second while there are no jobs.
     pub(super) chore: Box<dyn Fn() + Send>,
     /// Gets the connection after the last job.
     pub(super) end: Box<dyn FnOnce(Connection) + Send>,
 }
 
-/// The tasks' side of such a thread.
+/// The handle of such a thread.
 ///
-/// When it is dropped without [`close`](Worker::close), the thread ends by itself after the jobs that it already has.
+/// When it is dropped without [`close`](Worker::close), the thread ends after its queued jobs.
 pub(super) struct Worker {
     jobs: Mutex<Option<mpsc::SyncSender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -87,7 +88,7 @@ impl Worker {
         Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)), limit })
     }
 
-    /// Does `work` on the thread. Where the thread has no limits, it is done even when the caller does not wait for the answer.
+    /// Runs `work` on the thread. If the thread has no limit, `work` runs even when the caller stops waiting for the answer.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
@@ -99,12 +100,12 @@ impl Worker {
         let work = Box::new(move |connection: &mut Connection| {
             let begun = Instant::now();
             let result = guarded(|| work(connection)).map_err(|error| explained(error, begun, limit));
-            // Whoever asked may have gone.
+            // The caller may no longer wait.
             let _ = answer.send(result);
         });
         let queued = match &*self.jobs.lock() {
             Some(jobs) => jobs.try_send(Job { work, asked: Arc::downgrade(&asked) }).map_err(|error| match error {
-                TrySendError::Full(_) => StoreError::Unavailable("too many queries wait for it".to_owned()),
+                TrySendError::Full(_) => StoreError::Unavailable("too many queries are waiting".to_owned()),
                 TrySendError::Disconnected(_) => closed(),
             }),
             None => Err(closed()),
@@ -136,26 +137,26 @@ impl Running {
     }
 }
 
-/// Has SQLite interrupt a statement when its job's time is over or nobody waits for the answer any more.
+/// Makes SQLite interrupt a statement when its job exceeds the time limit or the caller no longer waits for the answer.
 fn watch_limits(connection: &mut Connection, running: Arc<Mutex<Option<Running>>>) {
     let over = move || running.lock().as_ref().is_some_and(Running::is_over);
     if let Err(error) = connection.progress_handler(LOOK_AFTER, Some(over)) {
-        tracing::warn!(%error, "queries of the store have no limit of time");
+        tracing::warn!(%error, "failed to set the limits of the store's queries; they are not interrupted");
     }
 }
 
-/// Says that it was the limit that has interrupted a statement.
+/// Replaces the error of a statement that the time limit has interrupted by one that names the limit.
 fn explained(error: StoreError, begun: Instant, limit: Option<Duration>) -> StoreError {
     match limit {
         Some(limit) if begun.elapsed() >= limit && matches!(error, StoreError::Unavailable(_)) => {
-            StoreError::Unavailable(format!("a query took longer than {} s and was ended", limit.as_secs_f32()))
+            StoreError::Unavailable(format!("a query took longer than {} s and was interrupted", limit.as_secs_f32()))
         }
         _ => error,
     }
 }
 
-/// Makes an error of a panic: the statements of an entity are code from outside of this crate. A transaction that a panic
-/// leaves behind is rolled back by its guard, so the connection stays fit for use.
+/// Turns a panic into an error, because the statements of an entity are code from outside of this crate. The guard of an open
+/// transaction rolls it back, so that the connection remains usable.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(StoreError::Refused("a statement panicked; see the log".to_owned())))
@@ -196,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn a_query_ends_with_its_caller() {
         let worker = worker(Duration::from_hours(1));
-        // The one that nobody waits for any more may still be in the queue, which then takes no other.
+        // The abandoned query may still be in the queue, which is then full.
         let accepted = async |sql| loop {
             match ask(&worker, sql).await {
                 Err(StoreError::Unavailable(text)) if text.contains("too many") => {
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_query_is_refused_where_too_many_wait() {
+    async fn a_query_is_refused_when_too_many_wait() {
         let worker = worker(Duration::from_hours(1));
         let mut asked: FuturesUnordered<_> = (0..3).map(|_| ask(&worker, ENDLESS)).collect();
         let first = asked.next().await.expect("an answer");

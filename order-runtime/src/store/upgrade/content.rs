@@ -1,6 +1,6 @@
 //! The content of the stores in `fixtures`: written by the generator, expected by the tests.
 //!
-//! Never change a value. A fixture holds what an earlier release wrote; a change here asks for something it never had.
+//! Never change a value: a fixture keeps the values that an earlier release wrote, so the tests would fail.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
 /// The consumer group that owns the stores.
 pub(super) const GROUP: &str = "group";
 
-/// The partition that an engine goes on with; its position is [`POSITION`].
+/// The partition that an engine continues; its position is [`POSITION`].
 pub(super) fn live() -> PartitionId {
     MemoryBroker::partition(0)
 }
@@ -42,7 +42,7 @@ pub(super) fn added(id: &str, key: &str, add: u8) -> String {
     format!(r#"{{"eventId":"{id}","eventName":"Added","data":{{"id":"{key}","add":{add},"then":""}}}}"#)
 }
 
-/// An event that waits with a failure that is over.
+/// A waiting event whose first attempt has failed.
 fn waits(offset: i64, state: WaitingState, id: &str, key: &str, add: u8) -> WaitingRow {
     WaitingRow {
         offset,
@@ -61,7 +61,7 @@ fn waits(offset: i64, state: WaitingState, id: &str, key: &str, add: u8) -> Wait
     }
 }
 
-/// What waits in [`live`], in the order of offsets: two events of one key, a held one, and one that was running.
+/// The waiting events of [`live`], in the order of offsets: two events of one key, a held one, and one that was running.
 pub(super) fn waiting_live() -> Vec<WaitingRow> {
     vec![
         waits(10, WaitingState::Retry, "e-10", "late", 1),
@@ -77,7 +77,7 @@ pub(super) fn waiting_live() -> Vec<WaitingRow> {
     ]
 }
 
-/// What waits in [`hurt`]: every state, and a record of which everything is unusual.
+/// The waiting events of [`hurt`]: one in each state, with unusual bytes, and one without any optional value.
 pub(super) fn waiting_hurt() -> Vec<WaitingRow> {
     let states = [
         WaitingState::Retry,
@@ -121,7 +121,7 @@ pub(super) fn waiting_hurt() -> Vec<WaitingRow> {
     rows
 }
 
-/// The events that were settled before, with their keys.
+/// The settled events, with their keys.
 const SETTLED: [(&str, &str, u8, EventOutcome); 3] = [
     ("a", "e-1", 1, EventOutcome::Handled),
     ("a", "e-2", 2, EventOutcome::Skipped),
@@ -138,7 +138,7 @@ fn entry<'a>(id: &'a str, key: &str, add: u8, outcome: EventOutcome) -> DedupEnt
     }
 }
 
-/// A window as the present layout keeps it.
+/// The deduplication window of a key, in the current layout.
 pub(super) fn window(key: &str) -> DedupWindow {
     let mut window = DedupWindow::default();
     for (_, id, add, outcome) in SETTLED.into_iter().filter(|(of, ..)| *of == key) {
@@ -147,11 +147,11 @@ pub(super) fn window(key: &str) -> DedupWindow {
     window
 }
 
-/// The window of the key `old` in the first layout: one handled event `e-0`.
+/// The deduplication window of the key `old`, encoded in the first layout: one handled event `e-0`.
 fn window_of_the_first_layout() -> Vec<u8> {
     let settled = entry("e-0", "old", 5, EventOutcome::Handled);
     let mut bytes = vec![1];
-    // The hash of the id, which nothing reads any more.
+    // The hash of the id, which is no longer read.
     bytes.extend_from_slice(&[0; 16]);
     bytes.extend_from_slice(&payload_hash(Some(added("e-0", "old", 5).as_bytes())).to_le_bytes());
     bytes.push(1);
@@ -161,7 +161,7 @@ fn window_of_the_first_layout() -> Vec<u8> {
     bytes
 }
 
-/// The window of the key `old`, whose layout is older than the store's.
+/// The content of the key `old`'s window, whose layout is older than the store's.
 pub(super) fn old_window() -> DedupWindow {
     let mut window = DedupWindow::default();
     window.push(&entry("e-0", "old", 5, EventOutcome::Handled));
@@ -173,7 +173,7 @@ pub(super) fn counters() -> Vec<Row<Counter>> {
     vec![counter_change("a", 1, 0).row, counter_change("b", 5, 1).row]
 }
 
-/// The records that are not published yet, in their order.
+/// The unpublished records, in their order.
 pub(super) fn unpublished() -> Vec<OutgoingRecord> {
     let full = OutgoingRecord {
         topic: "out".into(),
@@ -235,7 +235,7 @@ pub(super) fn audit() -> AuditRow {
     }
 }
 
-/// Writes all of it into an empty store, by what every store offers.
+/// Writes the content into an empty store, through the [`Store`] trait.
 pub(super) async fn write(store: &impl Store) {
     store.claim(GROUP).await.expect("an empty store");
     store.begin(&live(), 10).await.expect("a first position");
@@ -266,7 +266,7 @@ pub(super) async fn write(store: &impl Store) {
     store.mark(audit(), marks()).await.expect("marks");
 }
 
-/// Expects that the store holds what [`write`] wrote, row by row.
+/// Expects that the store holds every row that [`write`] wrote.
 pub(super) async fn expect(store: &impl Store) {
     store.claim(GROUP).await.expect("a store that belongs to the group");
     let foreign = store.claim("another").await;

@@ -1,4 +1,4 @@
-//! An engine that goes on where an earlier release has stopped.
+//! An engine that continues with the store of an earlier release.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,10 +13,10 @@ use crate::{
     store::Store,
 };
 
-/// Runs an engine on the store, and expects that what waited is handled, what counts already does not count again, and what was
-/// not published is.
+/// Runs an engine on the store. Expects that waiting events are handled, that settled events are not applied again, and that
+/// unpublished records are published.
 pub(super) async fn expect(store: Arc<dyn Store>) {
-    // Longer than any fixture is old, so that nothing of it is forgotten.
+    // Longer than the age of any fixture, so that no row of it expires.
     let retention = Duration::from_hours(24 * 365 * 100);
     let rig = Rig::start_with(store, Settings { retention, ..settings() }).await;
     rig.broker.leave_gap(&live(), POSITION);
@@ -38,9 +38,9 @@ pub(super) async fn expect(store: Arc<dyn Store>) {
         rig.engine.operations().partitions()[0].lag == Some(0) && waiting(rig) == 1
     })
     .await;
-    assert_eq!(rig.counter("a").await, Some((17, 2)), "a repeat does not count, a new event does");
-    assert_eq!(rig.counter("old").await, None, "nor does a repeat in the first layout of windows");
-    assert_eq!(rig.counter("d").await, Some((9, 1)), "a dead letter counts once it is replayed, and not before");
+    assert_eq!(rig.counter("a").await, Some((17, 2)), "a duplicate is not applied, a new event is");
+    assert_eq!(rig.counter("old").await, None, "a duplicate in a window of the first layout is not applied");
+    assert_eq!(rig.counter("d").await, Some((9, 1)), "a dead-lettered event is applied only by its replay");
     assert_eq!(rig.counter("b").await, Some((5, 2)));
     assert_eq!(rig.stats().skipped, 3);
 

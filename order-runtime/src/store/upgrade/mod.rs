@@ -1,7 +1,7 @@
-//! Stores that earlier releases wrote, opened by this one.
+//! Tests that open stores of earlier releases with this release.
 //!
 //! `fixtures` keeps a small store of each released layout, named by the version of the runtime's schema. Such a file is never
-//! written again. Before a migration is added, run the generator and keep what it writes:
+//! changed. Before a migration is added, run the generator and keep what it writes:
 //!
 //! ```text
 //! ORDER_TESTS_FIXTURES=DIR cargo test -p order-runtime --lib upgrade::write_fixtures -- --ignored
@@ -52,13 +52,13 @@ async fn the_engine_goes_on_with_an_earlier_sqlite_store() {
     }
 }
 
-/// What an earlier release says to the store once this one has run on it.
+/// An earlier release must refuse a store that this release has upgraded.
 #[tokio::test]
 async fn an_upgraded_sqlite_store_is_refused_by_the_release_before() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store.db");
     sqlite(&path).close().await;
-    // To a release with one migration less, this one is what a release with one migration more is to this one.
+    // Simulated with a store that has one migration more than this release knows.
     let db = Connection::open(&path).expect("a database");
     db.execute("UPDATE migrations SET version = version + 1 WHERE owner = 'runtime'", []).expect("a later version");
     db.close().expect("closed");
@@ -68,7 +68,7 @@ async fn an_upgraded_sqlite_store_is_refused_by_the_release_before() {
     assert!(text.contains("was written by a newer release") && text.contains("run that release"), "{text}");
 }
 
-/// A database with the content of the fixture; `None`, with a word, where there is no PostgreSQL.
+/// A database with the content of the fixture; `None`, with a message, if PostgreSQL is not available.
 async fn restored(dump: &str) -> Option<String> {
     let url = database().await?;
     let (db, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
@@ -97,9 +97,9 @@ async fn the_engine_goes_on_with_an_earlier_postgres_store() {
     }
 }
 
-/// Writes a store of the present layout into the folder that `ORDER_TESTS_FIXTURES` names.
+/// Writes a store of the current layout into the folder that `ORDER_TESTS_FIXTURES` names.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a generator: it writes fixtures of the present layout"]
+#[ignore = "a generator: it writes fixtures of the current layout"]
 async fn write_fixtures() {
     let folder = std::env::var_os("ORDER_TESTS_FIXTURES").expect("ORDER_TESTS_FIXTURES names a folder");
     let folder = Path::new(&folder);
@@ -111,7 +111,7 @@ async fn write_fixtures() {
         .and_then(|db| {
             db.execute_batch("PRAGMA journal_mode = DELETE; PRAGMA page_size = 512; VACUUM; PRAGMA journal_mode = WAL")
         })
-        .expect("made small");
+        .expect("a smaller file");
 
     let url = database().await.expect("PostgreSQL is needed");
     let store = postgres(&url).await;

@@ -1,4 +1,4 @@
-//! A histogram of fixed classes that takes many equal values at once.
+//! A histogram of fixed buckets that records many equal values at once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,11 +14,11 @@ pub(crate) const AGES: &[f64] =
 /// Upper bounds for numbers of events.
 pub(crate) const COUNTS: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0];
 
-/// Counts of values by class, and their sum. Readers may see a value in its class and not yet in the sum.
+/// Counts of values by bucket, and their sum. Readers may see a value in its bucket before it is in the sum.
 #[derive(Debug)]
 pub(crate) struct Histogram {
     bounds: &'static [f64],
-    /// One more than there are bounds: the last is for what lies beyond.
+    /// One more than there are bounds; the last counts the values beyond all bounds.
     counts: Box<[AtomicU64]>,
     /// The bits of an `f64`.
     sum: AtomicU64,
@@ -41,7 +41,7 @@ impl Histogram {
         self.observe_many(value, 1);
     }
 
-    /// Takes the same value so many times.
+    /// Records the same value `times` times.
     pub(crate) fn observe_many(&self, value: f64, times: u64) {
         if times == 0 {
             return;
@@ -51,7 +51,7 @@ impl Histogram {
         #[expect(clippy::cast_precision_loss, reason = "a sum is shown, not computed with")]
         let more = value * times as f64;
         let add = |bits| Some((f64::from_bits(bits) + more).to_bits());
-        // It always answers with a new value, so it cannot fail.
+        // `add` always returns a new value, so the update does not fail.
         let _ = self.sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
@@ -69,7 +69,7 @@ impl Distribution {
         self.counts.iter().sum()
     }
 
-    /// What two histograms of the same classes have together; one without classes has nothing.
+    /// The sum of two histograms of the same buckets; one without buckets adds nothing.
     pub(crate) fn and(mut self, other: Self) -> Self {
         if self.bounds.is_empty() {
             return other;
@@ -81,7 +81,7 @@ impl Distribution {
         self
     }
 
-    /// What has come since an earlier reading.
+    /// The values that were recorded since an earlier reading.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut since = self.clone();
         for (count, before) in since.counts.iter_mut().zip(&earlier.counts) {
@@ -91,10 +91,10 @@ impl Distribution {
         since
     }
 
-    /// The value that this share of all, from 0 to 1, does not exceed; `None` where there is none.
+    /// The value that this share of all values, from 0 to 1, does not exceed; `None` if there are no values.
     ///
-    /// Within a class, values are taken to be spread evenly. Beyond the last bound the answer is that bound.
-    #[expect(clippy::cast_precision_loss, reason = "a quantile of classes is an estimate")]
+    /// Values are assumed to be spread evenly within a bucket. Beyond the last bound the result is that bound.
+    #[expect(clippy::cast_precision_loss, reason = "a quantile of buckets is an estimate")]
     pub(crate) fn quantile(&self, share: f64) -> Option<f64> {
         let total = self.count();
         if total == 0 {
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_counted_in_the_first_class_that_holds_it() {
+    fn a_value_is_counted_in_the_first_bucket_that_holds_it() {
         let histogram = Histogram::new(&[1.0, 2.0]);
         histogram.observe(1.0);
         histogram.observe_many(1.5, 3);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_lie_within_the_class_of_the_value() {
+    fn quantiles_lie_within_the_bucket_of_the_value() {
         let histogram = Histogram::new(&[1.0, 2.0, 4.0]);
         assert_eq!(histogram.read().quantile(0.5), None);
         histogram.observe_many(0.5, 8);

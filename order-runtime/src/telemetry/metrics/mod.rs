@@ -1,12 +1,12 @@
-//! Metrics: counted and measured by the engine, read when somebody asks.
+//! Metrics: recorded by the engine, read on request.
 //!
 //! | module | the question it answers |
 //! |---|---|
 //! | `recorded` | what is measured while events are handled? |
 //! | `histogram` | how is a duration kept without a lock? |
 //!
-//! Nothing here is done for a single event: owners hand over what a batch adds, once it is committed. Labels are events of
-//! the registry, topics, partitions and fixed words, so their number is bounded and none of them is anybody's data.
+//! Nothing is recorded for a single event: partition owners record the totals of a batch after its commit. Labels are events of
+//! the registry, topics, partitions and fixed words, so their number is bounded and none of them is personal data.
 
 pub(crate) mod histogram;
 mod recorded;

@@ -1,4 +1,4 @@
-//! What is measured while events are handled, batches committed and records published.
+//! Metrics that are recorded while events are handled, batches committed and records published.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::histogram::{AGES, COUNTS, Distribution, Histogram, SECONDS};
 use crate::model::Reason;
 
-/// All that is measured. Locks are taken when a partition is assigned, a batch of records published, or metrics are read.
+/// All recorded metrics. Locks are taken when a partition is assigned, a batch of records is published, or metrics are read.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     processors: usize,
@@ -22,35 +22,35 @@ pub(crate) struct Metrics {
     sends: Mutex<BTreeMap<(String, Option<&'static str>), Sends>>,
     /// By reason, in the order of [`Reason::ALL`].
     dead_letters: [AtomicU64; Reason::ALL.len()],
-    /// Events whose id was known, and dead letters that no processor was called for. Counted by themselves: what is left of
-    /// two counters that are read one after the other may fall.
+    /// Events whose id was known, and dead letters for which no processor was called. They have counters of their own, because
+    /// the difference of two counters that are read one after the other may decrease.
     pub(crate) repeated: AtomicU64,
     pub(crate) unplaced_letters: AtomicU64,
-    /// Partitions that were assigned, given back, and lost.
+    /// Partitions that were assigned, revoked, and lost.
     pub(crate) assigned: AtomicU64,
     pub(crate) revoked: AtomicU64,
     pub(crate) lost: AtomicU64,
-    /// Offsets that the log had dropped before they were handled.
+    /// Offsets that Kafka deleted before they were handled.
     pub(crate) dropped_offsets: AtomicU64,
     /// Offsets that are handled again because the store was restored from an older copy.
     pub(crate) restored_offsets: AtomicU64,
-    /// What HTTP has refused, in the order of [`Refusal::ALL`].
+    /// Connections and requests that HTTP refused, in the order of [`Refusal::ALL`].
     http_refused: [AtomicU64; Refusal::ALL.len()],
     pub(crate) commit_duration: Histogram,
     pub(crate) commit_events: Histogram,
     pub(crate) failed_commits: AtomicU64,
 }
 
-/// Why HTTP refuses something that a client may ask too much of.
+/// Why HTTP refuses a connection or a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Too many connections are open.
     Connections,
     /// A token is wrong.
     Token,
-    /// Too many wrong tokens came from the address.
+    /// Too many wrong tokens came from one address.
     Guessing,
-    /// Too much is read or sent at the same time.
+    /// Too many request bodies or large responses are under way.
     Busy,
 }
 
@@ -67,15 +67,15 @@ impl Refusal {
     }
 }
 
-/// What is measured of one topic that is consumed.
+/// Metrics of one consumed topic.
 #[derive(Debug)]
 pub(crate) struct TopicMetrics {
     pub(crate) consumed: AtomicU64,
-    /// Records that have a plausible timestamp, by their age when their batch was committed.
+    /// Records with a plausible timestamp, by their age when their batch was committed.
     pub(crate) age: Histogram,
-    /// Records whose timestamp cannot be true.
+    /// Records with an implausible timestamp.
     pub(crate) implausible_times: AtomicU64,
-    /// By processor: attempts that succeeded, attempts that failed.
+    /// By processor: attempts that succeeded, and attempts that failed.
     pub(crate) attempts: Vec<[Histogram; 2]>,
 }
 
@@ -83,24 +83,24 @@ pub(crate) struct TopicMetrics {
 #[derive(Debug, Clone)]
 pub(crate) struct Sends {
     pub(crate) records: u64,
-    /// One value for each call, however many records it took.
+    /// One value for each call, however many records it sent.
     pub(crate) duration: Arc<Histogram>,
 }
 
 /// How long the attempts of a batch took.
 #[derive(Debug, Default)]
 pub(crate) struct Timing {
-    /// The time in which all events were begun, and those finished that did not wait for anything.
+    /// The time in which all events were started, and those that did not wait finished.
     pub(crate) handling: Duration,
-    /// Attempts that ended in it, by processor: succeeded, failed. Each counts with its share of `handling`, so that no clock
-    /// is read for an event.
+    /// Attempts that ended within `handling`, by processor: succeeded, failed. Each counts with an equal share of `handling`, so
+    /// that no clock is read for an event.
     pub(crate) on_the_spot: Vec<[u64; 2]>,
-    /// Attempts that waited for something: processor, whether it failed, and its own time.
+    /// Attempts that waited: processor, whether it failed, and its own time.
     pub(crate) waited: Vec<(usize, bool, Duration)>,
 }
 
 impl Timing {
-    /// An attempt ended; `elapsed` is its own time where it has waited.
+    /// Records the end of an attempt; `elapsed` is its own time if it has waited.
     pub(crate) fn ended(&mut self, processor: usize, failed: bool, elapsed: Option<Duration>) {
         if let Some(elapsed) = elapsed {
             self.waited.push((processor, failed, elapsed));
@@ -114,7 +114,7 @@ impl Timing {
 }
 
 impl Metrics {
-    /// For so many processors.
+    /// Metrics for that number of processors.
     pub(crate) fn new(processors: usize) -> Arc<Self> {
         Arc::new(Self {
             processors,
@@ -135,7 +135,7 @@ impl Metrics {
         })
     }
 
-    /// Where the owner of a partition counts.
+    /// The metrics of a topic, in which the owners of its partitions record.
     pub(crate) fn topic(&self, topic: &Arc<str>) -> Arc<TopicMetrics> {
         let mut topics = self.topics.lock();
         Arc::clone(topics.entry(Arc::clone(topic)).or_insert_with(|| {
@@ -152,12 +152,12 @@ impl Metrics {
         self.topics.lock().iter().map(|(name, topic)| (Arc::clone(name), Arc::clone(topic))).collect()
     }
 
-    /// Ages of the records of all topics, when their batches were committed.
+    /// Ages of the records of all topics at the commit of their batches.
     pub(crate) fn ages(&self) -> Distribution {
         self.topics().into_iter().fold(Distribution::default(), |ages, (_, topic)| ages.and(topic.age.read()))
     }
 
-    /// How many attempts of each processor have ended, and the seconds that they took together.
+    /// The number of ended attempts of each processor, and their total time in seconds.
     pub(crate) fn attempts(&self) -> Vec<(u64, f64)> {
         let mut sums = vec![(0, 0.0); self.processors];
         for (_, topic) in self.topics() {
@@ -170,7 +170,7 @@ impl Metrics {
         sums
     }
 
-    /// A batch was committed: repeats and dead letters that came to no processor, and all dead letters by [`Reason`].
+    /// Records a committed batch: repeats, dead letters for which no processor was called, and all dead letters by [`Reason`].
     pub(crate) fn settled(&self, [repeated, unplaced]: [u64; 2], letters: &[u64; Reason::ALL.len()]) {
         self.repeated.fetch_add(repeated, Ordering::Relaxed);
         self.unplaced_letters.fetch_add(unplaced, Ordering::Relaxed);
@@ -183,7 +183,7 @@ impl Metrics {
         Reason::ALL.into_iter().zip(self.dead_letters.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
-    /// Records of one call were sent to a topic, `count` of them with this result.
+    /// Records a call that sent `count` records to a topic with this result.
     pub(crate) fn sent(&self, topic: &str, error: Option<&'static str>, count: u64, elapsed: Duration) {
         let mut sends = self.sends.lock();
         let sends = sends
@@ -197,7 +197,7 @@ impl Metrics {
         self.sends.lock().iter().map(|(name, sends)| (name.clone(), sends.clone())).collect()
     }
 
-    /// The store has answered to a transaction of so many events.
+    /// Records the end of a transaction of that number of events.
     #[expect(clippy::cast_precision_loss, reason = "no transaction has 2^52 events")]
     pub(crate) fn committed(&self, events: u64, succeeded: bool, elapsed: Duration) {
         self.commit_duration.observe(elapsed.as_secs_f64());
@@ -208,40 +208,41 @@ impl Metrics {
         }
     }
 
-    /// Partitions have come.
+    /// Records that partitions were assigned.
     pub(crate) fn assigned(&self, partitions: usize) {
         self.assigned.fetch_add(partitions as u64, Ordering::Relaxed);
     }
 
-    /// Partitions have gone; `lost` where somebody else had them already.
+    /// Records that partitions were revoked; `lost` if another member may have owned them already.
     pub(crate) fn revoked(&self, partitions: usize, lost: bool) {
         let counter = if lost { &self.lost } else { &self.revoked };
         counter.fetch_add(partitions as u64, Ordering::Relaxed);
     }
 
-    /// HTTP has refused something.
+    /// Records that HTTP refused a connection or a request.
     pub(crate) fn refused(&self, why: Refusal) {
         self.http_refused[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often HTTP has refused something, by the reason.
+    /// The number of connections and requests that HTTP refused, by reason.
     pub(crate) fn http_refused(&self) -> impl Iterator<Item = (Refusal, u64)> {
         Refusal::ALL.into_iter().map(|why| (why, self.http_refused[why as usize].load(Ordering::Relaxed)))
     }
 
-    /// The store was restored from an older copy.
+    /// Records offsets that are handled again because the store was restored from an older copy.
     pub(crate) fn restored(&self, offsets: u64) {
         self.restored_offsets.fetch_add(offsets, Ordering::Relaxed);
     }
 
-    /// Records were lost because the log had dropped them.
+    /// Records offsets that Kafka deleted before they were handled.
     pub(crate) fn dropped(&self, offsets: u64) {
         self.dropped_offsets.fetch_add(offsets, Ordering::Relaxed);
     }
 }
 
 impl TopicMetrics {
-    /// A batch was committed at `now`. `written` has the timestamps of its records; both in milliseconds of the Unix epoch.
+    /// Records a batch that was committed at `now`. `written` has the timestamps of its records; both in milliseconds of the Unix
+    /// epoch.
     pub(crate) fn batch(&self, consumed: u64, timing: &Timing, now: i64, written: &[i64]) {
         self.consumed.fetch_add(consumed, Ordering::Relaxed);
         self.ages(now, written);
@@ -260,7 +261,7 @@ impl TopicMetrics {
         }
     }
 
-    /// Records of one batch were mostly written in the same milliseconds: equal ages are counted together.
+    /// Records the ages. Many records of a batch were written in the same millisecond, so equal ages are counted together.
     fn ages(&self, now: i64, written: &[i64]) {
         for equal in written.chunk_by(|a, b| a == b) {
             let records = equal.len() as u64;
@@ -274,13 +275,14 @@ impl TopicMetrics {
     }
 }
 
-/// The first second of 2011, the year of Kafka's first release: no record is older. Times in seconds lie before it, and so does 0.
+/// The first second of 2011, the year of Kafka's first release: no record is older.
+/// Times in seconds are before it, and so is 0.
 const OLDEST: i64 = 1_293_840_000_000;
 /// How far a producer's clock may be ahead, in milliseconds: Kafka's default for `message.timestamp.after.max.ms`. Times in
-/// microseconds or nanoseconds lie behind it.
+/// microseconds or nanoseconds are beyond it.
 const AHEAD: i64 = 3_600_000;
 
-/// The age of a record at `now`, both in milliseconds of the Unix epoch; none where its time cannot be true.
+/// The age at `now` of a record written at `written`, both in milliseconds of the Unix epoch; `None` if that is implausible.
 fn age(now: i64, written: i64) -> Option<Duration> {
     let is_plausible = written >= OLDEST && written <= now.saturating_add(AHEAD);
     is_plausible.then(|| Duration::from_millis(u64::try_from(now.saturating_sub(written)).unwrap_or_default()))
@@ -291,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_finishes_on_the_spot_shares_the_time_of_its_batch() {
+    fn attempts_that_do_not_wait_share_the_time_of_their_batch() {
         let topic = Metrics::new(2).topic(&Arc::from("things"));
         let mut timing = Timing { handling: Duration::from_millis(30), ..Timing::default() };
         for failed in [false, false, true] {
@@ -313,11 +315,7 @@ mod tests {
         // Zero, seconds, microseconds and nanoseconds of the same moment, and no time at all.
         topic.ages(now, &[0, now / 1_000, now * 1_000, now * 1_000_000, -1, -1, i64::MIN, i64::MAX]);
         let read = topic.age.read();
-        assert_eq!(
-            (read.count(), read.counts[0]),
-            (3, 1),
-            "a clock that is somewhat ahead means a new record: {read:?}"
-        );
+        assert_eq!((read.count(), read.counts[0]), (3, 1), "a timestamp slightly ahead counts as new: {read:?}");
         assert!((read.sum - 2.0).abs() < 1e-9, "{read:?}");
         assert!(read.quantile(0.99).is_some_and(|age| age <= 1.0), "{read:?}");
         assert_eq!(topic.implausible_times.load(Ordering::Relaxed), 8);

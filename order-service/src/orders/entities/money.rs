@@ -1,4 +1,4 @@
-//! Amounts of money, exact.
+//! Exact amounts of money.
 
 use std::{borrow::Cow, fmt, iter::Sum, ops::Mul, str::FromStr};
 
@@ -7,38 +7,38 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::value::RawValue;
 
-/// The most digits of an amount, as it is written.
+/// The maximum number of digits of an amount, as written.
 const DIGITS: usize = 28;
-/// The largest exponent of an amount that is a text, and the most digits on either side of its point then: so no such text is beyond
-/// [`DIGITS`], and a pattern can say it.
+/// The largest exponent of an amount in a JSON string. Such an amount has at most [`DIGITS_BEFORE_EXPONENT`] digits on either
+/// side of its point, so it never exceeds [`DIGITS`], and the schema's pattern can express the rule.
 const EXPONENT: i32 = 18;
 const DIGITS_BEFORE_EXPONENT: usize = 9;
 
 /// An amount in the currency of its order: a decimal number of up to 28 digits, never a binary float.
 ///
-/// In JSON it is read from a number, by the digits as they stand there, or from a text of such a number, and written as a text. An
-/// amount that would have to be rounded is refused.
+/// It is read from a JSON number, digit by digit, or from a string with such a number, and written as a string. An amount that
+/// would have to be rounded is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Money(Decimal);
 
-/// A text that is no amount, or an amount that cannot be kept exactly.
+/// The error for a text that is not an amount, or an amount that cannot be stored exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not a decimal number of at most 28 digits")]
 pub struct NoMoney;
 
 impl Money {
-    /// An amount of hundredths: `Money::cents(1250)` is 12.50.
+    /// An amount in hundredths: `Money::cents(1250)` is 12.50.
     pub fn cents(cents: u32) -> Self {
         Self(Decimal::new(cents.into(), 2))
     }
 
-    /// Whether it is below zero.
+    /// Whether the amount is below zero.
     pub fn is_negative(&self) -> bool {
         self.0 < Decimal::ZERO
     }
 }
 
-/// The rule of a schema that an amount is not below zero.
+/// Schema rule: the amount is not below zero.
 pub fn not_negative<C>(money: &Money, _: &C) -> garde::Result {
     if money.is_negative() { Err(garde::Error::new("is below zero")) } else { Ok(()) }
 }
@@ -51,7 +51,7 @@ impl FromStr for Money {
     }
 }
 
-/// A number in the parts that JSON has for it; leading zeros are allowed.
+/// The parts of a JSON number; leading zeros are allowed.
 #[derive(Debug, Clone, Copy)]
 struct Written<'a> {
     /// Sign, digits and point.
@@ -59,12 +59,12 @@ struct Written<'a> {
     whole: &'a str,
     fraction: &'a str,
     exponent: i32,
-    /// How many digits the exponent is written with; 0 where there is none.
+    /// The number of digits of the written exponent; 0 if there is none.
     exponent_digits: usize,
 }
 
 impl<'a> Written<'a> {
-    /// Takes only what JSON calls a number: the library's own parsers take more.
+    /// Parses only JSON numbers; the library's own parsers accept more.
     fn of(text: &'a str) -> Option<Self> {
         let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let (mantissa, exponent) =
@@ -88,13 +88,13 @@ impl<'a> Written<'a> {
         (self.digits() <= DIGITS).then(|| self.exact().map(Money)).flatten()
     }
 
-    /// The amount, where none of its digits has to be dropped.
+    /// The amount, if no digit has to be dropped.
     fn exact(self) -> Option<Decimal> {
         let amount = Decimal::from_str_exact(self.mantissa).ok()?;
         if self.exponent == 0 || amount.is_zero() {
             return Some(amount);
         }
-        // Zeros at its end cost scale and say nothing.
+        // Trailing zeros use up scale without changing the value.
         let amount = amount.normalize();
         let scale = i32::try_from(amount.scale()).ok()?.checked_sub(self.exponent)?;
         let (digits, scale) = if scale < 0 {
@@ -103,13 +103,13 @@ impl<'a> Written<'a> {
         } else {
             (amount.mantissa(), scale.unsigned_abs())
         };
-        // As it is written afterwards: an amount below 1 has a zero before its point.
+        // Counts the digits of the written amount: below 1, it has a zero before its point.
         let is_short = digits.unsigned_abs() < 10_u128.pow(u32::try_from(DIGITS).ok()?)
             && usize::try_from(scale).is_ok_and(|scale| scale < DIGITS);
         is_short.then(|| Decimal::try_from_i128_with_scale(digits, scale).ok()).flatten()
     }
 
-    /// Whether it may stand in a text: what the pattern of the schema says.
+    /// Whether the number is allowed in a JSON string, by the same rule as the schema's pattern.
     fn is_text(self) -> bool {
         let most = DIGITS_BEFORE_EXPONENT;
         self.exponent_digits == 0
@@ -148,7 +148,7 @@ impl Serialize for Money {
 
 impl<'de> Deserialize<'de> for Money {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The number as it is written: as a float, 0.1 would be something else already.
+        // Reads the number as written: as a float, 0.1 would no longer be exact.
         let raw = <&RawValue>::deserialize(deserializer)?.get();
         let Some(text) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) else {
             return raw.parse().map_err(D::Error::custom);
@@ -169,7 +169,7 @@ impl JsonSchema for Money {
         let plain = format!("[0-9]{{1,{digits}}}|[0-9]+\\.[0-9]+");
         let exponent = format!("[0-9]{{1,{before}}}(\\.[0-9]{{1,{before}}})?[eE][+-]?(0?[0-9]|1[0-8])");
         json_schema!({
-            "description": "A decimal number of at most 28 digits, as text or as a number. Of a number, JSON Schema cannot count the digits: \
+            "description": "A decimal number of at most 28 digits, as a string or a number. JSON Schema cannot count the digits of a number: \
                             an amount of more digits is refused, never rounded.",
             "anyOf": [
                 {"type": "number", "minimum": 0, "exclusiveMaximum": 1e28},
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_what_is_written() {
+    fn amounts_are_read_digit_by_digit() {
         for (json, amount) in [
             ("0.1", "0.1"),
             ("\"0.10\"", "0.10"),
@@ -207,7 +207,7 @@ mod tests {
             ("\"007\"", "7"),
         ] {
             assert_eq!(money(json).as_deref(), Ok(amount), "{json}");
-            // What is accepted can be read from the store again.
+            // An accepted amount can be read again from the store.
             assert_eq!(amount.parse::<Money>().map(|read| read.to_string()).as_deref(), Ok(amount), "{json}");
         }
     }
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_rounded_or_is_no_number_is_refused() {
+    fn inexact_amounts_and_other_texts_are_refused() {
         let long = format!("\"0.{}\"", "1".repeat(30));
         let bad = [
             &long,

@@ -1,4 +1,4 @@
-//! An order and the steps of its life, as pure code.
+//! An order and its state machine, as pure code.
 //!
 //! ```text
 //! created ──> paid ──> shipped ──> delivered
@@ -16,50 +16,50 @@ use super::{item::Item, money::Money, order_id::OrderId};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Order {
-    /// Who it is.
+    /// The order's identity.
     pub order_id: OrderId,
-    /// Whose it is.
+    /// The customer.
     pub customer_id: String,
-    /// The currency of all amounts, by its code of ISO 4217.
+    /// The currency of all amounts as an ISO 4217 code.
     pub currency: String,
-    /// What is to be paid. It need not be the sum of the items: discounts and shipping are the shop's affair.
+    /// The amount to be paid. It may differ from the sum of the items, because of discounts and shipping.
     pub total: Money,
-    /// Where in its life it is.
+    /// The order's status.
     pub status: Status,
-    /// What was ordered. It never changes, so copies of the order share it.
+    /// The ordered items. They never change, so copies of the order share them.
     pub items: Arc<[Item]>,
-    /// Who carries it.
+    /// The carrier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub carrier: Option<String>,
-    /// How to follow it.
+    /// The carrier's tracking number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracking_number: Option<String>,
-    /// Why it was cancelled.
+    /// The reason for the cancellation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel_reason: Option<String>,
 }
 
-/// Where in its life an order is.
+/// The status of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// It was placed.
+    /// The order was placed.
     Created,
-    /// It is paid in full.
+    /// The order is paid in full.
     Paid,
-    /// It is on its way.
+    /// The order was handed to a carrier.
     Shipped,
-    /// It has arrived.
+    /// The order has arrived.
     Delivered,
-    /// It will not be sent.
+    /// The order was cancelled and will not be shipped.
     Cancelled,
 }
 
 impl Status {
-    /// All of them.
+    /// All statuses.
     pub const ALL: [Self; 5] = [Self::Created, Self::Paid, Self::Shipped, Self::Delivered, Self::Cancelled];
 
-    /// Its name, as it stands in JSON and in stores.
+    /// The status's name in JSON and in stores.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -70,7 +70,7 @@ impl Status {
         }
     }
 
-    /// Whether an order may go from here to `next`.
+    /// Whether an order in this status may change to `next`.
     pub fn may_become(self, next: Self) -> bool {
         matches!(
             (self, next),
@@ -87,7 +87,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// A text that is no status.
+/// The error for a text that is not a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there is no such status")]
 pub struct NoStatus;
@@ -100,34 +100,34 @@ impl FromStr for Status {
     }
 }
 
-/// A step that an order's status does not allow.
+/// The error for a step that an order's status does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an order that is {from} cannot become {to}")]
 pub struct ForbiddenStep {
-    /// Where the order is.
+    /// The order's status.
     pub from: Status,
-    /// Where it was to go.
+    /// The requested status.
     pub to: Status,
 }
 
-/// Why a payment is not taken.
+/// Why a payment is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PaymentRefused {
-    /// The order is not in a state to be paid.
+    /// The order's status does not allow a payment.
     #[error(transparent)]
     Forbidden(#[from] ForbiddenStep),
     /// The amount is not the total.
     #[error("the payment of {paid} is not the total of {total}")]
     WrongAmount {
-        /// What was paid.
+        /// The paid amount.
         paid: Money,
-        /// What is to be paid.
+        /// The order's total.
         total: Money,
     },
 }
 
 impl Order {
-    /// Takes the payment of the whole total.
+    /// Marks the order as paid. `amount` must be the whole total.
     pub fn pay(&mut self, amount: Money) -> Result<(), PaymentRefused> {
         let next = self.step(Status::Paid)?;
         if amount != self.total {
@@ -137,7 +137,7 @@ impl Order {
         Ok(())
     }
 
-    /// Hands it to a carrier.
+    /// Marks the order as shipped.
     pub fn ship(&mut self, carrier: Option<String>, tracking_number: Option<String>) -> Result<(), ForbiddenStep> {
         self.status = self.step(Status::Shipped)?;
         self.carrier = carrier;
@@ -145,13 +145,13 @@ impl Order {
         Ok(())
     }
 
-    /// It has arrived.
+    /// Marks the order as delivered.
     pub fn deliver(&mut self) -> Result<(), ForbiddenStep> {
         self.status = self.step(Status::Delivered)?;
         Ok(())
     }
 
-    /// Calls it off.
+    /// Cancels the order.
     pub fn cancel(&mut self, reason: Option<String>) -> Result<(), ForbiddenStep> {
         self.status = self.step(Status::Cancelled)?;
         self.cancel_reason = reason;
@@ -191,7 +191,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Tries to bring an order that is `from` to `to`; answers its status afterwards.
+    /// Tries the step from `from` to `to`; returns whether it succeeded, and the status afterwards.
     fn try_step(from: Status, to: Status) -> (bool, Status) {
         let mut order = order(from);
         let total = order.total;
@@ -228,7 +228,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_read_model_has_the_names_of_the_interface() {
+    fn the_read_model_has_camel_case_names_and_amounts_as_strings() {
         let mut order = order(Status::Paid);
         order.ship(Some("DHL".to_owned()), None).unwrap();
         let view = serde_json::to_value(&order).unwrap();

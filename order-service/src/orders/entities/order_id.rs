@@ -1,11 +1,11 @@
-//! Who an order is.
+//! The identity of an order.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// The longest id, in characters, as JSON Schema counts.
+/// The maximum length of an id in characters, as JSON Schema counts them.
 const LONGEST: usize = 128;
 
 /// The identity of an order: 1 to 128 characters without control characters.
@@ -13,7 +13,7 @@ const LONGEST: usize = 128;
 #[serde(into = "String", try_from = "String")]
 pub struct OrderId(String);
 
-/// A text that is no id.
+/// The error for a text that is not an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an order id has 1 to {LONGEST} characters and no control characters")]
 pub struct NoOrderId;
@@ -22,7 +22,7 @@ impl TryFrom<String> for OrderId {
     type Error = NoOrderId;
 
     fn try_from(text: String) -> Result<Self, NoOrderId> {
-        // Most ids are short enough in bytes, too.
+        // Most ids are short enough in bytes, so their characters need not be counted.
         let is_short = text.len() <= LONGEST || text.chars().count() <= LONGEST;
         let fits = !text.is_empty() && is_short && !text.chars().any(char::is_control);
         fits.then_some(Self(text)).ok_or(NoOrderId)

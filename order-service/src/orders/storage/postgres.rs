@@ -1,4 +1,4 @@
-//! How sets of orders are kept in PostgreSQL: once, for all features.
+//! Storage of orders in PostgreSQL, shared by all features.
 
 use std::time::SystemTime;
 
@@ -13,7 +13,7 @@ use order_runtime::store::{
 
 use crate::orders::entities::order::Order;
 
-/// The columns in the order in which they are read; what has no type of its own in Rust is read as text.
+/// The columns in reading order. Types without a Rust counterpart are read as text.
 const COLUMNS: &str = "order_id, customer_id, currency, total::text, status, items::text, carrier, tracking_number, \
      cancel_reason, version, created_at, updated_at";
 
@@ -95,7 +95,7 @@ impl PostgresEntity for Order {
     }
 
     async fn update(db: &Client, rows: &[&Row<Self>]) -> Result<u64, PostgresError> {
-        // What was ordered never changes, so it is not written again.
+        // The order's items, currency, customer and total never change, so they are not written again.
         let ids: Vec<&str> = rows.iter().map(|row| row.value.order_id.as_str()).collect();
         let statuses: Vec<&str> = rows.iter().map(|row| row.value.status.as_str()).collect();
         let carriers: Vec<Option<&str>> = rows.iter().map(|row| row.value.carrier.as_deref()).collect();
@@ -123,7 +123,7 @@ impl PostgresEntity for Order {
         let status = page.filters.iter().find(|(field, _)| field == "status").map(|(_, value)| value);
         let after = page.after.as_deref().unwrap_or_default();
         let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
-        // Two statements: of one with `$3 IS NULL OR status = $3` a prepared plan reads all orders.
+        // Two statements, because a prepared plan for `$3 IS NULL OR status = $3` would read all orders.
         let (condition, parameters): (_, Vec<&(dyn ToSql + Sync)>) = match &status {
             Some(status) => ("AND status = $3", vec![&after, &limit, status]),
             None => ("", vec![&after, &limit]),
@@ -142,7 +142,7 @@ fn versions(rows: &[&Row<Order>]) -> Result<Vec<i64>, PostgresError> {
     rows.iter().map(|row| i64::try_from(row.version).map_err(PostgresError::data)).collect()
 }
 
-/// Times as the driver takes them for `timestamptz`, which keeps microseconds.
+/// Converts times to the driver's type for `timestamptz`, which has microsecond resolution.
 fn times(rows: &[&Row<Order>], of: fn(&Row<Order>) -> Timestamp) -> Result<Vec<SystemTime>, PostgresError> {
     rows.iter().map(|row| SystemTime::try_from(of(row)).map_err(PostgresError::data)).collect()
 }
@@ -180,6 +180,8 @@ fn time(row: &tokio_postgres::Row, column: usize) -> Result<Timestamp, PostgresE
 
 #[cfg(test)]
 mod tests {
+    use order_runtime::store::PartitionStore;
+    use order_runtime::store::ReadModel;
     use std::{
         io::{BufRead, BufReader},
         path::Path,
@@ -200,27 +202,31 @@ mod tests {
         order::{Status, tests::order},
     };
 
-    /// A server of this test; it is wiped when its standard input closes, however the test ends.
+    /// A PostgreSQL server for this test. It is wiped when its standard input closes, even if the test panics.
     struct Server {
         url: String,
         _keeps_it_running: Child,
     }
 
-    /// `None`, with a word, where there is no PostgreSQL.
+    /// Starts a server. Prints `skipped` and returns `None` if PostgreSQL is not installed.
     fn server() -> Option<Server> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/postgres/postgres");
         let mut command = Command::new(script);
-        let mut child =
-            command.args(["serve", "0"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bash runs it");
+        let mut child = command
+            .args(["serve", "0"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("bash starts the script");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a text");
+        BufReader::new(child.stdout.take().expect("stdout is piped")).read_line(&mut line).expect("a line of text");
         // "up: pid 4711, 127.0.0.1:15432"
         let Some(address) = line.trim().rsplit(' ').next().filter(|address| address.contains(':')) else {
             let required = std::env::var("ORDER_TESTS_REQUIRE").unwrap_or_default();
             let required = required.split(',').any(|suite| suite.trim() == "postgres");
             assert!(!required, "PostgreSQL is needed, since ORDER_TESTS_REQUIRE names postgres");
             eprintln!("skipped: PostgreSQL is needed");
-            // It has said why, and ends.
+            // The script has printed the reason and exits.
             let _ = child.wait();
             return None;
         };
@@ -240,7 +246,7 @@ mod tests {
     }
 
     async fn write(store: &PostgresStore, offset: i64, expected: u64, row: &Row<Order>) {
-        // Any id will do for the topic; the store has one at hand.
+        // The topic's id is arbitrary; `claim` returns a convenient one.
         let topic_id = store.claim("group").await.unwrap();
         let partition = PartitionId { cluster: "cluster".into(), topic_id, topic: "t".into(), partition: 0 };
         if offset == 0 {
@@ -255,7 +261,7 @@ mod tests {
         assert_eq!(answers, [Committed::Applied { revision: offset + 1 }]);
     }
 
-    /// The row as the service reads it, alone and in a page, and as anybody reads it, by the names of its columns.
+    /// The row as the service reads it, alone and in a page, and as SQL reads it by column name.
     async fn read(store: &PostgresStore, url: &str) -> [Value; 3] {
         let entity = EntityType::of::<Order>();
         let alone = store.view(entity, "order-1").await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! How sets of orders are kept in SQLite: once, for all features.
+//! Storage of orders in SQLite, shared by all features.
 
 use jiff::Timestamp;
 use order_runtime::store::{
@@ -10,7 +10,7 @@ use rusqlite::{Connection, Error, params, types::Type};
 use crate::orders::entities::{order::Order, order_id::OrderId};
 
 impl SqliteEntity for Order {
-    // The id is the table: with a row id beside it, SQLite would keep two trees.
+    // WITHOUT ROWID stores the rows in the tree of the primary key. Otherwise SQLite would keep a second tree for the id.
     const MIGRATIONS: &'static [&'static str] = &[
         "CREATE TABLE orders (
             order_id TEXT PRIMARY KEY,
@@ -63,7 +63,7 @@ impl SqliteEntity for Order {
         rows.sum()
     }
 
-    // What was ordered never changes.
+    // The order's items, currency, customer and total never change.
     fn update(db: &Connection, changes: &[&Change<Self>]) -> rusqlite::Result<usize> {
         let mut update = db.prepare_cached(
             "UPDATE orders SET status = ?3, carrier = ?4, tracking_number = ?5, cancel_reason = ?6, version = ?7,
@@ -99,7 +99,7 @@ impl SqliteEntity for Order {
 }
 
 const PAGE: &str = "SELECT * FROM orders WHERE order_id > ?1 ORDER BY order_id LIMIT ?2";
-// A statement of its own: one with `?3 IS NULL OR status = ?3` would read the whole table.
+// A separate statement, because one with `?3 IS NULL OR status = ?3` would read the whole table.
 const PAGE_OF_A_STATUS: &str = "SELECT * FROM orders WHERE status = ?3 AND order_id > ?1 ORDER BY order_id LIMIT ?2";
 
 fn order(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row<Order>> {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_is_loaded() {
+    fn saved_orders_are_loaded_again() {
         let db = database();
         let new = change(order(Status::Created), 0).row;
         assert_eq!(Order::insert(&db, &[&new]), Ok(1));
@@ -255,13 +255,13 @@ mod tests {
             }
             steps.join("; ")
         };
-        assert_eq!(<Order as order_runtime::prelude::Entity>::FILTERS, ["status"], "each filter wants an index");
+        assert_eq!(<Order as order_runtime::prelude::Entity>::FILTERS, ["status"], "each filter needs an index");
         assert_eq!(plan(PAGE_OF_A_STATUS), "SEARCH orders USING INDEX orders_by_status (status=? AND order_id>?)");
         assert_eq!(plan(PAGE), "SEARCH orders USING PRIMARY KEY (order_id>?)");
     }
 
     #[test]
-    fn a_version_that_is_not_there_changes_nothing() {
+    fn an_unexpected_version_changes_nothing() {
         let db = database();
         let new = change(order(Status::Created), 0).row;
         assert_eq!(Order::insert(&db, &[&new]), Ok(1));
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(ids(Page { limit: 2, after: Some("a".to_owned()), filters: paid }), ["c", "d"]);
     }
 
-    /// An order of which no two fields have the same value.
+    /// An order with a different value in each field.
     fn with_everything(id: &str, status: Status) -> Order {
         Order {
             customer_id: "customer-7".to_owned(),

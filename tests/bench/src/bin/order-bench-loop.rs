@@ -1,12 +1,12 @@
-//! The same work as a loop written by hand: what `order-bench` is measured against.
+//! A hand-written loop that does the work of `order-bench`, for comparison.
 //!
-//! One thread polls, decodes, matches on the name, validates, counts; what is bad goes to the dead-letter topic. Once a second
-//! it waits until every dead letter is acknowledged and commits. `BATCH=500`, say, polls so many records before it works on them.
-//! `LETTERS=whole` writes dead letters with all headers of the service's, packed as those are.
-//! It does no more than that: no retries, no key order beyond the partition's, no repeats, no metrics, no drain.
+//! One thread polls, decodes, matches on the name, validates and counts; bad events go to the dead-letter topic. Once a second it
+//! waits until every dead letter is acknowledged, and commits. `BATCH=500` polls 500 records before it handles them.
+//! `LETTERS=whole` writes dead letters with all headers of the service, with the same compression. The loop has no retries, no
+//! key order beyond the partition's, no deduplication, no metrics and no drain.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark; whatever fails ends it")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "any failure ends the benchmark")]
 
 use std::{
     io::Write as _,
@@ -45,7 +45,7 @@ struct Envelope<'a> {
     data: &'a RawValue,
 }
 
-/// Four types of one shape, as a program has them whose events may come to differ.
+/// Defines four types with the same fields, like the domain that this loop is compared with.
 macro_rules! events {
     ($($name:ident)*) => {$(
         #[derive(Deserialize)]
@@ -101,9 +101,9 @@ fn handle(message: &BorrowedMessage<'_>, counts: &mut Counts) -> Result<(), Stri
         "OrderPaid" => (1, Paid::total(envelope.data)?),
         "OrderShipped" => (2, Shipped::total(envelope.data)?),
         "OrderCancelled" => (3, Cancelled::total(envelope.data)?),
-        other => return Err(format!("nobody handles {other}")),
+        other => return Err(format!("unknown event {other}")),
     };
-    // What is handled has its data decoded and checked: the place where a processor of `order-bench` begins.
+    // The data is decoded and validated here, at the point where a processor of `order-bench` starts.
     if meter::latency_skip().is_some() {
         let header = message.headers().and_then(|all| all.iter().find(|header| header.key == PRODUCED_AT));
         counts.latencies.extend(header.and_then(|header| latency(header.value?)));
@@ -270,5 +270,5 @@ fn main() {
     commit(&mut next, CommitMode::Sync);
     debug_assert_eq!(done.counts.counts.len(), NAMES.len());
     let line = meter::report(done, begun.expect("there was an event"), end);
-    writeln!(std::io::stdout(), "{line}").expect("somebody reads");
+    writeln!(std::io::stdout(), "{line}").expect("standard output is open");
 }

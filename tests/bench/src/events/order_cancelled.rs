@@ -5,7 +5,7 @@ use crate::{
     schemas::INPUT_CountCancelled,
 };
 
-/// Counts what was cancelled.
+/// Counts cancelled orders.
 #[event_processor("OrderCancelled")]
 pub async fn EventProcessor_OrderCancelled(event: Event<INPUT_CountCancelled>) -> Result<(), Failed> {
     counts::add(Counted::Cancelled, &event, event.data.total)

@@ -5,7 +5,7 @@ use crate::{
     schemas::INPUT_CountCreated,
 };
 
-/// Counts what was created.
+/// Counts created orders.
 #[event_processor("OrderCreated")]
 pub async fn EventProcessor_OrderCreated(event: Event<INPUT_CountCreated>) -> Result<(), Failed> {
     counts::add(Counted::Created, &event, event.data.total)

@@ -5,7 +5,7 @@ use crate::{
     schemas::INPUT_CountPaid,
 };
 
-/// Counts what was paid.
+/// Counts paid orders.
 #[event_processor("OrderPaid")]
 pub async fn EventProcessor_OrderPaid(event: Event<INPUT_CountPaid>) -> Result<(), Failed> {
     counts::add(Counted::Paid, &event, event.data.total)

@@ -5,7 +5,7 @@ use crate::{
     schemas::INPUT_CountShipped,
 };
 
-/// Counts what was shipped.
+/// Counts shipped orders.
 #[event_processor("OrderShipped")]
 pub async fn EventProcessor_OrderShipped(event: Event<INPUT_CountShipped>) -> Result<(), Failed> {
     counts::add(Counted::Shipped, &event, event.data.total)

@@ -2,7 +2,7 @@ use order_runtime::prelude::*;
 
 use crate::ledgers::actor::Actor;
 
-/// Applies an entry, or gives up soon.
+/// Applies an entry, with few retries and a short timeout.
 #[event_processor("EntryHurried", retries = 1, backoff = "20ms..50ms", timeout = "500ms")]
 pub async fn EventProcessor_EntryHurried(
     event: Event<INPUT_RecordEntry>,

@@ -2,7 +2,7 @@ use order_runtime::prelude::*;
 
 use crate::ledgers::actor::Actor;
 
-/// Applies an entry, patiently.
+/// Applies an entry, with many retries.
 #[event_processor("EntryRecorded", retries = 12, backoff = "20ms..500ms")]
 pub async fn EventProcessor_EntryRecorded(
     event: Event<INPUT_RecordEntry>,

@@ -1,4 +1,4 @@
-//! Plays what an event's script says.
+//! Executes the script of an event.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use order_runtime::prelude::Injectable;
 
 use super::{entities::script::Script, features::record_entry::errors::RecordEntryError, witness::Witness};
 
-/// Plays scripts.
+/// Executes scripts.
 #[derive(Injectable)]
 pub struct Actor {
     witness: Witness,
 }
 
 impl Actor {
-    /// Does what the script says of this attempt at the event.
+    /// Executes the script for this attempt at the event.
     ///
     /// # Panics
-    /// Where the script says so.
+    /// If the script is [`Script::Panic`].
     pub async fn play(&self, script: Script, event: &str, attempt: u32) -> Result<(), RecordEntryError> {
         match script {
             Script::Apply | Script::Unstorable => {}
@@ -39,7 +39,7 @@ impl Actor {
         Ok(())
     }
 
-    /// Writes down whose fault it is, and ends the process.
+    /// Records the event and the attempt, and ends the process.
     fn end_process(&self, event: &str, attempt: u32) -> ! {
         self.witness.failed(event, attempt);
         std::process::abort();

@@ -1,4 +1,4 @@
-//! The broker dies, hangs, and comes back.
+//! The broker crashes, hangs, and recovers.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::{
     kafka::Kafka,
 };
 
-/// Longer than the session timeout, so that the group has to be joined anew.
+/// Longer than the session timeout, so that members must rejoin the group.
 const OUTAGE: Duration = Duration::from_secs(8);
 
-/// SIGKILL of the broker and a new start, and a broker that stops for longer than a session lasts.
+/// The broker is killed and restarted, and hangs for longer than a session.
 pub async fn broker_dies(kafka: &'static Kafka, shape: Shape) -> Report {
     let _alone = kafka.alone().await;
     let mut run = Run::new(&Broker::fragile(kafka), shape.recipe, shape.rate).await;
@@ -21,7 +21,7 @@ pub async fn broker_dies(kafka: &'static Kafka, shape: Shape) -> Report {
     for _ in 0..2 {
         fault(&mut run, &service, "the broker is killed", share / 2, async || {
             kafka.control("kill").await;
-            shows_it(&service, "a broker that is gone").await;
+            shows_it(&service, "an unavailable broker").await;
             kafka.control("start").await;
         })
         .await;

@@ -1,4 +1,4 @@
-//! SIGKILL at random instants, each while a transaction is open.
+//! SIGKILLs at random instants, each during an open transaction.
 
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use crate::{
 pub struct Kills {
     /// The events.
     pub recipe: Recipe,
-    /// How many SIGKILLs.
+    /// The number of SIGKILLs.
     pub kills: usize,
-    /// How many instances; with SQLite it is one.
+    /// The number of instances; one with SQLite.
     pub instances: usize,
-    /// The pace at which events are produced, in records per second.
+    /// The production rate, in records per second.
     pub rate: u32,
 }
 
-/// SIGKILL of one instance after the other, each while it has a transaction open, and the accounting.
+/// Kills one instance after the other, each during an open transaction, and accounts for all events.
 ///
-/// Events are produced in as many parts as there are lives. A third of a part is a backlog that the next life finds; the
-/// rest comes while it works, so that no kill meets an idle process.
+/// Events are produced in one part for each run of a process. A third of a part is a backlog at the start of the run; the rest is
+/// produced during the run, so that no kill hits an idle process.
 pub async fn kills(broker: &Broker, shape: Kills) -> Report {
     let Kills { recipe, kills, instances, rate } = shape;
     let mut run = Run::new(broker, recipe, rate).await;
@@ -45,7 +45,7 @@ pub async fn kills(broker: &Broker, shape: Kills) -> Report {
             services[number].try_get("/stats").await.is_some_and(|stats| stats["consumed"].as_u64() > Some(0))
         })
         .await;
-        // Where in its work it is met is left to chance.
+        // The moment of the kill is random.
         let milliseconds = part as u64 * 1000 / u64::from(rate);
         let working = Duration::from_millis(milliseconds / 2);
         tokio::time::sleep(working.mul_f64(random_range(0.0..0.9))).await;

@@ -1,4 +1,4 @@
-//! The line between the service and what it needs: slow, narrow, silent, cut, corrupt.
+//! Faults of the connections to Kafka and PostgreSQL: delay, low bandwidth, silence, cuts, corruption.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::{
     service::Service,
 };
 
-/// How long bad weather lasts; in silence, longer than a session.
+/// The duration of a fault; silence lasts longer than a session.
 const SHOWER: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(8);
 
-/// All kinds of bad weather between the service and Kafka.
+/// All faults on the connections between the service and Kafka, except corruption.
 pub async fn bad_line_to_kafka(kafka: &'static Kafka, shape: Shape) -> Report {
     let _alone = kafka.alone().await;
     let mut run = Run::new(&Broker::fragile(kafka), shape.recipe, shape.rate).await;
@@ -25,7 +25,7 @@ pub async fn bad_line_to_kafka(kafka: &'static Kafka, shape: Shape) -> Report {
     run.finish("the line to Kafka is slow, narrow, cut and silent", vec![service]).await
 }
 
-/// Bytes change on the line from Kafka, whose batches have checksums.
+/// Bytes are changed on the connections from Kafka, whose batches have checksums.
 pub async fn flipped_bytes(kafka: &'static Kafka, shape: Shape) -> Report {
     let _alone = kafka.alone().await;
     let mut run = Run::new(&Broker::fragile(kafka), shape.recipe, shape.rate).await;
@@ -33,7 +33,7 @@ pub async fn flipped_bytes(kafka: &'static Kafka, shape: Shape) -> Report {
     let share = run.plan.order.len() / 3;
     for _ in 0..3 {
         fault(&mut run, &service, "bytes are flipped", share, async || {
-            // The byte is a digit of the ledger's name, so that an event that is taken in spite of it shows.
+            // The byte is a digit of the ledger's name, so an accepted corrupt event would be visible.
             let corrupt_after: Option<&[u8]> = Some(b"\"ledgerId\":\"ledger-000");
             kafka.proxy().weather(Weather { corrupt_after, ..Weather::default() });
             tokio::time::sleep(SHOWER).await;
@@ -44,7 +44,7 @@ pub async fn flipped_bytes(kafka: &'static Kafka, shape: Shape) -> Report {
     run.finish("bytes are flipped on the line from Kafka", vec![service]).await
 }
 
-/// All of it between the service and PostgreSQL.
+/// The same faults on the connections between the service and PostgreSQL.
 pub async fn bad_line_to_postgres(broker: &Broker, server: &'static Postgres, shape: Shape) -> Report {
     let _alone = server.alone().await;
     let mut run = Run::new(&broker.clone().with_postgres(server), shape.recipe, shape.rate).await;
@@ -78,7 +78,7 @@ async fn weather(run: &mut Run, service: &Service, proxy: &Proxy) {
     fault(run, service, "the line is silent", share, async || {
         proxy.weather(Weather { silent: true, ..fair });
         tokio::time::sleep(SILENCE).await;
-        // What was under way arrives late, on connections that both sides may have given up.
+        // Delayed data arrives on connections that both sides may have closed.
         proxy.weather(fair);
     })
     .await;

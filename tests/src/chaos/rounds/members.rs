@@ -1,4 +1,4 @@
-//! Instances come, go, and sleep.
+//! Instances that start, stop and hang.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::{
     wait::{PATIENCE, eventually},
 };
 
-/// How often a member comes and goes, at least.
+/// The minimum number of times that a member joins and leaves.
 const COMINGS: usize = 6;
 /// Longer than a session.
 const SLEEP: Duration = Duration::from_secs(8);
 
-/// One instance stays, two others come and go while events come: most leave in order, every third is killed.
+/// One instance stays while two others start and stop: most stop cleanly, every third is killed.
 pub async fn members_come_and_go(broker: &Broker, shape: Shape) -> Report {
     let mut run = Run::new(broker, shape.recipe, shape.rate).await;
     let mut stays = run.start(0).await;
@@ -36,7 +36,7 @@ pub async fn members_come_and_go(broker: &Broker, shape: Shape) -> Report {
                 run.producer.release(share / 2);
                 run.kill(guest, number).await;
             } else {
-                assert!(guest.terminate().await.success(), "a guest leaves in order");
+                assert!(guest.terminate().await.success(), "a guest stops cleanly");
                 run.check_now().await;
             }
         }
@@ -44,7 +44,7 @@ pub async fn members_come_and_go(broker: &Broker, shape: Shape) -> Report {
     run.finish("two instances come and go beside a third", vec![stays]).await
 }
 
-/// Of two instances one sleeps for longer than its session lasts, and wakes as a former owner.
+/// One of two instances hangs for longer than its session, and continues after its partitions were reassigned.
 pub async fn sleeper(broker: &Broker, shape: Shape) -> Report {
     let mut run = Run::new(broker, shape.recipe, shape.rate).await;
     let mut services = vec![run.start(0).await, run.start(1).await];
@@ -56,7 +56,7 @@ pub async fn sleeper(broker: &Broker, shape: Shape) -> Report {
         eventually("they work", PATIENCE, async || run.progress().await > before).await;
         services[sleeper].pause().await;
         tokio::time::sleep(SLEEP).await;
-        // The other one has taken over, and goes on while the former owner wakes with old work in its hands.
+        // The other instance has taken over, and continues while the former owner wakes up with outdated work.
         run.check_now().await;
         services[sleeper].go_on();
         run.caught_up("an instance has slept").await;

@@ -1,4 +1,4 @@
-//! Rounds that the short tests and the long run share. Each breaks something, again and again, and accounts for every event.
+//! Rounds that the short tests and the long run share. Each injects a fault repeatedly, and accounts for every event.
 
 mod kafka;
 mod kills;
@@ -20,7 +20,7 @@ use crate::{
     wait::{PATIENCE, until},
 };
 
-/// How many events a round has, and how fast they come.
+/// The number and rate of a round's events.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
     /// The events.
@@ -29,11 +29,11 @@ pub struct Shape {
     pub rate: u32,
 }
 
-/// How much a service may write to its log during one fault, in bytes: a fault is a state, not a stream of news.
+/// The maximum number of bytes that a service may log during one fault. A lasting fault must not flood the log.
 const LOG_LIMIT: usize = 128 * 1024;
 
-/// A fault while events come: lets go of `share` records, waits until they are worked on, breaks, heals, and waits until
-/// everything that was let go has come to its end.
+/// Injects a fault under load: releases `share` records, waits until the service works on them, runs `breaks` (which also
+/// repairs), and waits until all released records are settled.
 pub(super) async fn fault(run: &mut Run, service: &Service, what: &str, share: usize, breaks: impl AsyncFnOnce()) {
     run.caught_up(&format!("before: {what}")).await;
     let before = run.progress().await;
@@ -51,13 +51,13 @@ pub(super) async fn fault(run: &mut Run, service: &Service, what: &str, share: u
     assert!(written < LOG_LIMIT, "{what}: the service has logged {written} bytes:\n{}", service.log());
 }
 
-/// Waits until `/health/ready` says that something is wrong, while `/health/live` says that the process is well.
+/// Waits until `/health/ready` fails, and checks that `/health/live` does not.
 pub(super) async fn shows_it(service: &Service, what: &str) {
-    until(&format!("{what}: /health/ready says so"), PATIENCE, async || {
+    until(&format!("{what}: /health/ready fails"), PATIENCE, async || {
         let live = service.ask("/health/live").await.status;
         assert!(live.is_success(), "{what} is no reason to restart the process: {live}");
         let ready = service.ask("/health/ready").await.status;
-        if ready.is_success() { Err("it still says ready".to_owned()) } else { Ok(()) }
+        if ready.is_success() { Err("it is still ready".to_owned()) } else { Ok(()) }
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! What a key that fails, or hangs, costs all the others.
+//! The effect of a failing or hanging key on the latency of other keys.
 
 use std::{
     collections::HashMap,
@@ -14,41 +14,41 @@ use serde_json::json;
 
 use crate::{broker::Broker, deployment::Deployment, events::event_with_id, wait::PATIENCE, wait::until};
 
-/// What the one key does.
+/// The behaviour of the failing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// There is none.
+    /// No failing key.
     None,
-    /// Its events err at once, at every attempt.
+    /// Its events fail at once, at every attempt.
     Errs,
-    /// Its events hang until their time-out.
+    /// Its events hang until their timeout.
     Hangs,
 }
 
-/// From the moment an event is produced until it is applied.
+/// The time from the production of an event to its application.
 #[derive(Debug, Clone, Copy)]
 pub struct Latency {
-    /// Half of the events take no longer.
+    /// The median.
     pub p50: Duration,
-    /// 99 of 100 take no longer.
+    /// The 99th percentile.
     pub p99: Duration,
-    /// The longest.
+    /// The maximum.
     pub max: Duration,
 }
 
-/// How often the trouble gets another event: before it is through with the last one.
+/// The interval between events of the failing key; shorter than the handling of one of them.
 const TROUBLE_EACH: Duration = Duration::from_millis(100);
-/// Events of the first time, in which everything is still being set up, do not count.
+/// Events in this time at the beginning do not count.
 const WARM_UP: Duration = Duration::from_secs(2);
 
-/// The latency of events at `rate` a second, each under a key of its own, beside the one key in trouble.
+/// Measures the latency of events at `rate` per second, each with its own key, beside the failing key.
 pub async fn neighbours(broker: &Broker, trouble: Trouble, rate: u32, duration: Duration) -> Latency {
     let deployment = Deployment::of_scripts(broker, 4).await;
     let path = deployment.store_url().strip_prefix("sqlite://").expect("measured on SQLite").to_owned();
     let service = deployment.start_ready().await;
     let producer: FutureProducer = ClientConfig::new()
         .set("bootstrap.servers", broker.address())
-        // A request for each event would be the broker's load, not the service's.
+        // A request for each event would load the broker instead of the service.
         .set("linger.ms", "1")
         .create()
         .expect("a producer");
@@ -87,7 +87,7 @@ pub async fn neighbours(broker: &Broker, trouble: Trouble, rate: u32, duration: 
         let applied = applied_at(&path);
         let missing = produced.keys().filter(|key| !applied.contains_key(*key)).count();
         if missing > 0 {
-            return Err(format!("{missing} of {} are not", produced.len()));
+            return Err(format!("{missing} of {} are not applied", produced.len()));
         }
         let mut latencies: Vec<i64> = produced.iter().map(|(key, at)| applied[key] - at).collect();
         latencies.sort_unstable();
@@ -107,7 +107,7 @@ fn now() -> i64 {
     i64::try_from(since.as_micros()).expect("a clock before the year 290,000")
 }
 
-/// When each ledger was made, in microseconds since the epoch.
+/// The creation time of each ledger, in microseconds since the epoch.
 fn applied_at(path: &str) -> HashMap<String, i64> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the store opens");
     let mut statement = db.prepare("SELECT ledger_id, created_at FROM ledgers").expect("the schema is known");

@@ -1,4 +1,4 @@
-//! The store dies, hangs, and has no room.
+//! The store crashes, hangs, and has no disk space.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::{
 
 const OUTAGE: Duration = Duration::from_secs(8);
 
-/// SIGKILL of all of PostgreSQL and a new start, and a server that hangs.
+/// PostgreSQL is killed and restarted, and hangs.
 pub async fn postgres_dies(broker: &Broker, server: &'static Postgres, shape: Shape) -> Report {
     let _alone = server.alone().await;
     let mut run = Run::new(&broker.clone().with_postgres(server), shape.recipe, shape.rate).await;
@@ -25,7 +25,7 @@ pub async fn postgres_dies(broker: &Broker, server: &'static Postgres, shape: Sh
     for _ in 0..2 {
         fault(&mut run, &service, "PostgreSQL is killed", share, async || {
             server.control("kill").await;
-            shows_it(&service, "a store that is gone").await;
+            shows_it(&service, "an unavailable store").await;
             server.control("start").await;
         })
         .await;
@@ -41,7 +41,10 @@ pub async fn postgres_dies(broker: &Broker, server: &'static Postgres, shape: Sh
     run.finish("PostgreSQL is killed twice and hangs twice", vec![service]).await
 }
 
-/// The disk of the SQLite file is full, and has room again; `Err` says why this machine cannot play it.
+/// The disk of the SQLite file is full, and has space again.
+///
+/// # Errors
+/// The reason why this machine cannot play the round.
 pub async fn disk_full(broker: &Broker, shape: Shape) -> Result<Report, String> {
     let disk = Disk::mount()?;
     let run = Run::new(broker, shape.recipe, shape.rate).await;
@@ -52,7 +55,7 @@ pub async fn disk_full(broker: &Broker, shape: Shape) -> Result<Report, String> 
         fault(&mut run, &service, "the disk is full", share, async || {
             let ballast = disk.fill();
             shows_it(&service, "a full disk").await;
-            fs::remove_file(ballast).expect("room can be made");
+            fs::remove_file(ballast).expect("the ballast can be removed");
         })
         .await;
     }
@@ -60,8 +63,8 @@ pub async fn disk_full(broker: &Broker, shape: Shape) -> Result<Report, String> 
     Ok(report)
 }
 
-/// A small file system in memory, unmounted at the end. It has room for the write-ahead log, which grows to 64 MiB before it is
-/// written over.
+/// A small file system in memory, unmounted at the end. It has space for the write-ahead log, which grows to 64 MiB before it is
+/// overwritten.
 struct Disk {
     folder: tempfile::TempDir,
 }
@@ -80,7 +83,7 @@ impl Disk {
         Err(format!("a small disk cannot be mounted: {}", String::from_utf8_lossy(&output.stderr).trim()))
     }
 
-    /// Fills what is left; answers the file that does.
+    /// Fills the free space with a file; returns the file.
     fn fill(&self) -> PathBuf {
         let ballast = self.folder.path().join("ballast");
         grow(&ballast);
@@ -93,14 +96,14 @@ fn grow(path: &Path) {
 
     let mut file = fs::File::create(path).expect("a file can be made");
     for piece in [1024 * 1024, 4096, 1] {
-        // Until nothing of that size fits any more.
+        // Until no piece of that size fits.
         while file.write_all(&vec![0; piece]).is_ok() {}
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // The service may just be ending, and hold its files.
+        // The service may still be stopping, with open files.
         let _ = Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
     }
 }

@@ -1,4 +1,4 @@
-//! A broker that asks who comes, and does not let everybody do everything.
+//! A broker with authentication and access control.
 
 use order_tests::{Deployment, PATIENCE, Service, eventually};
 use serde_json::json;
@@ -19,18 +19,18 @@ async fn guarded(user: &str, password: &str) -> Option<Deployment> {
     )
 }
 
-/// Waits until the service is live, not ready, and says that.
+/// Waits until the service is live and not ready for this reason.
 async fn says(service: &Service, why: &str) {
-    eventually(&format!("it says {why}"), PATIENCE, async || {
+    eventually(&format!("readiness reports {why}"), PATIENCE, async || {
         let ready = service.ask("/health/ready").await;
         ready.status == 503 && ready.body.to_string().contains(why)
     })
     .await;
-    assert_eq!(service.ask("/health/live").await.status, 200, "a new process would be refused as well");
+    assert_eq!(service.ask("/health/live").await.status, 200, "a restart would not help");
 }
 
 #[tokio::test]
-async fn who_is_known_is_let_in() {
+async fn authenticated_clients_are_accepted() {
     let Some(deployment) = guarded("service", "right").await else { return };
     let service = deployment.start_ready().await;
     deployment.events().produce([entry("ledger", 1, json!("apply"))]).await;
@@ -39,7 +39,7 @@ async fn who_is_known_is_let_in() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_and_not_shown() {
+async fn a_wrong_password_is_reported_and_not_logged() {
     let Some(deployment) = guarded("service", "not-the-right-one").await else { return };
     let mut service = deployment.start();
     eventually("it serves HTTP", PATIENCE, async || service.try_get("/stats").await.is_some()).await;
@@ -52,7 +52,7 @@ async fn a_wrong_password_is_told_and_not_shown() {
 }
 
 #[tokio::test]
-async fn missing_rights_are_told() {
+async fn missing_rights_are_reported() {
     let Some(deployment) = guarded("stranger", "right").await else { return };
     let service = deployment.start();
     eventually("it serves HTTP", PATIENCE, async || service.try_get("/stats").await.is_some()).await;

@@ -1,4 +1,4 @@
-//! The world around the service breaks, in every way that one machine allows; after each, the accounting.
+//! Faults of brokers, stores, connections and instances, each followed by an account of every event.
 //!
 //! This is the short form of `cargo xtask chaos`: the same rounds with fewer events.
 
@@ -39,7 +39,7 @@ async fn sigkill_on_sqlite() {
     let Some(broker) = kafka().await else { return };
     let report = rounds::kills(&broker, KILLS).await;
     report.print();
-    assert!(report.in_flight > 0, "no kill has found a transaction");
+    assert!(report.in_flight > 0, "no kill hit an open transaction");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,7 +47,7 @@ async fn sigkill_of_three_on_postgres() {
     let Some(broker) = with_postgres().await else { return };
     let report = rounds::kills(&broker, Kills { instances: 3, ..KILLS }).await;
     report.print();
-    assert!(report.in_flight > 0, "no kill has found a transaction");
+    assert!(report.in_flight > 0, "no kill hit an open transaction");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! How a service ends, whatever is under way.
+//! Stops of the service in every situation.
 
 use std::time::{Duration, Instant};
 
@@ -9,20 +9,20 @@ use rdkafka::{
 };
 use serde_json::{Value, json};
 
-/// An event of a ledger, as the scripted domain takes it.
+/// An event of a ledger for the scripted domain.
 pub(super) fn entry(ledger: &str, number: u32, script: Value) -> NewRecord {
     let data = json!({"ledgerId": ledger, "entry": number, "script": script});
     NewRecord::json(ledger, &event_with_id(&format!("{ledger}-{number}"), "EntryRecorded", &data))
 }
 
-/// What was applied to a ledger, by the read model; nothing where it does not exist.
+/// The applied entries of a ledger, from the read model; empty if it does not exist.
 pub(super) async fn applied(service: &Service, ledger: &str) -> Vec<u64> {
     let answer = service.ask(&format!("/ledgers/{ledger}")).await;
     let entries = answer.body["applied"].as_array().cloned().unwrap_or_default();
     entries.iter().filter_map(Value::as_u64).collect()
 }
 
-/// Waits until the ledger holds exactly that.
+/// Waits until the ledger has exactly these entries.
 pub(super) async fn holds(service: &Service, ledger: &str, entries: &[u64]) {
     eventually(&format!("{ledger} holds {entries:?}"), PATIENCE, async || applied(service, ledger).await == entries)
         .await;
@@ -45,7 +45,8 @@ async fn an_idle_service_stops_at_once() {
     assert!(start.elapsed() < Duration::from_secs(3), "it took {:?}", start.elapsed());
 }
 
-/// One event is slow, one waits for its next attempt, one is dead: the stop waits for no back-off, and nothing is lost.
+/// One event is slow, one waits for its next attempt, one is dead-lettered. The stop does not wait for the back-off, and no event
+/// is lost.
 #[tokio::test]
 async fn a_stop_with_everything_under_way_is_clean() {
     let Some(broker) = super::kafka().await else { return };
@@ -63,7 +64,7 @@ async fn a_stop_with_everything_under_way_is_clean() {
     assert_eq!(deployment.events().lag(deployment.group()), 0);
 }
 
-/// Who does not say that it leaves holds up the next member for a whole session.
+/// A member that does not leave the group would delay the next member for a whole session.
 #[tokio::test]
 async fn a_stop_leaves_the_group_at_once() {
     let Some(broker) = super::kafka().await else { return };
@@ -77,13 +78,13 @@ async fn a_stop_leaves_the_group_at_once() {
     assert_eq!(groups.groups().iter().map(|group| group.members().len()).sum::<usize>(), 0, "no member is left");
 }
 
-/// A session takes 45 s, whoever decides on it: whoever follows has the partitions long before that.
+/// A session takes 45 s in both protocols. The next instance must get the partitions long before that.
 async fn the_next_one_has_the_partitions_at_once(name: &str, value: &str) {
     let Some(broker) = super::kafka().await else { return };
     let deployment = Deployment::of_scripts(&broker, 2).await.with(name, value);
     let mut service = deployment.start_ready().await;
     for number in 1..=2 {
-        // Its offset is on its way while the service stops.
+        // Its offset is being committed while the service stops.
         deployment.events().produce([entry("ledger", number, json!("apply"))]).await;
         let expected: Vec<u64> = (1..=number.into()).collect();
         holds(&service, "ledger", &expected).await;
@@ -104,7 +105,7 @@ async fn the_next_one_has_the_partitions_at_once_in_the_newer_protocol() {
     the_next_one_has_the_partitions_at_once("KAFKA_GROUP_PROTOCOL", "consumer").await;
 }
 
-/// While nothing is fetched, the lag grows all the same; the service is live and not ready.
+/// The lag also grows while nothing is fetched. The service is live and not ready.
 #[tokio::test]
 async fn a_pause_keeps_the_lag_true() {
     let Some(broker) = super::kafka().await else { return };
@@ -113,12 +114,12 @@ async fn a_pause_keeps_the_lag_true() {
     in_flight(&deployment, &service, vec![entry("ledger", 1, json!("apply"))]).await;
     assert_eq!(service.post("/consumer/pause", &Value::Null).await.status, 200);
     deployment.events().produce((2..=4).map(|number| entry("ledger", number, json!("apply")))).await;
-    eventually("the lag is told", PATIENCE, async || service.stat("lag").await == 3).await;
+    eventually("the lag is reported", PATIENCE, async || service.stat("lag").await == 3).await;
     assert_eq!(service.ask("/health/live").await.status, 200);
     let ready = service.ask("/health/ready").await;
     assert_eq!(ready.status, 503);
     assert!(ready.body.to_string().contains("an operator has paused consumption"), "{}", ready.body);
-    eventually("every partition says so", PATIENCE, async || {
+    eventually("every partition is paused", PATIENCE, async || {
         let partitions = service.get("/partitions").await;
         partitions.as_array().expect("a list").iter().all(|partition| partition["state"] == "paused")
     })
@@ -135,7 +136,7 @@ async fn a_second_signal_ends_it_at_once() {
     let Some(broker) = super::kafka().await else { return };
     let deployment = Deployment::of_scripts(&broker, 2).await;
     let mut service = deployment.start_ready().await;
-    // A thread that is blocked cannot be asked to stop.
+    // A blocked thread cannot be stopped.
     in_flight(&deployment, &service, vec![entry("ledger", 1, json!({"block": 9000}))]).await;
     service.ask_to_stop();
     eventually("it is stopping", PATIENCE, async || service.log().contains("SIGTERM")).await;
@@ -149,7 +150,7 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_stop_while_the_broker_hangs_comes_to_an_end() {
+async fn a_stop_finishes_while_the_broker_hangs() {
     let Some(kafka) = Kafka::fragile() else { return };
     let _alone = kafka.alone().await;
     let deployment = Deployment::of_scripts(&Broker::fragile(kafka), 2).await;
@@ -160,12 +161,12 @@ async fn a_stop_while_the_broker_hangs_comes_to_an_end() {
     service.ask_to_stop();
     let status = service.wait_ended(Duration::from_secs(30)).await;
     kafka.control("cont").await;
-    assert!(status.code().is_some(), "it ends by itself, not by a signal: {status}");
+    assert!(status.code().is_some(), "it exits by itself, not by a signal: {status}");
     let service = deployment.start_ready().await;
     holds(&service, "ledger", &(1..100).collect::<Vec<_>>()).await;
 }
 
-/// A processor that blocks its thread, the only one, for longer than a session: heartbeats and HTTP have their own.
+/// A processor blocks the only worker thread for longer than a session. Heartbeats and HTTP have their own threads.
 #[tokio::test]
 async fn a_blocked_thread_costs_neither_the_group_nor_http() {
     let Some(broker) = super::kafka().await else { return };

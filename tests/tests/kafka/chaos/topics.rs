@@ -1,4 +1,4 @@
-//! What operators and producers do to topics and offsets.
+//! Changes of topics and offsets by operators and producers.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use serde_json::json;
 use super::stops::{applied, entry, holds};
 
 fn client() -> ClientConfig {
-    let broker = order_tests::Broker::kafka().expect("the test has begun with it");
+    let broker = order_tests::Broker::kafka().expect("the test has started the broker");
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", broker.address());
     config
@@ -33,7 +33,7 @@ async fn three(deployment: &Deployment) -> Service {
     service
 }
 
-/// Commits an offset for partition 0 in the name of the group, as an operator's tool does while no member is there.
+/// Commits an offset of partition 0 for the group, like an operator's tool while the group has no members.
 async fn commit(deployment: &Deployment, offset: i64) {
     let consumer: BaseConsumer = client().set("group.id", deployment.group()).create().expect("a consumer");
     let mut list = TopicPartitionList::new();
@@ -66,18 +66,18 @@ async fn offsets_moved_beyond_the_position_skip_nothing() {
     commit(&deployment, 6).await;
     let service = deployment.start_ready().await;
     holds(&service, "ledger", &[1, 2, 3, 4, 5, 6]).await;
-    assert_eq!(service.stat("ok").await, 3, "the position counts, so what came since is handled");
+    assert_eq!(service.stat("ok").await, 3, "the store's position counts, so later events are handled");
     assert!(service.terminate().await.success());
 }
 
-/// A group that Kafka has forgotten: the position is in the store.
+/// A deleted consumer group: the position is in the store.
 #[tokio::test]
 async fn a_deleted_group_changes_nothing() {
     let Some(broker) = super::kafka().await else { return };
     let deployment = Deployment::of_scripts(&broker, 2).await;
     assert!(three(&deployment).await.terminate().await.success());
     until("the group is deleted", PATIENCE, async || {
-        // A member that has left may still be known for a moment.
+        // The broker may still list a departed member for a moment.
         let deleted = admin().delete_groups(&[deployment.group()], &AdminOptions::new()).await;
         let deleted = deleted.expect("the broker answers");
         if deleted.iter().all(Result::is_ok) { Ok(()) } else { Err(format!("{deleted:?}")) }
@@ -89,9 +89,9 @@ async fn a_deleted_group_changes_nothing() {
     assert_eq!(service.stat("ok").await, 1, "only the new one is applied");
 }
 
-/// Retention has passed over what was not handled: loud, counted, and the rest is handled.
+/// Retention has removed unhandled records: this is logged and counted, and the rest is handled.
 #[tokio::test]
-async fn records_that_the_log_has_dropped_are_told() {
+async fn records_that_the_log_has_dropped_are_reported() {
     let Some(broker) = super::kafka().await else { return };
     let deployment = Deployment::of_scripts(&broker, 2).await;
     assert!(three(&deployment).await.terminate().await.success());
@@ -102,12 +102,12 @@ async fn records_that_the_log_has_dropped_are_told() {
     let service = deployment.start_ready().await;
     holds(&service, "ledger", &[1, 2, 3, 6]).await;
     let log = service.log();
-    assert!(log.contains("ERROR") && log.contains("skipped=2"), "two records are lost, which is told: {log}");
+    assert!(log.contains("ERROR") && log.contains("skipped=2"), "the loss of two records is logged: {log}");
 }
 
-/// The same while the service runs, and does not come to it.
+/// Retention removes unhandled records while the service runs.
 #[tokio::test]
-async fn records_that_the_log_drops_meanwhile_are_told() {
+async fn records_that_the_log_drops_at_run_time_are_reported() {
     let Some(broker) = super::kafka().await else { return };
     let deployment = Deployment::of_scripts(&broker, 2).await;
     let service = three(&deployment).await;
@@ -118,7 +118,7 @@ async fn records_that_the_log_drops_meanwhile_are_told() {
     admin().delete_records(&list, &AdminOptions::new()).await.expect("the broker answers");
     service.go_on();
     deployment.events().produce([entry("ledger", 7, json!("apply")).to_partition(0)]).await;
-    eventually("it goes on behind the gap", PATIENCE, async || applied(&service, "ledger").await.ends_with(&[6, 7]))
+    eventually("it continues after the gap", PATIENCE, async || applied(&service, "ledger").await.ends_with(&[6, 7]))
         .await;
     assert!(service.terminate().await.success());
 }
@@ -144,7 +144,7 @@ async fn a_topic_may_come_later() {
     let name = format!("{}-later", deployment.events().name());
     deployment.set("KAFKA_TOPIC", &name);
     let mut service = deployment.start();
-    eventually("it names what is missing", PATIENCE, async || {
+    eventually("it names the missing topic", PATIENCE, async || {
         let answer = service.try_get("/health/live").await.map(|_| ());
         answer.is_some() && service.log().contains(&format!("there is no topic {name}"))
     })
@@ -155,36 +155,36 @@ async fn a_topic_may_come_later() {
     assert!(service.terminate().await.success());
 }
 
-/// Makes a topic of two partitions.
+/// Creates a topic with two partitions.
 async fn make(name: &str) -> Result<(), String> {
     let topic = NewTopic::new(name, 2, TopicReplication::Fixed(1));
     let made = admin().create_topics([&topic], &AdminOptions::new()).await.expect("the broker answers");
     if made.iter().all(Result::is_ok) { Ok(()) } else { Err(format!("{made:?}")) }
 }
 
-/// A topic that is deleted and made again is another topic, whose offsets begin anew.
+/// A recreated topic is a different topic, with new offsets.
 #[tokio::test]
-async fn a_topic_that_is_made_anew_is_read_from_its_first_record() {
+async fn a_recreated_topic_is_read_from_its_first_record() {
     let Some(broker) = super::kafka().await else { return };
     let deployment = Deployment::of_scripts(&broker, 2).await;
     let service = three(&deployment).await;
     let name = deployment.events().name().to_owned();
     let deleted = admin().delete_topics(&[&name], &AdminOptions::new()).await.expect("the broker answers");
     assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
-    eventually("it says that the topic is gone", PATIENCE, async || {
+    eventually("it reports the deleted topic", PATIENCE, async || {
         service.log().contains(&format!("there is no topic {name}"))
     })
     .await;
     assert_eq!(service.ask("/health/live").await.status, 200);
-    // The broker still knows the former one for a while.
-    until("the topic is made again", PATIENCE, async || make(&name).await).await;
+    // The broker still lists the deleted topic for a while.
+    until("the topic is created again", PATIENCE, async || make(&name).await).await;
     deployment.events().produce([entry("another", 1, json!("apply")).to_partition(0)]).await;
     holds(&service, "another", &[1]).await;
     holds(&service, "ledger", &[1, 2, 3]).await;
     assert!(service.terminate().await.success());
 }
 
-/// Transactions of a producer: what was aborted is never seen, and the marks between records hold nothing up.
+/// Transactions of a producer: aborted records are never delivered, and the markers between records delay nothing.
 #[tokio::test]
 async fn aborted_transactions_are_not_seen() {
     let Some(broker) = super::kafka().await else { return };
@@ -213,13 +213,13 @@ async fn aborted_transactions_are_not_seen() {
     .await
     .expect("the producer ends");
     holds(&service, "ledger", &[1, 2, 3, 5, 7]).await;
-    // The log ends with the mark of the last one, which nobody will ever take.
-    eventually("marks are no lag", PATIENCE, async || service.stat("lag").await == 0).await;
+    // The log ends with a transaction marker, which is never delivered.
+    eventually("markers do not count as lag", PATIENCE, async || service.stat("lag").await == 0).await;
     assert_eq!(service.ask("/health").await.status, 200);
     assert!(service.terminate().await.success());
 }
 
-/// More members than partitions: who has nothing to do is ready all the same, and takes over.
+/// With more members than partitions, a member without partitions is ready, and takes over when another stops.
 #[tokio::test]
 async fn a_member_without_partitions_is_ready_and_takes_over() {
     let Some(broker) = super::with_postgres().await else { return };
@@ -248,16 +248,16 @@ async fn a_member_without_partitions_is_ready_and_takes_over() {
     }
 }
 
-/// Two with one `group.instance.id`: the first is fenced, says why, and ends with an error.
+/// Two instances with the same `group.instance.id`: the first is fenced, logs the reason, and ends with an error.
 #[tokio::test]
-async fn a_second_one_of_the_same_name_fences_the_first() {
+async fn a_second_instance_of_the_same_name_fences_the_first() {
     let Some(broker) = super::with_postgres().await else { return };
     let deployment = Deployment::of_scripts(&broker, 2).await.with("KAFKA_CONSUMER_GROUP_INSTANCE_ID", "the-only-one");
     let mut first = deployment.start_ready().await;
     let mut second = deployment.start();
     let status = first.wait_ended(Duration::from_secs(30)).await;
     assert_eq!(status.code(), Some(1), "{}", first.log());
-    assert!(first.log().to_lowercase().contains("fenced"), "it says why: {}", first.log());
+    assert!(first.log().to_lowercase().contains("fenced"), "it logs the reason: {}", first.log());
     second.wait_ready(PATIENCE).await;
     deployment.events().produce([entry("ledger", 1, json!("apply"))]).await;
     holds(&second, "ledger", &[1]).await;

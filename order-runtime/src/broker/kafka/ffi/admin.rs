@@ -1,4 +1,4 @@
-//! Admin requests: which cluster this is, which topics it has, and who reads them.
+//! Admin requests: the id of the cluster, its topics, and the members of a consumer group.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,9 +19,9 @@ use super::NO_ERROR;
 /// The answer about one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::broker::kafka) enum Described {
-    /// It exists. The id is nil where the broker is too old to have topic ids.
+    /// It exists. The id is nil if the broker is too old to have topic ids.
     Exists { id: Uuid, partitions: usize },
-    /// The cluster has no topic of this name, and the client may know that.
+    /// The cluster has no topic of this name, and the client is authorized to know that.
     Absent,
     /// The cluster answers with an error, such as a missing permission.
     Failed(String),
@@ -36,7 +36,7 @@ pub(in crate::broker::kafka) struct GroupMember {
     pub(in crate::broker::kafka) topics: BTreeSet<String>,
 }
 
-/// The id of the cluster, from a fresh answer; `None` where the broker is too old to have one.
+/// The id of the cluster, from a fresh answer; `None` if the broker is too old to have one.
 pub(in crate::broker::kafka) fn cluster_id<C: ClientContext>(
     client: &Client<C>,
     timeout: Duration,
@@ -113,7 +113,7 @@ unsafe fn topic_state(topic: *const sys::rd_kafka_TopicDescription_t) -> Describ
     }
 }
 
-/// The members of a consumer group; none where there is no such group.
+/// The members of a consumer group; empty if there is no such group.
 pub(in crate::broker::kafka) fn group_members<C: ClientContext>(
     client: &Client<C>,
     group: &str,
@@ -179,10 +179,10 @@ unsafe fn member(member: *const sys::rd_kafka_MemberDescription_t) -> GroupMembe
     }
 }
 
-/// The error of an event that is not the one that was asked for.
+/// The error of an event that does not match the request.
 const UNEXPECTED: &str = "the answer is of another kind than the request";
 
-/// What a request is made with.
+/// The arguments of a request.
 struct Request {
     client: *mut sys::rd_kafka_t,
     options: *const sys::rd_kafka_AdminOptions_t,
@@ -195,7 +195,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// Makes a request and waits for its answer.
+    /// Sends a request and waits for its answer.
     fn of<C: ClientContext>(
         client: &Client<C>,
         timeout: Duration,
@@ -231,7 +231,7 @@ impl Drop for Answer {
     }
 }
 
-/// The elements of an array of C.
+/// The elements of a C array.
 ///
 /// # Safety
 /// The pointer is null or has `count` elements that live for `'a`.

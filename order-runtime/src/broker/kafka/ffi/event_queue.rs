@@ -1,4 +1,4 @@
-//! The queue of what librdkafka has to tell its user.
+//! The event queue of a librdkafka client.
 
 use std::marker::PhantomData;
 
@@ -17,12 +17,12 @@ pub(in crate::broker::kafka) struct EventQueue<'c> {
 }
 
 impl<'c> EventQueue<'c> {
-    /// Has `notice` be called whenever something comes into the empty queue; it must not block.
+    /// Opens the queue. `notice` is called when it becomes non-empty, and must not block.
     pub(in crate::broker::kafka) fn noticed<C: ClientContext>(
         client: &'c Client<C>,
         notice: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        // SAFETY: the client is alive for 'c; the reference to its queue is ours.
+        // SAFETY: the client is alive for 'c; the reference to its queue is owned.
         let queue = unsafe { NoticedQueue::new(sys::rd_kafka_queue_get_main(client.native_ptr()), notice) };
         Self { queue, client: PhantomData }
     }

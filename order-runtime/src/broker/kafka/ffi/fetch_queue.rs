@@ -1,8 +1,8 @@
-//! Records by the hundred. `rdkafka` polls them one at a time, each as an event with a clock, a lock and an allocation of its
-//! own; `rd_kafka_consume_batch_queue` pays for these once a batch.
+//! Fetches records in batches. `rdkafka` polls them one at a time, each as an event with a clock reading, a lock and an
+//! allocation; `rd_kafka_consume_batch_queue` pays for these once per batch.
 //!
-//! It must not be used on the queue of the group member, where rebalances lie too: what is not a record it serves itself. So
-//! the records of all partitions are led into a queue of their own, which is what `rd_kafka_queue_forward` is for.
+//! It must not be used on the group member's queue, which also carries rebalances: it would handle these events itself. So
+//! `rd_kafka_queue_forward` forwards the records of all partitions to a separate queue.
 
 use std::{
     ffi::{CStr, CString, c_void},
@@ -19,7 +19,7 @@ use rdkafka::{
 
 use super::{MessageHeaders, NO_ERROR, notice::NoticedQueue};
 
-/// The queue in which the records of a member's partitions come together.
+/// The queue of the records of all partitions of a member.
 pub(in crate::broker::kafka) struct FetchQueue<C: ConsumerContext + 'static> {
     queue: NoticedQueue,
     /// Outlives its queue.
@@ -27,34 +27,34 @@ pub(in crate::broker::kafka) struct FetchQueue<C: ConsumerContext + 'static> {
 }
 
 impl<C: ConsumerContext> FetchQueue<C> {
-    /// Has `notice` be called whenever a record comes while none is there; it must not block.
+    /// Creates the queue. `notice` is called when it becomes non-empty, and must not block.
     pub(in crate::broker::kafka) fn noticed(
         consumer: &Arc<BaseConsumer<C>>,
         notice: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        // SAFETY: the client lives as long as the consumer, and so longer than the queue, which is ours.
+        // SAFETY: the client lives as long as the consumer, and so longer than the queue, which is owned.
         let queue = unsafe { NoticedQueue::new(sys::rd_kafka_queue_new(consumer.client().native_ptr()), notice) };
         Self { queue, consumer: Arc::clone(consumer) }
     }
 
-    /// Has a partition's records come here, also those that wait. It may be done again at any time; librdkafka undoes it when
-    /// it stops the partition.
+    /// Forwards a partition's records to this queue, including those that wait. It may be repeated at any time; librdkafka undoes
+    /// it when it stops the partition.
     pub(in crate::broker::kafka) fn lead_here(&self, topic: &str, partition: i32) {
         forward(self.consumer.client().native_ptr(), topic, partition, self.queue.as_ptr());
     }
 
-    /// Whether nothing is there.
+    /// Whether no records wait.
     pub(in crate::broker::kafka) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// Takes at most `limit` records that are there.
+    /// Takes at most `limit` waiting records, without blocking.
     pub(in crate::broker::kafka) fn fetch(&self, limit: usize) -> Fetch<C> {
         let mut messages = Vec::with_capacity(limit);
         let space = messages.spare_capacity_mut();
         let count = space.len().min(limit);
-        // SAFETY: the queue is alive, and at most `count` pointers are written to space that the list has; the answer says how
-        // many, or is negative.
+        // SAFETY: the queue is alive, and at most `count` pointers are written to space that the list has; the result is their
+        // number, or negative.
         unsafe {
             let taken = sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, space.as_mut_ptr().cast(), count);
             messages.set_len(usize::try_from(taken).unwrap_or(0));
@@ -63,15 +63,15 @@ impl<C: ConsumerContext> FetchQueue<C> {
     }
 }
 
-/// Has a partition's records wait apart from everything else, until [`FetchQueue::lead_here`] leads them on. Done before the
-/// partition is assigned, else its first records come among the events of the member.
+/// Keeps a partition's records in a queue of their own, until [`FetchQueue::lead_here`] forwards them. This must be done before
+/// the partition is assigned; otherwise, its first records arrive among the events of the member.
 pub(in crate::broker::kafka) fn set_apart<C: ClientContext>(client: &Client<C>, topic: &str, partition: i32) {
     forward(client.native_ptr(), topic, partition, ptr::null_mut());
 }
 
 fn forward(client: *mut sys::rd_kafka_t, topic: &str, partition: i32, queue: *mut sys::rd_kafka_queue_t) {
     let Ok(topic) = CString::new(topic) else { return };
-    // SAFETY: client and queue are alive; the topic is a C string; the reference to the partition's queue is given back.
+    // SAFETY: client and queue are alive; the topic is a C string; the reference to the partition's queue is released.
     unsafe {
         let own = sys::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition);
         if !own.is_null() {
@@ -81,7 +81,7 @@ fn forward(client: *mut sys::rd_kafka_t, topic: &str, partition: i32, queue: *mu
     }
 }
 
-/// What was taken at once, of all partitions, each in its order.
+/// The records of one fetch, of all partitions; those of one partition are in order.
 pub(in crate::broker::kafka) struct Fetch<C: ConsumerContext + 'static> {
     messages: Vec<*mut sys::rd_kafka_message_t>,
     /// Outlives its messages.
@@ -93,7 +93,7 @@ impl<C: ConsumerContext> Fetch<C> {
         self.messages.len()
     }
 
-    /// The records, and what librdkafka could not read.
+    /// The records, and the errors of records that librdkafka could not read.
     pub(in crate::broker::kafka) fn iter(&self) -> impl Iterator<Item = Result<Fetched<'_>, KafkaError>> {
         self.messages.iter().map(|message| {
             // SAFETY: messages live until this is dropped.
@@ -109,7 +109,7 @@ impl<C: ConsumerContext> Fetch<C> {
 impl<C: ConsumerContext> Drop for Fetch<C> {
     fn drop(&mut self) {
         for message in self.messages.drain(..) {
-            // SAFETY: it was given to us, and nobody borrows it any more.
+            // SAFETY: the message is owned, and nothing borrows it any more.
             unsafe { sys::rd_kafka_message_destroy(message) };
         }
     }
@@ -121,7 +121,7 @@ pub(in crate::broker::kafka) struct Fetched<'m> {
 }
 
 impl<'m> Fetched<'m> {
-    /// The same for all records of a partition, as long as it is assigned.
+    /// An identifier that all records of a partition share while it is assigned.
     pub(in crate::broker::kafka) fn handle(&self) -> (usize, i32) {
         (self.message.rkt as usize, self.message.partition)
     }
@@ -139,7 +139,7 @@ impl<'m> Fetched<'m> {
         self.message.offset
     }
 
-    /// Milliseconds since the epoch; `None` where the broker gave none.
+    /// Milliseconds since the epoch; `None` if the broker gave none.
     pub(in crate::broker::kafka) fn timestamp(&self) -> Option<i64> {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message is alive.

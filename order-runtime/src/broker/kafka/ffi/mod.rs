@@ -1,6 +1,6 @@
-//! What librdkafka tells and `rdkafka` does not pass on, or passes on with a panic: the only `unsafe` code beside the
-//! embedded broker. Every function borrows what it reads from a live client or message and copies before it returns.
-#![allow(unsafe_code, reason = "librdkafka's C interface; each block says why it holds")]
+//! Functions of librdkafka that `rdkafka` does not offer, or offers with a panic. This is the only `unsafe` code besides the
+//! embedded broker. Every function reads from a live client or message, and copies before it returns.
+#![allow(unsafe_code, reason = "librdkafka's C interface; each block states why it is sound")]
 
 use std::{
     ffi::{CStr, CString, c_char, c_void},
@@ -24,7 +24,7 @@ pub(super) use fetch_queue::{FetchQueue, Fetched, set_apart};
 
 const NO_ERROR: sys::rd_kafka_resp_err_t = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
 
-/// The headers of a message, names as bytes: `rdkafka` panics on a name that is not UTF-8, and any producer may send one.
+/// The headers of a message, with names as bytes: `rdkafka` panics on a name that is not UTF-8, and any producer may send one.
 pub(super) struct MessageHeaders<'m> {
     list: *const sys::rd_kafka_headers_t,
     next: usize,
@@ -56,7 +56,7 @@ impl<'m> Iterator for MessageHeaders<'m> {
             return None;
         }
         let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: the list belongs to the message, which outlives 'm; an index behind the last answers an error.
+        // SAFETY: the list belongs to the message, which outlives 'm; an index after the last returns an error.
         let error =
             unsafe { sys::rd_kafka_header_get_all(self.list, self.next, &raw mut name, &raw mut value, &raw mut size) };
         if error != NO_ERROR {
@@ -72,29 +72,29 @@ impl<'m> Iterator for MessageHeaders<'m> {
     }
 }
 
-/// Adds a header to those of a record that is to leave; its name may be any bytes, where `rdkafka` takes text only.
+/// Adds a header to an outgoing record. Its name may be any bytes, whereas `rdkafka` accepts text only.
 pub(super) fn add_header(headers: &mut OwnedHeaders, name: &[u8], value: Option<&[u8]>) {
     let length = |bytes: &[u8]| isize::try_from(bytes.len()).unwrap_or(isize::MAX);
     let (place, size) = value.map_or((ptr::null(), 0), |value| (value.as_ptr().cast::<c_void>(), length(value)));
-    // What `rdkafka` lends as `BorrowedHeaders` is the list itself.
+    // The `BorrowedHeaders` of `rdkafka` are the list itself.
     let list = ptr::from_ref(headers.as_borrowed()).cast::<sys::rd_kafka_headers_t>().cast_mut();
-    // SAFETY: the list is alive and nobody else has it; name and value are copied before the call returns.
+    // SAFETY: the list is alive and nothing else uses it; name and value are copied before the call returns.
     let error = unsafe { sys::rd_kafka_header_add(list, name.as_ptr().cast(), length(name), place, size) };
-    debug_assert_eq!(error, NO_ERROR, "a list that is not sent yet takes headers");
+    debug_assert_eq!(error, NO_ERROR, "an unsent list accepts headers");
 }
 
-/// An element of a list of partitions with offsets.
+/// A partition with its committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CommittedOffset {
     pub(super) topic: String,
     pub(super) partition: i32,
-    /// `None` where the group has none.
+    /// `None` if the group has none.
     pub(super) offset: Option<i64>,
-    /// What is not UTF-8 in it is replaced: it was written by somebody else.
+    /// Bytes that are not UTF-8 are replaced: another program has written them.
     pub(super) metadata: String,
 }
 
-/// The elements of a list; `rdkafka` panics on metadata that is not UTF-8, and any member of the group may write some.
+/// The elements of a list. `rdkafka` panics on metadata that is not UTF-8, and any member of the group may write such metadata.
 pub(super) fn committed(list: &TopicPartitionList) -> Vec<CommittedOffset> {
     // SAFETY: the list is alive; its elements are `cnt` consecutive structs whose topic is a C string and whose
     // metadata is null or `metadata_size` bytes.
@@ -124,7 +124,7 @@ pub(super) fn committed(list: &TopicPartitionList) -> Vec<CommittedOffset> {
     }
 }
 
-/// The log's end as the last fetch told it; asks nobody. `None` before the first fetch.
+/// The log's end as the last fetch reported it, without a request. `None` before the first fetch.
 pub(super) fn known_log_end<C: ClientContext>(client: &Client<C>, topic: &str, partition: i32) -> Option<i64> {
     let topic = CString::new(topic).ok()?;
     let (mut low, mut high) = (-1, -1);
@@ -135,9 +135,9 @@ pub(super) fn known_log_end<C: ClientContext>(client: &Client<C>, topic: &str, p
     (error == NO_ERROR && high >= 0).then_some(high)
 }
 
-/// How many events wait to be polled.
+/// The number of events that wait to be polled.
 pub(super) fn waiting_events<C: ClientContext>(client: &Client<C>) -> usize {
-    // SAFETY: the client is alive; the reference to its queue is given back. A client without a group has none.
+    // SAFETY: the client is alive; the reference to its queue is released. A client without a group has none.
     unsafe {
         let queue = sys::rd_kafka_queue_get_consumer(client.native_ptr());
         if queue.is_null() {
@@ -149,9 +149,9 @@ pub(super) fn waiting_events<C: ClientContext>(client: &Client<C>) -> usize {
     }
 }
 
-/// Whether the client has an id in its group. In the classic protocol it loses it when it asks to leave.
+/// Whether the client has a member id in its group. In the classic protocol, it loses the id when it requests to leave.
 pub(super) fn has_member_id<C: ClientContext>(client: &Client<C>) -> bool {
-    // SAFETY: the client is alive; the text is read before it is freed, by the function that is for it.
+    // SAFETY: the client is alive; the text is read before it is freed, by librdkafka's own function.
     unsafe {
         let id = sys::rd_kafka_memberid(client.native_ptr());
         if id.is_null() {

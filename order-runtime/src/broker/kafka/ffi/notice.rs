@@ -1,5 +1,5 @@
-//! Notices of librdkafka that something has come into a queue: whoever waits in the queue itself, as `rdkafka` does, hears
-//! nobody else meanwhile.
+//! Notifications by librdkafka that a queue has become non-empty. A thread that blocks on the queue itself, as in `rdkafka`,
+//! cannot be woken by anything else.
 
 use std::{ffi::c_void, ptr};
 
@@ -7,29 +7,30 @@ use rdkafka::bindings as sys;
 
 type Call = Box<dyn Fn() + Send + Sync>;
 
-/// A queue of librdkafka that calls whenever something comes into it while it is empty.
+/// A queue of librdkafka that calls a function when it becomes non-empty.
 pub(super) struct NoticedQueue {
     queue: *mut sys::rd_kafka_queue_t,
-    /// Ours; librdkafka knows it as long as the queue gives notice.
+    /// Owned by this value; librdkafka has a pointer to it while notifications are enabled.
     call: *mut Call,
 }
 
-// SAFETY: librdkafka's queues may be used from every thread, and so may the call.
+// SAFETY: librdkafka's queues may be used from any thread, and so may the call.
 unsafe impl Send for NoticedQueue {}
 
 impl NoticedQueue {
-    /// `call` is called on threads of librdkafka, under the lock of the queue: it must not block and not touch the queue.
+    /// Enables notifications. librdkafka calls `call` on its own threads and under the queue's lock: it must not block, and must
+    /// not use the queue.
     ///
     /// # Safety
-    /// `queue` is a reference that nobody else gives back, and its client outlives this.
+    /// `queue` is an owned reference, and its client outlives this value.
     pub(super) unsafe fn new(queue: *mut sys::rd_kafka_queue_t, call: impl Fn() + Send + Sync + 'static) -> Self {
         let call: *mut Call = Box::into_raw(Box::new(Box::new(call)));
-        // SAFETY: the queue is alive; the call is freed after the queue no longer gives notice.
+        // SAFETY: the queue is alive; the call is freed after notifications are disabled.
         unsafe { sys::rd_kafka_queue_cb_event_enable(queue, Some(notice), call.cast()) };
         Self { queue, call }
     }
 
-    /// Alive as long as this.
+    /// The raw queue, which lives as long as this value.
     pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_queue_t {
         self.queue
     }
@@ -42,8 +43,8 @@ impl NoticedQueue {
 
 impl Drop for NoticedQueue {
     fn drop(&mut self) {
-        // SAFETY: librdkafka calls back under the lock of the queue, which it also takes to forget the callback; from then on
-        // the call is ours alone. The reference to the queue is given back.
+        // SAFETY: librdkafka calls back under the lock of the queue, which it also takes to remove the callback; after that,
+        // nothing else uses the call. The owned reference to the queue is released.
         unsafe {
             sys::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut());
             drop(Box::from_raw(self.call));
@@ -53,7 +54,7 @@ impl Drop for NoticedQueue {
 }
 
 /// # Safety
-/// `call` is what [`NoticedQueue::new`] gave, and alive.
+/// `call` is the pointer that [`NoticedQueue::new`] has passed, and is alive.
 unsafe extern "C" fn notice(_client: *mut sys::rd_kafka_t, call: *mut c_void) {
     // SAFETY: the caller's promise.
     (unsafe { &*call.cast::<Call>() })();

@@ -1,23 +1,22 @@
-//! Errors of single requests, as brokers answer them now and then, and a coordinator that moves.
+//! Errors of single requests, as brokers return them now and then, and a coordinator that moves.
 
+use super::*;
+use crate::{broker::embedded::NAME_TOPIC, model::TopicPattern};
 use rdkafka::{
     mocking::{MockCluster, MockCoordinator},
     producer::DefaultProducerContext,
     types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code},
 };
 
-use super::*;
-use crate::broker::embedded::NAME_TOPIC;
-
 /// Three brokers with one topic of one partition, and a member's settings in the classic protocol.
 fn cluster() -> (MockCluster<'static, DefaultProducerContext>, KafkaConfig) {
     let cluster = MockCluster::new(3).expect("librdkafka has a mock cluster");
     cluster.create_topic("things", 1, 3).expect("a topic");
-    // It is known as what it is by the name that the embedded broker gives itself.
+    // Marks the cluster as an embedded broker.
     cluster.create_topic(&format!("{NAME_TOPIC}errors"), 1, 1).expect("a topic");
     let mut config = Config::default().kafka;
     config.brokers = cluster.bootstrap_servers();
-    config.topics = vec!["things".to_owned()];
+    config.topics = vec![TopicPattern::named("things")];
     for (name, value) in
         [("group.protocol", "classic"), ("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")]
     {
@@ -32,7 +31,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    assert!(tokio::time::timeout(LIMIT, waited).await.is_ok(), "{what} did not come true");
+    assert!(tokio::time::timeout(LIMIT, waited).await.is_ok(), "timed out waiting until {what}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,23 +75,23 @@ async fn errors_of_single_requests_pass() {
     publish(&config, 0, &["c"]).await;
     assert_eq!(engine.take(&id, 1).await, [(2, "c".to_owned())]);
     engine.leave().await;
-    let metadata = MetadataClient::new(&config).expect("properties are right");
+    let metadata = MetadataClient::new(&config).expect("properties are valid");
     let asked = tokio::task::spawn_blocking(move || metadata.offers(&id.cluster, &[("things".to_owned(), 0)], None));
     let offers = asked.await.expect("it ends").expect("an answer");
-    assert_eq!(offers[0].committed, Some(2), "committed all the same");
+    assert_eq!(offers[0].committed, Some(2), "committed nevertheless");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_right_that_is_lost_is_told_until_records_come_again() {
+async fn a_lost_permission_is_reported_until_records_arrive_again() {
     let (cluster, config) = cluster();
     let mut engine = Engine::join(&config);
     let offers = engine.assigned(|offer| Start::At(offer.log_start)).await;
     cluster.request_errors(Api::Fetch, &[Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 3]);
     let is_told = || engine.consumer.health().not_ready.iter().any(|reason| reason.contains("grant it READ"));
-    until("it is told", is_told).await;
+    until("the lost permission is reported", is_told).await;
     assert_eq!(engine.consumer.health().not_live, Vec::<String>::new());
     publish(&config, 0, &["a"]).await;
-    until("records come", || !is_told()).await;
+    until("the report ends", || !is_told()).await;
     assert_eq!(engine.take(&offers[0].id, 1).await, [(0, "a".to_owned())]);
     engine.leave().await;
 }
@@ -105,7 +104,7 @@ async fn a_coordinator_that_moves_is_followed() {
         cluster.coordinator(group, broker).expect("there is such a broker");
     };
     coordinator(1);
-    // Else the broker that goes may be the one that has the records, and nobody is elected in its place.
+    // Otherwise, the stopped broker may be the one that has the records, and no other one is elected in its place.
     cluster.partition_leader("things", 0, Some(3)).expect("there is such a broker");
     publish(&config, 0, &["a", "b"]).await;
     let mut engine = Engine::join(&config);

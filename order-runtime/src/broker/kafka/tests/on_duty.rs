@@ -1,4 +1,4 @@
-//! Records are taken whoever is on duty.
+//! Records are taken both by the poll thread and by the task of the runtime.
 
 use std::time::Instant;
 
@@ -6,12 +6,12 @@ use tokio::runtime::Runtime;
 
 use super::*;
 
-/// Takes until so many records have come; asks nobody and waits for nobody.
+/// Takes until `count` records have arrived, without waiting for notifications.
 fn take(consumer: &KafkaConsumer, partition: &PartitionId, count: usize) {
     let deadline = Instant::now() + LIMIT;
     let mut taken = 0;
     while taken < count {
-        assert!(Instant::now() < deadline, "{taken} of {count} records have come");
+        assert!(Instant::now() < deadline, "{taken} of {count} records have arrived");
         taken += consumer.take(partition, 1_000, 1 << 20).len();
         std::thread::yield_now();
     }
@@ -28,12 +28,12 @@ fn records_are_taken_while_no_worker_is_free() {
 
     others.block_on(publish(&config, 0, &["a"]));
     take(&engine.consumer, &zero, 1);
-    // A processor that blocks; the task, which is on duty by now, is not run.
+    // A processor blocks, so that the task, which is on duty by now, does not run.
     let (go_on, wait) = std::sync::mpsc::channel::<()>();
     let (blocks, blocked) = std::sync::mpsc::channel();
     runtime.spawn(async move {
         blocks.send(()).expect("the test waits");
-        wait.recv().expect("the test tells");
+        wait.recv().expect("the test sends");
     });
     blocked.recv().expect("the worker begins");
     others.block_on(publish(&config, 0, &["b", "c"]));
@@ -49,7 +49,7 @@ async fn records_one_by_one_and_many_at_once_come_in_their_order() {
     let offers = engine.assigned(|offer| Start::At(offer.log_start)).await;
     let zero = number(&offers, 0).id.clone();
     let mut next = 0;
-    // By turns for the task and for the thread.
+    // Alternately for the task and for the thread.
     for count in [1, 300, 1, 1, 1_000, 2, 1] {
         let payloads: Vec<String> = (next..next + count).map(|number| number.to_string()).collect();
         publish(&config, 0, &payloads.iter().map(String::as_str).collect::<Vec<_>>()).await;

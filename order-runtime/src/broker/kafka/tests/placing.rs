@@ -16,7 +16,7 @@ const HASHES: [(&[u8], i32); 6] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_goes_to_the_partition_that_java_chooses() {
     let (_broker, config) = broker().await;
-    let publisher = KafkaPublisher::new(&config).expect("properties are right");
+    let publisher = KafkaPublisher::new(&config).expect("properties are valid");
     let record = |key: &[u8]| OutgoingRecord {
         topic: "things".into(),
         partition: None,

@@ -1,4 +1,4 @@
-//! What a record may be made of, there and back: nothing that any producer may send is lost or ends the client.
+//! Round trips of unusual records: no record that a producer may send is lost or ends the client.
 
 use super::{
     Arc, Consumer as _, Engine, HeaderBlock, KafkaConfig, KafkaPublisher, OutgoingRecord, Publisher as _, RecordBatch,
@@ -19,13 +19,13 @@ fn plain(payload: impl Into<Vec<u8>>) -> OutgoingRecord {
 
 async fn publish(config: &KafkaConfig, records: &[OutgoingRecord]) {
     let records = records.iter().cloned().map(Arc::new).collect();
-    let publisher = KafkaPublisher::new(config).expect("properties are right");
+    let publisher = KafkaPublisher::new(config).expect("properties are valid");
     for result in publisher.publish(records).await {
         result.expect("the broker takes it");
     }
 }
 
-/// What a group member and a reader see of partition 0.
+/// The records of partition 0, as both a group member and a reader see them.
 async fn seen(config: &KafkaConfig, count: usize) -> Vec<OutgoingRecord> {
     let mut engine = Engine::join(config);
     let offers = engine.assigned(|offer| Start::At(offer.log_start)).await;
@@ -33,9 +33,9 @@ async fn seen(config: &KafkaConfig, count: usize) -> Vec<OutgoingRecord> {
     let mut taken = RecordBatch::default();
     while taken.len() < count {
         let mut more = engine.consumer.take(&zero, 1_000, 8 << 20);
-        // What did not fit is there already, and nobody tells of it a second time.
+        // Records that did not fit are there already, without a second notification.
         if more.is_empty() {
-            engine.told(&zero).await;
+            engine.reported(&zero).await;
         }
         taken.append_batch(&mut more);
     }
@@ -122,7 +122,7 @@ async fn each_codec_is_understood() {
     assert!(seen(&config, all.len()).await == all);
 }
 
-/// A few bytes may be a record of any size: it is bounded by what a fetch may bring, and dead-lettered by its size.
+/// A few bytes may be a record of any size. It is bounded by the limit of a fetch, and dead-lettered because of its size.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_swells_arrives_whole() {
     let (_broker, config) = broker().await;
@@ -140,9 +140,9 @@ async fn a_queue_that_is_too_small_delays_and_drops_nothing() {
     assert!(seen(&config, sent.len()).await == sent, "all of them, in their order");
 }
 
-/// With zstd, librdkafka does not unpack more than it may receive, and asks for the same records again and again.
+/// With zstd, librdkafka does not decompress more than it may receive, and requests the same records again and again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_swells_beyond_measure_is_told() {
+async fn a_record_that_swells_beyond_the_limit_is_reported() {
     let (_broker, mut config) = broker().await;
     for (name, value) in [("fetch.max.bytes", "1000000"), ("receive.message.max.bytes", "1100000")] {
         config.consumer_properties.insert(name.to_owned(), Secret::new(value));
@@ -151,16 +151,16 @@ async fn a_record_that_swells_beyond_measure_is_told() {
     publish(&config, &[plain("before it"), plain(vec![0; 5_000_000])]).await;
     let mut engine = Engine::join(&config);
     let offers = engine.assigned(|offer| Start::At(offer.log_start)).await;
-    let told = async {
+    let reported = async {
         while engine.consumer.health().not_ready.is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(super::LIMIT, told).await.expect("it is told in time");
+    tokio::time::timeout(super::LIMIT, reported).await.expect("it is reported in time");
     let health = engine.consumer.health();
-    assert!(health.not_ready[0].contains("cannot be unpacked"), "{:?}", health.not_ready);
+    assert!(health.not_ready[0].contains("cannot be decompressed"), "{:?}", health.not_ready);
     assert_eq!(health.not_live, Vec::<String>::new());
     let before = engine.consumer.take(&number(&offers, 0).id, 10, 1 << 20);
-    assert_eq!(before.len(), 1, "what lies before it has come");
+    assert_eq!(before.len(), 1, "the record before it has arrived");
     engine.leave().await;
 }

@@ -1,4 +1,4 @@
-//! What looks bad and is good: these are decisions, and each is applied once.
+//! Records that look bad and are accepted by decision: each is applied once.
 
 use super::{added, measured, record};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     model::{HeaderBlock, OutgoingRecord},
 };
 
-/// Sends each record and expects that its processor has run, once.
+/// Sends the records and checks that each is applied once.
 async fn each_is_applied(records: Vec<OutgoingRecord>) -> Rig {
     let rig = Rig::start().await;
     for record in &records {
@@ -20,7 +20,7 @@ async fn each_is_applied(records: Vec<OutgoingRecord>) -> Rig {
 }
 
 #[tokio::test]
-async fn members_that_nobody_reads_need_only_be_json() {
+async fn unused_members_need_only_be_json() {
     let with = |member: &str| record(format!(r#"{{"eventName":"Added",{member},"data":{{"id":"a","add":0}}}}"#));
     let deep = format!(r#""x":{}{}"#, "[".repeat(MAX_DEPTH - 1), "]".repeat(MAX_DEPTH - 1));
     each_is_applied(vec![
@@ -35,7 +35,7 @@ async fn members_that_nobody_reads_need_only_be_json() {
 }
 
 #[tokio::test]
-async fn many_names_and_brackets_in_texts_are_no_depth() {
+async fn many_names_and_brackets_in_strings_are_no_depth() {
     let names = (0..60_000).map(|number| format!(r#""n{number}":0,"#)).collect::<Vec<_>>().concat();
     let brackets = "[{".repeat(10_000);
     each_is_applied(vec![
@@ -46,7 +46,7 @@ async fn many_names_and_brackets_in_texts_are_no_depth() {
     .await;
 }
 
-/// An object inside of the data may come as an array of its members in their order; its rules hold all the same.
+/// An object inside the data may be an array of its members in their order; its validation rules still apply.
 #[tokio::test]
 async fn an_inner_object_may_be_an_array() {
     each_is_applied(vec![measured(r#"{"id":"a","amount":1,"parts":[[1],{"count":1}]}"#)]).await;
@@ -68,7 +68,7 @@ async fn ids_and_times_at_their_limits() {
     .await;
 }
 
-/// The key says which partition and which order; whose data it is, the data says.
+/// The key determines the partition and the order; the data names the entity.
 #[tokio::test]
 async fn keys_are_any_bytes() {
     let keys: [Option<&[u8]>; 6] =
@@ -76,7 +76,7 @@ async fn keys_are_any_bytes() {
     let records = keys
         .map(|key| OutgoingRecord { key: key.map(|bytes| bytes.to_vec().into()), ..added(r#"{"id":"a","add":1}"#) });
     let rig = each_is_applied(records.into()).await;
-    assert_eq!(rig.counter("a").await, Some((111_111, 6)), "all of them reached the entity that the data names");
+    assert_eq!(rig.counter("a").await, Some((111_111, 6)), "each event changed the entity that its data names");
 }
 
 #[tokio::test]
@@ -93,18 +93,18 @@ async fn headers_are_any_bytes() {
     .await;
 }
 
-/// Where a `CloudEvent` says something twice, the last word counts.
+/// If a `CloudEvent` repeats a header, the last value counts.
 #[tokio::test]
-async fn of_headers_of_one_name_the_last_one_counts() {
+async fn the_last_of_several_headers_with_one_name_counts() {
     let headers =
         vec![("ce_specversion", Some("1.0")), ("ce_type", Some("Unheard")), ("ce_type", Some("Added"))].into();
     let rig = each_is_applied(vec![OutgoingRecord { headers, ..record(r#"{"id":"a","add":7}"#) }]).await;
     assert_eq!(rig.counter("a").await, Some((7, 1)));
 }
 
-/// What headers say about dead letters counts only where the store says the same.
+/// Dead-letter headers count only if the store confirms them.
 #[tokio::test]
-async fn forged_headers_say_nothing() {
+async fn forged_headers_are_ignored() {
     let forged = HeaderBlock::from(vec![
         ("dlq-id", Some(&b"00000000000000000000000000000000"[..])),
         ("dlq-replays", Some(b"4294967295")),
@@ -116,7 +116,7 @@ async fn forged_headers_say_nothing() {
     let bad = OutgoingRecord { headers: forged, ..record("{") };
     let offset = rig.broker.append_record(&partition(), &bad);
     let letters = rig.dead_letters(1).await;
-    let told = |name: &str| -> Vec<_> {
+    let reported = |name: &str| -> Vec<_> {
         letters[0]
             .headers
             .iter()
@@ -124,13 +124,13 @@ async fn forged_headers_say_nothing() {
             .map(|(_, value)| value.map(String::from_utf8_lossy))
             .collect()
     };
-    assert_eq!(told("dlq-replays"), [Some("0".into())]);
-    assert_eq!(told("dlq-topic"), [Some("things".into())]);
-    assert_eq!(told("dlq-offset"), [Some(offset.to_string().into())]);
-    assert_eq!(told("dlq-id").len(), 1);
+    assert_eq!(reported("dlq-replays"), [Some("0".into())]);
+    assert_eq!(reported("dlq-topic"), [Some("things".into())]);
+    assert_eq!(reported("dlq-offset"), [Some(offset.to_string().into())]);
+    assert_eq!(reported("dlq-id").len(), 1);
 }
 
-/// A failed event waits with its time, whatever it is, and nothing runs over.
+/// A failed event keeps its timestamp, whatever its value, and no calculation overflows.
 #[tokio::test]
 async fn times_of_records_are_any_number() {
     let times = [None, Some(-1), Some(0), Some(i64::MAX), Some(i64::MIN)];
@@ -140,7 +140,7 @@ async fn times_of_records_are_any_number() {
         let key = Some(format!("k{number}").into());
         rig.broker.append_record(&partition(), &OutgoingRecord { timestamp: *timestamp, key, ..added(&data) });
     }
-    rig.until("all wait or are through", |rig| rig.stats().consumed == 5).await;
+    rig.until("all wait or are handled", |rig| rig.stats().consumed == 5).await;
     for (_, row) in rig.store.waiting(10).await.expect("memory answers") {
         assert!(times.contains(&row.timestamp));
     }

@@ -1,10 +1,10 @@
-//! JSON that is no event, an event that nobody handles, and data that does not fit its schema.
+//! JSON that is no event, events without a processor, and data that does not fit its schema.
 
 use super::{each_is_a_dead_letter, measured, record};
 use crate::{decode::MAX_NAME, engine::tests::rig::header, model::OutgoingRecord};
 
 #[tokio::test]
-async fn names_that_nobody_handles() {
+async fn names_without_a_processor() {
     let named = |name: &str| record(serde_json::json!({ "eventName": name, "data": {} }).to_string());
     let header_only = OutgoingRecord {
         headers: vec![("eventName", Some("Added"))].into(),
@@ -32,7 +32,7 @@ async fn names_that_nobody_handles() {
         (header_only, "undecodable", "no_name"),
     ])
     .await;
-    assert_eq!(header(&letters[1], "dlq-event-name"), "added", "the name is told as it came");
+    assert_eq!(header(&letters[1], "dlq-event-name"), "added", "the name is reported unchanged");
 }
 
 #[tokio::test]
@@ -53,12 +53,12 @@ async fn events_that_do_not_fit_their_schema() {
         (r#"{"id":"a","amount":1,"at":"+99999-01-01T00:00:00Z"}"#, "$.data.at: "),
     ];
     let (fits, broken): (Vec<_>, Vec<_>) = cases.iter().partition(|(_, message)| message.is_empty());
-    assert_eq!(fits.len(), 1, "a member that the schema does not know is no fault");
+    assert_eq!(fits.len(), 1, "an unknown member is no error");
     let sent = broken.iter().map(|(data, _)| (measured(data), "invalid", "invalid_data")).collect();
     let letters = each_is_a_dead_letter(sent).await;
     for ((data, message), letter) in broken.iter().zip(&letters) {
-        let told = header(letter, "dlq-error-message");
-        assert!(told.contains(message), "{data}: {told}");
+        let reported = header(letter, "dlq-error-message");
+        assert!(reported.contains(message), "{data}: {reported}");
     }
 }
 

@@ -1,5 +1,5 @@
-//! What is no event, or no event that anybody can handle: each ends as a dead letter with its reason, byte for byte, and
-//! the good events around it do not notice. What only looks bad is in `accepted`.
+//! Records that are no event, or an event without a processor: each becomes a dead letter with its reason, byte for byte, and
+//! the good events around it are not affected. Valid records that only look bad are in `accepted`.
 
 mod accepted;
 mod events;
@@ -15,7 +15,7 @@ use crate::{
     model::{HeaderBlock, Headers, OutgoingRecord},
 };
 
-/// Stands in payloads; no header of a dead letter may repeat it.
+/// A text in payloads that no header of a dead letter may repeat.
 const SECRET: &str = "s3cret";
 
 /// Data with one field for each way in which a type can refuse a value.
@@ -63,7 +63,7 @@ pub(super) fn measure(delivery: &Delivery) -> Outcome {
     event.map_or_else(|outcome| outcome, |_| Outcome::Done)
 }
 
-/// A record of bytes as any producer may write it.
+/// A record with the key `bad` and these bytes as its payload.
 pub(super) fn record(payload: impl Into<Vec<u8>>) -> OutgoingRecord {
     OutgoingRecord {
         topic: "things".into(),
@@ -85,10 +85,10 @@ fn measured(data: &str) -> OutgoingRecord {
     record(format!(r#"{{"eventName":"Measured","data":{data}}}"#))
 }
 
-/// What must become of a record: reason and code of its dead letter.
+/// A record, and the expected reason and code of its dead letter.
 type Case = (OutgoingRecord, &'static str, &'static str);
 
-/// Sends each record between two good events and compares what comes out.
+/// Sends each record between two good events, checks its dead letter and returns all dead letters.
 async fn each_is_a_dead_letter(cases: Vec<Case>) -> Vec<OutgoingRecord> {
     let rig = Rig::start().await;
     rig.send("Added", "good", 0, "");

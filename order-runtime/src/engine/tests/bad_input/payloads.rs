@@ -46,7 +46,7 @@ async fn payloads_that_nest_too_deep() {
 }
 
 #[tokio::test]
-async fn names_that_stand_twice() {
+async fn duplicate_names() {
     each_is_a_dead_letter(vec![
         (record(r#"{"eventName":"Added","eventName":"Measured","data":{}}"#), "undecodable", "duplicate_member"),
         (record(r#"{"eventName":"Added","type":"Added","data":{}}"#), "undecodable", "duplicate_member"),
@@ -73,7 +73,7 @@ async fn numbers_that_no_type_holds() {
 }
 
 #[tokio::test]
-async fn what_is_nearly_json() {
+async fn payloads_that_are_almost_json() {
     let mut cases: Vec<Case> = [
         r#"{"add":NaN}"#,
         r#"{"add":Infinity}"#,

@@ -1,4 +1,4 @@
-//! What stands around a payload: sizes, headers, keys, times.
+//! Bad records because of their size, and bad payloads with odd headers, keys and timestamps.
 
 use super::{added, each_is_a_dead_letter, record};
 use crate::{engine::tests::rig::header, model::OutgoingRecord};
@@ -17,7 +17,7 @@ async fn records_that_are_too_large() {
         (OutgoingRecord { headers: vec![("h", Some(text))].into(), ..added("{}") }, "too_large", "too_large"),
     ])
     .await;
-    assert!(header(&letters[0], "dlq-error-message").contains("10000"), "the size is told");
+    assert!(header(&letters[0], "dlq-error-message").contains("10000"), "the size is reported");
 }
 
 #[tokio::test]
@@ -55,8 +55,8 @@ async fn bad_events_under_odd_keys_and_times() {
     }
     let letters = each_is_a_dead_letter(cases).await;
     for (timestamp, letter) in times.iter().zip(&letters[5..]) {
-        let told =
+        let reported =
             letter.headers.iter().find(|(name, _)| name == b"dlq-timestamp").map(|_| header(letter, "dlq-timestamp"));
-        assert_eq!(told, timestamp.map(|timestamp| timestamp.to_string()));
+        assert_eq!(reported, timestamp.map(|timestamp| timestamp.to_string()));
     }
 }

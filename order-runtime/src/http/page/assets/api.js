@@ -1,9 +1,9 @@
-// Requests to this service, with the administrator's token where there is one.
+// Requests to this service, with the administrator's token if there is one.
 
 const KEY = "admin-token";
 let token = sessionStorage.getItem(KEY);
 
-/** An answer that is an error, in its own words. */
+/** An error answer of the service, with its text. */
 export class Refused extends Error {
   constructor(status, detail, errors = []) {
     super(detail);
@@ -14,10 +14,10 @@ export class Refused extends Error {
 
 export const hasToken = () => token !== null;
 
-/** The header of a request that shows the token, where there is one. */
+/** The authorization header, if there is a token. */
 export const credentials = () => (token === null ? {} : { authorization: `Bearer ${token}` });
 
-/** What the service wants of an operator: nothing (`open`), the token, or that they come from elsewhere (`closed`). */
+/** What an operator needs to act: nothing (`open`), the token (`token`), or another machine (`closed`). */
 let access = null;
 
 export function setAccess(told) {
@@ -26,14 +26,14 @@ export function setAccess(told) {
 
 export const needsToken = () => access === "token";
 
-/** Why a question need not be asked: the service would refuse it, and the browser would note an error. */
+/** The refusal that the service would send, so that the browser logs no error; null if the request may be sent. */
 function refusal() {
   if (access === "token" && token === null) return new Refused(401, "The administrator's token is needed.");
   if (access === "closed") return new Refused(403, "Open this page on the service's own machine, or set APP_ADMIN_TOKEN and sign in.");
   return null;
 }
 
-/** Keeps the token in this tab; `null` forgets it. */
+/** Keeps the token in this tab; `null` removes it. */
 export function setToken(text) {
   token = text;
   if (text === null) sessionStorage.removeItem(KEY);
@@ -48,12 +48,12 @@ export const get = (path, parameters = {}) => {
 
 export const post = (path, body) => ask("POST", path, body === undefined ? undefined : JSON.stringify(body));
 
-/** Sends JSON as it is written: numbers keep their digits. */
+/** Sends JSON text unchanged, so that numbers keep their digits. */
 export const postText = (path, json) => ask("POST", path, json);
 
 export const remove = (path) => ask("DELETE", path);
 
-/** A number that is too large to be exact becomes the text that it is written with, where the browser knows that. */
+/** Parses JSON. A number that is too large to be exact becomes its source text, if the browser supports that. */
 function parse(text) {
   return JSON.parse(text, (_, value, { source } = {}) =>
     Number.isInteger(value) && !Number.isSafeInteger(value) && source !== undefined ? source : value);

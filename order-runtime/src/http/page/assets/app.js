@@ -1,4 +1,4 @@
-// The page: listens to the service, keeps what it was told, and shows it.
+// The page: receives the service's updates, keeps the state, and shows it.
 
 import { get, hasToken, needsToken, setAccess, setToken, Refused } from "./api.js";
 import { Charts } from "./charts.js";
@@ -14,7 +14,7 @@ import { refreshWaiting, showWaiting, startWaiting } from "./waiting.js";
 
 /** Seconds of history that are kept. */
 const POINTS = 300;
-/** How long to wait before the service is listened to again, in milliseconds; longer where too many do. */
+/** Delay before reconnecting, in milliseconds; longer if too many pages are open. */
 const SOON = 2_000;
 const LATER = 10_000;
 
@@ -39,7 +39,7 @@ function apply(told) {
   heard = new Date();
 }
 
-/** Rows by their place; a whole table replaces the former one. */
+/** Merges changed rows by index; a whole table replaces the former one. */
 function changed(rows, { whole, rows: news }) {
   const now = whole ? [] : rows;
   for (const [place, row] of news) now[place] = row;
@@ -84,7 +84,7 @@ function listen() {
   });
   stream.addEventListener("error", () => {
     connected(false, stream.refused);
-    // Before it is heard for the first time, its refusal says what it wants.
+    // Before the first update, the refusal shows what the service requires.
     if (stream.refused === 401) setAccess("token");
     if (stream.refused === 403) setAccess("closed");
     showAccess();
@@ -99,15 +99,15 @@ function connected(is, refused = 0) {
   notice.hidden = is;
   if (is) return;
   showDisconnected();
-  if (refused === 401) return setText(notice, "Sign in to see what the service does.");
-  if (refused === 403) return setText(notice, "The service shows what it does to nobody, since it has no token.");
-  const since = heard === null ? "" : ` What is shown is of ${time(heard)}.`;
-  setText(notice, `The service cannot be heard; trying again.${since}`);
+  if (refused === 401) return setText(notice, "Sign in to see the service's state.");
+  if (refused === 403) return setText(notice, "The service has no token configured, so it shows its state to nobody.");
+  const since = heard === null ? "" : ` The page shows the state of ${time(heard)}.`;
+  setText(notice, `The service cannot be reached; reconnecting.${since}`);
 }
 
 // --- the administrator's token
 
-/** Runs an action; asks for the token where the service wants one. */
+/** Runs an action; asks for the token if the service requires it. */
 async function whenAllowed(action) {
   try {
     await action();
@@ -120,7 +120,7 @@ async function whenAllowed(action) {
   }
 }
 
-/** The cheapest question that only an administrator is answered. */
+/** The cheapest request that only an administrator may send. */
 const tryToken = () => get("/waiting", { limit: 1 });
 
 async function signIn() {
@@ -130,7 +130,7 @@ async function signIn() {
       await tryToken();
     } catch (error) {
       setToken(null);
-      throw error.status === 401 ? new Error("This is not the token.") : error;
+      throw error.status === 401 ? new Error("The token is wrong.") : error;
     }
   });
   showAccess();
@@ -143,7 +143,7 @@ async function signIn() {
 
 function showAccess() {
   setText(byId("access"), hasToken() ? "Sign out" : "Sign in");
-  // Where no token is asked for, there is nothing to sign in to.
+  // Without a required token, signing in is not possible.
   byId("access").hidden = !needsToken() && !hasToken();
 }
 
@@ -159,7 +159,7 @@ function startAccess() {
   showAccess();
 }
 
-/** Reads what only an administrator is answered, once the service has told who that is. */
+/** Loads the dead letters once the page knows what access it has. */
 function openOnce() {
   showAccess();
   if (isOpened) return;
@@ -167,7 +167,7 @@ function openOnce() {
   openLetters();
 }
 
-// --- how the page looks
+// --- theme
 
 function startTheme() {
   const choice = byId("theme");

@@ -1,4 +1,4 @@
-// The curves, drawn by uPlot. Each has its last values beside it as text, which is what a screen reader reads.
+// The curves, drawn by uPlot. The last values are beside each chart as text, for screen readers.
 
 import uPlot from "./vendor/uPlot.esm.js";
 import { byId, element, setText } from "./dom.js";
@@ -12,7 +12,7 @@ const HEIGHT = 170;
 const decades = (first) => Array.from({ length: 48 }, (_, place) => [1, 2, 5][place % 3] * 10 ** (first + Math.floor(place / 3)));
 const [SECOND, HOUR] = [1000, 3_600_000];
 
-// The steps of an axis are such that its words tell them apart: no tenth where whole numbers are shown.
+// The steps of an axis, chosen so that labels differ: no tenths if labels are whole numbers.
 const STEPS = {
   rate: decades(-1),
   count: decades(0),
@@ -22,7 +22,7 @@ const STEPS = {
   ],
 };
 
-// Curves are told apart by dashes as well as by colour.
+// Curves differ by dashes as well as by colour.
 const CHARTS = [
   {
     title: "Throughput", unit: "events per second", show: rate, axis: brief, steps: STEPS.rate,
@@ -50,7 +50,7 @@ const CHARTS = [
 
 const probe = element("span", { hidden: true });
 
-/** A colour of the theme as the canvas understands it. */
+/** A colour of the theme in a form that the canvas accepts. */
 function colour(name, opacity = 1) {
   probe.style.color = `var(${name})`;
   const value = getComputedStyle(probe).color;
@@ -81,7 +81,7 @@ class Chart {
       this.#plot);
   }
 
-  /** Makes the drawing anew, in the colours of the theme. */
+  /** Creates the drawing again, in the colours of the theme. */
   build() {
     this.#chart?.destroy();
     const { curves, axis: words, steps } = this.#definition;
@@ -121,7 +121,7 @@ class Chart {
     if (width > 0 && width !== this.#chart.width) this.#chart.setSize({ width, height: HEIGHT });
   }
 
-  /** The values under the pointer, else the last ones. */
+  /** Shows the values under the pointer, or the last ones. */
   #showValues() {
     const pointed = this.#chart?.cursor.idx;
     const [times = []] = this.#data;
@@ -148,7 +148,7 @@ export class Charts {
     for (const chart of this.#charts) chart.draw(points);
   }
 
-  /** After a change of the theme. */
+  /** Redraws the charts after a change of the theme. */
   recolour() {
     this.#build();
     this.draw(this.#points);

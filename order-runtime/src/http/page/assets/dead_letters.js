@@ -1,4 +1,4 @@
-// Dead letters: search, selection, and what is done with several at once.
+// Dead letters: search, selection, and actions on several letters.
 
 import { get, post } from "./api.js";
 import { confirm, say } from "./dialogs.js";
@@ -9,22 +9,22 @@ import { openLetter } from "./letter.js";
 import { letterRows } from "./letter_rows.js";
 import { askReplay, followRunning } from "./replay.js";
 
-/** Letters that are shown at first, that are added at a time, and that one answer may have. */
+/** Number of letters that are shown at first, that are added at a time, and that one answer may have. */
 const FEW = 20;
 const MORE = 200;
 const MOST = 1000;
-/** Groups that are offered for a closer look. */
+/** Maximum number of groups that are shown as buttons. */
 const GROUPS = 8;
-/** The longest name on a button. */
+/** Maximum length of a name on a button. */
 const NAME = 80;
 
-/** Those that were read, the latest first; each with `before`, the place of the topic that it was found before. */
+/** The letters that were read, latest first; each with `before`, the cursor of the request that found it. */
 let letters = [];
-/** How many there are, as far as the topic was read. */
+/** Number of matching letters in the part of the topic that was read. */
 let matching = 0;
-/** Where older ones are: before a place of the topic, and up to a time; null where there are none. */
+/** The position of older letters: before a cursor, and up to a time; null if there are none. */
 let older = null;
-/** The last answer, where it was of a part of the topic. */
+/** The last answer if it covered only a part of the topic. */
 let part = null;
 let shown = [];
 let chosen = new Set();
@@ -45,12 +45,12 @@ const rows = letterRows({
 });
 
 const form = () => byId("letters-filter");
-/** What is chosen is a value as it is; what is typed may have blanks around it. */
+/** The value of a field; typed values are trimmed. */
 const value = (name) => {
   const field = form().elements[name];
   return field.tagName === "SELECT" ? field.value : field.value.trim();
 };
-/** The conditions that the service checks; an empty one is none. */
+/** The conditions that the service checks; empty fields are left out. */
 const conditions = () => {
   const given = ["event", "reason", "code", "key"].map((name) => [name, value(name)]).filter(([, text]) => text !== "");
   for (const name of ["since", "until"]) {
@@ -61,32 +61,32 @@ const conditions = () => {
   return Object.fromEntries(given);
 };
 
-/** Reads the latest letters that the form means. */
+/** Reads the latest letters that match the form. */
 export async function searchLetters() {
   chosen = new Set();
   await read(null, FEW);
 }
 
-/** Adds older ones to the list. */
+/** Adds older letters to the list. */
 async function readOlder() {
   const button = byId("letters-older");
   if (older === null) return;
   button.disabled = true;
   const many = letters.length;
   const isRead = await read(older, MORE);
-  // More than that may be of one millisecond.
+  // If nothing new came, more letters than that have the same millisecond.
   if (isRead && older !== null && letters.length === many) await read(older, MOST);
   button.disabled = false;
 }
 
-/** The same list anew, after something was done with a letter of it. */
+/** Reads the same list again, after an action on one of its letters. */
 async function reload() {
   const many = letters.length;
   await read(null, Math.min(Math.max(many, FEW), MOST));
   while (older !== null && letters.length < many && await read(older, MOST));
 }
 
-/** Reads from a place on, `null` for the end of the topic; answers whether the list has it. */
+/** Reads from a position on, `null` for the end of the topic; returns whether the answer was added to the list. */
 async function read(from, max) {
   const turn = ++searching;
   byId("letters-table").setAttribute("aria-busy", "true");
@@ -95,7 +95,7 @@ async function read(from, max) {
     const before = from?.before ?? null;
     const given = conditions();
     const answer = await get("/dlq", { ...given, all, max, before, until: from?.until ?? given.until });
-    // An answer to an earlier question does not overtake.
+    // Ignore the answer to an earlier search.
     if (turn !== searching) return false;
     add(from, before, answer, max);
     if (from === null) offerGroups(answer.counts);
@@ -112,7 +112,7 @@ async function read(from, max) {
     draw(cannotSee(error));
     return false;
   } finally {
-    // What came before the next second is told is in the list, or will be when it is read again.
+    // Letters that arrive before the next update are in the list, or will be when it is read again.
     if (from === null) {
       countedAtSearch = null;
       byId("letters-refresh").title = "";
@@ -124,7 +124,7 @@ async function read(from, max) {
 
 const keyOf = ({ id, replays }) => `${id} ${replays}`;
 
-/** Adds an answer to the list. Those that are of one millisecond with the last ones may come again. */
+/** Adds an answer to the list. Letters with the same millisecond as the last ones may come again. */
 function add(from, before, answer, max) {
   const former = from === null ? [] : letters;
   const known = new Set(former.map(keyOf));
@@ -136,14 +136,14 @@ function add(from, before, answer, max) {
   older = null;
   const last = found.at(-1)?.time ?? null;
   if (answer.matching > found.length && last !== null) {
-    // The rest of a millisecond that has more of them than one answer is passed over.
+    // If one millisecond has more letters than one answer, the rest of them is skipped.
     const isStuck = news.length === 0 && max === MOST;
     older = { before, until: new Date(new Date(last).getTime() + (isStuck ? 0 : 1)).toISOString() };
   }
   older ??= answer.next ? { before: answer.next, until: null } : null;
 }
 
-/** Letters by reason, event and error code, the largest groups first: each is a search. */
+/** Buttons for the largest groups of letters by reason, event and error code; each starts a search. */
 function offerGroups(counts) {
   const largest = counts.toSorted((one, other) => other.letters - one.letters).slice(0, GROUPS);
   byId("letters-groups").replaceChildren(...largest.length < 2 ? [] : largest.map(({ reason, event, errorCode, letters: number }) =>
@@ -159,7 +159,7 @@ function offerGroups(counts) {
     element("span", { class: "count" }, count(number))))));
 }
 
-/** Chooses a value of the search; one that no list offers is added to it. */
+/** Selects a value in the search form; a value that the list does not have is added. */
 function choose(name, wanted) {
   const list = form().elements[name];
   if (![...list.options].some(({ value }) => value === wanted)) {
@@ -172,11 +172,11 @@ function choose(name, wanted) {
 
 function cannotSee({ status, message }) {
   if (status === 401) return "Sign in to see dead letters.";
-  if (status === 404) return "This build answers no questions about dead letters over HTTP; the command “dlq list” shows them.";
+  if (status === 404) return "This build has no HTTP routes for dead letters; the command “dlq list” shows them.";
   return message;
 }
 
-/** Shows the letters in which the text of the search is found. */
+/** Shows the letters that contain the search text. */
 function draw(problem = "") {
   const wanted = value("text").toLowerCase();
   const found = letters.filter((letter) => [letter.eventName, letter.key, letter.eventId, letter.errorCode, letter.errorMessage, letter.id]
@@ -195,19 +195,19 @@ function draw(problem = "") {
   showChosen();
 }
 
-/** What to do where the list is empty. */
+/** The text of an empty list. */
 function nothing() {
-  if (letters.length > 0) return "No dead letter that is shown has this text. Change the text, or show older ones.";
+  if (letters.length > 0) return "No shown dead letter contains this text. Change the text, or show older ones.";
   if (older !== null) return "No dead letter matches among the records that were read. Show older ones, or clear a filter.";
   const isFiltered = value("state") === "parked" || Object.keys(conditions()).length > 0;
   return isFiltered
     ? "No dead letter matches. Clear a filter, or choose another state."
-    : "No dead letter waits for you. An event that cannot be handled comes here, with the reason and what can be done.";
+    : "There are no open dead letters. An event that cannot be handled comes here, with its reason and the possible actions.";
 }
 
 const partial = () => older === null
-  ? `All ${count(part.of)} records from there on were read.`
-  : `This is not all: ${count(part.read)} of ${count(part.of)} records were read for the last answer.`;
+  ? `All ${count(part.of)} older records were read.`
+  : `The list is not complete: ${count(part.read)} of ${count(part.of)} records were read for the last answer.`;
 
 function showChosen() {
   byId("letters-selection").hidden = chosen.size === 0;
@@ -218,14 +218,14 @@ function showChosen() {
   all.indeterminate = chosen.size > 0 && chosen.size < shown.length;
 }
 
-/** Dead letters since the start: more than when the list was read means that there are new ones. */
+/** Shows the number of dead letters that were written since the list was read. */
 export function showLetterCount(number) {
-  // A service that was started again counts anew.
+  // The counter restarts with the service.
   if (counted !== null && number < counted) countedAtSearch = null;
   counted = number;
   if (countedAtSearch === null) {
     countedAtSearch = number;
-    byId("letters-refresh").title = `New ones are counted from ${time(new Date())} on`;
+    byId("letters-refresh").title = `Counts new dead letters since ${time(new Date())}`;
   }
   showNew();
 }
@@ -244,18 +244,18 @@ export function offerEvents(declared) {
   choice.append(...missing.map((name) => element("option", {}, name)));
 }
 
-/** A selection of letters by id; parked ones have to be asked for. */
+/** A selection of letters by id; parked letters must be requested. */
 const chosenOnes = () => ({ ids: [...chosen], ...value("state") === "parked" ? { parked: true } : {} });
 
 function park() {
   const note = element("input", { type: "text", maxlength: "200", autocomplete: "off" });
   return confirm({
     title: `Park ${plural(chosen.size, "dead letter")}?`,
-    text: "Parked dead letters are left out of searches and replays until somebody asks for them.",
+    text: "Searches and replays leave parked dead letters out unless they are requested.",
     yes: "Park",
     fields: [element("label", {}, "Note", note)],
     act: async () => {
-      // The dialog closes, and the job goes on.
+      // The dialog closes, and the job continues.
       parked(await post("/dlq/park", { ...chosenOnes(), note: note.value }));
     },
   });
@@ -266,12 +266,12 @@ async function parked(job) {
     const { letters: number } = await result(job, ({ letters: number }) => `Parking: ${count(number)} parked`);
     say(`${plural(number, "dead letter")} parked.`);
   } catch (error) {
-    say(`Not all of them are parked: ${error.message}`, "bad");
+    say(`Not all dead letters were parked: ${error.message}`, "bad");
   }
   await searchLetters();
 }
 
-/** Reads the list, and shows a replay that is under way. */
+/** Reads the list, and shows a running replay. */
 export function openLetters() {
   searchLetters();
   followRunning(searchLetters);

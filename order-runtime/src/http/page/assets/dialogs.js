@@ -1,26 +1,26 @@
-// Questions to the operator, and words to them. A dialog keeps the focus and gives it back to where it came from.
+// Dialogs and messages for the operator. A dialog traps the focus, and returns it when it closes.
 
 import { byId, element, setText } from "./dom.js";
 
-/** What is outside of an open dialog is neither shown nor read out: words to the operator go where they are. */
+/** Moves the message regions into the open dialog, because regions outside of it are neither shown nor read out. */
 function follow() {
   const place = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
   if (byId("announcer").parentElement !== place) place.append(byId("announcer"), byId("toasts"));
 }
 
-// The event does not bubble.
+// The close event does not bubble.
 document.addEventListener("close", follow, true);
 
-/** Says it to a screen reader. */
+/** Announces a text to screen readers. */
 export function announce(text) {
   follow();
   const words = element("p", {}, text);
-  // A region that was put somewhere is listened to from the next moment on; what is added to it is read after what came before.
+  // A screen reader notices a moved region only after a moment. New texts are read after earlier ones.
   setTimeout(() => byId("announcer").append(words), 50);
   setTimeout(() => words.remove(), 6000);
 }
 
-/** Says it to a screen reader, and shows it for a while. */
+/** Announces a text to screen readers, and shows it for a while. */
 export function say(text, level = "ok") {
   announce(text);
   const toast = element("p", { class: "toast", "data-level": level }, text);
@@ -28,7 +28,7 @@ export function say(text, level = "ok") {
   setTimeout(() => toast.remove(), 6000);
 }
 
-/** Opens a dialog; `submit()` may throw, and its message is then shown. Resolves to whether it was done. */
+/** Opens a dialog. If `submit()` throws, the dialog shows the message. Resolves to whether the form was submitted. */
 function open(dialog, problem, submit) {
   const form = dialog.querySelector("form");
   const buttons = dialog.querySelectorAll("button");
@@ -61,7 +61,7 @@ function open(dialog, problem, submit) {
   });
 }
 
-/** Asks for the token; `check(token)` throws where it is not the right one. */
+/** Asks for the token; `check(token)` throws if it is wrong. */
 export function askToken(check) {
   const field = byId("token");
   field.value = "";
@@ -71,8 +71,8 @@ export function askToken(check) {
 }
 
 /**
- * Asks before something is done. `fields` are nodes of the form; `act()` does it and may throw.
- * `danger` puts the focus on the way out.
+ * Asks for confirmation. `fields` are nodes of the form; `act()` does the action and may throw.
+ * `danger` puts the focus on the cancel button.
  */
 export function confirm({ title, text, yes, danger = false, fields = [], act }) {
   setText(byId("confirm-title"), title);

@@ -1,22 +1,22 @@
-// The few things this page does with the document. Whatever comes from outside is put in as text.
+// Helpers for the document. External values are always inserted as text.
 
 export const byId = (id) => document.getElementById(id);
 
-/** What has no form of its own, or changes how the text around it is shown: control characters and marks of direction. */
+/** Invisible characters, and characters that change how the text around them is shown: control characters and direction marks. */
 const UNSEEN = /(?![\n\t])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
-/** A text from outside as it can be seen: what has no form of its own is written as its number. */
+/** An external text with invisible characters replaced by their code points. */
 export function visible(text) {
   return String(text ?? "").replace(UNSEEN, (sign) => `⟨U+${sign.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
 }
 
-/** The beginning of a text where it is long. */
+/** The beginning of a long text. */
 export function short(text, most = 300) {
   const signs = [...String(text ?? "").slice(0, 2 * most)];
   return signs.length > most ? `${signs.slice(0, most).join("")}…` : String(text ?? "");
 }
 
-/** An element. `properties` are attributes; functions are listeners; what follows are nodes or texts. */
+/** Creates an element. `properties` are attributes, or listeners if they are functions; the rest are child nodes or texts. */
 export function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
@@ -29,25 +29,25 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
-/** Sets a text where it is another one: an unchanged node is neither laid out nor read out again. */
+/** Sets a text only if it differs, so that an unchanged node is neither laid out nor read out again. */
 export function setText(node, text) {
   const shown = visible(text);
   if (node.textContent !== shown) node.textContent = shown;
 }
 
-/** Sets a name for screen readers. */
+/** Sets the name for screen readers. */
 export function setLabel(node, text) {
   node.setAttribute("aria-label", visible(text));
 }
 
-/** A long list of which the first ones are shown, and all of them on demand. */
+/** A long list that shows its first items, and all of them on demand. */
 export class Fold {
   #button;
   #few;
   #words;
   #open = false;
 
-  /** `words(open, number)` names the button; `draw()` shows the list anew. */
+  /** `words(open, number)` is the button's text; `draw()` draws the list again. */
   constructor(button, few, words, draw) {
     [this.#button, this.#few, this.#words] = [button, few, words];
     button.addEventListener("click", () => {
@@ -56,7 +56,7 @@ export class Fold {
     });
   }
 
-  /** Those that are shown. */
+  /** The shown items. */
   of(items) {
     this.#button.hidden = items.length <= this.#few;
     this.#button.setAttribute("aria-expanded", String(this.#open));
@@ -65,13 +65,13 @@ export class Fold {
   }
 }
 
-/** The rows of a table by key: those that stay keep their nodes, and with them focus and selection. */
+/** The rows of a table by key. Remaining rows keep their nodes, and with them focus and selection. */
 export class Rows {
   #body;
   #make;
   #rows = new Map();
 
-  /** `make()` answers `{ node, show(item) }`. */
+  /** `make()` returns `{ node, show(item) }`. */
   constructor(body, make) {
     this.#body = body;
     this.#make = make;
@@ -94,10 +94,10 @@ export class Rows {
   }
 }
 
-/** A row of cells that are filled by functions of the item. On a narrow screen each is shown with its column's name. */
+/** A row whose cells are filled by functions of the item. On a narrow screen, each cell is shown with its column's name. */
 export function textRow(body, columns) {
   const labels = [...body.parentElement.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
-  // With roles of their own, rows and cells stay what they are when a style lays them out as cards.
+  // Explicit roles keep rows and cells accessible when the style lays them out as cards.
   const cells = columns.map(({ kind = "", name = false }, index) => element(name ? "th" : "td", {
     class: kind || null, scope: name ? "row" : null, role: name ? "rowheader" : "cell", "data-label": labels[index],
   }));

@@ -2,9 +2,9 @@
 
 import { credentials, setToken } from "./api.js";
 
-/** Fires the service's events, and `error` once where the stream has ended or was refused. */
+/** Fires the service's events, and `error` once when the stream ends or is refused. */
 export class EventStream extends EventTarget {
-  /** The status with which the stream was refused; 0 where it was not. */
+  /** The status with which the stream was refused; 0 if it was not refused. */
   refused = 0;
 
   constructor(target) {
@@ -17,7 +17,7 @@ export class EventStream extends EventTarget {
     const response = await fetch(target, { headers, cache: "no-store" });
     if (!response.ok) {
       this.refused = response.status;
-      // A token that is wrong would be counted as a guess at each further try.
+      // The service would count a wrong token as a guess at each further attempt.
       if (response.status === 401) setToken(null);
       return;
     }

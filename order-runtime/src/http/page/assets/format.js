@@ -1,4 +1,4 @@
-// Numbers, times and durations as an operator reads them.
+// Formatting of numbers, times and durations.
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
@@ -9,7 +9,7 @@ const moment = new Intl.DateTimeFormat("en-GB", {
   day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit",
 });
 
-/** What stands where a number is not known. */
+/** The text for an unknown number. */
 export const NONE = "–";
 
 export function count(number) {
@@ -48,7 +48,7 @@ export function time(date) {
   return clock.format(date);
 }
 
-/** Day and time; the text as it came where it is no time. */
+/** Day and time; the unchanged text if it is not a time. */
 export function dateTime(text) {
   if (text === null || text === undefined) return NONE;
   const date = new Date(text);
@@ -71,7 +71,7 @@ export function plural(number, one, several = `${one}s`) {
   return `${count(number)} ${number === 1 ? one : several}`;
 }
 
-/** A name of the program in words: `too_large`. */
+/** An identifier such as `too_large`, in words. */
 export function words(name) {
   return String(name ?? "").replaceAll("_", " ");
 }

@@ -1,17 +1,17 @@
-// Work on dead letters that the service goes on with after its answer: how far it is, and what came of it.
+// Background jobs on dead letters: their progress and results.
 
 import { get, remove } from "./api.js";
 import { byId, setText } from "./dom.js";
 import { count } from "./format.js";
 
-/** How long to wait before the service is asked how far a job is, at first and at most, in milliseconds. */
+/** Interval of progress requests, first and maximum, in milliseconds. */
 const SOON = 50;
 const PERIOD = 500;
 
-/** The id of the job that is shown. */
+/** The id of the shown job. */
 let shown = null;
 
-/** Shows how far a job is until it ends, and answers how it has ended. `words` says what it has done. */
+/** Shows a job's progress until it ends, and returns its last view. `words` describes its summary. */
 export async function follow(job, words) {
   let view = job;
   let pause = SOON;
@@ -33,7 +33,7 @@ export async function follow(job, words) {
   }
 }
 
-/** The same where only a job that comes to its end is of use; else it throws, with the reason. */
+/** Like `follow`, but throws with the reason if the job fails or is stopped. */
 export async function result(job, words) {
   const { state, error, summary } = await follow(job, words);
   if (state === "failed") throw new Error(error);

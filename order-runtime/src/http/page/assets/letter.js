@@ -1,4 +1,4 @@
-// One dead letter: everything that is known of it, and what can be done with it.
+// One dead letter: its details and actions.
 
 import { get, post, postText, Refused } from "./api.js";
 import { confirm, say } from "./dialogs.js";
@@ -9,7 +9,7 @@ import { askReplay } from "./replay.js";
 
 const route = (id, action = "") => `/dlq/${encodeURIComponent(id)}${action}`;
 
-/** Opens the letter that was found before a place. `changed` is called after something was done with it. */
+/** Opens a letter, searched before the cursor `before`. `changed` is called after an action on it. */
 export async function openLetter({ id, before }, allowed, changed) {
   const dialog = byId("letter-dialog");
   const opener = document.activeElement;
@@ -17,7 +17,7 @@ export async function openLetter({ id, before }, allowed, changed) {
   dialog.showModal();
   dialog.querySelector("h2").focus();
   dialog.addEventListener("close", () => {
-    // The row that was clicked may be gone.
+    // The clicked row may have been removed.
     if (!opener.isConnected) byId("letters-refresh").focus();
   }, { once: true });
 
@@ -30,7 +30,7 @@ export async function openLetter({ id, before }, allowed, changed) {
 
   async function done() {
     await changed();
-    // What was done may have settled the letter; then there is nothing more to show.
+    // The action may have settled the letter; then the dialog closes.
     await show().catch(() => dialog.close());
   }
 
@@ -38,13 +38,13 @@ export async function openLetter({ id, before }, allowed, changed) {
     const open = letter.state === "open" || letter.state === "parked";
     const button = (text, act, kind = "") => element("button", { type: "button", class: kind, click: () => allowed(act) }, text);
     const replay = (kind) => button("Replay", () => askReplay({ ids: [id], ...letter.state === "parked" ? { parked: true } : {} }, done), kind);
-    // The main action is the one that helps: what is still invalid fails again as it is.
+    // The primary action is the one that helps: an invalid event would fail again without a correction.
     const main = isInvalid(letter)
       ? [button("Edit", () => edit(letter), "primary"), replay("")]
       : [replay("primary"), button("Edit", () => edit(letter))];
     const actions = !open ? [] : [
       ...main,
-      letter.state === "parked" ? button("Take back", unpark) : button("Park", park),
+      letter.state === "parked" ? button("Unpark", unpark) : button("Park", park),
       button("Purge", purge, "danger"),
     ];
     return element("div", { class: "stack" },
@@ -61,7 +61,7 @@ export async function openLetter({ id, before }, allowed, changed) {
 
   function edit(letter) {
     const field = element("textarea", { spellcheck: "false", "aria-describedby": "edit-errors" });
-    const preview = element("pre", { "aria-label": "What changes", hidden: true });
+    const preview = element("pre", { "aria-label": "Changes", hidden: true });
     const errors = element("ul", { id: "edit-errors", class: "error" });
     field.value = payloadText(letter);
     field.addEventListener("input", () => {
@@ -78,7 +78,7 @@ export async function openLetter({ id, before }, allowed, changed) {
     };
     return confirm({
       title: "Edit and replay",
-      text: "The event keeps its id, so either the original or the correction counts, not both. The first press shows what changes, the second one sends it.",
+      text: "The event keeps its id, so either the original or the correction counts, not both. The first press shows the changes, the second one sends the event.",
       yes: "Check and send",
       fields: [element("label", {}, "Payload", field), errors, preview],
       act: async () => {
@@ -86,10 +86,10 @@ export async function openLetter({ id, before }, allowed, changed) {
           const { diff } = await send(true);
           setText(preview, diff);
           preview.hidden = false;
-          throw new Error("This is what changes. Press again to send it.");
+          throw new Error("These are the changes. Press again to send the event.");
         }
         await send(false);
-        say("The corrected event is sent.");
+        say("The corrected event was sent.");
         await done();
       },
     });
@@ -99,7 +99,7 @@ export async function openLetter({ id, before }, allowed, changed) {
     const note = element("input", { type: "text", maxlength: "200", autocomplete: "off" });
     return confirm({
       title: "Park this dead letter?",
-      text: "It is left out of searches and replays until somebody asks for parked ones.",
+      text: "Searches and replays leave it out unless parked dead letters are requested.",
       yes: "Park",
       fields: [element("label", {}, "Note", note)],
       act: () => settle("/dlq/park", { note: note.value }, "The dead letter is parked."),
@@ -107,20 +107,20 @@ export async function openLetter({ id, before }, allowed, changed) {
   }
 
   function unpark() {
-    return settle("/dlq/unpark", {}, "The dead letter is back.");
+    return settle("/dlq/unpark", {}, "The dead letter is open again.");
   }
 
   function purge() {
     return confirm({
       title: "Purge this dead letter?",
-      text: "It is left out everywhere from now on. This cannot be undone here; the record's bytes go with its topic's retention.",
+      text: "It is left out everywhere from now on. This cannot be undone; the topic's retention deletes the record's bytes.",
       yes: "Purge", danger: true,
       act: () => settle("/dlq/purge", {}, "The dead letter is purged."),
     });
   }
 
   async function settle(path, more, text) {
-    // A question that was asked before closes, and the job goes on.
+    // The confirmation dialog closes, and the job continues.
     settled(await post(path, { ids: [id], ...more }), text);
   }
 
@@ -128,28 +128,28 @@ export async function openLetter({ id, before }, allowed, changed) {
     try {
       const { letters: number } = await result(job, () => "Looking for the dead letter");
       if (number > 0) say(text);
-      else say("Somebody else has dealt with the dead letter meanwhile.", "bad");
+      else say("Another operator has already acted on the dead letter.", "bad");
     } catch (error) {
-      say(`The dead letter is as it was: ${error.message}`, "bad");
+      say(`The dead letter is unchanged: ${error.message}`, "bad");
     }
     await done();
   }
 }
 
-/** The text where it is JSON: its numbers keep their digits. */
+/** The unchanged text, so that numbers keep their digits; throws if it is not JSON. */
 function checked(text) {
   try {
     JSON.parse(text);
     return text;
   } catch (error) {
-    throw new Error(`This is no JSON: ${error.message}`);
+    throw new Error(`This is not JSON: ${error.message}`);
   }
 }
 
-/** Whether a replay would fail again before a processor sees it. */
+/** Whether a replay would fail again before a processor is called. */
 const isInvalid = ({ trial, flaw }) => Boolean(trial?.errors) && !flaw;
 
-/** What this build would do with the letter, in a sentence. */
+/** The letter's state and how this build would handle its event, as text. */
 function verdict({ state, trial, flaw, mark }) {
   const settled = {
     replayed: "It was replayed.", purged: "It is purged.", superseded: "Its event has failed again since.",
@@ -171,8 +171,8 @@ function prospect(trial) {
 }
 
 const FLAWS = {
-  no_letter: "it is no dead letter of a kind that is known",
-  damaged: "its headers do not say where it came from",
+  no_letter: "it has no dead-letter headers of a known format",
+  damaged: "its headers are damaged: they do not say where it came from",
   foreign_topic: "it came from a topic that this service does not read",
   altered: "its payload is not the one that was dead-lettered",
 };
@@ -196,7 +196,7 @@ function facts(letter) {
     .flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))]));
 }
 
-/** The service's text: numbers that were read here and written again would be others. */
+/** The service's text, because parsing and writing it again would change numbers. */
 function payloadText({ payloadText: text }) {
   return text ?? "";
 }

@@ -1,4 +1,4 @@
-// The rows of dead letters. Everything in a letter may be from a stranger: it is shown as text, and may be missing.
+// The rows of dead letters. No value of a letter can be trusted: it is shown as text, and may be missing.
 
 import { Rows, byId, element, setLabel, setText, short, textRow } from "./dom.js";
 import { dateTime, words } from "./format.js";
@@ -8,10 +8,10 @@ function placeOf({ topic, partition, offset }) {
   return topic ? `${topic}/${partition ?? "?"}@${offset ?? "?"}` : "unknown";
 }
 
-/** What became of a letter; an open one needs no word. */
+/** The labels of a letter's state; an open letter has none. */
 const STATES = { replayed: "Replayed", parked: "Parked", purged: "Purged", superseded: "Failed again" };
 
-/** The rows of the table. `isChosen(id)` says whether a letter is selected; the others are called when something is pressed. */
+/** The rows of the table. `isChosen(id)` returns whether a letter is selected; the other functions handle clicks. */
 export const letterRows = ({ isChosen, choose, open }) => new Rows(byId("letter-rows"), () => {
   let shown = null;
   const box = element("input", { type: "checkbox", change: () => choose(shown.id, box.checked) });

@@ -1,4 +1,4 @@
-// The numbers at the top, whether all is well, and pausing.
+// The numbers at the top, the health badge, and pausing.
 
 import { post } from "./api.js";
 import { announce, confirm, say } from "./dialogs.js";
@@ -15,7 +15,7 @@ const LEVELS = {
 
 let level = "unknown";
 
-/** Everything above the tables. */
+/** Shows everything above the tables. */
 export function showOverview(state) {
   showHealth(state);
   const { stats, point } = state;
@@ -37,7 +37,7 @@ export function showOverview(state) {
   byId("consumption").classList.toggle("primary", state.paused);
 }
 
-/** The connection is lost: what was well a moment ago may not be. */
+/** Shows that the connection is lost, so that the last known health is not shown as current. */
 export function showDisconnected() {
   setLevel("unknown");
 }
@@ -70,11 +70,11 @@ function setLevel(now) {
   level = now;
   byId("health").dataset.level = now;
   setText(byId("health-text"), LEVELS[now]);
-  // The state at the beginning is on the page; only a change is news.
+  // A healthy initial state is not announced, only changes are.
   if (!first || now !== "ok") announce(LEVELS[now]);
 }
 
-/** The button that pauses and resumes. `allowed` runs an action once the operator may. */
+/** Starts the button that pauses and resumes. `allowed` runs an action once the operator may act. */
 export function startConsumption(state, allowed) {
   byId("consumption").addEventListener("click", () => allowed(async () => {
     if (state().paused) {
@@ -84,7 +84,7 @@ export function startConsumption(state, allowed) {
     }
     await confirm({
       title: "Pause consumption?",
-      text: "No instance setting changes: this instance stops taking records until it is resumed or started again. It is then not ready, and lag grows.",
+      text: "This instance stops taking records until it is resumed or restarted. No setting changes. While paused, it is not ready, and lag grows.",
       yes: "Pause",
       act: async () => {
         await post("/consumer/pause");

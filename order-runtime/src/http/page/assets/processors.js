@@ -1,25 +1,25 @@
-// Processors: their counters, and how fast they are.
+// Processors: their counters, rates and durations.
 
 import { Rows, byId, element, setText, textRow } from "./dom.js";
 import { count, duration, plural, rate } from "./format.js";
 
-/** Seconds that the small chart shows and the duration is of, and seconds that the rate is of. */
+/** Time span of the small chart and of the duration, and time span of the rate, in seconds. */
 const MINUTE = 60;
 const MOMENT = 10;
 const [WIDTH, HEIGHT] = [120, 24];
 const SVG = "http://www.w3.org/2000/svg";
 
-/** The counters of all processors second by second, the latest last. */
+/** The counters of all processors for each second, latest last. */
 let seconds = [];
 
-/** Notes a second. `anew` where what was noted before may be of another process. */
+/** Adds a second. `anew` drops the earlier seconds, because they may be from another process. */
 export function trackProcessors(at, counters, anew) {
   if (anew) seconds = [];
   seconds.push({ at, counters: counters.map(({ ok, deadLettered, skipped, attempts, milliseconds }) => ({ settled: ok + deadLettered + skipped, attempts, milliseconds })) });
   if (seconds.length > MINUTE + 1) seconds.shift();
 }
 
-/** What a processor has done in the last seconds, per second; null where that is not known yet. */
+/** A processor's recent rate and mean duration, null while unknown, and its curve. */
 function recent(index) {
   const of = (second) => second.counters[index];
   const last = seconds.at(-1);
@@ -35,7 +35,7 @@ function recent(index) {
   };
 }
 
-/** A curve without axes; the numbers stand beside it. */
+/** A curve without axes; the numbers are beside it. */
 function showCurve(cell, { curve }) {
   let line = cell.querySelector("polyline");
   if (line === null) {

@@ -1,4 +1,4 @@
-// Replays: what would go back, asked before it goes, and how far it is.
+// Replays: the preview, the confirmation and the progress.
 
 import { get, post } from "./api.js";
 import { confirm, say } from "./dialogs.js";
@@ -7,15 +7,15 @@ import { count, plural, words } from "./format.js";
 import { follow, result } from "./jobs.js";
 
 const REASONS = {
-  loop_guard: "replayed too often already",
-  settled_since: "settled since",
-  had_before: "handled before, without an event id",
+  loop_guard: "replayed too often",
+  settled_since: "handled or skipped since",
+  had_before: "no event id, and already read by this service",
   superseded: "failed again since",
   replayed: "replayed before",
-  parked: "parked or not, unlike what is asked for",
+  parked: "in the other parking state",
   purged: "purged",
-  too_large: "larger than their topic takes",
-  refused: "refused by their topic; a compacted topic takes none without a key",
+  too_large: "larger than their topic's limit",
+  refused: "refused by their topic; a compacted topic takes no record without a key",
 };
 
 const word = (reason) => REASONS[reason] ?? words(reason);
@@ -26,11 +26,11 @@ function histogram({ counts, leftOut }) {
   const replayed = counts.map(({ reason, event, errorCode, letters }) =>
     line([event, reason, errorCode].filter((part) => part !== "").join(" · "), letters));
   const left = Object.entries(leftOut).map(([reason, letters]) => line(`Left out: ${word(reason)}`, letters));
-  return element("table", {}, element("caption", { class: "hidden" }, "What would be replayed"),
+  return element("table", {}, element("caption", { class: "hidden" }, "Preview of the replay"),
     element("tbody", {}, ...replayed, ...left));
 }
 
-/** Shows what a replay of `selection` would send, and sends it where that is wanted. */
+/** Shows a preview of a replay of `selection`, and starts it after a confirmation. */
 export async function askReplay(selection, then) {
   const planned = await plan(selection);
   if (planned === null) return;
@@ -58,35 +58,35 @@ export async function askReplay(selection, then) {
   });
 }
 
-/** What a replay would send; null where that is not known, which the operator is told. */
+/** Counts what a replay would send; null if that fails, after the operator was notified. */
 async function plan(selection) {
   const counting = await post("/dlq/replay", { ...selection, dryRun: true });
   try {
     return await result(counting, ({ replayed }) => `Counting: ${plural(replayed, "dead letter")} so far`);
   } catch (error) {
-    say(`How many dead letters would be replayed is not known: ${error.message}`, "bad");
+    say(`The dead letters to replay could not be counted: ${error.message}`, "bad");
     return null;
   }
 }
 
-/** Shows how far a replay is, until it ends. */
+/** Shows the progress of a replay until it ends. */
 async function followReplay(job, then) {
   try {
     tell(await follow(job, ({ replayed }) => `Replaying: ${count(replayed)} sent`));
     await then();
   } catch (error) {
-    say(`How far the replay is cannot be told: ${error.message}`, "bad");
+    say(`The progress of the replay is unknown: ${error.message}`, "bad");
   }
 }
 
 function tell({ state, summary, error }) {
   const sent = `${plural(summary.replayed, "dead letter")} replayed`;
-  if (state === "failed") say(`The replay has failed after ${sent}: ${error}`, "bad");
-  else if (state === "stopped") say(`The replay is stopped: ${sent}. Ask again to go on from there.`);
+  if (state === "failed") say(`The replay failed after ${sent}: ${error}`, "bad");
+  else if (state === "stopped") say(`The replay was stopped: ${sent}. Start it again to continue from there.`);
   else say(`${sent}.`);
 }
 
-/** Shows a replay that somebody has begun before this page was opened. */
+/** Shows a replay that was started before this page was opened. */
 export async function followRunning(then) {
   const jobs = await get("/dlq/jobs").catch(() => []);
   const running = jobs.find(({ state, action, dryRun }) => state === "running" && action === "replay" && !dryRun);

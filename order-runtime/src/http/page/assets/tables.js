@@ -1,4 +1,4 @@
-// Partitions: those that do not move and those that are behind come first.
+// Partitions: stopped ones first, then those with the largest lag.
 
 import { Fold, Rows, byId, element, setText, textRow } from "./dom.js";
 import { ago, count, plural } from "./format.js";
@@ -7,15 +7,15 @@ const STATES = {
   running: ["ok", "Running"],
   paused: ["warn", "Paused"],
   stopped: ["bad", "Stopped"],
-  store_away: ["bad", "Store away"],
+  store_away: ["bad", "Store unavailable"],
   full: ["warn", "Full"],
   stuck: ["bad", "Stuck"],
 };
 
-/** Partitions that are shown at first. */
+/** Number of partitions that are shown at first. */
 const FEW = 10;
 
-/** A sign and a word: the meaning is not in the colour alone. */
+/** Shows a state as a sign and a word, so that colour alone carries no meaning. */
 export function showState(cell, level, word) {
   const state = cell.firstElementChild ?? cell.appendChild(element("span", { class: "state" }));
   if (state.dataset.level !== level) state.dataset.level = level;
@@ -45,14 +45,14 @@ const partitions = new Rows(byId("partition-rows"), () => textRow(byId("partitio
   { kind: "why", fill: text(waitsFor) },
 ]));
 
-/** What a partition waits for, and since when. */
+/** The cause that a partition waits for, and its duration. */
 function waitsFor({ state, reason, since, lag, waitingKeys }) {
   if (state !== "running") return `${reason ?? "an operator"}, for ${ago(since)}`;
   if (lag > 0) return "its next batch";
   return waitingKeys > 0 ? "the next attempt of a key" : "new records";
 }
 
-/** What does not move first, then what is furthest behind. */
+/** Sorts by state, worst first, then by lag. */
 function bySorrow(one, other) {
   const rank = ({ state }) => ["bad", "warn", "ok"].indexOf(STATES[state]?.[0] ?? "warn");
   return rank(one) - rank(other) || (other.lag ?? 0) - (one.lag ?? 0)

@@ -1,4 +1,4 @@
-// The keys that wait: which, for what, until when, and their release.
+// The waiting keys with reason and next attempt, and their release.
 
 import { get, post } from "./api.js";
 import { confirm, say } from "./dialogs.js";
@@ -6,11 +6,11 @@ import { Fold, Rows, byId, element, setLabel, setText, short, textRow, throttled
 import { count, dateTime, plural, until } from "./format.js";
 import { showState } from "./tables.js";
 
-/** Waiting events that are read for the list. */
+/** Maximum number of waiting events that the list reads. */
 const LIMIT = 500;
-/** Keys that are shown at first. */
+/** Number of keys that are shown at first. */
 const FEW = 10;
-/** The shortest time between two readings, in milliseconds. */
+/** Minimum time between two requests, in milliseconds. */
 const PAUSE = 3000;
 
 const STATES = {
@@ -20,9 +20,9 @@ const STATES = {
   orphaned: ["warn", "Orphaned"],
 };
 
-/** Why nobody tries a key, by the cause that the service gives. */
+/** Why an orphaned key is not retried, by the service's cause. */
 const ORPHANED = {
-  not_configured: "KAFKA_TOPIC does not name its topic here; an instance that reads it goes on with it.",
+  not_configured: "KAFKA_TOPIC of this instance does not name its topic; an instance that reads the topic continues with it.",
   other_cluster: "It came from another cluster than the one at KAFKA_BROKER_URL.",
   topic_deleted: "Its topic no longer exists; it becomes a dead letter.",
   broker_ended: "Its embedded broker has ended; it becomes a dead letter.",
@@ -53,8 +53,8 @@ const rows = new Rows(byId("waiting-rows"), () => {
         setLabel(retry, `Retry ${keyText(key)} now`);
         setLabel(condemn, key.orphaned === null
           ? `Dead-letter the first event of ${keyText(key)}`
-          : `Dead-letter everything that waits of the topic ${key.topic}`);
-        // An event without a key cannot be named, and an orphaned one has nobody who would try it.
+          : `Dead-letter all waiting events of the topic ${key.topic}`);
+        // An event without a key cannot be selected, and an orphaned one has no partition owner that could retry it.
         retry.hidden = key.key === null || key.orphaned !== null;
         condemn.hidden = key.key === null && key.orphaned === null;
       },
@@ -85,7 +85,7 @@ function nextAttempt(due, state) {
   return due === null ? "under way" : until(due);
 }
 
-const NOTHING = "No key waits. A key comes here when its event is tried again later, or is held until you release it.";
+const NOTHING = "No key waits. A key comes here if its event is retried later, or is held until an operator releases it.";
 
 const fold = new Fold(byId("waiting-all"), FEW, (open, number) => open ? `Show the first ${FEW}` : `Show all ${count(number)} keys`, () => draw());
 
@@ -128,7 +128,7 @@ function release(item, how) {
     const name = keyText(item);
     if (how === "retry") {
       const { released } = await post("/waiting/retry", selectionOf(item));
-      say(released > 0 ? `${name} is tried again.` : `${name} does not wait any more, or waits at another instance.`);
+      say(released > 0 ? `${name} is retried.` : `${name} is no longer waiting, or waits at another instance.`);
       refresh();
       return;
     }
@@ -137,23 +137,23 @@ function release(item, how) {
       return;
     }
     await confirm({
-      title: "Give this event up?",
-      text: `The first waiting event of ${name} becomes a dead letter. The ${plural(item.events - 1, "event")} behind it will follow in order.`,
+      title: "Dead-letter this event?",
+      text: `The first waiting event of ${name} becomes a dead letter. The ${plural(item.events - 1, "later event")} of the key will continue in order.`,
       yes: "Dead-letter", danger: true,
       act: async () => {
         const { released } = await post("/waiting/dead-letter", selectionOf(item));
-        say(released > 0 ? `The first event of ${name} becomes a dead letter.` : `${name} does not wait any more.`);
+        say(released > 0 ? `The first event of ${name} becomes a dead letter.` : `${name} is no longer waiting.`);
         refresh();
       },
     });
   });
 }
 
-/** Gives up everything that waits of a topic that no instance reads. */
+/** Dead-letters all waiting events of a topic that no instance reads. */
 function giveUp(topic) {
   return confirm({
-    title: `Give up the topic ${topic}?`,
-    text: `Every event that waits of the topic ${topic} without an owner becomes a dead letter, in order.`,
+    title: `Dead-letter all waiting events of the topic ${topic}?`,
+    text: `Every waiting event of the topic ${topic} whose partition has no owner becomes a dead letter, in order.`,
     yes: "Dead-letter all", danger: true,
     act: async () => {
       const { events } = await post("/waiting/dead-letter", { topic });
@@ -170,12 +170,12 @@ export function startWaiting(whenAllowed) {
   byId("waiting-filter").addEventListener("submit", (event) => event.preventDefault());
   byId("waiting-retry-all").addEventListener("click", () => allowed(async () => {
     const { released } = await post("/waiting/retry", { all: true });
-    say(`${plural(released, "key")} tried again.`);
+    say(`${plural(released, "key")} retried.`);
     refresh();
   }));
 }
 
-/** After each second: reads the list where something may have moved, and counts down. */
+/** Runs after each update: reads the list again if it may have changed, and counts down. */
 export function showWaiting(partitions, orphans) {
   expected = [...partitions, ...orphans].reduce((sum, { waitingKeys }) => sum + waitingKeys, 0);
   if (document.hidden) return;

@@ -1,14 +1,14 @@
-//! What a server says when something is wrong with it, with others on it, or with the data.
+//! Errors of the server, caused by its own faults, by other sessions, or by the data.
 
+use super::{PostgresStore, database, open};
+use crate::store::{
+    Committed, DedupRow, PartitionStore, Store, StoreError,
+    conformance::fixture::{begun, commit, counter_change, entity, noise, numbers, place, step},
+    postgres::link::Link,
+};
 use std::{sync::Arc, time::Duration};
 
 use tokio_postgres::{Client, NoTls};
-
-use super::{super::link::Link, PostgresStore, database, open};
-use crate::store::{
-    Committed, DedupRow, Store, StoreError,
-    conformance::fixture::{begun, commit, counter_change, entity, noise, numbers, place, step},
-};
 
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
@@ -18,7 +18,7 @@ pub(super) async fn session(url: &str) -> Client {
     db
 }
 
-/// Waits until the server answers the question with true.
+/// Waits until the query `question` returns true.
 pub(super) async fn until(db: &Client, question: &str) {
     let answered = async {
         while !db.query_one(question, &[]).await.expect("an answer").get::<_, bool>(0) {
@@ -29,7 +29,7 @@ pub(super) async fn until(db: &Client, question: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_state_says_whether_to_try_again() {
+async fn each_sql_state_has_its_kind_of_error() {
     #[derive(Debug, PartialEq, Eq)]
     enum Meaning {
         Passes,
@@ -48,12 +48,12 @@ async fn each_state_says_whether_to_try_again() {
     .await
     .expect("a trigger");
     for (states, meaning) in [
-        // A full disk, memory, connections; a lock, a cancelled statement, a server that ends, begins or is damaged.
+        // No disk space, memory or connection left; a lock, a cancelled statement, a server that stops, starts or is damaged.
         (
             &["53100", "53200", "53300", "55P03", "57014", "57P01", "57P02", "57P03", "58030", "08006", "XX000"][..],
             Meaning::Passes,
         ),
-        // It only reads: another one is taking over.
+        // A read-only server: another server is taking over.
         (&["25006"], Meaning::Passes),
         (&["40001", "40P01"], Meaning::Conflict),
         (&["22003", "22021", "22P05", "23502", "23505", "23514", "54000"], Meaning::Data),
@@ -82,7 +82,7 @@ async fn each_state_says_whether_to_try_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_too_long_for_an_index_is_refused() {
+async fn a_key_that_is_too_long_for_its_index_is_refused() {
     let url = or_skip!(database().await);
     let store = open(&url).await;
     let known = begun(&store, 0).await;
@@ -93,7 +93,7 @@ async fn what_is_too_long_for_an_index_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_of_another_session_passes() {
+async fn a_lock_of_another_session_is_a_temporary_error() {
     let url = or_skip!(database().await);
     let store = open(&format!("{url}?options=-c%20lock_timeout%3D100ms")).await;
     let known = begun(&store, 0).await;
@@ -101,13 +101,13 @@ async fn a_lock_of_another_session_passes() {
     db.batch_execute("BEGIN; LOCK TABLE positions IN EXCLUSIVE MODE").await.expect("a lock");
     let answer = store.commit(vec![Arc::new(step(&known, 0, 0))]).await;
     assert!(matches!(&answer, Err(StoreError::Unavailable(text)) if text.contains("55P03")), "{answer:?}");
-    assert_eq!(place(&store, &known).await, (0, 0), "who only reads is not held up");
+    assert_eq!(place(&store, &known).await, (0, 0), "a read is not blocked");
     db.batch_execute("ROLLBACK").await.expect("its end");
     assert_eq!(commit(&store, step(&known, 0, 0)).await, Committed::Applied { revision: 1 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_statement_that_takes_too_long_is_given_up() {
+async fn a_statement_that_takes_too_long_is_cancelled() {
     let url = or_skip!(database().await);
     let store = open(&format!("{url}?options=-c%20statement_timeout%3D200ms")).await;
     let known = begun(&store, 0).await;
@@ -125,7 +125,7 @@ async fn a_statement_that_takes_too_long_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn too_many_connections_pass() {
+async fn too_many_connections_are_a_temporary_error() {
     let url = or_skip!(database().await);
     let db = session(&url).await;
     let name = url.rsplit('/').next().expect("a database");
@@ -147,15 +147,15 @@ async fn too_many_connections_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deadlock_with_somebody_else_is_tried_again() {
+async fn a_commit_is_retried_after_a_deadlock_with_another_program() {
     let url = or_skip!(database().await);
     let store = Arc::new(open(&format!("{url}?options=-c%20deadlock_timeout%3D2s")).await);
     let known = begun(&*store, 0).await;
     let first = step(&known, 0, 0).writing(vec![counter_change("a", 1, 0), counter_change("b", 1, 0)]);
     assert_eq!(commit(&*store, first).await, Committed::Applied { revision: 1 });
 
-    // Another program locks the same rows the other way round. The server looks for a circle once, when a wait has taken so
-    // long: that of the store, which by then is in one.
+    // Another program locks the same rows in the opposite order. The server checks a wait for a deadlock once, after the
+    // session's `deadlock_timeout`. The store's wait is checked first, and by then it is part of a deadlock.
     let db = session(&url).await;
     db.batch_execute("SET deadlock_timeout = '60s'; BEGIN; SELECT 1 FROM counters WHERE id = 'b' FOR UPDATE")
         .await
@@ -239,11 +239,11 @@ async fn a_migration_whose_connection_ends_runs_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_finds_no_free_connection_gives_up_in_time() {
+async fn the_wait_for_a_free_connection_has_a_limit() {
     let url = or_skip!(database().await);
-    let link = Link::new(&url, 1, Duration::from_millis(200)).expect("a right URL");
+    let link = Link::new(&url, 1, Duration::from_millis(200)).expect("a valid URL");
     let held = link.lend().await.expect("the first one");
-    let error = link.run(async |_| Ok(())).await.expect_err("there is one only");
+    let error = link.run(async |_| Ok(())).await.expect_err("the only connection is in use");
     assert!(matches!(&error, StoreError::Unavailable(text) if text.contains("in use")), "{error}");
     held.give_back();
     link.run(async |_| Ok(())).await.expect("it is free again");

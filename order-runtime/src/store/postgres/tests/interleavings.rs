@@ -1,8 +1,4 @@
-//! Two transactions at the worst moment: one that is given up in the middle, and two that rely on each other's absence.
-
-use std::{sync::Arc, time::Duration};
-
-use tokio_postgres::Client;
+//! Transactions at the worst moment: one that is dropped half-way, and two that each rely on the absence of the other's row.
 
 use super::{
     PostgresStore, database,
@@ -12,12 +8,15 @@ use super::{
 use crate::{
     model::{HeaderBlock, OutgoingRecord},
     store::{
-        Changes, Committed, OutboxRecord, Store,
+        Changes, Committed, OutboxRecord, PartitionStore,
         conformance::fixture::{begun, commit, counter_change, numbers, outbox, place, step},
     },
 };
+use std::{sync::Arc, time::Duration};
 
-/// How many connections of the service wait for a lock.
+use tokio_postgres::Client;
+
+/// A query whether exactly `number` connections of the service wait for a lock.
 fn waiting_for_locks(number: u32) -> String {
     format!(
         "SELECT count(*) = {number} FROM pg_stat_activity
@@ -25,11 +24,11 @@ fn waiting_for_locks(number: u32) -> String {
     )
 }
 
-/// No connection of the service is inside of a transaction.
+/// A query whether no connection of the service is in a transaction.
 const ALL_ENDED: &str = "SELECT count(*) = 0 FROM pg_stat_activity
      WHERE application_name = 'order-runtime' AND xact_start IS NOT NULL AND datname = current_database()";
 
-/// Waits for that, and no longer than until the server itself would end a transaction that is idle.
+/// Waits for [`ALL_ENDED`], for less time than the server takes to end an idle transaction itself.
 async fn all_ended(db: &Client) {
     tokio::time::timeout(Duration::from_secs(5), until(db, ALL_ENDED)).await.expect("no transaction is left open");
 }
@@ -49,7 +48,7 @@ fn publishing(mut changes: Changes) -> Changes {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_is_dropped_half_way_never_counts() {
+async fn a_commit_that_is_dropped_half_way_is_never_applied() {
     let url = or_skip!(database().await);
     let store = Arc::new(open(&url).await);
     let (dropped, next) = (begun(&*store, 0).await, begun(&*store, 1).await);
@@ -61,7 +60,7 @@ async fn a_commit_that_is_dropped_half_way_never_counts() {
         async move { store.commit(vec![Arc::new(changes)]).await }
     });
     until(&session(&url).await, &waiting_for_locks(1)).await;
-    // Its position and its entity are written, and not committed.
+    // Its position and its entity are written, but not committed.
     committing.abort();
     assert!(committing.await.expect_err("it is aborted").is_cancelled());
     db.batch_execute("ROLLBACK").await.expect("its end");
@@ -72,16 +71,16 @@ async fn a_commit_that_is_dropped_half_way_never_counts() {
     assert_eq!(
         numbers(&*store, &["dropped", "next"]).await,
         [("next".into(), 2)],
-        "it has not leaked into the next one"
+        "the dropped changes are not part of the next commit"
     );
     assert_eq!(place(&*store, &dropped).await, (0, 0));
     assert_eq!(outbox(&*store, 0, 10).await, []);
     let again = step(&dropped, 0, 0).writing(vec![counter_change("dropped", 1, 0)]);
-    assert_eq!(commit(&*store, again).await, Committed::Applied { revision: 1 }, "it holds no lock");
+    assert_eq!(commit(&*store, again).await, Committed::Applied { revision: 1 }, "the dropped commit holds no lock");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_question_that_is_dropped_half_way_leaves_no_transaction() {
+async fn a_read_that_is_dropped_half_way_leaves_no_transaction() {
     let url = or_skip!(database().await);
     let store = Arc::new(open(&url).await);
     let known = begun(&*store, 0).await;
@@ -100,12 +99,12 @@ async fn a_question_that_is_dropped_half_way_leaves_no_transaction() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_instances_do_not_both_rely_on_the_absence_of_what_the_other_inserts() {
+async fn two_instances_do_not_both_rely_on_the_absence_of_a_row_that_the_other_inserts() {
     let url = or_skip!(database().await);
     let stores = [Arc::new(open(&url).await), Arc::new(open(&url).await)];
     let partitions = [begun(&*stores[0], 0).await, begun(&*stores[1], 1).await];
     let db = session(&url).await;
-    // Both have compared what they have read, and neither has committed.
+    // Both have compared the rows that they have read, and neither has committed.
     db.batch_execute("BEGIN; LOCK TABLE outbox IN EXCLUSIVE MODE").await.expect("a lock");
     let mut committing = Vec::new();
     for (number, (reads, writes)) in [("b", "a"), ("a", "b")].into_iter().enumerate() {
@@ -121,11 +120,11 @@ async fn two_instances_do_not_both_rely_on_the_absence_of_what_the_other_inserts
     }
     answers.sort_unstable_by_key(|answer| *answer == Committed::Conflict);
     assert_eq!(answers, [Committed::Applied { revision: 1 }, Committed::Conflict]);
-    assert_eq!(numbers(&*stores[0], &["a", "b"]).await.len(), 1, "one was first, and the other runs again");
+    assert_eq!(numbers(&*stores[0], &["a", "b"]).await.len(), 1, "one commit was first, and the other conflicts");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn instances_that_rely_on_absences_never_wait_in_a_circle() {
+async fn instances_that_rely_on_absences_never_deadlock() {
     const RACERS: usize = 4;
     const ROUNDS: usize = 20;
     let url = or_skip!(database().await);
@@ -137,7 +136,7 @@ async fn instances_that_rely_on_absences_never_wait_in_a_circle() {
             let mut applied = Vec::new();
             for round in 0..ROUNDS {
                 let (offset, revision) = place(&*store, &partition).await;
-                // Each relies on the absence of what the next one inserts; the rest are other rows, in another order for each.
+                // Each relies on the absence of the row that the next racer inserts, and of other rows, in its own order.
                 let mut changes =
                     step(&partition, offset, revision).reading(&format!("{round}-{}", (racer + 1) % RACERS), 0);
                 let mut others: Vec<usize> = (0..30).collect();
@@ -161,6 +160,6 @@ async fn instances_that_rely_on_absences_never_wait_in_a_circle() {
             winners[round] += 1;
         }
     }
-    // Of a circle, one came last, and has found what it had relied on not to be there.
+    // In a circle, the last racer finds a row on whose absence it relies.
     assert!(winners.iter().all(|winners| (1..RACERS).contains(winners)), "{winners:?}");
 }

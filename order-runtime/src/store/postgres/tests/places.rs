@@ -1,12 +1,11 @@
-//! Where tables lie, and where connections live.
-
-use std::{sync::Arc, time::Duration};
+//! The schemas of tables, and the runtimes of connections.
 
 use super::{PostgresStore, database, faults::session, open};
 use crate::store::{
-    Committed, Outbox, OutboxSize, Store,
+    Committed, LetterStore, Outbox, OutboxSize, OutboxStore, PartitionStore,
     conformance::fixture::{begun, commit, counter_change, entity, step},
 };
+use std::{sync::Arc, time::Duration};
 
 /// The URL of a store in a schema of its own.
 async fn in_schema(url: &str, schema: &str) -> String {
@@ -24,7 +23,7 @@ async fn tables_are_made_where_they_are_read() {
         let count = "SELECT count(*) FROM pg_tables WHERE schemaname = $1";
         session(&url).await.query_one(count, &[&schema]).await.expect("rows").get(0)
     };
-    assert_eq!(tables("public").await, 0, "nothing is in a schema that nobody named");
+    assert_eq!(tables("public").await, 0, "nothing is in a schema that the URL does not name");
     assert!(tables("shop").await > 5);
     assert!(PostgresStore::check(&shop, &[entity()]).await.expect("an answer"));
     let known = begun(&store, 0).await;
@@ -49,12 +48,12 @@ async fn each_store_of_a_database_publishes_its_own_outbox() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thread_that_stands_still_holds_up_no_connection_of_others() {
+async fn a_blocked_thread_does_not_block_the_connections_of_others() {
     let url = or_skip!(database().await);
     let store = Arc::new(open(&url).await);
     let known = begun(&*store, 0).await;
     drop(store);
-    // No connection is there yet: the other thread's runtime makes the first one.
+    // No connection is open yet; the other thread's runtime asks for the first one.
     let store = Arc::new(open(&url).await);
     let (asked, was_asked) = tokio::sync::oneshot::channel();
     let (end, ended) = std::sync::mpsc::channel::<()>();
@@ -63,8 +62,8 @@ async fn a_thread_that_stands_still_holds_up_no_connection_of_others() {
         move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async { store.reload(&known).await }).expect("an answer");
-            asked.send(()).expect("somebody waits");
-            // From here on nothing runs on it, as when HTTP is busy.
+            asked.send(()).expect("the test waits");
+            // From here on, this runtime is blocked, like that of HTTP when it is busy.
             ended.recv().expect("an end");
         }
     });
@@ -76,7 +75,7 @@ async fn a_thread_that_stands_still_holds_up_no_connection_of_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn operators_take_no_connection_of_batches() {
+async fn operators_do_not_use_the_connections_of_batches() {
     let url = or_skip!(database().await);
     let store = open(&url).await;
     let mut batches = Vec::new();
@@ -84,6 +83,6 @@ async fn operators_take_no_connection_of_batches() {
         batches.push(store.loader.lend().await.expect("a connection"));
     }
     let asked = store.remembered(vec![7.into()], vec![b"key".to_vec()]);
-    let loaded = tokio::time::timeout(Duration::from_secs(5), asked).await.expect("it waits for no batch");
+    let loaded = tokio::time::timeout(Duration::from_secs(5), asked).await.expect("it does not wait for a batch");
     assert!(loaded.expect("an answer").dead_letters.is_empty());
 }

@@ -1,9 +1,9 @@
-//! Connections that are encrypted, and whom they believe.
+//! Encrypted connections, and the certificates that they accept.
 
 use super::{PostgresStore, database, faults::session};
 use crate::store::{Store as _, StoreError, conformance::fixture::entity};
 
-/// An empty database and the certificate of its server; `None` where the server was made without openssl.
+/// An empty database and the certificate of its server; `None` if the server was created without openssl.
 async fn encrypted() -> Option<(String, String)> {
     let url = database().await?;
     let db = session(&url).await;
@@ -20,7 +20,7 @@ async fn opened(url: &str) -> Result<PostgresStore, StoreError> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_asked_for_is_encrypted() {
+async fn connections_are_encrypted_as_the_url_asks() {
     let (url, certificate) = or_skip!(encrypted().await);
     for (mode, encrypted) in [
         ("sslmode=disable".to_owned(), 0),
@@ -43,7 +43,7 @@ async fn a_server_that_is_not_known_or_has_another_name_is_refused() {
     let (url, certificate) = or_skip!(encrypted().await);
     let unknown = opened(&format!("{url}?sslmode=verify-full")).await.expect_err("no authority of the system knows it");
     assert!(unknown.to_string().to_lowercase().contains("certificate"), "{unknown}");
-    // A name that resolves to the server, and that its certificate does not have.
+    // A name that resolves to the server, but is not in its certificate.
     let other_name = url.replacen("127.0.0.1", "127.0.0.2", 1);
     let error = opened(&format!("{other_name}?sslmode=verify-full&sslrootcert={certificate}&hostaddr=127.0.0.1"))
         .await

@@ -1,5 +1,10 @@
-//! A file that is damaged, closed to writing, or on a machine that loses its power.
+//! A file that is damaged, read-only, or on a machine that loses its power.
 
+use super::{Mode, expect_the_commit, folder, one_commit, refusal, sqlite};
+use crate::store::{
+    Committed, Load, PartitionStore, Store as _, StoreError,
+    conformance::fixture::{commit, partition, place, step},
+};
 use std::{
     fs::OpenOptions,
     io::{Seek as _, SeekFrom, Write as _},
@@ -8,12 +13,6 @@ use std::{
 };
 
 use rusqlite::Connection;
-
-use super::{Mode, expect_the_commit, folder, one_commit, refusal, sqlite};
-use crate::store::{
-    Committed, Load, Store as _, StoreError,
-    conformance::fixture::{commit, partition, place, step},
-};
 
 /// Overwrites a table's first page.
 fn damage(path: &Path, table: &str) {
@@ -29,7 +28,7 @@ fn damage(path: &Path, table: &str) {
 }
 
 #[tokio::test]
-async fn a_damaged_page_is_met_at_the_start_or_stops_what_needs_it() {
+async fn a_damaged_page_fails_the_start_or_the_operations_that_need_it() {
     let (_folder, path) = folder();
     let store = sqlite(&path);
     one_commit(&store).await;
@@ -42,7 +41,7 @@ async fn a_damaged_page_is_met_at_the_start_or_stops_what_needs_it() {
     assert!(matches!(&loaded, Err(StoreError::Unusable(text)) if text.contains("malformed")), "{:?}", loaded.err());
     let written = store.commit(vec![Arc::new(step(&partition(0), 1, 1).window("k", 1, b"s"))]).await;
     assert!(matches!(written, Err(StoreError::Unusable(_))), "{written:?}");
-    assert_eq!(place(&store, &partition(0)).await, (1, 1), "the position does not move past what is not done");
+    assert_eq!(place(&store, &partition(0)).await, (1, 1), "the position does not pass unapplied events");
     store.close().await;
 
     damage(&path, "migrations");
@@ -51,7 +50,7 @@ async fn a_damaged_page_is_met_at_the_start_or_stops_what_needs_it() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_closed_to_writing_stops_consumption() {
+async fn a_file_that_cannot_be_written_stops_consumption() {
     let (_folder, path) = folder();
     let store = sqlite(&path);
     one_commit(&store).await;
@@ -59,13 +58,14 @@ async fn a_file_that_is_closed_to_writing_stops_consumption() {
     store.write(only_reads(true)).await.expect("a setting");
     let refused = store.commit(vec![Arc::new(step(&partition(0), 1, 1))]).await;
     assert!(matches!(refused, Err(StoreError::Unusable(_))), "{refused:?}");
-    assert!(store.ping().await.is_err(), "and it says so when it is asked");
+    assert!(store.ping().await.is_err(), "the ping fails too");
     expect_the_commit(&store).await;
     store.write(only_reads(false)).await.expect("a setting");
     assert_eq!(commit(&store, step(&partition(0), 1, 1)).await, Committed::Applied { revision: 2 });
 }
 
-/// Kafka's offset follows a commit at once. Were the commit only in the system's memory then, an outage would lose events.
+/// Kafka's committed offset follows a commit at once. If the commit were only in the system's memory, a power failure would
+/// lose events.
 #[tokio::test]
 async fn each_commit_is_on_the_disk_before_it_is_answered() {
     let (_folder, path) = folder();

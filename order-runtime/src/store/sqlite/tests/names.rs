@@ -1,12 +1,11 @@
-//! One file has one name, one owner, and is there as long as commits are answered.
-
-use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
+//! The file has one name and one owner, and commits fail once it is deleted, moved or replaced.
 
 use super::{Mode, SqliteStore, expect_the_commit, folder, one_commit, refusal, sqlite};
 use crate::store::{
-    Store as _, StoreError,
+    PartitionStore, ReadModel, Store as _, StoreError,
     conformance::fixture::{entity, partition, step},
 };
+use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
 
 #[tokio::test]
 async fn a_second_name_of_the_file_is_refused() {
@@ -22,7 +21,7 @@ async fn a_second_name_of_the_file_is_refused() {
     running.close().await;
     assert!(
         refusal(&path, Mode::Run).contains("has 2 names"),
-        "nor by the first name: nobody knows which log is the right one"
+        "the first name is refused too, because either log may be the right one"
     );
 
     fs::remove_file(&other).expect("removed");
@@ -38,7 +37,7 @@ async fn a_symbolic_link_leads_to_the_one_store() {
     symlink(&path, &link).expect("a link");
 
     let running = sqlite(&link);
-    assert!(path.is_file(), "a link that led nowhere makes the file that it names");
+    assert!(path.is_file(), "opening a dangling link creates the file that it names");
     one_commit(&running).await;
     for name in [&path, &link] {
         let text = refusal(name, Mode::Run);
@@ -54,7 +53,7 @@ async fn a_symbolic_link_leads_to_the_one_store() {
     );
 }
 
-/// The lock stays with the file when its name does not.
+/// The lock stays with the file when the file is renamed.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_file_that_was_moved_is_still_locked() {
@@ -71,7 +70,7 @@ async fn the_next_commit(store: &SqliteStore) -> Result<(), StoreError> {
     store.commit(vec![Arc::new(step(&partition(0), 1, 1))]).await.map(|_| ())
 }
 
-/// Takes a file from under a running store, and expects that nothing is answered as committed any more.
+/// Takes a file away from a running store, and expects that no commit succeeds any more.
 async fn lose(lost_file: &str, how: &str, take: impl FnOnce(&Path)) {
     let (_folder, path) = folder();
     let store = sqlite(&path);
@@ -82,12 +81,12 @@ async fn lose(lost_file: &str, how: &str, take: impl FnOnce(&Path)) {
     assert!(text.contains(lost_file) && text.contains(how) && text.contains("restore a backup"), "{text}");
     assert_eq!(store.lost().await, text);
     for answer in [store.ping().await, store.view(entity(), "a").await.map(drop), store.waiting(1).await.map(drop)] {
-        assert!(matches!(answer, Err(StoreError::Unusable(_))), "nothing is answered from a ghost: {answer:?}");
+        assert!(matches!(answer, Err(StoreError::Unusable(_))), "a lost store answers nothing: {answer:?}");
     }
     let log = path.with_extension("db-wal");
     fs::write(&log, "another store's log").expect("written");
     store.close().await;
-    assert!(log.exists(), "what lies at the name now belongs to somebody else");
+    assert!(log.exists(), "the file that now has this name belongs to another store");
 }
 
 #[tokio::test]
@@ -133,7 +132,7 @@ async fn a_deleted_index_of_the_log_ends_all_commits() {
 }
 
 #[tokio::test]
-async fn an_idle_store_notices_too() {
+async fn an_idle_store_notices_a_deleted_file() {
     let (_folder, path) = folder();
     let store = sqlite(&path);
     one_commit(&store).await;

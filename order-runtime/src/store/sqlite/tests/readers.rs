@@ -1,17 +1,16 @@
 //! Other programs that read the file.
 
+use super::{folder, one_commit, sqlite};
+use crate::store::{
+    Committed, PartitionStore, Store as _, StoreError,
+    conformance::fixture::{commit, partition, place, step},
+};
 use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::{folder, one_commit, sqlite};
-use crate::store::{
-    Committed, Store as _, StoreError,
-    conformance::fixture::{commit, partition, place, step},
-};
-
 #[tokio::test]
-async fn a_reader_that_stays_is_named_and_bounded() {
+async fn a_reader_that_stays_is_reported_and_the_log_is_bounded() {
     const LIMIT: u64 = 512 * 1024;
     let (_folder, path) = folder();
     let store = sqlite(&path);
@@ -33,7 +32,7 @@ async fn a_reader_that_stays_is_named_and_bounded() {
     let StoreError::Unavailable(text) = refused else { panic!("{refused}") };
     assert!(text.contains("keeps a transaction open on") && text.contains("store.db`"), "{text}");
     assert!(store.log_bytes().is_some_and(|bytes| (LIMIT..2 * LIMIT).contains(&bytes)), "{:?}", store.log_bytes());
-    assert_eq!(place(&store, &partition(0)).await, (offset, offset), "what was answered is there, and can be read");
+    assert_eq!(place(&store, &partition(0)).await, (offset, offset), "the successful commits exist and can be read");
 
     reader.execute_batch("ROLLBACK").expect("its end");
     assert_eq!(commit(&store, step(&partition(0), offset, offset)).await, Committed::Applied { revision: offset + 1 });

@@ -1,11 +1,11 @@
 use order_runtime::prelude::*;
 
-/// What [`USECASE_CancelOrder`](super::usecase::USECASE_CancelOrder) needs of the world.
+/// The dependencies of [`USECASE_CancelOrder`](super::usecase::USECASE_CancelOrder).
 #[interface]
 pub trait INTERFACE_HELPER_CancelOrder {
-    /// The order, where it exists.
+    /// The order; `None` if it does not exist.
     async fn find(&self, id: &OrderId) -> Result<Option<Order>, CancelOrderError>;
 
-    /// Keeps the changed order.
+    /// Saves the changed order.
     fn save(&mut self, order: Order);
 }

@@ -5,12 +5,12 @@ use order_runtime::prelude::*;
 pub struct INPUT_CancelOrder {
     /// The order.
     pub order_id: OrderId,
-    /// Why.
+    /// The reason for the cancellation.
     #[garde(length(chars, max = 1024))]
     pub reason: Option<String>,
 }
 
-/// The order as it is now.
+/// The order after the step.
 #[schema]
 pub struct OUTPUT_CancelOrder {
     /// The order.

@@ -3,11 +3,11 @@ use order_runtime::prelude::*;
 /// Why `OrderDelivered` was not applied.
 #[derive(Debug, PartialEq, Eq, thiserror::Error, Failure)]
 pub enum DeliverOrderError {
-    /// The order may still come, over another partition.
+    /// The order may still arrive on another partition.
     #[error("order {0} is not there yet")]
     #[failure(retry)]
     NotYet(OrderId),
-    /// Its status does not allow it.
+    /// The order's status does not allow the step.
     #[error(transparent)]
     #[failure(dead_letter)]
     Forbidden(#[from] ForbiddenStep),

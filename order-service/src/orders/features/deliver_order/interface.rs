@@ -1,11 +1,11 @@
 use order_runtime::prelude::*;
 
-/// What [`USECASE_DeliverOrder`](super::usecase::USECASE_DeliverOrder) needs of the world.
+/// The dependencies of [`USECASE_DeliverOrder`](super::usecase::USECASE_DeliverOrder).
 #[interface]
 pub trait INTERFACE_HELPER_DeliverOrder {
-    /// The order, where it exists.
+    /// The order; `None` if it does not exist.
     async fn find(&self, id: &OrderId) -> Result<Option<Order>, DeliverOrderError>;
 
-    /// Keeps the changed order.
+    /// Saves the changed order.
     fn save(&mut self, order: Order);
 }

@@ -7,7 +7,7 @@ pub struct INPUT_DeliverOrder {
     pub order_id: OrderId,
 }
 
-/// The order as it is now.
+/// The order after the step.
 #[schema]
 pub struct OUTPUT_DeliverOrder {
     /// The order.

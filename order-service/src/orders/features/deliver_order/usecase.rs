@@ -21,7 +21,7 @@ mod tests {
     use super::*;
     use crate::orders::entities::order::tests::order;
 
-    /// One order or none.
+    /// A store with at most one order.
     struct Orders(Option<Order>);
 
     #[order_runtime::async_trait]
@@ -40,14 +40,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_step_is_taken_where_it_is_allowed() {
+    async fn an_allowed_step_is_taken() {
         let mut orders = Orders(Some(order(Status::Shipped)));
         let output = USECASE_DeliverOrder(input(), &mut orders).await.unwrap();
         assert_eq!((output.status.as_str(), orders.0.unwrap().status), (Status::Delivered.as_str(), Status::Delivered));
     }
 
     #[tokio::test]
-    async fn a_forbidden_step_leaves_the_order_as_it_is() {
+    async fn a_forbidden_step_leaves_the_order_unchanged() {
         let mut orders = Orders(Some(order(Status::Delivered)));
         let refused = USECASE_DeliverOrder(input(), &mut orders).await.unwrap_err();
         assert_eq!(
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_order_that_is_not_there_may_still_come() {
+    async fn a_missing_order_is_retried() {
         let missing = USECASE_DeliverOrder(input(), &mut Orders(None)).await.unwrap_err();
         assert_eq!(missing, DeliverOrderError::NotYet("order-1".parse().unwrap()));
         assert_eq!(missing.class(), order_runtime::dispatch::Class::Retry);

@@ -3,21 +3,21 @@ use order_runtime::prelude::*;
 /// Why `OrderPaid` was not applied.
 #[derive(Debug, PartialEq, Eq, thiserror::Error, Failure)]
 pub enum PayOrderError {
-    /// The order may still come, over another partition.
+    /// The order may still arrive on another partition.
     #[error("order {0} is not there yet")]
     #[failure(retry)]
     NotYet(OrderId),
-    /// Its status does not allow it.
+    /// The order's status does not allow the step.
     #[error(transparent)]
     #[failure(dead_letter)]
     Forbidden(ForbiddenStep),
-    /// Somebody has to find out what was meant.
+    /// The payment differs from the total. An operator must clarify it.
     #[error("the payment of {paid} is not the total of {total}")]
     #[failure(dead_letter)]
     WrongAmount {
-        /// What was paid.
+        /// The paid amount.
         paid: Money,
-        /// What is to be paid.
+        /// The order's total.
         total: Money,
     },
 }

@@ -1,11 +1,11 @@
 use order_runtime::prelude::*;
 
-/// What [`USECASE_PayOrder`](super::usecase::USECASE_PayOrder) needs of the world.
+/// The dependencies of [`USECASE_PayOrder`](super::usecase::USECASE_PayOrder).
 #[interface]
 pub trait INTERFACE_HELPER_PayOrder {
-    /// The order, where it exists.
+    /// The order; `None` if it does not exist.
     async fn find(&self, id: &OrderId) -> Result<Option<Order>, PayOrderError>;
 
-    /// Keeps the changed order.
+    /// Saves the changed order.
     fn save(&mut self, order: Order);
 }

@@ -7,12 +7,12 @@ use crate::orders::entities::money::not_negative;
 pub struct INPUT_PayOrder {
     /// The order.
     pub order_id: OrderId,
-    /// What was paid: the whole total.
+    /// The paid amount; must equal the total.
     #[garde(custom(not_negative))]
     pub amount: Money,
 }
 
-/// The order as it is now.
+/// The order after the step.
 #[schema]
 pub struct OUTPUT_PayOrder {
     /// The order.

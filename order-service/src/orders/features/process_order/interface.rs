@@ -1,11 +1,11 @@
 use order_runtime::prelude::*;
 
-/// What [`USECASE_ProcessOrder`](super::usecase::USECASE_ProcessOrder) needs of the world.
+/// The dependencies of [`USECASE_ProcessOrder`](super::usecase::USECASE_ProcessOrder).
 #[interface]
 pub trait INTERFACE_HELPER_ProcessOrder {
-    /// Whether there is an order of that id.
+    /// Whether an order with this id exists.
     async fn exists(&self, id: &OrderId) -> Result<bool, ProcessOrderError>;
 
-    /// Keeps the new order.
+    /// Saves the new order.
     fn save(&mut self, order: Order);
 }

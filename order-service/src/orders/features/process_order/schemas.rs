@@ -7,33 +7,33 @@ use crate::orders::entities::money::not_negative;
 pub struct INPUT_ProcessOrder {
     /// The order.
     pub order_id: OrderId,
-    /// Whose it is.
+    /// The customer.
     #[garde(length(chars, min = 1, max = 128))]
     pub customer_id: String,
-    /// The currency of all amounts, by its code of ISO 4217, `EUR` say.
+    /// The currency of all amounts as an ISO 4217 code, for example `EUR`.
     #[garde(custom(three_letters))]
     #[schemars(extend("pattern" = "^[A-Z]{3}$"))]
     pub currency: String,
-    /// What is ordered.
+    /// The ordered items.
     #[garde(length(min = 1, max = 1000), dive)]
     pub items: Vec<Item>,
-    /// What is to be paid.
+    /// The amount to be paid.
     #[garde(custom(not_negative))]
     pub total: Money,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "garde passes the context, which is nothing here, like that")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "garde passes the context by reference")]
 fn three_letters(currency: &str, (): &()) -> garde::Result {
     let fits = currency.len() == 3 && currency.bytes().all(|letter| letter.is_ascii_uppercase());
     if fits { Ok(()) } else { Err(garde::Error::new("is not a code of three upper-case letters")) }
 }
 
-/// The order that was taken in.
+/// The order that was created.
 #[schema]
 pub struct OUTPUT_ProcessOrder {
     /// The order.
     pub order_id: OrderId,
-    /// What is to be paid.
+    /// The amount to be paid.
     pub total: Money,
 }
 
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_as_the_interface_shows_it_is_taken() {
+    fn a_valid_order_is_accepted() {
         let json = r#"{"orderId": "o-1", "customerId": "c-1", "currency": "EUR", "total": 25.0, "channel": "web",
             "items": [{"sku": "A", "quantity": 2, "unitPrice": 10.5}, {"sku": "B", "quantity": 1, "unitPrice": "4"}]}"#;
         let input = INPUT_ProcessOrder::decode(json).unwrap();

@@ -1,6 +1,6 @@
 use order_runtime::prelude::*;
 
-/// Takes a new order in.
+/// Creates a new order.
 #[usecase]
 pub async fn USECASE_ProcessOrder(
     input: INPUT_ProcessOrder,
@@ -28,7 +28,7 @@ pub async fn USECASE_ProcessOrder(
 mod tests {
     use super::*;
 
-    /// Orders in a list: what a use case needs of the world is so little that a test writes it down.
+    /// A list of orders in place of the store.
     #[derive(Default)]
     struct List(Vec<Order>);
 
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_order_is_taken_in_once() {
+    async fn an_order_is_created_once() {
         let mut orders = List::default();
         let output = USECASE_ProcessOrder(input(), &mut orders).await.unwrap();
         assert_eq!((output.total, orders.0[0].status), (Money::cents(100), Status::Created));

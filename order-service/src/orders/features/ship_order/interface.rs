@@ -1,11 +1,11 @@
 use order_runtime::prelude::*;
 
-/// What [`USECASE_ShipOrder`](super::usecase::USECASE_ShipOrder) needs of the world.
+/// The dependencies of [`USECASE_ShipOrder`](super::usecase::USECASE_ShipOrder).
 #[interface]
 pub trait INTERFACE_HELPER_ShipOrder {
-    /// The order, where it exists.
+    /// The order; `None` if it does not exist.
     async fn find(&self, id: &OrderId) -> Result<Option<Order>, ShipOrderError>;
 
-    /// Keeps the changed order.
+    /// Saves the changed order.
     fn save(&mut self, order: Order);
 }

@@ -5,15 +5,15 @@ use order_runtime::prelude::*;
 pub struct INPUT_ShipOrder {
     /// The order.
     pub order_id: OrderId,
-    /// Who carries it.
+    /// The carrier.
     #[garde(length(chars, min = 1, max = 128))]
     pub carrier: Option<String>,
-    /// How to follow it.
+    /// The carrier's tracking number.
     #[garde(length(chars, min = 1, max = 128))]
     pub tracking_number: Option<String>,
 }
 
-/// The order as it is now.
+/// The order after the step.
 #[schema]
 pub struct OUTPUT_ShipOrder {
     /// The order.

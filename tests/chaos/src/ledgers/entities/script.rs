@@ -1,31 +1,31 @@
-//! How an event's processor behaves.
+//! The scripted behaviour of an event's processor.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What the processor does before it applies the entry, or instead.
+/// The action of the processor before it applies the entry, or instead of that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Script {
-    /// It applies the entry at once.
+    /// Applies the entry at once.
     #[default]
     Apply,
-    /// The first so many attempts fail.
+    /// Fails the first attempts, by number.
     Fail(u32),
-    /// It waits for so many milliseconds.
+    /// Waits for a number of milliseconds.
     Wait(u64),
-    /// It blocks the thread for so many milliseconds.
+    /// Blocks the thread for a number of milliseconds.
     Block(u64),
-    /// It refuses the event for good.
+    /// Refuses the event permanently.
     Refuse,
-    /// It never returns.
+    /// Never returns.
     Hang,
-    /// It panics.
+    /// Panics.
     Panic,
-    /// It ends the process, as a stack overflow or the out-of-memory killer would.
+    /// Ends the process, like a stack overflow or the out-of-memory killer.
     Abort,
-    /// The same after so many milliseconds, by when the store knows the event as running.
+    /// Ends the process after a number of milliseconds, when the store has recorded the event as running.
     AbortAfter(u64),
-    /// It applies an entry that no store accepts.
+    /// Applies an entry that no store accepts.
     Unstorable,
 }

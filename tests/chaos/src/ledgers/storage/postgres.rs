@@ -1,4 +1,4 @@
-//! How sets of ledgers are kept in PostgreSQL.
+//! Storage of ledgers in PostgreSQL.
 
 use std::time::SystemTime;
 
@@ -65,7 +65,7 @@ impl PostgresEntity for Ledger {
     }
 }
 
-/// What inserts and updates write.
+/// The values that inserts and updates write, by column.
 struct Columns<'a> {
     ids: Vec<&'a str>,
     applied: Vec<String>,

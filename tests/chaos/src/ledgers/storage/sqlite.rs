@@ -1,4 +1,4 @@
-//! How sets of ledgers are kept in SQLite.
+//! Storage of ledgers in SQLite.
 
 use jiff::Timestamp;
 use order_runtime::store::{

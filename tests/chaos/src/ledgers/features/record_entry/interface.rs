@@ -1,11 +1,11 @@
 use order_runtime::prelude::*;
 
-/// What [`USECASE_RecordEntry`](super::usecase::USECASE_RecordEntry) needs of the world.
+/// The dependencies of [`USECASE_RecordEntry`](super::usecase::USECASE_RecordEntry).
 #[interface]
 pub trait INTERFACE_HELPER_RecordEntry {
-    /// The ledger, where it exists.
+    /// The ledger; `None` if it does not exist.
     async fn find(&self, id: &str) -> Option<Ledger>;
 
-    /// Keeps the changed ledger.
+    /// Saves the changed ledger.
     fn save(&mut self, ledger: Ledger);
 }

@@ -8,14 +8,14 @@ pub struct INPUT_RecordEntry {
     pub ledger_id: String,
     /// The entry: its number among all events of the ledger.
     pub entry: u32,
-    /// How the processor behaves.
+    /// The behaviour of the processor.
     #[serde(default)]
     pub script: Script,
 }
 
-/// The ledger as it is now.
+/// The ledger after the entry.
 #[schema]
 pub struct OUTPUT_RecordEntry {
-    /// How many entries it has.
+    /// The number of its entries.
     pub entries: usize,
 }

@@ -1,6 +1,6 @@
 use order_runtime::prelude::*;
 
-/// Appends an entry to its ledger, whatever the ledger holds.
+/// Appends an entry to its ledger, without checks.
 #[usecase]
 pub async fn USECASE_RecordEntry(
     input: INPUT_RecordEntry,

@@ -1,4 +1,4 @@
-//! librdkafka's own log, told in measure: while a broker is away it repeats itself many times a second.
+//! Throttles librdkafka's log, which repeats itself many times a second while a broker is unavailable.
 
 use std::{
     collections::HashMap,
@@ -10,23 +10,23 @@ use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
 use tracing::{debug, warn};
 
-/// One line of a kind in this time.
+/// At most one line of each kind is logged in this time.
 const QUIET: Duration = Duration::from_secs(30);
 
-/// Remembers when each kind of line was told last.
+/// Remembers when each kind of line was last logged.
 #[derive(Debug, Default)]
-pub(super) struct Voice {
-    told: Mutex<HashMap<String, Instant>>,
-    /// The last broker that was learned from another one and could not be reached.
+pub(super) struct KafkaLogThrottle {
+    reported: Mutex<HashMap<String, Instant>>,
+    /// The last advertised broker that could not be reached.
     unreached: Mutex<Option<(Unreached, Instant)>>,
 }
 
-/// A broker that another one has named, as its `advertised.listeners` say, and that cannot be reached.
+/// A broker that another broker advertises in its `advertised.listeners`, and that cannot be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unreached {
     /// Host and port.
     pub(super) address: String,
-    /// librdkafka's word.
+    /// librdkafka's error text.
     pub(super) reason: String,
 }
 
@@ -35,15 +35,15 @@ impl fmt::Display for Unreached {
         let Self { address, reason } = self;
         write!(
             f,
-            "a broker answers and names {address}, which cannot be reached ({reason}); correct its advertised.listeners, or make \
-             that name known here"
+            "a broker advertises {address}, which cannot be reached ({reason}); correct its advertised.listeners, or make that name \
+             resolvable here"
         )
     }
 }
 
 impl Unreached {
-    /// Reads a line such as `[thrd:host:9092/1]: host:9092/1: Failed to resolve 'host:9092': …`. The addresses that the user has
-    /// set end in `/bootstrap`.
+    /// Parses a line such as `[thrd:host:9092/1]: host:9092/1: Failed to resolve 'host:9092': …`. Configured addresses end in
+    /// `/bootstrap` and are ignored.
     fn read(line: &str) -> Option<Self> {
         let text = line.split_once("]: ").map_or(line, |(_, text)| text);
         let (name, reason) = text.split_once(": ")?;
@@ -56,8 +56,8 @@ impl Unreached {
     }
 }
 
-impl Voice {
-    /// Passes a line of librdkafka on, unless one of its kind was told just now.
+impl KafkaLogThrottle {
+    /// Logs a line of librdkafka: a warning if none of its kind was logged within 30 s, otherwise at debug level.
     pub(super) fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
         if kind == "FAIL"
             && let Some(unreached) = Unreached::read(line)
@@ -73,20 +73,20 @@ impl Voice {
         }
     }
 
-    /// The broker that could not be reached just now, where another one has named it.
+    /// The advertised broker that could not be reached within the last 30 s.
     pub(super) fn unreached(&self) -> Option<Unreached> {
         let unreached = self.unreached.lock();
         unreached.as_ref().filter(|(_, when)| when.elapsed() < QUIET).map(|(unreached, _)| unreached.clone())
     }
 
-    /// Whether a line of this kind has not been told for a while; from now on it has.
+    /// Whether a line of this kind may be logged now. If so, it counts as logged.
     pub(super) fn due(&self, kind: &str) -> bool {
         let now = Instant::now();
-        let mut told = self.told.lock();
-        if told.get(kind).is_some_and(|last| now.duration_since(*last) < QUIET) {
+        let mut reported = self.reported.lock();
+        if reported.get(kind).is_some_and(|last| now.duration_since(*last) < QUIET) {
             return false;
         }
-        told.insert(kind.to_owned(), now);
+        reported.insert(kind.to_owned(), now);
         true
     }
 }
@@ -96,25 +96,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broker_that_another_one_has_named_and_nobody_reaches_is_known() {
-        let voice = Voice::default();
-        let fails = |line: &str| voice.log(RDKafkaLogLevel::Error, "FAIL", line);
+    fn an_advertised_broker_that_cannot_be_reached_is_known() {
+        let log_throttle = KafkaLogThrottle::default();
+        let fails = |line: &str| log_throttle.log(RDKafkaLogLevel::Error, "FAIL", line);
         fails(
             "[thrd:kafka:9092/bootstrap]: kafka:9092/bootstrap: Failed to resolve 'kafka:9092': not known (after 1ms)",
         );
         fails("[thrd:kafka:9092/1]: kafka:9092/1: Disconnected (after 1ms in state UP)");
-        assert_eq!(voice.unreached(), None);
+        assert_eq!(log_throttle.unreached(), None);
         fails("[thrd:inner:9092/1]: inner:9092/1: Failed to resolve 'inner:9092': not known (after 1ms)");
-        assert_eq!(voice.unreached().map(|unreached| unreached.address).as_deref(), Some("inner:9092"));
+        assert_eq!(log_throttle.unreached().map(|unreached| unreached.address).as_deref(), Some("inner:9092"));
         fails("[thrd:[::1]:9092/12]: [::1]:9092/12: Connect to ipv6#[::1]:9092 failed: Connection refused (after 0ms)");
-        assert_eq!(voice.unreached().map(|unreached| unreached.address).as_deref(), Some("[::1]:9092"));
+        assert_eq!(log_throttle.unreached().map(|unreached| unreached.address).as_deref(), Some("[::1]:9092"));
     }
 
     #[test]
-    fn a_kind_of_line_is_told_once_in_a_while() {
-        let voice = Voice::default();
-        assert!(voice.due("FAIL"));
-        assert!(!voice.due("FAIL"));
-        assert!(voice.due("SESSTMOUT"));
+    fn a_kind_of_line_is_logged_once_in_a_while() {
+        let log_throttle = KafkaLogThrottle::default();
+        assert!(log_throttle.due("FAIL"));
+        assert!(!log_throttle.due("FAIL"));
+        assert!(log_throttle.due("SESSTMOUT"));
     }
 }
