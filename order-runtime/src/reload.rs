@@ -5,15 +5,6 @@
 //! child, which drains first. The child's standard input is a pipe: when the supervisor dies, the pipe closes and the child
 //! stops.
 
-use crate::{
-    broker::embedded,
-    config::Config,
-    dispatcher::Dispatcher,
-    service::{
-        Stop,
-        supervised::{AGAIN, EMBEDDED, SUPERVISED},
-    },
-};
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
@@ -28,6 +19,16 @@ use tokio::{
     sync::mpsc,
 };
 use tracing::{error, info, warn};
+
+use crate::{
+    broker::embedded,
+    config::Config,
+    dispatcher::Dispatcher,
+    service::{
+        Stop,
+        supervised::{AGAIN, EMBEDDED, SUPERVISED},
+    },
+};
 
 /// A build starts when no file has changed for this long, because editors write several files, and each several times.
 const QUIET: Duration = Duration::from_millis(150);

@@ -200,7 +200,8 @@ impl Topic {
     pub fn ends(&self) -> HashMap<i32, i64> {
         let consumer = self.reader("order-tests-reader");
         // A client that knew the topic while its broker was down may keep that a partition is unknown; a new one asks again.
-        let end = |partition| asked(|| self.reader("order-tests-reader").fetch_watermarks(&self.name, partition, ANSWER)).1;
+        let end =
+            |partition| asked(|| self.reader("order-tests-reader").fetch_watermarks(&self.name, partition, ANSWER)).1;
         self.partitions(&consumer).into_iter().map(|partition| (partition, end(partition))).collect()
     }
 

@@ -5,7 +5,6 @@
 //! front. The mock interface is experimental in librdkafka, so the service uses it in this file alone.
 #![allow(unsafe_code, reason = "the mock cluster's C interface; each block states why it is sound")]
 
-use crate::model::TopicPattern;
 use std::{
     ffi::CString,
     io,
@@ -26,6 +25,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use crate::config::{Embedded, KafkaConfig};
+use crate::model::TopicPattern;
 
 /// The number of partitions of each topic.
 pub const PARTITIONS: i32 = 4;

@@ -9,17 +9,17 @@ pub mod kafka;
 #[cfg(test)]
 pub(crate) mod memory;
 
-use crate::model::{Health, OutgoingRecords, PartitionId, RecordBatch};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+pub use cluster::{ClusterMetadata, ClusterTopics, TopicState};
+pub use kafka::BrokerError;
 use tokio::{
     sync::{Notify, oneshot},
     time::Instant,
 };
 
-pub use cluster::{ClusterMetadata, ClusterTopics, TopicState};
-pub use kafka::BrokerError;
+use crate::model::{Health, OutgoingRecords, PartitionId, RecordBatch};
 
 /// An assigned partition, with the state of its log and the group's committed offset.
 #[derive(Debug, Clone)]

@@ -1,5 +1,9 @@
 //! `check`.
 
+use std::{path::Path, process::ExitCode, time::Duration};
+
+use serde::Serialize;
+
 use super::{Context, Failure};
 use crate::{
     broker::{
@@ -13,9 +17,6 @@ use crate::{
         sqlite::{Mode, SqliteStore},
     },
 };
-use std::{path::Path, process::ExitCode, time::Duration};
-
-use serde::Serialize;
 
 /// The result of one check.
 #[derive(Debug, Serialize)]

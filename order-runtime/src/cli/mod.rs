@@ -17,6 +17,10 @@ mod shell;
 mod store;
 mod waiting;
 
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
 use self::output::Output;
 use crate::{
     broker::BrokerError,
@@ -29,9 +33,6 @@ use crate::{
     store::StoreError,
     telemetry::logs,
 };
-use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
-
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 /// Time limit for flushing the log when the process ends.
 const LOG: Duration = Duration::from_secs(1);

@@ -1,5 +1,7 @@
 //! `replay`: runs a range of a topic through this build again.
 
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
+
 use super::{
     Context, Failure, actor, block_on,
     output::{self, printable},
@@ -15,7 +17,6 @@ use crate::{
     service,
     store::AuditRow,
 };
-use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

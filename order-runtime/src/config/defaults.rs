@@ -1,8 +1,9 @@
 //! Defaults that follow the service's name, so that two services in one cluster do not share a group, a topic or a file by
 //! accident.
 
-use super::Secret;
 use std::collections::BTreeMap;
+
+use super::Secret;
 
 /// Defaults of one service, by their variables.
 #[derive(Debug, Clone, Default)]

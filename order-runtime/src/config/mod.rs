@@ -15,18 +15,18 @@ mod source;
 mod store_url;
 mod unknown;
 
-use crate::model::{Dialect, TopicPattern};
 use std::{collections::BTreeMap, thread::available_parallelism, time::Duration};
 
 pub use defaults::Defaults;
 pub use otlp::{OtlpConfig, TraceSampler};
 pub use report::{ConfigErrors, SettingInForce, SettingProblem, Warning, env_example};
 pub use secret::Secret;
+use settings::{DefaultValue, Setting};
 pub use source::{EnvFile, Flags, Origin};
+use source::{Layers, Names};
 pub use store_url::{PostgresUrl, StoreUrl};
 
-use settings::{DefaultValue, Setting};
-use source::{Layers, Names};
+use crate::model::{Dialect, TopicPattern};
 
 /// All settings of the service, checked.
 #[derive(Debug, Clone)]

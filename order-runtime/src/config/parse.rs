@@ -1,7 +1,5 @@
 //! Parsers of the values of settings. Every error states the expected form; the caller adds the name and the text.
 
-use super::{Embedded, OffsetReset, OnTruncation};
-use crate::model::{Dialect, TopicPattern};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -9,6 +7,9 @@ use std::{
     str::FromStr,
     time::Duration,
 };
+
+use super::{Embedded, OffsetReset, OnTruncation};
+use crate::model::{Dialect, TopicPattern};
 
 /// The form that is expected instead of the given text.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Rules between settings: defaults that depend on other settings, contradictions, and settings without effect.
 
+use std::{collections::HashSet, net::IpAddr};
+
 use super::{
     Config, Embedded, StoreUrl,
     otlp::PROTOCOL,
@@ -7,7 +9,6 @@ use super::{
     source::readable_by_others,
 };
 use crate::model::is_loopback;
-use std::{collections::HashSet, net::IpAddr};
 
 /// The settings that were set explicitly.
 #[derive(Debug, Default)]

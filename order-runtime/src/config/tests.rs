@@ -1,8 +1,9 @@
 mod secrets;
 
+use std::{fs, path::PathBuf};
+
 use super::*;
 use crate::model::{Dialect, TopicPattern};
-use std::{fs, path::PathBuf};
 
 /// Loads with these variables as the environment and no env file.
 fn load(variables: &[(&str, &str)]) -> Result<(Config, Vec<Warning>), ConfigErrors> {

@@ -1,14 +1,15 @@
 //! The destination of a replayed letter: its topic may have been deleted, or recreated with other offsets and fewer partitions.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
 use super::{DeadLetterError, Letter, Source};
 use crate::{
     broker::TopicState,
     model::{OutgoingRecord, PartitionId, TopicPattern},
     store::Store,
-};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
 };
 
 /// The current state of the topics that letters came from.

@@ -36,12 +36,6 @@ mod state;
 pub(crate) mod tests;
 mod trial;
 
-use crate::{
-    broker::{BrokerError, PublishError},
-    model::TopicPattern,
-    registry::Registry,
-    store::{AuditRow, Store, StoreError},
-};
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -60,6 +54,12 @@ pub(crate) use self::{
     show::Shown,
     source::{KafkaSource, Source},
     state::ClassifiedLetter,
+};
+use crate::{
+    broker::{BrokerError, PublishError},
+    model::TopicPattern,
+    registry::Registry,
+    store::{AuditRow, Store, StoreError},
 };
 
 /// All operations on dead letters.

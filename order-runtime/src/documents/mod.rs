@@ -17,12 +17,11 @@ mod route;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use compatible::broken;
+pub(crate) use route::{Audience, Parameter, RouteDescription, parameters};
 use serde_json::Value;
 
 use crate::{config::Config, dispatcher::Dispatcher, registry::Registry};
-
-pub(crate) use compatible::broken;
-pub(crate) use route::{Audience, Parameter, RouteDescription, parameters};
 
 /// The declarations that documents are generated from.
 pub(crate) struct Declared<'a> {

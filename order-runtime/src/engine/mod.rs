@@ -43,6 +43,13 @@ mod simulation;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::{sync::Arc, time::Duration};
+
+pub use assignment::coordinator::{EngineEnd, EngineHandle, Parts, start};
+pub(crate) use batch::dead_letter;
+pub use clock::{Clock, SystemClock};
+pub use partition::release;
+
 use self::{
     assignment::orphaned::OrphanState,
     observe::status::Status,
@@ -59,12 +66,6 @@ use crate::{
     telemetry::metrics::Metrics,
     trace::Tracer,
 };
-use std::{sync::Arc, time::Duration};
-
-pub use assignment::coordinator::{EngineEnd, EngineHandle, Parts, start};
-pub(crate) use batch::dead_letter;
-pub use clock::{Clock, SystemClock};
-pub use partition::release;
 
 /// The configuration of the engine.
 #[derive(Debug, Clone)]

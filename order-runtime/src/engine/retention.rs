@@ -32,10 +32,10 @@ pub(crate) async fn forget(store: Arc<dyn Store>, clock: Arc<dyn Clock>, retenti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::LetterStore;
     use crate::{
         engine::SystemClock,
         store::{
+            LetterStore,
             conformance::fixture::{begun, commit, step},
             memory::MemoryStore,
         },

@@ -32,7 +32,12 @@ mod routes;
 mod tests;
 mod throttle;
 
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+
 use self::jobs::Jobs;
+pub(crate) use self::{accept::serve, operator::OPERATOR, routes::described as routes};
 use crate::{
     broker::Publisher,
     config::Config,
@@ -45,11 +50,6 @@ use crate::{
     registry::Registry,
     store::Store,
 };
-use std::{sync::Arc, time::Duration};
-
-use axum::Router;
-
-pub(crate) use self::{accept::serve, operator::OPERATOR, routes::described as routes};
 
 /// Limits what one answer reads of the dead-letter topic. Its time is well below the time limit of an answer.
 const LETTERS: Budget = Budget { time: Duration::from_secs(8), records: 250_000 };

@@ -1,15 +1,6 @@
 //! The engine's store during a replay, in two parts: the replay's own positions and waiting events, and the service's entities
 //! and deduplication windows.
 
-use super::{Range, report::Outcomes};
-use crate::{
-    identity::{DedupEntry, DedupWindow, EventOutcome},
-    model::PartitionId,
-    store::{
-        Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, LetterStore, Listed, Load, Loaded, Outbox,
-        OutboxStore, Page, PartitionStore, ReadModel, Store, StoreError, WaitingRow, memory::MemoryStore,
-    },
-};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -20,6 +11,16 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::Value;
 use uuid::Uuid;
+
+use super::{Range, report::Outcomes};
+use crate::{
+    identity::{DedupEntry, DedupWindow, EventOutcome},
+    model::PartitionId,
+    store::{
+        Assigned, AuditRow, Changes, Committed, EntityType, LetterMark, LetterStore, Listed, Load, Loaded, Outbox,
+        OutboxStore, Page, PartitionStore, ReadModel, Store, StoreError, WaitingRow, memory::MemoryStore,
+    },
+};
 
 /// The positions and waiting events of a replay, in memory.
 pub(super) struct OwnPositions(MemoryStore);

@@ -3,13 +3,14 @@
 //! The slices are declared only here; two slices of one name in two crates would panic at first use.
 //! The linker decides the order of a slice's elements, so only [`Registry`](super::Registry) reads the slices.
 
+use std::any::{Any, TypeId};
+
+use linkme::distributed_slice;
+
 use crate::{
     dispatch::{Delivery, Handler, Invalid},
     model::RetryPolicy,
 };
-use std::any::{Any, TypeId};
-
-use linkme::distributed_slice;
 
 /// Every `#[event_processor]` of the program.
 #[distributed_slice]

@@ -3,10 +3,6 @@
 mod entries;
 mod view;
 
-use crate::{
-    dispatch::{Contracts, Delivery},
-    store::EntityType,
-};
 use std::{
     any::{Any, TypeId},
     collections::{BTreeMap, HashMap},
@@ -14,13 +10,17 @@ use std::{
     sync::Arc,
 };
 
-use foldhash::fast::RandomState;
-
 pub use entries::{
     ContractEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_PROCESSORS, ORDER_RUNTIME_SCHEMAS, ORDER_RUNTIME_USECASES,
     Place, ProcessorEntry, SchemaEntry, UsecaseEntry,
 };
+use foldhash::fast::RandomState;
 pub use view::{ProcessorView, RetryView};
+
+use crate::{
+    dispatch::{Contracts, Delivery},
+    store::EntityType,
+};
 
 /// All declarations, sorted by name and then by place, so that the order is the same in every build.
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! Entities: the objects that a working set holds and a store keeps.
 
-use async_trait::async_trait;
 use std::{
     any::{Any, TypeId},
     fmt,
@@ -8,6 +7,7 @@ use std::{
     str::FromStr,
 };
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
 

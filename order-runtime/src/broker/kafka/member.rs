@@ -45,7 +45,6 @@ use crate::{
 const ROUND: Duration = Duration::from_secs(30);
 /// A group usually reaches an assignment within this time. Until it does, this member handles nothing new.
 const REBALANCED: Duration = Duration::from_mins(1);
-
 /// librdkafka fetches unreadable records again, about once a second. Without such an error for this long, they count as readable.
 const UNREADABLE_FOR: Duration = Duration::from_secs(15);
 /// The health reason for records that librdkafka cannot read. It does not report their partition.

@@ -3,19 +3,6 @@
 //! A librdkafka client was observed to stay disconnected for minutes after the brokers were available again, while other clients
 //! of the same process were connected. Such a client is abandoned, and a new one joins the group in its place.
 
-use super::{
-    consumer::Command,
-    duty::Desk,
-    member::{Member, MemberShared},
-    metadata::{Identity, MetadataClient},
-    poller::{Polled, Rest},
-    settings,
-};
-use crate::{
-    broker::{BrokerError, ConsumerEvent},
-    config::KafkaConfig,
-    model::TopicPattern,
-};
 use std::{
     sync::{Arc, atomic::Ordering, mpsc as commands},
     thread::{self, JoinHandle},
@@ -29,6 +16,20 @@ use rdkafka::{
 };
 use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 use tracing::{info, warn};
+
+use super::{
+    consumer::Command,
+    duty::Desk,
+    member::{Member, MemberShared},
+    metadata::{Identity, MetadataClient},
+    poller::{Polled, Rest},
+    settings,
+};
+use crate::{
+    broker::{BrokerError, ConsumerEvent},
+    config::KafkaConfig,
+    model::TopicPattern,
+};
 
 /// How long the member may stay disconnected while brokers answer another client. It retries every second, and one attempt at a
 /// hanging broker takes up to ten seconds.

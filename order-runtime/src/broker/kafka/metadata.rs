@@ -1,16 +1,5 @@
 //! Requests to the cluster, sent by a separate client so that they never wait behind records.
 
-use super::{
-    ffi::{self, Described},
-    group::{GroupMember, GroupView},
-    log_throttle::{KafkaLogThrottle, Unreached},
-    settings,
-};
-use crate::{
-    broker::{BrokerError, ClusterTopics, PartitionOffer, TopicState, embedded},
-    config::KafkaConfig,
-    model::{PartitionId, TopicPattern},
-};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -27,6 +16,18 @@ use rdkafka::{
 };
 use tokio::time::Instant;
 use uuid::Uuid;
+
+use super::{
+    ffi::{self, Described},
+    group::{GroupMember, GroupView},
+    log_throttle::{KafkaLogThrottle, Unreached},
+    settings,
+};
+use crate::{
+    broker::{BrokerError, ClusterTopics, PartitionOffer, TopicState, embedded},
+    config::KafkaConfig,
+    model::{PartitionId, TopicPattern},
+};
 
 /// The time limit of one request.
 const ANSWER: Duration = Duration::from_secs(5);

@@ -4,18 +4,6 @@
 //! the next records of the partition wait in librdkafka. The thread continues to poll, so the member stays in its group whatever
 //! the engine does.
 
-use super::{
-    consumer::Command,
-    duty::Duty,
-    ffi::{self, FetchQueue, Fetched},
-    inbox::{Inbox, Room},
-    member::{Member, UNREADABLE},
-    membership::Membership,
-    refetch::Flow,
-    room,
-    turns::Turn,
-};
-use crate::model::{PartitionId, Pool, RecordBatch, TopicPattern};
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
@@ -29,6 +17,19 @@ use rdkafka::{
 };
 use tokio::time::Instant;
 use tracing::warn;
+
+use super::{
+    consumer::Command,
+    duty::Duty,
+    ffi::{self, FetchQueue, Fetched},
+    inbox::{Inbox, Room},
+    member::{Member, UNREADABLE},
+    membership::Membership,
+    refetch::Flow,
+    room,
+    turns::Turn,
+};
+use crate::model::{PartitionId, Pool, RecordBatch, TopicPattern};
 
 /// The most records that are polled before they move to their inboxes.
 const FLUSH_RECORDS: usize = 500;

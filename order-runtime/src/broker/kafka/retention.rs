@@ -1,10 +1,11 @@
 //! Checks of topic settings that can contradict the guarantees of the service: retention and compaction.
 
-use super::{metadata::Quiet, settings};
-use crate::{broker::BrokerError, config::KafkaConfig, model::TopicPattern};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+
+use super::{metadata::Quiet, settings};
+use crate::{broker::BrokerError, config::KafkaConfig, model::TopicPattern};
 
 /// The time limit of a request.
 const ANSWER: Duration = Duration::from_secs(5);

@@ -5,15 +5,16 @@ mod on_duty;
 mod placing;
 mod wire;
 
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, mpsc};
+
 use super::{KafkaConsumer, KafkaPublisher, MetadataClient, TopicReader};
 use crate::{
     broker::{BrokerError, Consumer, ConsumerEvent, PartitionOffer, Publisher, Start, embedded::EmbeddedBroker},
     config::{Config, KafkaConfig},
     model::{HeaderBlock, OutgoingRecord, PartitionId, RecordBatch, TopicPattern},
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
-
-use tokio::sync::{Notify, mpsc};
 
 const LIMIT: Duration = Duration::from_secs(20);
 

@@ -5,6 +5,12 @@ mod large;
 mod letters;
 mod replays;
 
+use std::{collections::BTreeSet, sync::Arc};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
 use super::{
     DeadLetterError, DeadLetterService, Direction, LetterReplay, LetterSelection, Source, Summary,
     source::{Filling, Takes, Windows},
@@ -15,11 +21,6 @@ use crate::{
     model::{OutgoingRecord, OutgoingRecords, RecordBatch, TopicPattern},
     store::{Store, conformance::fixture::partition, memory::MemoryStore},
 };
-use std::{collections::BTreeSet, sync::Arc};
-
-use async_trait::async_trait;
-use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
 
 /// A source whose records come from a function, as a topic with one partition.
 pub(crate) struct MemorySource(pub(crate) Box<dyn Fn() -> Vec<OutgoingRecord> + Send + Sync>);

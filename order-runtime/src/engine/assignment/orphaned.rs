@@ -5,17 +5,6 @@
 //! causes may be temporary, such as a topic that is not configured here or a cluster that was configured by
 //! mistake. Such events stay in the store and are shown, until they are handled or an operator gives them up.
 
-use crate::{
-    broker::{ClusterMetadata, ClusterTopics, TopicState, embedded},
-    engine::{
-        Engine,
-        batch::context::PartitionContext,
-        observe::{OrphanCause, OrphanView, status::PartitionStatus},
-        partition::{ForcedDeadLetter, Owner, release::KeySelection},
-    },
-    model::{PartitionId, Reason, TopicPattern},
-    store::StoreError,
-};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
@@ -28,6 +17,18 @@ use tokio::{
     time::Instant,
 };
 use tracing::{error, info, warn};
+
+use crate::{
+    broker::{ClusterMetadata, ClusterTopics, TopicState, embedded},
+    engine::{
+        Engine,
+        batch::context::PartitionContext,
+        observe::{OrphanCause, OrphanView, status::PartitionStatus},
+        partition::{ForcedDeadLetter, Owner, release::KeySelection},
+    },
+    model::{PartitionId, Reason, TopicPattern},
+    store::StoreError,
+};
 
 /// The time between two looks for orphaned partitions. Assignments and operators' requests cause further looks.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);

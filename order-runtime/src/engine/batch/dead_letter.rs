@@ -1,13 +1,14 @@
 //! Dead letters: the key, payload and headers of a record that cannot be handled, byte for byte, and the reason in headers.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
 use crate::{
     engine::Settings,
     headers,
     model::{Arena, HeaderBlock, OutgoingRecord, PartitionId, Reason, RecordRef, cut},
 };
-use std::sync::Arc;
-
-use jiff::Timestamp;
 
 /// The headers of every dead letter. `dlq-timestamp` is added if the record had a timestamp.
 pub(crate) const HEADERS: [&str; 15] = [

@@ -6,11 +6,12 @@ pub(crate) mod progress;
 pub(crate) mod status;
 pub(crate) mod view;
 
-use super::partition::release::{KeySelection, Release};
-use crate::model::{Health, PartitionId};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
+
+use super::partition::release::{KeySelection, Release};
+use crate::model::{Health, PartitionId};
 
 /// The counters since the start; the body of `GET /stats`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]

@@ -14,6 +14,7 @@ mod state;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+pub(crate) use state::OutboxState;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -27,8 +28,6 @@ use crate::{
     model::OutgoingRecord,
     store::{Outbox, OutboxRow, OutboxSize, Store, StoreError},
 };
-
-pub(crate) use state::OutboxState;
 
 /// The maximum number of rows that are published at once. Each time costs the producer's linger and a round trip to the
 /// broker; a run of bad events is twice as fast as with 500 rows.

@@ -1,5 +1,18 @@
 //! One process's view of the shared store: calls fail, are slow, and may end the process in between.
 
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, Wake},
+    thread::Thread,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
+
 use super::{
     faults::{Bug, Faults},
     gate::Gate,
@@ -14,18 +27,6 @@ use crate::{
         OutboxStore, Page, PartitionStore, ReadModel, Store, StoreError, WaitingRow, memory::MemoryStore,
     },
 };
-use std::{
-    pin::pin,
-    sync::{Arc, atomic::Ordering},
-    task::{Context, Poll, Wake},
-    thread::Thread,
-    time::Duration,
-};
-
-use async_trait::async_trait;
-use jiff::Timestamp;
-use serde_json::Value;
-use uuid::Uuid;
 
 /// Blocks until the store has answered. Virtual time does not advance meanwhile, although SQLite works on threads of its own.
 pub(super) fn at_once<T>(answer: impl Future<Output = T>) -> T {

@@ -1,5 +1,7 @@
 //! Poison events that kill the process: a stack overflow or a lack of memory cannot be caught.
 
+use std::{sync::Arc, time::Duration};
+
 use super::rig::{DEATHS, Rig, header, partition};
 use crate::{
     broker::memory::MemoryBroker,
@@ -7,7 +9,6 @@ use crate::{
     model::{OutgoingRecord, PartitionId},
     store::{PartitionStore, memory::MemoryStore},
 };
-use std::{sync::Arc, time::Duration};
 
 /// Runs one process on `store`. Returns the result of `work`, or `None` if a deadly event kills the process first.
 fn life<T>(store: &Arc<MemoryStore>, work: impl AsyncFn(&Rig) -> T) -> Option<T> {

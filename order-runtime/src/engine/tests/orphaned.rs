@@ -1,5 +1,9 @@
 //! Orphaned partitions: events wait in the store, and no assignment brings their partition to this instance.
 
+use std::{sync::Arc, time::Duration};
+
+use uuid::Uuid;
+
 use super::rig::{Rig, header};
 use crate::{
     broker::{TopicState, memory::MemoryBroker},
@@ -11,9 +15,6 @@ use crate::{
         memory::MemoryStore,
     },
 };
-use std::{sync::Arc, time::Duration};
-
-use uuid::Uuid;
 
 /// Longer than the confirmation that a topic is deleted takes.
 const A_WHILE: Duration = Duration::from_mins(5);

@@ -1,5 +1,10 @@
 //! A test rig: a running engine whose processors act as the data of their events requests.
 
+use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
 use crate::{
     broker::memory::MemoryBroker,
     config::{OffsetReset, OnTruncation},
@@ -17,10 +22,6 @@ use crate::{
     telemetry::{ObservedPublisher, metrics::Metrics},
     trace::Tracer,
 };
-use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
-
-use parking_lot::Mutex;
-use serde_json::{Value, json};
 
 pub(super) const PLACE: Place = Place { file: "rig.rs", line: 1, module: "rig" };
 

@@ -1,5 +1,7 @@
 //! Partitions that are stopped, paused, or given back while the store fails. Time is virtual.
 
+use std::{sync::Arc, time::Duration};
+
 use super::rig::{Rig, partition};
 use crate::{
     engine::{
@@ -9,7 +11,6 @@ use crate::{
     },
     store::{Committed, PartitionStore, StoreError},
 };
-use std::{sync::Arc, time::Duration};
 
 fn state(rig: &Rig) -> PartitionState {
     rig.engine.operations().partitions()[0].state

@@ -1,5 +1,7 @@
 //! Logs that do not contain the position of the partition. Time is virtual.
 
+use std::sync::Arc;
+
 use super::rig::{Rig, partition, settings};
 use crate::{
     config::OnTruncation,
@@ -9,7 +11,6 @@ use crate::{
     },
     store::{PartitionStore, StoreError},
 };
-use std::sync::Arc;
 
 /// Lets the next `failures` commits fail that move a position without writing a deduplication window.
 fn fail_jumps(gate: &Gate, mut failures: u32) {

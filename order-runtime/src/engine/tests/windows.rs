@@ -1,12 +1,13 @@
 //! Deduplication windows that cannot be read: the handled events of the key are unknown, so no event of the key may run.
 
+use std::sync::Arc;
+
 use super::rig::{Rig, header, partition};
 use crate::{
     engine::partition::release::{KeySelection, Release},
     identity::{DedupWindow, window_key_of},
     store::{Changes, DedupRow, PartitionStore, WaitingState, memory::MemoryStore},
 };
-use std::sync::Arc;
 
 /// An engine whose store has this window for the key `a`.
 async fn with_window(bytes: &[u8]) -> Rig {

@@ -121,7 +121,8 @@ pub(super) async fn runs_alone(
     offset: Option<i64>,
 ) -> Result<u32, StoreError> {
     let (cluster, topic) = (&*partition.cluster, &*partition.topic);
-    // No event runs between the two statements, because the caller waits for both.
+    // No event runs between the two statements, because the caller waits for both. Another instance may be assigned the partition
+    // between them, so each checks the assignment.
     let reset = db
         .prepare_cached(
             "WITH owned AS (
@@ -138,13 +139,14 @@ pub(super) async fn runs_alone(
     let (Some(position), Some(offset)) = (position, offset) else { return Ok(0) };
     let note = db
         .prepare_cached(
-            "INSERT INTO suspects (position, record_offset, running, alone, runs_alone) VALUES ($1, $2, 0, 0, true)
+            "INSERT INTO suspects (position, record_offset, running, alone, runs_alone)
+             SELECT id, $2, 0, 0, true FROM positions WHERE id = $1 AND assignment = $3 AND owned FOR SHARE
              ON CONFLICT (position, record_offset) DO UPDATE SET runs_alone = true
              RETURNING alone",
         )
         .await?;
-    let row = db.query_one(&note, &[&position.try_get::<_, i64>(0)?, &offset]).await?;
-    rows::number(&row, 0)
+    let row = db.query_opt(&note, &[&position.try_get::<_, i64>(0)?, &offset, &assignment]).await?;
+    row.map_or(Ok(0), |row| rows::number(&row, 0))
 }
 
 pub(super) async fn ended(db: &Client, assignments: &[(PartitionId, i64)]) -> Result<(), StoreError> {

@@ -1,10 +1,5 @@
 //! A server for tests, and the cases that concern only PostgreSQL.
 
-use super::PostgresStore;
-use crate::store::{
-    Committed, Load, PartitionStore, Store, StoreError,
-    conformance::fixture::{begun, commit, counter_change, entity, numbers, place, step},
-};
 use std::{
     io::{BufRead, BufReader},
     path::Path,
@@ -13,6 +8,12 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+};
+
+use super::PostgresStore;
+use crate::store::{
+    Committed, Load, PartitionStore, Store, StoreError,
+    conformance::fixture::{begun, commit, counter_change, entity, numbers, place, step},
 };
 
 /// Unwraps a value that needs PostgreSQL; ends the test if there is none.

@@ -5,12 +5,6 @@ mod damage;
 mod names;
 mod readers;
 
-use super::{Mode, SqliteEntity, SqliteStore};
-use crate::store::{
-    AuditRow, Change, Committed, Entity, EntityType, LetterStore, Page, PartitionStore, ReadModel, Row, Store,
-    StoreError,
-    conformance::fixture::{begun, commit, counter_change, entity, numbers, partition, place, sqlite, step, waiting},
-};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -20,6 +14,13 @@ use std::{
 
 use rusqlite::Connection;
 use tempfile::TempDir;
+
+use super::{Mode, SqliteEntity, SqliteStore};
+use crate::store::{
+    AuditRow, Change, Committed, Entity, EntityType, LetterStore, Page, PartitionStore, ReadModel, Row, Store,
+    StoreError,
+    conformance::fixture::{begun, commit, counter_change, entity, numbers, partition, place, sqlite, step, waiting},
+};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");

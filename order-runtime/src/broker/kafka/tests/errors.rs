@@ -1,12 +1,13 @@
 //! Errors of single requests, as brokers return them now and then, and a coordinator that moves.
 
-use super::*;
-use crate::{broker::embedded::NAME_TOPIC, model::TopicPattern};
 use rdkafka::{
     mocking::{MockCluster, MockCoordinator},
     producer::DefaultProducerContext,
     types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code},
 };
+
+use super::*;
+use crate::{broker::embedded::NAME_TOPIC, model::TopicPattern};
 
 /// Three brokers with one topic of one partition, and a member's settings in the classic protocol.
 fn cluster() -> (MockCluster<'static, DefaultProducerContext>, KafkaConfig) {

@@ -1,14 +1,15 @@
 //! Errors of the server, caused by its own faults, by other sessions, or by the data.
 
+use std::{sync::Arc, time::Duration};
+
+use tokio_postgres::{Client, NoTls};
+
 use super::{PostgresStore, database, open};
 use crate::store::{
     Committed, DedupRow, PartitionStore, Store, StoreError,
     conformance::fixture::{begun, commit, counter_change, entity, noise, numbers, place, step},
     postgres::link::Link,
 };
-use std::{sync::Arc, time::Duration};
-
-use tokio_postgres::{Client, NoTls};
 
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
 

@@ -1,5 +1,9 @@
 //! Transactions at the worst moment: one that is dropped half-way, and two that each rely on the absence of the other's row.
 
+use std::{sync::Arc, time::Duration};
+
+use tokio_postgres::Client;
+
 use super::{
     PostgresStore, database,
     faults::{LIMIT, session, until},
@@ -12,9 +16,6 @@ use crate::{
         conformance::fixture::{begun, commit, counter_change, numbers, outbox, place, step},
     },
 };
-use std::{sync::Arc, time::Duration};
-
-use tokio_postgres::Client;
 
 /// A query whether exactly `number` connections of the service wait for a lock.
 fn waiting_for_locks(number: u32) -> String {
@@ -162,4 +163,24 @@ async fn instances_that_rely_on_absences_never_deadlock() {
     }
     // In a circle, the last racer finds a row on whose absence it relies.
     assert!(winners.iter().all(|winners| (1..RACERS).contains(winners)), "{winners:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_former_owner_does_not_mark_an_event_as_running_alone() {
+    let url = or_skip!(database().await);
+    let store = Arc::new(open(&url).await);
+    let known = begun(&*store, 0).await;
+    let assignment = store.reload(&known).await.expect("an answer").expect("a position").assignment;
+    let db = session(&url).await;
+    // Another instance is about to be assigned the partition.
+    db.batch_execute("BEGIN; UPDATE positions SET assignment = assignment + 1").await.expect("a lock");
+    let marking = tokio::spawn({
+        let (store, known) = (Arc::clone(&store), known.clone());
+        async move { store.runs_alone(&known, assignment, Some(3)).await }
+    });
+    until(&session(&url).await, &waiting_for_locks(1)).await;
+    db.batch_execute("COMMIT").await.expect("its end");
+    assert_eq!(marking.await.expect("no panic").expect("an answer"), 0);
+    let suspects = store.reload(&known).await.expect("an answer").expect("a position").suspects;
+    assert_eq!(suspects, [], "no event is a suspect");
 }

@@ -1,11 +1,12 @@
 //! The schemas of tables, and the runtimes of connections.
 
+use std::{sync::Arc, time::Duration};
+
 use super::{PostgresStore, database, faults::session, open};
 use crate::store::{
     Committed, LetterStore, Outbox, OutboxSize, OutboxStore, PartitionStore,
     conformance::fixture::{begun, commit, counter_change, entity, step},
 };
-use std::{sync::Arc, time::Duration};
 
 /// The URL of a store in a schema of its own.
 async fn in_schema(url: &str, schema: &str) -> String {

@@ -1,10 +1,5 @@
 //! A file that is damaged, read-only, or on a machine that loses its power.
 
-use super::{Mode, expect_the_commit, folder, one_commit, refusal, sqlite};
-use crate::store::{
-    Committed, Load, PartitionStore, Store as _, StoreError,
-    conformance::fixture::{commit, partition, place, step},
-};
 use std::{
     fs::OpenOptions,
     io::{Seek as _, SeekFrom, Write as _},
@@ -13,6 +8,12 @@ use std::{
 };
 
 use rusqlite::Connection;
+
+use super::{Mode, expect_the_commit, folder, one_commit, refusal, sqlite};
+use crate::store::{
+    Committed, Load, PartitionStore, Store as _, StoreError,
+    conformance::fixture::{commit, partition, place, step},
+};
 
 /// Overwrites a table's first page.
 fn damage(path: &Path, table: &str) {

@@ -1,11 +1,12 @@
 //! The file has one name and one owner, and commits fail once it is deleted, moved or replaced.
 
+use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
+
 use super::{Mode, SqliteStore, expect_the_commit, folder, one_commit, refusal, sqlite};
 use crate::store::{
     PartitionStore, ReadModel, Store as _, StoreError,
     conformance::fixture::{entity, partition, step},
 };
-use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
 
 #[tokio::test]
 async fn a_second_name_of_the_file_is_refused() {

@@ -1,13 +1,14 @@
 //! Other programs that read the file.
 
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
 use super::{folder, one_commit, sqlite};
 use crate::store::{
     Committed, PartitionStore, Store as _, StoreError,
     conformance::fixture::{commit, partition, place, step},
 };
-use std::sync::Arc;
-
-use rusqlite::Connection;
 
 #[tokio::test]
 async fn a_reader_that_stays_is_reported_and_the_log_is_bounded() {
