@@ -22,7 +22,8 @@ pub fn order_service() -> &'static Path {
     BINARY.get_or_init(|| build("order-service"))
 }
 
-/// The `order-chaos` executable, the domain with scripted events; see [`order_service`].
+// The name is no link: a link that has the name of a crate makes the compiler link that crate, with its registrations.
+/// The `order-chaos` executable, the domain with scripted events; see `order_service`.
 pub fn order_chaos() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| build("order-chaos"))

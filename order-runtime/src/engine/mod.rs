@@ -19,7 +19,7 @@
 //! | `batch::attempt`, `batch::running` | how is a processor called and awaited, and how are its panics caught? |
 //! | `batch::settle` | what is the outcome of an event after an attempt? |
 //! | `batch::effects` | what does a batch change when it is committed? |
-//! | [`dead_letter`] | what does a dead letter contain? |
+//! | `batch::dead_letter` | what does a dead letter contain? |
 //! | `batch::trace` | which spans do attempts export? |
 //! | `retry` | when is a failed event tried again? |
 //! | `retry::breaker` | what happens when most events of a processor fail with the same code? |

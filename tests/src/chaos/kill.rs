@@ -22,7 +22,7 @@ pub struct Kill {
     pub looks: u32,
 }
 
-/// Stops the process at random instants until it has an open transaction, and kills it there. After [`DEADLINE`] it is killed
+/// Stops the process at random instants until it has an open transaction, and kills it there. After `DEADLINE` it is killed
 /// anyway. A stopped process can neither commit nor roll back between the check and the kill.
 pub async fn kill_in_flight(service: Service, mut has_transaction: impl AsyncFnMut() -> bool) -> Kill {
     let start = Instant::now();
