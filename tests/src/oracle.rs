@@ -46,7 +46,7 @@ pub fn expect(records: &[Record]) -> Expected {
     for record in records {
         let key = record.key.as_deref().unwrap_or_default();
         let payload = record.payload.as_deref().unwrap_or_default();
-        match fate(key, payload, &mut seen, &expected.orders) {
+        match expected_outcome(key, payload, &mut seen, &expected.orders) {
             Fate::Applied(order, status) => {
                 let state = expected.orders.entry(order).or_insert(OrderState { status: String::new(), version: 0 });
                 state.status = status.into();
@@ -67,7 +67,7 @@ enum Fate {
     DeadLetter(Reason),
 }
 
-fn fate<'a>(
+fn expected_outcome<'a>(
     key: &'a [u8],
     payload: &'a [u8],
     seen: &mut HashMap<(&'a [u8], String), &'a [u8]>,

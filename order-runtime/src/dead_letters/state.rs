@@ -107,11 +107,11 @@ impl Defect {
 }
 
 impl DeadLetterService {
-    /// Looks up the states of letters; with `fates` also the outcomes of their events, which loads one window per key.
+    /// Looks up the states of letters; with `outcomes` also the outcomes of their events, which loads one window per key.
     pub(super) async fn judge(
         &self,
         letters: Vec<Letter>,
-        fates: bool,
+        outcomes: bool,
     ) -> Result<Vec<ClassifiedLetter>, DeadLetterError> {
         let Some(store) = &self.store else {
             let open = |letter| ClassifiedLetter { letter, state: State::Open, mark: None, known: None, outcome: None };
@@ -123,7 +123,7 @@ impl DeadLetterService {
         let mut ids: Vec<String> = letters.iter().map(|letter| letter.id.clone()).collect();
         ids.sort_unstable();
         ids.dedup();
-        let mut windows: Vec<Vec<u8>> = if fates {
+        let mut windows: Vec<Vec<u8>> = if outcomes {
             letters.iter().filter_map(|letter| letter.record.key.as_deref().map(window_key_of)).collect()
         } else {
             Vec::new()

@@ -79,9 +79,9 @@ mod tests {
         };
         assert_eq!(group.strangers(&config), None);
         group.members.push(member("kcat", true));
-        let told = group.strangers(&config).expect("a stranger");
+        let strangers = group.strangers(&config).expect("a stranger");
         assert!(
-            told.contains("kcat at 10.0.0.5") && told.contains("KAFKA_GROUP_ID") && !told.contains("things-consumer")
+            strangers.contains("kcat at 10.0.0.5") && strangers.contains("KAFKA_GROUP_ID") && !strangers.contains("things-consumer")
         );
         config.properties.insert("client.id".to_owned(), Secret::new("kcat"));
         assert_eq!(group.strangers(&config), None, "it has the configured client id");

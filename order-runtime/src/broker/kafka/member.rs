@@ -337,11 +337,11 @@ impl Member {
     /// Ends a rebalance without accepting partitions; librdkafka requires this call.
     fn refuse(consumer: &BaseConsumer<Self>) {
         let none = TopicPartitionList::new();
-        let told = match consumer.rebalance_protocol() {
+        let done = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(&none),
             RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
         };
-        if let Err(error) = told {
+        if let Err(error) = done {
             debug!(%error, "failed to refuse an assignment");
         }
     }

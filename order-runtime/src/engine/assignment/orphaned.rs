@@ -83,10 +83,10 @@ pub(super) async fn watch(
     metadata: Arc<dyn ClusterMetadata>,
     mut requests: mpsc::UnboundedReceiver<GiveUp>,
 ) {
-    let mut watch = Watch { engine, metadata, gone: HashMap::new(), is_troubled: false };
+    let mut watch = Watch { engine, metadata, confirming: HashMap::new(), is_troubled: false };
     loop {
         watch.round().await;
-        let pause = if watch.gone.is_empty() { LOOK_AGAIN } else { CONFIRM_AFTER };
+        let pause = if watch.confirming.is_empty() { LOOK_AGAIN } else { CONFIRM_AFTER };
         let engine = Arc::clone(&watch.engine);
         tokio::select! {
             Some(GiveUp { which, answer }) = requests.recv() => {
@@ -103,7 +103,7 @@ struct Watch {
     engine: Arc<Engine>,
     metadata: Arc<dyn ClusterMetadata>,
     /// Partitions whose topic was deleted according to the last answer, with the time of the first such answer.
-    gone: HashMap<PartitionId, Instant>,
+    confirming: HashMap<PartitionId, Instant>,
     /// Whether the last look has failed.
     is_troubled: bool,
 }
@@ -123,11 +123,11 @@ impl Watch {
         };
         self.is_troubled = false;
         let now = Instant::now();
-        let gone: Vec<PartitionId> =
+        let confirming: Vec<PartitionId> =
             found.into_iter().filter(|orphan| orphan.cause.is_final()).map(|orphan| orphan.id).collect();
-        self.gone.retain(|id, _| gone.contains(id));
-        for id in gone {
-            let since = *self.gone.entry(id.clone()).or_insert_with(|| {
+        self.confirming.retain(|id, _| confirming.contains(id));
+        for id in confirming {
+            let since = *self.confirming.entry(id.clone()).or_insert_with(|| {
                 warn!(partition = %id, topic_id = %id.topic_id, "the topic of waiting events no longer exists; the cluster is asked again before they become dead letters");
                 now
             });
@@ -142,7 +142,7 @@ impl Watch {
             );
             match self.dead_letter(&id, Because::SourceGone).await {
                 Ok(_) => {
-                    self.gone.remove(&id);
+                    self.confirming.remove(&id);
                 }
                 Err(error) => {
                     warn!(partition = %id, %error, "failed to dead-letter waiting events of a topic that no longer exists; retrying");

@@ -53,10 +53,10 @@ impl Committer {
     /// # Errors
     /// The error of the transaction, whose outcome is then unknown; [`StoreError::Unavailable`] if the committer task has ended.
     pub(crate) async fn commit(&self, changes: Arc<Changes>) -> Result<Committed, StoreError> {
-        let gone = || StoreError::Unavailable("the committer has ended".to_owned());
+        let ended = || StoreError::Unavailable("the committer has ended".to_owned());
         let (answer, result) = oneshot::channel();
-        self.requests.send(Request { changes, answer }).await.map_err(|_| gone())?;
-        result.await.map_err(|_| gone())?
+        self.requests.send(Request { changes, answer }).await.map_err(|_| ended())?;
+        result.await.map_err(|_| ended())?
     }
 }
 

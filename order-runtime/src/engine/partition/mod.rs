@@ -127,7 +127,7 @@ pub(crate) struct Owner {
     /// The timer for repeated checks while the partition cannot continue.
     look_again: Interval,
     /// The partition is orphaned and its events are given up: no offset is stored in Kafka.
-    gone: bool,
+    is_orphaned: bool,
 }
 
 impl Owner {
@@ -170,7 +170,7 @@ impl Owner {
             log_throttle: EventLogThrottle::default(),
             topic,
             look_again,
-            gone: false,
+            is_orphaned: false,
         };
         owner.take_up(assigned);
         owner
@@ -338,7 +338,7 @@ impl Owner {
     /// Stores the offset for Kafka, so that the group's committed offset follows the position. The store's position stays
     /// authoritative.
     async fn let_kafka_follow(&mut self) {
-        if self.gone {
+        if self.is_orphaned {
             return;
         }
         let engine = &self.partition.engine;

@@ -162,7 +162,7 @@ impl Owner {
     /// A later assignment exists, or a round over all keys has committed nothing. For an operator, the first event that is not
     /// committed is an error, because another owner may handle the rest.
     pub(crate) async fn give_up(mut self, because: Because) -> Result<u64, String> {
-        self.gone = true;
+        self.is_orphaned = true;
         let mut given_up = 0;
         while self.waiting.queues() > 0 {
             let before = given_up;

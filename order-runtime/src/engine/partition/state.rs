@@ -74,7 +74,7 @@ impl Owner {
         status.waiting_keys.store(self.waiting.queues(), Ordering::Relaxed);
         status.waiting_events.store(self.waiting.events(), Ordering::Relaxed);
         *status.waiting_since.lock() = self.waiting.oldest();
-        let stopping = self.waiting.stopped_by(|offset| self.releases.contains(offset)).filter(|_| !self.gone);
+        let stopping = self.waiting.stopped_by(|offset| self.releases.contains(offset)).filter(|_| !self.is_orphaned);
         match (&self.stopped, stopping) {
             (None, Some(row)) => {
                 let reason = format!(

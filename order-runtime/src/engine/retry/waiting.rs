@@ -255,12 +255,12 @@ impl Waiting {
         };
         let waiter = Waiter::new(row, Instant::now() + delay.min(self.longest));
         self.change(&queue, |events| {
-            let mut delta = Delta { come: 1, bytes_come: waiter.size(), ..Delta::default() };
+            let mut delta = Delta { added: 1, bytes_added: waiter.size(), ..Delta::default() };
             // New events belong at the end, so a search from the back is short.
             match events.iter().rposition(|known| known.row.offset <= waiter.row.offset) {
                 Some(place) if events[place].row.offset == waiter.row.offset => {
-                    delta.gone = 1;
-                    delta.bytes_gone = events[place].size();
+                    delta.removed = 1;
+                    delta.bytes_removed = events[place].size();
                     events[place] = waiter;
                 }
                 Some(place) => events.insert(place + 1, waiter),
@@ -277,7 +277,7 @@ impl Waiting {
                 return Delta::default();
             };
             let removed = events.remove(place);
-            Delta { gone: 1, bytes_gone: removed.map_or(0, |waiter| waiter.size()), ..Delta::default() }
+            Delta { removed: 1, bytes_removed: removed.map_or(0, |waiter| waiter.size()), ..Delta::default() }
         });
     }
 
@@ -302,8 +302,8 @@ impl Waiting {
         let was_long = queue.len() >= QUEUE_LIMIT;
         let delta = work(&mut queue);
         self.long = self.long + usize::from(queue.len() >= QUEUE_LIMIT) - usize::from(was_long);
-        self.events = self.events + delta.come - delta.gone;
-        self.bytes = self.bytes + delta.bytes_come - delta.bytes_gone;
+        self.events = self.events + delta.added - delta.removed;
+        self.bytes = self.bytes + delta.bytes_added - delta.bytes_removed;
         let Some(first) = queue.front() else { return };
         *self.since.entry(first.row.since).or_default() += 1;
         match first.row.state {
@@ -320,10 +320,10 @@ impl Waiting {
 /// The effect of a change on the counts.
 #[derive(Default)]
 struct Delta {
-    come: usize,
-    bytes_come: usize,
-    gone: usize,
-    bytes_gone: usize,
+    added: usize,
+    bytes_added: usize,
+    removed: usize,
+    bytes_removed: usize,
 }
 
 #[cfg(test)]
