@@ -26,7 +26,8 @@ pub use source::{EnvFile, Flags, Origin};
 use source::{Layers, Names};
 pub use store_url::{PostgresUrl, StoreUrl};
 
-use crate::model::{Dialect, TopicPattern};
+pub use crate::headers::HeaderFormat;
+use crate::model::TopicPattern;
 
 /// All settings of the service, checked.
 #[derive(Debug, Clone)]
@@ -279,7 +280,7 @@ pub struct KafkaConfig {
     /// `KAFKA_DLQ_TOPIC`.
     pub dlq_topic: String,
     /// `KAFKA_DLQ_HEADERS`.
-    pub dlq_headers: Vec<Dialect>,
+    pub dlq_headers: Vec<HeaderFormat>,
     /// `KAFKA_AUTO_OFFSET_RESET`.
     pub auto_offset_reset: OffsetReset,
     /// `KAFKA_EMBEDDED`.

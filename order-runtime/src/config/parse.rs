@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Embedded, OffsetReset, OnTruncation};
-use crate::model::{Dialect, TopicPattern};
+use crate::{headers::HeaderFormat, model::TopicPattern};
 
 /// The form that is expected instead of the given text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,17 +79,18 @@ pub(super) fn list(text: &str) -> Parsed<Vec<String>> {
 }
 
 /// `spring`, `connect`, or both.
-pub(super) fn dialects(text: &str) -> Parsed<Vec<Dialect>> {
-    let known = |name: &str| [Dialect::Spring, Dialect::Connect].into_iter().find(|dialect| dialect.as_str() == name);
-    let entries = list(&text.replace('|', ","))?;
-    let dialects: Option<Vec<Dialect>> = entries.iter().map(|entry| known(&entry.to_ascii_lowercase())).collect();
-    match dialects {
-        Some(mut dialects) => {
-            dialects.dedup();
-            Ok(dialects)
+pub(super) fn header_formats(text: &str) -> Parsed<Vec<HeaderFormat>> {
+    let mut formats = Vec::new();
+    for entry in list(&text.replace('|', ","))? {
+        let is_named = |format: &HeaderFormat| format.as_str() == entry.to_ascii_lowercase();
+        let Some(format) = HeaderFormat::additional().find(is_named) else {
+            return expected("spring, connect, or both with a comma");
+        };
+        if !formats.contains(&format) {
+            formats.push(format);
         }
-        None => expected("spring, connect, or both with a comma"),
     }
+    Ok(formats)
 }
 
 /// `2s`, `1m 30s`; above zero.

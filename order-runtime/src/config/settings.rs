@@ -224,9 +224,9 @@ const KAFKA: &[Setting] = &[
     Setting {
         name: "KAFKA_DLQ_HEADERS",
         help: "Additional header formats of dead letters, for the tools of other frameworks: spring, connect.",
-        apply: |config, text| set(&mut config.kafka.dlq_headers, parse::dialects(text)),
+        apply: |config, text| set(&mut config.kafka.dlq_headers, parse::header_formats(text)),
         show: |config| {
-            let names: Vec<&str> = config.kafka.dlq_headers.iter().map(|dialect| dialect.as_str()).collect();
+            let names: Vec<&str> = config.kafka.dlq_headers.iter().map(|format| format.as_str()).collect();
             names.join(",")
         },
         ..SETTING

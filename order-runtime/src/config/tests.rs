@@ -3,7 +3,7 @@ mod secrets;
 use std::{fs, path::PathBuf};
 
 use super::*;
-use crate::model::{Dialect, TopicPattern};
+use crate::{headers::HeaderFormat, model::TopicPattern};
 
 /// Loads with these variables as the environment and no env file.
 fn load(variables: &[(&str, &str)]) -> Result<(Config, Vec<Warning>), ConfigErrors> {
@@ -138,9 +138,9 @@ fn otlp_that_cannot_work_is_refused() {
 
 #[test]
 fn dead_letters_may_have_further_header_formats() {
-    for text in ["spring,connect", "Spring|connect", r#"["spring","connect"]"#] {
-        let dialects = config(&[("KAFKA_DLQ_HEADERS", text)]).kafka.dlq_headers;
-        assert_eq!(dialects, [Dialect::Spring, Dialect::Connect], "{text}");
+    for text in ["spring,connect", "spring,connect,spring", "Spring|connect", r#"["spring","connect"]"#] {
+        let formats = config(&[("KAFKA_DLQ_HEADERS", text)]).kafka.dlq_headers;
+        assert_eq!(formats, [HeaderFormat::Spring, HeaderFormat::Connect], "{text}");
     }
     assert!(config(&[]).kafka.dlq_headers.is_empty());
     let errors = errors(&[("KAFKA_DLQ_HEADERS", "streams")]);

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
     decode,
-    headers::{self, Family},
+    headers::{self, HeaderFormat},
     identity::{payload_hash, source_hash},
     model::{HeaderBlock, OutgoingRecord, RecordBatch, RecordRef},
 };
@@ -25,7 +25,8 @@ pub(crate) struct Letter {
     #[serde(skip)]
     pub(super) has_own_id: bool,
     /// The header format; `None` for a record without dead-letter headers of a known format.
-    pub(crate) family: Option<Family>,
+    #[serde(rename = "family")]
+    pub(crate) format: Option<HeaderFormat>,
     /// The `dlq-reason`; for a letter of another framework, the framework's name.
     pub(crate) reason: String,
     pub(crate) error_code: String,
@@ -87,15 +88,15 @@ impl Letter {
         let text = |name: &str| String::from_utf8_lossy(record.header(name).unwrap_or_default()).into_owned();
         let number = |name: &str| text(name).parse().unwrap_or_default();
         let reported = headers::read(record);
-        let family = reported.as_ref().map(|reported| reported.family);
-        let (reason, event_name, event_id) = match family {
-            Some(Family::Dlq) => (text("dlq-reason"), text("dlq-event-name"), text("dlq-event-id")),
+        let format = reported.as_ref().map(|reported| reported.format);
+        let (reason, event_name, event_id) = match format {
+            Some(HeaderFormat::Dlq) => (text("dlq-reason"), text("dlq-event-name"), text("dlq-event-id")),
             other => {
                 let (name, id) = event_of(record);
-                (other.and_then(name_of).unwrap_or_default(), name, id)
+                (other.map(|format| format.as_str().to_owned()).unwrap_or_default(), name, id)
             }
         };
-        let own_id = Some(text("dlq-id")).filter(|id| family == Some(Family::Dlq) && is_id(id));
+        let own_id = Some(text("dlq-id")).filter(|id| format == Some(HeaderFormat::Dlq) && is_id(id));
         let has_own_id = own_id.is_some();
         let id = own_id.unwrap_or_else(|| id_of_place(topic, partition, record));
         let (origin, error_code, error_message) = match reported {
@@ -109,7 +110,7 @@ impl Letter {
         Self {
             id,
             has_own_id,
-            family,
+            format,
             reason,
             error_code,
             error_message,
@@ -158,10 +159,10 @@ impl Letter {
     /// The record that a replay sends: the original event, to its topic and partition, with its key. `None` if the letter does
     /// not name the topic.
     pub(super) fn outgoing(&self, payload: Option<Bytes>) -> Option<OutgoingRecord> {
-        let family = self.family?;
+        let format = self.format?;
         let mut headers = self.record.headers.clone();
-        headers.retain(|name| !headers::is_of_a_family(family, name));
-        if family == Family::Dlq {
+        headers.retain(|name| !headers::describes_failure(format, name));
+        if format == HeaderFormat::Dlq {
             // The service recognizes the replay by this id.
             headers.push("dlq-id", Some(self.id.as_bytes()));
         }
@@ -190,10 +191,6 @@ fn event_of(record: &RecordRef<'_>) -> (String, String) {
     let payload = record.payload.unwrap_or_default();
     let id = envelope.id.as_ref().map(|id| id.of(payload).to_owned());
     (envelope.name.of(payload).to_owned(), id.unwrap_or_default())
-}
-
-fn name_of(family: Family) -> Option<String> {
-    serde_json::to_value(family).ok()?.as_str().map(ToOwned::to_owned)
 }
 
 /// Whether a text has the form of a `dlq-id`: 32 hexadecimal digits.

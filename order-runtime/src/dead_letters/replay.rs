@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     broker::{PublishError, Publisher},
-    headers::Family,
+    headers::HeaderFormat,
     identity::EventOutcome,
     model::OutgoingRecord,
     store::{AuditRow, LetterMark, MarkState, Store},
@@ -298,7 +298,7 @@ impl Run<'_> {
         if self.destinations.route(letter) == Route::NoTopic {
             return Some(LeftOut::NoTopic);
         }
-        (letter.family != Some(Family::Dlq) && letter.event_id.is_empty() && self.destinations.had(letter))
+        (letter.format != Some(HeaderFormat::Dlq) && letter.event_id.is_empty() && self.destinations.had(letter))
             .then_some(LeftOut::HadBefore)
     }
 
@@ -326,7 +326,7 @@ impl Run<'_> {
         self.summary.replayed += 1;
         self.summary.counts.add(letter);
         self.summary.by_key += u64::from(self.destinations.route(letter) == Route::ByKey);
-        self.summary.without_id += u64::from(letter.family != Some(Family::Dlq) && letter.event_id.is_empty());
+        self.summary.without_id += u64::from(letter.format != Some(HeaderFormat::Dlq) && letter.event_id.is_empty());
     }
 
     /// Publishes the batch, and marks the letters that were acknowledged.

@@ -34,6 +34,7 @@ pub(crate) struct Shown {
     /// How this build would handle its event.
     pub(crate) trial: Trial,
     /// The outcome of its event, if the key's deduplication window remembers it.
+    #[serde(rename = "eventFate")]
     pub(crate) event_outcome: Option<EventOutcome>,
     /// Why it cannot be replayed as it is.
     #[serde(skip_serializing_if = "Option::is_none")]

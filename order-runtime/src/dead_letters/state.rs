@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{DeadLetterError, DeadLetterService, Letter};
 use crate::{
-    headers::Family,
+    headers::HeaderFormat,
     identity::{DedupWindow, EventOutcome, payload_hash, window_key_of},
     model::DeadLetterId,
     store::{DeadLetterRow, LetterMark, MarkState},
@@ -62,10 +62,10 @@ impl ClassifiedLetter {
     /// The letter's defect; `None` if it can be replayed as it is.
     pub(super) fn flaw(&self, service: &DeadLetterService) -> Option<Defect> {
         let letter = &self.letter;
-        let Some(family) = letter.family else { return Some(Defect::NoLetter) };
+        let Some(format) = letter.format else { return Some(Defect::NoLetter) };
         let Some(topic) = &letter.origin.topic else { return Some(Defect::Damaged) };
         let is_placed = letter.has_own_id && letter.origin.partition.is_some() && letter.origin.offset.is_some();
-        if family == Family::Dlq && !is_placed {
+        if format == HeaderFormat::Dlq && !is_placed {
             return Some(Defect::Damaged);
         }
         if !service.topics.iter().any(|known| known.matches(topic)) {
@@ -142,7 +142,7 @@ impl DeadLetterService {
             .filter_map(|window| Some((window.key, DedupWindow::from_bytes(window.bytes).ok()?)))
             .collect();
         let classified = letters.into_iter().map(|letter| {
-            let id = DeadLetterId::parse(letter.id.as_bytes()).filter(|_| letter.family == Some(Family::Dlq));
+            let id = DeadLetterId::parse(letter.id.as_bytes()).filter(|_| letter.format == Some(HeaderFormat::Dlq));
             let known = id.and_then(|id| rows.get(&id).cloned());
             let mark = marks.get(&(letter.id.clone(), letter.replays)).cloned();
             let window = letter.record.key.as_deref().and_then(|key| windows.get(&window_key_of(key)));

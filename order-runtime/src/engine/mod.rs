@@ -59,8 +59,8 @@ use self::{
 };
 use crate::{
     broker::Consumer,
-    config::{OffsetReset, OnTruncation},
-    model::{Dialect, TopicPattern},
+    config::{HeaderFormat, OffsetReset, OnTruncation},
+    model::TopicPattern,
     registry::Registry,
     store::{EntityType, Store},
     telemetry::metrics::Metrics,
@@ -77,7 +77,7 @@ pub struct Settings {
     /// The topic of dead letters.
     pub dlq_topic: Arc<str>,
     /// Further header formats that dead letters carry.
-    pub dlq_headers: Vec<Dialect>,
+    pub dlq_headers: Vec<HeaderFormat>,
     /// The service's version; it is written to dead letters.
     pub service_version: &'static str,
     /// Where a partition begins for which neither the store nor the group has an offset.

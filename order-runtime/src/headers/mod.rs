@@ -1,9 +1,11 @@
 //! Reads and writes the headers of dead letters, in the formats of this service and of other frameworks.
 
+mod formats;
 mod read;
 mod write;
 
+pub use self::formats::HeaderFormat;
 pub(crate) use self::{
-    read::{Family, is_of_a_family, read},
+    read::{describes_failure, read},
     write::{FailedRecord, add},
 };

@@ -1,117 +1,12 @@
 //! Reads the headers of dead letters, in the formats of this service and of other frameworks.
-//!
-//! | format | written by | headers |
-//! |---|---|---|
-//! | `dlq` | this service | `dlq-*`, text |
-//! | `spring` | Spring Kafka's `DeadLetterPublishingRecoverer` | `kafka_dlt-*`; numbers are big-endian |
-//! | `connect` | Kafka Connect (KIP-298) | `__connect.errors.*`, text |
-//! | `streams` | Kafka Streams (KIP-1034) | `__streams.errors.*`, text |
-//! | `smallrye` | `SmallRye` Reactive Messaging, Quarkus | `dead-letter-*`, text |
-//! | `wolverine` | Wolverine | `exception-*`, `failed-at`, `original-*`, text; older versions have the topic in `destination` |
 
-use serde::Serialize;
-
+use super::formats::{Entry, FORMATS, HeaderFormat};
 use crate::model::RecordRef;
-
-/// The header format of a dead letter, by its writer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Family {
-    /// This service.
-    Dlq,
-    /// Spring Kafka.
-    Spring,
-    /// Kafka Connect.
-    Connect,
-    /// Kafka Streams.
-    Streams,
-    /// `SmallRye` Reactive Messaging.
-    Smallrye,
-    /// Wolverine.
-    Wolverine,
-}
-
-/// The names of a format's headers.
-struct Names {
-    family: Family,
-    /// Every header of the format begins with one of these.
-    prefixes: &'static [&'static str],
-    topic: &'static str,
-    partition: &'static str,
-    offset: &'static str,
-    error_code: &'static str,
-    error_message: &'static str,
-}
-
-const FAMILIES: [Names; 6] = [
-    Names {
-        family: Family::Dlq,
-        prefixes: &["dlq-"],
-        topic: "dlq-topic",
-        partition: "dlq-partition",
-        offset: "dlq-offset",
-        error_code: "dlq-error-code",
-        error_message: "dlq-error-message",
-    },
-    Names {
-        family: Family::Spring,
-        prefixes: &["kafka_dlt-"],
-        topic: "kafka_dlt-original-topic",
-        partition: "kafka_dlt-original-partition",
-        offset: "kafka_dlt-original-offset",
-        error_code: "kafka_dlt-exception-fqcn",
-        error_message: "kafka_dlt-exception-message",
-    },
-    Names {
-        family: Family::Connect,
-        prefixes: &["__connect.errors."],
-        topic: "__connect.errors.topic",
-        partition: "__connect.errors.partition",
-        offset: "__connect.errors.offset",
-        error_code: "__connect.errors.exception.class.name",
-        error_message: "__connect.errors.exception.message",
-    },
-    Names {
-        family: Family::Streams,
-        prefixes: &["__streams.errors."],
-        topic: "__streams.errors.topic",
-        partition: "__streams.errors.partition",
-        offset: "__streams.errors.offset",
-        error_code: "__streams.errors.exception",
-        error_message: "__streams.errors.message",
-    },
-    Names {
-        family: Family::Smallrye,
-        prefixes: &["dead-letter-"],
-        topic: "dead-letter-topic",
-        partition: "dead-letter-partition",
-        offset: "dead-letter-offset",
-        error_code: "dead-letter-exception-class-name",
-        error_message: "dead-letter-reason",
-    },
-    Names {
-        family: Family::Wolverine,
-        prefixes: &[
-            "exception-type",
-            "exception-message",
-            "exception-stack",
-            "failed-at",
-            "original-destination",
-            "original-partition",
-            "original-offset",
-        ],
-        topic: "original-destination",
-        partition: "original-partition",
-        offset: "original-offset",
-        error_code: "exception-type",
-        error_message: "exception-message",
-    },
-];
 
 /// The failure that the headers of a dead letter describe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DescribedFailure {
-    pub(crate) family: Family,
+    pub(crate) format: HeaderFormat,
     pub(crate) topic: Option<String>,
     pub(crate) partition: Option<i32>,
     pub(crate) offset: Option<i64>,
@@ -121,17 +16,17 @@ pub(crate) struct DescribedFailure {
 
 /// Reads the headers in the first format that the record has; `None` if it is not a dead letter of a known format.
 pub(crate) fn read(record: &RecordRef<'_>) -> Option<DescribedFailure> {
-    let names = FAMILIES.iter().find(|names| is_written_by(names, record))?;
+    let names = FORMATS.iter().find(|names| is_written_by(names, record))?;
     let text = |name: &str| String::from_utf8_lossy(record.header(name).unwrap_or_default()).into_owned();
     let number = |name: &str| first(record, name).and_then(number);
     // Older versions of Wolverine write the event's address to `destination` instead of `original-destination`.
     let place = first(record, names.topic)
-        .or_else(|| first(record, "destination").filter(|_| names.family == Family::Wolverine));
+        .or_else(|| first(record, "destination").filter(|_| names.format == HeaderFormat::Wolverine));
     let topic = place.and_then(|topic| std::str::from_utf8(topic).ok());
     Some(DescribedFailure {
-        family: names.family,
+        format: names.format,
         topic: topic
-            .map(|topic| if names.family == Family::Wolverine { last_segment(topic) } else { topic.to_owned() }),
+            .map(|topic| if names.format == HeaderFormat::Wolverine { last_segment(topic) } else { topic.to_owned() }),
         partition: number(names.partition).and_then(|number| i32::try_from(number).ok()),
         offset: number(names.offset),
         error_code: text(names.error_code),
@@ -139,17 +34,16 @@ pub(crate) fn read(record: &RecordRef<'_>) -> Option<DescribedFailure> {
     })
 }
 
-fn is_written_by(names: &Names, record: &RecordRef<'_>) -> bool {
-    match names.family {
-        Family::Dlq => record.header("dlq-id").is_some(),
+fn is_written_by(names: &Entry, record: &RecordRef<'_>) -> bool {
+    match names.format {
+        HeaderFormat::Dlq => record.header("dlq-id").is_some(),
         _ => record.header(names.error_code).is_some() || record.header(names.topic).is_some(),
     }
 }
 
 /// Whether a header describes a failure, in that format or in ours. A replay leaves such headers out.
-pub(crate) fn is_of_a_family(family: Family, name: &[u8]) -> bool {
-    let names = FAMILIES.iter().filter(|names| names.family == family || names.family == Family::Dlq);
-    names.flat_map(|names| names.prefixes).any(|prefix| name.starts_with(prefix.as_bytes()))
+pub(crate) fn describes_failure(format: HeaderFormat, name: &[u8]) -> bool {
+    format.owns(name) || HeaderFormat::Dlq.owns(name)
 }
 
 /// The first header of a name. Frameworks that forward a dead letter append their headers after the original ones.
@@ -185,7 +79,7 @@ mod tests {
     use super::*;
     use crate::{
         headers,
-        model::{Dialect, HeaderBlock, PartitionId, RecordBatch},
+        model::{HeaderBlock, PartitionId, RecordBatch},
     };
 
     fn read_of(headers: &[(&str, &[u8])]) -> Option<DescribedFailure> {
@@ -197,10 +91,10 @@ mod tests {
 
     #[test]
     fn letters_of_each_format_are_read() {
-        type Case<'a> = (Family, &'a [(&'a str, &'a [u8])]);
+        type Case<'a> = (HeaderFormat, &'a [(&'a str, &'a [u8])]);
         let cases: [Case<'_>; 6] = [
             (
-                Family::Spring,
+                HeaderFormat::Spring,
                 &[
                     ("kafka_dlt-original-topic", b"things"),
                     ("kafka_dlt-original-partition", &[0, 0, 0, 3]),
@@ -211,7 +105,7 @@ mod tests {
                 ],
             ),
             (
-                Family::Connect,
+                HeaderFormat::Connect,
                 &[
                     ("__connect.errors.topic", b"things"),
                     ("__connect.errors.partition", b"3"),
@@ -221,7 +115,7 @@ mod tests {
                 ],
             ),
             (
-                Family::Streams,
+                HeaderFormat::Streams,
                 &[
                     ("__streams.errors.exception", b"java.lang.Boom"),
                     ("__streams.errors.message", b"it failed"),
@@ -231,7 +125,7 @@ mod tests {
                 ],
             ),
             (
-                Family::Smallrye,
+                HeaderFormat::Smallrye,
                 &[
                     ("dead-letter-exception-class-name", b"java.lang.Boom"),
                     ("dead-letter-reason", b"it failed"),
@@ -241,7 +135,7 @@ mod tests {
                 ],
             ),
             (
-                Family::Wolverine,
+                HeaderFormat::Wolverine,
                 &[
                     ("exception-type", b"java.lang.Boom"),
                     ("exception-message", b"it failed"),
@@ -250,7 +144,7 @@ mod tests {
                 ],
             ),
             (
-                Family::Wolverine,
+                HeaderFormat::Wolverine,
                 &[
                     ("exception-type", b"java.lang.Boom"),
                     ("exception-message", b"it failed"),
@@ -264,10 +158,10 @@ mod tests {
                 ],
             ),
         ];
-        for (family, headers) in cases {
+        for (format, headers) in cases {
             let reported = read_of(headers).expect("a dead letter");
-            assert_eq!(reported.family, family);
-            assert_eq!(reported.topic.as_deref(), Some("things"), "{family:?}");
+            assert_eq!(reported.format, format);
+            assert_eq!(reported.topic.as_deref(), Some("things"), "{format:?}");
             assert_eq!(
                 (reported.error_code.as_str(), reported.error_message.as_str()),
                 ("java.lang.Boom", "it failed")
@@ -275,7 +169,7 @@ mod tests {
             let place = (reported.partition, reported.offset);
             let is_older = headers.iter().any(|(name, _)| *name == "failed-at") && headers.len() == 4;
             let known = if is_older { (None, None) } else { (Some(3), Some(42)) };
-            assert_eq!(place, known, "{family:?}");
+            assert_eq!(place, known, "{format:?}");
         }
         assert_eq!(read_of(&[("trace", b"1"), ("exception", b"x"), ("destination", b"kafka://topic/things")]), None);
     }
@@ -283,9 +177,9 @@ mod tests {
     #[test]
     fn headers_that_describe_a_failure_are_left_out_of_a_replay() {
         for name in ["exception-type", "failed-at", "original-destination", "original-partition", "original-offset"] {
-            assert!(is_of_a_family(Family::Wolverine, name.as_bytes()), "{name}");
+            assert!(describes_failure(HeaderFormat::Wolverine, name.as_bytes()), "{name}");
         }
-        assert!(!is_of_a_family(Family::Wolverine, b"original-price"), "it belongs to the event");
+        assert!(!describes_failure(HeaderFormat::Wolverine, b"original-price"), "it belongs to the event");
     }
 
     #[test]
@@ -306,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_written_in_a_dialect_are_read_in_that_format() {
+    fn headers_written_in_a_format_are_read_in_that_format() {
         let partition =
             PartitionId { cluster: Arc::from("c"), topic_id: Uuid::nil(), topic: Arc::from("things"), partition: 3 };
         let failed = headers::FailedRecord {
@@ -318,14 +212,14 @@ mod tests {
             message: "it failed",
             processor: "EventProcessor_X",
         };
-        for (dialect, family) in [(Dialect::Spring, Family::Spring), (Dialect::Connect, Family::Connect)] {
+        for format in HeaderFormat::additional() {
             let mut headers = HeaderBlock::default();
-            headers::add(dialect, &failed, &mut headers);
-            assert!(headers.iter().all(|(name, _)| dialect.owns(name)));
+            headers::add(format, &failed, &mut headers);
+            assert!(headers.iter().all(|(name, _)| format.owns(name)));
             let mut batch = RecordBatch::default();
             batch.push(1, None, None, None, &headers);
             let reported = read(&batch.get(0).expect("one record")).expect("a dead letter");
-            assert_eq!((reported.family, reported.partition, reported.offset), (family, Some(3), Some(42)));
+            assert_eq!((reported.format, reported.partition, reported.offset), (format, Some(3), Some(42)));
             assert_eq!((reported.error_code.as_str(), reported.topic.as_deref()), ("not_allowed", Some("things")));
         }
     }

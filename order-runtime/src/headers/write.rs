@@ -1,11 +1,13 @@
 //! Writes headers of other frameworks in addition to ours, so that their tools understand our dead letters.
 
-use crate::model::{Dialect, HeaderBlock, PartitionId};
+use super::formats::{HeaderFormat, Numbers, Written};
+use crate::model::{HeaderBlock, PartitionId};
 
-/// The failure that the headers of a dialect describe.
+/// The failure that the headers of another format describe.
 pub(crate) struct FailedRecord<'a> {
     pub(crate) partition: &'a PartitionId,
     pub(crate) offset: i64,
+    /// In milliseconds of the Unix epoch.
     pub(crate) timestamp: Option<i64>,
     pub(crate) group: &'a str,
     pub(crate) code: &'a str,
@@ -13,32 +15,37 @@ pub(crate) struct FailedRecord<'a> {
     pub(crate) processor: &'a str,
 }
 
-/// Adds the headers of a failure in a dialect. The error code takes the place of the Java exception class.
-pub(crate) fn add(dialect: Dialect, failed: &FailedRecord<'_>, headers: &mut HeaderBlock) {
+/// Adds the headers of a failure in a format that can be [written](HeaderFormat::additional). The error code takes the place of the
+/// Java exception class.
+pub(crate) fn add(format: HeaderFormat, failed: &FailedRecord<'_>, headers: &mut HeaderBlock) {
+    let names = format.entry();
+    let Some(Written { numbers, group, processor, timestamp, constant }) = &names.written else { return };
     let PartitionId { topic, partition, .. } = failed.partition;
-    let mut add = |name: &str, value: &[u8]| headers.push(name, Some(value));
-    match dialect {
-        Dialect::Spring => {
-            add("kafka_dlt-original-topic", topic.as_bytes());
-            add("kafka_dlt-original-partition", &partition.to_be_bytes());
-            add("kafka_dlt-original-offset", &failed.offset.to_be_bytes());
-            add("kafka_dlt-original-consumer-group", failed.group.as_bytes());
-            add("kafka_dlt-exception-fqcn", failed.code.as_bytes());
-            add("kafka_dlt-exception-message", failed.message.as_bytes());
-            if let Some(timestamp) = failed.timestamp {
-                add("kafka_dlt-original-timestamp", &timestamp.to_be_bytes());
-                add("kafka_dlt-original-timestamp-type", b"CreateTime");
-            }
+    headers.push_text(names.topic, topic);
+    match numbers {
+        Numbers::Text => {
+            headers.push_number(names.partition, *partition);
+            headers.push_number(names.offset, failed.offset);
         }
-        Dialect::Connect => {
-            add("__connect.errors.topic", topic.as_bytes());
-            add("__connect.errors.partition", partition.to_string().as_bytes());
-            add("__connect.errors.offset", failed.offset.to_string().as_bytes());
-            add("__connect.errors.connector.name", failed.group.as_bytes());
-            add("__connect.errors.stage", b"TASK_PUT");
-            add("__connect.errors.class.name", failed.processor.as_bytes());
-            add("__connect.errors.exception.class.name", failed.code.as_bytes());
-            add("__connect.errors.exception.message", failed.message.as_bytes());
+        Numbers::BigEndian => {
+            headers.push(names.partition, Some(&partition.to_be_bytes()));
+            headers.push(names.offset, Some(&failed.offset.to_be_bytes()));
         }
+    }
+    headers.push_text(group, failed.group);
+    if let Some((name, value)) = constant {
+        headers.push_text(name, value);
+    }
+    if let Some(processor) = processor {
+        headers.push_text(processor, failed.processor);
+    }
+    headers.push_text(names.error_code, failed.code);
+    headers.push_text(names.error_message, failed.message);
+    if let (Some((name, (kind, value))), Some(timestamp)) = (timestamp, failed.timestamp) {
+        match numbers {
+            Numbers::Text => headers.push_number(name, timestamp),
+            Numbers::BigEndian => headers.push(name, Some(&timestamp.to_be_bytes())),
+        }
+        headers.push_text(kind, value);
     }
 }

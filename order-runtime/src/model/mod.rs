@@ -2,7 +2,6 @@
 
 mod address;
 mod dead_letter;
-mod dialect;
 mod health;
 mod outgoing;
 mod partition;
@@ -18,7 +17,6 @@ pub(crate) use self::{
 };
 pub use self::{
     dead_letter::{DeadLetterId, Digits, Reason},
-    dialect::Dialect,
     health::Health,
     outgoing::{OutgoingRecord, OutgoingRecords},
     partition::PartitionId,

@@ -81,7 +81,9 @@ mod tests {
         group.members.push(member("kcat", true));
         let strangers = group.strangers(&config).expect("a stranger");
         assert!(
-            strangers.contains("kcat at 10.0.0.5") && strangers.contains("KAFKA_GROUP_ID") && !strangers.contains("things-consumer")
+            strangers.contains("kcat at 10.0.0.5")
+                && strangers.contains("KAFKA_GROUP_ID")
+                && !strangers.contains("things-consumer")
         );
         config.properties.insert("client.id".to_owned(), Secret::new("kcat"));
         assert_eq!(group.strangers(&config), None, "it has the configured client id");

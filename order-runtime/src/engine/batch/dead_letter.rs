@@ -69,7 +69,7 @@ impl Writer {
         record: &RecordRef<'_>,
         verdict: &Verdict<'_>,
     ) -> OutgoingRecord {
-        let (group, dialects) = (&settings.group, &settings.dlq_headers);
+        let (group, formats) = (&settings.group, &settings.dlq_headers);
         let message = cut(verdict.message, MESSAGE_LIMIT);
         let Self { arena, common, time } = self;
         let common = common.get_or_insert_with(|| common_headers(settings, partition));
@@ -78,7 +78,7 @@ impl Writer {
         let key = record.key.map(|key| arena.copy(key));
         let payload = record.payload.map(|payload| arena.copy(payload));
         // Incoming `dlq-` headers are not trusted and are dropped: the verdict has the verified values.
-        let theirs = |name: &[u8]| !is_own_header(name) && !dialects.iter().any(|dialect| dialect.owns(name));
+        let theirs = |name: &[u8]| !is_own_header(name) && !formats.iter().any(|format| format.owns(name));
         let headers = arena.headers(|headers| {
             headers.extend(record.headers().filter(|(name, _)| theirs(name)));
             headers.push_text("dlq-id", verdict.id);
@@ -105,8 +105,8 @@ impl Writer {
                 message,
                 processor: verdict.processor,
             };
-            for dialect in dialects {
-                headers::add(*dialect, &failed, headers);
+            for format in formats {
+                headers::add(*format, &failed, headers);
             }
         });
         let topic = Arc::clone(&settings.dlq_topic);
@@ -154,10 +154,7 @@ mod tests {
     use uuid::Uuid;
 
     use crate::engine::batch::dead_letter::*;
-    use crate::{
-        engine::tests::rig,
-        model::{Dialect, RecordBatch},
-    };
+    use crate::{engine::tests::rig, headers::HeaderFormat, model::RecordBatch};
 
     #[test]
     fn the_number_of_a_reason_is_its_index_in_the_list() {
@@ -218,7 +215,7 @@ mod tests {
         assert_eq!(shrink(&letter).headers.len(), 7);
         assert_eq!(shrink(&letter).payload, letter.payload);
 
-        settings.dlq_headers = vec![Dialect::Spring, Dialect::Connect];
+        settings.dlq_headers = vec![HeaderFormat::Spring, HeaderFormat::Connect];
         let more = Writer::default().record(&settings, &partition, &batch.get(0).expect("one record"), &verdict);
         assert!(more.headers.as_bytes().starts_with(letter.headers.as_bytes()), "other formats are appended");
         assert_eq!(more.headers.get("kafka_dlt-original-offset"), Some(&42_i64.to_be_bytes()[..]));

@@ -26,6 +26,8 @@ async fn letters_are_listed_and_shown() {
     assert_eq!(shown["payload"]["data"], json!({"n": 1}));
     assert_eq!(shown["trial"], json!({"outcome": "handled", "processor": "EventProcessor_Added"}));
     assert!(shown["payloadText"].as_str().is_some_and(|text| text.contains("    \"n\": 1\n")), "{shown}");
+    // Programs read these names.
+    assert!(["family", "eventFate"].iter().all(|name| shown.get(name).is_some()), "{shown}");
     served.get(&format!("/dlq/{}", id(9))).await.problem(404);
 }
 
