@@ -1,6 +1,6 @@
 //! `check`.
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use serde::Serialize;
 
@@ -10,12 +10,8 @@ use crate::{
         embedded,
         kafka::{self, MetadataClient},
     },
-    config::{Embedded, KafkaConfig, StoreUrl},
+    config::{Embedded, KafkaConfig},
     model::TopicPattern,
-    store::{
-        postgres::PostgresStore,
-        sqlite::{Mode, SqliteStore},
-    },
 };
 
 /// The result of one check.
@@ -56,29 +52,9 @@ pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
     Ok(if findings.iter().all(|finding| finding.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn check_store(context: &Context) -> Result<String, String> {
-    match &context.config.store {
-        StoreUrl::Memory => Ok("memory: gone on exit".to_owned()),
-        StoreUrl::Postgres(url) => super::block_on(async {
-            let prepared = PostgresStore::check(url.expose(), &context.dispatcher.entities).await;
-            let note = |prepared| if prepared { "" } else { ": the first run creates its tables" };
-            let detail = |prepared| format!("{}{}", context.config.store, note(prepared));
-            Ok(prepared.map(detail).map_err(|error| error.to_string()))
-        })
-        .unwrap_or_else(|failure| Err(failure.to_string())),
-        StoreUrl::Sqlite(path) if path.exists() => {
-            let store = SqliteStore::open(path, &context.dispatcher.entities, Mode::ReadOnly);
-            store.map(|_| format!("{}", path.display())).map_err(|error| error.to_string())
-        }
-        StoreUrl::Sqlite(path) => {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            if folder.is_dir() {
-                Ok(format!("the first run creates {}", path.display()))
-            } else {
-                Err(format!("the store's folder {} does not exist; create it, or set STORE_URL", folder.display()))
-            }
-        }
-    }
+fn check_store(context: &Context) -> Result<String, Failure> {
+    let check = context.config.store.check(&context.dispatcher.entities);
+    super::block_on(async { check.await.map_err(Failure::failed) })
 }
 
 async fn check_broker(kafka: &KafkaConfig, ids: Duration) -> Vec<Finding> {

@@ -3,14 +3,7 @@
 use std::sync::Arc;
 
 use super::{Context, Failure};
-use crate::{
-    config::StoreUrl,
-    store::{
-        Store,
-        postgres::PostgresStore,
-        sqlite::{Mode, SqliteStore},
-    },
-};
+use crate::store::{Mode, Store};
 
 /// Opens the store read-only; the service may run on it.
 pub(super) async fn to_read(context: &Context) -> Result<Arc<dyn Store>, Failure> {
@@ -23,18 +16,8 @@ pub(super) async fn to_write(context: &Context) -> Result<Arc<dyn Store>, Failur
 }
 
 async fn open(context: &Context, mode: Mode) -> Result<Arc<dyn Store>, Failure> {
-    let entities = &context.dispatcher.entities;
-    match &context.config.store {
-        StoreUrl::Memory => Err(Failure::wrong_use(
-            "STORE_URL=memory: only its own process can read a store in memory; ask the running service over HTTP",
-        )),
-        StoreUrl::Sqlite(path) => {
-            let store = SqliteStore::open(path, entities, mode).map_err(Failure::failed)?;
-            Ok(Arc::new(store))
-        }
-        StoreUrl::Postgres(url) => {
-            let store = PostgresStore::connect(url.expose(), entities).await.map_err(Failure::failed)?;
-            Ok(Arc::new(store))
-        }
-    }
+    let url = &context.config.store;
+    url.open(&context.dispatcher.entities, mode).await.map_err(|error| {
+        if url.is_durable() { Failure::failed(error) } else { Failure::wrong_use(format!("STORE_URL={url}: {error}")) }
+    })
 }

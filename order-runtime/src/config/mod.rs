@@ -12,7 +12,6 @@ mod rules;
 mod secret;
 mod settings;
 mod source;
-mod store_url;
 mod unknown;
 
 use std::{collections::BTreeMap, thread::available_parallelism, time::Duration};
@@ -24,10 +23,12 @@ pub use secret::Secret;
 use settings::{DefaultValue, Setting};
 pub use source::{EnvFile, Flags, Origin};
 use source::{Layers, Names};
-pub use store_url::{PostgresUrl, StoreUrl};
 
-pub use crate::headers::HeaderFormat;
 use crate::model::TopicPattern;
+pub use crate::{
+    headers::HeaderFormat,
+    store::{StoreUrl, postgres::PostgresUrl},
+};
 
 /// All settings of the service, checked.
 #[derive(Debug, Clone)]

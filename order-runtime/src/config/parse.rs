@@ -1,15 +1,12 @@
 //! Parsers of the values of settings. Every error states the expected form; the caller adds the name and the text.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::{IpAddr, Ipv6Addr},
-    str::FromStr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, net::Ipv6Addr, str::FromStr, time::Duration};
 
-use super::{Embedded, OffsetReset, OnTruncation};
-use crate::{headers::HeaderFormat, model::TopicPattern};
+use super::{Embedded, OffsetReset, OnTruncation, StoreUrl};
+use crate::{
+    headers::HeaderFormat,
+    model::{self, TopicPattern},
+};
 
 /// The form that is expected instead of the given text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,22 +106,15 @@ pub(super) fn contracts(text: &str) -> Parsed<BTreeMap<String, u32>> {
 
 /// An IP address or a host name, without a port; an IPv6 address may be in brackets.
 pub(super) fn host(text: &str) -> Parsed<String> {
-    let host = text.trim();
-    let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
-    if host.parse::<IpAddr>().is_ok() || is_host_name(host) {
-        return Ok(host.to_owned());
+    match model::host(text) {
+        Some(host) => Ok(host.to_owned()),
+        None => expected("an IP address or a host name without a port, such as 127.0.0.1"),
     }
-    expected("an IP address or a host name without a port, such as 127.0.0.1")
 }
 
-fn is_host_name(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 253
-        && text.split('.').all(|label| {
-            !label.is_empty()
-                && label.len() <= 63
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        })
+/// The URL of the store.
+pub(super) fn store(text: &str) -> Parsed<StoreUrl> {
+    StoreUrl::parse(text).map_err(Expected)
 }
 
 fn without_last_comma(text: &str) -> &str {

@@ -223,7 +223,7 @@ fn check_effects(config: &Config, given: &Given, warnings: &mut Vec<Warning>) {
     {
         warnings.push(Warning::new("STORE_URL", format!("other users can read {}; chmod 600 it", path.display())));
     }
-    if config.production && config.store == StoreUrl::Memory {
+    if config.production && !config.store.is_durable() {
         warnings.push(Warning::new(
             "STORE_URL",
             "memory is lost on exit, and events are handled at least once; use sqlite://PATH",

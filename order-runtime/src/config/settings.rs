@@ -6,7 +6,6 @@ use super::{
     Config, Embedded, OffsetReset, OnTruncation, Secret,
     otlp::OTLP,
     parse::{self, Expected},
-    store_url,
 };
 use crate::model::TopicPattern;
 
@@ -262,7 +261,7 @@ const STORE: &[Setting] = &[
         name: "STORE_URL",
         default: DefaultValue::Text("sqlite://order-service.db"),
         help: "Where effects, positions and waiting events are kept: sqlite://PATH for one instance, postgres://USER:PASSWORD@HOST:PORT/DATABASE for several, or memory (at least once, lost on exit).",
-        apply: |config, text| set(&mut config.store, store_url::parse(text)),
+        apply: |config, text| set(&mut config.store, parse::store(text)),
         show: |config| config.store.to_string(),
         from_file: true,
         ..SETTING

@@ -11,7 +11,7 @@ mod text;
 mod topics;
 
 pub(crate) use self::{
-    address::is_loopback,
+    address::{host, is_loopback},
     record::{Arena, Pool},
     text::cut,
 };

@@ -21,19 +21,14 @@ use crate::{
         embedded::{self, EmbeddedBroker},
         kafka::{self, KafkaConsumer, KafkaPublisher, drain_limit},
     },
-    config::{Config, KafkaConfig, StoreUrl},
+    config::{Config, KafkaConfig},
     dead_letters::KafkaSource,
     dispatcher::Dispatcher,
     engine::{self, EngineEnd, EngineHandle, Parts, Settings, SystemClock},
     exposition::{Sources, otlp::Otlp},
     http::{self, HttpParts},
     registry::Registry,
-    store::{
-        EntityType, Store,
-        memory::MemoryStore,
-        postgres::PostgresStore,
-        sqlite::{Mode, SqliteStore},
-    },
+    store::Mode,
     telemetry::{ObservedPublisher, logs, metrics::Metrics},
 };
 
@@ -98,11 +93,9 @@ pub(crate) async fn serve(
         Stop::listen().map_err(|error| ServeError::System { what: "signal handlers", reason: error.to_string() })?;
     let listener = listen(&config)?;
     let broker = embedded::start_where_wanted(&mut config.kafka).await.map_err(ServeError::Embedded)?;
-    let store = open_store(&config.store, &dispatcher.entities).await?;
-    let store_id = store
-        .claim(&config.kafka.group_id)
-        .await
-        .map_err(|error| ServeError::Store { url: config.store.to_string(), error })?;
+    let not_opened = |error| ServeError::Store { url: config.store.to_string(), error };
+    let store = config.store.open(&dispatcher.entities, Mode::Run).await.map_err(not_opened)?;
+    let store_id = store.claim(&config.kafka.group_id).await.map_err(not_opened)?;
     let publisher = KafkaPublisher::new(&config.kafka)?;
     let metrics = Metrics::new(registry.processors().len());
     let mut otlp = Otlp::start(&config.otlp, &dispatcher, &config.kafka.group_id).map_err(ServeError::Export)?;
@@ -260,26 +253,6 @@ fn listen(config: &Config) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener)).map_err(|error| {
         ServeError::Listen { address: format!("{}:{}", address.0, address.1), reason: error.to_string() }
     })
-}
-
-async fn open_store(url: &StoreUrl, entities: &[EntityType]) -> Result<Arc<dyn Store>, ServeError> {
-    let path = match url {
-        StoreUrl::Memory => return Ok(Arc::new(MemoryStore::default())),
-        StoreUrl::Postgres(server) => {
-            let store = PostgresStore::open(server.expose(), entities).await;
-            return store
-                .map(|store| Arc::new(store) as Arc<dyn Store>)
-                .map_err(|error| ServeError::Store { url: url.to_string(), error });
-        }
-        StoreUrl::Sqlite(path) => path.clone(),
-    };
-    let entities = entities.to_vec();
-    // A migration may take long, and must not block the runtime.
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, &entities, Mode::Run)).await;
-    let store = opened.map_err(|error| refused("to open the store", error))?;
-    store
-        .map(|store| Arc::new(store) as Arc<dyn Store>)
-        .map_err(|error| ServeError::Store { url: url.to_string(), error })
 }
 
 /// HTTP on a thread and a runtime of its own, so that responses and processors do not wait for each other.

@@ -1,7 +1,7 @@
 //! The store: positions, entities, deduplication windows, waiting events and the outbox, changed together in one transaction a batch.
 //!
 //! [`Store`] has four parts, each with its rows in a file of its own: [`PartitionStore`], [`OutboxStore`], [`ReadModel`] and
-//! [`LetterStore`].
+//! [`LetterStore`]. A [`StoreUrl`] opens a store; no other code chooses between their kinds.
 
 mod columns;
 #[cfg(test)]
@@ -10,6 +10,8 @@ pub mod entity;
 mod letters;
 pub(crate) mod loaded;
 pub mod memory;
+mod migrations;
+mod open;
 mod outbox;
 mod partitions;
 pub mod postgres;
@@ -25,6 +27,7 @@ pub(crate) use self::outbox::OUTBOX_LIMIT;
 pub use self::{
     entity::{Change, Entity, EntityType, Listed, Page, ReadModel, Row},
     letters::{AuditRow, DeadLetterRow, LetterMark, LetterStore, MarkState},
+    open::{Mode, StoreUrl},
     outbox::{Outbox, OutboxRecord, OutboxRow, OutboxSize, OutboxStore},
     partitions::{
         Assigned, Changes, Committed, DedupRow, Load, Loaded, PartitionStore, Suspect, WaitingCount, WaitingRow,

@@ -10,10 +10,10 @@ use uuid::Uuid;
 use crate::{
     model::PartitionId,
     store::{
-        Change, Changes, Committed, DedupRow, Entity, EntityType, Load, Outbox, OutboxRow, Page, Row, Store,
+        Change, Changes, Committed, DedupRow, Entity, EntityType, Load, Mode, Outbox, OutboxRow, Page, Row, Store,
         WaitingRow, WaitingState,
         postgres::{Client, PostgresEntity, PostgresError},
-        sqlite::{Mode, SqliteEntity, SqliteStore, keys},
+        sqlite::{SqliteEntity, SqliteStore, keys},
     },
 };
 

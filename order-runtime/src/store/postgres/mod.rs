@@ -17,8 +17,9 @@ mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
+mod url;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 pub use deadpool_postgres::ClientWrapper as Client;
@@ -30,13 +31,15 @@ use uuid::Uuid;
 
 pub(crate) use self::link::VIEW;
 pub(crate) use self::table::{PostgresTable, Table};
+pub use self::url::PostgresUrl;
 use self::{
     link::{ANSWER, Link},
     queries::RelayLock,
 };
 use super::{
-    Assigned, AuditRow, Changes, Committed, Entity, EntityType, LetterMark, LetterStore, Listed, Load, Loaded, Outbox,
-    OutboxStore, Page, PartitionStore, ReadModel, Row, Store, StoreError, WaitingCount, WaitingRow,
+    Assigned, AuditRow, Changes, Committed, Entity, EntityType, LetterMark, LetterStore, Listed, Load, Loaded, Mode,
+    Outbox, OutboxStore, Page, PartitionStore, ReadModel, Row, Store, StoreError, WaitingCount, WaitingRow,
+    migrations::{Dialect, Schema},
 };
 use crate::model::{DeadLetterId, PartitionId};
 
@@ -85,15 +88,6 @@ impl PostgresError {
     }
 }
 
-/// Parses a URL, or returns why it cannot be used. The reason contains no secrets of the URL.
-pub(crate) fn check_url(url: &str) -> Result<tokio_postgres::Config, String> {
-    match link::settings(url) {
-        Ok((config, _)) => Ok(config),
-        Err(StoreError::Unusable(why)) => Err(why),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 /// A store in one PostgreSQL database.
 pub struct PostgresStore {
     /// Commits, one at a time.
@@ -106,33 +100,29 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Opens the store at `url` (`postgres://user:password@host:port/database`) for these entity types, and brings its
-    /// schema up to date.
+    /// Opens the store at `url` (`postgres://user:password@host:port/database`) for these entity types.
     ///
     /// # Errors
     /// [`StoreError::Unusable`] when the URL, the server's version or the schema do not fit, or access is refused;
     /// [`StoreError::Unavailable`] when the server does not answer.
-    pub async fn open(url: &str, entities: &[EntityType]) -> Result<Self, StoreError> {
-        if matches!(tls::take(url), Ok((_, tls::Wanted::Require))) {
-            warn!("sslmode=require encrypts, but does not verify the server's certificate; sslmode=verify-full does");
-        }
-        schema::migrate(url, entities).await?;
-        Self::links(url, VIEW)
-    }
-
-    /// Opens a store that a service has run on, and does not change its schema.
-    ///
-    /// # Errors
-    /// As for [`open`](Self::open); also [`StoreError::Unusable`] when the schema is missing or older.
-    pub async fn connect(url: &str, entities: &[EntityType]) -> Result<Self, StoreError> {
-        if Self::check(url, entities).await? {
-            return Self::links(url, ANSWER);
-        }
-        Err(StoreError::Unusable("it does not have this release's schema yet; run the service once".to_owned()))
-    }
-
-    /// `view` is the time limit of an operation that a person waits for.
-    fn links(url: &str, view: Duration) -> Result<Self, StoreError> {
+    pub async fn open(url: &str, entities: &[EntityType], mode: Mode) -> Result<Self, StoreError> {
+        let schema = Schema::new(Dialect::Postgres, entities)?;
+        // The time limit of an operation that a person waits for.
+        let view = match mode {
+            Mode::Run => {
+                if matches!(tls::take(url), Ok((_, tls::Wanted::Require))) {
+                    warn!(
+                        "sslmode=require encrypts, but does not verify the server's certificate; sslmode=verify-full does"
+                    );
+                }
+                schema::migrate(url, &schema).await?;
+                VIEW
+            }
+            Mode::Beside | Mode::ReadOnly => {
+                schema::require(&Link::new(url, 1, ANSWER)?, &schema).await?;
+                ANSWER
+            }
+        };
         Ok(Self {
             writer: Link::new(url, 1, ANSWER)?,
             loader: Link::new(url, 4, ANSWER)?,
@@ -146,8 +136,9 @@ impl PostgresStore {
     ///
     /// # Errors
     /// As for [`open`](Self::open).
-    pub async fn check(url: &str, entities: &[EntityType]) -> Result<bool, StoreError> {
-        schema::check(&Link::new(url, 1, ANSWER)?, entities).await
+    pub(crate) async fn check(url: &str, entities: &[EntityType]) -> Result<bool, StoreError> {
+        let schema = Schema::new(Dialect::Postgres, entities)?;
+        schema::is_current(&Link::new(url, 1, ANSWER)?, &schema).await
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use super::PostgresStore;
+use super::{Mode, PostgresStore};
 use crate::store::{
     Committed, Load, PartitionStore, Store, StoreError,
     conformance::fixture::{begun, commit, counter_change, entity, numbers, place, step},
@@ -91,7 +91,7 @@ pub(crate) async fn store() -> Option<PostgresStore> {
 }
 
 async fn open(url: &str) -> PostgresStore {
-    PostgresStore::open(url, &[entity()]).await.expect("a store that opens")
+    PostgresStore::open(url, &[entity()], Mode::Run).await.expect("a store that opens")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,7 +206,7 @@ async fn a_database_without_the_schema_is_recognized() {
     let (db, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
     tokio::spawn(connection);
     db.execute("UPDATE migrations SET version = 99", &[]).await.expect("an update");
-    let newer = PostgresStore::open(&url, &[entity()]).await.expect_err("a newer release");
+    let newer = PostgresStore::open(&url, &[entity()], Mode::Run).await.expect_err("a newer release");
     assert!(matches!(&newer, StoreError::Unusable(text) if text.contains("newer release")), "{newer}");
 }
 
@@ -217,7 +217,8 @@ async fn wrong_urls_are_reported_without_their_secrets() {
         ("postgres://user:secret@db.example/x", "sslmode=disable"),
         ("postgres://user:secret@127.0.0.1:1/x", "onnect"),
     ] {
-        let error = PostgresStore::open(url, &[entity()]).await.expect_err("it cannot be opened").to_string();
+        let error =
+            PostgresStore::open(url, &[entity()], Mode::Run).await.expect_err("it cannot be opened").to_string();
         assert!(error.contains(expected), "{url}: {error}");
         assert!(!error.contains("secret"), "{error}");
     }

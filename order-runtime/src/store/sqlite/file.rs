@@ -45,18 +45,24 @@ pub(super) struct Lock {
     _beside: File,
 }
 
-/// Locks the store for this process, and creates the file if it does not exist. Returns the file's only path and the locks.
-pub(super) fn lock(path: &Path) -> Result<(PathBuf, Lock), StoreError> {
+/// Refuses a path whose folder does not exist.
+pub(super) fn expect_folder(path: &Path) -> Result<(), StoreError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    if !folder.is_dir() {
-        return Err(StoreError::Unusable(format!(
-            "the folder {} does not exist; create it, or set STORE_URL to another path",
-            folder.display()
-        )));
+    if folder.is_dir() {
+        return Ok(());
     }
+    Err(StoreError::Unusable(format!(
+        "the folder {} does not exist; create it, or set STORE_URL to another path",
+        folder.display()
+    )))
+}
+
+/// Locks the store for this process, and creates the file if it does not exist. Returns the file's only path and the locks.
+pub(super) fn lock(path: &Path) -> Result<(PathBuf, Lock), StoreError> {
+    expect_folder(path)?;
     if !path.exists() {
         // SQLite would create the file readable for all users; its side files get the permissions of this one.
         private_file(path)?;

@@ -5,11 +5,11 @@
 //! answers queries of people, so that a slow page never delays a batch.
 
 mod commit;
+mod connect;
 mod error;
 mod file;
 mod letters;
 mod mounts;
-mod open;
 mod partitions;
 mod queries;
 mod rows;
@@ -37,7 +37,8 @@ use self::{
 };
 use super::{
     Assigned, AuditRow, Change, Changes, Committed, Entity, EntityType, LetterMark, LetterStore, Listed, Load, Loaded,
-    Outbox, OutboxStore, Page, PartitionStore, ReadModel, Row, Store, StoreError, WaitingCount, WaitingRow,
+    Mode, Outbox, OutboxStore, Page, PartitionStore, ReadModel, Row, Store, StoreError, WaitingCount, WaitingRow,
+    migrations::{Dialect, Schema},
 };
 use crate::model::{DeadLetterId, PartitionId};
 
@@ -74,19 +75,6 @@ pub fn keys<K: Into<Value>>(keys: impl IntoIterator<Item = K>) -> Array {
     Rc::new(keys.into_iter().map(Into::into).collect())
 }
 
-/// The purpose for which a store is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Runs the service. The file is created if it does not exist, its schema is brought up to date, and no other process may
-    /// run on it at the same time.
-    Run,
-    /// Does an operator's work beside a service that may run at the same time: reads everything, and writes only data that does
-    /// not belong to a partition owner. SQLite's own locks isolate the two; the schema is not changed.
-    Beside,
-    /// Only reads, also while the service runs. Every write fails with [`StoreError::Unusable`].
-    ReadOnly,
-}
-
 /// Maximum number of the engine's writes and reads that wait for its thread; far more than it ever requests at once.
 const ENGINE_QUEUE: usize = 4_096;
 /// Maximum number of queries that wait for the viewer; a further one fails at once with [`StoreError::Unavailable`].
@@ -114,26 +102,35 @@ impl SqliteStore {
     /// mounted without its folder, its folder does not exist, or another process runs on it; [`StoreError::Unavailable`] when the
     /// disk is full or another program locks the file.
     pub fn open(path: &Path, entities: &[EntityType], mode: Mode) -> Result<Self, StoreError> {
-        schema::check_names(entities)?;
-        if mode == Mode::Run {
-            return Self::run(path, entities);
-        }
-        let path = open::existing(path)?;
-        let engine = match mode {
+        let schema = Schema::new(Dialect::Sqlite, entities)?;
+        let (path, engine) = match mode {
+            Mode::Run => return Self::run(path, &schema),
             Mode::Beside => {
-                let guest = open::guest(&path, entities)?;
-                Some(Worker::start(guest, plain("store-engine")).map_err(not_started)?)
+                let path = connect::existing(path)?;
+                let guest = connect::guest(&path, &schema)?;
+                (path, Some(Worker::start(guest, plain("store-engine")).map_err(not_started)?))
             }
-            _ => None,
+            Mode::ReadOnly => (connect::existing(path)?, None),
         };
-        let viewer = Worker::start(open::reader(&path, entities)?, plain("store-viewer")).map_err(not_started)?;
+        let viewer = Worker::start(connect::reader(&path, &schema)?, plain("store-viewer")).map_err(not_started)?;
         Ok(Self { engine, viewer, watch: None })
     }
 
-    fn run(path: &Path, entities: &[EntityType]) -> Result<Self, StoreError> {
+    /// Checks whether a service of this release can run on the file, and changes nothing. Returns whether the file exists and
+    /// its schema is up to date; if not, the next start of a service creates or upgrades it.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), except that a running process is no error.
+    pub(crate) fn check(path: &Path, entities: &[EntityType]) -> Result<bool, StoreError> {
+        let schema = Schema::new(Dialect::Sqlite, entities)?;
+        file::expect_folder(path)?;
+        Ok(path.exists() && connect::is_current(path, &schema)?)
+    }
+
+    fn run(path: &Path, schema: &Schema) -> Result<Self, StoreError> {
         let (path, lock) = file::lock(path)?;
         file::warn_of_readers(&path);
-        let connection = open::writer(&path, entities)?;
+        let connection = connect::writer(&path, schema)?;
         let watch = Arc::new(Watch::start(&path)?);
         // Each thread holds the locks until its connection is closed.
         let lock = Arc::new(lock);
@@ -155,14 +152,14 @@ impl SqliteStore {
             chore: Box::new(|| {}),
             end: Box::new(move |connection| leave(connection, &view_ends, view_lock)),
         };
-        let viewer = Worker::start(open::reader(&path, entities)?, viewer).map_err(not_started)?;
+        let viewer = Worker::start(connect::reader(&path, schema)?, viewer).map_err(not_started)?;
         Ok(Self { engine: Some(engine), viewer, watch: Some(watch) })
     }
 
     /// Opens a store in memory, which ends when it is dropped. It waits for no disk.
     #[cfg(test)]
     pub(crate) fn in_memory(entities: &[EntityType]) -> Result<Self, StoreError> {
-        let (writer, reader) = open::in_memory(entities)?;
+        let (writer, reader) = connect::in_memory(&Schema::new(Dialect::Sqlite, entities)?)?;
         let engine = Some(Worker::start(writer, plain("store-engine")).map_err(not_started)?);
         Ok(Self { engine, viewer: Worker::start(reader, plain("store-viewer")).map_err(not_started)?, watch: None })
     }

@@ -11,9 +11,9 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::{
+    connect::BUSY_TIMEOUT,
     error::preparing,
     file::{FileId, beside, identity},
-    open::BUSY_TIMEOUT,
 };
 use crate::store::StoreError;
 

@@ -15,10 +15,10 @@ use std::{fs, path::Path, process::Command, sync::Arc};
 use rusqlite::Connection;
 
 use crate::store::{
-    Store as _, StoreError,
+    Mode, Store as _, StoreError,
     conformance::fixture::{entity, sqlite},
     postgres::{PostgresStore, tests::database},
-    sqlite::{Mode, SqliteStore},
+    sqlite::SqliteStore,
 };
 
 /// The released layouts in SQLite.
@@ -78,7 +78,7 @@ async fn restored(dump: &str) -> Option<String> {
 }
 
 async fn postgres(url: &str) -> PostgresStore {
-    PostgresStore::open(url, &[entity()]).await.expect("a store that opens")
+    PostgresStore::open(url, &[entity()], Mode::Run).await.expect("a store that opens")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

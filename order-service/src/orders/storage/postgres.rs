@@ -191,7 +191,7 @@ mod tests {
 
     use order_runtime::{
         model::PartitionId,
-        store::{Change, Changes, Committed, EntityType, Store, postgres::PostgresStore},
+        store::{Change, Changes, Committed, EntityType, Mode, Store, postgres::PostgresStore},
     };
     use serde_json::{Value, json};
 
@@ -285,7 +285,7 @@ mod tests {
     #[tokio::test]
     async fn every_column_is_read_back_as_it_was_written() {
         let Some(server) = server() else { return };
-        let store = PostgresStore::open(&server.url, &[EntityType::of::<Order>()]).await.unwrap();
+        let store = PostgresStore::open(&server.url, &[EntityType::of::<Order>()], Mode::Run).await.unwrap();
         let items = [("A-1", 2, 1250), ("B-2", 3, 5)].map(|(sku, quantity, cents)| Item {
             sku: sku.to_owned(),
             quantity,

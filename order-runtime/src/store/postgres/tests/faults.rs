@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_postgres::{Client, NoTls};
 
-use super::{PostgresStore, database, open};
+use super::{Mode, PostgresStore, database, open};
 use crate::store::{
     Committed, DedupRow, PartitionStore, Store, StoreError,
     conformance::fixture::{begun, commit, counter_change, entity, noise, numbers, place, step},
@@ -183,7 +183,7 @@ async fn instances_that_start_at_once_make_one_schema() {
     let mut opening = Vec::new();
     for _ in 0..6 {
         let url = url.clone();
-        opening.push(tokio::spawn(async move { PostgresStore::open(&url, &[entity()]).await }));
+        opening.push(tokio::spawn(async move { PostgresStore::open(&url, &[entity()], Mode::Run).await }));
     }
     for opened in opening {
         opened.await.expect("no panic").expect("a store that opens");
@@ -198,7 +198,7 @@ async fn a_migration_that_fails_leaves_nothing() {
     let url = or_skip!(database().await);
     let db = session(&url).await;
     db.batch_execute("CREATE TABLE rings (theirs integer)").await.expect("a table of another program");
-    let refused = PostgresStore::open(&url, &[entity()]).await.expect_err("its table is in the way");
+    let refused = PostgresStore::open(&url, &[entity()], Mode::Run).await.expect_err("its table is in the way");
     assert!(matches!(&refused, StoreError::Unusable(text) if text.contains("rings")), "{refused}");
     let left: i64 = db
         .query_one("SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'rings'", &[])
@@ -222,7 +222,7 @@ async fn a_migration_whose_connection_ends_runs_again() {
     .expect("a lock");
     let opening = tokio::spawn({
         let url = url.clone();
-        async move { PostgresStore::open(&url, &[entity()]).await }
+        async move { PostgresStore::open(&url, &[entity()], Mode::Run).await }
     });
     let watch = session(&url).await;
     let migrates = "application_name = 'order-runtime' AND wait_event_type = 'Lock' AND datname = current_database()";

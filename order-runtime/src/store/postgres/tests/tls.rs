@@ -1,6 +1,6 @@
 //! Encrypted connections, and the certificates that they accept.
 
-use super::{PostgresStore, database, faults::session};
+use super::{Mode, PostgresStore, database, faults::session};
 use crate::store::{Store as _, StoreError, conformance::fixture::entity};
 
 /// An empty database and the certificate of its server; `None` if the server was created without openssl.
@@ -16,7 +16,7 @@ async fn encrypted() -> Option<(String, String)> {
 }
 
 async fn opened(url: &str) -> Result<PostgresStore, StoreError> {
-    PostgresStore::open(url, &[entity()]).await
+    PostgresStore::open(url, &[entity()], Mode::Run).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use super::{error::opening, file, schema};
-use crate::store::{EntityType, StoreError};
+use crate::store::{StoreError, migrations::Schema};
 
 /// How long a statement waits for a lock that another process holds before the store counts as unavailable.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,7 +18,7 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const CACHED_STATEMENTS: usize = 128;
 
 /// Opens the connection that writes, and brings the schema up to date.
-pub(super) fn writer(path: &Path, entities: &[EntityType]) -> Result<Connection, StoreError> {
+pub(super) fn writer(path: &Path, schema: &Schema) -> Result<Connection, StoreError> {
     let at_path = |error| opening(path, error);
     let mut db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(at_path)?;
     // Set before the first write, because the file keeps its page size. A deduplication window of more than a thousand bytes
@@ -42,34 +42,41 @@ pub(super) fn writer(path: &Path, entities: &[EntityType]) -> Result<Connection,
     // A log that a burst has made longer is truncated to this size.
     pragma("journal_size_limit", 128 * 1024 * 1024).map_err(at_path)?;
     db.pragma_update(None, "foreign_keys", true).map_err(at_path)?;
-    schema::migrate(&mut db, path, entities)?;
+    schema::migrate(&mut db, path, schema)?;
     Ok(db)
 }
 
 /// Opens a connection that writes beside the service's own.
-pub(super) fn guest(path: &Path, entities: &[EntityType]) -> Result<Connection, StoreError> {
-    let db = checked(path, entities, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+pub(super) fn guest(path: &Path, schema: &Schema) -> Result<Connection, StoreError> {
+    let db = checked(path, schema, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.pragma_update(None, "synchronous", "FULL").map_err(|error| opening(path, error))?;
     db.pragma_update(None, "foreign_keys", true).map_err(|error| opening(path, error))?;
     Ok(db)
 }
 
 /// Opens a connection that reads.
-pub(super) fn reader(path: &Path, entities: &[EntityType]) -> Result<Connection, StoreError> {
-    checked(path, entities, OpenFlags::SQLITE_OPEN_READ_ONLY)
+pub(super) fn reader(path: &Path, schema: &Schema) -> Result<Connection, StoreError> {
+    checked(path, schema, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
 /// Opens two connections to a new database in memory, which no other connection sees: a writer and a reader.
 #[cfg(test)]
-pub(super) fn in_memory(entities: &[EntityType]) -> Result<(Connection, Connection), StoreError> {
+pub(super) fn in_memory(schema: &Schema) -> Result<(Connection, Connection), StoreError> {
     let path = PathBuf::from(format!("file:/{}?vfs=memdb", uuid::Uuid::new_v4()));
     let at_path = |error| opening(&path, error);
     let access = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI;
     let mut writer = connect(&path, access | OpenFlags::SQLITE_OPEN_CREATE).map_err(at_path)?;
     writer.pragma_update(None, "foreign_keys", true).map_err(at_path)?;
-    schema::migrate(&mut writer, &path, entities)?;
+    schema::migrate(&mut writer, &path, schema)?;
     let reader = connect(&path, access).map_err(at_path)?;
     Ok((writer, reader))
+}
+
+/// Whether an existing store has this schema; false if its schema is older or missing. Changes nothing.
+pub(super) fn is_current(path: &Path, schema: &Schema) -> Result<bool, StoreError> {
+    let path = file::resolve(path)?;
+    let db = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|error| opening(&path, error))?;
+    schema::is_current(&db, &path, schema)
 }
 
 /// The only path of an existing store.
@@ -83,9 +90,9 @@ pub(super) fn existing(path: &Path) -> Result<PathBuf, StoreError> {
     file::resolve(path)
 }
 
-fn checked(path: &Path, entities: &[EntityType], access: OpenFlags) -> Result<Connection, StoreError> {
+fn checked(path: &Path, schema: &Schema, access: OpenFlags) -> Result<Connection, StoreError> {
     let db = connect(path, access).map_err(|error| opening(path, error))?;
-    schema::check(&db, path, entities)?;
+    schema::require(&db, path, schema)?;
     Ok(db)
 }
 
