@@ -29,7 +29,7 @@ use tokio::{
 
 use self::{
     quarantine::{CAREFUL_RECORDS, Proof, Quarantine, Refused},
-    recovery::Jump,
+    recovery::{Jump, Outdated},
     release::{KeySelection, Release},
     releases::Releases,
     state::Stopped,
@@ -90,8 +90,6 @@ pub(crate) struct Owner {
     backlog: VecDeque<(Arc<RecordBatch>, usize)>,
     /// The number of the assignment. The coordinator reads it when the partition is revoked.
     assignment: Arc<AtomicI64>,
-    /// The number of a later assignment that the store has, if there is one.
-    superseded: Option<i64>,
     position: i64,
     revision: i64,
     /// The maximum number of records in the next batch; reduced after a conflict.
@@ -104,8 +102,6 @@ pub(crate) struct Owner {
     turn: Option<Turn>,
     /// The event whose data the store has refused; it is dead-lettered next.
     refused: Option<Refused>,
-    /// The start and end of the log, if the consumer reported them while the position was unknown.
-    log: Option<(i64, i64)>,
     /// A pending move of the position over offsets that the log does not have. No records are taken before it is committed.
     jump: Option<Jump>,
     /// Decides how long the deaths of earlier owners count.
@@ -118,8 +114,8 @@ pub(crate) struct Owner {
     controls: mpsc::UnboundedReceiver<Control>,
     ready: Arc<Notify>,
     failures: u32,
-    /// When position and waiting events are read again. They may be outdated until then, so nothing is handled or committed.
-    read_again: Option<Instant>,
+    /// Set while position, revision and waiting events may differ from those in the store. Nothing is handled or committed then.
+    outdated: Option<Outdated>,
     /// Conflicts since the last commit.
     conflicts: u32,
     log_throttle: EventLogThrottle,
@@ -148,7 +144,6 @@ impl Owner {
             finished: Vec::new(),
             backlog: VecDeque::new(),
             assignment: Arc::default(),
-            superseded: None,
             position: 0,
             revision: 0,
             limit: BATCH_RECORDS,
@@ -156,7 +151,6 @@ impl Owner {
             quarantine: None,
             turn: None,
             refused: None,
-            log: None,
             jump: None,
             proof: Proof::default(),
             has_committed: false,
@@ -165,7 +159,7 @@ impl Owner {
             controls,
             ready,
             failures: 0,
-            read_again: None,
+            outdated: None,
             conflicts: 0,
             log_throttle: EventLogThrottle::default(),
             topic,
@@ -222,7 +216,8 @@ impl Owner {
         let may_begin = self.may_begin();
         let takes = self.takes_records();
         let due = self.time_to_next_due();
-        let read_again = self.read_again.map(|at| at.saturating_duration_since(Instant::now()));
+        let read_again =
+            self.outdated.as_ref().map(|outdated| outdated.until.saturating_duration_since(Instant::now()));
         let unit = Arc::clone(&self.partition.unit);
         tokio::select! {
             biased;
@@ -262,13 +257,13 @@ impl Owner {
 
     /// Whether there is work that no notification announces.
     fn has_work(&self) -> bool {
-        self.read_again.is_none()
+        self.outdated.is_none()
             && (!self.finished.is_empty() || !self.releases.is_empty() || self.can_jump() || self.can_reject())
     }
 
     /// Does one step: a jump, a refused event or a release if one is pending, otherwise one batch.
     async fn work(&mut self) {
-        if self.read_again.is_some() {
+        if self.outdated.is_some() {
             return;
         }
         if self.can_jump() {

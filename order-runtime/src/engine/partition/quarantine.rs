@@ -230,7 +230,7 @@ impl Owner {
     /// Without that note, a poison event of another partition would count against the event that ran alone here last.
     pub(super) async fn end_turn(&mut self) {
         let waits = self.is_deadly() && self.turn.as_ref().is_some_and(|turn| !turn.has_come());
-        if waits || !self.running.is_empty() || !self.finished.is_empty() || self.read_again.is_some() {
+        if waits || !self.running.is_empty() || !self.finished.is_empty() || self.outdated.is_some() {
             return;
         }
         if let Some(quarantine) = &mut self.quarantine

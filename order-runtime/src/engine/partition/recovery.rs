@@ -22,6 +22,17 @@ use crate::{
     store::{Assigned, Changes, Committed, Store, StoreError},
 };
 
+/// The owner's position, revision and waiting events may differ from those in the store, until they are read again.
+#[derive(Debug)]
+pub(super) struct Outdated {
+    /// When they are read again.
+    pub(super) until: Instant,
+    /// The number of a later assignment that the store has, if there is one. The partition is then taken over.
+    later: Option<i64>,
+    /// The start and end of the log, if the consumer has reported meanwhile that the log does not have the position.
+    log: Option<(i64, i64)>,
+}
+
 /// A move of the position over offsets that the log does not have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Jump {
@@ -50,7 +61,8 @@ impl Owner {
     /// Drops running attempts and reads the partition again after `delay`. The owner can end during the delay.
     pub(super) fn read_again_in(&mut self, delay: Duration) {
         self.drop_what_runs();
-        self.read_again = Some(Instant::now() + delay);
+        let until = Instant::now() + delay;
+        self.outdated.get_or_insert(Outdated { until, later: None, log: None }).until = until;
     }
 
     pub(super) fn drop_what_runs(&mut self) {
@@ -70,20 +82,20 @@ impl Owner {
     /// Drops running attempts and reads position, revision and waiting events again. If that fails, it is
     /// repeated before anything else, because waiting events that are known as running have no attempt any more.
     pub(super) async fn reload(&mut self) {
-        self.read_again = None;
+        let (later, log) = self.outdated.take().map_or((None, None), |outdated| (outdated.later, outdated.log));
         self.drop_what_runs();
         let engine = Arc::clone(&self.partition.engine);
         let waits = self.partition.status.progress.awaits_store();
         let id = &self.partition.id;
-        let stored = match self.superseded {
+        let stored = match later {
             Some(later) => assigned_again(&*engine.store, id, later).await,
             None => engine.store.reload(id).await,
         };
         drop(waits);
         match stored {
-            Ok(Some(stored)) if self.superseded.is_some() => self.take_over(stored),
+            Ok(Some(stored)) if later.is_some() => self.take_over(stored, log),
             Ok(Some(stored)) if stored.assignment != self.assignment.load(Ordering::Relaxed) => {
-                self.is_superseded(stored.assignment);
+                self.is_superseded(stored.assignment, log);
             }
             Ok(Some(stored)) => {
                 if stored.revision != self.revision {
@@ -108,14 +120,15 @@ impl Owner {
                 }
                 self.position = stored.next_offset;
                 self.after_change();
-                self.judge_log();
+                self.judge_log(log);
             }
             Ok(None) => self.stop(
                 "the store no longer has the position of the partition; restore the store, or restart to begin as at a first start",
             ),
             Err(error) => {
                 warn!(partition = %self.partition.id, %error, "failed to read the position again; retrying");
-                self.read_again = Some(Instant::now() + self.store_is_away(&error));
+                let delay = self.store_is_away(&error);
+                self.outdated = Some(Outdated { until: Instant::now() + delay, later, log });
             }
         }
     }
@@ -123,21 +136,19 @@ impl Owner {
     /// Handles a later assignment of the partition in the store. Most likely the consumer group has moved the partition, and its
     /// revocation follows here. If it does not follow, the later assignment came from a process that was frozen during an earlier
     /// assignment. No other process owns the partition then, so this owner takes it over again.
-    fn is_superseded(&mut self, later: i64) {
+    fn is_superseded(&mut self, later: i64, log: Option<(i64, i64)>) {
         warn!(
             partition = %self.partition.id,
             "the store has a later assignment of the partition; this instance takes the partition over in {} s unless it is revoked first",
             TAKE_OVER.as_secs()
         );
-        self.superseded = Some(later);
-        self.read_again = Some(Instant::now() + TAKE_OVER);
+        self.outdated = Some(Outdated { until: Instant::now() + TAKE_OVER, later: Some(later), log });
     }
 
     /// Begins again as at an assignment. Records that were fetched before may no longer be in the log, so they are
     /// dropped. A jump was decided by an earlier state of the log. It stays valid only if no other owner has committed
     /// since. Otherwise the consumer continues at the position, and reports again if the log does not have it.
-    fn take_over(&mut self, stored: Assigned) {
-        self.superseded = None;
+    fn take_over(&mut self, stored: Assigned, log: Option<(i64, i64)>) {
         self.failures = 0;
         self.turn = None;
         self.refused = None;
@@ -146,14 +157,11 @@ impl Owner {
         let has_changed = stored.revision - self.revision != assignments;
         self.jump = self.jump.filter(|_| !has_changed).map(|jump| Jump { seeks: true, ..jump });
         self.take_up(stored);
-        if has_changed {
-            self.log = None;
-        }
         if self.jump.is_none() {
             self.partition.engine.consumer.seek(&self.partition.id, self.position);
         }
         self.after_change();
-        self.judge_log();
+        self.judge_log(log.filter(|_| !has_changed));
     }
 
     /// Dead-letters all waiting events in order and returns their number.
@@ -169,7 +177,7 @@ impl Owner {
             for queue in self.waiting.select(|_| true) {
                 self.has_committed = false;
                 self.dead_letter_first(queue, |row| because.forced_dead_letter(row)).await;
-                if self.superseded.is_some() {
+                if self.is_taken_elsewhere() {
                     return Err(format!("after {given_up} events, {NOT_COMMITTED}"));
                 }
                 given_up += u64::from(self.has_committed);
@@ -187,10 +195,15 @@ impl Owner {
 
     /// Reads the partition again until that succeeds, or a later assignment is found.
     async fn recover(&mut self) {
-        while let Some(at) = self.read_again.filter(|_| self.superseded.is_none()) {
-            tokio::time::sleep_until(at).await;
+        while let Some(outdated) = self.outdated.as_ref().filter(|outdated| outdated.later.is_none()) {
+            tokio::time::sleep_until(outdated.until).await;
             self.reload().await;
         }
+    }
+
+    /// Whether the store has a later assignment of the partition.
+    fn is_taken_elsewhere(&self) -> bool {
+        self.outdated.as_ref().is_some_and(|outdated| outdated.later.is_some())
     }
 
     /// Whether the position can be moved now. Waiting events are identified by their offsets. Before the
@@ -225,14 +238,14 @@ impl Owner {
     /// Handles a log that does not have the position. If the position is currently unknown, this is decided
     /// after it is read again.
     pub(super) fn out_of_range(&mut self, log_start: i64, log_end: i64) {
-        self.log = Some((log_start, log_end));
-        if self.read_again.is_none() {
-            self.judge_log();
+        match &mut self.outdated {
+            Some(outdated) => outdated.log = Some((log_start, log_end)),
+            None => self.judge_log(Some((log_start, log_end))),
         }
     }
 
-    fn judge_log(&mut self) {
-        let Some((log_start, log_end)) = self.log.take() else { return };
+    fn judge_log(&mut self, log: Option<(i64, i64)>) {
+        let Some((log_start, log_end)) = log else { return };
         let policy = self.partition.engine.settings.on_truncation;
         match start::within_log(self.position, log_start, log_end, policy) {
             Decision::Begin { at, skipped, restored_below: _ } => {

@@ -128,7 +128,7 @@ impl Owner {
 
     /// Applies the releases that were confirmed to operators before the owner ends.
     pub(super) async fn finish_releases(&mut self) {
-        while !self.releases.is_empty() && self.read_again.is_none() {
+        while !self.releases.is_empty() && self.outdated.is_none() {
             self.apply_release().await;
         }
         if !self.releases.is_empty() {

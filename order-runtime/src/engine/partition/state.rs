@@ -21,7 +21,7 @@ impl Owner {
     pub(super) fn takes_records(&self) -> bool {
         let engine = &self.partition.engine;
         self.stopped.is_none()
-            && self.read_again.is_none()
+            && self.outdated.is_none()
             && self.jump.is_none()
             && !self.waits_for_one()
             && !engine.status.paused.load(Ordering::Relaxed)
@@ -30,7 +30,7 @@ impl Owner {
     }
 
     pub(super) fn time_to_next_due(&self) -> Option<Duration> {
-        if self.stopped.is_some() || self.read_again.is_some() || self.waits_for_one() {
+        if self.stopped.is_some() || self.outdated.is_some() || self.waits_for_one() {
             return None;
         }
         Some(self.waiting.next_due()?.saturating_duration_since(Instant::now()))
