@@ -182,12 +182,12 @@ fn each_partition_with_a_backlog_is_served_again_and_again() {
 #[test]
 fn nobody_is_paused_without_need() {
     // The view of the second partition at each turn, while the first one is served.
-    let hungry = FetchView { is_empty: true, has_more: true, ..FetchView::default() };
+    let starving = FetchView { is_empty: true, has_more: true, ..FetchView::default() };
     let table = [
-        ("its record may be new", [FetchView { has_more: false, ..hungry }, hungry]),
-        ("it has records", [FetchView { is_empty: false, bytes: 1, ..hungry }; 2]),
-        ("the engine has paused it", [FetchView { is_stopped: true, ..hungry }; 2]),
-        ("its inbox was full", [FetchView { withheld: Some(Withheld::Full), bytes: SHARE * 8, ..hungry }; 2]),
+        ("its record may be new", [FetchView { has_more: false, ..starving }, starving]),
+        ("it has records", [FetchView { is_empty: false, bytes: 1, ..starving }; 2]),
+        ("the engine has paused it", [FetchView { is_stopped: true, ..starving }; 2]),
+        ("its inbox was full", [FetchView { withheld: Some(Withheld::Full), bytes: SHARE * 8, ..starving }; 2]),
     ];
     for (case, views) in table {
         let mut scene = Scene::new(2);
@@ -199,11 +199,11 @@ fn nobody_is_paused_without_need() {
     }
     // What cannot be paused: a partition that the engine has stopped, or that is held.
     for view in [
-        FetchView { is_stopped: true, ..hungry },
-        FetchView { withheld: Some(Withheld::Full), bytes: SHARE * 8, ..hungry },
+        FetchView { is_stopped: true, ..starving },
+        FetchView { withheld: Some(Withheld::Full), bytes: SHARE * 8, ..starving },
     ] {
         let mut scene = Scene::new(2);
-        scene.views = vec![view, hungry];
+        scene.views = vec![view, starving];
         for _ in 0..4 {
             scene.arrives([0]);
             assert_eq!(scene.after(TURN).1, []);
