@@ -14,6 +14,9 @@ const SHARE: usize = 512 * 1024;
 /// The interval between checks of fairness.
 const TURN: Duration = Duration::from_secs(3);
 
+/// Actions, each with the place of its partition.
+type Actions = Vec<(usize, FetchAction)>;
+
 /// A policy with its partitions, whose views follow its actions as the poll thread would make them.
 struct Scene {
     policy: FetchPolicy,
@@ -44,7 +47,7 @@ impl Scene {
     }
 
     /// Lets time pass, decides, and carries out the actions. Returns whether records are taken, and the actions.
-    fn after(&mut self, time: Duration) -> (bool, Vec<(usize, FetchAction)>) {
+    fn after(&mut self, time: Duration) -> (bool, Actions) {
         self.now += time;
         let decision = self.policy.decide(&self.views, self.now);
         for (place, action) in &decision.actions {
@@ -59,7 +62,7 @@ impl Scene {
         (decision.take, decision.actions.into_iter().collect())
     }
 
-    fn after_ms(&mut self, ms: u64) -> (bool, Vec<(usize, FetchAction)>) {
+    fn after_ms(&mut self, ms: u64) -> (bool, Actions) {
         self.after(Duration::from_millis(ms))
     }
 }
@@ -216,16 +219,16 @@ fn a_partition_that_could_not_be_helped_is_helped_again_after_it_brought_records
     let mut scene = Scene::new(2);
     scene.views.iter_mut().for_each(|view| view.has_more = true);
     // The partition that brings records before each check, and the actions.
-    let table: [(Option<usize>, &[(usize, FetchAction)]); 9] = [
-        (Some(0), &[]),
-        (Some(0), &[(0, Pause)]),
-        (None, &[(0, Resume)]),
-        (Some(0), &[]),
-        (Some(0), &[]),
-        (Some(1), &[]),
-        (Some(0), &[]),
-        (Some(0), &[(0, Pause)]),
-        (Some(1), &[(0, Resume)]),
+    let table: [(Option<usize>, Actions); 9] = [
+        (Some(0), vec![]),
+        (Some(0), vec![(0, Pause)]),
+        (None, vec![(0, Resume)]),
+        (Some(0), vec![]),
+        (Some(0), vec![]),
+        (Some(1), vec![]),
+        (Some(0), vec![]),
+        (Some(0), vec![(0, Pause)]),
+        (Some(1), vec![(0, Resume)]),
     ];
     for (turn, (place, expected)) in table.into_iter().enumerate() {
         scene.now += TURN / 2;
