@@ -114,7 +114,7 @@ impl Consumer for KafkaConsumer {
     fn take(&self, partition: &PartitionId, max_records: usize, max_bytes: usize) -> RecordBatch {
         let Some(inbox) = self.inbox(partition) else { return RecordBatch::default() };
         let records = inbox.take(max_records, max_bytes);
-        self.shared.taken.tell();
+        self.shared.taken.notify();
         records
     }
 

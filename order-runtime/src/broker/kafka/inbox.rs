@@ -3,9 +3,10 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
+    thread::{self, Thread},
     time::Duration,
 };
 
@@ -13,7 +14,11 @@ use parking_lot::Mutex;
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{reach::Reach, statistics::FetchProgress};
+use super::{
+    fetch_policy::{FetchView, Withheld},
+    progress::InboxProgress,
+    statistics::FetchProgress,
+};
 use crate::{
     broker::InboxStatus,
     model::{PartitionId, RecordBatch, RecordRef},
@@ -37,8 +42,6 @@ pub(super) struct Inbox {
 const SMALL: usize = 64 * 1024;
 /// If nothing has arrived for this long, the end of the log is requested.
 const QUIET: Duration = Duration::from_secs(5);
-/// A partition counts as busy for this long after records have arrived.
-const BUSY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct State {
@@ -52,10 +55,11 @@ struct State {
     closed: bool,
     /// Whether the engine has paused it.
     paused: bool,
-    hold: Hold,
-    reach: Reach,
+    /// Why the poll thread withholds its records.
+    withheld: Option<Withheld>,
+    progress: InboxProgress,
     /// When records last arrived.
-    came: Instant,
+    arrived: Option<Instant>,
 }
 
 impl State {
@@ -64,9 +68,13 @@ impl State {
         self.bytes = 0;
     }
 
-    /// Whether records may arrive: neither the engine nor the poll thread has stopped them.
+    /// Whether no record may arrive, whatever the poll thread does.
+    fn is_stopped(&self) -> bool {
+        self.paused || self.closed || self.seeking > 0
+    }
+
     fn is_fetched(&self) -> bool {
-        !(self.paused || self.hold != Hold::None || self.closed || self.seeking > 0)
+        !self.is_stopped() && self.withheld.is_none()
     }
 
     fn first_offset(&self) -> Option<i64> {
@@ -74,42 +82,19 @@ impl State {
     }
 }
 
-/// Why the poll thread takes no records of the partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hold {
-    None,
-    /// The inbox is full: further records are left to librdkafka.
-    Full,
-    /// The partition is paused, so that others get their turn.
-    Resting,
-}
-
-/// Whether the inbox accepts further records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
-    /// It does.
-    Free,
-    /// It is full.
-    Full,
-    /// Further records are left to librdkafka.
-    Held,
-    /// Further records were left to librdkafka, and the inbox accepts them again.
-    Freed,
-}
-
 impl Inbox {
     pub(super) fn new(id: PartitionId, log_end: i64, start: Option<i64>, ready: Arc<Notify>) -> Arc<Self> {
-        let mut reach = Reach::new(start);
-        reach.ends(log_end);
+        let mut progress = InboxProgress::new(start);
+        progress.raise_end(log_end);
         let state = State {
             batches: VecDeque::new(),
             bytes: 0,
             seeking: 0,
             closed: false,
             paused: start.is_none(),
-            hold: Hold::None,
-            reach,
-            came: Instant::now(),
+            withheld: None,
+            progress,
+            arrived: None,
         };
         Arc::new(Self { id, start, state: Mutex::new(state), ready, log_end: AtomicI64::new(log_end) })
     }
@@ -122,8 +107,8 @@ impl Inbox {
         }
         let was_empty = state.batches.is_empty();
         if let Some(last) = records.get(records.len().saturating_sub(1)) {
-            state.reach.received(last.offset + 1);
-            state.came = Instant::now();
+            state.progress.received(last.offset + 1);
+            state.arrived = Some(Instant::now());
         }
         state.bytes += records.size();
         match state.batches.back_mut().filter(|last| last.size() + records.size() <= SMALL) {
@@ -159,110 +144,73 @@ impl Inbox {
         state.bytes -= first.size();
         if let Some(last) = first.get(first.len().saturating_sub(1)) {
             let some_left = !state.batches.is_empty();
-            state.reach.took(last.offset + 1, some_left);
+            state.progress.took(last.offset + 1, some_left);
         }
         first
     }
 
-    /// The size of the waiting records in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.state.lock().bytes
-    }
-
-    /// Whether the inbox accepts further records, with a capacity of `limit` bytes. After it was held, half of them must be free.
-    pub(super) fn room(&self, limit: usize) -> Room {
-        let mut state = self.state.lock();
-        match state.hold {
-            Hold::Full if state.bytes <= limit / 2 => {
-                state.hold = Hold::None;
-                Room::Freed
-            }
-            Hold::Full => Room::Held,
-            Hold::None if state.bytes > limit => Room::Full,
-            Hold::None | Hold::Resting => Room::Free,
+    /// The present state, for the policy. Whether a broker is connected is not known here.
+    pub(super) fn view(&self) -> FetchView {
+        let state = self.state.lock();
+        FetchView {
+            bytes: state.bytes,
+            is_empty: state.batches.is_empty(),
+            has_more: state.progress.has_more(),
+            is_stopped: state.is_stopped(),
+            withheld: state.withheld,
+            arrived: state.arrived,
         }
     }
 
-    /// Leaves further records to librdkafka, until [`room`](Self::room) returns [`Room::Freed`].
-    pub(super) fn hold(&self) {
+    /// Notes that the poll thread withholds the records. Returns false, and notes nothing, if it must not pause the partition,
+    /// because fetching was stopped meanwhile.
+    pub(super) fn withhold(&self, why: Withheld) -> bool {
         let mut state = self.state.lock();
-        state.hold = Hold::Full;
-        state.reach.pauses();
-    }
-
-    /// Whether further records are left to librdkafka.
-    pub(super) fn held(&self) -> bool {
-        self.state.lock().hold == Hold::Full
-    }
-
-    /// Whether records are expected: the log has more, and fetching is not stopped.
-    pub(super) fn expects_records(&self) -> bool {
-        let state = self.state.lock();
-        state.is_fetched() && state.reach.has_more()
-    }
-
-    /// Whether the inbox is empty although the log has more and fetching is not stopped.
-    pub(super) fn is_hungry(&self) -> bool {
-        let state = self.state.lock();
-        state.is_fetched() && state.batches.is_empty() && state.reach.has_more()
-    }
-
-    /// Whether records have arrived just now.
-    pub(super) fn is_busy(&self) -> bool {
-        self.state.lock().came.elapsed() < BUSY
-    }
-
-    /// Notes that the poll thread pauses the partition in favour of others. Returns whether it must do so.
-    pub(super) fn rest(&self) -> bool {
-        let mut state = self.state.lock();
-        if !state.is_fetched() {
+        if why == Withheld::Paused && !state.is_fetched() {
             return false;
         }
-        state.hold = Hold::Resting;
-        state.reach.pauses();
+        state.withheld = Some(why);
+        state.progress.interrupt();
         true
     }
 
-    /// Whether the partition is paused in favour of others.
-    pub(super) fn rests(&self) -> bool {
-        self.state.lock().hold == Hold::Resting
+    /// Notes that the poll thread no longer withholds the records. Returns whether a pause was ended that the engine does not
+    /// want.
+    pub(super) fn stop_withholding(&self) -> bool {
+        let mut state = self.state.lock();
+        state.withheld.take() == Some(Withheld::Paused) && !state.is_stopped()
     }
 
-    /// Ends the pause in favour of others. Returns whether fetching must be resumed.
-    pub(super) fn end_rest(&self) -> bool {
-        let mut state = self.state.lock();
-        if state.hold != Hold::Resting {
-            return false;
-        }
-        state.hold = Hold::None;
-        !state.paused && state.seeking == 0
+    /// Whether further records are left to librdkafka.
+    pub(super) fn is_held(&self) -> bool {
+        self.state.lock().withheld == Some(Withheld::Full)
     }
 
     /// Whether no fetch reports the end of the log.
     pub(super) fn is_quiet(&self) -> bool {
         let state = self.state.lock();
-        !state.is_fetched() || state.came.elapsed() > QUIET
+        !state.is_fetched() || state.arrived.is_none_or(|arrived| arrived.elapsed() > QUIET)
     }
 
     /// Sets since when expected records have not arrived.
     pub(super) fn set_silent(&self, since: Option<Instant>) {
-        self.state.lock().reach.silent_since = since;
+        self.state.lock().progress.silent_since = since;
     }
 
     /// Notes the fetch progress that librdkafka reports.
-    pub(super) fn fetched(&self, progress: FetchProgress) {
+    pub(super) fn fetched(&self, fetch: FetchProgress) {
         let mut state = self.state.lock();
-        state.reach.ends(progress.stable_end);
+        state.progress.raise_end(fetch.stable_end);
         if state.is_fetched() {
-            state.reach.fetched(progress.position);
-            state.reach.waits_for_transaction(progress.waits_for_transaction);
+            state.progress.fetched(fetch.position);
+            state.progress.waits_for_transaction(fetch.waits_for_transaction);
         }
     }
 
     /// Notes the end of the log, from the answer to a request.
     pub(super) fn ends(&self, end: i64) {
         self.log_end(Some(end));
-        self.state.lock().reach.ends(end);
+        self.state.lock().progress.raise_end(end);
     }
 
     /// How records arrive.
@@ -270,11 +218,11 @@ impl Inbox {
         let state = self.state.lock();
         InboxStatus {
             log_end: self.log_end(None),
-            taken: state.reach.taken,
-            next: state.reach.next(state.first_offset()),
-            ready_since: state.reach.ready_since,
-            silent_since: state.reach.silent_since,
-            transaction_since: state.reach.transaction_since,
+            taken: state.progress.taken,
+            next: state.progress.next(state.first_offset()),
+            ready_since: state.progress.ready_since,
+            silent_since: state.progress.silent_since,
+            transaction_since: state.progress.transaction_since,
         }
     }
 
@@ -283,7 +231,7 @@ impl Inbox {
         let mut state = self.state.lock();
         state.empty();
         state.seeking += 1;
-        state.reach.set_back(offset);
+        state.progress.restart(offset);
     }
 
     /// Like [`begin_seek`](Self::begin_seek), to repair fetching. Returns the offset to continue at: that of the first waiting
@@ -293,7 +241,7 @@ impl Inbox {
         let from = state.first_offset().unwrap_or(next);
         state.empty();
         state.seeking += 1;
-        state.reach.come_again(from);
+        state.progress.refetch_from(from);
         from
     }
 
@@ -303,7 +251,7 @@ impl Inbox {
         let mut state = self.state.lock();
         state.seeking = state.seeking.saturating_sub(1);
         state.paused &= !by_engine;
-        state.hold = Hold::None;
+        state.withheld = None;
         !state.paused
     }
 
@@ -311,10 +259,10 @@ impl Inbox {
     pub(super) fn set_paused(&self, paused: bool) {
         let mut state = self.state.lock();
         state.paused = paused;
-        if state.hold == Hold::Resting {
-            state.hold = Hold::None;
+        if state.withheld == Some(Withheld::Paused) {
+            state.withheld = None;
         }
-        state.reach.pauses();
+        state.progress.interrupt();
     }
 
     /// Notifies the partition owner if records wait to be taken.
@@ -337,6 +285,34 @@ impl Inbox {
             || self.log_end.load(Ordering::Relaxed),
             |heard| self.log_end.fetch_max(heard, Ordering::Relaxed).max(heard),
         )
+    }
+}
+
+/// Lets the poll thread wait until a partition owner takes records.
+#[derive(Default)]
+pub(super) struct TakeSignal {
+    is_awaited: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl TakeSignal {
+    /// Waits until records are taken, at most for `limit`.
+    pub(super) fn wait(&self, limit: Duration) {
+        self.thread.get_or_init(thread::current);
+        self.is_awaited.store(true, Ordering::Release);
+        // Records that were taken just before this are noticed after the time limit.
+        thread::park_timeout(limit);
+        self.is_awaited.store(false, Ordering::Relaxed);
+    }
+
+    /// Wakes the poll thread, because records were taken.
+    pub(super) fn notify(&self) {
+        if self.is_awaited.load(Ordering::Relaxed)
+            && self.is_awaited.swap(false, Ordering::Acquire)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
     }
 }
 
@@ -387,32 +363,25 @@ mod tests {
     }
 
     #[test]
-    fn a_held_inbox_has_room_when_half_is_taken() {
-        let inbox = inbox();
-        inbox.add(records(0..5));
-        assert_eq!(inbox.room(50), Room::Free);
-        inbox.add(records(5..10));
-        assert_eq!(inbox.room(50), Room::Full);
-        inbox.hold();
-        inbox.take(4, 1_000);
-        assert_eq!(inbox.room(50), Room::Held, "a few taken records are not enough");
-        inbox.take(4, 1_000);
-        assert_eq!(inbox.room(50), Room::Freed);
-        assert_eq!(inbox.room(50), Room::Free);
-    }
-
-    #[test]
-    fn a_partition_that_the_engine_paused_expects_no_records_when_it_has_room() {
+    fn an_inbox_withholds_records_until_its_poll_thread_or_a_seek_ends_that() {
         let inbox = inbox();
         inbox.ends(20);
-        inbox.add(records(0..10));
-        inbox.hold();
+        let is_withheld = || inbox.view().withheld;
+        assert!(inbox.withhold(Withheld::Full));
         inbox.set_paused(true);
-        inbox.take(10, 1_000);
-        assert_eq!(inbox.room(50), Room::Freed);
-        assert!(!inbox.expects_records());
+        assert_eq!(is_withheld(), Some(Withheld::Full), "the engine's pause does not change what the inbox holds");
+        assert!(!inbox.stop_withholding(), "nothing is to be resumed");
+        assert!(!inbox.withhold(Withheld::Paused), "the engine has paused it already");
         inbox.set_paused(false);
-        assert!(inbox.expects_records());
+        assert!(inbox.withhold(Withheld::Paused));
+        assert!(inbox.stop_withholding());
+        assert!(inbox.withhold(Withheld::Paused));
+        inbox.set_paused(true);
+        assert_eq!(is_withheld(), None, "only the engine can resume it now");
+        assert!(inbox.withhold(Withheld::Full));
+        inbox.begin_seek(2);
+        assert!(inbox.sought(true));
+        assert_eq!(is_withheld(), None);
     }
 
     #[test]

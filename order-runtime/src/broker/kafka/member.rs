@@ -29,10 +29,9 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     ffi,
-    inbox::Inbox,
+    inbox::{Inbox, TakeSignal},
     log_throttle::KafkaLogThrottle,
     metadata::MetadataClient,
-    room::Taken,
     settings::RebalanceLimits,
     statistics::{Group, Statistics},
 };
@@ -56,7 +55,7 @@ pub(super) struct MemberShared {
     pub(super) inboxes: Mutex<HashMap<PartitionId, Arc<Inbox>>>,
     /// Offsets to be stored, the last of each partition.
     stored: Mutex<HashMap<PartitionId, (i64, String)>>,
-    pub(super) taken: Taken,
+    pub(super) taken: TakeSignal,
     pub(super) has_stored: AtomicBool,
     /// Incremented with every assignment, so that the poll thread rebuilds its view of the partitions.
     pub(super) assignments: AtomicU64,
@@ -88,7 +87,7 @@ impl MemberShared {
         let shared = Self {
             inboxes: Mutex::default(),
             stored: Mutex::default(),
-            taken: Taken::default(),
+            taken: TakeSignal::default(),
             has_stored: AtomicBool::new(false),
             assignments: AtomicU64::new(0),
             closing: AtomicBool::new(false),

@@ -19,10 +19,9 @@ use tracing::{info, warn};
 
 use super::{
     consumer::Command,
-    duty::Desk,
     member::{Member, MemberShared},
     metadata::{Identity, MetadataClient},
-    poller::{Polled, Rest},
+    poller::Polled,
     settings,
 };
 use crate::{
@@ -127,33 +126,17 @@ impl Membership {
     /// Polls. Returns true when the member was closed and has left its group, and false when its client must be replaced; the
     /// caller then has the only reference to the client.
     fn poll(self: &Arc<Self>, consumer: &Arc<BaseConsumer<Member>>, may_give_up: bool, shows_leaving: bool) -> bool {
-        let desk = match Desk::open(&self.runtime, |duty| Polled::new(consumer, self, duty)) {
-            Ok(desk) => desk,
-            Err(error) => {
-                consumer.context().fatal(format!(
-                    "cannot open a file descriptor to wake a task: {error}; raise the limit of open files"
-                ));
-                return true;
-            }
-        };
+        let mut polled = Polled::new(consumer, self);
         let mut doubt = Doubt::new(self.patience);
         while !self.shared.closing.load(Ordering::Relaxed) {
             self.shared.beat();
-            match desk.at(Polled::round) {
-                Some(Rest::None) => {}
-                Some(Rest::Records(limit)) => thread::park_timeout(limit),
-                Some(Rest::Room(limit)) => self.shared.taken.wait(limit),
-                None => {
-                    consumer.context().fatal("the task that takes records has panicked".to_owned());
-                    return true;
-                }
-            }
+            polled.round();
             let answers = || self.metadata.answers(&self.config.topics);
             if may_give_up && doubt.is_right(self.shared.away(), answers) {
                 return false;
             }
         }
-        desk.at(|polled| polled.leave(shows_leaving));
+        polled.leave(shows_leaving);
         true
     }
 }

@@ -7,14 +7,11 @@
 //! | `consumer` | the engine's interface to the group member |
 //! | `membership` | the lifetime of the poll thread and of its client, which is replaced if it is stuck |
 //! | `poller` | the loop of the poll thread |
-//! | `duty` | whether the poll thread or a task of the runtime takes records |
-//! | `bell` | wakes a task from a thread of librdkafka |
 //! | `member` | the rebalance callback: partitions are assigned and revoked |
 //! | `inbox` | the queue of records between the poll thread and a partition owner |
-//! | `room` | backpressure, if partition owners take fewer records than arrive |
-//! | `turns` | fairness between partitions with a backlog |
-//! | `reach`, `ends` | the progress of a partition, and the end of its log |
-//! | `refetch` | repairs fetching that has stalled |
+//! | `fetch_policy` | which partitions are fetched: backpressure, fairness, repair of stalled fetching |
+//! | `fetching` | carries out the policy and the engine's commands: seeks, pauses, refetches |
+//! | `progress`, `ends` | the progress of a partition, and the end of its log |
 //! | `group` | the other members of the consumer group |
 //! | `metadata` | requests about the cluster, its topics and partitions |
 //! | `producer` | publishes records and classifies the errors |
@@ -25,11 +22,11 @@
 //! | `statistics` | the fields that are read from librdkafka's statistics |
 //! | `ffi` | functions of librdkafka that the Rust client does not offer |
 
-mod bell;
 mod consumer;
-mod duty;
 mod ends;
 mod error;
+mod fetch_policy;
+mod fetching;
 mod ffi;
 mod group;
 mod inbox;
@@ -39,17 +36,14 @@ mod membership;
 mod metadata;
 mod poller;
 mod producer;
-mod reach;
+mod progress;
 mod reader;
-mod refetch;
 mod retention;
-mod room;
 mod sender;
 mod settings;
 mod statistics;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 pub use consumer::KafkaConsumer;
 pub use error::BrokerError;

@@ -7,11 +7,12 @@
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
+    thread,
     time::Duration,
 };
 
 use rdkafka::{
-    Message as _, TopicPartitionList,
+    Message as _,
     consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode},
 };
@@ -19,34 +20,18 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{
-    consumer::Command,
-    duty::Duty,
+    fetch_policy::{FetchDecision, FetchPolicy},
     ffi::{self, FetchQueue, Fetched},
-    inbox::{Inbox, Room},
+    inbox::Inbox,
     member::{Member, UNREADABLE},
     membership::Membership,
-    refetch::Flow,
-    room,
-    turns::Turn,
 };
-use crate::model::{PartitionId, Pool, RecordBatch, TopicPattern};
+use crate::model::{Pool, RecordBatch, TopicPattern};
 
 /// The most records that are polled before they move to their inboxes.
 const FLUSH_RECORDS: usize = 500;
 /// The number of polled bytes after which records move to their inboxes.
 const FLUSH_BYTES: usize = 1024 * 1024;
-/// If fewer records than this arrive at once, the task of the runtime takes them.
-const FEW: usize = 64;
-/// How long the thread is on duty after at least [`FEW`] records have arrived at once.
-const MUCH: Duration = Duration::from_millis(100);
-/// How long the thread waits for records. While nothing arrives, a command is delayed by this time at most.
-const POLL: Duration = Duration::from_millis(20);
-/// The same while an inbox is full.
-const POLL_HELD: Duration = Duration::from_millis(2);
-/// The time limit of a seek.
-pub(super) const SEEK: Duration = Duration::from_secs(2);
-/// The delay before a failed seek is retried.
-const SEEK_AGAIN: Duration = Duration::from_millis(200);
 /// How long the request to leave the group may take, once no partition is left.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// The interval between checks for a subscribed topic that does not exist.
@@ -59,19 +44,13 @@ pub(super) struct Polled {
     pub(super) fetched: FetchQueue<Member>,
     pub(super) membership: Arc<Membership>,
     pub(super) known: Known,
-    duty: Arc<Duty>,
-    /// When many records last arrived at once.
-    much_came: Option<Instant>,
-    /// Errors that the task has met, for the thread to handle.
-    errors: Vec<KafkaError>,
+    pub(super) policy: FetchPolicy,
     /// When the broker was last asked whether the topics exist.
     topics_asked: Option<Instant>,
     /// Seeks to be retried, and when.
     pub(super) seeks: Vec<(Seek, Instant)>,
-    /// When partitions were last checked for stalls.
-    pub(super) looked: Instant,
-    /// When the turns of partitions were last checked.
-    pub(super) turned: Instant,
+    /// When partitions were last checked.
+    pub(super) checked: Instant,
     /// The reused memory of batches.
     pool: Arc<Pool>,
 }
@@ -95,8 +74,6 @@ pub(super) struct Known {
     /// Records in all feeds, and their bytes.
     records: usize,
     bytes: usize,
-    /// The capacity of an inbox in bytes.
-    pub(super) limit: usize,
 }
 
 /// Records of one partition on their way to its inbox.
@@ -105,106 +82,80 @@ pub(super) struct Feed {
     records: RecordBatch,
     /// The offset after the last polled record; at first, the start that the engine has chosen.
     pub(super) next: Option<i64>,
-    pub(super) flow: Flow,
-    /// Since when its inbox has been full.
-    pub(super) full_since: Option<Instant>,
-    pub(super) turn: Turn,
 }
 
-/// How the thread waits after a round.
-pub(super) enum Rest {
-    /// It does not wait: the next round is due.
-    None,
-    /// For records, at most for this time.
-    Records(Duration),
-    /// For a partition owner to take records, at most for this time.
-    Room(Duration),
+impl Known {
+    /// Drops the polled records of a partition, which continues at `offset`. Returns false if it is not assigned.
+    pub(super) fn restart(&mut self, inbox: &Arc<Inbox>, offset: i64) -> bool {
+        let Some(feed) = self.feeds.iter_mut().find(|feed| Arc::ptr_eq(&feed.inbox, inbox)) else { return false };
+        self.records -= feed.records.len();
+        feed.records.clear();
+        feed.next = Some(offset);
+        true
+    }
 }
 
 impl Polled {
-    /// Creates the state. Arriving records call `duty`.
-    pub(super) fn new(consumer: &Arc<BaseConsumer<Member>>, membership: &Arc<Membership>, duty: Arc<Duty>) -> Self {
-        let called = Arc::clone(&duty);
+    /// Creates the state. The calling thread is the poll thread, which arriving records wake.
+    pub(super) fn new(consumer: &Arc<BaseConsumer<Member>>, membership: &Arc<Membership>) -> Self {
+        let thread = thread::current();
+        let now = Instant::now();
         Self {
             consumer: Arc::clone(consumer),
-            fetched: FetchQueue::noticed(consumer, move || called.call()),
+            fetched: FetchQueue::noticed(consumer, move || thread.unpark()),
             membership: Arc::clone(membership),
             known: Known::default(),
-            duty,
-            much_came: None,
-            errors: Vec::new(),
+            policy: FetchPolicy::new(now),
             topics_asked: None,
             seeks: Vec::new(),
-            looked: Instant::now(),
-            turned: Instant::now(),
+            checked: now,
             pool: Arc::default(),
         }
     }
 
-    /// One round of the thread: commands, offsets, then arrived records.
-    pub(super) fn round(&mut self) -> Rest {
-        // The task leaves its errors to the thread, which handles them before it takes more records.
-        self.answer_errors();
+    /// One round of the thread: commands, offsets, events, then arrived records. It ends with a wait for the next ones.
+    pub(super) fn round(&mut self) {
         self.obey();
         self.membership.shared.flush_stored(&self.consumer);
-        self.look_for_stalls();
-        self.take_turns();
+        let FetchDecision { take, next, .. } = self.control_fetching();
         if self.membership.shared.missing.lock().is_some() {
             self.find_missing();
         }
-        let room = self.look_for_room();
-        let wait = if room == Room::Free { POLL } else { POLL_HELD };
         let has_none = self.known.feeds.is_empty();
         // Without a partition, the thread waits for an assignment only.
-        self.listen(if has_none { wait } else { Duration::ZERO });
+        self.listen(if has_none { next } else { Duration::ZERO });
         self.refresh();
         if has_none {
-            return Rest::None;
+            return;
         }
-        if room == Room::Full {
-            self.duty.put_on(false);
-            return Rest::Room(wait);
+        if !take {
+            return self.membership.shared.taken.wait(next);
         }
-        self.take(FLUSH_RECORDS);
-        self.answer_errors();
-        let much = self.much_came.is_some_and(|came| came.elapsed() < MUCH);
-        self.duty.put_on(room == Room::Free && !much);
-        if self.fetched.is_empty() { Rest::Records(wait) } else { Rest::None }
-    }
-
-    /// Takes arrived records for the task. Returns whether it took all of them; if not, the thread must continue.
-    pub(super) fn take_few(&mut self) -> bool {
-        self.refresh();
-        if !self.errors.is_empty() || self.look_for_room() != Room::Free {
-            return false;
-        }
-        self.take(FEW) < FEW && self.errors.is_empty()
-    }
-
-    fn answer_errors(&mut self) {
-        for error in std::mem::take(&mut self.errors) {
-            self.failed(&error);
+        self.take();
+        if self.fetched.is_empty() {
+            // Arriving records end the wait.
+            thread::park_timeout(next);
         }
     }
 
-    /// Moves records into their inboxes, and returns their number: if it is below the limit, no more were there. Errors are only
-    /// collected, since handling one may set a partition back, and the records taken with it are from before that.
-    fn take(&mut self, limit: usize) -> usize {
-        let fetch = self.fetched.fetch(limit);
-        if fetch.len() >= FEW {
-            self.much_came = Some(Instant::now());
-        }
+    /// Moves arrived records into their inboxes.
+    fn take(&mut self) {
+        let fetch = self.fetched.fetch(FLUSH_RECORDS);
+        let mut errors = Vec::new();
         for record in fetch.iter() {
             match record {
                 Ok(record) => self.keep(&record),
-                Err(error) => self.errors.push(error),
+                Err(error) => errors.push(error),
             }
             if self.known.bytes >= FLUSH_BYTES {
                 self.flush();
             }
         }
         self.flush();
-        fetch.len()
+        // Handling an error may set a partition back, and the records taken with the error are from before that.
+        for error in errors {
+            self.failed(&error);
+        }
     }
 
     /// Handles librdkafka's events other than records: rebalances, errors, statistics.
@@ -246,32 +197,24 @@ impl Polled {
             return;
         }
         let inboxes = self.membership.shared.inboxes.lock();
-        let limit = room::share(inboxes.len());
-        let mut former = std::mem::take(&mut self.known.feeds);
+        // A partition that stays keeps its polled records.
+        let former = |inbox: &Arc<Inbox>| self.known.feeds.iter().position(|feed| Arc::ptr_eq(&feed.inbox, inbox));
+        let places: Vec<Option<usize>> = inboxes.values().map(former).collect();
+        self.policy.reassign(&places, Instant::now());
+        let mut former: Vec<Option<Feed>> = self.known.feeds.drain(..).map(Some).collect();
+        let new = |inbox: &Arc<Inbox>| Feed { inbox: Arc::clone(inbox), records: self.pool.batch(), next: inbox.start };
         let feeds: Vec<Feed> = inboxes
             .values()
-            .map(|inbox| {
-                // A partition that stays keeps its polled records.
-                let kept = former.iter().position(|feed| Arc::ptr_eq(&feed.inbox, inbox));
-                kept.map_or_else(
-                    || Feed {
-                        inbox: Arc::clone(inbox),
-                        records: self.pool.batch(),
-                        next: inbox.start,
-                        flow: Flow::new(),
-                        full_since: None,
-                        turn: Turn::default(),
-                    },
-                    |place| former.swap_remove(place),
-                )
-            })
+            .zip(places)
+            .map(|(inbox, place)| place.and_then(|place| former[place].take()).unwrap_or_else(|| new(inbox)))
             .collect();
-        for feed in feeds.iter().filter(|feed| !feed.inbox.held()) {
+        drop(inboxes);
+        for feed in feeds.iter().filter(|feed| !feed.inbox.is_held()) {
             self.lead_here(&feed.inbox.id);
         }
         let records = feeds.iter().map(|feed| feed.records.len()).sum();
         let bytes = feeds.iter().map(|feed| feed.records.size()).sum();
-        self.known = Known { assignments, feeds, records, bytes, limit, ..Known::default() };
+        self.known = Known { assignments, feeds, records, bytes, ..Known::default() };
     }
 
     fn place(&mut self, handle: (usize, i32), record: &Fetched<'_>) -> Option<usize> {
@@ -301,77 +244,12 @@ impl Polled {
             if feed.records.is_empty() {
                 continue;
             }
-            feed.flow = Flow::new();
-            feed.turn.served = true;
             let id = &feed.inbox.id;
             if let Some(end) = ffi::known_log_end(self.consumer.client(), &id.topic, id.partition) {
                 feed.inbox.log_end(Some(end));
             }
             let records = std::mem::replace(&mut feed.records, self.pool.batch());
             feed.inbox.add(records);
-        }
-    }
-
-    fn obey(&mut self) {
-        let now = Instant::now();
-        if let Some(place) = self.seeks.iter().position(|(_, due)| *due <= now) {
-            let (seek, _) = self.seeks.swap_remove(place);
-            self.seek(seek);
-        }
-        while let Some(command) = self.membership.next_command() {
-            match command {
-                Command::Pause(id) => self.pause(&id),
-                Command::Resume(id) => self.resume(&id),
-                Command::Seek(inbox, offset) => self.seek(Seek { inbox, offset, by_engine: true }),
-            }
-        }
-    }
-
-    pub(super) fn seek(&mut self, seek: Seek) {
-        self.refresh();
-        // The last seek counts; an earlier one that waits for its retry is cancelled.
-        self.seeks.retain(|(former, _)| {
-            let same = Arc::ptr_eq(&former.inbox, &seek.inbox);
-            if same {
-                former.inbox.sought(former.by_engine);
-            }
-            !same
-        });
-        let Seek { inbox, offset, by_engine } = &seek;
-        let Some(feed) = self.known.feeds.iter_mut().find(|feed| Arc::ptr_eq(&feed.inbox, inbox)) else { return };
-        self.known.records -= feed.records.len();
-        feed.records.clear();
-        feed.next = Some(*offset);
-        let id = &inbox.id;
-        match self.set_back(id, *offset) {
-            Ok(()) => {
-                // The seek has ended any hold.
-                self.lead_here(id);
-                if inbox.sought(*by_engine) {
-                    self.resume(id);
-                } else {
-                    self.pause(id);
-                }
-            }
-            Err(error) => {
-                // The inbox stays closed until the seek succeeds, so that nothing is handled out of order.
-                if self.membership.shared.log_throttle.due("seek") {
-                    warn!(partition = %id, offset, %error, "the seek in the partition has failed; trying again");
-                }
-                self.seeks.push((seek, Instant::now() + SEEK_AGAIN));
-            }
-        }
-    }
-
-    pub(super) fn pause(&self, id: &PartitionId) {
-        if let Err(error) = self.consumer.pause(&one(id)) {
-            warn!(partition = %id, %error, "failed to pause the partition; its records wait in memory");
-        }
-    }
-
-    pub(super) fn resume(&self, id: &PartitionId) {
-        if let Err(error) = self.consumer.resume(&one(id)) {
-            warn!(partition = %id, %error, "failed to resume the partition");
         }
     }
 
@@ -474,10 +352,4 @@ impl Polled {
             }
         }
     }
-}
-
-pub(super) fn one(id: &PartitionId) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition(&id.topic, id.partition);
-    list
 }

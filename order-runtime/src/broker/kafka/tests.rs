@@ -1,8 +1,9 @@
 //! The member, the producer and the reader against the embedded broker.
 
 mod errors;
-mod on_duty;
+mod fetch_policy;
 mod placing;
+mod taking;
 mod wire;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};

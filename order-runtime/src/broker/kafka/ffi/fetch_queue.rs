@@ -89,10 +89,6 @@ pub(in crate::broker::kafka) struct Fetch<C: ConsumerContext + 'static> {
 }
 
 impl<C: ConsumerContext> Fetch<C> {
-    pub(in crate::broker::kafka) fn len(&self) -> usize {
-        self.messages.len()
-    }
-
     /// The records, and the errors of records that librdkafka could not read.
     pub(in crate::broker::kafka) fn iter(&self) -> impl Iterator<Item = Result<Fetched<'_>, KafkaError>> {
         self.messages.iter().map(|message| {

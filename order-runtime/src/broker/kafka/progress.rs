@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// The known progress of one partition.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reach {
+pub(super) struct InboxProgress {
     /// The offset after the last record that was taken.
     pub(super) taken: i64,
     /// The offset after the last record that has arrived.
@@ -27,7 +27,7 @@ pub(super) struct Reach {
     pub(super) transaction_since: Option<Instant>,
 }
 
-impl Reach {
+impl InboxProgress {
     /// The progress of a partition that begins at `start`. Without a start, it does not begin yet.
     pub(super) fn new(start: Option<i64>) -> Self {
         let at = start.unwrap_or(i64::MAX);
@@ -44,12 +44,12 @@ impl Reach {
     }
 
     /// Starts again at this offset.
-    pub(super) fn set_back(&mut self, offset: i64) {
+    pub(super) fn restart(&mut self, offset: i64) {
         *self = Self { stable_end: self.stable_end, ..Self::new(Some(offset)) };
     }
 
     /// Records that have arrived and were not taken will arrive again, from this offset on.
-    pub(super) fn come_again(&mut self, offset: i64) {
+    pub(super) fn refetch_from(&mut self, offset: i64) {
         self.received = offset;
         self.passed = offset;
         self.fetched = None;
@@ -57,7 +57,7 @@ impl Reach {
     }
 
     /// Fetching stops for a while, and continues with the first record that has not arrived.
-    pub(super) fn pauses(&mut self) {
+    pub(super) fn interrupt(&mut self) {
         self.fetched = None;
     }
 
@@ -88,7 +88,7 @@ impl Reach {
     }
 
     /// Notes the last stable offset.
-    pub(super) fn ends(&mut self, stable_end: i64) {
+    pub(super) fn raise_end(&mut self, stable_end: i64) {
         self.stable_end = self.stable_end.max(stable_end);
     }
 
@@ -109,53 +109,53 @@ mod tests {
 
     #[test]
     fn a_fetched_offset_without_a_record_is_not_waited_for() {
-        let mut reach = Reach::new(Some(0));
-        reach.ends(12);
-        reach.received(10);
-        assert!(reach.has_more() && reach.next(None) == 10);
-        reach.fetched(12);
-        assert!(reach.has_more(), "they may be in flight");
-        reach.fetched(12);
-        assert!(!reach.has_more() && reach.next(None) == 12, "they were markers");
-        assert_eq!(reach.next(Some(4)), 4, "something waits to be taken");
-        reach.ends(13);
-        assert!(reach.has_more());
+        let mut progress = InboxProgress::new(Some(0));
+        progress.raise_end(12);
+        progress.received(10);
+        assert!(progress.has_more() && progress.next(None) == 10);
+        progress.fetched(12);
+        assert!(progress.has_more(), "they may be in flight");
+        progress.fetched(12);
+        assert!(!progress.has_more() && progress.next(None) == 12, "they were markers");
+        assert_eq!(progress.next(Some(4)), 4, "something waits to be taken");
+        progress.raise_end(13);
+        assert!(progress.has_more());
     }
 
     #[test]
     fn a_pause_and_a_seek_reset_the_progress() {
-        let mut reach = Reach::new(Some(0));
-        reach.ends(12);
-        reach.received(5);
-        reach.fetched(12);
+        let mut progress = InboxProgress::new(Some(0));
+        progress.raise_end(12);
+        progress.received(5);
+        progress.fetched(12);
         // The records in librdkafka's queue are dropped now.
-        reach.pauses();
-        reach.fetched(12);
-        assert!(reach.has_more());
-        reach.fetched(6);
-        assert_eq!(reach.next(None), 6, "the lesser of two");
-        reach.come_again(3);
-        assert_eq!((reach.next(None), reach.taken), (3, 0));
-        reach.set_back(8);
-        assert_eq!((reach.next(None), reach.taken, reach.has_more()), (8, 8, true));
+        progress.interrupt();
+        progress.fetched(12);
+        assert!(progress.has_more());
+        progress.fetched(6);
+        assert_eq!(progress.next(None), 6, "the lesser of two");
+        progress.refetch_from(3);
+        assert_eq!((progress.next(None), progress.taken), (3, 0));
+        progress.restart(8);
+        assert_eq!((progress.next(None), progress.taken, progress.has_more()), (8, 8, true));
     }
 
     #[test]
     fn a_partition_that_does_not_begin_has_no_more() {
-        let mut reach = Reach::new(None);
-        reach.ends(12);
-        assert!(!reach.has_more());
+        let mut progress = InboxProgress::new(None);
+        progress.raise_end(12);
+        assert!(!progress.has_more());
     }
 
     #[test]
     fn records_are_ready_until_all_are_taken() {
-        let mut reach = Reach::new(Some(0));
-        assert_eq!(reach.ready_since, None);
-        reach.received(3);
-        assert!(reach.ready_since.is_some());
-        reach.took(2, true);
-        assert!(reach.ready_since.is_some() && reach.taken == 2);
-        reach.took(3, false);
-        assert_eq!(reach.ready_since, None);
+        let mut progress = InboxProgress::new(Some(0));
+        assert_eq!(progress.ready_since, None);
+        progress.received(3);
+        assert!(progress.ready_since.is_some());
+        progress.took(2, true);
+        assert!(progress.ready_since.is_some() && progress.taken == 2);
+        progress.took(3, false);
+        assert_eq!(progress.ready_since, None);
     }
 }
