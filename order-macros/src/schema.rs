@@ -160,10 +160,6 @@ fn register(item: &DeriveInput, kind: Kind, feature: &str) -> TokenStream {
                 fn decode(json: &str) -> ::core::result::Result<Self, __p::Invalid> {
                     __p::decode_data(json, #names)
                 }
-
-                fn decode_front(text: &str) -> ::core::option::Option<__p::Front<Self>> {
-                    __p::decode_front(text, #names)
-                }
             }
         };
         (schema, quote! { __p::check::<#ident> })

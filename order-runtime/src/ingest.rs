@@ -75,9 +75,8 @@ impl Ingest {
         if envelope.source.is_some() {
             return self.structured(json, &envelope, key);
         }
-        let id = envelope.id.as_ref().map_or_else(|| Uuid::new_v4().to_string(), |id| id.of(json).to_owned());
-        let data = envelope.data(json);
-        self.build(&id, envelope.name.of(json), envelope.version, envelope.occurred_at, data, key)
+        let id = envelope.id.as_deref().map_or_else(|| Uuid::new_v4().to_string(), ToOwned::to_owned);
+        self.build(&id, &envelope.name, envelope.version, envelope.occurred_at, &envelope.data, key)
     }
 
     /// Checks the data of an event of that name and adds the envelope.

@@ -10,10 +10,7 @@ pub use schemars;
 pub use serde;
 
 pub use crate::{
-    dispatch::{
-        Class, Contract, Delivery, Event, Failure, Front, Handler, Injectable, Invalid, Outcome, Schema, decode_data,
-        decode_front,
-    },
+    dispatch::{Class, Contract, Delivery, Event, Failure, Handler, Injectable, Invalid, Outcome, Schema, decode_data},
     model::{OnExhausted, RetryPolicy},
     registry::{
         ContractEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_PROCESSORS, ORDER_RUNTIME_SCHEMAS,

@@ -141,8 +141,7 @@ impl Letter {
         let mut batch = RecordBatch::default();
         batch.push(0, None, None, self.record.payload.as_deref(), &self.record.headers);
         let Some(record) = batch.get(0) else { return 0 };
-        decode::decode(&record)
-            .map_or(0, |envelope| source_hash(&envelope, self.record.payload.as_deref().unwrap_or_default()))
+        decode::decode(&record).map_or(0, |envelope| source_hash(&envelope))
     }
 
     /// Identifies one writing of a letter by id and replays: the same event may fail again after a replay.
@@ -188,9 +187,7 @@ pub(super) fn batch_of(record: &OutgoingRecord) -> RecordBatch {
 /// Name and id of the event in a record; empty if it cannot be decoded.
 fn event_of(record: &RecordRef<'_>) -> (String, String) {
     let Ok(envelope) = decode::decode(record) else { return Default::default() };
-    let payload = record.payload.unwrap_or_default();
-    let id = envelope.id.as_ref().map(|id| id.of(payload).to_owned());
-    (envelope.name.of(payload).to_owned(), id.unwrap_or_default())
+    (envelope.name.into_owned(), envelope.id.unwrap_or_default().into_owned())
 }
 
 /// Whether a text has the form of a `dlq-id`: 32 hexadecimal digits.

@@ -1,5 +1,7 @@
 //! A trial of an event in this build: it is decoded and checked as before a processor, but no processor is called.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::{decode, dispatch::Violation, ingest, model::RecordRef, registry::Registry};
@@ -37,7 +39,6 @@ pub(super) fn reported(errors: &[Violation]) -> String {
 
 /// The producer's event id, if there is one, and how this build would handle the event.
 pub(super) fn trial(registry: &Registry, record: &RecordRef<'_>) -> (Option<String>, Trial) {
-    let payload = record.payload.unwrap_or_default();
     let envelope = match decode::decode(record) {
         Ok(envelope) => envelope,
         Err(error) => {
@@ -45,11 +46,9 @@ pub(super) fn trial(registry: &Registry, record: &RecordRef<'_>) -> (Option<Stri
             return (None, Trial::Invalid { errors });
         }
     };
-    let id = envelope.id.as_ref().map(|id| id.of(payload).to_owned());
-    let name = envelope.name.of(payload);
-    let trial = match ingest::check(registry, name, envelope.version, envelope.data(payload)) {
+    let trial = match ingest::check(registry, &envelope.name, envelope.version, &envelope.data) {
         Ok(entry) => Trial::Handled { processor: entry.name },
         Err(errors) => Trial::Invalid { errors },
     };
-    (id, trial)
+    (envelope.id.map(Cow::into_owned), trial)
 }

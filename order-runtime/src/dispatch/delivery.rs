@@ -10,9 +10,9 @@ use std::{
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::{Event, Front, Outcome, Schema};
+use super::{Event, Outcome, Schema};
 use crate::{
-    decode::{self, Envelope},
+    decode::{DecodedRecord, Envelope},
     model::{HeaderBlock, PartitionId, RecordBatch, RecordRef},
     trace::{self, AttemptSpan, Traced},
     unit_of_work::{EventChanges, Unit},
@@ -42,22 +42,10 @@ pub(crate) struct DeliveryShared {
     pub(crate) needs: Option<Mutex<Vec<(TypeId, &'static str)>>>,
 }
 
-/// How far an event is decoded before its processor is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Extent {
-    /// Up to its data, whose end is not known yet.
-    Front,
-    /// Completely.
-    Whole,
-}
-
 /// The parts of a delivery.
 pub(crate) struct DeliveryParts {
     pub(crate) shared: Arc<DeliveryShared>,
-    pub(crate) records: Arc<RecordBatch>,
-    pub(crate) index: usize,
-    pub(crate) envelope: Envelope,
-    pub(crate) read: Extent,
+    pub(crate) decoded: DecodedRecord,
     /// The id that the service gives to an event without one.
     pub(crate) given_id: Option<Box<str>>,
     pub(crate) attempt: u32,
@@ -75,7 +63,7 @@ impl Delivery {
     pub(crate) fn needs_of(contracts: &Arc<dyn Contracts>, build: fn(&Self)) -> Vec<(TypeId, &'static str)> {
         let mut records = RecordBatch::default();
         records.push(0, None, None, Some(br#"{"eventName":"None","data":{}}"#), []);
-        let Some(Ok(envelope)) = records.get(0).map(|record| decode::decode(&record)) else { return Vec::new() };
+        let Ok(decoded) = DecodedRecord::decode(Arc::new(records), 0) else { return Vec::new() };
         let id = PartitionId { cluster: "".into(), topic_id: Uuid::nil(), topic: "".into(), partition: 0 };
         let shared = Arc::new(DeliveryShared {
             contracts: Arc::clone(contracts),
@@ -86,10 +74,7 @@ impl Delivery {
         });
         let delivery = Self::new(DeliveryParts {
             shared: Arc::clone(&shared),
-            records: Arc::new(records),
-            index: 0,
-            envelope,
-            read: Extent::Whole,
+            decoded,
             given_id: None,
             attempt: 1,
             changes: EventChanges::default(),
@@ -108,9 +93,7 @@ impl Delivery {
     }
 
     pub(crate) fn record(&self) -> RecordRef<'_> {
-        // The index was taken from this batch.
-        #[expect(clippy::expect_used, reason = "an invariant of the constructor")]
-        self.0.records.get(self.0.index).expect("a delivery's record is in its batch")
+        self.0.decoded.record()
     }
 
     pub(crate) fn partition(&self) -> &PartitionId {
@@ -121,32 +104,24 @@ impl Delivery {
         &self.0.shared.group
     }
 
-    pub(crate) fn envelope(&self) -> &Envelope {
-        &self.0.envelope
+    pub(crate) fn envelope(&self) -> &Envelope<'_> {
+        self.0.decoded.envelope()
     }
 
     pub(crate) fn event_id(&self) -> &str {
-        match (&self.0.given_id, &self.0.envelope.id) {
-            (Some(given), _) => given,
-            (None, Some(own)) => own.of(self.payload()),
-            (None, None) => "",
-        }
+        self.0.given_id.as_deref().or(self.envelope().id.as_deref()).unwrap_or_default()
     }
 
     /// The unique identity of the event: its id, together with its source if it is a `CloudEvent`.
     pub(crate) fn identity(&self) -> Cow<'_, str> {
-        match &self.0.envelope.source {
-            Some(source) => format!("{}\0{}", source.of(self.payload()), self.event_id()).into(),
+        match &self.envelope().source {
+            Some(source) => format!("{source}\0{}", self.event_id()).into(),
             None => self.event_id().into(),
         }
     }
 
     pub(crate) fn event_name(&self) -> &str {
-        self.0.envelope.name.of(self.payload())
-    }
-
-    fn payload(&self) -> &[u8] {
-        self.record().payload.unwrap_or_default()
+        &self.envelope().name
     }
 
     pub(crate) fn attempt(&self) -> u32 {
@@ -189,13 +164,8 @@ impl Delivery {
     /// # Errors
     /// The outcome of the attempt. [`Outcome::Invalid`] names each violation by its JSON path in the event.
     pub fn event<T: Schema>(&self) -> Result<Event<T>, Outcome> {
-        let data = self.0.envelope.data(self.payload());
-        let is_all = |(_, length): &Front<T>| data.get(*length..).is_some_and(decode::is_all);
-        let decoded = match self.0.read {
-            Extent::Front => T::decode_front(data).filter(is_all).ok_or(Outcome::Unread)?.0,
-            Extent::Whole => T::decode(data),
-        };
-        Ok(Event::new(decoded.map_err(|invalid| Outcome::Invalid(invalid.in_event()))?, self.clone()))
+        let data = T::decode(&self.envelope().data).map_err(|invalid| Outcome::Invalid(invalid.in_event()))?;
+        Ok(Event::new(data, self.clone()))
     }
 
     /// Builds the contract that configuration chose for an interface.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Class, Delivery, Failed, Failure, Injectable};
 use crate::{
-    decode::{self, Undecodable},
+    decode::{self, DecodeError},
     identity,
     model::OutgoingRecord,
 };
@@ -46,7 +46,7 @@ pub struct Emitter {
 pub enum EmitError {
     /// The name is empty, too long, or has control characters.
     #[error("the event is not emitted: {0}")]
-    Name(Undecodable),
+    Name(DecodeError),
     /// The data cannot be serialized as JSON.
     #[error("the data of the emitted event `{event}` cannot be serialized: {reason}")]
     Data {

@@ -10,13 +10,13 @@ mod working_set;
 use std::{borrow::Cow, future::Future, pin::Pin};
 
 pub use delivery::Delivery;
-pub(crate) use delivery::{Contracts, DeliveryParts, DeliveryShared, Extent};
+pub(crate) use delivery::{Contracts, DeliveryParts, DeliveryShared};
 pub(crate) use emit::EMITTED_BY;
 pub use emit::{EmitError, Emitter};
 pub use event::Event;
 pub use failure::{Class, Failed, Failure};
 pub(crate) use schema::shown;
-pub use schema::{Front, Invalid, Schema, Violation, decode_data, decode_front};
+pub use schema::{Invalid, Schema, Violation, decode_data};
 pub use working_set::WorkingSet;
 
 /// The function that `#[event_processor]` generates: decodes the event, injects the arguments and calls the processor.
@@ -29,9 +29,6 @@ pub enum Outcome {
     Done,
     /// The event's data does not fit the schema.
     Invalid(Invalid),
-    /// The event was decoded only up to its data, and must be decoded completely. No processor was called.
-    #[doc(hidden)]
-    Unread,
     /// The processor returned an error.
     Failed(FailedAttempt),
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use garde::Validate;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::decode::{self, whole};
+use crate::decode::whole;
 
 /// The data of an event does not fit its schema: every violation that was found, by JSON path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,9 +56,6 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// The decoded and validated value that a text begins with, and its length in bytes.
-pub type Front<T> = (Result<T, Invalid>, usize);
-
 /// The typed data of an event: implemented by `#[schema]`, and by [`Value`](serde_json::Value) for data of any shape.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a schema",
@@ -71,12 +68,6 @@ pub trait Schema: Sized + Send + 'static {
     /// # Errors
     /// [`Invalid`] names each violation by its JSON path.
     fn decode(json: &str) -> Result<Self, Invalid>;
-
-    /// Decodes the JSON object that `text` begins with, applies every rule, and returns the object's length in bytes. `None` if
-    /// `text` does not begin with an object, or if this is not known to be faster than looking for the object's end first.
-    fn decode_front(_text: &str) -> Option<Front<Self>> {
-        None
-    }
 }
 
 /// Data of any shape. A repeated name in an object and a number that no JSON number type holds exactly are refused. A plain
@@ -84,10 +75,6 @@ pub trait Schema: Sized + Send + 'static {
 impl Schema for serde_json::Value {
     fn decode(json: &str) -> Result<Self, Invalid> {
         serde_json::from_str::<Strict>(json).map(|Strict(value)| value).map_err(|error| Invalid::at("$", what(&error)))
-    }
-
-    fn decode_front(text: &str) -> Option<Front<Self>> {
-        front::<Strict>(text)?.ok().map(|(Strict(value), length)| (Ok(value), length))
     }
 }
 
@@ -143,36 +130,11 @@ fn is_object(json: &str) -> bool {
     json.trim_ascii_start().starts_with('{')
 }
 
-/// The implementation of `decode_front` for a `#[schema]`.
-pub fn decode_front<T>(text: &str, names: &[(&str, &str)]) -> Option<Front<T>>
-where
-    T: DeserializeOwned + Validate<Context = ()>,
-{
-    match front(text)? {
-        Ok((value, length)) => Some((valid(value, names), length)),
-        Err(error) if error.is_data() => {
-            let length = decode::length_of_value(text).ok()??;
-            Some((decode_again(text.get(..length)?, names), length))
-        }
-        Err(_not_json) => None,
-    }
-}
-
 fn valid<T: Validate<Context = ()>>(value: T, names: &[(&str, &str)]) -> Result<T, Invalid> {
     match value.validate() {
         Ok(()) => Ok(value),
         Err(report) => Err(broken_rules(&report, names)),
     }
-}
-
-/// The object that a text begins with, and its length in bytes; `None` if it does not begin with one.
-fn front<T: DeserializeOwned>(text: &str) -> Option<serde_json::Result<(T, usize)>> {
-    if !text.starts_with('{') {
-        return None;
-    }
-    let mut values = serde_json::Deserializer::from_str(text).into_iter();
-    let value = values.next()?;
-    Some(value.map(|value| (value, values.byte_offset())))
 }
 
 /// The path and the cause of a decoding error.
@@ -387,11 +349,6 @@ mod tests {
     fn violations(json: &str) -> Vec<(String, String)> {
         let invalid = decode_data::<Thing>(json, NAMES).expect_err("it is invalid");
         assert_eq!(decode_again::<Thing>(json, NAMES).expect_err("it is invalid"), invalid);
-        let front = decode_front::<Thing>(&format!("{json} }}"), NAMES);
-        assert_eq!(front.is_some(), json.starts_with('{'), "{json}");
-        if let Some((decoded, _)) = front.filter(|(_, length)| *length == json.len()) {
-            assert_eq!(decoded.expect_err("it is invalid"), invalid);
-        }
         invalid.violations.into_iter().map(|violation| (violation.path, violation.message)).collect()
     }
 
@@ -411,8 +368,6 @@ mod tests {
                 format!(r#"{{"serialNo":"2.0","N":{count},"parts":[{{"unitWeight":3.0}},{{"unitWeight":-0}}]}}"#);
             let thing: Thing = decode_data(&json, NAMES).unwrap_or_else(|invalid| panic!("{json}: {invalid}"));
             assert_eq!((thing.serial_no.as_str(), thing.count, thing.parts[0].unit_weight), ("2.0", 2, 3));
-            let (thing, length) = decode_front::<Thing>(&format!("{json}}}"), NAMES).expect("it is JSON");
-            assert_eq!((thing.expect("it is valid").count, length), (2, json.len()));
         }
         for count in ["1.5", "4294967296.0", "1e300", "-2.0", "25e-1"] {
             assert_eq!(violations(&format!(r#"{{"serialNo":"a","N":{count}}}"#))[0].0, "$.N", "{count}");
@@ -439,13 +394,6 @@ mod tests {
             (r#"{"serialNo":"a","N":1}{}"#, "$", "is followed by something else"),
         ] {
             assert_eq!(violations(json), [(path.to_owned(), message.to_owned())], "{json}");
-        }
-    }
-
-    #[test]
-    fn data_that_does_not_fit_is_invalid_only_if_it_is_complete_json() {
-        for json in [r#"{"N":"secret","more":}"#, r#"{"N":"secret","more":["#, r#"{"N":"secret","#] {
-            assert!(decode_front::<Thing>(json, NAMES).is_none(), "{json}");
         }
     }
 

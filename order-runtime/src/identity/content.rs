@@ -18,7 +18,7 @@ const ARRAY: u64 = 0xa076_1d64_78bd_642f;
 const LITERAL: u64 = 0xe703_7ed1_a0b4_28db;
 const UNREADABLE: u64 = 0x8ebc_6af0_9c88_c6e3;
 
-/// The hash of an event of that name and version. `data` starts with the event's data; text after it does not count.
+/// The hash of an event of that name and version. `data` is the text of its data.
 pub(super) fn hash(name: &str, version: u32, data: &str) -> u64 {
     let mut reader = Reader { text: data, at: 0, depth: 0 };
     let event = mix(text_hash(name.as_bytes()), u64::from(version));

@@ -39,14 +39,14 @@ pub(crate) fn dead_letter_id(partition_name: &str, offset: i64) -> DeadLetterId 
 }
 
 /// The hash of a `CloudEvent`'s source; 0 for an event without one.
-pub(crate) fn source_hash(envelope: &Envelope, payload: &[u8]) -> u64 {
-    envelope.source.as_ref().map_or(0, |source| xxh3_64(source.of(payload).as_bytes()))
+pub(crate) fn source_hash(envelope: &Envelope<'_>) -> u64 {
+    envelope.source.as_ref().map_or(0, |source| xxh3_64(source.as_bytes()))
 }
 
 /// The fingerprint that distinguishes an event from others of the same id: hashes of its source and its content.
-pub(crate) fn fingerprint(envelope: &Envelope, payload: &[u8]) -> Fingerprint {
-    let content = content::hash(envelope.name.of(payload), envelope.version, envelope.data(payload));
-    Fingerprint::Content { source: source_hash(envelope, payload), content }
+pub(crate) fn fingerprint(envelope: &Envelope<'_>) -> Fingerprint {
+    let content = content::hash(&envelope.name, envelope.version, &envelope.data);
+    Fingerprint::Content { source: source_hash(envelope), content }
 }
 
 /// The hash of a record's payload, byte for byte.

@@ -45,10 +45,8 @@ impl Ingest {
             return Err(vec![violation("$", "the header ce-specversion is missing; binary mode needs it")]);
         }
         let envelope = decode::decode(&record).map_err(|error| vec![violation("$", error.message)])?;
-        let data = envelope.data(body);
-        check(&self.registry, envelope.name.of(body), envelope.version, data)?;
-        let id = envelope.id.as_ref().map(|id| id.of(body).to_owned());
-        let id = id.unwrap_or_else(|| {
+        check(&self.registry, &envelope.name, envelope.version, &envelope.data)?;
+        let id = envelope.id.as_deref().map(ToOwned::to_owned).unwrap_or_else(|| {
             let id = Uuid::new_v4().to_string();
             kafka.push_text("ce_id", &id);
             id
@@ -56,18 +54,17 @@ impl Ingest {
         if envelope.occurred_at.is_none() {
             kafka.push_text("ce_time", &Timestamp::now().to_string());
         }
-        accepted(&id, self.outgoing(body.to_vec(), kafka, key, data))
+        accepted(&id, self.outgoing(body.to_vec(), kafka, key, &envelope.data))
     }
 
     /// Checks a `CloudEvent` in structured mode.
     pub(super) fn structured(
         &self,
         json: &[u8],
-        envelope: &Envelope,
+        envelope: &Envelope<'_>,
         key: Option<&str>,
     ) -> Result<Accepted, Vec<Violation>> {
-        let data = envelope.data(json);
-        check(&self.registry, envelope.name.of(json), envelope.version, data)?;
+        check(&self.registry, &envelope.name, envelope.version, &envelope.data)?;
         let not_json = |error: serde_json::Error| vec![violation("$", error.to_string())];
         let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(json).map_err(not_json)?;
         let mut complete = |name: &str, value: &str| -> Result<(), Vec<Violation>> {
@@ -75,8 +72,8 @@ impl Ingest {
             members.insert(name.to_owned(), value);
             Ok(())
         };
-        let id = match &envelope.id {
-            Some(id) => id.of(json).to_owned(),
+        let id = match envelope.id.as_deref() {
+            Some(id) => id.to_owned(),
             None => {
                 let id = Uuid::new_v4().to_string();
                 complete("id", &id)?;
@@ -89,7 +86,7 @@ impl Ingest {
         let payload = serde_json::to_vec(&members).map_err(not_json)?;
         let mut headers = HeaderBlock::default();
         headers.push_text("content-type", "application/cloudevents+json; charset=UTF-8");
-        accepted(&id, self.outgoing(payload, headers, key, data))
+        accepted(&id, self.outgoing(payload, headers, key, &envelope.data))
     }
 
     fn outgoing(&self, payload: Vec<u8>, headers: HeaderBlock, key: Option<&str>, data: &str) -> OutgoingRecord {

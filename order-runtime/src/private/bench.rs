@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use crate::{
     broker::{Acknowledged, Consumer, ConsumerEvent, PublishError, Publisher},
     config::{OffsetReset, OnTruncation},
-    decode,
-    dispatch::{Delivery, DeliveryParts, DeliveryShared, Extent},
+    decode::DecodedRecord,
+    dispatch::{Delivery, DeliveryParts, DeliveryShared},
     engine::{self, EngineHandle, Parts, Settings, SystemClock},
     model::{OutgoingRecords, PartitionId, RecordBatch},
     registry::{ProcessorEntry, Registry, RegistryErrors},
@@ -96,17 +96,11 @@ impl BenchPartition {
         Self { shared: Arc::new(shared), entity }
     }
 
-    /// The delivery of a record, decoded as the engine decodes it first; `None` if the record is not an event.
+    /// The delivery of a record, decoded as the engine decodes it; `None` if the record is not an event.
     pub fn deliver(&self, records: &Arc<RecordBatch>, index: usize) -> Option<Delivery> {
-        let record = records.get(index)?;
-        let head = decode::decode_head(&record);
-        let read = if head.is_some() { Extent::Front } else { Extent::Whole };
         Some(Delivery::new(DeliveryParts {
             shared: Arc::clone(&self.shared),
-            records: Arc::clone(records),
-            index,
-            envelope: head.or_else(|| decode::decode(&record).ok())?,
-            read,
+            decoded: DecodedRecord::decode(Arc::clone(records), index).ok()?,
             given_id: None,
             attempt: 1,
             changes: EventChanges::default(),

@@ -47,7 +47,7 @@ pub(crate) fn plain(name: &str, index: usize) -> String {
     )
 }
 
-/// An event with its data first, which only the general JSON decoder accepts.
+/// An event with a member that the service does not know, which only the general JSON decoder accepts.
 pub(crate) fn unusual(name: &str, index: usize) -> String {
     let (id, data) = (Uuid::from_u128(index as u128), data(&order(index)));
     format!(

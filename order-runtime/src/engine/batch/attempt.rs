@@ -86,9 +86,7 @@ impl End {
     /// Whether the attempt failed; a skip is not a failure.
     pub(super) fn is_failure(&self) -> bool {
         match self {
-            Self::Returned(
-                Outcome::Done | Outcome::Unread | Outcome::Failed(FailedAttempt { class: Class::Skip, .. }),
-            ) => false,
+            Self::Returned(Outcome::Done | Outcome::Failed(FailedAttempt { class: Class::Skip, .. })) => false,
             Self::Returned(Outcome::Invalid(_) | Outcome::Failed(_))
             | Self::Panicked(_)
             | Self::TimedOut(_)

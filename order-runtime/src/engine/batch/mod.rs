@@ -26,10 +26,10 @@ use jiff::Timestamp;
 use tokio::{sync::Notify, time::Instant};
 
 use self::{
-    attempt::{Attempt, End, EndedAttempt, Finished, Item},
+    attempt::{Attempt, EndedAttempt, Finished, Item},
     context::PartitionContext,
     effects::Effects,
-    prepare::Reading,
+    prepare::{Call, Prepared},
     running::Running,
     settle::Settled,
 };
@@ -38,7 +38,6 @@ use super::{
     retry::waiting::{self, QueueId, Waiting},
 };
 use crate::{
-    dispatch::Outcome,
     model::RecordBatch,
     store::{StoreError, WaitingState},
 };
@@ -205,40 +204,21 @@ impl<'a> Batch<'a> {
 
     /// Handles one event until it is settled, waits in the store, or its attempt is pending.
     pub(super) async fn handle(&mut self, mut item: Item, queue: &[u8]) -> Result<Flow, StoreError> {
-        let mut how = Reading::default();
         loop {
-            let prepared = match self.prepare(&item, queue, std::mem::take(&mut how)) {
-                Ok(prepared) => prepared,
-                Err(flow) => return Ok(flow),
+            let Call { entry, processor, delivery } = match self.prepare(&item, queue) {
+                Prepared::Call(call) => call,
+                Prepared::Settled(flow) => return Ok(flow),
             };
-            let attempt = attempt::begin(prepared.entry, &prepared.delivery);
-            if matches!(attempt, Attempt::Ended(End::Returned(Outcome::Unread))) {
-                how = Reading::Rest(prepared.delivery.envelope().clone());
-                continue;
-            }
-            self.tried(&item, prepared.processor);
-            match attempt {
+            self.tried(&item, processor);
+            match attempt::begin(entry, &delivery) {
                 Attempt::Pending(future) => {
-                    let timeout = prepared.entry.policy.timeout;
-                    self.running.push(attempt::drive(
-                        future,
-                        timeout,
-                        item.clone(),
-                        queue.into(),
-                        prepared.processor,
-                        prepared.delivery,
-                    ));
+                    let timeout = entry.policy.timeout;
+                    self.running.push(attempt::drive(future, timeout, item.clone(), queue.into(), processor, delivery));
                     self.occupy(item, queue);
                     return Ok(Flow::Running);
                 }
                 Attempt::Ended(end) => {
-                    let ended = EndedAttempt {
-                        item,
-                        processor: prepared.processor,
-                        delivery: prepared.delivery,
-                        end,
-                        elapsed: None,
-                    };
+                    let ended = EndedAttempt { item, processor, delivery, end, elapsed: None };
                     match self.settle(queue, ended).await? {
                         Settled::Next(flow) => return Ok(flow),
                         Settled::RunAgain(again) => item = again,
@@ -250,25 +230,18 @@ impl<'a> Batch<'a> {
 
     /// Starts another attempt after a delay that is too short to justify a row in the store.
     pub(super) fn again_in_place(&mut self, item: Item, queue: &[u8], delay: Duration) -> Flow {
-        let prepared = match self.prepare(&item, queue, Reading::Whole) {
-            Ok(prepared) => prepared,
-            Err(flow) => return flow,
+        let Call { entry, processor, delivery } = match self.prepare(&item, queue) {
+            Prepared::Call(call) => call,
+            Prepared::Settled(flow) => return flow,
         };
-        self.tried(&item, prepared.processor);
-        let (handler, delivery) = (prepared.entry.handler, prepared.delivery.clone());
+        self.tried(&item, processor);
+        let (handler, called) = (entry.handler, delivery.clone());
         let future = Box::pin(async move {
             tokio::time::sleep(delay).await;
-            handler(delivery).await
+            handler(called).await
         });
-        let timeout = prepared.entry.policy.timeout + delay;
-        self.running.push(attempt::drive(
-            future,
-            timeout,
-            item.clone(),
-            queue.into(),
-            prepared.processor,
-            prepared.delivery,
-        ));
+        let timeout = entry.policy.timeout + delay;
+        self.running.push(attempt::drive(future, timeout, item.clone(), queue.into(), processor, delivery));
         self.occupy(item, queue);
         Flow::Running
     }

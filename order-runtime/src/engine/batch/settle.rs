@@ -53,7 +53,7 @@ pub(crate) struct Who<'a> {
     pub(crate) event_name: &'a str,
     pub(crate) event_id: Option<&'a str>,
     /// Its envelope, if it could be decoded.
-    pub(super) envelope: Option<&'a Envelope>,
+    pub(super) envelope: Option<&'a Envelope<'a>>,
     /// Whether the id belongs to another event; this event is then not remembered under it.
     pub(super) id_is_taken: bool,
     pub(crate) processor: Option<(usize, &'static str)>,
@@ -140,12 +140,6 @@ impl Batch<'_> {
                     Class::ParkKey => self.hold(&item, queue, OnExhausted::ParkKey, &who(), &failure(Reason::Rejected)),
                     Class::Stop => self.hold(&item, queue, OnExhausted::Stop, &who(), &failure(Reason::Rejected)),
                 }
-            }
-            // Reached only if the event is still unread after a complete decode: `Batch::handle` decodes it completely and
-            // calls the processor again.
-            End::Returned(Outcome::Unread) => {
-                let failure = Failure::of_event(Reason::Undecodable, "not_json", "the payload is not JSON");
-                self.dead_letter(&item, queue, &who(), &failure)
             }
             End::Panicked(message) => {
                 let failure = Failure::of_event(Reason::Panic, "panic", &message);
@@ -329,7 +323,7 @@ impl Batch<'_> {
     /// Records that an event was handled or skipped.
     fn done(&mut self, item: &Item, queue: &[u8], delivery: &Delivery, outcome: EventOutcome) -> Flow {
         if self.partition.engine.remembers {
-            let print = identity::fingerprint(delivery.envelope(), item.record().payload.unwrap_or_default());
+            let print = identity::fingerprint(delivery.envelope());
             self.remember(queue, delivery.event_id(), delivery.event_name(), print, outcome);
         }
         self.release(item, queue);
@@ -384,7 +378,7 @@ impl Batch<'_> {
         if let (Some(id), Some(envelope)) = (who.own_id(), who.envelope)
             && self.partition.engine.remembers
         {
-            let print = identity::fingerprint(envelope, record.payload.unwrap_or_default());
+            let print = identity::fingerprint(envelope);
             self.remember(queue, id, who.event_name, print, EventOutcome::DeadLettered);
         }
         self.release(item, queue);
@@ -408,8 +402,9 @@ impl Batch<'_> {
     pub(crate) fn refused(&mut self, item: &Item, queue: &[u8], forced: &ForcedDeadLetter) {
         let record = item.record();
         let envelope = decode::decode(&record).ok();
-        let id = envelope.as_ref().map(|envelope| self.event_id(envelope, item));
-        let name = envelope.as_ref().map_or("", |envelope| envelope.name.of(record.payload.unwrap_or_default()));
+        let own_id = envelope.as_ref().and_then(|envelope| envelope.id.as_deref());
+        let id = envelope.is_some().then(|| own_id.map_or_else(|| self.place_of(&record), ToOwned::to_owned));
+        let name = envelope.as_ref().map_or("", |envelope| &envelope.name);
         let mut who = Who { event_name: name, event_id: id.as_deref(), envelope: envelope.as_ref(), ..Who::default() };
         match self.repeat(item, queue, &who) {
             Ok(Some(Repeat::Same)) => {

@@ -120,9 +120,7 @@ impl Batch<'_> {
 /// The code and the text of a failure for a span.
 fn error_of(end: &End) -> Option<(String, String)> {
     match end {
-        End::Returned(Outcome::Done | Outcome::Unread | Outcome::Failed(FailedAttempt { class: Class::Skip, .. })) => {
-            None
-        }
+        End::Returned(Outcome::Done | Outcome::Failed(FailedAttempt { class: Class::Skip, .. })) => None,
         End::Returned(Outcome::Invalid(invalid)) => Some(("invalid_data".to_owned(), invalid.to_string())),
         End::Returned(Outcome::Failed(failed)) => Some((failed.code.clone().into_owned(), failed.message.clone())),
         End::Panicked(message) => Some(("panic".to_owned(), message.clone())),

@@ -102,6 +102,10 @@ async fn payloads_that_are_almost_json() {
     ] {
         cases.push((record(payload), "undecodable", "not_json"));
     }
+    // Data that also breaks its schema is undecodable if it is not JSON.
+    for data in [r#"{"id":7,"more":}"#, r#"{"id":7,"more":["#, r#"{"id":7,"#] {
+        cases.push((measured(data), "undecodable", "not_json"));
+    }
     each_is_a_dead_letter(cases).await;
 }
 
