@@ -189,10 +189,9 @@ impl Context {
         Ok(registry)
     }
 
-    /// The topic that events are sent to: the first entry of `KAFKA_TOPIC` that is a name and not a pattern.
+    /// The topic that events are sent to.
     fn topic(&self) -> Result<&str, Failure> {
-        let mut names = self.config.kafka.topics.iter().filter_map(TopicPattern::name);
-        names.next().ok_or_else(|| {
+        TopicPattern::first_name(&self.config.kafka.topics).ok_or_else(|| {
             Failure::wrong_use("KAFKA_TOPIC has patterns only; name the topic that events are sent to as well")
         })
     }

@@ -51,7 +51,7 @@ impl Destinations {
     ) -> Result<(), DeadLetterError> {
         let names = letters.iter().filter_map(|letter| letter.origin.topic.as_deref());
         let names: BTreeSet<Arc<str>> = names
-            .filter(|name| !self.topics.contains_key(*name) && read.iter().any(|entry| entry.matches(name)))
+            .filter(|name| !self.topics.contains_key(*name) && TopicPattern::any_matches(read, name))
             .map(Arc::from)
             .collect();
         if !names.is_empty() {

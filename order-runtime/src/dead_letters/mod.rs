@@ -46,7 +46,7 @@ pub(crate) use self::{
     backwards::{Cursor, Direction},
     edit::{EditError, Edited},
     letter::Letter,
-    list::{Asked, Counts, Listing},
+    list::{Counts, ListRequest, Listing},
     pace::{Pace, rate},
     replay::{LetterReplay, Summary},
     selection::{Filter, LetterSelection, time},

@@ -8,7 +8,7 @@ use super::{DeadLetterError, DeadLetterService, Letter};
 use crate::{
     headers::HeaderFormat,
     identity::{DedupWindow, EventOutcome, payload_hash, window_key_of},
-    model::DeadLetterId,
+    model::{DeadLetterId, TopicPattern},
     store::{DeadLetterRow, LetterMark, MarkState},
 };
 
@@ -68,7 +68,7 @@ impl ClassifiedLetter {
         if format == HeaderFormat::Dlq && !is_placed {
             return Some(Defect::Damaged);
         }
-        if !service.topics.iter().any(|known| known.matches(topic)) {
+        if !TopicPattern::any_matches(&service.topics, topic) {
             return Some(Defect::ForeignTopic);
         }
         let remembered = self.known.as_ref().filter(|row| row.replays == letter.replays);

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::App;
-use crate::dead_letters::{AsideSummary, DeadLetterError, LetterReplay, LetterSelection, SetAside, Summary};
+use crate::dead_letters::{AsideSummary, DeadLetterError, Disposition, LetterReplay, SetAside, Summary};
 
 /// Maximum number of dry runs at the same time: each reads the topic with its own client.
 const COUNTING: usize = 4;
@@ -30,8 +30,8 @@ struct Job {
 
 /// The work of a job.
 pub(super) enum Work {
-    LetterReplay(LetterSelection, LetterReplay),
-    SetAside(LetterSelection, SetAside),
+    LetterReplay(LetterReplay),
+    SetAside(Disposition, SetAside),
 }
 
 /// A job's state and progress.
@@ -85,13 +85,12 @@ enum Kind {
 impl Work {
     /// The view of a job at its start.
     fn view(&self, by: String) -> View {
-        let (action, dry_run, summary) = match self {
-            Self::LetterReplay(_, how) => {
-                ("replay", how.dry_run, Done::LetterReplay(Summary { dry_run: how.dry_run, ..Summary::default() }))
+        let (action, dry_run, summary) = match *self {
+            Self::LetterReplay(LetterReplay { dry_run, .. }) => {
+                ("replay", dry_run, Done::LetterReplay(Summary { dry_run, ..Summary::default() }))
             }
-            Self::SetAside(_, what) => {
-                let summary = AsideSummary { dry_run: what.dry_run, ..AsideSummary::default() };
-                (what.how.as_str(), what.dry_run, Done::SetAside(summary))
+            Self::SetAside(how, SetAside { dry_run, .. }) => {
+                (how.as_str(), dry_run, Done::SetAside(AsideSummary { dry_run, ..AsideSummary::default() }))
             }
         };
         View {
@@ -118,17 +117,17 @@ impl Work {
     ) -> Result<Done, DeadLetterError> {
         let service = app.dead_letters();
         match self {
-            Self::LetterReplay(selection, how) => {
+            Self::LetterReplay(request) => {
                 let progress = |summary: &Summary, read, of| progress(Done::LetterReplay(summary.clone()), read, of);
-                if how.dry_run {
-                    service.count(selection, &how, stop, progress).await.map(Done::LetterReplay)
+                if request.dry_run {
+                    service.count(&request, stop, progress).await.map(Done::LetterReplay)
                 } else {
-                    service.replay(&*app.publisher, by, selection, &how, stop, progress).await.map(Done::LetterReplay)
+                    service.replay(&*app.publisher, by, &request, stop, progress).await.map(Done::LetterReplay)
                 }
             }
-            Self::SetAside(selection, what) => {
+            Self::SetAside(how, request) => {
                 let progress = |summary: &AsideSummary, read, of| progress(Done::SetAside(summary.clone()), read, of);
-                service.set_aside(by, selection, &what, stop, progress).await.map(Done::SetAside)
+                service.set_aside(by, how, &request, stop, progress).await.map(Done::SetAside)
             }
         }
     }

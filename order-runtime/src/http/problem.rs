@@ -44,6 +44,10 @@ impl Problem {
         Self { title, status, detail: detail.into(), errors: Vec::new(), header: None }
     }
 
+    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
     pub(super) fn with_errors(mut self, errors: Vec<Pointed>) -> Self {
         self.errors = errors;
         self

@@ -3,6 +3,7 @@
 mod address;
 mod dead_letter;
 mod health;
+mod log_throttle;
 mod outgoing;
 mod partition;
 mod policy;
@@ -12,6 +13,7 @@ mod topics;
 
 pub(crate) use self::{
     address::is_loopback,
+    log_throttle::LogThrottle,
     record::{Arena, Pool},
     text::cut,
 };

@@ -37,6 +37,16 @@ impl TopicPattern {
         self.regex.is_none().then_some(&*self.text)
     }
 
+    /// The first topic that is named: events from the command line and HTTP go there.
+    pub(crate) fn first_name(entries: &[Self]) -> Option<&str> {
+        entries.iter().find_map(Self::name)
+    }
+
+    /// Whether the service reads this topic by one of these entries.
+    pub(crate) fn any_matches(entries: &[Self], topic: &str) -> bool {
+        entries.iter().any(|entry| entry.matches(topic))
+    }
+
     /// Whether the service reads this topic by this entry.
     pub fn matches(&self, topic: &str) -> bool {
         self.regex.as_ref().map_or(self.text == topic, |regex| regex.is_match(topic))
@@ -69,5 +79,8 @@ mod tests {
         assert_eq!((pattern.name(), pattern.to_string()), (None, "^order-.*".to_owned()));
         assert!(pattern.matches("order-events-2") && !pattern.matches("my-order-events"));
         assert!(TopicPattern::parse("^(").is_err());
+        let both = [pattern, name];
+        assert_eq!(TopicPattern::first_name(&both), Some("order-events"));
+        assert!(TopicPattern::any_matches(&both, "order-2") && !TopicPattern::any_matches(&both, "my-order-events"));
     }
 }

@@ -4,36 +4,30 @@ use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Failure, ProgressLine, acting, actor, demand, known, looking};
+use super::{Context, Failure, ProgressLine, acting, actor, counted, demand, known, looking};
 use crate::{
-    cli::output::{self, printable},
-    dead_letters::{LetterReplay, LetterSelection, Summary},
+    cli::output,
+    dead_letters::{LetterReplay, Summary},
 };
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
-    selection: LetterSelection,
+    request: LetterReplay,
     /// Only the dead letter with this id; the same as the argument ID.
     #[arg(long)]
     id: Vec<String>,
-    /// Every open letter, or with --parked every parked one.
-    #[arg(long)]
-    all: bool,
-    #[command(flatten)]
-    how: LetterReplay,
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let mut selection = arguments.selection.clone();
-    selection.ids.extend(arguments.id.iter().cloned());
-    demand(&selection, arguments.all)?;
-    if arguments.how.dry_run {
-        let summary = count(context, &selection, &arguments.how)?;
-        return reported(context, &summary);
+pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { mut request, id } = arguments;
+    request.selection.ids.extend(id);
+    demand(&request.selection)?;
+    if request.dry_run {
+        return reported(context, &count(context, &request)?);
     }
     if !context.yes {
-        let summary = count(context, &selection, &arguments.how)?;
+        let summary = count(context, &request)?;
         context.output.hint(human(&summary));
         if summary.replayed == 0 {
             known(&summary.unknown_ids)?;
@@ -52,7 +46,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
             bar.reach_of(read, of);
             bar.say(format!("{} replayed", summary.replayed));
         };
-        Ok(service.replay(publisher, &actor(), selection, &arguments.how, &stop, progress).await?)
+        Ok(service.replay(publisher, &actor(), &request, &stop, progress).await?)
     })?;
     reported(context, &summary)
 }
@@ -63,12 +57,11 @@ fn reported(context: &Context, summary: &Summary) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn count(context: &Context, selection: &LetterSelection, how: &LetterReplay) -> Result<Summary, Failure> {
-    let how = LetterReplay { dry_run: true, ..how.clone() };
+fn count(context: &Context, request: &LetterReplay) -> Result<Summary, Failure> {
     looking(context, async |service| {
         let bar = ProgressLine::new(context.output, "records", Some(0));
         let progress = |_: &Summary, read, of| bar.reach_of(read, of);
-        Ok(service.count(selection.clone(), &how, &CancellationToken::new(), progress).await?)
+        Ok(service.count(request, &CancellationToken::new(), progress).await?)
     })
 }
 
@@ -76,10 +69,7 @@ fn human(summary: &Summary) -> String {
     let verb = if summary.dry_run { "would replay" } else { "replayed" };
     let noun = if summary.replayed == 1 { "dead letter" } else { "dead letters" };
     let mut lines = vec![format!("{verb} {} {noun}", summary.replayed)];
-    lines.extend(summary.counts.rows().map(|(reason, event, code, count)| {
-        let event = if event.is_empty() { "(no event)" } else { event };
-        format!("  {count:>8}  {}  {}  {}", printable(reason), printable(event), printable(code))
-    }));
+    lines.extend(counted(&summary.counts));
     lines.extend(summary.left_out.iter().map(|(why, count)| format!("  {count:>8}  left out: {}", why.text())));
     if summary.by_key > 0 {
         let by_key = summary.by_key;

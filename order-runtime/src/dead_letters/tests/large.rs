@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::dead_letters::{Asked, Budget, Cursor, Listing};
+use crate::dead_letters::{Budget, Cursor, ListRequest, Listing};
 
 const TIME: Duration = Duration::from_secs(8);
 
@@ -17,7 +17,7 @@ fn letters(count: u32) -> Vec<OutgoingRecord> {
 }
 
 async fn list(service: &DeadLetterService, before: Option<Cursor>) -> Listing {
-    service.list(Asked { max: usize::MAX, before, ..Asked::default() }, |_, _| {}).await.expect("a list")
+    service.list(ListRequest { max: usize::MAX, before, ..ListRequest::default() }, |_, _| {}).await.expect("a list")
 }
 
 fn numbers(listing: &Listing) -> Vec<i64> {
@@ -119,7 +119,6 @@ async fn an_answer_comes_in_time_and_has_complete_steps_only() {
     assert_eq!((listing.partial, listing.read, listing.matching), (true, 256, 256));
     assert_eq!(listing.next.map(|place| place.to_string()).as_deref(), Some("1744"));
 
-    let asked = Asked { max: 10, ..Asked::default() };
-    let error = stalling(0).list(asked, |_, _| {}).await.expect_err("nothing was read");
+    let error = stalling(0).list(ListRequest::default(), |_, _| {}).await.expect_err("nothing was read");
     assert!(error.to_string().contains("within 8s"), "an error instead of an empty list: {error}");
 }

@@ -172,12 +172,14 @@ async fn replay(
     selection: LetterSelection,
     how: LetterReplay,
 ) -> Result<Summary, DeadLetterError> {
-    service.replay(topic, "somebody", selection, &how, &CancellationToken::new(), |_, _, _| {}).await
+    let request = LetterReplay { selection, ..how };
+    service.replay(topic, "somebody", &request, &CancellationToken::new(), |_, _, _| {}).await
 }
 
 /// Counts the letters that a replay would send.
 async fn count(service: &DeadLetterService, selection: LetterSelection, how: &LetterReplay) -> Summary {
-    service.count(selection, how, &CancellationToken::new(), |_, _, _| {}).await.expect("an answer")
+    let request = LetterReplay { selection, ..how.clone() };
+    service.count(&request, &CancellationToken::new(), |_, _, _| {}).await.expect("an answer")
 }
 
 /// Replays every letter that can be replayed.

@@ -117,8 +117,7 @@ async fn a_stop_ends_it_after_a_batch() {
             stop.cancel();
         }
     };
-    let how = LetterReplay::default();
-    let summary = service.replay(&topic, "somebody", LetterSelection::default(), &how, &stop, progress).await;
+    let summary = service.replay(&topic, "somebody", &LetterReplay::default(), &stop, progress).await;
     let replayed = summary.expect("a replay").replayed;
     assert!((1..=BATCH as u64).contains(&replayed), "{replayed}");
     assert_eq!(replay_all(&service, &topic).await.replayed, 1_000 - replayed);

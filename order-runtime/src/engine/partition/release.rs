@@ -83,20 +83,24 @@ impl WaitingKey {
     }
 }
 
-/// A selection of waiting keys. A field that is not given matches everything.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// A selection of waiting keys. A field that is not given matches everything; all keys must be requested explicitly.
+#[derive(Debug, Clone, PartialEq, Eq, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct KeySelection {
     /// The Kafka key.
+    #[arg(conflicts_with = "all")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// The topic.
+    /// Only keys of this topic.
+    #[arg(long, value_name = "TOPIC")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
-    /// The partition.
+    /// Only keys of this partition.
+    #[arg(long, value_name = "NUMBER")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<i32>,
-    /// All keys; must be requested explicitly.
+    /// Every waiting key.
+    #[arg(long)]
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
 }
@@ -131,6 +135,35 @@ pub enum Release {
     Retry,
     /// The event becomes a dead letter.
     DeadLetter,
+}
+
+impl Release {
+    /// The last segment of its route.
+    pub(crate) const fn route(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::DeadLetter => "dead-letter",
+        }
+    }
+
+    /// Its name in the audit.
+    pub(crate) const fn action(self) -> &'static str {
+        match self {
+            Self::Retry => "waiting_retry",
+            Self::DeadLetter => "waiting_dead_letter",
+        }
+    }
+}
+
+/// The result of a release, as the routes answer it and the commands print it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Released {
+    /// The number of keys of which the first event was released.
+    #[serde(rename = "released")]
+    Keys(u64),
+    /// The number of events of an orphaned topic that became dead letters.
+    #[serde(rename = "events")]
+    Events(u64),
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(in crate::http) async fn page(
     OriginalUri(uri): OriginalUri,
     query: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(parameters) = query.map_err(|_| bad("the query is malformed"))?;
+    let Query(parameters) = query.map_err(|_| Problem::bad_request("the query is malformed"))?;
     let entity = entity(&app)?;
     let asked = read(parameters, entity.filters)?;
     let turn = readers::turn(&app).await?;
@@ -130,18 +130,18 @@ fn read(parameters: Vec<(String, String)>, filters: &[&str]) -> Result<Page, Pro
     let mut seen: Vec<String> = Vec::new();
     for (name, value) in parameters {
         if seen.contains(&name) {
-            return Err(bad(format!("the parameter `{name}` is given twice")));
+            return Err(Problem::bad_request(format!("the parameter `{name}` is given twice")));
         }
         match name.as_str() {
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-                page.limit = limit.ok_or_else(|| bad(format!("`limit` must be a number from 1 to {MOST}")))?;
+                page.limit = limit.ok_or_else(|| Problem::bad_request(format!("`limit` must be a number from 1 to {MOST}")))?;
             }
             "after" => page.after = Some(value),
             _ if filters.contains(&name.as_str()) => page.filters.push((name.clone(), value)),
             _ => {
                 let known: Vec<&str> = ["limit", "after"].into_iter().chain(filters.iter().copied()).collect();
-                return Err(bad(format!("the query has an unknown parameter; known ones are {}", known.join(", "))));
+                return Err(Problem::bad_request(format!("the query has an unknown parameter; known ones are {}", known.join(", "))));
             }
         }
         seen.push(name);
@@ -151,10 +151,6 @@ fn read(parameters: Vec<(String, String)>, filters: &[&str]) -> Result<Page, Pro
 
 fn entity(app: &App) -> Result<EntityType, Problem> {
     app.dispatcher.entities.first().copied().ok_or_else(|| nothing(app))
-}
-
-fn bad(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
 fn nothing(app: &App) -> Problem {
