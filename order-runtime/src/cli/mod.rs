@@ -198,7 +198,7 @@ impl Context {
 }
 
 /// The operator's name for the audit: `cli:` and the user name, or the user id if no name is set.
-fn actor() -> String {
+fn operator_name() -> String {
     let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
     name.map_or_else(|| format!("cli:uid {}", rustix::process::getuid().as_raw()), |name| format!("cli:{name}"))
 }

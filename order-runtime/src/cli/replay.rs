@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
 use super::{
-    Context, Failure, actor, block_on,
+    Context, Failure, block_on, operator_name,
     output::{self, printable},
     progress::ProgressLine,
     store,
 };
 use crate::{
     broker::kafka::{MetadataClient, TopicReader},
-    dead_letters::begun,
+    dead_letters::start_audit,
     engine::Settings,
     model::{RecordBatch, TopicPattern},
     range_replay::{self, Range, RangeReplay, RangeSelection, RecordSource, Report, ranges},
@@ -60,8 +60,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
             topic,
             found.iter().map(|range| (range.id.partition, range.from, range.to)),
         )?;
-        let asked = serde_json::json!({"topic": topic, "ranges": found.iter().map(Range::to_string).collect::<Vec<_>>()});
-        let entry = (!arguments.shadow).then(|| begun(&actor(), "replay_range", &asked));
+        let asked =
+            serde_json::json!({"topic": topic, "ranges": found.iter().map(Range::to_string).collect::<Vec<_>>()});
+        let entry = (!arguments.shadow).then(|| start_audit(&operator_name(), "replay_range", &asked));
         if let Some(entry) = &entry {
             store.mark(entry.clone(), Vec::new()).await?;
         }
@@ -85,14 +86,14 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         store.close().await;
         report.map_err(Failure::failed)
     })?;
-    context.output.one(&report, || human(&report))?;
+    context.output.one(&report, || as_text(&report))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Shows the progress. Waiting events do not count as done: their back-offs may take minutes after the last record is read.
 fn show(progress: &ProgressLine, now: range_replay::RangeProgress) {
-    progress.reach_of(now.taken.saturating_sub(now.waiting), now.all);
-    progress.say(match now.waiting {
+    progress.set_position_of(now.taken.saturating_sub(now.waiting), now.all);
+    progress.set_message(match now.waiting {
         0 => String::new(),
         1 => "1 event waits for its next attempt".to_owned(),
         waiting => format!("{waiting} events wait for their next attempt"),
@@ -106,7 +107,7 @@ fn reported(ranges: &[Range]) -> String {
     ranges.iter().map(Range::to_string).collect::<Vec<_>>().join("\n")
 }
 
-fn human(report: &Report) -> String {
+fn as_text(report: &Report) -> String {
     let verb = if report.shadow { "would be" } else { "are" };
     let mut lines = vec![format!(
         "{} records: {} {verb} handled, {} skipped as repeats or by their processors, {} dead-lettered",

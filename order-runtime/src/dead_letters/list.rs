@@ -176,13 +176,13 @@ impl Gathering {
     async fn add(&mut self, service: &DeadLetterService, mut letters: Vec<Letter>) -> Result<(), DeadLetterError> {
         letters.retain(|letter| self.seen.insert(letter.occurrence()));
         let listing = &mut self.listing;
-        for mut classified in service.judge(letters, false).await? {
+        for mut classified in service.classify(letters, false).await? {
             if self.wanted.is_some_and(|wanted| classified.state != wanted) {
                 *listing.others.entry(classified.state).or_default() += 1;
                 continue;
             }
             listing.matching += 1;
-            listing.unusable += u64::from(classified.flaw(service).is_some());
+            listing.unusable += u64::from(classified.defect(service).is_some());
             listing.counts.add(&classified.letter);
             classified.letter.record = super::letter::Original::default();
             let at = &classified.letter.at;

@@ -12,11 +12,12 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ClassifiedLetter, Counts, DeadLetterError, DeadLetterService, Direction, LetterSelection, Pace, begun,
+    ClassifiedLetter, Counts, DeadLetterError, DeadLetterService, Direction, LetterSelection, Pace,
     destination::{Destinations, Route},
     pace,
     selection::Search,
     source::Window,
+    start_audit,
     state::{Defect, State},
 };
 use crate::{
@@ -130,7 +131,7 @@ impl LeftOut {
     /// The reason as text for people.
     pub(crate) const fn text(self) -> &'static str {
         match self {
-            Self::Defective(flaw) => flaw.text(),
+            Self::Defective(defect) => defect.text(),
             Self::LoopGuard => "replayed too often; --max-replays raises the limit",
             Self::SettledSince => "handled or skipped since; a replay would be dropped as a duplicate",
             Self::HadBefore => {
@@ -156,7 +157,7 @@ struct ReplayBatch {
 }
 
 /// The publisher of a replay, the store of its marks, and its audit record.
-struct Way<'a> {
+struct Sending<'a> {
     publisher: &'a dyn Publisher,
     store: &'a dyn Store,
     entry: AuditRow,
@@ -167,7 +168,7 @@ struct Run<'a> {
     service: &'a DeadLetterService,
     request: &'a LetterReplay,
     /// `None` if letters are only counted.
-    way: Option<Way<'a>>,
+    sending: Option<Sending<'a>>,
     pace: Pace,
     batch: ReplayBatch,
     batch_size: usize,
@@ -197,17 +198,17 @@ impl DeadLetterService {
         progress: impl FnMut(&Summary, u64, u64),
     ) -> Result<Summary, DeadLetterError> {
         let store = &**self.store()?;
-        let entry = begun(by, "replay", request);
+        let entry = start_audit(by, "replay", request);
         // Before the first letter is sent, so that the audit names the operator even if the process is killed.
         store.mark(entry.clone(), Vec::new()).await?;
-        let summary = self.pass(Some(Way { publisher, store, entry }), request, stop, progress).await?;
+        let summary = self.pass(Some(Sending { publisher, store, entry }), request, stop, progress).await?;
         tracing::info!(by, replayed = summary.replayed, "replay of dead letters ended");
         Ok(summary)
     }
 
     async fn pass(
         &self,
-        way: Option<Way<'_>>,
+        sending: Option<Sending<'_>>,
         request: &LetterReplay,
         stop: &CancellationToken,
         mut progress: impl FnMut(&Summary, u64, u64),
@@ -218,8 +219,8 @@ impl DeadLetterService {
             request,
             batch_size: pace.batch(TICK, BATCH),
             batch: ReplayBatch::default(),
-            summary: Summary { dry_run: way.is_none(), ..Summary::default() },
-            way,
+            summary: Summary { dry_run: sending.is_none(), ..Summary::default() },
+            sending,
             pace,
             destinations: Destinations::new(self.store.as_deref()).await?,
         };
@@ -232,8 +233,8 @@ impl DeadLetterService {
             let Window { mut letters, read, of, .. } = window?;
             // A record that a crash repeated is the same letter.
             letters.retain(|letter| seen.insert(letter.occurrence()));
-            run.destinations.learn(&*self.source, &letters, &self.topics).await?;
-            for classified in self.judge(letters, true).await? {
+            run.destinations.look_up(&*self.source, &letters, &self.topics).await?;
+            for classified in self.classify(letters, true).await? {
                 if stop.is_cancelled() || request.max.is_some_and(|max| run.taken() >= max) {
                     whole = false;
                     break 'windows;
@@ -273,8 +274,8 @@ impl Run<'_> {
             state if (state == State::Parked) != self.request.selection.filter.parked => return Some(LeftOut::Parked),
             _ => {}
         }
-        if let Some(flaw) = classified.flaw(self.service) {
-            return Some(LeftOut::Defective(flaw));
+        if let Some(defect) = classified.defect(self.service) {
+            return Some(LeftOut::Defective(defect));
         }
         if letter.replays >= self.request.max_replays {
             return Some(LeftOut::LoopGuard);
@@ -285,12 +286,12 @@ impl Run<'_> {
         if self.destinations.route(letter) == Route::NoTopic {
             return Some(LeftOut::NoTopic);
         }
-        (letter.format != Some(HeaderFormat::Dlq) && letter.event_id.is_empty() && self.destinations.had(letter))
+        (letter.format != Some(HeaderFormat::Dlq) && letter.event_id.is_empty() && self.destinations.was_read(letter))
             .then_some(LeftOut::HadBefore)
     }
 
     async fn take(&mut self, classified: ClassifiedLetter) -> Result<(), DeadLetterError> {
-        if self.way.is_none() {
+        if self.sending.is_none() {
             self.count(&classified);
             return Ok(());
         }
@@ -319,7 +320,7 @@ impl Run<'_> {
     /// Publishes the batch, and marks the letters that were acknowledged.
     async fn publish(&mut self) -> Result<(), DeadLetterError> {
         let ReplayBatch { letters, records, .. } = std::mem::take(&mut self.batch);
-        let Some(Way { publisher, store, entry }) = self.way.as_ref().filter(|_| !letters.is_empty()) else {
+        let Some(Sending { publisher, store, entry }) = self.sending.as_ref().filter(|_| !letters.is_empty()) else {
             return Ok(());
         };
         let results = publisher.publish(records.into()).await;

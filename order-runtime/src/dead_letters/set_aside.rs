@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{DeadLetterError, DeadLetterService, Direction, LetterSelection, begun, selection::Search, state::State};
+use super::{
+    DeadLetterError, DeadLetterService, Direction, LetterSelection, selection::Search, start_audit, state::State,
+};
 use crate::store::{AuditRow, MarkState};
 
 /// The way in which letters are set aside. Their records stay in the topic.
@@ -94,7 +96,7 @@ impl DeadLetterService {
         // An id selects a letter whether it is parked or not.
         let named = !selection.ids.is_empty();
         let parked = selection.filter.parked;
-        let entry = (!dry_run).then(|| begun(by, how.as_str(), request));
+        let entry = (!dry_run).then(|| start_audit(by, how.as_str(), request));
         if let Some(entry) = &entry {
             // Before the first letter is marked, so that the audit names the operator even if the process is killed.
             self.store()?.mark(entry.clone(), Vec::new()).await?;
@@ -107,7 +109,7 @@ impl DeadLetterService {
         while let Some(window) = windows.recv().await {
             let mut window = window?;
             window.letters.retain(|letter| seen.insert(letter.occurrence()));
-            let letters = self.judge(window.letters, false).await?;
+            let letters = self.classify(window.letters, false).await?;
             let taken = |state| how.takes(state, parked) || (named && how.takes(state, !parked));
             let letters = letters.iter().filter(|classified| taken(classified.state));
             let marks: Vec<_> = letters.map(|classified| classified.marked(how.mark(), by, note)).collect();

@@ -60,7 +60,7 @@ pub(crate) struct ClassifiedLetter {
 
 impl ClassifiedLetter {
     /// The letter's defect; `None` if it can be replayed as it is.
-    pub(super) fn flaw(&self, service: &DeadLetterService) -> Option<Defect> {
+    pub(super) fn defect(&self, service: &DeadLetterService) -> Option<Defect> {
         let letter = &self.letter;
         let Some(format) = letter.format else { return Some(Defect::NoLetter) };
         let Some(topic) = &letter.origin.topic else { return Some(Defect::Damaged) };
@@ -108,7 +108,7 @@ impl Defect {
 
 impl DeadLetterService {
     /// Looks up the states of letters; with `outcomes` also the outcomes of their events, which loads one window per key.
-    pub(super) async fn judge(
+    pub(super) async fn classify(
         &self,
         letters: Vec<Letter>,
         outcomes: bool,

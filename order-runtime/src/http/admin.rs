@@ -3,7 +3,7 @@
 //! A route is open, for viewers or for administrators ([`Audience`]). Administrators have `APP_ADMIN_TOKEN`. Viewers have
 //! `APP_VIEWER_TOKEN`: they read everything that administrators read and change nothing. In development without
 //! `APP_ADMIN_TOKEN`, clients on the same machine are administrators. `APP_PUBLIC_READS` opens the routes for viewers to
-//! everybody.
+//! every client.
 
 use std::{collections::HashMap, net::IpAddr};
 

@@ -31,7 +31,8 @@ fn query<T: DeserializeOwned + JsonSchema>(query: &str) -> Result<T, String> {
                 _ => format!("the parameters are {}", names(&declared)),
             });
         };
-        let value = typed(&parameter.kind, &value).ok_or_else(|| format!("`{name}` must be of the type {}", parameter.kind))?;
+        let value =
+            typed(&parameter.kind, &value).ok_or_else(|| format!("`{name}` must be of the type {}", parameter.kind))?;
         if object.insert(name.clone().into_owned(), value).is_some() {
             return Err(format!("`{name}` is given twice"));
         }
@@ -90,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_body_has_the_members_of_its_type_only() {
-        let read: LetterReplay = body(br#"{"ids": ["a"], "reason": "b", "rate": 5, "maxReplays": 2}"#).expect("a request");
+        let read: LetterReplay =
+            body(br#"{"ids": ["a"], "reason": "b", "rate": 5, "maxReplays": 2}"#).expect("a request");
         assert_eq!((read.selection.ids, read.selection.filter.reason), (vec!["a".to_owned()], Some("b".to_owned())));
         assert_eq!((read.rate, read.max_replays), (Some(5.0), 2));
         for wrong in [&br#"{"reasons": "b"}"#[..], br#"{"rate": 0}"#, br#"{"note": "n"}"#, b"[]", b"{"] {

@@ -16,6 +16,7 @@ pub(crate) use self::{
     log_throttle::LogThrottle,
     record::{Arena, Pool},
     text::cut,
+    topics::TopicPattern,
 };
 pub use self::{
     dead_letter::{DeadLetterId, Digits, Reason},
@@ -24,5 +25,4 @@ pub use self::{
     partition::PartitionId,
     policy::{OnExhausted, RetryPolicy},
     record::{HeaderBlock, Headers, RecordBatch, RecordRef},
-    topics::TopicPattern,
 };

@@ -6,7 +6,7 @@ use regex_lite::Regex;
 
 /// An entry of `KAFKA_TOPIC`: the name of one topic, or a regular expression that starts with `^`.
 #[derive(Debug, Clone)]
-pub struct TopicPattern {
+pub(crate) struct TopicPattern {
     text: String,
     /// `None` for a name.
     regex: Option<Regex>,
@@ -17,23 +17,23 @@ impl TopicPattern {
     ///
     /// # Errors
     /// The entry starts with `^` and is no regular expression.
-    pub fn parse(text: &str) -> Result<Self, regex_lite::Error> {
+    pub(crate) fn parse(text: &str) -> Result<Self, regex_lite::Error> {
         let regex = if text.starts_with('^') { Some(Regex::new(text)?) } else { None };
         Ok(Self { text: text.to_owned(), regex })
     }
 
     /// The topic of this name alone.
-    pub fn named(name: &str) -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         Self { text: name.to_owned(), regex: None }
     }
 
     /// The entry as it was written, which is also what librdkafka subscribes to.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// The topic's name; `None` for a regular expression.
-    pub fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         self.regex.is_none().then_some(&*self.text)
     }
 
@@ -48,7 +48,7 @@ impl TopicPattern {
     }
 
     /// Whether the service reads this topic by this entry.
-    pub fn matches(&self, topic: &str) -> bool {
+    pub(crate) fn matches(&self, topic: &str) -> bool {
         self.regex.as_ref().map_or(self.text == topic, |regex| regex.is_match(topic))
     }
 }

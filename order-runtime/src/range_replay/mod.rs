@@ -142,7 +142,7 @@ impl RangeReplay {
         let _ = assigned.await;
         drop(events);
         consumer.fill(records);
-        let result = to_the_end(&*view, &consumer, &outcomes, &*operations, |taken, waiting| {
+        let result = until_finished(&*view, &consumer, &outcomes, &*operations, |taken, waiting| {
             progress(RangeProgress { taken, all, waiting });
         })
         .await;
@@ -158,7 +158,7 @@ impl RangeReplay {
 
 /// Waits until every event has its outcome or is held for an operator, and returns the number of held events. Calls `progress`
 /// with the number of consumed events and of waiting events.
-async fn to_the_end(
+async fn until_finished(
     view: &dyn Store,
     consumer: &RangeConsumer,
     outcomes: &Outcomes,

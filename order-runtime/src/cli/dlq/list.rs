@@ -2,13 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{Context, Failure, counted, looking, reading};
-use crate::{
-    dead_letters::{ListRequest, Listing},
-};
+use super::{Context, Failure, counted, read_only, read_progress};
+use crate::dead_letters::{ListRequest, Listing};
 
 pub(super) fn run(context: &Context, request: ListRequest) -> Result<ExitCode, Failure> {
-    let listing = looking(context, async |service| Ok(service.list(request, reading(context)).await?))?;
+    let listing = read_only(context, async |service| Ok(service.list(request, read_progress(context)).await?))?;
     if context.output.is_json() {
         context.output.one(&listing, String::new)?;
         return Ok(ExitCode::SUCCESS);

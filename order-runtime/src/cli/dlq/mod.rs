@@ -9,7 +9,7 @@ mod show;
 
 use std::{process::ExitCode, sync::Arc};
 
-use super::{Context, Failure, actor, block_on, output::printable, progress::ProgressLine, store};
+use super::{Context, Failure, block_on, operator_name, output::printable, progress::ProgressLine, store};
 use crate::{
     broker::kafka::KafkaPublisher,
     dead_letters::{
@@ -52,7 +52,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<ExitCode, Failu
 }
 
 /// Opens the dead-letter service read-only. Without a store, the marks are reported as unknown.
-fn looking<T>(
+fn read_only<T>(
     context: &Context,
     work: impl AsyncFnOnce(&DeadLetterService) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
@@ -69,7 +69,7 @@ fn looking<T>(
 }
 
 /// Opens the dead-letter service with a publisher. An order service may run beside it.
-fn acting<T>(
+fn with_publisher<T>(
     context: &Context,
     work: impl AsyncFnOnce(&DeadLetterService, &KafkaPublisher) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
@@ -100,7 +100,7 @@ async fn with_service<T>(
 }
 
 /// Refuses an empty selection: it must not select every letter.
-fn demand(selection: &LetterSelection) -> Result<(), Failure> {
+fn require_selection(selection: &LetterSelection) -> Result<(), Failure> {
     if selection.is_given() {
         return Ok(());
     }
@@ -108,7 +108,7 @@ fn demand(selection: &LetterSelection) -> Result<(), Failure> {
 }
 
 /// Fails if given ids match no letter. The caller prints the result for the other letters first.
-fn known(unknown: &[String]) -> Result<(), Failure> {
+fn refuse_unknown(unknown: &[String]) -> Result<(), Failure> {
     if unknown.is_empty() {
         return Ok(());
     }
@@ -125,7 +125,7 @@ fn counted(counts: &Counts) -> impl Iterator<Item = String> {
 }
 
 /// Shows the progress of a pass over the topic.
-fn reading(context: &Context) -> impl FnMut(u64, u64) {
+fn read_progress(context: &Context) -> impl FnMut(u64, u64) {
     let progress = ProgressLine::new(context.output, "records", Some(0));
-    move |read, of| progress.reach_of(read, of)
+    move |read, of| progress.set_position_of(read, of)
 }

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Failure, ProgressLine, acting, actor, counted, demand, known, looking};
+use super::{
+    Context, Failure, ProgressLine, counted, operator_name, read_only, refuse_unknown, require_selection,
+    with_publisher,
+};
 use crate::{
     cli::output,
     dead_letters::{LetterReplay, Summary},
@@ -22,15 +25,15 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { mut request, id } = arguments;
     request.selection.ids.extend(id);
-    demand(&request.selection)?;
+    require_selection(&request.selection)?;
     if request.dry_run {
         return reported(context, &count(context, &request)?);
     }
     if !context.yes {
         let summary = count(context, &request)?;
-        context.output.hint(human(&summary));
+        context.output.hint(as_text(&summary));
         if summary.replayed == 0 {
-            known(&summary.unknown_ids)?;
+            refuse_unknown(&summary.unknown_ids)?;
             return Ok(ExitCode::SUCCESS);
         }
         if !output::agrees(&format!("replay {} dead letters?", summary.replayed)) {
@@ -39,33 +42,33 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, F
             ));
         }
     }
-    let summary = acting(context, async |service, publisher| {
+    let summary = with_publisher(context, async |service, publisher| {
         let stop = CancellationToken::new();
         let bar = ProgressLine::new(context.output, "records", Some(0));
         let progress = |summary: &Summary, read, of| {
-            bar.reach_of(read, of);
-            bar.say(format!("{} replayed", summary.replayed));
+            bar.set_position_of(read, of);
+            bar.set_message(format!("{} replayed", summary.replayed));
         };
-        Ok(service.replay(publisher, &actor(), &request, &stop, progress).await?)
+        Ok(service.replay(publisher, &operator_name(), &request, &stop, progress).await?)
     })?;
     reported(context, &summary)
 }
 
 fn reported(context: &Context, summary: &Summary) -> Result<ExitCode, Failure> {
-    context.output.one(summary, || human(summary))?;
-    known(&summary.unknown_ids)?;
+    context.output.one(summary, || as_text(summary))?;
+    refuse_unknown(&summary.unknown_ids)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn count(context: &Context, request: &LetterReplay) -> Result<Summary, Failure> {
-    looking(context, async |service| {
+    read_only(context, async |service| {
         let bar = ProgressLine::new(context.output, "records", Some(0));
-        let progress = |_: &Summary, read, of| bar.reach_of(read, of);
+        let progress = |_: &Summary, read, of| bar.set_position_of(read, of);
         Ok(service.count(request, &CancellationToken::new(), progress).await?)
     })
 }
 
-fn human(summary: &Summary) -> String {
+fn as_text(summary: &Summary) -> String {
     let verb = if summary.dry_run { "would replay" } else { "replayed" };
     let noun = if summary.replayed == 1 { "dead letter" } else { "dead letters" };
     let mut lines = vec![format!("{verb} {} {noun}", summary.replayed)];

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::ArgGroup;
 
-use super::{Context, Failure, actor, block_on, output, store};
+use super::{Context, Failure, block_on, operator_name, output, store};
 use crate::{
     engine::{
         observe::OrphanCause,
@@ -53,7 +53,8 @@ fn list(context: &Context) -> Result<ExitCode, Failure> {
         store.close().await;
         // The configuration alone shows only this cause; the running service knows the other causes.
         let topics = &context.config.kafka.topics;
-        let orphaned = |id: &PartitionId| (!TopicPattern::any_matches(topics, &id.topic)).then_some(OrphanCause::NotConfigured);
+        let orphaned =
+            |id: &PartitionId| (!TopicPattern::any_matches(topics, &id.topic)).then_some(OrphanCause::NotConfigured);
         Ok(WaitingKey::of(rows?, orphaned))
     })?;
     let header = ["KEY", "AT", "STATE", "DUE", "SINCE", "EVENTS", "ATTEMPTS", "CODE", "MESSAGE"];

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::{Failure, actor};
+use super::{Failure, operator_name};
 use crate::{
     config::Config,
     engine::release::{KeySelection, Release, Released},
@@ -51,7 +51,7 @@ async fn post(config: &Config, authority: &str, how: Release, selection: &KeySel
         request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.expose()));
     }
     // The operator who runs the command; left out if the name is not a valid header value.
-    if let Ok(operator) = HeaderValue::from_str(&actor()) {
+    if let Ok(operator) = HeaderValue::from_str(&operator_name()) {
         request = request.header(OPERATOR, operator);
     }
     let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;

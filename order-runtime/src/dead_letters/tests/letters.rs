@@ -55,9 +55,11 @@ async fn a_letter_with_an_invalid_id_is_found_by_the_id_of_its_place() {
         assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id} is safe in a URL path");
         let shown = service.show(id, None).await.expect("it is found");
         assert_eq!(
-            (shown.classified.letter.at.offset, shown.flaw),
+            (shown.classified.letter.at.offset, shown.defect),
             (classified.letter.at.offset, Some(Defect::Damaged))
         );
+        // The page and programs read this name.
+        assert_eq!(serde_json::to_value(&shown).expect("JSON")["flaw"], "damaged");
     }
 }
 
@@ -170,8 +172,7 @@ async fn ids_that_no_letter_has_are_in_the_summary() {
     let stop = CancellationToken::new();
     for how in [Disposition::Park, Disposition::Unpark, Disposition::Purge] {
         let request = SetAside { selection: named(&[1, 9]), ..SetAside::default() };
-        let summary =
-            service.set_aside("somebody", how, &request, &stop, |_, _, _| {}).await.expect("an answer");
+        let summary = service.set_aside("somebody", how, &request, &stop, |_, _, _| {}).await.expect("an answer");
         assert_eq!((summary.letters, summary.unknown_ids), (1, vec![id(9)]), "{how:?}");
     }
     assert_eq!(count(&service, named(&[2, 8]), &LetterReplay::default()).await.unknown_ids, [id(8)]);

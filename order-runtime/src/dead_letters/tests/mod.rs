@@ -70,7 +70,7 @@ impl Source for Changed {
 }
 
 /// A dead-letter service on letters whose topics are now in these states.
-fn desk_of_changed(letters: Vec<OutgoingRecord>, state: TopicState) -> DeadLetterService {
+fn service_of_changed(letters: Vec<OutgoingRecord>, state: TopicState) -> DeadLetterService {
     let records = MemorySource(Box::new(move || letters.clone()));
     DeadLetterService { source: Arc::new(Changed(records, state)), ..service(Vec::new()) }
 }

@@ -2,7 +2,7 @@
 //! owner changes the state of its partition.
 
 pub(crate) mod committer;
-pub mod release;
+pub(crate) mod release;
 pub(crate) mod turns;
 
 mod backlog;

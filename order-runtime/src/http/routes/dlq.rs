@@ -19,7 +19,7 @@ use crate::{
     http::{
         App,
         input::{self, Parameters},
-        jobs::{self, View, Work},
+        jobs::{self, JobView, Work},
         operator::Operator,
         problem::{Pointed, Problem},
         readers,
@@ -48,7 +48,7 @@ pub(in crate::http) async fn list(
     if request.max > MOST {
         return Err(Problem::bad_request(format!("`max` must be a number from 0 to {MOST}")));
     }
-    let _turn = readers::turn(&app).await?;
+    let _permit = readers::permit(&app).await?;
     app.dead_letters().list(request, |_, _| {}).await.map(Json).map_err(failed)
 }
 
@@ -58,7 +58,7 @@ pub(in crate::http) async fn show(
     Path(id): Path<String>,
     Parameters(LetterPlace { before }): Parameters<LetterPlace>,
 ) -> Result<Json<Shown>, Problem> {
-    let _turn = readers::turn(&app).await?;
+    let _permit = readers::permit(&app).await?;
     app.dead_letters().show(&id, before).await.map(Json).map_err(failed)
 }
 
@@ -68,7 +68,7 @@ pub(in crate::http) async fn audit(State(app): State<App>) -> Result<Json<Vec<Au
 }
 
 /// An answer with the job and its address in `location`.
-type Begun = (StatusCode, [(HeaderName, String); 1], Json<View>);
+type Begun = (StatusCode, [(HeaderName, String); 1], Json<JobView>);
 
 fn begin(app: &App, by: String, work: Work) -> Result<Begun, Problem> {
     let begun = jobs::begin(app, by, work).ok_or_else(|| {
@@ -92,12 +92,12 @@ pub(in crate::http) async fn replay(
 }
 
 /// `GET /dlq/replay`: the last replay of this instance and its progress.
-pub(in crate::http) async fn replay_state(State(app): State<App>) -> Result<Json<View>, Problem> {
+pub(in crate::http) async fn replay_state(State(app): State<App>) -> Result<Json<JobView>, Problem> {
     jobs::last_replay(&app).map(Json).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no replay was started yet"))
 }
 
 /// `DELETE /dlq/replay`: stops the replay after its current batch. The same request continues from there.
-pub(in crate::http) async fn stop_replay(State(app): State<App>) -> Result<Json<View>, Problem> {
+pub(in crate::http) async fn stop_replay(State(app): State<App>) -> Result<Json<JobView>, Problem> {
     if let Some(last) = jobs::last_replay(&app) {
         jobs::stop(&app, &last.id);
     }
@@ -105,18 +105,18 @@ pub(in crate::http) async fn stop_replay(State(app): State<App>) -> Result<Json<
 }
 
 /// `GET /dlq/jobs`: the jobs of this instance, latest first.
-pub(in crate::http) async fn all_jobs(State(app): State<App>) -> Json<Vec<View>> {
+pub(in crate::http) async fn all_jobs(State(app): State<App>) -> Json<Vec<JobView>> {
     Json(jobs::all(&app))
 }
 
 /// `GET /dlq/jobs/{id}`: a job and its progress.
-pub(in crate::http) async fn job(State(app): State<App>, Path(id): Path<String>) -> Result<Json<View>, Problem> {
+pub(in crate::http) async fn job(State(app): State<App>, Path(id): Path<String>) -> Result<Json<JobView>, Problem> {
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "this instance has no job with this id");
     jobs::view(&app, &id).map(Json).ok_or_else(unknown)
 }
 
 /// `DELETE /dlq/jobs/{id}`: stops a job after its current letters. The same request continues from there.
-pub(in crate::http) async fn stop_job(state: State<App>, id: Path<String>) -> Result<Json<View>, Problem> {
+pub(in crate::http) async fn stop_job(state: State<App>, id: Path<String>) -> Result<Json<JobView>, Problem> {
     jobs::stop(&state, &id);
     job(state, id).await
 }
@@ -183,7 +183,7 @@ fn check(selection: &LetterSelection) -> Result<(), Problem> {
 
 fn failed(error: DeadLetterError) -> Problem {
     match error {
-        DeadLetterError::Store(error) => Problem::store_away(&error),
+        DeadLetterError::Store(error) => Problem::store_unavailable(&error),
         DeadLetterError::Unknown(_) => Problem::new(StatusCode::NOT_FOUND, "there is no dead letter with this id"),
         DeadLetterError::NotAmong { read, of, .. } => Problem::new(
             StatusCode::NOT_FOUND,

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    dead_letters::begun,
+    dead_letters::start_audit,
     engine::release::{KeySelection, Release, Released, WaitingKey},
     http::{
         App,
@@ -36,14 +36,14 @@ pub(in crate::http) struct Limited {
 /// `GET /waiting?limit=`: the waiting keys of all instances, from the store.
 pub(in crate::http) async fn list(
     State(app): State<App>,
-    Parameters(Limited { limit }): Parameters<Limited>,
+    parameters: Result<Parameters<Limited>, Problem>,
 ) -> Result<Json<Vec<WaitingKey>>, Problem> {
-    let limit = limit.unwrap_or(MOST);
-    if !(1..=MOST).contains(&limit) {
-        return Err(Problem::bad_request(format!("`limit` must be a number of events from 1 to {MOST}")));
-    }
-    let _turn = readers::turn(&app).await?;
-    let rows = app.store.waiting(limit).await.map_err(|error| Problem::store_away(&error))?;
+    let limit = parameters.ok().map(|Parameters(Limited { limit })| limit.unwrap_or(MOST));
+    let limit = limit.filter(|limit| (1..=MOST).contains(limit)).ok_or_else(|| {
+        Problem::bad_request(format!("the only parameter is `limit`, a number of events from 1 to {MOST}"))
+    })?;
+    let _permit = readers::permit(&app).await?;
+    let rows = app.store.waiting(limit).await.map_err(|error| Problem::store_unavailable(&error))?;
     let orphans = app.operations.orphans();
     let orphaned = |id: &PartitionId| orphans.iter().find(|orphan| orphan.id == *id).map(|orphan| orphan.cause);
     Ok(Json(WaitingKey::of(rows, orphaned)))
@@ -80,10 +80,10 @@ async fn release(
     if !selection.is_given() && !of_topic {
         return Err(Problem::bad_request(form));
     }
-    let entry = begun(by, how.action(), &selection);
+    let entry = start_audit(by, how.action(), &selection);
     // Before the first key is released, so that the audit names the operator even if the process is killed. Without the store, no
     // key can be released anyway.
-    app.store.mark(entry.clone(), Vec::new()).await.map_err(|error| Problem::store_away(&error))?;
+    app.store.mark(entry.clone(), Vec::new()).await.map_err(|error| Problem::store_unavailable(&error))?;
     let app = app.clone();
     // A task of its own: the audit gets the number even if the client does not wait for the answer.
     let released = tokio::spawn(async move {
