@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{engine::observe::Operations, store::EntityType};
+use crate::{engine::observe::StatsView, store::EntityType};
 
 /// A domain crate, linked and named.
 ///
@@ -22,9 +22,12 @@ pub struct Dispatcher {
     pub entities: Vec<EntityType>,
     /// Generates sample data for `publish --sample`; `None` if the domain has none.
     pub sample: Option<SampleFn>,
-    /// Called once after the service has started, with its operations; for programs that observe the service from within.
-    pub on_start: Option<fn(Arc<dyn Operations>)>,
+    /// Called once after the service has started; for programs that observe the service from within.
+    pub on_start: Option<fn(ReadStats)>,
 }
+
+/// Reads the counters of the running service.
+pub type ReadStats = Arc<dyn Fn() -> StatsView + Send + Sync>;
 
 /// Generates the events of the `index`-th sample entity, in order, from random numbers.
 pub type SampleFn = fn(index: u64, random: &mut Random<'_>) -> Vec<SampleEvent>;

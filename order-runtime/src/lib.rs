@@ -5,21 +5,13 @@
 //!
 //! | module | the question it answers |
 //! |---|---|
-//! | [`model`] | which types do all modules share? |
 //! | [`prelude`] | what does a file of the domain bring into scope? |
-//! | [`registry`] | what is declared, and does it fit together? |
-//! | [`decode`] | which event is this record? |
-//! | [`identity`] | was this event applied before? |
-//! | [`unit_of_work`] | what do processors see and change before a commit? |
 //! | [`dispatch`] | how is a processor called, and what follows from what it returns? |
-//! | [`engine`] | when does an event count as handled, and what if it is not? |
-//! | [`store`] | where are positions, entities and the identity of events kept, all in one transaction? |
-//! | [`broker`] | how are records consumed from Kafka and published to it? |
-//! | [`config`] | which settings apply, where do they come from, and are they valid? |
+//! | [`store`] | how does a domain keep its entities? |
+//! | [`registry`] | what is declared, and does it fit together? |
+//! | [`model`], [`broker`], [`config`], [`decode`] | which types do the tests of a service share with the runtime? |
 //!
-//! Private modules: `cli`, `http`, `service` (start and stop), `documents`, `ingest` (events from the command line and HTTP),
-//! `dead_letters` (operations on dead letters), `headers` (of dead letters), `range_replay`, `reload`, `telemetry` (logs and
-//! metrics), `trace`, and `exposition` (export of metrics and traces).
+//! All other modules are private; ARCHITECTURE.md lists them.
 
 /// An event costs some dozen small allocations, made on one thread and freed on another; docs/decisions.md has the measurement.
 #[cfg(feature = "mimalloc")]
@@ -34,23 +26,22 @@ pub mod decode;
 pub mod dispatch;
 mod dispatcher;
 mod documents;
-pub mod engine;
+mod engine;
 mod exposition;
 mod headers;
 mod http;
-pub mod identity;
+mod identity;
 mod ingest;
 pub mod model;
 pub mod prelude;
 mod range_replay;
-
 pub mod registry;
 mod reload;
 mod service;
 pub mod store;
 mod telemetry;
 mod trace;
-pub mod unit_of_work;
+mod unit_of_work;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -58,7 +49,8 @@ pub mod __private;
 
 /// For tests that implement an interface by hand: allows async methods in the implementation.
 pub use async_trait::async_trait;
-pub use dispatcher::{Dispatcher, Random, SampleEvent, SampleFn};
+pub use dispatcher::{Dispatcher, Random, ReadStats, SampleEvent, SampleFn};
+pub use engine::observe::StatsView;
 pub use order_macros::dispatcher;
 
 /// Runs the command of the command line: the service, or one of its tools.

@@ -90,9 +90,9 @@ impl Domain {
     /// The compiler's errors; panics if the crate compiles.
     pub fn refused(&self) -> String {
         let output = self.run(&["check", "--offline", "--quiet"]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success(), "it compiles: {said}");
-        said
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "it compiles: {text}");
+        text
     }
 
     /// The events for which the built program has processors.

@@ -47,13 +47,13 @@ pub fn expect(records: &[Record]) -> Expected {
         let key = record.key.as_deref().unwrap_or_default();
         let payload = record.payload.as_deref().unwrap_or_default();
         match expected_outcome(key, payload, &mut seen, &expected.orders) {
-            Fate::Applied(order, status) => {
+            ExpectedOutcome::Applied(order, status) => {
                 let state = expected.orders.entry(order).or_insert(OrderState { status: String::new(), version: 0 });
                 state.status = status.into();
                 state.version += 1;
             }
-            Fate::Repeat => expected.repeats += 1,
-            Fate::DeadLetter(reason) => {
+            ExpectedOutcome::Repeat => expected.repeats += 1,
+            ExpectedOutcome::DeadLetter(reason) => {
                 expected.dead_letters.insert((record.partition, record.offset), reason);
             }
         }
@@ -61,7 +61,7 @@ pub fn expect(records: &[Record]) -> Expected {
     expected
 }
 
-enum Fate {
+enum ExpectedOutcome {
     Applied(String, &'static str),
     Repeat,
     DeadLetter(Reason),
@@ -72,15 +72,19 @@ fn expected_outcome<'a>(
     payload: &'a [u8],
     seen: &mut HashMap<(&'a [u8], String), &'a [u8]>,
     orders: &BTreeMap<String, OrderState>,
-) -> Fate {
-    let Ok(envelope) = serde_json::from_slice::<Value>(payload) else { return Fate::DeadLetter("undecodable") };
+) -> ExpectedOutcome {
+    let Ok(envelope) = serde_json::from_slice::<Value>(payload) else {
+        return ExpectedOutcome::DeadLetter("undecodable");
+    };
     let text = |names: &[&str]| names.iter().find_map(|name| envelope[*name].as_str());
-    let Some(name) = text(&["eventName", "event_name", "name", "type"]) else { return Fate::DeadLetter("undecodable") };
+    let Some(name) = text(&["eventName", "event_name", "name", "type"]) else {
+        return ExpectedOutcome::DeadLetter("undecodable");
+    };
     if let Some(id) = text(&["eventId", "event_id", "id"]) {
         // A repeat of a dead-lettered event is a repeat too; only a replay runs the event again.
         match seen.insert((key, id.to_owned()), payload) {
-            Some(earlier) if earlier == payload => return Fate::Repeat,
-            Some(_) => return Fate::DeadLetter("invalid"),
+            Some(earlier) if earlier == payload => return ExpectedOutcome::Repeat,
+            Some(_) => return ExpectedOutcome::DeadLetter("invalid"),
             None => {}
         }
     }
@@ -91,20 +95,20 @@ fn expected_outcome<'a>(
         "OrderShipped" => |data| is_optional_text(&data["carrier"]) && is_optional_text(&data["trackingNumber"]),
         "OrderDelivered" => |_| true,
         "OrderCancelled" => |data| is_optional_text(&data["reason"]),
-        _ => return Fate::DeadLetter("unknown_event"),
+        _ => return ExpectedOutcome::DeadLetter("unknown_event"),
     };
     let Some(order) = data["orderId"].as_str().filter(|id| !id.is_empty() && valid(data)) else {
-        return Fate::DeadLetter("invalid");
+        return ExpectedOutcome::DeadLetter("invalid");
     };
     let status = orders.get(order).map(|order| order.status.as_str());
     match (name, status) {
-        ("OrderCreated", None) => Fate::Applied(order.into(), "created"),
-        ("OrderPaid", Some("created")) => Fate::Applied(order.into(), "paid"),
-        ("OrderShipped", Some("paid")) => Fate::Applied(order.into(), "shipped"),
-        ("OrderDelivered", Some("shipped")) => Fate::Applied(order.into(), "delivered"),
-        ("OrderCancelled", Some("created" | "paid")) => Fate::Applied(order.into(), "cancelled"),
-        (_, None) => Fate::DeadLetter("exhausted"),
-        (_, Some(_)) => Fate::DeadLetter("rejected"),
+        ("OrderCreated", None) => ExpectedOutcome::Applied(order.into(), "created"),
+        ("OrderPaid", Some("created")) => ExpectedOutcome::Applied(order.into(), "paid"),
+        ("OrderShipped", Some("paid")) => ExpectedOutcome::Applied(order.into(), "shipped"),
+        ("OrderDelivered", Some("shipped")) => ExpectedOutcome::Applied(order.into(), "delivered"),
+        ("OrderCancelled", Some("created" | "paid")) => ExpectedOutcome::Applied(order.into(), "cancelled"),
+        (_, None) => ExpectedOutcome::DeadLetter("exhausted"),
+        (_, Some(_)) => ExpectedOutcome::DeadLetter("rejected"),
     }
 }
 

@@ -18,7 +18,7 @@ const UNDER_WAY: usize = 64;
 
 /// The current faults of the proxy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Weather {
+pub struct NetworkFaults {
     /// The delay of each byte.
     pub delay: Duration,
     /// The bandwidth of each direction of a connection; 0 means unlimited.
@@ -35,7 +35,7 @@ pub struct Weather {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
-    weather: Weather,
+    faults: NetworkFaults,
     /// The number of times that all connections were cut.
     cuts: u32,
 }
@@ -68,8 +68,8 @@ impl Proxy {
     }
 
     /// Sets the faults, for open connections too.
-    pub fn weather(&self, weather: Weather) {
-        self.state.send_modify(|state| state.weather = weather);
+    pub fn set_faults(&self, faults: NetworkFaults) {
+        self.state.send_modify(|state| state.faults = faults);
     }
 
     /// Cuts all connections; new ones are accepted.
@@ -83,7 +83,7 @@ async fn serve(listener: std::net::TcpListener, target: SocketAddr, state: &watc
     loop {
         // A client that disconnected before it was accepted is ignored.
         let Ok((client, _)) = listener.accept().await else { continue };
-        if !state.borrow().weather.closed {
+        if !state.borrow().faults.closed {
             tokio::spawn(connection(client, target, state.subscribe()));
         }
     }
@@ -109,7 +109,7 @@ async fn forward(mut from: OwnedReadHalf, to: OwnedWriteHalf, state: watch::Rece
     let read = async {
         let mut buffer = vec![0; BUFFER];
         while let Ok(length @ 1..) = from.read(&mut buffer).await {
-            let due = Instant::now() + state.borrow().weather.delay;
+            let due = Instant::now() + state.borrow().faults.delay;
             if sender.send((due, buffer[..length].to_vec())).await.is_err() {
                 return;
             }
@@ -130,21 +130,21 @@ async fn write(
     let mut written = 0;
     while let Some((due, mut bytes)) = receiver.recv().await {
         tokio::time::sleep_until(due).await;
-        let Ok(weather) = state.wait_for(|state| !state.weather.silent).await.map(|state| state.weather) else {
+        let Ok(faults) = state.wait_for(|state| !state.faults.silent).await.map(|state| state.faults) else {
             return;
         };
         if to_client {
-            if let Some(text) = weather.corrupt_after {
+            if let Some(text) = faults.corrupt_after {
                 corrupt(&mut bytes, text);
             }
-            if weather.cut_after > 0 && written + bytes.len() > weather.cut_after {
-                bytes.truncate(weather.cut_after.saturating_sub(written));
+            if faults.cut_after > 0 && written + bytes.len() > faults.cut_after {
+                bytes.truncate(faults.cut_after.saturating_sub(written));
                 let _ = to.write_all(&bytes).await;
                 return;
             }
         }
-        if weather.bytes_per_second > 0 {
-            let milliseconds = bytes.len() as u64 * 1000 / u64::from(weather.bytes_per_second);
+        if faults.bytes_per_second > 0 {
+            let milliseconds = bytes.len() as u64 * 1000 / u64::from(faults.bytes_per_second);
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
         }
         if to.write_all(&bytes).await.is_err() {
@@ -169,7 +169,7 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
-    use super::{Proxy, Weather};
+    use super::{NetworkFaults, Proxy};
     use std::time::{Duration, Instant};
 
     async fn echo() -> Proxy {
@@ -194,31 +194,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_weather_holds_for_open_connections_and_new_ones() {
+    async fn faults_hold_for_open_connections_and_new_ones() {
         let proxy = echo().await;
         let connect = || TcpStream::connect(("127.0.0.1", proxy.port()));
         let mut stream = connect().await.unwrap();
         assert_eq!(ask(&mut stream, "fair").await.unwrap(), "fair");
 
-        proxy.weather(Weather { delay: Duration::from_millis(50), ..Weather::default() });
+        proxy.set_faults(NetworkFaults { delay: Duration::from_millis(50), ..NetworkFaults::default() });
         let start = Instant::now();
         assert_eq!(ask(&mut stream, "slow").await.unwrap(), "slow");
         assert!(start.elapsed() >= Duration::from_millis(100), "the delay applies to both directions");
 
-        proxy.weather(Weather { corrupt_after: Some(b"key"), ..Weather::default() });
+        proxy.set_faults(NetworkFaults { corrupt_after: Some(b"key"), ..NetworkFaults::default() });
         assert_eq!(ask(&mut stream, "key0").await.unwrap(), "key1");
 
-        proxy.weather(Weather { silent: true, ..Weather::default() });
+        proxy.set_faults(NetworkFaults { silent: true, ..NetworkFaults::default() });
         let silent = tokio::time::timeout(Duration::from_millis(100), ask(&mut stream, "hello")).await;
         assert!(silent.is_err(), "nothing arrives: {silent:?}");
 
         proxy.cut();
         assert!(ask(&mut stream, "cut").await.is_err());
-        proxy.weather(Weather { cut_after: 3, ..Weather::default() });
+        proxy.set_faults(NetworkFaults { cut_after: 3, ..NetworkFaults::default() });
         let mut stream = connect().await.unwrap();
         assert_eq!(ask(&mut stream, "abc").await.unwrap(), "abc");
         assert!(ask(&mut stream, "d").await.is_err());
-        proxy.weather(Weather { closed: true, ..Weather::default() });
+        proxy.set_faults(NetworkFaults { closed: true, ..NetworkFaults::default() });
         assert!(ask(&mut connect().await.unwrap(), "closed").await.is_err());
     }
 }

@@ -284,28 +284,33 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
     }
 }
 
+/// Asserts that an empty topic with at least two partitions returns records byte for byte.
+pub async fn assert_records_are_read_as_written(topic: &Topic) {
+    assert_eq!(topic.read(), [], "an empty topic");
+    let written = [
+        NewRecord::bytes("key", [0xff, 0x00]).with_header("a", b"\xfe").with_header("a", b"2").to_partition(1),
+        NewRecord { partition: Some(1), ..NewRecord::default() },
+    ];
+    assert_eq!(topic.produce(written.clone()).await, [(1, 0), (1, 1)]);
+    let read = topic.read();
+    assert_eq!(read.len(), written.len());
+    for (read, written) in read.iter().zip(&written) {
+        assert_eq!((&read.key, &read.payload, &read.headers), (&written.key, &written.payload, &written.headers));
+    }
+    assert_eq!(topic.lag("a-group-that-has-read-nothing"), 2);
+}
+
 #[cfg(test)]
 mod tests {
     use rdkafka::mocking::MockCluster;
 
-    use super::{NewRecord, Topic};
+    use super::{Topic, assert_records_are_read_as_written};
 
     #[tokio::test]
     async fn written_records_are_read_byte_for_byte() {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("events", 3, 1).unwrap();
         let topic = Topic::new(&cluster.bootstrap_servers(), "events");
-        assert_eq!(topic.read(), [], "an empty topic");
-        let written = [
-            NewRecord::bytes("key", [0xff, 0x00]).with_header("a", b"\xfe").with_header("a", b"2").to_partition(1),
-            NewRecord { partition: Some(1), ..NewRecord::default() },
-        ];
-        assert_eq!(topic.produce(written.clone()).await, [(1, 0), (1, 1)]);
-        let read = topic.read();
-        assert_eq!(read.len(), written.len());
-        for (read, written) in read.iter().zip(&written) {
-            assert_eq!((&read.key, &read.payload, &read.headers), (&written.key, &written.payload, &written.headers));
-        }
-        assert_eq!(topic.lag("a-group-that-has-read-nothing"), 2);
+        assert_records_are_read_as_written(&topic).await;
     }
 }

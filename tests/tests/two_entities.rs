@@ -258,8 +258,8 @@ impl Place {
     fn publish(&self, arguments: &[&str]) -> Value {
         let output = self.command(&[&["publish", "--output", "json"], arguments].concat()).output().expect("it starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        said["key"].clone()
+        let published: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        published["key"].clone()
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn run(root: &Path, bless: bool) -> Result<(), String> {
     build.args(["build", "--locked", "--release", "--package", "order-microbench"]);
     finished(build, "the build")?;
     let program = program(root, "order-microbench");
-    let cases = said(&mut Command::new(&program))?.stdout;
+    let cases = output_of(&mut Command::new(&program))?.stdout;
     let mut counts = Counts::new();
     for case in cases.lines() {
         let count = count(&program, case)?;
@@ -56,30 +56,30 @@ fn count(program: &Path, case: &str) -> Result<u64, String> {
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=order_microbench::counted*"])
         .arg(program)
         .arg(case);
-    let said = said(&mut valgrind)?;
+    let output = output_of(&mut valgrind)?;
     let per_event = || {
-        let events: u64 = said.stdout.trim().parse().ok()?;
-        collected(&said.stderr)?.checked_div(events).filter(|count| *count > 0)
+        let events: u64 = output.stdout.trim().parse().ok()?;
+        collected(&output.stderr)?.checked_div(events).filter(|count| *count > 0)
     };
-    per_event().ok_or_else(|| format!("valgrind counted nothing for {case}:\n{}", said.stderr))
+    per_event().ok_or_else(|| format!("valgrind counted nothing for {case}:\n{}", output.stderr))
 }
 
 /// The output of a program.
-struct Said {
+struct Output {
     stdout: String,
     stderr: String,
 }
 
 /// Runs a program and returns its output; fails unless it exits with success.
-fn said(command: &mut Command) -> Result<Said, String> {
+fn output_of(command: &mut Command) -> Result<Output, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("{name} does not start: {error}; is it installed?"))?;
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let said = Said { stdout: text(&output.stdout), stderr: text(&output.stderr) };
+    let texts = Output { stdout: text(&output.stdout), stderr: text(&output.stderr) };
     if output.status.success() {
-        return Ok(said);
+        return Ok(texts);
     }
-    Err(format!("{name} failed, {}: {}{}", output.status, said.stdout, said.stderr))
+    Err(format!("{name} failed, {}: {}{}", output.status, texts.stdout, texts.stderr))
 }
 
 /// The number of instructions from callgrind's last such line: `==4711== Collected : 123456`.

@@ -125,14 +125,14 @@ mod tests {
     fn existing_files_are_never_overwritten() {
         let root = tempfile::tempdir().unwrap();
         processor(root.path(), "OrderRefunded", Some("RefundOrder")).unwrap();
-        for (event, feature, said) in [
+        for (event, feature, expected) in [
             ("OrderRefunded", "OtherFeature", "exists already"),
             ("OrderReturned", "RefundOrder", "--feature"),
             ("order_returned", "ReturnOrder", "write OrderReturned"),
             ("OrderReturned", "return/order", "write ReturnOrder"),
         ] {
             let error = processor(root.path(), event, Some(feature)).unwrap_err();
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
         assert!(!root.path().join("order-service/src/events/order_returned.rs").exists(), "no partial files");
 

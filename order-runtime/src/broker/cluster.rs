@@ -13,16 +13,16 @@ use crate::model::PartitionId;
 
 /// The answer of a cluster to a request about topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClusterTopics {
+pub(crate) struct ClusterTopics {
     /// The id of the cluster that has answered, as in [`PartitionId::cluster`](super::PartitionId::cluster).
-    pub cluster: Arc<str>,
+    pub(crate) cluster: Arc<str>,
     /// The state of each requested topic, by name.
-    pub topics: BTreeMap<Arc<str>, TopicState>,
+    pub(crate) topics: BTreeMap<Arc<str>, TopicState>,
 }
 
 /// Whether a topic exists, as reported by the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TopicState {
+pub(crate) enum TopicState {
     /// It exists.
     Exists {
         /// Its id; nil if the broker is too old to have topic ids.
@@ -38,7 +38,7 @@ pub enum TopicState {
 
 /// Requests metadata from the cluster.
 #[async_trait]
-pub trait ClusterMetadata: Send + Sync + 'static {
+pub(crate) trait ClusterMetadata: Send + Sync + 'static {
     /// The cluster's id and the state of these topics.
     ///
     /// # Errors

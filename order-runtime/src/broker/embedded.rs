@@ -28,7 +28,7 @@ use crate::config::{Embedded, KafkaConfig};
 use crate::model::TopicPattern;
 
 /// The number of partitions of each topic.
-pub const PARTITIONS: i32 = 4;
+pub(crate) const PARTITIONS: i32 = 4;
 
 /// The prefix of the topic whose name carries the broker's id. The mock's own cluster id is a memory address, which may repeat.
 pub(super) const NAME_TOPIC: &str = "__embedded-broker.";
@@ -48,7 +48,7 @@ pub(crate) fn is_embedded(cluster: &str) -> bool {
 }
 
 /// A running embedded broker. Dropping it stops it and discards its records.
-pub struct EmbeddedBroker {
+pub(crate) struct EmbeddedBroker {
     front: JoinHandle<()>,
     address: SocketAddr,
     /// Owns the cluster.
@@ -80,7 +80,7 @@ impl EmbeddedBroker {
     ///
     /// # Errors
     /// When the address is in use, or the cluster cannot be created.
-    pub async fn start(listen: SocketAddr, topics: &[&str]) -> io::Result<Self> {
+    pub(crate) async fn start(listen: SocketAddr, topics: &[&str]) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let host: BaseProducer<Silent> = ClientConfig::new()
@@ -109,7 +109,7 @@ impl EmbeddedBroker {
     }
 
     /// The address that it listens at.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -145,7 +145,7 @@ async fn forward(listener: TcpListener, inner: String) {
 }
 
 /// The topics that a service with these settings needs.
-pub fn topics(config: &KafkaConfig) -> Vec<&str> {
+pub(crate) fn topics(config: &KafkaConfig) -> Vec<&str> {
     let named = config.topics.iter().filter_map(TopicPattern::name);
     named.chain([config.dlq_topic.as_str()]).collect()
 }
@@ -154,7 +154,7 @@ pub fn topics(config: &KafkaConfig) -> Vec<&str> {
 ///
 /// # Errors
 /// When it is wanted and cannot start; the text contains a remedy.
-pub async fn start_where_wanted(config: &mut KafkaConfig) -> Result<Option<EmbeddedBroker>, String> {
+pub(crate) async fn start_where_wanted(config: &mut KafkaConfig) -> Result<Option<EmbeddedBroker>, String> {
     let Some(address) = loopback_address(&config.brokers) else { return Ok(None) };
     let wanted = match config.embedded {
         Embedded::Never => false,
@@ -175,7 +175,7 @@ pub async fn start_where_wanted(config: &mut KafkaConfig) -> Result<Option<Embed
 /// The loopback address of a broker address; `None` if it names several brokers or another machine.
 ///
 /// `localhost` is 127.0.0.1 here: clients try both address families, so one listener is enough.
-pub fn loopback_address(brokers: &str) -> Option<SocketAddr> {
+pub(crate) fn loopback_address(brokers: &str) -> Option<SocketAddr> {
     if brokers.contains(',') {
         return None;
     }
@@ -185,7 +185,7 @@ pub fn loopback_address(brokers: &str) -> Option<SocketAddr> {
 }
 
 /// Whether nothing listens at the address: every address of the name refuses the connection.
-pub async fn is_free(brokers: &str) -> bool {
+pub(crate) async fn is_free(brokers: &str) -> bool {
     let Ok(addresses) = tokio::net::lookup_host(brokers).await else { return false };
     for address in addresses {
         match TcpStream::connect(address).await {

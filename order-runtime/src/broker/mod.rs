@@ -4,7 +4,7 @@
 //! traits, so that the engine runs unchanged against a broker that a test controls.
 
 mod cluster;
-pub mod embedded;
+pub(crate) mod embedded;
 pub mod kafka;
 #[cfg(test)]
 pub(crate) mod memory;
@@ -12,7 +12,7 @@ pub(crate) mod memory;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-pub use cluster::{ClusterMetadata, ClusterTopics, TopicState};
+pub(crate) use cluster::{ClusterMetadata, ClusterTopics, TopicState};
 pub use kafka::BrokerError;
 use tokio::{
     sync::{Notify, oneshot},

@@ -189,17 +189,16 @@ impl Context {
         Ok(registry)
     }
 
-    /// The topic that events are sent to: the first entry of `KAFKA_TOPIC` that is a name and not a pattern.
+    /// The topic that events are sent to.
     fn topic(&self) -> Result<&str, Failure> {
-        let mut names = self.config.kafka.topics.iter().filter_map(TopicPattern::name);
-        names.next().ok_or_else(|| {
+        TopicPattern::first_name(&self.config.kafka.topics).ok_or_else(|| {
             Failure::wrong_use("KAFKA_TOPIC has patterns only; name the topic that events are sent to as well")
         })
     }
 }
 
 /// The operator's name for the audit: `cli:` and the user name, or the user id if no name is set.
-fn actor() -> String {
+fn operator_name() -> String {
     let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty());
     name.map_or_else(|| format!("cli:uid {}", rustix::process::getuid().as_raw()), |name| format!("cli:{name}"))
 }

@@ -39,23 +39,23 @@ impl ProgressLine {
     }
 
     /// Sets the number done.
-    pub(super) fn reach(&self, count: u64) {
+    pub(super) fn set_position(&self, count: u64) {
         self.0.set_position(count);
     }
 
     /// Sets the number done and the total.
-    pub(super) fn reach_of(&self, count: u64, total: u64) {
+    pub(super) fn set_position_of(&self, count: u64, total: u64) {
         self.0.set_length(total);
         self.0.set_position(count);
     }
 
     /// Sets the text beside the numbers.
-    pub(super) fn say(&self, text: impl Into<Cow<'static, str>>) {
+    pub(super) fn set_message(&self, text: impl Into<Cow<'static, str>>) {
         self.0.set_message(text);
     }
 
     /// Hides the bar while `write` runs.
-    pub(super) fn aside(&self, write: impl FnOnce()) {
+    pub(super) fn suspend(&self, write: impl FnOnce()) {
         self.0.suspend(write);
     }
 }
@@ -76,15 +76,15 @@ mod tests {
         for (quiet, total) in [(true, Some(10)), (false, None)] {
             let progress = ProgressLine::new(Output::new(Format::Table, quiet), "events", total);
             progress.add(3);
-            progress.reach(5);
+            progress.set_position(5);
             progress.add(1);
-            progress.say("halfway");
+            progress.set_message("halfway");
             assert_eq!((progress.0.position(), progress.0.length()), (6, total));
             assert!(progress.0.is_hidden() || !quiet, "a quiet command shows no bar");
             let mut written = false;
-            progress.aside(|| written = true);
+            progress.suspend(|| written = true);
             assert!(written);
-            progress.reach_of(7, 9);
+            progress.set_position_of(7, 9);
             assert_eq!((progress.0.position(), progress.0.length()), (7, Some(9)));
         }
     }

@@ -3,34 +3,25 @@
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
 use super::{
-    Context, Failure, actor, block_on,
+    Context, Failure, block_on, operator_name,
     output::{self, printable},
     progress::ProgressLine,
     store,
 };
 use crate::{
     broker::kafka::{MetadataClient, TopicReader},
-    dead_letters::begun,
+    dead_letters::start_audit,
     engine::Settings,
     model::{RecordBatch, TopicPattern},
-    range_replay::{self, Bound, Range, RangeReplay, RecordSource, Report, ranges},
+    range_replay::{self, Range, RangeReplay, RangeSelection, RecordSource, Report, ranges},
     service,
     store::AuditRow,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The topic.
-    topic: String,
-    /// Start of the range: an offset, a time (RFC 3339, or a time ago such as 2h), or `beginning`.
-    #[arg(long, value_name = "OFFSET|TIME", default_value = "beginning")]
-    from: Bound,
-    /// End of the range, exclusive: an offset, a time, or `end`.
-    #[arg(long, value_name = "OFFSET|TIME", default_value = "end")]
-    to: Bound,
-    /// Only these partitions, separated by commas.
-    #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
-    partitions: Vec<i32>,
+    #[command(flatten)]
+    selection: RangeSelection,
     /// Change nothing, and report outcomes that differ from the stored ones. From offset 0 on, every event runs as if for the
     /// first time; from a later offset on, an event that the store has as handled is a repeat.
     #[arg(long)]
@@ -45,16 +36,15 @@ impl RecordSource for TopicReader {
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let config = &context.config;
-    let topic = &arguments.topic;
-    if !arguments.shadow && !config.kafka.topics.iter().any(|known| known.matches(topic)) {
+    let topic = &arguments.selection.topic;
+    if !arguments.shadow && !TopicPattern::any_matches(&config.kafka.topics, topic) {
         let why =
             format!("{topic} is not in KAFKA_TOPIC, so this service does not read it; only --shadow can replay it");
         return Err(Failure::wrong_use(why));
     }
     let retention = (!arguments.shadow).then_some(config.store_retention);
     let metadata = MetadataClient::new(&config.kafka)?;
-    let bounds = (arguments.from, arguments.to);
-    let found = ranges(&metadata, topic, &arguments.partitions, bounds, retention).map_err(Failure::failed)?;
+    let found = ranges(&metadata, &arguments.selection, retention).map_err(Failure::failed)?;
     context.output.hint(reported(&found));
     let question = format!("run these records of {topic} through this build again?");
     if !arguments.shadow && !found.is_empty() && !context.yes && !output::agrees(&question) {
@@ -70,8 +60,9 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
             topic,
             found.iter().map(|range| (range.id.partition, range.from, range.to)),
         )?;
-        let asked = serde_json::json!({"topic": topic, "ranges": found.iter().map(told_one).collect::<Vec<_>>()});
-        let entry = (!arguments.shadow).then(|| begun(&actor(), "replay_range", &asked));
+        let asked =
+            serde_json::json!({"topic": topic, "ranges": found.iter().map(Range::to_string).collect::<Vec<_>>()});
+        let entry = (!arguments.shadow).then(|| start_audit(&operator_name(), "replay_range", &asked));
         if let Some(entry) = &entry {
             store.mark(entry.clone(), Vec::new()).await?;
         }
@@ -95,14 +86,14 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         store.close().await;
         report.map_err(Failure::failed)
     })?;
-    context.output.one(&report, || human(&report))?;
+    context.output.one(&report, || as_text(&report))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Shows the progress. Waiting events do not count as done: their back-offs may take minutes after the last record is read.
 fn show(progress: &ProgressLine, now: range_replay::RangeProgress) {
-    progress.reach_of(now.taken.saturating_sub(now.waiting), now.all);
-    progress.say(match now.waiting {
+    progress.set_position_of(now.taken.saturating_sub(now.waiting), now.all);
+    progress.set_message(match now.waiting {
         0 => String::new(),
         1 => "1 event waits for its next attempt".to_owned(),
         waiting => format!("{waiting} events wait for their next attempt"),
@@ -113,14 +104,10 @@ fn reported(ranges: &[Range]) -> String {
     if ranges.is_empty() {
         return "this range has no records".to_owned();
     }
-    ranges.iter().map(told_one).collect::<Vec<_>>().join("\n")
+    ranges.iter().map(Range::to_string).collect::<Vec<_>>().join("\n")
 }
 
-fn told_one(range: &Range) -> String {
-    format!("{} from {} to {}: at most {} records", range.id, range.from, range.to, range.at_most())
-}
-
-fn human(report: &Report) -> String {
+fn as_text(report: &Report) -> String {
     let verb = if report.shadow { "would be" } else { "are" };
     let mut lines = vec![format!(
         "{} records: {} {verb} handled, {} skipped as repeats or by their processors, {} dead-lettered",

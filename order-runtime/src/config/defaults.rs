@@ -7,12 +7,12 @@ use super::Secret;
 
 /// Defaults of one service, by their variables.
 #[derive(Debug, Clone, Default)]
-pub struct Defaults(BTreeMap<String, Secret>);
+pub(crate) struct Defaults(BTreeMap<String, Secret>);
 
 impl Defaults {
     /// The defaults of the domain `name` in the package `package`: those of the table of settings, with other names in them.
     #[must_use]
-    pub fn of(name: &str, package: &str) -> Self {
+    pub(crate) fn of(name: &str, package: &str) -> Self {
         let stem = package.strip_suffix("-service").unwrap_or(package);
         let texts = [
             ("APP_NAME", format!("{} Processing Service", title(stem))),

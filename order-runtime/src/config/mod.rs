@@ -1,6 +1,8 @@
 //! Settings: their definitions, their sources, and their validation.
 
 mod defaults;
+#[cfg(test)]
+mod env_example;
 mod env_file;
 mod kubernetes;
 mod librdkafka;
@@ -16,16 +18,18 @@ mod unknown;
 
 use std::{collections::BTreeMap, thread::available_parallelism, time::Duration};
 
-pub use defaults::Defaults;
-pub use otlp::{OtlpConfig, TraceSampler};
-pub use report::{ConfigErrors, SettingInForce, SettingProblem, Warning, env_example};
+pub(crate) use defaults::Defaults;
+#[cfg(test)]
+use env_example::env_example;
+pub(crate) use otlp::{OtlpConfig, TraceSampler};
+pub(crate) use report::{ConfigErrors, SettingInForce, SettingProblem, Warning};
 pub use secret::Secret;
 use settings::{DefaultValue, Setting};
-pub use source::{EnvFile, Flags, Origin};
+pub(crate) use source::{EnvFile, Flags, Origin};
 use source::{Layers, Names};
 
 use crate::model::TopicPattern;
-pub use crate::{
+pub(crate) use crate::{
     headers::HeaderFormat,
     store::{StoreUrl, postgres::PostgresUrl},
 };
@@ -34,23 +38,23 @@ pub use crate::{
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `PRODUCTION_ENV`.
-    pub production: bool,
+    pub(crate) production: bool,
     /// The service itself.
-    pub app: AppConfig,
+    pub(crate) app: AppConfig,
     /// Kafka.
     pub kafka: KafkaConfig,
     /// The store.
-    pub store: StoreUrl,
+    pub(crate) store: StoreUrl,
     /// `STORE_RETENTION`.
-    pub store_retention: Duration,
+    pub(crate) store_retention: Duration,
     /// HTTP.
-    pub http: HttpConfig,
+    pub(crate) http: HttpConfig,
     /// Logs.
-    pub log: LogConfig,
+    pub(crate) log: LogConfig,
     /// Traces and metrics by OTLP.
-    pub otlp: OtlpConfig,
+    pub(crate) otlp: OtlpConfig,
     /// Every setting with its effective value and its origin.
-    pub in_force: Vec<SettingInForce>,
+    pub(crate) in_force: Vec<SettingInForce>,
 }
 
 impl Default for Config {
@@ -64,13 +68,9 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the configuration. `flags` override `environment`, which overrides the env file, which overrides the defaults.
-    ///
-    /// The process environment is neither read nor changed.
-    ///
-    /// # Errors
-    /// All wrong values and contradictions together. The texts contain no secrets.
-    pub fn load(
+    /// Reads the configuration of a service without a name, for tests.
+    #[cfg(test)]
+    pub(crate) fn load(
         flags: &Flags,
         environment: impl IntoIterator<Item = (String, String)>,
         env_file: &EnvFile,
@@ -78,11 +78,13 @@ impl Config {
         Self::load_over(&Defaults::default(), flags, environment, env_file)
     }
 
-    /// Like [`load`](Self::load), with the defaults of a service of another name.
+    /// Reads the configuration. `flags` override `environment`, which overrides the env file, which overrides the defaults.
+    ///
+    /// The process environment is neither read nor changed.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
-    pub fn load_over(
+    /// All wrong values and contradictions together. The texts contain no secrets.
+    pub(crate) fn load_over(
         defaults: &Defaults,
         flags: &Flags,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -246,27 +248,27 @@ fn is_setting(name: &str) -> bool {
 
 /// Settings of the service itself.
 #[derive(Debug, Clone)]
-pub struct AppConfig {
+pub(crate) struct AppConfig {
     /// `APP_NAME`.
-    pub name: String,
+    pub(crate) name: String,
     /// `APP_HOST`.
-    pub host: String,
+    pub(crate) host: String,
     /// `APP_PORT`.
-    pub port: u16,
+    pub(crate) port: u16,
     /// `APP_RELOAD`; false in production and outside of `cargo run`.
-    pub reload: bool,
+    pub(crate) reload: bool,
     /// `APP_WORKERS`: threads that run processors.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// `APP_ADMIN_TOKEN`.
-    pub admin_token: Option<Secret>,
+    pub(crate) admin_token: Option<Secret>,
     /// `APP_VIEWER_TOKEN`.
-    pub viewer_token: Option<Secret>,
+    pub(crate) viewer_token: Option<Secret>,
     /// `APP_CONTRACTS`: feature to contract version.
-    pub contracts: BTreeMap<String, u32>,
+    pub(crate) contracts: BTreeMap<String, u32>,
     /// `APP_ON_TRUNCATION`.
-    pub on_truncation: OnTruncation,
+    pub(crate) on_truncation: OnTruncation,
     /// `APP_RETRY_MAX_ELAPSED`.
-    pub retry_max_elapsed: Option<Duration>,
+    pub(crate) retry_max_elapsed: Option<Duration>,
 }
 
 /// Settings of Kafka.
@@ -275,28 +277,28 @@ pub struct KafkaConfig {
     /// `KAFKA_BROKER_URL` or `KAFKA_BOOTSTRAP_SERVERS`: `host:port`, several with commas.
     pub brokers: String,
     /// `KAFKA_GROUP_ID`.
-    pub group_id: String,
+    pub(crate) group_id: String,
     /// `KAFKA_TOPIC`: names, or patterns that start with `^`.
-    pub topics: Vec<TopicPattern>,
+    pub(crate) topics: Vec<TopicPattern>,
     /// `KAFKA_DLQ_TOPIC`.
-    pub dlq_topic: String,
+    pub(crate) dlq_topic: String,
     /// `KAFKA_DLQ_HEADERS`.
-    pub dlq_headers: Vec<HeaderFormat>,
+    pub(crate) dlq_headers: Vec<HeaderFormat>,
     /// `KAFKA_AUTO_OFFSET_RESET`.
-    pub auto_offset_reset: OffsetReset,
+    pub(crate) auto_offset_reset: OffsetReset,
     /// `KAFKA_EMBEDDED`.
-    pub embedded: Embedded,
+    pub(crate) embedded: Embedded,
     /// librdkafka properties for every client, by their own names; values may be secrets.
-    pub properties: BTreeMap<String, Secret>,
+    pub(crate) properties: BTreeMap<String, Secret>,
     /// Further librdkafka properties for the consumer.
-    pub consumer_properties: BTreeMap<String, Secret>,
+    pub(crate) consumer_properties: BTreeMap<String, Secret>,
     /// Further librdkafka properties for producers.
     pub producer_properties: BTreeMap<String, Secret>,
 }
 
 /// Where a group without any position begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OffsetReset {
+pub(crate) enum OffsetReset {
     /// At the first record of the log.
     Earliest,
     /// After the last record of the log.
@@ -307,7 +309,7 @@ pub enum OffsetReset {
 
 /// When the embedded development broker is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Embedded {
+pub(crate) enum Embedded {
     /// In development, when nothing listens at a loopback broker address.
     Auto,
     /// Always.
@@ -318,7 +320,7 @@ pub enum Embedded {
 
 /// The behaviour of a partition whose log ends before its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnTruncation {
+pub(crate) enum OnTruncation {
     /// It stops and reports the truncation.
     Stop,
     /// It continues at the log's end.
@@ -328,34 +330,34 @@ pub enum OnTruncation {
 /// Settings of HTTP.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, by its own variable")]
-pub struct HttpConfig {
+pub(crate) struct HttpConfig {
     /// `APP_MIDDLEWARE_CORS`.
-    pub cors: bool,
+    pub(crate) cors: bool,
     /// `APP_CORS_ORIGINS`; `None` for the default.
-    pub cors_origins: Option<Vec<String>>,
+    pub(crate) cors_origins: Option<Vec<String>>,
     /// `APP_MIDDLEWARE_GZIP`.
-    pub gzip: bool,
+    pub(crate) gzip: bool,
     /// `APP_GZIP_MINIMUM_SIZE` in bytes.
-    pub gzip_minimum_size: u16,
+    pub(crate) gzip_minimum_size: u16,
     /// `APP_MIDDLEWARE_TRUSTEDHOST`.
-    pub trusted_host: bool,
+    pub(crate) trusted_host: bool,
     /// `APP_TRUSTED_HOSTS`.
-    pub trusted_hosts: Vec<String>,
+    pub(crate) trusted_hosts: Vec<String>,
     /// `APP_MIDDLEWARE_HTTPSREDIRECT`.
-    pub https_redirect: bool,
+    pub(crate) https_redirect: bool,
     /// `APP_PUBLIC_READS`.
-    pub public_reads: bool,
+    pub(crate) public_reads: bool,
 }
 
 /// Settings of logs.
 #[derive(Debug, Clone)]
-pub struct LogConfig {
+pub(crate) struct LogConfig {
     /// `LOG_LEVEL`.
-    pub level: String,
+    pub(crate) level: String,
     /// `LOG_LEVEL`, or `RUST_LOG` if it is set: a filter of tracing-subscriber.
-    pub filter: String,
+    pub(crate) filter: String,
     /// `LOG_FORMAT` is `json`.
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 #[cfg(test)]

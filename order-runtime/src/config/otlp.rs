@@ -11,40 +11,40 @@ use super::{
 
 /// Settings of OTLP.
 #[derive(Debug, Clone)]
-pub struct OtlpConfig {
+pub(crate) struct OtlpConfig {
     /// `OTEL_SDK_DISABLED`: nothing is exported.
-    pub disabled: bool,
+    pub(crate) disabled: bool,
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`, without a trailing slash: for traces and metrics without an endpoint of their own.
-    pub endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
     /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`: the whole URL for traces.
-    pub traces_endpoint: Option<String>,
+    pub(crate) traces_endpoint: Option<String>,
     /// `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`: the whole URL for metrics.
-    pub metrics_endpoint: Option<String>,
+    pub(crate) metrics_endpoint: Option<String>,
     /// `OTEL_TRACES_EXPORTER` is `otlp`, not `none`.
-    pub traces: bool,
+    pub(crate) traces: bool,
     /// `OTEL_METRICS_EXPORTER` is `otlp`, not `none`.
-    pub metrics: bool,
+    pub(crate) metrics: bool,
     /// `OTEL_EXPORTER_OTLP_PROTOCOL`, as it was set. Only `http/protobuf` is supported.
-    pub protocol: String,
+    pub(crate) protocol: String,
     /// `OTEL_EXPORTER_OTLP_HEADERS`: names and values.
-    pub headers: Vec<(String, Secret)>,
+    pub(crate) headers: Vec<(String, Secret)>,
     /// `OTEL_EXPORTER_OTLP_TIMEOUT`.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// `OTEL_SERVICE_NAME`.
-    pub service_name: Option<String>,
+    pub(crate) service_name: Option<String>,
     /// `OTEL_RESOURCE_ATTRIBUTES`: names and values.
-    pub resource_attributes: Vec<(String, String)>,
+    pub(crate) resource_attributes: Vec<(String, String)>,
     /// `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`.
-    pub sampler: TraceSampler,
+    pub(crate) sampler: TraceSampler,
     /// `OTEL_TRACES_SAMPLER_ARG`: the share of the samplers with a ratio, from 0 to 1.
-    pub sampler_ratio: f64,
+    pub(crate) sampler_ratio: f64,
     /// `OTEL_METRIC_EXPORT_INTERVAL`.
-    pub metric_interval: Duration,
+    pub(crate) metric_interval: Duration,
 }
 
 /// Which traces are exported.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum TraceSampler {
+pub(crate) enum TraceSampler {
     /// All.
     AlwaysOn,
     /// None.
@@ -92,12 +92,12 @@ impl TraceSampler {
 
 impl OtlpConfig {
     /// The URL that traces are sent to; `None` if they are not sent.
-    pub fn traces_url(&self) -> Option<String> {
+    pub(crate) fn traces_url(&self) -> Option<String> {
         self.url(self.traces, self.traces_endpoint.as_ref(), "/v1/traces")
     }
 
     /// The URL that metrics are sent to; `None` if they are not sent.
-    pub fn metrics_url(&self) -> Option<String> {
+    pub(crate) fn metrics_url(&self) -> Option<String> {
         self.url(self.metrics, self.metrics_endpoint.as_ref(), "/v1/metrics")
     }
 

@@ -13,7 +13,7 @@ impl Secret {
     }
 
     /// The value itself, for the one place that needs it.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 

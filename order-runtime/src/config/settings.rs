@@ -17,6 +17,7 @@ pub(super) struct Setting {
     pub(super) alias: Option<&'static str>,
     pub(super) default: DefaultValue,
     /// The help text: one or two sentences.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the test that generates `.env.example` reads it"))]
     pub(super) help: &'static str,
     /// Whether its value is never printed.
     pub(super) secret: bool,

@@ -13,7 +13,7 @@ use super::{
 
 /// Settings given on the command line.
 #[derive(Debug, Clone, Default)]
-pub struct Flags(Vec<Flag>);
+pub(crate) struct Flags(Vec<Flag>);
 
 #[derive(Debug, Clone)]
 struct Flag {
@@ -25,7 +25,7 @@ struct Flag {
 impl Flags {
     /// Adds the flag `name`, such as `--workers`, for `setting`, such as `APP_WORKERS`.
     #[must_use]
-    pub fn with(mut self, setting: &'static str, name: &'static str, text: Option<String>) -> Self {
+    pub(crate) fn with(mut self, setting: &'static str, name: &'static str, text: Option<String>) -> Self {
         self.0.extend(text.map(|text| Flag { setting, name, text: Secret::new(text) }));
         self
     }
@@ -33,18 +33,19 @@ impl Flags {
 
 /// The env file, which the environment overrides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EnvFile {
+pub(crate) enum EnvFile {
     /// `.env` in the current folder, if it exists.
     Default,
     /// This file, which must exist.
     Path(PathBuf),
     /// No file.
+    #[cfg(test)]
     None,
 }
 
 /// The origin of a setting's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The setting is not set.
     Default,
     /// The env file, by its name.
@@ -130,6 +131,7 @@ impl Layers {
         let environment = Layer { origin: Origin::Environment, texts, substituted: Vec::new() };
         let mut reader = EnvFileReader { environment: &environment, names, problems, warnings };
         let file = match env_file {
+            #[cfg(test)]
             EnvFile::None => None,
             EnvFile::Default => reader.read(Path::new(".env"), false),
             EnvFile::Path(path) => reader.read(path, true),

@@ -43,7 +43,7 @@ impl Destinations {
     }
 
     /// Looks up topics that are not known yet on the cluster. `read` are the topics that the service reads; others are skipped.
-    pub(super) async fn learn(
+    pub(super) async fn look_up(
         &mut self,
         source: &dyn Source,
         letters: &[Letter],
@@ -51,7 +51,7 @@ impl Destinations {
     ) -> Result<(), DeadLetterError> {
         let names = letters.iter().filter_map(|letter| letter.origin.topic.as_deref());
         let names: BTreeSet<Arc<str>> = names
-            .filter(|name| !self.topics.contains_key(*name) && read.iter().any(|entry| entry.matches(name)))
+            .filter(|name| !self.topics.contains_key(*name) && TopicPattern::any_matches(read, name))
             .map(Arc::from)
             .collect();
         if !names.is_empty() {
@@ -83,7 +83,7 @@ impl Destinations {
 
     /// Whether the service has read the record that a letter was made from: its position in the current topic of that name is
     /// beyond the record. If the topic's id is unknown, a position in any topic of that name counts.
-    pub(super) fn had(&self, letter: &Letter) -> bool {
+    pub(super) fn was_read(&self, letter: &Letter) -> bool {
         let origin = &letter.origin;
         let (Some(topic), Some(partition), Some(offset)) = (origin.topic.as_deref(), origin.partition, origin.offset)
         else {

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::{
-    ClassifiedLetter, Cursor, DeadLetterError, DeadLetterService, begun,
+    ClassifiedLetter, Cursor, DeadLetterError, DeadLetterService,
     destination::{Destinations, Route},
     json::Json,
     letter::batch_of,
     replay::LeftOut,
+    start_audit,
     trial::{Trial, reported, trial},
 };
 use crate::{
@@ -68,8 +69,8 @@ impl DeadLetterService {
         let (classified, _) = self.find(id, before).await?;
         classified.still_there()?;
         let refused = |why: &str| DeadLetterError::Refused { id: id.to_owned(), why: why.to_owned() };
-        if let Some(flaw) = classified.flaw(self) {
-            return Err(refused(flaw.text()).into());
+        if let Some(defect) = classified.defect(self) {
+            return Err(refused(defect.text()).into());
         }
         let before = classified.letter.record.payload.clone().unwrap_or_default();
         let event_id = classified.event_id();
@@ -84,12 +85,12 @@ impl DeadLetterService {
             return Ok(edited);
         }
         let mut destinations = Destinations::new(None).await?;
-        destinations.learn(&*self.source, std::slice::from_ref(&classified.letter), &self.topics).await?;
+        destinations.look_up(&*self.source, std::slice::from_ref(&classified.letter), &self.topics).await?;
         if destinations.direct(&classified.letter, &mut record) == Route::NoTopic {
             return Err(refused(LeftOut::NoTopic.text()).into());
         }
         let hash = |payload: &[u8]| format!("{:032x}", payload_hash(Some(payload)));
-        let entry = begun(by, "edit", &json!({"ids": [id], "before": hash(&before), "after": hash(&after)}));
+        let entry = start_audit(by, "edit", &json!({"ids": [id], "before": hash(&before), "after": hash(&after)}));
         let store = self.store().map_err(DeadLetterError::from)?;
         store.mark(entry.clone(), Vec::new()).await.map_err(DeadLetterError::from)?;
         let results = publisher.publish([Arc::new(record)].into()).await;

@@ -6,10 +6,11 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    ClassifiedLetter, Cursor, DeadLetterError, DeadLetterService, Letter, LetterSelection, source::Window, state::State,
+    ClassifiedLetter, Cursor, DeadLetterError, DeadLetterService, Filter, Letter, source::Window, state::State,
 };
 
 /// Maximum number of groups; letters of further groups are counted together as `(others)`.
@@ -82,29 +83,46 @@ pub(crate) struct Listing {
 }
 
 /// A request for a list.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Asked {
-    pub(crate) selection: LetterSelection,
-    /// Whether to list letters in every state; otherwise only open ones, or only parked ones if the selection says so.
-    pub(crate) any: bool,
-    /// Maximum number of letters in the list.
+#[derive(Debug, Clone, clap::Args, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct ListRequest {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) filter: Filter,
+    /// List letters in every state: also replayed, parked, purged and superseded ones.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Maximum number of letters to list, the latest of them; all are counted.
+    #[arg(long, default_value_t = 1_000)]
+    #[schemars(
+        description = "Maximum number of letters to list, from 0 to 1,000, the latest of them; all letters that are read are counted."
+    )]
     pub(crate) max: usize,
-    /// Only letters before this cursor; ignored without a budget.
+    /// The value of `next` of an earlier answer: the list continues there with older letters.
+    #[arg(skip)]
+    #[schemars(with = "Option<String>")]
     pub(crate) before: Option<Cursor>,
 }
 
+/// A request of a program that names no limit gets a shorter list than one of the command line.
+impl Default for ListRequest {
+    fn default() -> Self {
+        Self { filter: Filter::default(), all: false, max: 100, before: None }
+    }
+}
+
 impl DeadLetterService {
-    /// Lists the latest letters. Calls `progress` with the records read and the records in total, at most.
+    /// Lists the latest letters. Without a budget, it reads the whole topic and ignores `before`. Calls `progress` with the records read and the records in total, at most.
     pub(crate) async fn list(
         &self,
-        asked: Asked,
+        request: ListRequest,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Listing, DeadLetterError> {
-        let Asked { selection, any, max, before } = asked;
+        let ListRequest { filter, all, max, before } = request;
         let from_place = before.is_some();
-        let mut gathering = Gathering::new(&selection, any, max);
+        let mut gathering = Gathering::new(&filter, all, max);
         let direction = self.direction(before);
-        let mut windows = self.source.read(Arc::new(move |letter| selection.takes(letter)), direction);
+        let mut windows = self.source.read(Arc::new(move |letter| filter.takes(letter)), direction);
         // The list after the last complete step. An incomplete step is left out, because its latest letters may be missing.
         let mut listing = None;
         let reading = async {
@@ -144,10 +162,10 @@ struct Gathering {
 }
 
 impl Gathering {
-    fn new(selection: &LetterSelection, any: bool, max: usize) -> Self {
-        let wanted = if selection.filter.parked { State::Parked } else { State::Open };
+    fn new(filter: &Filter, all: bool, max: usize) -> Self {
+        let wanted = if filter.parked { State::Parked } else { State::Open };
         Self {
-            wanted: (!any).then_some(wanted),
+            wanted: (!all).then_some(wanted),
             max,
             seen: HashSet::new(),
             latest: BTreeMap::new(),
@@ -158,13 +176,13 @@ impl Gathering {
     async fn add(&mut self, service: &DeadLetterService, mut letters: Vec<Letter>) -> Result<(), DeadLetterError> {
         letters.retain(|letter| self.seen.insert(letter.occurrence()));
         let listing = &mut self.listing;
-        for mut classified in service.judge(letters, false).await? {
+        for mut classified in service.classify(letters, false).await? {
             if self.wanted.is_some_and(|wanted| classified.state != wanted) {
                 *listing.others.entry(classified.state).or_default() += 1;
                 continue;
             }
             listing.matching += 1;
-            listing.unusable += u64::from(classified.flaw(service).is_some());
+            listing.unusable += u64::from(classified.defect(service).is_some());
             listing.counts.add(&classified.letter);
             classified.letter.record = super::letter::Original::default();
             let at = &classified.letter.at;

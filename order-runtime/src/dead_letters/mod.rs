@@ -46,7 +46,7 @@ pub(crate) use self::{
     backwards::{Cursor, Direction},
     edit::{EditError, Edited},
     letter::Letter,
-    list::{Asked, Counts, Listing},
+    list::{Counts, ListRequest, Listing},
     pace::{Pace, rate},
     replay::{LetterReplay, Summary},
     selection::{Filter, LetterSelection, time},
@@ -145,7 +145,7 @@ impl DeadLetterService {
 }
 
 /// Logs an operator's action and returns its audit record, with a count of 0.
-pub(crate) fn begun(by: &str, action: &str, selection: &impl Serialize) -> AuditRow {
+pub(crate) fn start_audit(by: &str, action: &str, selection: &impl Serialize) -> AuditRow {
     let selection = serde_json::to_string(selection).unwrap_or_default();
     tracing::warn!(by, action, selection, "operator action started");
     AuditRow {

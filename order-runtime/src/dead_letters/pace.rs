@@ -41,10 +41,12 @@ impl Pace {
 
 /// Parses a rate: a finite number above 0.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
-        .ok_or_else(|| "expected a number above 0".to_owned())
+    text.parse().ok().filter(|rate| is_rate(*rate)).ok_or_else(|| "expected a number above 0".to_owned())
+}
+
+/// Whether a number is finite and above 0.
+pub(super) fn is_rate(number: f64) -> bool {
+    number.is_finite() && number > 0.0
 }
 
 #[cfg(test)]

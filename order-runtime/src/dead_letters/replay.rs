@@ -7,15 +7,17 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ClassifiedLetter, Counts, DeadLetterError, DeadLetterService, Direction, LetterSelection, Pace, begun,
+    ClassifiedLetter, Counts, DeadLetterError, DeadLetterService, Direction, LetterSelection, Pace,
     destination::{Destinations, Route},
     pace,
     selection::Search,
     source::Window,
+    start_audit,
     state::{Defect, State},
 };
 use crate::{
@@ -33,17 +35,20 @@ const BYTES: usize = 8 * 1024 * 1024;
 /// Minimum time between two batches if there is a rate.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Options of a replay.
-#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+/// A request to replay letters.
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct LetterReplay {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) selection: LetterSelection,
     /// Maximum number of letters to replay.
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max: Option<u64>,
     /// Maximum number of letters per second.
     #[arg(long, value_name = "LETTERS", value_parser = pace::rate)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given_rate")]
     pub(crate) rate: Option<f64>,
     /// Leave out letters that were already replayed this many times and failed each time.
     #[arg(long, value_name = "TIMES", default_value_t = MAX_REPLAYS)]
@@ -61,21 +66,17 @@ const MAX_REPLAYS: u32 = 5;
 
 impl Default for LetterReplay {
     fn default() -> Self {
-        Self { max: None, rate: None, max_replays: MAX_REPLAYS, again: false, dry_run: false }
+        let selection = LetterSelection::default();
+        Self { selection, max: None, rate: None, max_replays: MAX_REPLAYS, again: false, dry_run: false }
     }
 }
 
-impl LetterReplay {
-    /// Checks the options.
-    ///
-    /// # Errors
-    /// If the rate is not a finite number above 0.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        match self.rate {
-            Some(rate) if !(rate.is_finite() && rate > 0.0) => Err("`rate` must be a number above 0".to_owned()),
-            _ => Ok(()),
-        }
+fn given_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let rate = Option::<f64>::deserialize(deserializer)?;
+    if rate.is_some_and(|rate| !pace::is_rate(rate)) {
+        return Err(D::Error::custom("`rate` must be a number above 0"));
     }
+    Ok(rate)
 }
 
 /// The result of a replay or of a dry run.
@@ -130,7 +131,7 @@ impl LeftOut {
     /// The reason as text for people.
     pub(crate) const fn text(self) -> &'static str {
         match self {
-            Self::Defective(flaw) => flaw.text(),
+            Self::Defective(defect) => defect.text(),
             Self::LoopGuard => "replayed too often; --max-replays raises the limit",
             Self::SettledSince => "handled or skipped since; a replay would be dropped as a duplicate",
             Self::HadBefore => {
@@ -156,7 +157,7 @@ struct ReplayBatch {
 }
 
 /// The publisher of a replay, the store of its marks, and its audit record.
-struct Way<'a> {
+struct Sending<'a> {
     publisher: &'a dyn Publisher,
     store: &'a dyn Store,
     entry: AuditRow,
@@ -165,11 +166,9 @@ struct Way<'a> {
 /// A running replay or dry run.
 struct Run<'a> {
     service: &'a DeadLetterService,
-    how: &'a LetterReplay,
-    /// Whether only parked letters are selected.
-    parked: bool,
+    request: &'a LetterReplay,
     /// `None` if letters are only counted.
-    way: Option<Way<'a>>,
+    sending: Option<Sending<'a>>,
     pace: Pace,
     batch: ReplayBatch,
     batch_size: usize,
@@ -181,12 +180,11 @@ impl DeadLetterService {
     /// Counts the letters that [`replay`](Self::replay) would send.
     pub(crate) async fn count(
         &self,
-        selection: LetterSelection,
-        how: &LetterReplay,
+        request: &LetterReplay,
         stop: &CancellationToken,
         progress: impl FnMut(&Summary, u64, u64),
     ) -> Result<Summary, DeadLetterError> {
-        self.pass(None, selection, how, stop, progress).await
+        self.pass(None, request, stop, progress).await
     }
 
     /// Replays letters. After each batch it calls `progress` with the summary so far, the records read and the records in total.
@@ -195,49 +193,39 @@ impl DeadLetterService {
         &self,
         publisher: &dyn Publisher,
         by: &str,
-        selection: LetterSelection,
-        how: &LetterReplay,
+        request: &LetterReplay,
         stop: &CancellationToken,
         progress: impl FnMut(&Summary, u64, u64),
     ) -> Result<Summary, DeadLetterError> {
-        #[derive(Serialize)]
-        struct Asked<'a> {
-            #[serde(flatten)]
-            selection: &'a LetterSelection,
-            #[serde(flatten)]
-            how: &'a LetterReplay,
-        }
         let store = &**self.store()?;
-        let entry = begun(by, "replay", &Asked { selection: &selection, how });
+        let entry = start_audit(by, "replay", request);
         // Before the first letter is sent, so that the audit names the operator even if the process is killed.
         store.mark(entry.clone(), Vec::new()).await?;
-        let summary = self.pass(Some(Way { publisher, store, entry }), selection, how, stop, progress).await?;
+        let summary = self.pass(Some(Sending { publisher, store, entry }), request, stop, progress).await?;
         tracing::info!(by, replayed = summary.replayed, "replay of dead letters ended");
         Ok(summary)
     }
 
     async fn pass(
         &self,
-        way: Option<Way<'_>>,
-        selection: LetterSelection,
-        how: &LetterReplay,
+        sending: Option<Sending<'_>>,
+        request: &LetterReplay,
         stop: &CancellationToken,
         mut progress: impl FnMut(&Summary, u64, u64),
     ) -> Result<Summary, DeadLetterError> {
-        let pace = Pace::new(how.rate);
+        let pace = Pace::new(request.rate);
         let mut run = Run {
             service: self,
-            how,
-            parked: selection.filter.parked,
+            request,
             batch_size: pace.batch(TICK, BATCH),
             batch: ReplayBatch::default(),
-            summary: Summary { dry_run: way.is_none(), ..Summary::default() },
-            way,
+            summary: Summary { dry_run: sending.is_none(), ..Summary::default() },
+            sending,
             pace,
             destinations: Destinations::new(self.store.as_deref()).await?,
         };
         let mut seen = HashSet::new();
-        let search = Arc::new(Search::of(selection));
+        let search = Arc::new(Search::of(request.selection.clone()));
         let takes = Arc::clone(&search);
         let mut windows = self.source.read(Arc::new(move |letter| takes.takes(letter)), Direction::Forwards);
         let mut whole = true;
@@ -245,9 +233,9 @@ impl DeadLetterService {
             let Window { mut letters, read, of, .. } = window?;
             // A record that a crash repeated is the same letter.
             letters.retain(|letter| seen.insert(letter.occurrence()));
-            run.destinations.learn(&*self.source, &letters, &self.topics).await?;
-            for classified in self.judge(letters, true).await? {
-                if stop.is_cancelled() || how.max.is_some_and(|max| run.taken() >= max) {
+            run.destinations.look_up(&*self.source, &letters, &self.topics).await?;
+            for classified in self.classify(letters, true).await? {
+                if stop.is_cancelled() || request.max.is_some_and(|max| run.taken() >= max) {
                     whole = false;
                     break 'windows;
                 }
@@ -282,14 +270,14 @@ impl Run<'_> {
         match classified.state {
             State::Purged => return Some(LeftOut::Purged),
             State::Superseded => return Some(LeftOut::Superseded),
-            State::Replayed if !self.how.again => return Some(LeftOut::Replayed),
-            state if (state == State::Parked) != self.parked => return Some(LeftOut::Parked),
+            State::Replayed if !self.request.again => return Some(LeftOut::Replayed),
+            state if (state == State::Parked) != self.request.selection.filter.parked => return Some(LeftOut::Parked),
             _ => {}
         }
-        if let Some(flaw) = classified.flaw(self.service) {
-            return Some(LeftOut::Defective(flaw));
+        if let Some(defect) = classified.defect(self.service) {
+            return Some(LeftOut::Defective(defect));
         }
-        if letter.replays >= self.how.max_replays {
+        if letter.replays >= self.request.max_replays {
             return Some(LeftOut::LoopGuard);
         }
         if classified.outcome.is_some_and(|outcome| outcome != EventOutcome::DeadLettered) {
@@ -298,12 +286,12 @@ impl Run<'_> {
         if self.destinations.route(letter) == Route::NoTopic {
             return Some(LeftOut::NoTopic);
         }
-        (letter.format != Some(HeaderFormat::Dlq) && letter.event_id.is_empty() && self.destinations.had(letter))
+        (letter.format != Some(HeaderFormat::Dlq) && letter.event_id.is_empty() && self.destinations.was_read(letter))
             .then_some(LeftOut::HadBefore)
     }
 
     async fn take(&mut self, classified: ClassifiedLetter) -> Result<(), DeadLetterError> {
-        if self.way.is_none() {
+        if self.sending.is_none() {
             self.count(&classified);
             return Ok(());
         }
@@ -332,7 +320,7 @@ impl Run<'_> {
     /// Publishes the batch, and marks the letters that were acknowledged.
     async fn publish(&mut self) -> Result<(), DeadLetterError> {
         let ReplayBatch { letters, records, .. } = std::mem::take(&mut self.batch);
-        let Some(Way { publisher, store, entry }) = self.way.as_ref().filter(|_| !letters.is_empty()) else {
+        let Some(Sending { publisher, store, entry }) = self.sending.as_ref().filter(|_| !letters.is_empty()) else {
             return Ok(());
         };
         let results = publisher.publish(records.into()).await;

@@ -2,13 +2,16 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{DeadLetterError, DeadLetterService, Direction, LetterSelection, begun, selection::Search, state::State};
+use super::{
+    DeadLetterError, DeadLetterService, Direction, LetterSelection, selection::Search, start_audit, state::State,
+};
 use crate::store::{AuditRow, MarkState};
 
-/// How letters are set aside. Their records stay in the topic.
+/// The way in which letters are set aside. Their records stay in the topic.
 ///
 /// Kafka cannot delete a single record: a purged letter is left out of lists and replays, and the topic's retention deletes its
 /// bytes. The mark is kept for `STORE_RETENTION`, which must not be shorter than the topic's retention.
@@ -52,12 +55,18 @@ impl Disposition {
 }
 
 /// A request to set letters aside.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct SetAside {
-    pub(crate) how: Disposition,
-    /// The operator's reason, kept in the mark.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) selection: LetterSelection,
+    /// The reason, kept with the letters.
+    #[arg(long, default_value = "")]
     pub(crate) note: String,
-    /// Only count them.
+    /// Only count the letters.
+    #[arg(long)]
+    #[serde(skip_serializing)]
     pub(crate) dry_run: bool,
 }
 
@@ -78,35 +87,29 @@ impl DeadLetterService {
     pub(crate) async fn set_aside(
         &self,
         by: &str,
-        selection: LetterSelection,
-        what: &SetAside,
+        how: Disposition,
+        request: &SetAside,
         stop: &CancellationToken,
         mut progress: impl FnMut(&AsideSummary, u64, u64),
     ) -> Result<AsideSummary, DeadLetterError> {
-        #[derive(Serialize)]
-        struct Asked<'a> {
-            #[serde(flatten)]
-            selection: &'a LetterSelection,
-            note: &'a str,
-        }
-        let SetAside { how, note, dry_run } = what;
+        let SetAside { selection, note, dry_run } = request;
         // An id selects a letter whether it is parked or not.
         let named = !selection.ids.is_empty();
         let parked = selection.filter.parked;
-        let entry = (!dry_run).then(|| begun(by, how.as_str(), &Asked { selection: &selection, note }));
+        let entry = (!dry_run).then(|| start_audit(by, how.as_str(), request));
         if let Some(entry) = &entry {
             // Before the first letter is marked, so that the audit names the operator even if the process is killed.
             self.store()?.mark(entry.clone(), Vec::new()).await?;
         }
         let mut summary = AsideSummary { dry_run: *dry_run, ..AsideSummary::default() };
         let mut seen = HashSet::new();
-        let search = Arc::new(Search::of(selection));
+        let search = Arc::new(Search::of(selection.clone()));
         let takes = Arc::clone(&search);
         let mut windows = self.source.read(Arc::new(move |letter| takes.takes(letter)), Direction::Forwards);
         while let Some(window) = windows.recv().await {
             let mut window = window?;
             window.letters.retain(|letter| seen.insert(letter.occurrence()));
-            let letters = self.judge(window.letters, false).await?;
+            let letters = self.classify(window.letters, false).await?;
             let taken = |state| how.takes(state, parked) || (named && how.takes(state, !parked));
             let letters = letters.iter().filter(|classified| taken(classified.state));
             let marks: Vec<_> = letters.map(|classified| classified.marked(how.mark(), by, note)).collect();

@@ -37,8 +37,8 @@ pub(crate) struct Shown {
     #[serde(rename = "eventFate")]
     pub(crate) event_outcome: Option<EventOutcome>,
     /// Why it cannot be replayed as it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) flaw: Option<Defect>,
+    #[serde(rename = "flaw", skip_serializing_if = "Option::is_none")]
+    pub(crate) defect: Option<Defect>,
     /// Earlier writings of the letter, before it was replayed and failed again.
     pub(crate) earlier: Vec<ClassifiedLetter>,
 }
@@ -70,7 +70,7 @@ impl DeadLetterService {
             Ok(())
         };
         self.in_time(reading).await?;
-        let mut classified = self.judge(found, true).await?;
+        let mut classified = self.classify(found, true).await?;
         let id = id.to_owned();
         let latest = classified.pop().ok_or(if left {
             DeadLetterError::NotAmong { id, read, of }
@@ -103,7 +103,7 @@ impl DeadLetterService {
             payload: json,
             trial: trial.unwrap_or(Trial::Invalid { errors: Vec::new() }),
             event_outcome: classified.outcome,
-            flaw: classified.flaw(self),
+            defect: classified.defect(self),
             earlier,
             classified,
         })

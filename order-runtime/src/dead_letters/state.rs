@@ -8,7 +8,7 @@ use super::{DeadLetterError, DeadLetterService, Letter};
 use crate::{
     headers::HeaderFormat,
     identity::{DedupWindow, EventOutcome, payload_hash, window_key_of},
-    model::DeadLetterId,
+    model::{DeadLetterId, TopicPattern},
     store::{DeadLetterRow, LetterMark, MarkState},
 };
 
@@ -60,7 +60,7 @@ pub(crate) struct ClassifiedLetter {
 
 impl ClassifiedLetter {
     /// The letter's defect; `None` if it can be replayed as it is.
-    pub(super) fn flaw(&self, service: &DeadLetterService) -> Option<Defect> {
+    pub(super) fn defect(&self, service: &DeadLetterService) -> Option<Defect> {
         let letter = &self.letter;
         let Some(format) = letter.format else { return Some(Defect::NoLetter) };
         let Some(topic) = &letter.origin.topic else { return Some(Defect::Damaged) };
@@ -68,7 +68,7 @@ impl ClassifiedLetter {
         if format == HeaderFormat::Dlq && !is_placed {
             return Some(Defect::Damaged);
         }
-        if !service.topics.iter().any(|known| known.matches(topic)) {
+        if !TopicPattern::any_matches(&service.topics, topic) {
             return Some(Defect::ForeignTopic);
         }
         let remembered = self.known.as_ref().filter(|row| row.replays == letter.replays);
@@ -108,7 +108,7 @@ impl Defect {
 
 impl DeadLetterService {
     /// Looks up the states of letters; with `outcomes` also the outcomes of their events, which loads one window per key.
-    pub(super) async fn judge(
+    pub(super) async fn classify(
         &self,
         letters: Vec<Letter>,
         outcomes: bool,

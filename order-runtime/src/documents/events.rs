@@ -26,7 +26,7 @@ impl Definitions {
             let data = match entry.input.and_then(|input| registry.schema(input)) {
                 Some(input) => {
                     let mut schema = (input.schema)().to_value();
-                    exact::say(&mut schema);
+                    exact::add_rules(&mut schema);
                     definitions.add(input.name, schema)
                 }
                 None => json!(true),

@@ -20,7 +20,7 @@ const INTEGERS: [(&str, i64, u64); 8] = [
 ];
 
 /// Adds these rules to a schema and its inner schemas, unless a schema is stricter.
-pub(super) fn say(schema: &mut Value) {
+pub(super) fn add_rules(schema: &mut Value) {
     let Value::Object(fields) = schema else { return };
     bound_integers(fields);
     let says_more = ["pattern", "format", "enum", "const"].iter().any(|name| fields.contains_key(*name));
@@ -30,12 +30,12 @@ pub(super) fn say(schema: &mut Value) {
     for (name, value) in fields {
         match name.as_str() {
             "properties" | "patternProperties" | "$defs" | "dependentSchemas" => {
-                value.as_object_mut().into_iter().flat_map(Map::values_mut).for_each(say);
+                value.as_object_mut().into_iter().flat_map(Map::values_mut).for_each(add_rules);
             }
             "anyOf" | "oneOf" | "allOf" | "prefixItems" => {
-                value.as_array_mut().into_iter().flatten().for_each(say);
+                value.as_array_mut().into_iter().flatten().for_each(add_rules);
             }
-            "items" | "additionalProperties" | "contains" | "if" | "then" | "else" | "not" => say(value),
+            "items" | "additionalProperties" | "contains" | "if" | "then" | "else" | "not" => add_rules(value),
             _ => {}
         }
     }
@@ -75,7 +75,7 @@ mod tests {
             },
             "$defs": {"T": {"type": "string"}},
         });
-        say(&mut schema);
+        add_rules(&mut schema);
         let nul = json!(WITHOUT_NUL);
         for pointer in ["/properties/type", "/properties/pattern", "/properties/many/items/anyOf/0", "/$defs/T"] {
             assert_eq!(schema.pointer(&format!("{pointer}/pattern")), Some(&nul), "{pointer}: {schema}");

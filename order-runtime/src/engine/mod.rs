@@ -33,7 +33,7 @@
 mod assignment;
 mod batch;
 mod clock;
-pub mod observe;
+pub(crate) mod observe;
 mod outbox;
 mod partition;
 mod retention;
@@ -45,10 +45,10 @@ pub(crate) mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-pub use assignment::coordinator::{EngineEnd, EngineHandle, Parts, start};
+pub(crate) use assignment::coordinator::{EngineEnd, EngineHandle, Parts, start};
 pub(crate) use batch::dead_letter;
-pub use clock::{Clock, SystemClock};
-pub use partition::release;
+pub(crate) use clock::{Clock, SystemClock};
+pub(crate) use partition::release;
 
 use self::{
     assignment::orphaned::OrphanState,
@@ -69,29 +69,29 @@ use crate::{
 
 /// The configuration of the engine.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The consumer group.
-    pub group: String,
+    pub(crate) group: String,
     /// The consumed topics; an entry that starts with `^` is a pattern.
-    pub topics: Vec<TopicPattern>,
+    pub(crate) topics: Vec<TopicPattern>,
     /// The topic of dead letters.
-    pub dlq_topic: Arc<str>,
+    pub(crate) dlq_topic: Arc<str>,
     /// Further header formats that dead letters carry.
-    pub dlq_headers: Vec<HeaderFormat>,
+    pub(crate) dlq_headers: Vec<HeaderFormat>,
     /// The service's version; it is written to dead letters.
-    pub service_version: &'static str,
+    pub(crate) service_version: &'static str,
     /// Where a partition begins for which neither the store nor the group has an offset.
-    pub reset: OffsetReset,
+    pub(crate) reset: OffsetReset,
     /// What a partition does if its log ends before its position.
-    pub on_truncation: OnTruncation,
+    pub(crate) on_truncation: OnTruncation,
     /// The upper bound on the time for which an event is retried.
-    pub retry_max_elapsed: Option<Duration>,
+    pub(crate) retry_max_elapsed: Option<Duration>,
     /// How long a revoked partition may take to finish its batch; below the session timeout.
-    pub drain: Duration,
+    pub(crate) drain: Duration,
     /// How long the deduplication window of a key is kept after the last event of the key.
-    pub retention: Duration,
+    pub(crate) retention: Duration,
     /// Whether the run is a shadow, whose effects are dropped. Its dead letters are then logged at debug level only.
-    pub shadow: bool,
+    pub(crate) shadow: bool,
 }
 
 /// The state that all partitions share.

@@ -14,7 +14,7 @@ use serde::Serialize;
 /// A format of dead-letter headers, by the framework that writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum HeaderFormat {
+pub(crate) enum HeaderFormat {
     /// This service.
     Dlq,
     /// Spring Kafka.

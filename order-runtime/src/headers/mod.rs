@@ -4,7 +4,7 @@ mod formats;
 mod read;
 mod write;
 
-pub use self::formats::HeaderFormat;
+pub(crate) use self::formats::HeaderFormat;
 pub(crate) use self::{
     read::{describes_failure, read},
     write::{FailedRecord, add},

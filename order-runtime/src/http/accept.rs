@@ -20,12 +20,15 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::{
+    LOG_PERIOD,
     layers::{HEAD_BYTES, is_probe},
     places::{ConnectionSlot, Places},
     problem::Problem,
-    throttle::LogThrottle,
 };
-use crate::telemetry::metrics::{Metrics, Refusal};
+use crate::{
+    model::LogThrottle,
+    telemetry::metrics::{Metrics, Refusal},
+};
 
 /// Time limit for a request head, and for an idle connection.
 const HEAD: Duration = Duration::from_secs(10);
@@ -49,7 +52,7 @@ pub(super) struct Ending(pub(super) CancellationToken);
 /// Answers requests until `ended` is cancelled; then waits at most three seconds for running requests.
 pub(crate) async fn serve(listener: TcpListener, router: Router, metrics: Arc<Metrics>, ended: CancellationToken) {
     let places = Arc::new(Places::default());
-    let throttle = LogThrottle::default();
+    let (too_many, refused) = (LogThrottle::new(LOG_PERIOD), LogThrottle::new(LOG_PERIOD));
     let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -60,7 +63,9 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, metrics: Arc<Me
             Ok(accepted) => accepted,
             Err(error) => {
                 // For example out of file descriptors: wait until other connections are closed, instead of spinning.
-                warn!(%error, "cannot accept a connection; retrying in 100 ms");
+                if let Some(held_back) = refused.pass() {
+                    warn!(%error, held_back, "cannot accept a connection; retrying every 100 ms");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -68,7 +73,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, metrics: Arc<Me
         let place = places.take(peer.ip());
         if place.reserve().is_some() {
             metrics.refused(Refusal::Connections);
-            if let Some(held_back) = throttle.pass() {
+            if let Some(held_back) = too_many.pass() {
                 warn!(
                     %peer,
                     held_back,

@@ -3,7 +3,7 @@
 //! A route is open, for viewers or for administrators ([`Audience`]). Administrators have `APP_ADMIN_TOKEN`. Viewers have
 //! `APP_VIEWER_TOKEN`: they read everything that administrators read and change nothing. In development without
 //! `APP_ADMIN_TOKEN`, clients on the same machine are administrators. `APP_PUBLIC_READS` opens the routes for viewers to
-//! everybody.
+//! every client.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -18,10 +18,11 @@ use serde::Serialize;
 use subtle::ConstantTimeEq;
 use tokio::time::{Duration, Instant};
 
-use super::{App, accept::Peer, host::Host, places, problem::Problem, throttle::LogThrottle};
+use super::{App, LOG_PERIOD, accept::Peer, host::Host, places, problem::Problem};
 use crate::{
     config::{Config, Secret},
     documents::Audience,
+    model::LogThrottle,
     telemetry::metrics::Refusal,
 };
 
@@ -151,10 +152,15 @@ fn role_of(config: &Config, given: &[u8]) -> Option<Role> {
 }
 
 /// Counts wrong tokens by the address that sent them.
-#[derive(Default)]
 pub(super) struct Guesses {
     wrong: Mutex<HashMap<IpAddr, Wrong>>,
     throttle: LogThrottle,
+}
+
+impl Default for Guesses {
+    fn default() -> Self {
+        Self { wrong: Mutex::default(), throttle: LogThrottle::new(LOG_PERIOD) }
+    }
 }
 
 struct Wrong {
@@ -240,7 +246,7 @@ fn is_local(app: &App, request: &Request) -> bool {
         tracing::warn!(
             header,
             "a proxy on this machine forwards requests, so remote clients may look like local ones; set APP_ADMIN_TOKEN, because \
-             behind a proxy that sends no forwarding header everybody is an administrator"
+             behind a proxy that sends no forwarding header every client is an administrator"
         );
     }
     false

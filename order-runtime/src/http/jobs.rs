@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::App;
-use crate::dead_letters::{AsideSummary, DeadLetterError, LetterReplay, LetterSelection, SetAside, Summary};
+use crate::dead_letters::{AsideSummary, DeadLetterError, Disposition, LetterReplay, SetAside, Summary};
 
 /// Maximum number of dry runs at the same time: each reads the topic with its own client.
 const COUNTING: usize = 4;
@@ -24,26 +24,26 @@ const SHOWN: usize = 64;
 pub(super) struct Jobs(Mutex<VecDeque<Job>>);
 
 struct Job {
-    view: View,
+    view: JobView,
     stop: CancellationToken,
 }
 
 /// The work of a job.
 pub(super) enum Work {
-    LetterReplay(LetterSelection, LetterReplay),
-    SetAside(LetterSelection, SetAside),
+    LetterReplay(LetterReplay),
+    SetAside(Disposition, SetAside),
 }
 
 /// A job's state and progress.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct View {
+pub(super) struct JobView {
     pub(super) id: String,
     /// The action as in the audit: `replay`, `park`, `unpark` or `purge`.
     action: &'static str,
     /// Whether it only counts.
     dry_run: bool,
-    state: State,
+    state: JobState,
     by: String,
     started_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,12 +55,12 @@ pub(super) struct View {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     /// The result so far.
-    summary: Done,
+    summary: JobSummary,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum State {
+enum JobState {
     Running,
     Stopped,
     Done,
@@ -69,14 +69,14 @@ enum State {
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
-enum Done {
+enum JobSummary {
     LetterReplay(Summary),
     SetAside(AsideSummary),
 }
 
 /// The kinds of jobs; their number at the same time is limited per kind.
 #[derive(PartialEq, Eq)]
-enum Kind {
+enum JobKind {
     Counting,
     LetterReplay,
     SetAside,
@@ -84,21 +84,20 @@ enum Kind {
 
 impl Work {
     /// The view of a job at its start.
-    fn view(&self, by: String) -> View {
-        let (action, dry_run, summary) = match self {
-            Self::LetterReplay(_, how) => {
-                ("replay", how.dry_run, Done::LetterReplay(Summary { dry_run: how.dry_run, ..Summary::default() }))
+    fn view(&self, by: String) -> JobView {
+        let (action, dry_run, summary) = match *self {
+            Self::LetterReplay(LetterReplay { dry_run, .. }) => {
+                ("replay", dry_run, JobSummary::LetterReplay(Summary { dry_run, ..Summary::default() }))
             }
-            Self::SetAside(_, what) => {
-                let summary = AsideSummary { dry_run: what.dry_run, ..AsideSummary::default() };
-                (what.how.as_str(), what.dry_run, Done::SetAside(summary))
+            Self::SetAside(how, SetAside { dry_run, .. }) => {
+                (how.as_str(), dry_run, JobSummary::SetAside(AsideSummary { dry_run, ..AsideSummary::default() }))
             }
         };
-        View {
+        JobView {
             id: Uuid::new_v4().simple().to_string(),
             action,
             dry_run,
-            state: State::Running,
+            state: JobState::Running,
             by,
             started_at: Timestamp::now(),
             ended_at: None,
@@ -114,46 +113,48 @@ impl Work {
         app: &App,
         by: &str,
         stop: &CancellationToken,
-        mut progress: impl FnMut(Done, u64, u64),
-    ) -> Result<Done, DeadLetterError> {
+        mut progress: impl FnMut(JobSummary, u64, u64),
+    ) -> Result<JobSummary, DeadLetterError> {
         let service = app.dead_letters();
         match self {
-            Self::LetterReplay(selection, how) => {
-                let progress = |summary: &Summary, read, of| progress(Done::LetterReplay(summary.clone()), read, of);
-                if how.dry_run {
-                    service.count(selection, &how, stop, progress).await.map(Done::LetterReplay)
+            Self::LetterReplay(request) => {
+                let progress =
+                    |summary: &Summary, read, of| progress(JobSummary::LetterReplay(summary.clone()), read, of);
+                if request.dry_run {
+                    service.count(&request, stop, progress).await.map(JobSummary::LetterReplay)
                 } else {
-                    service.replay(&*app.publisher, by, selection, &how, stop, progress).await.map(Done::LetterReplay)
+                    service.replay(&*app.publisher, by, &request, stop, progress).await.map(JobSummary::LetterReplay)
                 }
             }
-            Self::SetAside(selection, what) => {
-                let progress = |summary: &AsideSummary, read, of| progress(Done::SetAside(summary.clone()), read, of);
-                service.set_aside(by, selection, &what, stop, progress).await.map(Done::SetAside)
+            Self::SetAside(how, request) => {
+                let progress =
+                    |summary: &AsideSummary, read, of| progress(JobSummary::SetAside(summary.clone()), read, of);
+                service.set_aside(by, how, &request, stop, progress).await.map(JobSummary::SetAside)
             }
         }
     }
 }
 
-impl View {
-    fn kind(&self) -> Kind {
+impl JobView {
+    fn kind(&self) -> JobKind {
         match self.summary {
-            _ if self.dry_run => Kind::Counting,
-            Done::LetterReplay(_) => Kind::LetterReplay,
-            Done::SetAside(_) => Kind::SetAside,
+            _ if self.dry_run => JobKind::Counting,
+            JobSummary::LetterReplay(_) => JobKind::LetterReplay,
+            JobSummary::SetAside(_) => JobKind::SetAside,
         }
     }
 }
 
 /// Starts a job and returns its view; `None` if too many jobs of its kind are running.
-pub(super) fn begin(app: &App, by: String, work: Work) -> Option<View> {
+pub(super) fn begin(app: &App, by: String, work: Work) -> Option<JobView> {
     let jobs = Arc::clone(app.jobs());
     let view = work.view(by.clone());
     let (id, stop) = (view.id.clone(), CancellationToken::new());
     {
         let mut known = jobs.0.lock();
         let kind = view.kind();
-        let most = if kind == Kind::Counting { COUNTING } else { 1 };
-        let running = known.iter().filter(|job| job.view.state == State::Running && job.view.kind() == kind);
+        let most = if kind == JobKind::Counting { COUNTING } else { 1 };
+        let running = known.iter().filter(|job| job.view.state == JobState::Running && job.view.kind() == kind);
         if running.count() >= most {
             return None;
         }
@@ -170,12 +171,12 @@ pub(super) fn begin(app: &App, by: String, work: Work) -> Option<View> {
             view.ended_at = Some(Timestamp::now());
             match result {
                 Ok(summary) => {
-                    view.state = if stop.is_cancelled() { State::Stopped } else { State::Done };
+                    view.state = if stop.is_cancelled() { JobState::Stopped } else { JobState::Done };
                     view.summary = summary;
                 }
                 Err(error) => {
                     tracing::warn!(%error, action = view.action, "a job on dead letters failed");
-                    view.state = State::Failed;
+                    view.state = JobState::Failed;
                     view.error = Some(error.to_string());
                 }
             }
@@ -189,26 +190,26 @@ fn forget_oldest(known: &mut VecDeque<Job>) {
     if known.len() <= SHOWN {
         return;
     }
-    let last_replay = known.iter().rposition(|job| job.view.kind() == Kind::LetterReplay);
-    let mut ended = known.iter().enumerate().filter(|(_, job)| job.view.state != State::Running);
+    let last_replay = known.iter().rposition(|job| job.view.kind() == JobKind::LetterReplay);
+    let mut ended = known.iter().enumerate().filter(|(_, job)| job.view.state != JobState::Running);
     if let Some((oldest, _)) = ended.find(|(place, _)| Some(*place) != last_replay) {
         known.remove(oldest);
     }
 }
 
 /// All known jobs, latest first.
-pub(super) fn all(app: &App) -> Vec<View> {
+pub(super) fn all(app: &App) -> Vec<JobView> {
     app.jobs().0.lock().iter().rev().map(|job| job.view.clone()).collect()
 }
 
 /// The view of a job.
-pub(super) fn view(app: &App, id: &str) -> Option<View> {
+pub(super) fn view(app: &App, id: &str) -> Option<JobView> {
     app.jobs().find(|view| view.id == id, |job| job.view.clone())
 }
 
 /// The view of the last replay that was not a dry run.
-pub(super) fn last_replay(app: &App) -> Option<View> {
-    app.jobs().find(|view| view.kind() == Kind::LetterReplay, |job| job.view.clone())
+pub(super) fn last_replay(app: &App) -> Option<JobView> {
+    app.jobs().find(|view| view.kind() == JobKind::LetterReplay, |job| job.view.clone())
 }
 
 /// Stops a job after its current letters.
@@ -218,11 +219,11 @@ pub(super) fn stop(app: &App, id: &str) {
 
 impl Jobs {
     /// Calls `then` with the latest job that fulfils `is`.
-    fn find<T>(&self, is: impl Fn(&View) -> bool, then: impl FnOnce(&Job) -> T) -> Option<T> {
+    fn find<T>(&self, is: impl Fn(&JobView) -> bool, then: impl FnOnce(&Job) -> T) -> Option<T> {
         self.0.lock().iter().rev().find(|job| is(&job.view)).map(then)
     }
 
-    fn update(&self, id: &str, change: impl FnOnce(&mut View)) {
+    fn update(&self, id: &str, change: impl FnOnce(&mut JobView)) {
         if let Some(job) = self.0.lock().iter_mut().find(|job| job.view.id == id) {
             change(&mut job.view);
         }

@@ -7,19 +7,20 @@
 //! | `host` | which host does a request name? |
 //! | `admin` | which requests may read or change what? |
 //! | `body` | how much of a body is read, and when? |
+//! | `input` | how are parameters and bodies read as an operation's request? |
 //! | `layers` | which checks does a request pass, in which order? |
 //! | `problem` | what does an error look like? |
 //! | `page` | what does the operator's page show? |
 //! | `routes` | which routes are there, and how does each answer? |
 //! | `operator` | which operator acts, and how is it recorded? |
 //! | `readers` | how many large answers are made at the same time? |
-//! | `throttle` | how often is a log line repeated? |
 //! | `jobs` | how does work on dead letters continue after the answer? |
 
 mod accept;
 mod admin;
 mod body;
 mod host;
+mod input;
 mod jobs;
 mod layers;
 mod operator;
@@ -30,7 +31,6 @@ mod readers;
 mod routes;
 #[cfg(test)]
 mod tests;
-mod throttle;
 
 use std::{sync::Arc, time::Duration};
 
@@ -46,11 +46,13 @@ use crate::{
     engine::observe::Operations,
     exposition::Sources,
     ingest::Ingest,
-    model::TopicPattern,
+    model::{LogThrottle, TopicPattern},
     registry::Registry,
     store::Store,
 };
 
+/// A log line that any client can cause is written once in this time.
+const LOG_PERIOD: Duration = Duration::from_mins(1);
 /// Limits what one answer reads of the dead-letter topic. Its time is well below the time limit of an answer.
 const LETTERS: Budget = Budget { time: Duration::from_secs(8), records: 250_000 };
 
@@ -83,7 +85,7 @@ struct AppState {
     jobs: Arc<Jobs>,
     bodies: body::BodyMemory,
     guesses: admin::Guesses,
-    behind_proxy: throttle::LogThrottle,
+    behind_proxy: LogThrottle,
     readers: readers::Readers,
     ingested: operator::Ingested,
 }
@@ -109,8 +111,8 @@ impl std::ops::Deref for App {
 
 /// All routes with all layers. Must be called on the runtime that serves them: it starts the page's one-second task there.
 pub(crate) fn router(parts: HttpParts) -> Router {
-    let mut names = parts.config.kafka.topics.iter().filter_map(TopicPattern::name);
-    let ingest = names.next().map(|topic| Ingest::new(Arc::clone(&parts.registry), &parts.dispatcher, topic));
+    let topic = TopicPattern::first_name(&parts.config.kafka.topics);
+    let ingest = topic.map(|topic| Ingest::new(Arc::clone(&parts.registry), &parts.dispatcher, topic));
     let dead_letters = DeadLetterService {
         source: Arc::clone(&parts.letters),
         store: Some(Arc::clone(&parts.store)),
@@ -126,7 +128,7 @@ pub(crate) fn router(parts: HttpParts) -> Router {
         hub: page::Hub::default(),
         bodies: body::BodyMemory::default(),
         guesses: admin::Guesses::default(),
-        behind_proxy: throttle::LogThrottle::default(),
+        behind_proxy: LogThrottle::new(LOG_PERIOD),
         readers: readers::Readers::default(),
         ingested: operator::Ingested::default(),
     }));

@@ -44,6 +44,10 @@ impl Problem {
         Self { title, status, detail: detail.into(), errors: Vec::new(), header: None }
     }
 
+    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
     pub(super) fn with_errors(mut self, errors: Vec<Pointed>) -> Self {
         self.errors = errors;
         self
@@ -55,7 +59,7 @@ impl Problem {
     }
 
     /// The store does not answer. Its error is only logged.
-    pub(super) fn store_away(error: &crate::store::StoreError) -> Self {
+    pub(super) fn store_unavailable(error: &crate::store::StoreError) -> Self {
         tracing::warn!(%error, "the store did not answer a request");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer; try again later")
     }

@@ -8,12 +8,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::{App, problem::Problem};
 use crate::telemetry::metrics::Refusal;
 
-/// Maximum number of large answers at the same time; others wait for their turn.
+/// Maximum number of large answers at the same time; others wait for a permit.
 const READERS: usize = 4;
-/// How long an answer waits for its turn.
-const TURN: Duration = Duration::from_secs(5);
+/// How long an answer waits for its permit.
+const PERMIT: Duration = Duration::from_secs(5);
 
-/// The turns of large answers.
+/// The permits of large answers.
 pub(super) struct Readers(Semaphore);
 
 impl Default for Readers {
@@ -22,9 +22,9 @@ impl Default for Readers {
     }
 }
 
-/// Waits for a turn. It lasts until the permit is dropped.
-pub(super) async fn turn(app: &App) -> Result<SemaphorePermit<'_>, Problem> {
-    if let Ok(Ok(permit)) = tokio::time::timeout(TURN, app.0.readers.0.acquire()).await {
+/// Waits for a permit, which lasts until it is dropped.
+pub(super) async fn permit(app: &App) -> Result<SemaphorePermit<'_>, Problem> {
+    if let Ok(Ok(permit)) = tokio::time::timeout(PERMIT, app.0.readers.0.acquire()).await {
         return Ok(permit);
     }
     app.sources.metrics.refused(Refusal::Busy);

@@ -10,7 +10,7 @@ mod window;
 use uuid::Uuid;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-pub use crate::identity::window::{DedupEntry, DedupWindow, EventOutcome, Fingerprint, UnreadableWindow};
+pub(crate) use crate::identity::window::{DedupEntry, DedupWindow, EventOutcome, Fingerprint, UnreadableWindow};
 use crate::{
     decode::Envelope,
     model::{DeadLetterId, PartitionId},
@@ -66,7 +66,7 @@ pub(crate) fn window_key_without_key(partition_name: &str) -> Vec<u8> {
 pub(crate) const LONGEST_KEY: usize = 1024;
 
 /// The key of the deduplication window of a Kafka key. For a Kafka key of at most 1,024 bytes it also names the key queue.
-pub fn window_key_of(key: &[u8]) -> Vec<u8> {
+pub(crate) fn window_key_of(key: &[u8]) -> Vec<u8> {
     if key.len() > LONGEST_KEY {
         let mut name = vec![2];
         name.extend_from_slice(&xxh3_128(key).to_be_bytes());

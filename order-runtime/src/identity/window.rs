@@ -11,7 +11,7 @@ use crate::model::cut;
 /// The outcome of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum EventOutcome {
+pub(crate) enum EventOutcome {
     /// A processor handled it.
     Handled,
     /// It needed no work.
@@ -22,7 +22,7 @@ pub enum EventOutcome {
 
 impl EventOutcome {
     /// Its name, as users see it.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Handled => "handled",
             Self::Skipped => "skipped",
@@ -50,7 +50,7 @@ impl EventOutcome {
 
 /// The hashes that a window keeps of an event, to compare it with later events of the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fingerprint {
+pub(crate) enum Fingerprint {
     /// Hashes of its source and its content.
     Content {
         /// The hash of a `CloudEvent`'s `source`; 0 for an event without one.
@@ -90,22 +90,22 @@ impl Fingerprint {
 
 /// One event in a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DedupEntry<'a> {
+pub(crate) struct DedupEntry<'a> {
     /// Its id.
-    pub id: Cow<'a, str>,
+    pub(crate) id: Cow<'a, str>,
     /// The fingerprint that distinguishes it from other events of this id.
-    pub print: Fingerprint,
+    pub(crate) print: Fingerprint,
     /// Its outcome.
-    pub outcome: EventOutcome,
+    pub(crate) outcome: EventOutcome,
     /// Its name; empty if the event could not be decoded.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// When it was settled.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
 }
 
 impl DedupEntry<'_> {
     /// The hash of its source; 0 if it has none or the source is unknown.
-    pub fn source(&self) -> u64 {
+    pub(crate) fn source(&self) -> u64 {
         match self.print {
             Fingerprint::Content { source, .. } => source,
             Fingerprint::Payload(_) => 0,
@@ -115,7 +115,7 @@ impl DedupEntry<'_> {
 
 /// Why a window cannot be read. It is then unknown which events of the key were applied, so none of them may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UnreadableWindow {
+pub(crate) enum UnreadableWindow {
     /// A newer release wrote it in an unknown layout.
     #[error(
         "the key's deduplication window was written by a newer release (layout {0}, this one knows {VERSION}); run that release"
@@ -135,7 +135,7 @@ pub enum UnreadableWindow {
 /// is stored as 16 bytes, any other id as its length (2) and its text. The layout is compact because windows are half of the
 /// bytes that the store writes for an event. Look-ups search these bytes in place; one without a match allocates nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DedupWindow {
+pub(crate) struct DedupWindow {
     /// Empty if there are no entries.
     bytes: Vec<u8>,
     entries: usize,
@@ -153,13 +153,13 @@ const FIXED: usize = 1 + 1 + 16 + 8;
 
 impl DedupWindow {
     /// The number of events in a full window; a further event replaces the oldest.
-    pub const CAPACITY: usize = 512;
+    pub(crate) const CAPACITY: usize = 512;
 
     /// Reads the bytes that [`as_bytes`](Self::as_bytes) returned, also in the layouts of earlier releases.
     ///
     /// # Errors
     /// If a part cannot be read. A shortened window would forget events, and their repeats would be applied.
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, UnreadableWindow> {
+    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Result<Self, UnreadableWindow> {
         let is_version_2 = match bytes.first() {
             None => return Ok(Self::default()),
             Some(&VERSION) => false,
@@ -206,7 +206,7 @@ impl DedupWindow {
     }
 
     /// The bytes that a store keeps.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
@@ -216,7 +216,7 @@ impl DedupWindow {
     }
 
     /// The entry of an event with that id and source; see [`Fingerprint`].
-    pub fn find(&self, id: &str, source: u64) -> Option<DedupEntry<'_>> {
+    pub(crate) fn find(&self, id: &str, source: u64) -> Option<DedupEntry<'_>> {
         if self.entries == 0 {
             return None;
         }
@@ -224,7 +224,7 @@ impl DedupWindow {
     }
 
     /// Adds an event; a full window drops the oldest.
-    pub fn push(&mut self, entry: &DedupEntry<'_>) {
+    pub(crate) fn push(&mut self, entry: &DedupEntry<'_>) {
         self.append(entry, &Id::of(&entry.id));
     }
 
@@ -256,7 +256,7 @@ impl DedupWindow {
     }
 
     /// Removes the entry of that id and source, if there is one, and adds this one as the newest. Replays use it.
-    pub fn replace(&mut self, entry: &DedupEntry<'_>) {
+    pub(crate) fn replace(&mut self, entry: &DedupEntry<'_>) {
         let id = Id::of(&entry.id);
         if let Some(raw) = self.place(&id, entry.source()) {
             let (start, end) = (raw.start, raw.start + raw.bytes.len());
@@ -267,25 +267,8 @@ impl DedupWindow {
     }
 
     /// The entries, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = DedupEntry<'_>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = DedupEntry<'_>> {
         self.raws().map(|raw| raw.entry())
-    }
-
-    /// The entries as JSON, oldest first: the body of `GET /{name}/{id}/events`.
-    pub fn history(&self) -> serde_json::Value {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct View<'a> {
-            event_id: Cow<'a, str>,
-            event_name: &'a str,
-            outcome: EventOutcome,
-            at: Timestamp,
-        }
-        let views: Vec<_> = self
-            .iter()
-            .map(|entry| View { event_id: entry.id, event_name: entry.name, outcome: entry.outcome, at: entry.at })
-            .collect();
-        serde_json::to_value(views).unwrap_or_default()
     }
 
     fn place(&self, wanted: &Id<'_>, source: u64) -> Option<Raw<'_>> {

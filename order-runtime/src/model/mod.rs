@@ -3,6 +3,7 @@
 mod address;
 mod dead_letter;
 mod health;
+mod log_throttle;
 mod outgoing;
 mod partition;
 mod policy;
@@ -12,8 +13,10 @@ mod topics;
 
 pub(crate) use self::{
     address::{host, is_loopback},
+    log_throttle::LogThrottle,
     record::{Arena, Pool},
     text::cut,
+    topics::TopicPattern,
 };
 pub use self::{
     dead_letter::{DeadLetterId, Digits, Reason},
@@ -22,5 +25,4 @@ pub use self::{
     partition::PartitionId,
     policy::{OnExhausted, RetryPolicy},
     record::{HeaderBlock, Headers, RecordBatch, RecordRef},
-    topics::TopicPattern,
 };

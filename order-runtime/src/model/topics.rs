@@ -6,7 +6,7 @@ use regex_lite::Regex;
 
 /// An entry of `KAFKA_TOPIC`: the name of one topic, or a regular expression that starts with `^`.
 #[derive(Debug, Clone)]
-pub struct TopicPattern {
+pub(crate) struct TopicPattern {
     text: String,
     /// `None` for a name.
     regex: Option<Regex>,
@@ -17,28 +17,38 @@ impl TopicPattern {
     ///
     /// # Errors
     /// The entry starts with `^` and is no regular expression.
-    pub fn parse(text: &str) -> Result<Self, regex_lite::Error> {
+    pub(crate) fn parse(text: &str) -> Result<Self, regex_lite::Error> {
         let regex = if text.starts_with('^') { Some(Regex::new(text)?) } else { None };
         Ok(Self { text: text.to_owned(), regex })
     }
 
     /// The topic of this name alone.
-    pub fn named(name: &str) -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         Self { text: name.to_owned(), regex: None }
     }
 
     /// The entry as it was written, which is also what librdkafka subscribes to.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// The topic's name; `None` for a regular expression.
-    pub fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         self.regex.is_none().then_some(&*self.text)
     }
 
+    /// The first topic that is named: events from the command line and HTTP go there.
+    pub(crate) fn first_name(entries: &[Self]) -> Option<&str> {
+        entries.iter().find_map(Self::name)
+    }
+
+    /// Whether the service reads this topic by one of these entries.
+    pub(crate) fn any_matches(entries: &[Self], topic: &str) -> bool {
+        entries.iter().any(|entry| entry.matches(topic))
+    }
+
     /// Whether the service reads this topic by this entry.
-    pub fn matches(&self, topic: &str) -> bool {
+    pub(crate) fn matches(&self, topic: &str) -> bool {
         self.regex.as_ref().map_or(self.text == topic, |regex| regex.is_match(topic))
     }
 }
@@ -69,5 +79,8 @@ mod tests {
         assert_eq!((pattern.name(), pattern.to_string()), (None, "^order-.*".to_owned()));
         assert!(pattern.matches("order-events-2") && !pattern.matches("my-order-events"));
         assert!(TopicPattern::parse("^(").is_err());
+        let both = [pattern, name];
+        assert_eq!(TopicPattern::first_name(&both), Some("order-events"));
+        assert!(TopicPattern::any_matches(&both, "order-2") && !TopicPattern::any_matches(&both, "my-order-events"));
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     config::{OffsetReset, OnTruncation},
     decode::DecodedRecord,
     dispatch::{Delivery, DeliveryParts, DeliveryShared},
-    engine::{self, EngineHandle, Parts, Settings, SystemClock},
+    engine::{self, EngineHandle, Parts, Settings, SystemClock, observe::StatsView},
     model::{OutgoingRecords, PartitionId, RecordBatch},
     registry::{ProcessorEntry, Registry, RegistryErrors},
     store::{Entity, EntityType, Row, Store, StoreError, memory::MemoryStore},
@@ -28,6 +28,16 @@ pub fn registry(processors: &'static [ProcessorEntry]) -> Result<Registry, Regis
     Registry::from_entries(processors.iter(), std::iter::empty(), std::iter::empty(), std::iter::empty(), &nothing)
 }
 
+/// A running engine.
+pub struct BenchEngine(EngineHandle);
+
+impl BenchEngine {
+    /// Its counters.
+    pub fn stats(&self) -> StatsView {
+        self.0.operations().stats()
+    }
+}
+
 /// Starts an engine without entities on the current tokio runtime. It keeps its positions in memory.
 ///
 /// # Errors
@@ -36,7 +46,7 @@ pub async fn engine(
     registry: Registry,
     consumer: Arc<dyn Consumer>,
     events: mpsc::UnboundedReceiver<ConsumerEvent>,
-) -> Result<EngineHandle, StoreError> {
+) -> Result<BenchEngine, StoreError> {
     let store = Arc::new(MemoryStore::default());
     let settings = Settings {
         group: "bench".to_owned(),
@@ -51,7 +61,7 @@ pub async fn engine(
         retention: Duration::from_hours(1),
         shadow: false,
     };
-    Ok(engine::start(Parts {
+    Ok(BenchEngine(engine::start(Parts {
         store_id: store.claim(&settings.group).await?,
         metrics: Metrics::new(registry.processors().len()),
         registry: Arc::new(registry),
@@ -64,7 +74,7 @@ pub async fn engine(
         settings,
         clock: Arc::new(SystemClock),
         tracer: None,
-    }))
+    })))
 }
 
 /// Acknowledges every record and discards it.

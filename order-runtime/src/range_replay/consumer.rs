@@ -37,7 +37,7 @@ struct State {
 }
 
 impl State {
-    fn tell(&self, event: ConsumerEvent) {
+    fn send(&self, event: ConsumerEvent) {
         if let Some(events) = &self.events {
             // A closed channel means that the engine has ended.
             let _ = events.send(event);
@@ -156,7 +156,7 @@ impl RangeConsumer {
         {
             let state = self.state.lock();
             let partitions = state.partitions.keys().cloned().collect();
-            state.tell(ConsumerEvent::Revoked { partitions, lost: false, answer });
+            state.send(ConsumerEvent::Revoked { partitions, lost: false, answer });
         }
         // An engine that has ended sends no answer.
         let _ = drained.await;

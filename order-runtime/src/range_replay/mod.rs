@@ -34,7 +34,7 @@ use self::{
     store::{OwnPositions, RangeStore},
 };
 pub(crate) use self::{
-    range::{Bound, Range, ranges},
+    range::{Range, RangeSelection, ranges},
     report::Report,
 };
 use crate::{
@@ -129,7 +129,7 @@ impl RangeReplay {
             consumer: Arc::clone(&consumer) as _,
             metadata: None,
             events: receiver,
-            publisher: Arc::new(Nobody),
+            publisher: Arc::new(RefusingPublisher),
             entities,
             settings: Settings { shadow, ..settings },
             clock: Arc::new(SystemClock),
@@ -142,7 +142,7 @@ impl RangeReplay {
         let _ = assigned.await;
         drop(events);
         consumer.fill(records);
-        let result = to_the_end(&*view, &consumer, &outcomes, &*operations, |taken, waiting| {
+        let result = until_finished(&*view, &consumer, &outcomes, &*operations, |taken, waiting| {
             progress(RangeProgress { taken, all, waiting });
         })
         .await;
@@ -158,7 +158,7 @@ impl RangeReplay {
 
 /// Waits until every event has its outcome or is held for an operator, and returns the number of held events. Calls `progress`
 /// with the number of consumed events and of waiting events.
-async fn to_the_end(
+async fn until_finished(
     view: &dyn Store,
     consumer: &RangeConsumer,
     outcomes: &Outcomes,
@@ -191,10 +191,10 @@ async fn to_the_end(
 }
 
 /// A publisher that refuses everything: outgoing records are in the service's outbox, and its relay publishes them.
-struct Nobody;
+struct RefusingPublisher;
 
 #[async_trait]
-impl Publisher for Nobody {
+impl Publisher for RefusingPublisher {
     async fn publish(&self, records: OutgoingRecords) -> Vec<Result<Acknowledged, PublishError>> {
         let reason = "a replay publishes nothing itself";
         let refuse = |record: &Arc<OutgoingRecord>| {

@@ -1,6 +1,6 @@
 //! The ranges of a replay.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::Timestamp;
 
@@ -9,6 +9,22 @@ use crate::{
     dead_letters::time,
     model::PartitionId,
 };
+
+/// The selected part of a topic.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct RangeSelection {
+    /// The topic.
+    pub(crate) topic: String,
+    /// Start of the range: an offset, a time (RFC 3339, or a time ago such as 2h), or `beginning`.
+    #[arg(long, value_name = "OFFSET|TIME", default_value = "beginning")]
+    pub(crate) from: Bound,
+    /// End of the range, exclusive: an offset, a time, or `end`.
+    #[arg(long, value_name = "OFFSET|TIME", default_value = "end")]
+    pub(crate) to: Bound,
+    /// Only these partitions, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
+    pub(crate) partitions: Vec<i32>,
+}
 
 /// The start or end of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +71,12 @@ impl Range {
     }
 }
 
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from {} to {}: at most {} records", self.id, self.from, self.to, self.at_most())
+    }
+}
+
 /// Why the ranges cannot be determined.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RangeError {
@@ -88,26 +110,25 @@ pub(crate) enum RangeError {
     },
 }
 
-/// The ranges between two bounds, of these partitions or of all. With `retention`, a range that starts earlier is refused.
+/// The ranges of a selection that have records. With `retention`, a range that starts earlier is refused.
 ///
 /// # Errors
 /// If the broker does not answer, a partition does not exist, or a range starts before the first offset whose event ids are
 /// known.
 pub(crate) fn ranges(
     metadata: &MetadataClient,
-    topic: &str,
-    partitions: &[i32],
-    (from, to): (Bound, Bound),
+    selection: &RangeSelection,
     retention: Option<Duration>,
 ) -> Result<Vec<Range>, RangeError> {
-    let count = metadata.partitions(topic)?.ok_or_else(|| BrokerError::UnknownTopic(topic.to_owned()))?;
+    let RangeSelection { topic, from, to, partitions } = selection;
+    let count = metadata.partitions(topic)?.ok_or_else(|| BrokerError::UnknownTopic(topic.clone()))?;
     let last = i32::try_from(count).unwrap_or(i32::MAX) - 1;
-    let wanted: Vec<i32> = if partitions.is_empty() { (0..=last).collect() } else { partitions.to_vec() };
+    let wanted: Vec<i32> = if partitions.is_empty() { (0..=last).collect() } else { partitions.clone() };
     if let Some(partition) = wanted.iter().find(|partition| !(0..=last).contains(*partition)) {
-        return Err(RangeError::NoPartition { topic: topic.to_owned(), partition: *partition, last });
+        return Err(RangeError::NoPartition { topic: topic.clone(), partition: *partition, last });
     }
     let cluster = metadata.identity()?.cluster;
-    let named: Vec<(String, i32)> = wanted.iter().map(|partition| (topic.to_owned(), *partition)).collect();
+    let named: Vec<(String, i32)> = wanted.iter().map(|partition| (topic.clone(), *partition)).collect();
     let mut ranges = Vec::with_capacity(wanted.len());
     for offer in metadata.offers(&cluster, &named, None)? {
         let at = |bound| -> Result<i64, BrokerError> {
@@ -121,7 +142,7 @@ pub(crate) fn ranges(
             };
             Ok(offset.clamp(offer.log_start, offer.log_end))
         };
-        let (from, to) = (at(from)?, at(to)?);
+        let (from, to) = (at(*from)?, at(*to)?);
         if let Some(retention) = retention
             && let Ok(oldest) = Timestamp::now().checked_sub(retention)
         {

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::{
     Range,
     report::{Outcomes, RangeOutcome},
-    store::{Effects, Halves, OwnPositions},
+    store::{Effects, OwnPositions, ReplayStore},
 };
 use crate::{
     identity::{DedupWindow, EventOutcome},
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The engine's store during a shadow replay, which changes nothing.
-pub(super) type ShadowStore = Halves<Shadow>;
+pub(super) type ShadowStore = ReplayStore<Shadow>;
 
 /// A copy-on-write view of a store.
 pub(super) struct Shadow {

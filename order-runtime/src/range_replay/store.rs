@@ -63,22 +63,22 @@ pub(super) trait Effects: Send + Sync + 'static {
 }
 
 /// The engine's store during a replay.
-pub(super) struct Halves<E> {
+pub(super) struct ReplayStore<E> {
     own: OwnPositions,
     pub(super) effects: E,
 }
 
-impl<E> Halves<E> {
+impl<E> ReplayStore<E> {
     pub(super) fn of(own: OwnPositions, effects: E) -> Self {
         Self { own, effects }
     }
 }
 
 /// The engine's store during a replay that is not a shadow: effects go to the service's store.
-pub(super) type RangeStore = Halves<Real>;
+pub(super) type RangeStore = ReplayStore<ServiceEffects>;
 
 /// Writes effects to the service's store, under positions that the service does not use.
-pub(super) struct Real {
+pub(super) struct ServiceEffects {
     store: Arc<dyn Store>,
     outcomes: Arc<Outcomes>,
     /// The full deduplication windows, as they were loaded. A full window may have forgotten events.
@@ -89,17 +89,17 @@ pub(super) struct Real {
 
 impl RangeStore {
     pub(super) fn new(store: Arc<dyn Store>, own: OwnPositions, outcomes: Arc<Outcomes>) -> Self {
-        Self::of(own, Real { store, outcomes, full: Mutex::default(), places: Mutex::default() })
+        Self::of(own, ServiceEffects { store, outcomes, full: Mutex::default(), places: Mutex::default() })
     }
 }
 
 /// A partition id that no instance consumes. The replay commits its effects with this partition's position, which stays at 0.
 /// Event ids do not depend on the topic's name, so the events stay the same.
-fn stand_in(partition: &PartitionId) -> PartitionId {
+fn replay_partition(partition: &PartitionId) -> PartitionId {
     PartitionId { topic: format!("replay of {}", partition.topic).into(), ..partition.clone() }
 }
 
-impl Real {
+impl ServiceEffects {
     /// The reason why the replay must stop, if there is one: a full window may have forgotten an event that it does not have, and
     /// the event would count again.
     fn doubt(&self, changes: &Changes) -> Option<String> {
@@ -126,7 +126,7 @@ impl Real {
 }
 
 #[async_trait]
-impl Effects for Real {
+impl Effects for ServiceEffects {
     async fn load(&self, wanted: Load) -> Result<Loaded, StoreError> {
         let loaded = self.store.load(wanted).await?;
         let mut full = self.full.lock();
@@ -145,7 +145,7 @@ impl Effects for Real {
             self.outcomes.doubt(why.clone());
             return Err(StoreError::Unusable(why));
         }
-        let id = stand_in(&changes.partition);
+        let id = replay_partition(&changes.partition);
         // Removed, so that no lock is held during the store's work. If the batch is not applied, the position is read again.
         let known = self.places.lock().remove(&id);
         let place = match known {
@@ -176,7 +176,7 @@ impl Effects for Real {
 }
 
 #[async_trait]
-impl<E: Effects> Store for Halves<E> {
+impl<E: Effects> Store for ReplayStore<E> {
     fn kind(&self) -> &'static str {
         "replay"
     }
@@ -203,7 +203,7 @@ impl<E: Effects> Store for Halves<E> {
 }
 
 #[async_trait]
-impl<E: Effects> PartitionStore for Halves<E> {
+impl<E: Effects> PartitionStore for ReplayStore<E> {
     async fn assigned(&self, partitions: &[PartitionId]) -> Result<Vec<Option<Assigned>>, StoreError> {
         self.own.0.assigned(partitions).await
     }
@@ -268,7 +268,7 @@ impl<E: Effects> PartitionStore for Halves<E> {
 }
 
 #[async_trait]
-impl<E: Effects> OutboxStore for Halves<E> {
+impl<E: Effects> OutboxStore for ReplayStore<E> {
     async fn outbox(&self, _after: i64, _limit: usize) -> Result<Outbox, StoreError> {
         // The service's relay publishes them.
         Ok(Outbox::Rows(Vec::new()))
@@ -280,7 +280,7 @@ impl<E: Effects> OutboxStore for Halves<E> {
 }
 
 #[async_trait]
-impl<E: Effects> ReadModel for Halves<E> {
+impl<E: Effects> ReadModel for ReplayStore<E> {
     async fn view(&self, _entity: EntityType, _id: &str) -> Result<Option<Value>, StoreError> {
         Ok(None)
     }
@@ -291,7 +291,7 @@ impl<E: Effects> ReadModel for Halves<E> {
 }
 
 #[async_trait]
-impl<E: Effects> LetterStore for Halves<E> {
+impl<E: Effects> LetterStore for ReplayStore<E> {
     async fn window(&self, _key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }

@@ -15,7 +15,7 @@ pub use entries::{
     Place, ProcessorEntry, SchemaEntry, UsecaseEntry,
 };
 use foldhash::fast::RandomState;
-pub use view::{ProcessorView, RetryView};
+pub(crate) use view::ProcessorView;
 
 use crate::{
     dispatch::{Contracts, Delivery},
@@ -26,7 +26,6 @@ use crate::{
 #[derive(Debug)]
 pub struct Registry {
     processors: Vec<&'static ProcessorEntry>,
-    usecases: Vec<&'static UsecaseEntry>,
     schemas: BTreeMap<&'static str, &'static SchemaEntry>,
     /// The contract that configuration chose for each interface.
     contracts: HashMap<TypeId, &'static ContractEntry>,
@@ -36,7 +35,7 @@ pub struct Registry {
 
 /// The result of a look-up of an event's processor.
 #[derive(Debug, Clone, Copy)]
-pub enum Lookup {
+pub(crate) enum Lookup {
     /// The processor, with its index in [`Registry::processors`].
     Found(usize, &'static ProcessorEntry),
     /// No processor handles events of that name.
@@ -51,7 +50,7 @@ impl Registry {
     ///
     /// # Errors
     /// All conflicts, each with the places that it concerns.
-    pub fn build(chosen: &BTreeMap<String, u32>) -> Result<Self, RegistryErrors> {
+    pub(crate) fn build(chosen: &BTreeMap<String, u32>) -> Result<Self, RegistryErrors> {
         Self::from_entries(
             ORDER_RUNTIME_PROCESSORS.iter(),
             ORDER_RUNTIME_USECASES.iter(),
@@ -127,11 +126,11 @@ impl Registry {
         for (index, entry) in processors.iter().enumerate() {
             by_event.entry(entry.event).or_default().push(index);
         }
-        Ok(Self { processors, usecases, schemas, contracts, by_event })
+        Ok(Self { processors, schemas, contracts, by_event })
     }
 
     /// Finds the processor of an event with one hash look-up, whatever the number of processors.
-    pub fn find(&self, event: &str, version: u32) -> Lookup {
+    pub(crate) fn find(&self, event: &str, version: u32) -> Lookup {
         let Some(candidates) = self.by_event.get(event) else { return Lookup::UnknownEvent };
         candidates
             .iter()
@@ -141,23 +140,13 @@ impl Registry {
     }
 
     /// All processors, by event and version.
-    pub fn processors(&self) -> &[&'static ProcessorEntry] {
+    pub(crate) fn processors(&self) -> &[&'static ProcessorEntry] {
         &self.processors
     }
 
-    /// All use cases, by feature.
-    pub fn usecases(&self) -> &[&'static UsecaseEntry] {
-        &self.usecases
-    }
-
     /// The schema of that name.
-    pub fn schema(&self, name: &str) -> Option<&'static SchemaEntry> {
+    pub(crate) fn schema(&self, name: &str) -> Option<&'static SchemaEntry> {
         self.schemas.get(name).copied()
-    }
-
-    /// All schemas, by name.
-    pub fn schemas(&self) -> impl Iterator<Item = &'static SchemaEntry> {
-        self.schemas.values().copied()
     }
 
     /// Checks that the program declares every entity that the chosen contracts use, because the store keeps no others.
@@ -181,7 +170,7 @@ impl Registry {
     }
 
     /// The contract chosen for an interface, by the id of its trait object.
-    pub fn contract(&self, interface: TypeId) -> Option<&'static ContractEntry> {
+    pub(crate) fn contract(&self, interface: TypeId) -> Option<&'static ContractEntry> {
         self.contracts.get(&interface).copied()
     }
 }

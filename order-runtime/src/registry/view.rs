@@ -7,44 +7,44 @@ use super::ProcessorEntry;
 /// One processor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ProcessorView {
+pub(crate) struct ProcessorView {
     /// The event's name.
-    pub event: &'static str,
+    pub(crate) event: &'static str,
     /// The event's version.
-    pub version: u32,
+    pub(crate) version: u32,
     /// The function's name.
-    pub processor: &'static str,
+    pub(crate) processor: &'static str,
     /// The schema of its data; `Value` if it accepts any data.
-    pub input: &'static str,
+    pub(crate) input: &'static str,
     /// The types of its arguments after the event: services and others.
-    pub arguments: &'static [&'static str],
+    pub(crate) arguments: &'static [&'static str],
     /// File and line of its declaration.
-    pub at: String,
+    pub(crate) at: String,
     /// What happens after a failure.
-    pub retry: RetryView,
+    pub(crate) retry: RetryView,
     /// The first line of its documentation.
-    pub summary: &'static str,
+    pub(crate) summary: &'static str,
 }
 
 /// A retry policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RetryView {
+pub(crate) struct RetryView {
     /// Attempts after the first.
-    pub retries: u32,
+    pub(crate) retries: u32,
     /// The delay before the first retry, such as `100ms`.
-    pub backoff: String,
+    pub(crate) backoff: String,
     /// The longest delay between two attempts.
-    pub backoff_max: String,
+    pub(crate) backoff_max: String,
     /// The longest an attempt may take.
-    pub timeout: String,
+    pub(crate) timeout: String,
     /// The treatment of the event after the last failed attempt.
-    pub on_exhausted: String,
+    pub(crate) on_exhausted: String,
 }
 
 impl ProcessorView {
     /// The view of an entry.
-    pub fn of(entry: &ProcessorEntry) -> Self {
+    pub(crate) fn of(entry: &ProcessorEntry) -> Self {
         let policy = entry.policy;
         Self {
             event: entry.event,

@@ -145,7 +145,8 @@ pub(crate) async fn serve(
     )?;
     announce(&dispatcher, &config, &registry, address, broker.as_ref());
     if let Some(watch) = dispatcher.on_start {
-        watch(engine.operations());
+        let operations = engine.operations();
+        watch(Arc::new(move || operations.stats()));
     }
     if broker.is_none() {
         tokio::spawn(warn_of_topics(config.kafka.clone(), config.store_retention));
@@ -277,7 +278,7 @@ impl HttpThread {
             .name("http".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
-                    let watch = watch::tell(Arc::clone(&parts.operations));
+                    let watch = watch::log_changes(Arc::clone(&parts.operations));
                     tokio::spawn(watched_until.run_until_cancelled_owned(watch));
                     match tokio::net::TcpListener::from_std(listener) {
                         Ok(listener) => {

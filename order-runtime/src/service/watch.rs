@@ -12,13 +12,13 @@ use crate::engine::observe::Operations;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Logs changes until it is dropped.
-pub(super) async fn tell(operations: Arc<dyn Operations>) {
+pub(super) async fn log_changes(operations: Arc<dyn Operations>) {
     let mut logged = Logged::default();
     loop {
         tokio::time::sleep(EVERY).await;
         match logged.change(&operations.health().not_live) {
-            Some(Change::Stands(reasons)) => error!(reasons, "the service makes no progress; restart it if this lasts"),
-            Some(Change::Moves) => info!("the service makes progress again"),
+            Some(Change::Stuck(reasons)) => error!(reasons, "the service makes no progress; restart it if this lasts"),
+            Some(Change::Progresses) => info!("the service makes progress again"),
             None => {}
         }
     }
@@ -27,23 +27,23 @@ pub(super) async fn tell(operations: Arc<dyn Operations>) {
 /// The state that was logged last.
 #[derive(Debug, Default)]
 struct Logged {
-    stands: bool,
+    is_stuck: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
-    Stands(String),
-    Moves,
+    Stuck(String),
+    Progresses,
 }
 
 impl Logged {
     /// The change since the last call, if any. Reasons contain durations, so only their presence counts.
     fn change(&mut self, not_live: &[String]) -> Option<Change> {
-        let stands = !not_live.is_empty();
-        if std::mem::replace(&mut self.stands, stands) == stands {
+        let is_stuck = !not_live.is_empty();
+        if std::mem::replace(&mut self.is_stuck, is_stuck) == is_stuck {
             return None;
         }
-        Some(if stands { Change::Stands(not_live.join("; ")) } else { Change::Moves })
+        Some(if is_stuck { Change::Stuck(not_live.join("; ")) } else { Change::Progresses })
     }
 }
 
@@ -56,8 +56,8 @@ mod tests {
         let mut logged = Logged::default();
         let reasons = ["one".to_owned(), "two".to_owned()];
         assert_eq!(logged.change(&[]), None);
-        assert_eq!(logged.change(&reasons), Some(Change::Stands("one; two".to_owned())));
+        assert_eq!(logged.change(&reasons), Some(Change::Stuck("one; two".to_owned())));
         assert_eq!(logged.change(&reasons[..1]), None);
-        assert_eq!(logged.change(&[]), Some(Change::Moves));
+        assert_eq!(logged.change(&[]), Some(Change::Progresses));
     }
 }

@@ -90,7 +90,7 @@ pub struct AuditRow {
 /// repeat.
 #[async_trait]
 pub trait LetterStore: PartitionStore {
-    /// The encoded deduplication window of a key; see [`DedupWindow`](crate::identity::DedupWindow).
+    /// The encoded deduplication window of a key; see `DedupWindow`.
     async fn window(&self, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Marks dead letters and writes the audit record of the action, in one transaction. An action of several calls writes its record

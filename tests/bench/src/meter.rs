@@ -3,11 +3,11 @@
 use std::{
     io::Write as _,
     process::ExitCode,
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use order_runtime::engine::observe::Operations;
+use order_runtime::ReadStats;
 use rustix::{
     process::{Signal, getpid, kill_process},
     time::{ClockId, clock_gettime},
@@ -66,17 +66,17 @@ pub fn wrong(message: &str) -> ExitCode {
 }
 
 /// Watches the engine until `EXPECT_EVENTS` events have an outcome, and stops the process. Without that variable, does nothing.
-pub fn start(engine: Arc<dyn Operations>) {
+pub fn start(stats: ReadStats) {
     if let Some(expected) = number("EXPECT_EVENTS") {
-        std::thread::spawn(move || watch(&*engine, expected));
+        std::thread::spawn(move || watch(&stats, expected));
     }
 }
 
-fn watch(engine: &dyn Operations, expected: u64) {
+fn watch(read_stats: &ReadStats, expected: u64) {
     let mut before = Reading::now();
     let stats = loop {
         std::thread::sleep(if BEGUN.get().is_none() { LOOK } else { LOOK_ON });
-        let stats = engine.stats();
+        let stats = read_stats();
         if stats.consumed == 0 {
             before = Reading::now();
         } else {

@@ -4,8 +4,8 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use order_runtime::{
     __private::bench,
+    StatsView,
     dispatch::{Delivery, Handler, Outcome},
-    engine::observe::StatsView,
     model::{OnExhausted, RetryPolicy},
     registry::{Place, ProcessorEntry, Registry},
 };
@@ -71,7 +71,7 @@ fn run(registry: Registry, keys: usize, payload: impl Fn(usize) -> String, outco
     });
     Box::new(move || {
         runtime.block_on(feed.handle(&records));
-        let stats = engine.operations().stats();
+        let stats = engine.stats();
         assert_eq!(outcome(&stats), stats.consumed, "every event has the outcome that is measured");
     })
 }

@@ -43,7 +43,7 @@ pub enum Program {
     /// `order-bench` on this framework, without a store.
     Bench,
     /// `order-bench` on SQLite, with only positions and deduplication windows in the store.
-    Rings,
+    BenchOnSqlite,
 }
 
 impl Program {
@@ -60,19 +60,19 @@ impl Program {
             Self::LoopBatches => "hand-written loop, batches of 500",
             Self::LoopLetters => "hand-written loop, dead letters with all headers",
             Self::Bench => "order-bench",
-            Self::Rings => "order-bench on SQLite",
+            Self::BenchOnSqlite => "order-bench on SQLite",
         }
     }
 
     fn command(self) -> Command {
         let mut command = Command::new(beside(match self {
-            Self::Bench | Self::Rings => "order-bench",
+            Self::Bench | Self::BenchOnSqlite => "order-bench",
             Self::Loop | Self::LoopBatches | Self::LoopLetters => "order-bench-loop",
         }));
         match self {
             Self::LoopBatches => command.env("BATCH", "500"),
             Self::LoopLetters => command.env("LETTERS", "whole"),
-            Self::Loop | Self::Bench | Self::Rings => &mut command,
+            Self::Loop | Self::Bench | Self::BenchOnSqlite => &mut command,
         };
         command
     }
@@ -189,7 +189,7 @@ impl Bench {
         let mut command = program.command();
         self.deployment.name_places(&mut command);
         command.env("KAFKA_GROUP_ID", group);
-        if program == Program::Rings {
+        if program == Program::BenchOnSqlite {
             // A store belongs to one group.
             command.env("STORE_URL", format!("sqlite://{}", self.stores.path().join(group).display()));
         }

@@ -66,7 +66,7 @@ impl Part {
         let broker = || broker.expect("a part that needs a broker gets one");
         let sections = match self {
             Self::Cost => costs(broker(), extent).await,
-            Self::Stores => vec![rings(broker(), extent).await, stores(broker(), extent).await],
+            Self::Stores => vec![positions(broker(), extent).await, stores(broker(), extent).await],
             Self::Latency => latencies(broker(), extent).await,
             Self::Start => vec![start(broker(), extent).await],
             Self::Instances => vec![several(broker(), extent).await],
@@ -115,10 +115,10 @@ async fn compared(broker: &Broker, workload: Workload, programs: &[Program], ext
 }
 
 /// Measures the cost of positions and deduplication windows, without any other use of the store.
-async fn rings(broker: &Broker, extent: &Extent) -> Section {
+async fn positions(broker: &Broker, extent: &Extent) -> Section {
     let events = extent.events;
     let workload = Workload { events, ..Workload::default() };
-    let table = compared(broker, workload, &[Program::Bench, Program::Rings], extent).await;
+    let table = compared(broker, workload, &[Program::Bench, Program::BenchOnSqlite], extent).await;
     (format!("Positions and deduplication windows ({events} events under 100000 keys in random order)"), table)
 }
 

@@ -114,7 +114,7 @@ struct Stuck;
 impl Work {
     async fn produce(mut self) {
         loop {
-            let context = Told::default();
+            let context = LastStatistics::default();
             let client = self.client(context.clone());
             let mut deliveries = Deliveries::new();
             let ended = self.through(&client, &mut deliveries).await;
@@ -122,16 +122,16 @@ impl Work {
             // Dropping the client discards its unsent records, which may take a moment.
             spawn_blocking(move || drop(client)).await.expect("a client ends");
             let Err(Stuck) = ended else { return };
-            let last_words = context.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let statistics = context.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
             eprintln!(
-                "{}: a producer whose records timed out is replaced; its last statistics: {last_words}",
+                "{}: a producer whose records timed out is replaced; its last statistics: {statistics}",
                 self.topic.name()
             );
             self.take_stock().await;
         }
     }
 
-    fn client(&self, context: Told) -> FutureProducer<Told> {
+    fn client(&self, context: LastStatistics) -> FutureProducer<LastStatistics> {
         ClientConfig::new()
             .set("bootstrap.servers", &self.broker)
             // Retries neither duplicate records nor change their order, so the test stays exact when a broker dies.
@@ -144,7 +144,11 @@ impl Work {
     }
 
     /// Produces the remaining records with this client.
-    async fn through(&mut self, client: &FutureProducer<Told>, deliveries: &mut Deliveries) -> Result<(), Stuck> {
+    async fn through(
+        &mut self,
+        client: &FutureProducer<LastStatistics>,
+        deliveries: &mut Deliveries,
+    ) -> Result<(), Stuck> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.again.is_empty() || self.sent < self.plan.order.len() {
@@ -172,7 +176,7 @@ impl Work {
     }
 
     /// Passes the records of one tick to the client until its queue is full.
-    fn send_some(&mut self, client: &FutureProducer<Told>, deliveries: &mut Deliveries) {
+    fn send_some(&mut self, client: &FutureProducer<LastStatistics>, deliveries: &mut Deliveries) {
         let released = *self.allowed.borrow();
         for _ in 0..self.each {
             let next = self.again.front().or_else(|| self.plan.order[..released].get(self.sent));
@@ -240,9 +244,9 @@ impl Work {
 
 /// The client's last statistics.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<String>>);
+struct LastStatistics(Arc<Mutex<String>>);
 
-impl ClientContext for Told {
+impl ClientContext for LastStatistics {
     fn stats_raw(&self, statistics: &[u8]) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = String::from_utf8_lossy(statistics).into_owned();
     }

@@ -15,7 +15,7 @@ mod surroundings;
 
 use std::time::Duration;
 
-use order_tests::{Broker, Deployment, NewRecord, accounting::settled};
+use order_tests::{Broker, Deployment, accounting::settled, assert_records_are_read_as_written};
 
 async fn broker() -> Option<Broker> {
     // The start blocks this thread for some seconds; no other task needs it.
@@ -74,18 +74,7 @@ async fn waiting_events_of_a_deleted_topic_become_dead_letters() {
 #[tokio::test]
 async fn the_harness_reads_what_it_writes() {
     let Some(broker) = broker().await else { return };
-    let topic = Deployment::new(&broker).await.events();
-    let written = [
-        NewRecord::bytes("key", [0xff, 0x00]).with_header("a", b"\xfe").with_header("a", b"2").to_partition(1),
-        NewRecord { partition: Some(1), ..NewRecord::default() },
-    ];
-    assert_eq!(topic.produce(written.clone()).await, [(1, 0), (1, 1)]);
-    let read = topic.read();
-    assert_eq!(read.len(), written.len());
-    for (read, written) in read.iter().zip(&written) {
-        assert_eq!((&read.key, &read.payload, &read.headers), (&written.key, &written.payload, &written.headers));
-    }
-    assert_eq!(topic.lag("a-group-that-has-read-nothing"), 2);
+    assert_records_are_read_as_written(&Deployment::new(&broker).await.events()).await;
 }
 
 /// About 100,000 events, more than the embedded broker can keep.

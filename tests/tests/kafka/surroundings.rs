@@ -20,7 +20,7 @@ use rdkafka::{
 
 /// The time limit for reasons: a transaction is reported as open after ten seconds, and the group's members are read every
 /// thirty.
-const TOLD: Duration = Duration::from_mins(2);
+const REPORTED: Duration = Duration::from_mins(2);
 
 async fn set(broker: &Broker, topic: &str, name: &str, value: &str) {
     let admin: AdminClient<DefaultClientContext> =
@@ -31,7 +31,7 @@ async fn set(broker: &Broker, topic: &str, name: &str, value: &str) {
 
 /// Waits until the service is not ready, for a reason that contains all these words.
 async fn not_ready(service: &Service, words: &[&str]) {
-    until("readiness names the cause", TOLD, async || {
+    until("readiness names the cause", REPORTED, async || {
         if service.try_text("/health/live").await.is_empty() {
             return Err("it does not listen yet".to_owned());
         }
@@ -97,7 +97,7 @@ async fn partitions_show_an_open_transaction_as_the_reason() {
     let topic = deployment.events().name().to_owned();
     let payload = events::created("order-1").to_string();
     producer.send(FutureRecord::to(&topic).key("order-1").payload(&payload), PATIENCE).await.expect("it is written");
-    until("the reason is shown", TOLD, async || {
+    until("the reason is shown", REPORTED, async || {
         let partitions = service.get("/partitions").await.to_string();
         if partitions.contains("a transaction of a producer") { Ok(()) } else { Err(partitions) }
     })

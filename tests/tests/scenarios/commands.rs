@@ -8,19 +8,19 @@ pub(crate) async fn check_names_what_is_wrong(broker: &Broker) {
     let deployment = Deployment::new(broker).await;
     deployment.publish_sample(1, &["--seed", "6"]).await;
     deployment.run(["check"]).await.expect_code(0);
-    let nobody = format!("127.0.0.1:{}", free_port());
-    let failed = deployment.with("KAFKA_BROKER_URL", &nobody).run(["check"]).await.expect_code(1);
-    let said = format!("{}{}", failed.stdout, failed.stderr);
-    assert!(said.contains(&nobody), "it names the unavailable broker: {said}");
+    let unavailable = format!("127.0.0.1:{}", free_port());
+    let failed = deployment.with("KAFKA_BROKER_URL", &unavailable).run(["check"]).await.expect_code(1);
+    let output = format!("{}{}", failed.stdout, failed.stderr);
+    assert!(output.contains(&unavailable), "it names the unavailable broker: {output}");
 }
 
 pub(crate) async fn wrong_settings_are_all_named(broker: &Broker) {
     let deployment = Deployment::new(broker).await.with("APP_PORT", "eighty").with("APP_WORKERS", "-1");
     for command in ["check", "config"] {
         let failed = deployment.run([command]).await.expect_code(2);
-        let said = format!("{}{}", failed.stdout, failed.stderr);
+        let output = format!("{}{}", failed.stdout, failed.stderr);
         for name in ["APP_PORT", "eighty", "APP_WORKERS"] {
-            assert!(said.contains(name), "{command} names {name}: {said}");
+            assert!(output.contains(name), "{command} names {name}: {output}");
         }
     }
 }
@@ -41,8 +41,8 @@ pub(crate) async fn config_keeps_secrets(broker: &Broker) {
 }
 
 pub(crate) async fn processors_are_listed_offline(broker: &Broker) {
-    let nobody = format!("127.0.0.1:{}", free_port());
-    let deployment = Deployment::new(broker).await.with("KAFKA_BROKER_URL", &nobody);
+    let unavailable = format!("127.0.0.1:{}", free_port());
+    let deployment = Deployment::new(broker).await.with("KAFKA_BROKER_URL", &unavailable);
     let table = deployment.run(["processors"]).await.expect_code(0);
     let json = deployment.run(["processors", "--output", "json"]).await.expect_code(0).json();
     for event in EVENTS {
@@ -79,10 +79,10 @@ pub(crate) async fn dead_letters_are_listed_shown_and_replayed(broker: &Broker) 
     assert_eq!(service.get("/orders/order-1").await["version"], 2, "a dry run changes nothing");
     // An empty selection does not select everything, and an unknown id is reported.
     deployment.run(["dlq", "replay", "--yes"]).await.expect_code(2);
-    let nobody = "0123456789abcdef0123456789abcdef";
+    let unknown = "0123456789abcdef0123456789abcdef";
     for command in ["replay", "park", "unpark", "purge"] {
-        let failed = deployment.run(["dlq", command, nobody, "--yes"]).await.expect_code(1);
-        assert!(failed.stderr.contains(nobody), "{command}: {failed:?}");
+        let failed = deployment.run(["dlq", command, unknown, "--yes"]).await.expect_code(1);
+        assert!(failed.stderr.contains(unknown), "{command}: {failed:?}");
     }
     deployment.run(replay).await.expect_code(0);
     until("the replayed event is applied", PATIENCE, async || {

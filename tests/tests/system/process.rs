@@ -90,8 +90,8 @@ async fn no_secret_is_printed_by_any_command() {
         }
         for arguments in commands {
             let finished = deployment.run(arguments).await;
-            let said = format!("{}{}", finished.stdout, finished.stderr);
-            assert!(!said.contains("hunter2") && !said.contains("xxxx"), "{name}={value} {arguments:?}: {said}");
+            let text = format!("{}{}", finished.stdout, finished.stderr);
+            assert!(!text.contains("hunter2") && !text.contains("xxxx"), "{name}={value} {arguments:?}: {text}");
         }
     }
     let deployment = Deployment::new(&broker).await;

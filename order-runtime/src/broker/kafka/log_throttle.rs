@@ -10,13 +10,15 @@ use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
 use tracing::{debug, warn};
 
+use crate::model::LogThrottle;
+
 /// At most one line of each kind is logged in this time.
 const QUIET: Duration = Duration::from_secs(30);
 
-/// Remembers when each kind of line was last logged.
+/// One throttle for each kind of line.
 #[derive(Debug, Default)]
 pub(super) struct KafkaLogThrottle {
-    reported: Mutex<HashMap<String, Instant>>,
+    reported: Mutex<HashMap<String, LogThrottle>>,
     /// The last advertised broker that could not be reached.
     unreached: Mutex<Option<(Unreached, Instant)>>,
 }
@@ -81,13 +83,8 @@ impl KafkaLogThrottle {
 
     /// Whether a line of this kind may be logged now. If so, it counts as logged.
     pub(super) fn due(&self, kind: &str) -> bool {
-        let now = Instant::now();
         let mut reported = self.reported.lock();
-        if reported.get(kind).is_some_and(|last| now.duration_since(*last) < QUIET) {
-            return false;
-        }
-        reported.insert(kind.to_owned(), now);
-        true
+        reported.entry(kind.to_owned()).or_insert_with(|| LogThrottle::new(QUIET)).pass().is_some()
     }
 }
 

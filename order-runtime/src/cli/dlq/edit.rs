@@ -9,7 +9,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Context, Failure, acting, actor, looking};
+use super::{Context, Failure, operator_name, read_only, with_publisher};
 use crate::{
     broker::Publisher,
     cli::output,
@@ -43,15 +43,15 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         context.output.hint("nothing has changed, so nothing is sent; `dlq replay` sends the event unchanged");
         return Ok(ExitCode::SUCCESS);
     };
-    let by = actor();
+    let by = operator_name();
     let correction = Correction { by: &by, id: &arguments.id, payload: &written.payload, dry_run: arguments.dry_run };
     let agrees = |edited: &Edited| {
         context.yes || {
-            context.output.hint(human(edited));
+            context.output.hint(as_text(edited));
             output::agrees("send this?")
         }
     };
-    let edited = acting(context, async |service, publisher| correction.send(service, publisher, agrees).await);
+    let edited = with_publisher(context, async |service, publisher| correction.send(service, publisher, agrees).await);
     if let Some(file) = &written.file {
         match &edited {
             Ok(_) => drop(fs::remove_file(file)),
@@ -60,7 +60,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         }
     }
     let edited = edited?;
-    context.output.one(&edited, || human(&edited))?;
+    context.output.one(&edited, || as_text(&edited))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -99,7 +99,7 @@ impl Correction<'_> {
     }
 }
 
-fn human(edited: &Edited) -> String {
+fn as_text(edited: &Edited) -> String {
     let verb = if edited.dry_run { "would send" } else { "sent" };
     let lines: Vec<String> = edited.diff.lines().map(output::printable).collect();
     format!("{}\n{verb} it again as the event {}; it {}", lines.join("\n"), edited.event_id, edited.trial)
@@ -121,7 +121,7 @@ fn in_editor(context: &Context, id: &str) -> Result<Option<Written>, Failure> {
             "give the corrected event as JSON or as @FILE, or set EDITOR and run this command on a terminal",
         ));
     };
-    let document = looking(context, async |service| Ok(service.document(id).await?))?;
+    let document = read_only(context, async |service| Ok(service.document(id).await?))?;
     written_by(&editor, &document, &std::env::temp_dir())
 }
 
@@ -199,7 +199,7 @@ mod tests {
         assert!(refused.to_string().contains("nothing is sent without confirmation"), "{refused}");
         assert!(topic.taken().is_empty());
         let edited = correction.send(&service, &topic, |_| true).await.expect("it is right");
-        let reported = human(&edited);
+        let reported = as_text(&edited);
         assert!(
             reported.contains("-    \"n\": 1\n+    \"n\": 1.50\n") && reported.contains("sent it again"),
             "{reported}"

@@ -2,28 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{Context, Failure, looking, reading};
-use crate::{
-    cli::output::printable,
-    dead_letters::{Asked, Filter, LetterSelection, Listing},
-};
+use super::{Context, Failure, counted, read_only, read_progress};
+use crate::dead_letters::{ListRequest, Listing};
 
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Arguments {
-    #[command(flatten)]
-    filter: Filter,
-    /// List letters in every state: also replayed, parked, purged and superseded ones.
-    #[arg(long)]
-    all: bool,
-    /// Maximum number of letters to list, the latest of them; all are counted.
-    #[arg(long, default_value_t = 1_000)]
-    max: usize,
-}
-
-pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { filter, all, max } = arguments;
-    let asked = Asked { selection: LetterSelection { ids: Vec::new(), filter }, any: all, max, before: None };
-    let listing = looking(context, async |service| Ok(service.list(asked, reading(context)).await?))?;
+pub(super) fn run(context: &Context, request: ListRequest) -> Result<ExitCode, Failure> {
+    let listing = read_only(context, async |service| Ok(service.list(request, read_progress(context)).await?))?;
     if context.output.is_json() {
         context.output.one(&listing, String::new)?;
         return Ok(ExitCode::SUCCESS);
@@ -55,10 +38,7 @@ fn summary(listing: &Listing, topic: &str) -> String {
         String::new()
     };
     let mut lines = vec![format!("{} {noun} in {topic}{more}", listing.matching)];
-    lines.extend(listing.counts.rows().map(|(reason, event, code, count)| {
-        let event = if event.is_empty() { "(no event)" } else { event };
-        format!("  {count:>8}  {}  {}  {}", printable(reason), printable(event), printable(code))
-    }));
+    lines.extend(counted(&listing.counts));
     if !listing.others.is_empty() {
         let others: Vec<String> =
             listing.others.iter().map(|(state, count)| format!("{count} {}", state.as_str())).collect();

@@ -9,17 +9,19 @@ mod show;
 
 use std::{process::ExitCode, sync::Arc};
 
-use super::{Context, Failure, actor, block_on, output::printable, progress::ProgressLine, store};
+use super::{Context, Failure, block_on, operator_name, output::printable, progress::ProgressLine, store};
 use crate::{
     broker::kafka::KafkaPublisher,
-    dead_letters::{DeadLetterError, DeadLetterService, Disposition, KafkaSource, LetterSelection},
+    dead_letters::{
+        Counts, DeadLetterError, DeadLetterService, Disposition, KafkaSource, LetterSelection, ListRequest, SetAside,
+    },
     store::Store,
 };
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// List dead letters and count them by reason, event and error code.
-    List(list::Arguments),
+    List(ListRequest),
     /// Show one dead letter in full, and how this build would handle it.
     Show(show::Arguments),
     /// Send dead letters back to the topics that they came from; run the same command again to continue an interrupted replay.
@@ -27,30 +29,30 @@ pub(super) enum Command {
     /// Correct a dead letter and send it again as the same event.
     Edit(edit::Arguments),
     /// Set dead letters aside: they are left out unless --parked is given.
-    Park(set_aside::Arguments),
+    Park(SetAside),
     /// Undo the parking of dead letters.
-    Unpark(set_aside::Arguments),
+    Unpark(SetAside),
     /// Leave dead letters out for good; the topic's retention deletes their bytes.
-    Purge(set_aside::Arguments),
+    Purge(SetAside),
     /// Show the audit of all operator actions: who, when, which action, and on how many letters or keys.
     Audit(audit::Arguments),
 }
 
 pub(super) fn run(context: &Context, command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::List(arguments) => list::run(context, arguments),
+        Command::List(request) => list::run(context, request),
         Command::Show(arguments) => show::run(context, &arguments),
-        Command::Replay(arguments) => replay::run(context, &arguments),
+        Command::Replay(arguments) => replay::run(context, arguments),
         Command::Edit(arguments) => edit::run(context, &arguments),
-        Command::Park(arguments) => set_aside::run(context, arguments, Disposition::Park),
-        Command::Unpark(arguments) => set_aside::run(context, arguments, Disposition::Unpark),
-        Command::Purge(arguments) => set_aside::run(context, arguments, Disposition::Purge),
+        Command::Park(request) => set_aside::run(context, Disposition::Park, &request),
+        Command::Unpark(request) => set_aside::run(context, Disposition::Unpark, &request),
+        Command::Purge(request) => set_aside::run(context, Disposition::Purge, &request),
         Command::Audit(arguments) => audit::run(context, &arguments),
     }
 }
 
 /// Opens the dead-letter service read-only. Without a store, the marks are reported as unknown.
-fn looking<T>(
+fn read_only<T>(
     context: &Context,
     work: impl AsyncFnOnce(&DeadLetterService) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
@@ -67,7 +69,7 @@ fn looking<T>(
 }
 
 /// Opens the dead-letter service with a publisher. An order service may run beside it.
-fn acting<T>(
+fn with_publisher<T>(
     context: &Context,
     work: impl AsyncFnOnce(&DeadLetterService, &KafkaPublisher) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
@@ -97,16 +99,16 @@ async fn with_service<T>(
     result
 }
 
-/// Refuses an empty selection without `all`: it must not select every letter.
-fn demand(selection: &LetterSelection, all: bool) -> Result<(), Failure> {
-    if selection.is_given() || all {
+/// Refuses an empty selection: it must not select every letter.
+fn require_selection(selection: &LetterSelection) -> Result<(), Failure> {
+    if selection.is_given() {
         return Ok(());
     }
     Err(Failure::wrong_use("select letters by their ids or by conditions, or give --all"))
 }
 
 /// Fails if given ids match no letter. The caller prints the result for the other letters first.
-fn known(unknown: &[String]) -> Result<(), Failure> {
+fn refuse_unknown(unknown: &[String]) -> Result<(), Failure> {
     if unknown.is_empty() {
         return Ok(());
     }
@@ -114,8 +116,16 @@ fn known(unknown: &[String]) -> Result<(), Failure> {
     Err(DeadLetterError::Unknown(ids.join(", ")).into())
 }
 
+/// Numbers of letters by reason, event and error code, one line each.
+fn counted(counts: &Counts) -> impl Iterator<Item = String> {
+    counts.rows().map(|(reason, event, code, count)| {
+        let event = if event.is_empty() { "(no event)" } else { event };
+        format!("  {count:>8}  {}  {}  {}", printable(reason), printable(event), printable(code))
+    })
+}
+
 /// Shows the progress of a pass over the topic.
-fn reading(context: &Context) -> impl FnMut(u64, u64) {
+fn read_progress(context: &Context) -> impl FnMut(u64, u64) {
     let progress = ProgressLine::new(context.output, "records", Some(0));
-    move |read, of| progress.reach_of(read, of)
+    move |read, of| progress.set_position_of(read, of)
 }

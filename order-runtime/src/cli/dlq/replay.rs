@@ -4,39 +4,36 @@ use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Failure, ProgressLine, acting, actor, demand, known, looking};
+use super::{
+    Context, Failure, ProgressLine, counted, operator_name, read_only, refuse_unknown, require_selection,
+    with_publisher,
+};
 use crate::{
-    cli::output::{self, printable},
-    dead_letters::{LetterReplay, LetterSelection, Summary},
+    cli::output,
+    dead_letters::{LetterReplay, Summary},
 };
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
-    selection: LetterSelection,
+    request: LetterReplay,
     /// Only the dead letter with this id; the same as the argument ID.
     #[arg(long)]
     id: Vec<String>,
-    /// Every open letter, or with --parked every parked one.
-    #[arg(long)]
-    all: bool,
-    #[command(flatten)]
-    how: LetterReplay,
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let mut selection = arguments.selection.clone();
-    selection.ids.extend(arguments.id.iter().cloned());
-    demand(&selection, arguments.all)?;
-    if arguments.how.dry_run {
-        let summary = count(context, &selection, &arguments.how)?;
-        return reported(context, &summary);
+pub(super) fn run(context: &Context, arguments: Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { mut request, id } = arguments;
+    request.selection.ids.extend(id);
+    require_selection(&request.selection)?;
+    if request.dry_run {
+        return reported(context, &count(context, &request)?);
     }
     if !context.yes {
-        let summary = count(context, &selection, &arguments.how)?;
-        context.output.hint(human(&summary));
+        let summary = count(context, &request)?;
+        context.output.hint(as_text(&summary));
         if summary.replayed == 0 {
-            known(&summary.unknown_ids)?;
+            refuse_unknown(&summary.unknown_ids)?;
             return Ok(ExitCode::SUCCESS);
         }
         if !output::agrees(&format!("replay {} dead letters?", summary.replayed)) {
@@ -45,41 +42,37 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
             ));
         }
     }
-    let summary = acting(context, async |service, publisher| {
+    let summary = with_publisher(context, async |service, publisher| {
         let stop = CancellationToken::new();
         let bar = ProgressLine::new(context.output, "records", Some(0));
         let progress = |summary: &Summary, read, of| {
-            bar.reach_of(read, of);
-            bar.say(format!("{} replayed", summary.replayed));
+            bar.set_position_of(read, of);
+            bar.set_message(format!("{} replayed", summary.replayed));
         };
-        Ok(service.replay(publisher, &actor(), selection, &arguments.how, &stop, progress).await?)
+        Ok(service.replay(publisher, &operator_name(), &request, &stop, progress).await?)
     })?;
     reported(context, &summary)
 }
 
 fn reported(context: &Context, summary: &Summary) -> Result<ExitCode, Failure> {
-    context.output.one(summary, || human(summary))?;
-    known(&summary.unknown_ids)?;
+    context.output.one(summary, || as_text(summary))?;
+    refuse_unknown(&summary.unknown_ids)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn count(context: &Context, selection: &LetterSelection, how: &LetterReplay) -> Result<Summary, Failure> {
-    let how = LetterReplay { dry_run: true, ..how.clone() };
-    looking(context, async |service| {
+fn count(context: &Context, request: &LetterReplay) -> Result<Summary, Failure> {
+    read_only(context, async |service| {
         let bar = ProgressLine::new(context.output, "records", Some(0));
-        let progress = |_: &Summary, read, of| bar.reach_of(read, of);
-        Ok(service.count(selection.clone(), &how, &CancellationToken::new(), progress).await?)
+        let progress = |_: &Summary, read, of| bar.set_position_of(read, of);
+        Ok(service.count(request, &CancellationToken::new(), progress).await?)
     })
 }
 
-fn human(summary: &Summary) -> String {
+fn as_text(summary: &Summary) -> String {
     let verb = if summary.dry_run { "would replay" } else { "replayed" };
     let noun = if summary.replayed == 1 { "dead letter" } else { "dead letters" };
     let mut lines = vec![format!("{verb} {} {noun}", summary.replayed)];
-    lines.extend(summary.counts.rows().map(|(reason, event, code, count)| {
-        let event = if event.is_empty() { "(no event)" } else { event };
-        format!("  {count:>8}  {}  {}  {}", printable(reason), printable(event), printable(code))
-    }));
+    lines.extend(counted(&summary.counts));
     lines.extend(summary.left_out.iter().map(|(why, count)| format!("  {count:>8}  left out: {}", why.text())));
     if summary.by_key > 0 {
         let by_key = summary.by_key;

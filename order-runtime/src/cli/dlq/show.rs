@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use super::{Context, Failure, looking};
+use super::{Context, Failure, read_only};
 use crate::{
     cli::output::{escaped, printable},
     dead_letters::Shown,
@@ -15,12 +15,12 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let shown = looking(context, async |service| Ok(service.show(&arguments.id, None).await?))?;
-    context.output.one(&shown, || human(&shown))?;
+    let shown = read_only(context, async |service| Ok(service.show(&arguments.id, None).await?))?;
+    context.output.one(&shown, || as_text(&shown))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn human(shown: &Shown) -> String {
+fn as_text(shown: &Shown) -> String {
     let letter = &shown.classified.letter;
     let mut out = String::new();
     let mut line = |name: &str, text: &str| {
@@ -49,8 +49,8 @@ fn human(shown: &Shown) -> String {
     if let Some(outcome) = shown.event_outcome {
         line("its event", outcome.as_str());
     }
-    if let Some(flaw) = shown.flaw {
-        line("replay", &format!("refused: {}", flaw.text()));
+    if let Some(defect) = shown.defect {
+        line("replay", &format!("refused: {}", defect.text()));
     }
     let payload = match (&shown.payload, &shown.payload_text) {
         (Some(json), _) => escaped(&json.pretty()),

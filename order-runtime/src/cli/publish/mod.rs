@@ -124,7 +124,7 @@ fn publish_lines(context: &Context, ingest: &Ingest, arguments: &Arguments, even
                 Err(violations) => {
                     wrong += 1;
                     let reported = format!("line {number} is not published:\n{}", listed(&violations));
-                    progress.aside(|| context.output.hint(reported));
+                    progress.suspend(|| context.output.hint(reported));
                 }
             }
         }
@@ -153,8 +153,8 @@ fn publish_sample(context: &Context, ingest: &Ingest, arguments: &Arguments, cou
             outlet.sender.send(record).await.map_err(Failure::failed)?;
             sent += 1;
             if sent.is_multiple_of(1_000) {
-                progress.reach(sample.begun());
-                progress.say(format!("{sent} events"));
+                progress.set_position(sample.begun());
+                progress.set_message(format!("{sent} events"));
             }
         }
         outlet.finish().await?;

@@ -8,10 +8,10 @@ use crate::{
 };
 
 /// Appends published records to the partition that the engine reads.
-struct Back(Arc<MemoryBroker>);
+struct Republished(Arc<MemoryBroker>);
 
 #[async_trait]
-impl Publisher for Back {
+impl Publisher for Republished {
     async fn publish(&self, records: OutgoingRecords) -> Vec<Result<Acknowledged, PublishError>> {
         let append = |record: &Arc<OutgoingRecord>| self.0.append_record(&partition(), record);
         records.iter().map(|record| Ok(Acknowledged { partition: 0, offset: append(record) })).collect()
@@ -19,7 +19,7 @@ impl Publisher for Back {
 }
 
 /// A dead-letter service on letters that the engine has written.
-fn desk_of(rig: &Rig) -> DeadLetterService {
+fn service_of(rig: &Rig) -> DeadLetterService {
     let broker = Arc::clone(&rig.broker);
     DeadLetterService {
         source: Arc::new(MemorySource(Box::new(move || broker.published()))),
@@ -33,7 +33,7 @@ fn event(id: &str, add: u32, then: &str) -> String {
 }
 
 async fn edit(rig: &Rig, id: &str, payload: &str, dry_run: bool) -> Result<Edited, EditError> {
-    desk_of(rig).edit(&Back(Arc::clone(&rig.broker)), "somebody", id, None, payload, dry_run).await
+    service_of(rig).edit(&Republished(Arc::clone(&rig.broker)), "somebody", id, None, payload, dry_run).await
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn only_one_of_a_letter_and_its_corrections_counts() {
         let again = edit(&rig, &dlq_id, &event(id, 8, ""), false).await.expect_err("it was replayed");
         assert!(again.to_string().contains("already replayed"), "{again}");
         let how = LetterReplay { again: true, ..LetterReplay::default() };
-        let count = count(&desk_of(&rig), LetterSelection::default(), &how).await;
+        let count = count(&service_of(&rig), LetterSelection::default(), &how).await;
         assert_eq!((count.replayed, count.left_out.len()), (0, 1), "it would be a duplicate, and the summary says so");
     }
 }
@@ -114,7 +114,7 @@ async fn an_invalid_correction_is_not_sent() {
     edit(&rig, &dlq_id, &event("", 5, ""), false).await.expect("it is valid now");
     rig.settled().await;
     assert_eq!(rig.counter("a").await, Some((5, 1)));
-    let audit = desk_of(&rig).audit(10).await.expect("an answer");
+    let audit = service_of(&rig).audit(10).await.expect("an answer");
     assert_eq!((audit.len(), &*audit[0].action, audit[0].letters), (1, "edit", 1));
 }
 

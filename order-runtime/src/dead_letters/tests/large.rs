@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::*;
-use crate::dead_letters::{Asked, Budget, Cursor, Listing};
+use crate::dead_letters::{Budget, Cursor, ListRequest, Listing};
 
 const TIME: Duration = Duration::from_secs(8);
 
 /// A dead-letter service with a budget of this many records; it always finishes its last step.
-fn hasty(letters: Vec<OutgoingRecord>, records: u64) -> DeadLetterService {
+fn limited(letters: Vec<OutgoingRecord>, records: u64) -> DeadLetterService {
     DeadLetterService { budget: Some(Budget { time: TIME, records }), ..service(letters) }
 }
 
@@ -17,7 +17,7 @@ fn letters(count: u32) -> Vec<OutgoingRecord> {
 }
 
 async fn list(service: &DeadLetterService, before: Option<Cursor>) -> Listing {
-    service.list(Asked { max: usize::MAX, before, ..Asked::default() }, |_, _| {}).await.expect("a list")
+    service.list(ListRequest { max: usize::MAX, before, ..ListRequest::default() }, |_, _| {}).await.expect("a list")
 }
 
 fn numbers(listing: &Listing) -> Vec<i64> {
@@ -26,7 +26,7 @@ fn numbers(listing: &Listing) -> Vec<i64> {
 
 #[tokio::test]
 async fn a_list_reads_the_latest_and_continues_at_its_cursor() {
-    let service = hasty(letters(2_000), 300);
+    let service = limited(letters(2_000), 300);
     let first = list(&service, None).await;
     // Two steps: 256 and 512 records.
     assert_eq!((first.partial, first.read, first.of, first.matching), (true, 768, 2_000, 768));
@@ -47,9 +47,9 @@ async fn a_list_reads_the_latest_and_continues_at_its_cursor() {
 
 #[tokio::test]
 async fn a_complete_list_is_not_partial() {
-    let whole = list(&hasty(letters(700), 100_000), None).await;
+    let whole = list(&limited(letters(700), 100_000), None).await;
     assert_eq!((whole.partial, whole.read, whole.of, whole.next), (false, 700, 700, None));
-    let nothing = list(&hasty(Vec::new(), 100), None).await;
+    let nothing = list(&limited(Vec::new(), 100), None).await;
     assert_eq!((nothing.partial, nothing.matching), (false, 0));
     // Commands read without a budget.
     let all = list(&service(letters(2_000)), None).await;
@@ -60,7 +60,7 @@ async fn a_complete_list_is_not_partial() {
 async fn one_letter_is_searched_within_the_budget() {
     let mut letters = letters(1_000);
     letters.push(letter(999, "timeout", 1));
-    let service = hasty(letters, 300);
+    let service = limited(letters, 300);
     let shown = service.show(&id(999), None).await.expect("it is among the latest");
     assert_eq!((shown.classified.letter.replays, shown.earlier.len()), (1, 1));
     let error = service.show(&id(100), None).await.expect_err("it is older");
@@ -110,7 +110,7 @@ impl Source for Stalling {
 async fn an_answer_comes_in_time_and_has_complete_steps_only() {
     let stalling = |windows| {
         let topic = MemorySource(Box::new(|| letters(2_000)));
-        DeadLetterService { source: Arc::new(Stalling { topic, windows }), ..hasty(Vec::new(), u64::MAX) }
+        DeadLetterService { source: Arc::new(Stalling { topic, windows }), ..limited(Vec::new(), u64::MAX) }
     };
     // A window has 256 letters: the first step has one, the second has two, of which the last one is missing.
     let begun = tokio::time::Instant::now();
@@ -119,7 +119,6 @@ async fn an_answer_comes_in_time_and_has_complete_steps_only() {
     assert_eq!((listing.partial, listing.read, listing.matching), (true, 256, 256));
     assert_eq!(listing.next.map(|place| place.to_string()).as_deref(), Some("1744"));
 
-    let asked = Asked { max: 10, ..Asked::default() };
-    let error = stalling(0).list(asked, |_, _| {}).await.expect_err("nothing was read");
+    let error = stalling(0).list(ListRequest::default(), |_, _| {}).await.expect_err("nothing was read");
     assert!(error.to_string().contains("within 8s"), "an error instead of an empty list: {error}");
 }

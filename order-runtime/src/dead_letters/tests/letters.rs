@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::dead_letters::{
-    Asked, Disposition, Filter, Listing, SetAside,
+    Disposition, Filter, ListRequest, Listing, SetAside,
     state::{Defect, State},
     trial::Trial,
 };
 
 async fn listed(service: &DeadLetterService, parked: bool, all: bool, max: usize) -> Listing {
-    let selection = LetterSelection { filter: Filter { parked, ..Filter::default() }, ..LetterSelection::default() };
-    service.list(Asked { selection, any: all, max, before: None }, |_, _| {}).await.expect("a list")
+    let filter = Filter { parked, ..Filter::default() };
+    service.list(ListRequest { filter, all, max, before: None }, |_, _| {}).await.expect("a list")
 }
 
 fn ids(listing: &Listing) -> Vec<u32> {
@@ -18,9 +18,9 @@ fn ids(listing: &Listing) -> Vec<u32> {
 }
 
 async fn aside(service: &DeadLetterService, numbers: &[u32], how: Disposition) -> u64 {
-    let what = SetAside { how, note: "a note".to_owned(), dry_run: false };
+    let request = SetAside { selection: named(numbers), note: "a note".to_owned(), dry_run: false };
     let stop = CancellationToken::new();
-    service.set_aside("somebody", named(numbers), &what, &stop, |_, _, _| {}).await.expect("an answer").letters
+    service.set_aside("somebody", how, &request, &stop, |_, _, _| {}).await.expect("an answer").letters
 }
 
 #[tokio::test]
@@ -55,9 +55,11 @@ async fn a_letter_with_an_invalid_id_is_found_by_the_id_of_its_place() {
         assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id} is safe in a URL path");
         let shown = service.show(id, None).await.expect("it is found");
         assert_eq!(
-            (shown.classified.letter.at.offset, shown.flaw),
+            (shown.classified.letter.at.offset, shown.defect),
             (classified.letter.at.offset, Some(Defect::Damaged))
         );
+        // The page and programs read this name.
+        assert_eq!(serde_json::to_value(&shown).expect("JSON")["flaw"], "damaged");
     }
 }
 
@@ -92,8 +94,9 @@ async fn parked_letters_are_left_out_unless_they_are_requested() {
     assert_eq!(count(&service, parked, &LetterReplay::default()).await.replayed, 0);
     assert_eq!(replay_all(&service, &topic).await.replayed, 1);
 
-    let purge = SetAside { how: Disposition::Purge, note: String::new(), dry_run: true };
-    let dry = service.set_aside("somebody", named(&[1]), &purge, &CancellationToken::new(), |_, _, _| {}).await;
+    let request = SetAside { selection: named(&[1]), dry_run: true, ..SetAside::default() };
+    let stop = CancellationToken::new();
+    let dry = service.set_aside("somebody", Disposition::Purge, &request, &stop, |_, _, _| {}).await;
     assert_eq!(dry.expect("an answer").letters, 1);
     assert_eq!(aside(&service, &[1], Disposition::Purge).await, 1);
     assert_eq!(aside(&service, &[1], Disposition::Unpark).await, 0, "a purged letter stays purged");
@@ -168,9 +171,8 @@ async fn ids_that_no_letter_has_are_in_the_summary() {
     let (service, topic) = (service(vec![letter(1, "rejected", 0), letter(2, "rejected", 0)]), Topic::default());
     let stop = CancellationToken::new();
     for how in [Disposition::Park, Disposition::Unpark, Disposition::Purge] {
-        let what = SetAside { how, note: String::new(), dry_run: false };
-        let summary =
-            service.set_aside("somebody", named(&[1, 9]), &what, &stop, |_, _, _| {}).await.expect("an answer");
+        let request = SetAside { selection: named(&[1, 9]), ..SetAside::default() };
+        let summary = service.set_aside("somebody", how, &request, &stop, |_, _, _| {}).await.expect("an answer");
         assert_eq!((summary.letters, summary.unknown_ids), (1, vec![id(9)]), "{how:?}");
     }
     assert_eq!(count(&service, named(&[2, 8]), &LetterReplay::default()).await.unknown_ids, [id(8)]);
@@ -184,13 +186,14 @@ async fn ids_that_no_letter_has_are_in_the_summary() {
 async fn setting_aside_reports_progress_and_can_be_stopped() {
     let service = service((0..1_000).map(|number| letter(number, "rejected", 0)).collect());
     let (stop, mut steps) = (CancellationToken::new(), Vec::new());
-    let what = SetAside { how: Disposition::Park, note: String::new(), dry_run: false };
     let progress = |summary: &crate::dead_letters::AsideSummary, read, of| {
         steps.push((summary.letters, read, of));
         stop.cancel();
     };
-    let summary =
-        service.set_aside("somebody", LetterSelection::default(), &what, &stop, progress).await.expect("an answer");
+    let summary = service
+        .set_aside("somebody", Disposition::Park, &SetAside::default(), &stop, progress)
+        .await
+        .expect("an answer");
     assert_eq!((steps.as_slice(), summary.letters), ([(256, 256, 1_000)].as_slice(), 256), "it ends after a window");
     assert_eq!(service.audit(1).await.expect("an answer")[0].letters, 256);
 }

@@ -70,7 +70,7 @@ impl Source for Changed {
 }
 
 /// A dead-letter service on letters whose topics are now in these states.
-fn desk_of_changed(letters: Vec<OutgoingRecord>, state: TopicState) -> DeadLetterService {
+fn service_of_changed(letters: Vec<OutgoingRecord>, state: TopicState) -> DeadLetterService {
     let records = MemorySource(Box::new(move || letters.clone()));
     DeadLetterService { source: Arc::new(Changed(records, state)), ..service(Vec::new()) }
 }
@@ -172,12 +172,14 @@ async fn replay(
     selection: LetterSelection,
     how: LetterReplay,
 ) -> Result<Summary, DeadLetterError> {
-    service.replay(topic, "somebody", selection, &how, &CancellationToken::new(), |_, _, _| {}).await
+    let request = LetterReplay { selection, ..how };
+    service.replay(topic, "somebody", &request, &CancellationToken::new(), |_, _, _| {}).await
 }
 
 /// Counts the letters that a replay would send.
 async fn count(service: &DeadLetterService, selection: LetterSelection, how: &LetterReplay) -> Summary {
-    service.count(selection, how, &CancellationToken::new(), |_, _, _| {}).await.expect("an answer")
+    let request = LetterReplay { selection, ..how.clone() };
+    service.count(&request, &CancellationToken::new(), |_, _, _| {}).await.expect("an answer")
 }
 
 /// Replays every letter that can be replayed.

@@ -117,8 +117,7 @@ async fn a_stop_ends_it_after_a_batch() {
             stop.cancel();
         }
     };
-    let how = LetterReplay::default();
-    let summary = service.replay(&topic, "somebody", LetterSelection::default(), &how, &stop, progress).await;
+    let summary = service.replay(&topic, "somebody", &LetterReplay::default(), &stop, progress).await;
     let replayed = summary.expect("a replay").replayed;
     assert!((1..=BATCH as u64).contains(&replayed), "{replayed}");
     assert_eq!(replay_all(&service, &topic).await.replayed, 1_000 - replayed);
@@ -162,21 +161,21 @@ async fn only_intact_letters_of_own_topics_are_sent() {
         changed.headers.push(name, Some(value.as_bytes()));
         changed
     };
-    let flawed = LeftOut::Defective;
+    let defective = LeftOut::Defective;
     for (record, expected) in [
         (with("dlq-topic", "more-things"), None),
-        (with("dlq-topic", "elsewhere"), Some(flawed(Defect::ForeignTopic))),
-        (with("dlq-topic", "^more-.*"), Some(flawed(Defect::ForeignTopic))),
-        (without("dlq-topic"), Some(flawed(Defect::Damaged))),
-        (without("dlq-partition"), Some(flawed(Defect::Damaged))),
-        (with("dlq-partition", "-1"), Some(flawed(Defect::Damaged))),
-        (with("dlq-partition", "4294967296"), Some(flawed(Defect::Damaged))),
-        (without("dlq-offset"), Some(flawed(Defect::Damaged))),
-        (with("dlq-offset", "x"), Some(flawed(Defect::Damaged))),
-        (with("dlq-id", "short"), Some(flawed(Defect::Damaged))),
-        (with("dlq-id", &"g".repeat(32)), Some(flawed(Defect::Damaged))),
-        (without("dlq-id"), Some(flawed(Defect::NoLetter))),
-        (record("{}", &[]), Some(flawed(Defect::NoLetter))),
+        (with("dlq-topic", "elsewhere"), Some(defective(Defect::ForeignTopic))),
+        (with("dlq-topic", "^more-.*"), Some(defective(Defect::ForeignTopic))),
+        (without("dlq-topic"), Some(defective(Defect::Damaged))),
+        (without("dlq-partition"), Some(defective(Defect::Damaged))),
+        (with("dlq-partition", "-1"), Some(defective(Defect::Damaged))),
+        (with("dlq-partition", "4294967296"), Some(defective(Defect::Damaged))),
+        (without("dlq-offset"), Some(defective(Defect::Damaged))),
+        (with("dlq-offset", "x"), Some(defective(Defect::Damaged))),
+        (with("dlq-id", "short"), Some(defective(Defect::Damaged))),
+        (with("dlq-id", &"g".repeat(32)), Some(defective(Defect::Damaged))),
+        (without("dlq-id"), Some(defective(Defect::NoLetter))),
+        (record("{}", &[]), Some(defective(Defect::NoLetter))),
         (with("dlq-replays", "many"), None),
     ] {
         let shown = format!("{:?}", record.headers);
@@ -187,7 +186,7 @@ async fn only_intact_letters_of_own_topics_are_sent() {
     }
     let (service, topic) = (service(vec![letter(1, "rejected", 0)]), Topic::default());
     remember(&service, DeadLetterRow { hash: 7, ..row(1) }, EventOutcome::DeadLettered).await;
-    assert_eq!(left_out(&replay_all(&service, &topic).await), [(flawed(Defect::Altered), 1)]);
+    assert_eq!(left_out(&replay_all(&service, &topic).await), [(defective(Defect::Altered), 1)]);
     let text = serde_json::to_string(&replay_all(&service, &topic).await).expect("JSON");
     assert!(text.contains(r#""leftOut":{"altered":1}"#), "{text}");
 }
@@ -252,7 +251,7 @@ async fn a_letter_whose_partition_was_removed_goes_by_its_key_and_blocks_no_othe
     of_partition_1.headers.retain(|name| name != b"dlq-partition");
     of_partition_1.headers.push("dlq-partition", Some(b"1"));
     let now = TopicState::Exists { id: partition(0).topic_id, partitions: 2 };
-    let service = desk_of_changed(vec![letter(1, "rejected", 0), of_partition_1], now);
+    let service = service_of_changed(vec![letter(1, "rejected", 0), of_partition_1], now);
     let dry = count(&service, LetterSelection::default(), &LetterReplay::default()).await;
     assert_eq!((dry.replayed, dry.by_key), (2, 1));
     let topic = Topic::default();
@@ -265,7 +264,7 @@ async fn a_letter_whose_partition_was_removed_goes_by_its_key_and_blocks_no_othe
 
 #[tokio::test]
 async fn a_letter_whose_topic_was_deleted_is_left_out() {
-    let (service, topic) = (desk_of_changed(vec![letter(1, "rejected", 0)], TopicState::Absent), Topic::default());
+    let (service, topic) = (service_of_changed(vec![letter(1, "rejected", 0)], TopicState::Absent), Topic::default());
     let summary = replay_all(&service, &topic).await;
     assert_eq!((summary.replayed, left_out(&summary)), (0, vec![(LeftOut::NoTopic, 1)]));
     assert!(topic.taken().is_empty());
@@ -276,7 +275,7 @@ async fn a_correction_goes_where_a_replay_would_go() {
     let fewer = TopicState::Exists { id: partition(0).topic_id, partitions: 2 };
     let corrected = r#"{"eventName": "Added", "data": {"n": 7}}"#;
     for (now, sent) in [(fewer, Some(None)), (TopicState::Absent, None)] {
-        let (service, topic) = (desk_of_changed(vec![letter(1, "rejected", 0)], now), Topic::default());
+        let (service, topic) = (service_of_changed(vec![letter(1, "rejected", 0)], now), Topic::default());
         let edited = service.edit(&topic, "somebody", &id(1), None, corrected, false).await;
         assert_eq!(edited.is_ok(), sent.is_some(), "{edited:?}");
         assert_eq!(topic.taken().first().map(|record| record.partition), sent);

@@ -50,27 +50,27 @@ use crate::{
 };
 
 /// The parts from which the engine is started.
-pub struct Parts {
+pub(crate) struct Parts {
     /// The declared processors.
-    pub registry: Arc<Registry>,
+    pub(crate) registry: Arc<Registry>,
     /// The store, claimed for the group.
-    pub store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     /// The store's id, as returned by [`Store::claim`]; it is committed beside Kafka's offsets.
-    pub store_id: Uuid,
+    pub(crate) store_id: Uuid,
     /// The group member.
-    pub consumer: Arc<dyn Consumer>,
+    pub(crate) consumer: Arc<dyn Consumer>,
     /// Looks up which topics exist. Without it, orphaned partitions are neither found nor handled.
-    pub metadata: Option<Arc<dyn ClusterMetadata>>,
+    pub(crate) metadata: Option<Arc<dyn ClusterMetadata>>,
     /// The events of the group member.
-    pub events: mpsc::UnboundedReceiver<ConsumerEvent>,
+    pub(crate) events: mpsc::UnboundedReceiver<ConsumerEvent>,
     /// The publisher of dead letters and emitted events.
-    pub publisher: Arc<dyn Publisher>,
+    pub(crate) publisher: Arc<dyn Publisher>,
     /// The domain's entities. The ids of the first one are expected as Kafka keys.
-    pub entities: Vec<EntityType>,
+    pub(crate) entities: Vec<EntityType>,
     /// The configuration.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// The source of time and random numbers.
-    pub clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     /// `None` if traces are not exported.
     pub(crate) tracer: Option<Arc<Tracer>>,
@@ -78,7 +78,7 @@ pub struct Parts {
 
 /// The reason why the engine ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EngineEnd {
+pub(crate) enum EngineEnd {
     /// The consumer has left the group, and all partitions are drained.
     Drained,
     /// The engine cannot continue; the text says why.
@@ -86,7 +86,7 @@ pub enum EngineEnd {
 }
 
 /// A handle to the running engine.
-pub struct EngineHandle {
+pub(crate) struct EngineHandle {
     pub(crate) engine: Arc<Engine>,
     owners: mpsc::UnboundedSender<OwnersRequest>,
     give_ups: mpsc::UnboundedSender<GiveUp>,
@@ -105,7 +105,7 @@ pub(crate) enum OwnersRequest {
 }
 
 /// Starts the engine on the current tokio runtime.
-pub fn start(parts: Parts) -> EngineHandle {
+pub(crate) fn start(parts: Parts) -> EngineHandle {
     let Parts {
         registry,
         store,
@@ -153,7 +153,7 @@ pub fn start(parts: Parts) -> EngineHandle {
 
 impl EngineHandle {
     /// A view of the engine that can also steer it, for HTTP.
-    pub fn operations(&self) -> Arc<dyn Operations> {
+    pub(crate) fn operations(&self) -> Arc<dyn Operations> {
         Arc::new(View {
             engine: Arc::clone(&self.engine),
             owners: self.owners.clone(),
@@ -162,7 +162,7 @@ impl EngineHandle {
     }
 
     /// Returns when the engine has ended: the consumer has left the group or cannot continue, or the store is lost.
-    pub async fn ended(&mut self) -> EngineEnd {
+    pub(crate) async fn ended(&mut self) -> EngineEnd {
         tokio::select! {
             ended = &mut self.coordinator => {
                 ended.unwrap_or_else(|error| EngineEnd::Fatal(format!("the coordinator failed: {error}")))
@@ -176,14 +176,14 @@ impl EngineHandle {
     }
 
     /// Leaves the group: partitions are drained and offsets stored. [`ended`](Self::ended) returns when that is done.
-    pub fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.engine.status.stopping.store(true, Ordering::Relaxed);
         self.engine.consumer.close();
     }
 
     /// Waits until the outbox is published or the relay reports a problem, at most for `limit`. Then ends the
     /// background tasks. The rest of the outbox is published at the next start.
-    pub async fn publish_rest(self, limit: Duration) {
+    pub(crate) async fn publish_rest(self, limit: Duration) {
         let published = async {
             while !self.engine.outbox.is_empty() && self.engine.outbox.trouble().is_empty() {
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -268,7 +268,7 @@ impl Because {
 /// Without an answer of the cluster, only the configuration decides.
 fn judge(id: &PartitionId, answer: Option<&ClusterTopics>, configured: &[TopicPattern]) -> Option<OrphanCause> {
     let by_configuration = || {
-        let is_configured = configured.iter().any(|entry| entry.matches(&id.topic));
+        let is_configured = TopicPattern::any_matches(configured, &id.topic);
         (!is_configured).then_some(OrphanCause::NotConfigured)
     };
     let Some(answer) = answer else { return by_configuration() };

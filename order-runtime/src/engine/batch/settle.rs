@@ -226,7 +226,7 @@ impl Batch<'_> {
                     && failure.reason != Reason::Timeout
                     && has_time
                     && is_alone
-                    && breakers.opens_instead(processor, &failure.code, failing) =>
+                    && breakers.opens_at_end(processor, &failure.code, failing) =>
             {
                 item.attempts = item.attempts.saturating_sub(1);
                 self.wait_for_outage(&item, queue, entry, failure)

@@ -2,13 +2,12 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::model::{PartitionId, cut};
+use crate::model::{LogThrottle, PartitionId, cut};
 
 /// The minimum time between two lines of a partition.
-const QUIET: Duration = Duration::from_secs(1);
+pub(crate) const QUIET: Duration = Duration::from_secs(1);
 /// The maximum length of one field, in bytes.
 const FIELD_LIMIT: usize = 256;
 
@@ -47,57 +46,27 @@ pub(crate) fn in_shadow(partition: &PartitionId, notables: &Notables) {
     }
 }
 
-/// Limits the log lines about a partition's events.
-#[derive(Debug, Default)]
-pub(crate) struct EventLogThrottle {
-    last: Option<Instant>,
-    /// The number of notable events since the last line.
-    untold: u64,
-}
-
-impl EventLogThrottle {
-    /// Logs the notable events of a committed batch.
-    pub(crate) fn of(&mut self, partition: &PartitionId, notables: &Notables) {
-        let Some(first) = &notables.first else { return };
-        let Some(more) = self.due(notables.count) else { return };
-        warn!(
-            %partition,
-            offset = first.offset,
-            event = cut(&first.event, FIELD_LIMIT),
-            event_id = cut(&first.event_id, FIELD_LIMIT),
-            reason = first.reason,
-            code = &*first.code,
-            error = cut(&first.message, FIELD_LIMIT),
-            more,
-            "{}",
-            first.outcome
-        );
-    }
-
-    /// The number of further events that the next line stands for; `None` if it is too early for a line.
-    fn due(&mut self, count: u64) -> Option<u64> {
-        let now = Instant::now();
-        self.untold += count;
-        if self.last.is_some_and(|last| now.duration_since(last) < QUIET) {
-            return None;
-        }
-        self.last = Some(now);
-        Some(std::mem::take(&mut self.untold) - 1)
-    }
+/// Logs the notable events of a committed batch, at most one line in [`QUIET`] for each `throttle`.
+pub(crate) fn of_batch(throttle: &LogThrottle, partition: &PartitionId, notables: &Notables) {
+    let Some(first) = &notables.first else { return };
+    let Some(more) = throttle.pass_many(notables.count) else { return };
+    warn!(
+        %partition,
+        offset = first.offset,
+        event = cut(&first.event, FIELD_LIMIT),
+        event_id = cut(&first.event_id, FIELD_LIMIT),
+        reason = first.reason,
+        code = &*first.code,
+        error = cut(&first.message, FIELD_LIMIT),
+        more,
+        "{}",
+        first.outcome
+    );
 }
 
 #[cfg(test)]
 mod tests {
     use crate::engine::observe::event_log::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_line_counts_the_events_since_the_last_line() {
-        let mut reported = EventLogThrottle::default();
-        assert_eq!(reported.due(3), Some(2));
-        assert_eq!((reported.due(1), reported.due(5)), (None, None));
-        tokio::time::advance(QUIET).await;
-        assert_eq!(reported.due(1), Some(6));
-    }
 
     #[test]
     fn the_first_of_a_batch_is_kept() {

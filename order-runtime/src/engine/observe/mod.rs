@@ -41,36 +41,36 @@ pub struct StatsView {
 /// One assigned partition; an element of `GET /partitions`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PartitionView {
+pub(crate) struct PartitionView {
     /// The topic.
-    pub topic: String,
+    pub(crate) topic: String,
     /// The partition.
-    pub partition: i32,
+    pub(crate) partition: i32,
     /// Its current state.
-    pub state: PartitionState,
+    pub(crate) state: PartitionState,
     /// Why it makes no progress, if it does not.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Since when it has been in this state.
-    pub since: Timestamp,
+    pub(crate) since: Timestamp,
     /// The next offset to handle.
-    pub position: i64,
+    pub(crate) position: i64,
     /// The offset after the last record, as last reported by the broker.
-    pub log_end: Option<i64>,
+    pub(crate) log_end: Option<i64>,
     /// Records between `position` and `log_end`.
-    pub lag: Option<u64>,
+    pub(crate) lag: Option<u64>,
     /// Keys that wait.
-    pub waiting_keys: usize,
+    pub(crate) waiting_keys: usize,
     /// Events that wait.
-    pub waiting_events: usize,
+    pub(crate) waiting_events: usize,
     /// Since when the longest waiting key has waited.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub waiting_since: Option<Timestamp>,
+    pub(crate) waiting_since: Option<Timestamp>,
 }
 
 /// The state of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum PartitionState {
+pub(crate) enum PartitionState {
     /// Records are handled as they arrive.
     Running,
     /// An operator has paused consumption.
@@ -87,7 +87,7 @@ pub enum PartitionState {
 
 impl PartitionState {
     /// All states, with their names in JSON.
-    pub const ALL: [(Self, &'static str); 6] = [
+    pub(crate) const ALL: [(Self, &'static str); 6] = [
         (Self::Running, "running"),
         (Self::Paused, "paused"),
         (Self::Stopped, "stopped"),
@@ -100,26 +100,26 @@ impl PartitionState {
 /// An orphaned partition with waiting events: no assignment brings it to this instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct OrphanView {
+pub(crate) struct OrphanView {
     /// The identity of the partition.
     #[serde(skip)]
-    pub id: PartitionId,
+    pub(crate) id: PartitionId,
     /// The topic.
-    pub topic: String,
+    pub(crate) topic: String,
     /// The partition.
-    pub partition: i32,
+    pub(crate) partition: i32,
     /// Why it is orphaned.
-    pub cause: OrphanCause,
+    pub(crate) cause: OrphanCause,
     /// Keys that wait.
-    pub waiting_keys: usize,
+    pub(crate) waiting_keys: usize,
     /// Events that wait.
-    pub waiting_events: usize,
+    pub(crate) waiting_events: usize,
 }
 
 /// Why no assignment brings a partition to this instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum OrphanCause {
+pub(crate) enum OrphanCause {
     /// `KAFKA_TOPIC` does not name its topic. Another instance may read it.
     NotConfigured,
     /// It belongs to another cluster than the one that is configured.
@@ -132,12 +132,12 @@ pub enum OrphanCause {
 
 impl OrphanCause {
     /// Whether its records are lost, so that its waiting events become dead letters automatically.
-    pub const fn is_final(self) -> bool {
+    pub(crate) const fn is_final(self) -> bool {
         matches!(self, Self::TopicDeleted | Self::BrokerEnded)
     }
 
     /// The cause and the remedy, as a text for operators.
-    pub const fn text(self) -> &'static str {
+    pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::NotConfigured => {
                 "KAFKA_TOPIC of this instance does not name the topic; an instance that reads it will handle them, or \
@@ -156,15 +156,15 @@ impl OrphanCause {
 /// One processor's counters; part of an element of `GET /processors`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ProcessorCounters {
+pub(crate) struct ProcessorCounters {
     /// Events handled.
-    pub ok: u64,
+    pub(crate) ok: u64,
     /// Events dead-lettered.
-    pub dead_lettered: u64,
+    pub(crate) dead_lettered: u64,
     /// Attempts after a first one.
-    pub retried: u64,
+    pub(crate) retried: u64,
     /// Events that the processor wanted skipped.
-    pub skipped: u64,
+    pub(crate) skipped: u64,
 }
 
 impl ProcessorCounters {
@@ -178,18 +178,18 @@ impl ProcessorCounters {
 
 /// Dead letters and emitted events that are not published yet; rows that other instances have written may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct OutboxView {
+pub(crate) struct OutboxView {
     /// Their number.
-    pub records: u64,
+    pub(crate) records: u64,
     /// Their size in bytes: keys, payloads and headers.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// How many of them their topic refuses; they stay until an operator acts.
-    pub refused: u64,
+    pub(crate) refused: u64,
 }
 
 /// A view of the running engine, with the controls for operators.
 #[async_trait]
-pub trait Operations: Send + Sync + 'static {
+pub(crate) trait Operations: Send + Sync + 'static {
     /// The counters.
     fn stats(&self) -> StatsView;
 

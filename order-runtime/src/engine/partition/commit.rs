@@ -99,7 +99,7 @@ impl Owner {
         if self.partition.engine.settings.shadow {
             event_log::in_shadow(&self.partition.id, &effects.notables);
         } else {
-            self.log_throttle.of(&self.partition.id, &effects.notables);
+            event_log::of_batch(&self.log_throttle, &self.partition.id, &effects.notables);
         }
         self.topic.batch(effects.counters.consumed, &effects.timing, now.as_millisecond(), &taken.written);
         self.partition.engine.metrics.settled(effects.counters.unplaced(), &effects.counters.letters);

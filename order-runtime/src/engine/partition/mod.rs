@@ -2,7 +2,7 @@
 //! owner changes the state of its partition.
 
 pub(crate) mod committer;
-pub mod release;
+pub(crate) mod release;
 pub(crate) mod turns;
 
 mod backlog;
@@ -37,12 +37,12 @@ use self::{
 };
 use super::{
     batch::{Batch, attempt::Finished, context::PartitionContext, running::Running},
-    observe::{event_log::EventLogThrottle, progress::Activity, status::PartitionStatus},
+    observe::{event_log, progress::Activity, status::PartitionStatus},
     retry::waiting::Waiting,
 };
 pub(super) use crate::engine::partition::quarantine::ForcedDeadLetter;
 use crate::{
-    model::RecordBatch,
+    model::{LogThrottle, RecordBatch},
     store::{Assigned, Load, Loaded, StoreError},
     telemetry::metrics::TopicMetrics,
 };
@@ -118,7 +118,7 @@ pub(crate) struct Owner {
     outdated: Option<Outdated>,
     /// Conflicts since the last commit.
     conflicts: u32,
-    log_throttle: EventLogThrottle,
+    log_throttle: LogThrottle,
     topic: Arc<TopicMetrics>,
     /// The timer for repeated checks while the partition cannot continue.
     look_again: Interval,
@@ -161,7 +161,7 @@ impl Owner {
             failures: 0,
             outdated: None,
             conflicts: 0,
-            log_throttle: EventLogThrottle::default(),
+            log_throttle: LogThrottle::new(event_log::QUIET),
             topic,
             look_again,
             is_orphaned: false,

@@ -14,37 +14,37 @@ use crate::{
 /// A waiting key: its first event and the number of its events. An element of `GET /waiting`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct WaitingKey {
+pub(crate) struct WaitingKey {
     /// The topic.
-    pub topic: String,
+    pub(crate) topic: String,
     /// The partition.
-    pub partition: i32,
+    pub(crate) partition: i32,
     /// The Kafka key as text; `None` for an event without a key.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// The state of its first event: `retry`, `running` or `held`.
-    pub state: &'static str,
+    pub(crate) state: &'static str,
     /// The offset of its first event.
-    pub offset: i64,
+    pub(crate) offset: i64,
     /// The number of failed attempts at the first event.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// Since when the first event waits.
-    pub since: Timestamp,
+    pub(crate) since: Timestamp,
     /// When the first event is tried again; `None` while it is running or if only an operator releases it.
-    pub due: Option<Timestamp>,
+    pub(crate) due: Option<Timestamp>,
     /// The code of the last failure.
-    pub error_code: String,
+    pub(crate) error_code: String,
     /// The message of the last failure.
-    pub error_message: String,
+    pub(crate) error_message: String,
     /// The number of waiting events of the key, the first one included.
-    pub events: usize,
+    pub(crate) events: usize,
     /// Why the partition is orphaned, if it is: this instance does not try the key until that changes.
-    pub orphaned: Option<OrphanCause>,
+    pub(crate) orphaned: Option<OrphanCause>,
 }
 
 impl WaitingKey {
     /// Groups waiting events by key. `rows` are in the order of partitions and offsets; `orphaned` returns why
     /// a partition is orphaned, if it is.
-    pub fn of(
+    pub(crate) fn of(
         rows: Vec<(PartitionId, WaitingRow)>,
         orphaned: impl Fn(&PartitionId) -> Option<OrphanCause>,
     ) -> Vec<Self> {
@@ -83,32 +83,36 @@ impl WaitingKey {
     }
 }
 
-/// A selection of waiting keys. A field that is not given matches everything.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// A selection of waiting keys. A field that is not given matches everything; all keys must be requested explicitly.
+#[derive(Debug, Clone, PartialEq, Eq, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct KeySelection {
+pub(crate) struct KeySelection {
     /// The Kafka key.
+    #[arg(conflicts_with = "all")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// The topic.
+    pub(crate) key: Option<String>,
+    /// Only keys of this topic.
+    #[arg(long, value_name = "TOPIC")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub topic: Option<String>,
-    /// The partition.
+    pub(crate) topic: Option<String>,
+    /// Only keys of this partition.
+    #[arg(long, value_name = "NUMBER")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub partition: Option<i32>,
-    /// All keys; must be requested explicitly.
+    pub(crate) partition: Option<i32>,
+    /// Every waiting key.
+    #[arg(long)]
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub all: bool,
+    pub(crate) all: bool,
 }
 
 impl KeySelection {
     /// Whether it names a key or explicitly requests all keys.
-    pub fn is_given(&self) -> bool {
+    pub(crate) fn is_given(&self) -> bool {
         self.all || self.key.is_some()
     }
 
     /// Whether it selects all waiting events of an orphaned topic: it names a topic and no keys.
-    pub fn is_of_topic(&self) -> bool {
+    pub(crate) fn is_of_topic(&self) -> bool {
         !self.is_given() && self.topic.is_some()
     }
 
@@ -126,11 +130,40 @@ impl KeySelection {
 
 /// The action on the first event of a released key. The events behind it follow in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Release {
+pub(crate) enum Release {
     /// The event is tried again at once.
     Retry,
     /// The event becomes a dead letter.
     DeadLetter,
+}
+
+impl Release {
+    /// The last segment of its route.
+    pub(crate) const fn route(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::DeadLetter => "dead-letter",
+        }
+    }
+
+    /// Its name in the audit.
+    pub(crate) const fn action(self) -> &'static str {
+        match self {
+            Self::Retry => "waiting_retry",
+            Self::DeadLetter => "waiting_dead_letter",
+        }
+    }
+}
+
+/// The result of a release, as the routes answer it and the commands print it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Released {
+    /// The number of keys of which the first event was released.
+    #[serde(rename = "released")]
+    Keys(u64),
+    /// The number of events of an orphaned topic that became dead letters.
+    #[serde(rename = "events")]
+    Events(u64),
 }
 
 #[cfg(test)]

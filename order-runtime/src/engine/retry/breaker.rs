@@ -11,7 +11,7 @@
 //! - Many first attempts fail with one code ([`Breakers::observe`]). Repeated attempts are not counted, because their events have
 //!   failed before and add no information.
 //! - With few events: an event's retry budget ends with class `unavailable`, and no event of the processor has succeeded
-//!   since that event first failed ([`Breakers::opens_instead`]).
+//!   since that event first failed ([`Breakers::opens_at_end`]).
 
 use std::{
     collections::BTreeMap,
@@ -137,7 +137,7 @@ impl Breakers {
     /// failed for the time `failing`, last with this code, and no event of its processor has succeeded in that time. An event
     /// that first failed before the breaker last closed does not open it again, so that an event that can never succeed uses
     /// up its budget.
-    pub(crate) fn opens_instead(&self, processor: usize, code: &str, failing: Duration) -> bool {
+    pub(crate) fn opens_at_end(&self, processor: usize, code: &str, failing: Duration) -> bool {
         let now = Instant::now();
         let mut processors = self.processors.lock();
         let Some((breaker, entry)) = processors.get_mut(processor).zip(self.entries.get(processor)) else {
@@ -387,16 +387,16 @@ mod tests {
         let budget = Duration::from_secs(3);
         batch(&breakers, 1, 0, "down");
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert!(!breakers.opens_instead(0, "down", budget), "another event has succeeded in that time");
+        assert!(!breakers.opens_at_end(0, "down", budget), "another event has succeeded in that time");
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert!(breakers.opens_instead(0, "down", budget));
+        assert!(breakers.opens_at_end(0, "down", budget));
         assert!(breakers.freezes(0, "down"));
-        assert!(!breakers.opens_instead(0, "other", budget), "it is open already");
+        assert!(!breakers.opens_at_end(0, "other", budget), "it is open already");
         tokio::time::advance(QUIET).await;
         assert_eq!(breakers.open(), [false]);
-        assert!(!breakers.opens_instead(0, "down", QUIET + budget), "that event failed before the breaker closed");
+        assert!(!breakers.opens_at_end(0, "down", QUIET + budget), "that event failed before the breaker closed");
         tokio::time::advance(budget * 2).await;
-        assert!(breakers.opens_instead(0, "down", budget), "this event first failed after the breaker closed");
+        assert!(breakers.opens_at_end(0, "down", budget), "this event first failed after the breaker closed");
     }
 
     #[tokio::test(start_paused = true)]

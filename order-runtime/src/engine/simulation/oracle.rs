@@ -137,7 +137,7 @@ fn check_event(
         let record = &evidence.produced[indices[*at]];
         (evidence.gave_up)(&record.partition, record.offset) || record.excused == Some(Excuse::TopicGone)
     });
-    let is_right = match event.act {
+    let is_valid = match event.act {
         _ if given_up => !counts,
         _ if obliged.is_none() => !(counts && is_dead),
         _ if event.refused => !counts && is_dead,
@@ -149,7 +149,7 @@ fn check_event(
         Act::Reject | Act::Unknown | Act::Undecodable | Act::Kill(_) => !counts && is_dead,
         Act::Skip => !counts && !is_dead,
     };
-    if is_right {
+    if is_valid {
         return Ok(());
     }
     let record = &evidence.produced[indices[obliged.unwrap_or_default()]];

@@ -36,7 +36,7 @@ struct Inner {
     /// The full URL of the collector; it contains no secret.
     url: String,
     timeout: Duration,
-    away: AtomicBool,
+    unavailable: AtomicBool,
 }
 
 impl Client {
@@ -48,7 +48,7 @@ impl Client {
             config: config.clone(),
             url,
             timeout: config.timeout,
-            away: AtomicBool::new(false),
+            unavailable: AtomicBool::new(false),
         }))
     }
 
@@ -81,12 +81,12 @@ impl Inner {
         let endpoint = &self.url;
         match problem {
             Some(problem) => {
-                if !self.away.swap(true, Ordering::Relaxed) {
+                if !self.unavailable.swap(true, Ordering::Relaxed) {
                     warn!(endpoint, problem, "the collector does not accept traces and metrics; they are dropped");
                 }
             }
             None => {
-                if self.away.swap(false, Ordering::Relaxed) {
+                if self.unavailable.swap(false, Ordering::Relaxed) {
                     info!(endpoint, "the collector accepts traces and metrics again");
                 }
             }

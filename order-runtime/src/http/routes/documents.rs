@@ -30,31 +30,37 @@ pub(in crate::http) async fn page(State(app): State<App>) -> Html<String> {
     let name = escaped(&app.config.app.name);
     let mut body = String::new();
     // Writing to a string does not fail.
-    let mut say = |line: String| {
-        let _ = writeln!(body, "{line}");
+    let mut line = |text: String| {
+        let _ = writeln!(body, "{text}");
     };
-    say(format!("<h1>{name} {}</h1>", escaped(app.dispatcher.version)));
-    say("<p>For programs: <a href=\"/openapi.json\">OpenAPI</a>, <a href=\"/asyncapi.json\">AsyncAPI</a>.</p>"
-        .to_owned());
-    say("<h2>Routes</h2><table><thead><tr><th>Route<th>What it does</tr></thead><tbody>".to_owned());
+    line(format!("<h1>{name} {}</h1>", escaped(app.dispatcher.version)));
+    line(
+        "<p>For programs: <a href=\"/openapi.json\">OpenAPI</a>, <a href=\"/asyncapi.json\">AsyncAPI</a>.</p>"
+            .to_owned(),
+    );
+    line("<h2>Routes</h2><table><thead><tr><th>Route<th>What it does</tr></thead><tbody>".to_owned());
     let openapi = document(&app, Kind::OpenApi);
     for (path, methods) in openapi["paths"].as_object().into_iter().flatten() {
         for (method, operation) in methods.as_object().into_iter().flatten() {
-            let whom = match operation["security"].as_array().map_or(0, Vec::len) {
+            let audience = match operation["security"].as_array().map_or(0, Vec::len) {
                 0 => "",
                 1 => " For administrators.",
                 _ => " For viewers.",
             };
             let summary = escaped(operation["summary"].as_str().unwrap_or_default());
-            say(format!("<tr><td><code>{} {}</code><td>{summary}{whom}</tr>", method.to_uppercase(), escaped(path)));
+            line(format!(
+                "<tr><td><code>{} {}</code><td>{summary}{audience}</tr>",
+                method.to_uppercase(),
+                escaped(path)
+            ));
         }
     }
-    say("</tbody></table><h2>Events</h2>".to_owned());
+    line("</tbody></table><h2>Events</h2>".to_owned());
     let asyncapi = document(&app, Kind::AsyncApi);
     for entry in app.registry.processors() {
-        say(format!("<h3>{}, version {}</h3><p>{}</p>", entry.event, entry.version, escaped(entry.summary)));
+        line(format!("<h3>{}, version {}</h3><p>{}</p>", entry.event, entry.version, escaped(entry.summary)));
         if let Some(schema) = entry.input.and_then(|input| asyncapi["components"]["schemas"].get(input)) {
-            say(format!("<pre>{}</pre>", escaped(&format!("{schema:#}"))));
+            line(format!("<pre>{}</pre>", escaped(&format!("{schema:#}"))));
         }
     }
     Html(format!(

@@ -52,12 +52,12 @@ pub(in crate::http) async fn page(
     OriginalUri(uri): OriginalUri,
     query: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(parameters) = query.map_err(|_| bad("the query is malformed"))?;
+    let Query(parameters) = query.map_err(|_| Problem::bad_request("the query is malformed"))?;
     let entity = entity(&app)?;
     let asked = read(parameters, entity.filters)?;
-    let turn = readers::turn(&app).await?;
+    let permit = readers::permit(&app).await?;
     let (body, last) = pieces(&app, entity, asked.clone()).await?;
-    drop(turn);
+    drop(permit);
     let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
     if let Some(last) = last {
         let next = next(uri.path(), &Page { after: Some(last), ..asked });
@@ -74,7 +74,7 @@ async fn pieces(app: &App, entity: EntityType, asked: Page) -> Result<(Vec<u8>, 
     loop {
         let page = Page { limit: PIECE.min(left), after: after.clone(), filters: asked.filters.clone() };
         let wanted = page.limit;
-        let rows = app.store.page(entity, page).await.map_err(|error| Problem::store_away(&error))?;
+        let rows = app.store.page(entity, page).await.map_err(|error| Problem::store_unavailable(&error))?;
         let is_last = rows.len() < wanted;
         for Listed { id, view } in rows {
             if body.len() >= PAGE_BYTES {
@@ -84,7 +84,7 @@ async fn pieces(app: &App, entity: EntityType, asked: Page) -> Result<(Vec<u8>, 
                 body.push(b',');
             }
             serde_json::to_writer(&mut body, &view)
-                .map_err(|error| Problem::store_away(&StoreError::Unusable(error.to_string())))?;
+                .map_err(|error| Problem::store_unavailable(&StoreError::Unusable(error.to_string())))?;
             after = Some(id);
             left -= 1;
         }
@@ -110,15 +110,16 @@ fn next(path: &str, page: &Page) -> Option<HeaderValue> {
 
 /// `GET /{name}/{id}`.
 pub(in crate::http) async fn one(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let found = app.store.view(entity(&app)?, &id).await.map_err(|error| Problem::store_away(&error))?;
+    let found = app.store.view(entity(&app)?, &id).await.map_err(|error| Problem::store_unavailable(&error))?;
     found.map(Json).ok_or_else(|| nothing(&app))
 }
 
 /// `GET /{name}/{id}/events`: the last events of the key with their outcomes, oldest first.
 pub(in crate::http) async fn history(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let window = app.store.window(window_key_of(id.as_bytes())).await.map_err(|error| Problem::store_away(&error))?;
+    let window =
+        app.store.window(window_key_of(id.as_bytes())).await.map_err(|error| Problem::store_unavailable(&error))?;
     let window = DedupWindow::from_bytes(window.ok_or_else(|| nothing(&app))?)
-        .map_err(|unreadable| Problem::store_away(&StoreError::Unusable(unreadable.to_string())))?;
+        .map_err(|unreadable| Problem::store_unavailable(&StoreError::Unusable(unreadable.to_string())))?;
     let events = window.iter().map(
         |entry| json!({"eventId": entry.id, "eventName": entry.name, "outcome": entry.outcome.as_str(), "at": entry.at}),
     );
@@ -130,18 +131,22 @@ fn read(parameters: Vec<(String, String)>, filters: &[&str]) -> Result<Page, Pro
     let mut seen: Vec<String> = Vec::new();
     for (name, value) in parameters {
         if seen.contains(&name) {
-            return Err(bad(format!("the parameter `{name}` is given twice")));
+            return Err(Problem::bad_request(format!("the parameter `{name}` is given twice")));
         }
         match name.as_str() {
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-                page.limit = limit.ok_or_else(|| bad(format!("`limit` must be a number from 1 to {MOST}")))?;
+                page.limit =
+                    limit.ok_or_else(|| Problem::bad_request(format!("`limit` must be a number from 1 to {MOST}")))?;
             }
             "after" => page.after = Some(value),
             _ if filters.contains(&name.as_str()) => page.filters.push((name.clone(), value)),
             _ => {
                 let known: Vec<&str> = ["limit", "after"].into_iter().chain(filters.iter().copied()).collect();
-                return Err(bad(format!("the query has an unknown parameter; known ones are {}", known.join(", "))));
+                return Err(Problem::bad_request(format!(
+                    "the query has an unknown parameter; known ones are {}",
+                    known.join(", ")
+                )));
             }
         }
         seen.push(name);
@@ -151,10 +156,6 @@ fn read(parameters: Vec<(String, String)>, filters: &[&str]) -> Result<Page, Pro
 
 fn entity(app: &App) -> Result<EntityType, Problem> {
     app.dispatcher.entities.first().copied().ok_or_else(|| nothing(app))
-}
-
-fn bad(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
 fn nothing(app: &App) -> Problem {

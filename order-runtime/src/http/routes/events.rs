@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Bytes,
-    extract::{Query, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
 };
 use schemars::JsonSchema;
@@ -17,6 +17,7 @@ use crate::{
     decode,
     http::{
         App,
+        input::Parameters,
         operator::{self, Operator},
         problem::{Pointed, Problem},
     },
@@ -29,8 +30,7 @@ const MOST: usize = 1000;
 
 /// The query parameters of the route.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct Parameters {
+pub(in crate::http) struct Keyed {
     /// The key of all events; by default each event's key is the id in its data.
     key: Option<String>,
 }
@@ -39,13 +39,11 @@ pub(in crate::http) struct Parameters {
 /// first is published.
 pub(in crate::http) async fn publish(
     State(app): State<App>,
-    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
+    Parameters(Keyed { key }): Parameters<Keyed>,
     Operator(by): Operator,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let Query(parameters) =
-        parameters.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the only parameter is `key`"))?;
     if !is_json(&headers) {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send `content-type: application/json`"));
     }
@@ -54,9 +52,9 @@ pub(in crate::http) async fn publish(
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
     };
     let (mut accepted, errors) = if is_binary(&headers) {
-        binary(ingest, &headers, &body, parameters.key.as_deref())
+        binary(ingest, &headers, &body, key.as_deref())
     } else {
-        structured(ingest, &body, parameters.key.as_deref())?
+        structured(ingest, &body, key.as_deref())?
     };
     if !errors.is_empty() {
         let detail = "nothing is published; `errors` has the violations of each event";
@@ -88,10 +86,7 @@ type Checked = (Vec<Accepted>, Vec<Pointed>);
 fn structured(ingest: &Ingest, body: &[u8], key: Option<&str>) -> Result<Checked, Problem> {
     let array = body.trim_ascii_start().starts_with(b"[");
     let events = ingest::split(body).map_err(|error| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("the body is not JSON: line {}, column {}", error.line(), error.column()),
-        )
+        Problem::bad_request(format!("the body is not JSON: line {}, column {}", error.line(), error.column()))
     })?;
     if events.len() > MOST {
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("send at most {MOST} events at once")));

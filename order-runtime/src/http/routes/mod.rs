@@ -16,6 +16,7 @@ use axum::{Router, routing};
 use self::route::Route;
 use super::{App, layers, page};
 use crate::{
+    dead_letters::ListRequest,
     dispatcher::Dispatcher,
     documents::{Audience, RouteDescription},
 };
@@ -80,14 +81,14 @@ fn activity() -> Vec<Route> {
 fn administration() -> Vec<Route> {
     vec![
         Route::post("/events", "Checks and publishes one event or an array of at most 1,000.", events::publish)
-            .query::<events::Parameters>()
+            .query::<events::Keyed>()
             .answers(&[
                 ("202", "All are published; the body has their ids."),
                 ("422", "With `errors`, nothing is published; they have the violations by JSON path: every broken rule, or the first member of an event that cannot be decoded. Without them, the topic refuses an event, and other events of the request may be published."),
             ]),
         Route::post("/consumer/pause", "Stops taking records.", consumer::pause),
         Route::post("/consumer/resume", "Takes records again; a stopped partition is retried.", consumer::resume),
-        Route::get("/waiting", "Waiting keys: reason and next attempt.", waiting::list).query::<waiting::Parameters>(),
+        Route::get("/waiting", "Waiting keys: reason and next attempt.", waiting::list).query::<waiting::Limited>(),
         Route::post("/waiting/retry", "Retries waiting keys now.", waiting::retry),
         Route::post(
             "/waiting/dead-letter",
@@ -107,9 +108,9 @@ fn dead_letters() -> Vec<Route> {
     ];
     let no_job: &[_] = &[("404", "This instance has none with this id.")];
     vec![
-        Route::get("/dlq", "Dead letters, and their counts by kind.", dlq::list).query::<dlq::Parameters>(),
+        Route::get("/dlq", "Dead letters, and their counts by kind.", dlq::list).query::<ListRequest>(),
         Route::get("/dlq/{id}", "One dead letter, and how this build would handle it.", dlq::show)
-            .query::<dlq::Whereabouts>()
+            .query::<dlq::LetterPlace>()
             .answers(one),
         Route::get("/dlq/audit", "The actions of operators, latest first.", dlq::audit),
         Route::get("/dlq/replay", "The last replay of this instance and its progress.", dlq::replay_state)
@@ -119,7 +120,7 @@ fn dead_letters() -> Vec<Route> {
         Route::delete("/dlq/replay", "Stops the replay after its current batch.", dlq::stop_replay)
             .answers(&[("404", "No replay was started yet.")]),
         Route::post("/dlq/{id}/edit", "Checks a corrected event and sends it as a replay.", dlq::edit)
-            .query::<dlq::Whereabouts>()
+            .query::<dlq::LetterPlace>()
             .answers(&[
                 ("404", "There is none with this id."),
                 ("409", "It was already replayed or purged, or has failed again since."),

@@ -2,21 +2,18 @@
 
 use axum::{
     Json,
-    extract::{
-        Query, State,
-        rejection::{JsonRejection, QueryRejection},
-    },
+    extract::{State, rejection::JsonRejection},
     http::StatusCode,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use crate::{
-    dead_letters::begun,
-    engine::release::{KeySelection, Release, WaitingKey},
+    dead_letters::start_audit,
+    engine::release::{KeySelection, Release, Released, WaitingKey},
     http::{
         App,
+        input::Parameters,
         operator::{self, Operator},
         problem::Problem,
         readers,
@@ -30,8 +27,7 @@ const MOST: usize = 10_000;
 
 /// The query parameters of the list.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct Parameters {
+pub(in crate::http) struct Limited {
     /// Maximum number of waiting events to read, in the order of partition and offset: from 1 to 10,000, which is also the
     /// default.
     limit: Option<usize>,
@@ -40,15 +36,14 @@ pub(in crate::http) struct Parameters {
 /// `GET /waiting?limit=`: the waiting keys of all instances, from the store.
 pub(in crate::http) async fn list(
     State(app): State<App>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
+    parameters: Result<Parameters<Limited>, Problem>,
 ) -> Result<Json<Vec<WaitingKey>>, Problem> {
-    let limit = parameters.ok().map(|Query(parameters)| parameters.limit.unwrap_or(MOST));
+    let limit = parameters.ok().map(|Parameters(Limited { limit })| limit.unwrap_or(MOST));
     let limit = limit.filter(|limit| (1..=MOST).contains(limit)).ok_or_else(|| {
-        let detail = format!("the only parameter is `limit`, a number of events from 1 to {MOST}");
-        Problem::new(StatusCode::BAD_REQUEST, detail)
+        Problem::bad_request(format!("the only parameter is `limit`, a number of events from 1 to {MOST}"))
     })?;
-    let _turn = readers::turn(&app).await?;
-    let rows = app.store.waiting(limit).await.map_err(|error| Problem::store_away(&error))?;
+    let _permit = readers::permit(&app).await?;
+    let rows = app.store.waiting(limit).await.map_err(|error| Problem::store_unavailable(&error))?;
     let orphans = app.operations.orphans();
     let orphaned = |id: &PartitionId| orphans.iter().find(|orphan| orphan.id == *id).map(|orphan| orphan.cause);
     Ok(Json(WaitingKey::of(rows, orphaned)))
@@ -59,7 +54,7 @@ pub(in crate::http) async fn retry(
     State(app): State<App>,
     Operator(by): Operator,
     selection: Result<Json<KeySelection>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Released>, Problem> {
     release(&app, &by, selection, Release::Retry).await
 }
 
@@ -69,7 +64,7 @@ pub(in crate::http) async fn dead_letter(
     State(app): State<App>,
     Operator(by): Operator,
     selection: Result<Json<KeySelection>, JsonRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Released>, Problem> {
     release(&app, &by, selection, Release::DeadLetter).await
 }
 
@@ -78,32 +73,28 @@ async fn release(
     by: &str,
     selection: Result<Json<KeySelection>, JsonRejection>,
     how: Release,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Released>, Problem> {
     let form = "send {\"key\": \"…\"} or {\"all\": true}, optionally with \"topic\" and \"partition\"";
-    let Json(selection) = selection.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, form))?;
+    let Json(selection) = selection.map_err(|_| Problem::bad_request(form))?;
     let of_topic = how == Release::DeadLetter && selection.is_of_topic();
     if !selection.is_given() && !of_topic {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, form));
+        return Err(Problem::bad_request(form));
     }
-    let action = match how {
-        Release::Retry => "waiting_retry",
-        Release::DeadLetter => "waiting_dead_letter",
-    };
-    let entry = begun(by, action, &selection);
+    let entry = start_audit(by, how.action(), &selection);
     // Before the first key is released, so that the audit names the operator even if the process is killed. Without the store, no
     // key can be released anyway.
-    app.store.mark(entry.clone(), Vec::new()).await.map_err(|error| Problem::store_away(&error))?;
+    app.store.mark(entry.clone(), Vec::new()).await.map_err(|error| Problem::store_unavailable(&error))?;
     let app = app.clone();
     // A task of its own: the audit gets the number even if the client does not wait for the answer.
     let released = tokio::spawn(async move {
         if of_topic {
             let events = app.operations.give_up(selection).await?;
             operator::record(&app, AuditRow { letters: events, ..entry }).await;
-            return Ok::<_, String>(json!({"events": events}));
+            return Ok::<_, String>(Released::Events(events));
         }
-        let released = app.operations.release(selection, how).await;
-        operator::record(&app, AuditRow { letters: released as u64, ..entry }).await;
-        Ok(json!({"released": released}))
+        let keys = app.operations.release(selection, how).await as u64;
+        operator::record(&app, AuditRow { letters: keys, ..entry }).await;
+        Ok(Released::Keys(keys))
     });
     match released.await {
         Ok(Ok(answer)) => Ok(Json(answer)),

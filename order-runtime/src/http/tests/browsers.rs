@@ -28,8 +28,8 @@ async fn whole_origins_are_compared() {
     for origin in ["https://ok.example.evil.org", "http://ok.example", "https://ok.example:444", "http://localhost"] {
         assert_eq!(allowed(&served, origin).await, "", "{origin}");
     }
-    let everybody = Served::with(&[("APP_CORS_ORIGINS", "*")]).await;
-    assert_eq!(allowed(&everybody, "http://any.example").await, "*");
+    let any_origin = Served::with(&[("APP_CORS_ORIGINS", "*")]).await;
+    assert_eq!(allowed(&any_origin, "http://any.example").await, "*");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ async fn guarded(user: &str, password: &str) -> Option<Deployment> {
 }
 
 /// Waits until the service is live and not ready for this reason.
-async fn says(service: &Service, why: &str) {
+async fn reports(service: &Service, why: &str) {
     eventually(&format!("readiness reports {why}"), PATIENCE, async || {
         let ready = service.ask("/health/ready").await;
         ready.status == 503 && ready.body.to_string().contains(why)
@@ -43,7 +43,7 @@ async fn a_wrong_password_is_reported_and_not_logged() {
     let Some(deployment) = guarded("service", "not-the-right-one").await else { return };
     let mut service = deployment.start();
     eventually("it serves HTTP", PATIENCE, async || service.try_get("/stats").await.is_some()).await;
-    says(&service, "KAFKA_SASL_PASSWORD").await;
+    reports(&service, "KAFKA_SASL_PASSWORD").await;
     let log = service.log();
     assert!(!log.contains("not-the-right-one"), "{log}");
     assert!(log.lines().count() < 60, "no storm of lines: {log}");
@@ -56,5 +56,5 @@ async fn missing_rights_are_reported() {
     let Some(deployment) = guarded("stranger", "right").await else { return };
     let service = deployment.start();
     eventually("it serves HTTP", PATIENCE, async || service.try_get("/stats").await.is_some()).await;
-    says(&service, "grant it").await;
+    reports(&service, "grant it").await;
 }
