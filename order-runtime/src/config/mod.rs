@@ -31,7 +31,7 @@ use source::{Layers, Names};
 use crate::model::TopicPattern;
 pub(crate) use crate::{
     headers::HeaderFormat,
-    store::{StoreUrl, postgres::PostgresUrl},
+    store::StoreUrl,
 };
 
 /// All settings of the service, checked.
