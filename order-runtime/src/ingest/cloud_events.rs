@@ -46,7 +46,7 @@ impl Ingest {
         }
         let envelope = decode::decode(&record).map_err(|error| vec![violation("$", error.message)])?;
         let data = envelope.data(body);
-        check(&self.registry, envelope.name.of(body), envelope.version, data)?;
+        let entry = check(&self.registry, envelope.name.of(body), envelope.version, data)?;
         let id = envelope.id.as_ref().map(|id| id.of(body).to_owned());
         let id = id.unwrap_or_else(|| {
             let id = Uuid::new_v4().to_string();
@@ -56,7 +56,7 @@ impl Ingest {
         if envelope.occurred_at.is_none() {
             kafka.push_text("ce_time", &Timestamp::now().to_string());
         }
-        accepted(&id, self.outgoing(body.to_vec(), kafka, key, data))
+        accepted(&id, self.outgoing(body.to_vec(), kafka, self.key(key, entry, data)))
     }
 
     /// Checks a `CloudEvent` in structured mode.
@@ -67,7 +67,7 @@ impl Ingest {
         key: Option<&str>,
     ) -> Result<Accepted, Vec<Violation>> {
         let data = envelope.data(json);
-        check(&self.registry, envelope.name.of(json), envelope.version, data)?;
+        let entry = check(&self.registry, envelope.name.of(json), envelope.version, data)?;
         let not_json = |error: serde_json::Error| vec![violation("$", error.to_string())];
         let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(json).map_err(not_json)?;
         let mut complete = |name: &str, value: &str| -> Result<(), Vec<Violation>> {
@@ -89,11 +89,10 @@ impl Ingest {
         let payload = serde_json::to_vec(&members).map_err(not_json)?;
         let mut headers = HeaderBlock::default();
         headers.push_text("content-type", "application/cloudevents+json; charset=UTF-8");
-        accepted(&id, self.outgoing(payload, headers, key, data))
+        accepted(&id, self.outgoing(payload, headers, self.key(key, entry, data)))
     }
 
-    fn outgoing(&self, payload: Vec<u8>, headers: HeaderBlock, key: Option<&str>, data: &str) -> OutgoingRecord {
-        let key = key.map(ToOwned::to_owned).or_else(|| self.key_of(data));
+    fn outgoing(&self, payload: Vec<u8>, headers: HeaderBlock, key: Option<String>) -> OutgoingRecord {
         OutgoingRecord {
             topic: self.topic.as_str().into(),
             partition: None,

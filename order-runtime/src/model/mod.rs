@@ -9,6 +9,7 @@ mod policy;
 mod record;
 mod text;
 mod topics;
+mod values;
 
 pub(crate) use self::{
     address::is_loopback,
@@ -23,4 +24,5 @@ pub use self::{
     policy::{OnExhausted, RetryPolicy},
     record::{HeaderBlock, Headers, RecordBatch, RecordRef},
     topics::TopicPattern,
+    values::{IdRule, InvalidId, UnknownValue},
 };

@@ -14,6 +14,7 @@ mod outbox;
 mod partitions;
 pub mod postgres;
 pub mod sqlite;
+pub mod table;
 #[cfg(test)]
 mod upgrade;
 
@@ -21,7 +22,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-pub(crate) use self::outbox::OUTBOX_LIMIT;
+pub(crate) use self::{entity::Writes, outbox::OUTBOX_LIMIT};
 pub use self::{
     entity::{Change, Entity, EntityType, Listed, Page, ReadModel, Row},
     letters::{AuditRow, DeadLetterRow, LetterMark, LetterStore, MarkState},

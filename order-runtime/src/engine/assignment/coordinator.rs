@@ -65,7 +65,7 @@ pub struct Parts {
     pub events: mpsc::UnboundedReceiver<ConsumerEvent>,
     /// The publisher of dead letters and emitted events.
     pub publisher: Arc<dyn Publisher>,
-    /// The domain's entities. The ids of the first one are expected as Kafka keys.
+    /// The domain's entities. Their ids are expected as Kafka keys.
     pub entities: Vec<EntityType>,
     /// The configuration.
     pub settings: Settings,

@@ -1,7 +1,7 @@
 //! The schema: the runtime's own tables and those of the entities, each migrated to its latest version.
 
 use super::{Client, link, link::Link, tls};
-use crate::store::{EntityType, StoreError};
+use crate::store::{EntityType, StoreError, table::Migrations};
 
 /// The advisory lock of a migration, so that only one of several starting instances migrates: "ordr", then a number.
 const MIGRATION_LOCK: i64 = 0x6f72_6472_0000_0001;
@@ -155,14 +155,16 @@ async fn migrate_over(db: &mut tokio_postgres::Client, entities: &[EntityType]) 
     for (owner, migrations) in owners(entities) {
         let found = transaction.query_opt("SELECT version FROM migrations WHERE owner = $1", &[&owner]).await?;
         let found = found.map_or(0, |row| usize::try_from(row.get::<_, i64>(0)).unwrap_or(usize::MAX));
-        let missing = migrations.get(found..).ok_or_else(|| newer(&owner, found, migrations.len()))?;
-        if missing.is_empty() {
+        if found > migrations.version {
+            return Err(newer(&owner, found, migrations.version));
+        }
+        if found == migrations.version {
             continue;
         }
-        for migration in missing {
-            transaction.batch_execute(migration).await?;
+        for migration in migrations.from(found) {
+            transaction.batch_execute(&migration).await?;
         }
-        let version = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+        let version = i64::try_from(migrations.version).unwrap_or(i64::MAX);
         transaction
             .execute(
                 "INSERT INTO migrations (owner, version) VALUES ($1, $2)
@@ -186,10 +188,10 @@ pub(super) async fn check(link: &Link, entities: &[EntityType]) -> Result<bool, 
                 None
             };
             let found = found.map_or(0, |row| usize::try_from(row.get::<_, i64>(0)).unwrap_or(usize::MAX));
-            if found > migrations.len() {
-                return Err(newer(owner, found, migrations.len()));
+            if found > migrations.version {
+                return Err(newer(owner, found, migrations.version));
             }
-            if found < migrations.len() {
+            if found < migrations.version {
                 return Ok(false);
             }
         }
@@ -198,9 +200,12 @@ pub(super) async fn check(link: &Link, entities: &[EntityType]) -> Result<bool, 
     .await
 }
 
-fn owners(entities: &[EntityType]) -> impl Iterator<Item = (String, &'static [&'static str])> {
-    let own = ("runtime".to_owned(), MIGRATIONS);
-    let entities = entities.iter().map(|entity| (format!("entity {}", entity.name), entity.postgres.migrations()));
+fn owners(entities: &[EntityType]) -> impl Iterator<Item = (String, Migrations)> {
+    let own = ("runtime".to_owned(), Migrations::of_list(MIGRATIONS));
+    let entities = entities.iter().map(|entity| {
+        let table = entity.postgres;
+        (format!("entity {}", entity.name), Migrations::new(table.schema_version(), |from| table.migration(from)))
+    });
     std::iter::once(own).chain(entities)
 }
 

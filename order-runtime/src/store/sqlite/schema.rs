@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::error::opening;
-use crate::store::{EntityType, StoreError};
+use crate::store::{EntityType, StoreError, table::Migrations};
 
 /// Marks a file as a store of this runtime ("ordr"), so that another program's database is never written to.
 const APPLICATION_ID: i32 = 0x6f72_6472;
@@ -155,18 +155,20 @@ pub(super) fn migrate(db: &mut Connection, path: &Path, entities: &[EntityType])
     check_application(&transaction, path)?;
     for (owner, migrations) in owners(entities) {
         let version = version(&transaction, &owner).map_err(at_path)?;
-        let missing = migrations.get(version..).ok_or_else(|| newer(path, &owner, version, migrations.len()))?;
-        if missing.is_empty() {
+        if version > migrations.version {
+            return Err(newer(path, &owner, version, migrations.version));
+        }
+        if version == migrations.version {
             continue;
         }
-        for migration in missing {
-            transaction.execute_batch(migration).map_err(at_path)?;
+        for migration in migrations.from(version) {
+            transaction.execute_batch(&migration).map_err(at_path)?;
         }
         transaction
             .execute(
                 "INSERT INTO migrations (owner, version) VALUES (?1, ?2)
                  ON CONFLICT (owner) DO UPDATE SET version = excluded.version",
-                (&owner, migrations.len()),
+                (&owner, migrations.version),
             )
             .map_err(at_path)?;
     }
@@ -182,19 +184,22 @@ pub(super) fn check(db: &Connection, path: &Path, entities: &[EntityType]) -> Re
     check_application(db, path)?;
     for (owner, migrations) in owners(entities) {
         let version = version(db, &owner).map_err(at_path)?;
-        if version > migrations.len() {
-            return Err(newer(path, &owner, version, migrations.len()));
+        if version > migrations.version {
+            return Err(newer(path, &owner, version, migrations.version));
         }
-        if version < migrations.len() {
+        if version < migrations.version {
             return Err(older(path));
         }
     }
     Ok(())
 }
 
-fn owners(entities: &[EntityType]) -> impl Iterator<Item = (String, &'static [&'static str])> {
-    let own = ("runtime".to_owned(), MIGRATIONS);
-    let entities = entities.iter().map(|entity| (format!("entity {}", entity.name), entity.sqlite.migrations()));
+fn owners(entities: &[EntityType]) -> impl Iterator<Item = (String, Migrations)> {
+    let own = ("runtime".to_owned(), Migrations::of_list(MIGRATIONS));
+    let entities = entities.iter().map(|entity| {
+        let table = entity.sqlite;
+        (format!("entity {}", entity.name), Migrations::new(table.schema_version(), |from| table.migration(from)))
+    });
     std::iter::once(own).chain(entities)
 }
 
