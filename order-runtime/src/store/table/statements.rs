@@ -60,7 +60,7 @@ impl Statements {
             parameters.push(column.kind.parse(value)?);
             condition += &format!(" AND {} = {sign}{}", quoted(column.name), parameters.len() + 2);
         }
-        let columns = selected(dialect, columns);
+        let columns = selected(dialect, table, columns);
         let table = quoted(table);
         let statement = format!(
             "SELECT {columns} FROM {table} WHERE {key} > {sign}1{condition} ORDER BY {key} LIMIT {sign}2"
@@ -72,7 +72,7 @@ impl Statements {
 fn sqlite(description: &Description, changing: &[usize]) -> Dml {
     let table = quoted(description.table);
     let key = quoted(description.key().name);
-    let selected = selected(Dialect::Sqlite, description.columns);
+    let selected = selected(Dialect::Sqlite, description.table, description.columns);
     let names = written(description.columns);
     let places: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
     let mut set: Vec<String> = changing.iter().map(|index| quoted(description.columns[*index].name)).collect();
@@ -121,7 +121,7 @@ fn postgres(description: &Description, changing: &[usize]) -> Dml {
         .chain([key.clone()])
         .collect();
     Dml {
-        load: format!("SELECT {} FROM {table} WHERE {key} = ANY($1)", selected(Dialect::Postgres, columns)),
+        load: format!("SELECT {} FROM {table} WHERE {key} = ANY($1)", selected(Dialect::Postgres, description.table, columns)),
         insert,
         update: format!(
             "UPDATE {table} SET {} FROM unnest({}) AS changed ({}) WHERE {table}.{key} = changed.{key}",
@@ -133,13 +133,15 @@ fn postgres(description: &Description, changing: &[usize]) -> Dml {
     }
 }
 
-/// The columns in the order of reading. What has no Rust counterpart in PostgreSQL's driver is read as text.
-fn selected(dialect: Dialect, columns: &[Column]) -> String {
+/// The columns in the order of reading, with the name of their table, because `rarray` has a column of its own. What has no Rust
+/// counterpart in PostgreSQL's driver is read as text.
+fn selected(dialect: Dialect, table: &str, columns: &[Column]) -> String {
+    let table = quoted(table);
     let columns = columns.iter().map(|column| {
         let as_text = dialect == Dialect::Postgres && !cast(column.kind).is_empty();
-        format!("{}{}", quoted(column.name), if as_text { "::text" } else { "" })
+        format!("{table}.{}{}", quoted(column.name), if as_text { "::text" } else { "" })
     });
-    columns.chain(KEPT.map(ToOwned::to_owned)).collect::<Vec<_>>().join(", ")
+    columns.chain(KEPT.map(|name| format!("{table}.{name}"))).collect::<Vec<_>>().join(", ")
 }
 
 /// The names of all columns, in the order of an insert.
