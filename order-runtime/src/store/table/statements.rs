@@ -81,7 +81,7 @@ fn sqlite(description: &Description, changing: &[usize]) -> Dml {
     let set: Vec<String> = set.iter().enumerate().map(|(place, name)| format!("{name} = ?{}", place + 1)).collect();
     Dml {
         // `CROSS JOIN` makes SQLite look up the keys in their order, instead of reading the whole table.
-        load: format!("SELECT {selected} FROM rarray(?1) AS wanted CROSS JOIN {table} ON {key} = wanted.value"),
+        load: format!("SELECT {selected} FROM rarray(?1) AS wanted CROSS JOIN {table} ON {table}.{key} = wanted.value"),
         insert: format!(
             "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT DO NOTHING",
             names.join(", "),
