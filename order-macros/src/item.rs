@@ -68,8 +68,22 @@ impl Unread {
     /// An item of the right kind is incomplete, and rustc reports that better than the macro. If rustc accepts the item, a panic
     /// during constant evaluation fails the build, because an item must not be left out silently. That panic comes after all
     /// other errors.
-    pub(crate) fn report(&self, tokens: &TokenStream, error: &syn::Error, mut errors: Errors) -> TokenStream {
-        let names = names();
+    pub(crate) fn report(&self, tokens: &TokenStream, error: &syn::Error, errors: Errors) -> TokenStream {
+        self.report_with(tokens, error, errors, &names())
+    }
+
+    /// Like [`report`](Self::report), for an attribute that imports no names.
+    pub(crate) fn report_alone(&self, tokens: &TokenStream, error: &syn::Error, errors: Errors) -> TokenStream {
+        self.report_with(tokens, error, errors, &TokenStream::new())
+    }
+
+    fn report_with(
+        &self,
+        tokens: &TokenStream,
+        error: &syn::Error,
+        mut errors: Errors,
+        names: &TokenStream,
+    ) -> TokenStream {
         if self.keywords.contains(&keyword(tokens).as_str()) {
             let text = format!("`#[{}]` cannot read this item: {error}", self.attribute);
             let errors = errors.into_tokens();

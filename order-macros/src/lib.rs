@@ -10,11 +10,13 @@
 mod arguments;
 mod contract;
 mod dispatcher;
+mod entity;
 mod errors;
 mod event_processor;
 mod failure;
 #[cfg(test)]
 mod golden;
+mod id;
 mod injectable;
 mod interface;
 mod item;
@@ -22,6 +24,7 @@ mod names;
 mod place;
 mod schema;
 mod usecase;
+mod values;
 
 use proc_macro::TokenStream;
 
@@ -53,6 +56,24 @@ pub fn contract(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn schema(arguments: TokenStream, item: TokenStream) -> TokenStream {
     schema::expand(arguments.into(), item.into()).into()
+}
+
+#[doc = include_str!("../docs/entity.md")]
+#[proc_macro_attribute]
+pub fn entity(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    entity::expand(arguments.into(), item.into()).into()
+}
+
+#[doc = include_str!("../docs/id.md")]
+#[proc_macro_attribute]
+pub fn id(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    id::expand(arguments.into(), item.into()).into()
+}
+
+#[doc = include_str!("../docs/values.md")]
+#[proc_macro_attribute]
+pub fn values(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    values::expand(arguments.into(), item.into()).into()
 }
 
 #[doc = include_str!("../docs/failure.md")]

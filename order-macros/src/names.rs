@@ -16,6 +16,31 @@ use std::fmt;
 use self::words::{capitalised, upper_camel, words};
 pub(crate) use self::words::{is_upper_camel, snake_case};
 
+/// The JSON name of a field, as serde's `camelCase` makes it.
+pub(crate) fn camel_case(name: &str) -> String {
+    let name = name.strip_prefix("r#").unwrap_or(name);
+    let mut camel = String::new();
+    let mut is_start = false;
+    for letter in name.chars() {
+        if letter == '_' {
+            is_start = !camel.is_empty();
+        } else if is_start {
+            camel.push(letter.to_ascii_uppercase());
+            is_start = false;
+        } else {
+            camel.push(letter);
+        }
+    }
+    camel
+}
+
+/// A type's name in a sentence: `OrderId` becomes `an order id`.
+pub(crate) fn spoken(name: &str) -> String {
+    let words = words(name).join(" ");
+    let article = if words.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {words}")
+}
+
 /// A kind of item whose name follows a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {

@@ -121,6 +121,18 @@ fn derives(item: &DeriveInput, kind: Kind, own_case: bool) -> TokenStream {
     }
 }
 
+/// The JSON names of the fields, each with the last segment of its type.
+fn json_fields(item: &DeriveInput) -> Vec<(String, String)> {
+    let Data::Struct(data) = &item.data else { return Vec::new() };
+    let Fields::Named(fields) = &data.fields else { return Vec::new() };
+    let field = |field: &syn::Field| {
+        let name = field.ident.as_ref()?.to_string();
+        let name = renamed(&field.attrs).unwrap_or_else(|| names::camel_case(&name));
+        Some((name, item::last_segment(&field.ty)?.ident.to_string()))
+    };
+    fields.named.iter().filter_map(field).collect()
+}
+
 /// The Rust and JSON names of renamed fields.
 fn renamed_fields(item: &DeriveInput) -> Vec<(String, String)> {
     let Data::Struct(data) = &item.data else { return Vec::new() };
@@ -128,7 +140,8 @@ fn renamed_fields(item: &DeriveInput) -> Vec<(String, String)> {
     fields.named.iter().filter_map(|field| Some((field.ident.as_ref()?.to_string(), renamed(&field.attrs)?))).collect()
 }
 
-fn renamed(attributes: &[Attribute]) -> Option<String> {
+/// The name that a field's serde attribute gives it.
+pub(crate) fn renamed(attributes: &[Attribute]) -> Option<String> {
     let mut name = None;
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("serde")) {
         let _ = attribute.parse_nested_meta(|meta| {
@@ -150,6 +163,7 @@ fn register(item: &DeriveInput, kind: Kind, feature: &str) -> TokenStream {
     let summary = item::summary(&item.attrs);
     let place = item::place();
     let claim = item::claim(&name, ident.span());
+    let fields = json_fields(item).into_iter().map(|(name, of)| quote! { (#name, #of) });
     let (schema, check) = if kind == Kind::Output {
         (TokenStream::new(), quote! { __p::not_an_input })
     } else {
@@ -173,6 +187,7 @@ fn register(item: &DeriveInput, kind: Kind, feature: &str) -> TokenStream {
             feature: #feature,
             summary: #summary,
             schema: || __p::schemars::schema_for!(#ident),
+            fields: &[#(#fields),*],
             check: #check,
             place: #place,
         };

@@ -10,7 +10,7 @@ use crate::{engine::observe::StatsView, store::EntityType};
 /// every registration.
 #[derive(Debug, Clone)]
 pub struct Dispatcher {
-    /// The name of the domain: the path of the read model, `/{name}`, and the prefix of metrics.
+    /// The name of the domain: the prefix of metrics.
     pub name: &'static str,
     /// The version of the domain crate.
     pub version: &'static str,
@@ -18,7 +18,7 @@ pub struct Dispatcher {
     pub package: &'static str,
     /// The folder of the domain crate's manifest at build time; `APP_RELOAD` watches it.
     pub manifest_dir: &'static str,
-    /// The domain's entities; the first one's read model is at `/{name}`.
+    /// The declared entities; the read model of each is at `/{table}`.
     pub entities: Vec<EntityType>,
     /// Generates sample data for `publish --sample`; `None` if the domain has none.
     pub sample: Option<SampleFn>,

@@ -24,7 +24,7 @@ pub(crate) struct Ingest {
     registry: Arc<Registry>,
     topic: String,
     /// The fields of an event's data that may be the record's key if the caller names none. The first field present is used.
-    key_fields: Vec<String>,
+    entities: Vec<EntityType>,
 }
 
 /// An event that passed all checks.
@@ -48,18 +48,9 @@ struct Written<'a> {
 }
 
 impl Ingest {
-    /// Publishes events to `topic`. The default key is the id of the domain's first entity that the data names.
+    /// Publishes events to `topic`. The default key is the id of the first entity that the data names.
     pub(crate) fn new(registry: Arc<Registry>, dispatcher: &Dispatcher, topic: &str) -> Self {
-        // The field's name is the entity's name in lowerCamelCase, followed by `Id`.
-        let key_field = |entity: &EntityType| {
-            let mut name = entity.name.to_owned();
-            if let Some(first) = name.get_mut(..1) {
-                first.make_ascii_lowercase();
-            }
-            name + "Id"
-        };
-        let key_fields = dispatcher.entities.iter().map(key_field).collect();
-        Self { registry, topic: topic.to_owned(), key_fields }
+        Self { registry, topic: topic.to_owned(), entities: dispatcher.entities.clone() }
     }
 
     /// Checks a whole event, in any form that the service consumes, and adds an id and a time if they are missing. A
@@ -102,8 +93,8 @@ impl Ingest {
         data: &str,
         key: Option<&str>,
     ) -> Result<Accepted, Vec<Violation>> {
-        check(&self.registry, name, version, data)?;
-        let key = key.map(ToOwned::to_owned).or_else(|| self.key_of(data));
+        let entry = check(&self.registry, name, version, data)?;
+        let key = self.key(key, entry, data);
         let occurred_at = occurred_at.unwrap_or_else(Timestamp::now);
         let record = self.record(id, name, version, occurred_at, data, key.as_deref())?;
         accepted(id, record)
@@ -133,14 +124,40 @@ impl Ingest {
         })
     }
 
-    fn key_of(&self, data: &str) -> Option<String> {
-        let fields: Map<String, Value> = serde_json::from_str(data).ok()?;
-        self.key_fields.iter().find_map(|field| match fields.get(field)? {
+    /// The given key or, without one, the id of the entity that the data names first.
+    fn key(&self, given: Option<&str>, entry: &ProcessorEntry, data: &str) -> Option<String> {
+        if let Some(given) = given {
+            return Some(given.to_owned());
+        }
+        let data: Map<String, Value> = serde_json::from_str(data).ok()?;
+        let text_of = |field: &str| match data.get(field)? {
             Value::String(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
-        })
+        };
+        match entry.input.and_then(|input| self.registry.schema(input)) {
+            Some(schema) => {
+                let mut ids = schema.fields.iter().filter(|(field, of)| self.is_id(field, of));
+                ids.find_map(|(field, _)| text_of(field))
+            }
+            None => self.entities.iter().find_map(|entity| text_of(&id_field(entity))),
+        }
     }
+
+    /// Whether a field holds the id of an entity: it has the id's type, or its usual name.
+    fn is_id(&self, field: &str, of: &str) -> bool {
+        // A `String` may be anything.
+        self.entities.iter().any(|entity| (of == entity.id_type && of != "String") || field == id_field(entity))
+    }
+}
+
+/// The usual JSON name of a field that holds an entity's id: the entity's name in lowerCamelCase, followed by `Id`.
+fn id_field(entity: &EntityType) -> String {
+    let mut name = entity.name.to_owned();
+    if let Some(first) = name.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    name + "Id"
 }
 
 /// Accepts an event if the service can decode its record, as it would after consuming it from Kafka.
@@ -233,7 +250,7 @@ mod tests {
         let registry =
             Registry::from_entries(iter::once(&ADDED), iter::empty(), iter::empty(), iter::empty(), &BTreeMap::new());
         let registry = Arc::new(registry.expect("one processor does not conflict"));
-        let ingest = Ingest { registry, topic: "things".to_owned(), key_fields: Vec::new() };
+        let ingest = Ingest { registry, topic: "things".to_owned(), entities: Vec::new() };
         for (data, fits) in
             [(r#"{"a":"b"}"#, true), (r#"{"a":"\u0000"}"#, false), ("{\"a\":\"\0\"}", false), ("{", false)]
         {

@@ -18,6 +18,9 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+#[cfg(test)]
+extern crate self as order_runtime;
+
 pub mod broker;
 mod cli;
 pub mod config;

@@ -1,6 +1,8 @@
 //! The one `use` of a domain file.
 
-pub use order_macros::{Failure, Injectable, contract, event_processor, interface, schema, usecase};
+pub use order_macros::{
+    Failure, Injectable, contract, entity, event_processor, id, interface, schema, usecase, values,
+};
 pub use serde_json::Value;
 
 pub use crate::{

@@ -11,11 +11,12 @@ pub use serde;
 
 pub use crate::{
     dispatch::{Class, Contract, Delivery, Event, Failure, Handler, Injectable, Invalid, Outcome, Schema, decode_data},
-    model::{OnExhausted, RetryPolicy},
+    model::{IdRule, InvalidId, OnExhausted, RetryPolicy, UnknownValue},
     registry::{
-        ContractEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_PROCESSORS, ORDER_RUNTIME_SCHEMAS,
-        ORDER_RUNTIME_USECASES, Place, ProcessorEntry, SchemaEntry, UsecaseEntry,
+        ContractEntry, EntityEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_ENTITIES, ORDER_RUNTIME_PROCESSORS,
+        ORDER_RUNTIME_SCHEMAS, ORDER_RUNTIME_USECASES, Place, ProcessorEntry, SchemaEntry, UsecaseEntry, entities,
     },
+    store::{Entity, EntityType, table},
 };
 
 /// The event of a delivery. Its type is inferred from the processor.

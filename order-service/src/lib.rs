@@ -6,4 +6,4 @@
 #![forbid(unsafe_code)]
 #![allow(non_camel_case_types, reason = "the project's naming rules")]
 
-order_runtime::dispatcher!(name = "orders", entity = Order, sample = crate::orders::sample::order_life);
+order_runtime::dispatcher!(name = "orders", sample = crate::orders::sample::order_life);

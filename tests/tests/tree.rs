@@ -46,10 +46,15 @@ const AFTER_ORDER: [&str; 5] = ["id", "created", "cancelled", "delivered", "tota
 const FIXED_NAMES: [&str; 1] = ["orders-dlq"];
 
 #[test]
-fn the_service_names_neither_kafka_nor_http_nor_registration() {
+fn the_service_names_neither_kafka_nor_http_nor_sql_nor_registration() {
     for file in sources(&["order-service/src"]) {
-        for word in ["rdkafka", "rdkafka_sys", "axum", "hyper", "linkme", "distributed_slice"] {
+        for word in
+            ["rdkafka", "rdkafka_sys", "axum", "hyper", "linkme", "distributed_slice", "rusqlite", "tokio_postgres"]
+        {
             assert!(!file.idents().contains(word), "{} names {word}, which belongs in the runtime", file.name);
+        }
+        for statement in ["SELECT ", "INSERT INTO", "UPDATE ", "CREATE TABLE", "ALTER TABLE"] {
+            assert!(!file.text.contains(statement), "{} has SQL, which `#[entity]` generates", file.name);
         }
         let processors: Vec<_> = file.idents().into_iter().filter(|word| word.starts_with("EventProcessor_")).collect();
         assert!(

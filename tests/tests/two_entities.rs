@@ -6,37 +6,25 @@
 #![allow(non_camel_case_types, reason = "the project's naming rules")]
 #![allow(unreachable_pub, missing_docs, clippy::pedantic, reason = "an undocumented domain in one file")]
 
-use std::{
-    path::Path,
-    process::{Command, ExitCode},
-};
+use std::process::{Command, ExitCode};
 
-use order_runtime::{
-    prelude::*,
-    store::{
-        Change, Page, Row,
-        postgres::{Client, PostgresEntity, PostgresError},
-        sqlite::{SqliteEntity, keys},
-    },
-};
+use order_runtime::prelude::*;
 use order_tests::{PATIENCE, Service, eventually, free_port};
-use rusqlite::{Connection, types::Type};
-use serde::{Deserialize, Serialize};
 
-order_runtime::dispatcher!(name = "things", entities = [Thing, Shelf]);
+order_runtime::dispatcher!(name = "things");
 
 /// An entity that counts how often it was done.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[entity(table = "things")]
 pub struct Thing {
+    #[key]
     thing_id: String,
     done: u32,
 }
 
 /// An entity that counts its things.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[entity(table = "shelves")]
 pub struct Shelf {
+    #[key]
     shelf_id: String,
     things: u32,
 }
@@ -119,95 +107,6 @@ pub async fn EventProcessor_ThingShelved(event: Event<Value>, shelves: WorkingSe
     Ok(())
 }
 
-/// Stores an entity as JSON, in SQLite only.
-macro_rules! kept {
-    ($entity:ty, $id:ident, $table:literal) => {
-        impl Entity for $entity {
-            type Id = String;
-
-            fn id(&self) -> &String {
-                &self.$id
-            }
-        }
-
-        impl SqliteEntity for $entity {
-            const MIGRATIONS: &'static [&'static str] = &[concat!(
-                "CREATE TABLE ",
-                $table,
-                " (id TEXT PRIMARY KEY, value TEXT NOT NULL, version INTEGER NOT NULL, created TEXT NOT NULL, updated TEXT NOT NULL)"
-            )];
-
-            fn load(db: &Connection, ids: &[String]) -> rusqlite::Result<Vec<Row<Self>>> {
-                let sql = concat!("SELECT * FROM ", $table, " WHERE id IN rarray(?1)");
-                db.prepare(sql)?.query_map([keys(ids.iter().cloned())], row)?.collect()
-            }
-
-            fn insert(db: &Connection, rows: &[&Row<Self>]) -> rusqlite::Result<usize> {
-                let sql = concat!("INSERT INTO ", $table, " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING");
-                let insert = |row: &&Row<Self>| {
-                    let times = (row.created_at.to_string(), row.updated_at.to_string());
-                    db.execute(sql, (row.value.id(), json(&row.value), row.version, times.0, times.1))
-                };
-                rows.iter().map(insert).sum()
-            }
-
-            fn update(db: &Connection, changes: &[&Change<Self>]) -> rusqlite::Result<usize> {
-                let sql = concat!("UPDATE ", $table, " SET value = ?2, version = ?3, updated = ?4 WHERE id = ?1 AND version = ?5");
-                let update = |Change { row, expected }: &&Change<Self>| {
-                    let values = (row.value.id(), json(&row.value), row.version, row.updated_at.to_string(), expected);
-                    db.execute(sql, values)
-                };
-                changes.iter().map(update).sum()
-            }
-
-            fn page(db: &Connection, page: &Page) -> rusqlite::Result<Vec<Row<Self>>> {
-                let sql = concat!("SELECT * FROM ", $table, " WHERE id > ?1 ORDER BY id LIMIT ?2");
-                db.prepare(sql)?.query_map((page.after.as_deref().unwrap_or_default(), page.limit), row)?.collect()
-            }
-        }
-
-        impl PostgresEntity for $entity {
-            const MIGRATIONS: &'static [&'static str] = &[];
-            const TABLE: &'static str = $table;
-            const ID: &'static str = "id";
-
-            async fn load(_: &Client, _: &[String]) -> Result<Vec<Row<Self>>, PostgresError> {
-                Err(PostgresError::data("stored in SQLite only"))
-            }
-
-            async fn insert(_: &Client, _: &[&Row<Self>]) -> Result<u64, PostgresError> {
-                Err(PostgresError::data("stored in SQLite only"))
-            }
-
-            async fn update(_: &Client, _: &[&Row<Self>]) -> Result<u64, PostgresError> {
-                Err(PostgresError::data("stored in SQLite only"))
-            }
-
-            async fn page(_: &Client, _: &Page) -> Result<Vec<Row<Self>>, PostgresError> {
-                Err(PostgresError::data("stored in SQLite only"))
-            }
-        }
-    };
-}
-
-kept!(Thing, thing_id, "things");
-kept!(Shelf, shelf_id, "shelves");
-
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("a plain struct")
-}
-
-fn row<T: for<'t> Deserialize<'t>>(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row<T>> {
-    let text = |column: usize| row.get::<_, String>(column);
-    let wrong = |column| move |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
-    Ok(Row {
-        value: serde_json::from_str(&text(1)?).map_err(wrong(1))?,
-        version: row.get(2)?,
-        created_at: text(3)?.parse().expect("it was written here"),
-        updated_at: text(4)?.parse().expect("it was written here"),
-    })
-}
-
 fn main() -> ExitCode {
     if std::env::args_os().len() > 1 && std::env::var_os("STORE_URL").is_some() {
         return order_runtime::run(dispatcher());
@@ -273,8 +172,10 @@ async fn two_entities_share_a_store_and_an_emitted_event_comes_back() {
     assert_eq!(service.stat("deadLettered").await, 0);
     let thing = service.get("/things/t1").await;
     assert_eq!((&thing["done"], &thing["version"]), (&10.into(), &1.into()), "the highest contract is the default");
+    let shelf = service.get("/shelves/s1").await;
+    assert_eq!(shelf["things"], 2, "one by the command, one by the emitted event");
+    assert_eq!(service.get("/shelves").await, serde_json::json!([shelf]), "each entity has a read model of its own");
     assert_eq!(service.terminate().await.code(), Some(0));
-    assert_eq!(value(&place.store(), "shelves", "s1")["things"], 2, "one by the command, one by the emitted event");
 }
 
 async fn configuration_chooses_the_contract() {
@@ -284,12 +185,4 @@ async fn configuration_chooses_the_contract() {
     eventually("both events are handled", PATIENCE, async || service.stat("ok").await == 2).await;
     assert_eq!(service.get("/things/t1").await["done"], 1);
     assert_eq!(service.terminate().await.code(), Some(0));
-}
-
-/// The stored value of an entity.
-fn value(store: &Path, table: &str, id: &str) -> Value {
-    let db = Connection::open(store).expect("the store's file");
-    let sql = format!("SELECT value FROM {table} WHERE id = ?1");
-    let text: String = db.query_row(&sql, [id], |row| row.get(0)).expect("the entity exists");
-    serde_json::from_str(&text).expect("JSON")
 }

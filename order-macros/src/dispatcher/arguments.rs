@@ -1,9 +1,9 @@
-//! The arguments of `dispatcher!(name = "…", entity = …, sample = …)`.
+//! The arguments of `dispatcher!(name = "…", sample = …)`.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::ToTokens;
 use syn::{
-    Expr, ExprArray, ExprLit, ExprPath, Lit, LitStr, Token,
+    Expr, ExprLit, ExprPath, Lit, LitStr, Token,
     parse::{Parse, ParseStream},
     punctuated::Punctuated,
 };
@@ -11,13 +11,12 @@ use syn::{
 use crate::errors::Errors;
 
 /// The first path segments of the service's own routes, one per line. A test of the routes checks the list.
-const RESERVED: &str = include_str!("reserved.txt");
+pub(crate) const RESERVED: &str = include_str!("reserved.txt");
 
-const EXAMPLE: &str = "write `dispatcher!(name = \"orders\", entity = Order)`";
+const EXAMPLE: &str = "write `dispatcher!(name = \"orders\")`";
 
 pub(super) struct Arguments {
     pub(super) name: LitStr,
-    pub(super) entities: Vec<ExprPath>,
     pub(super) sample: Option<ExprPath>,
 }
 
@@ -45,7 +44,7 @@ impl Parse for Pairs {
 impl Arguments {
     pub(super) fn check(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut arguments =
-            Self { name: LitStr::new("unnamed", Span::call_site()), entities: Vec::new(), sample: None };
+            Self { name: LitStr::new("unnamed", Span::call_site()), sample: None };
         let pairs = match syn::parse2::<Pairs>(tokens) {
             Ok(Pairs(pairs)) => pairs,
             Err(error) => {
@@ -64,7 +63,7 @@ impl Arguments {
                 errors.at(&pair.name, format_args!("`{name}` is given twice"), "keep one of the two");
                 continue;
             }
-            arguments.take(pair, &name, &seen, errors);
+            arguments.take(pair, &name, errors);
             seen.push(name);
         }
         if !seen.iter().any(|name| name == "name") {
@@ -73,27 +72,14 @@ impl Arguments {
         arguments
     }
 
-    fn take(&mut self, pair: &Pair, name: &str, seen: &[String], errors: &mut Errors) {
+    fn take(&mut self, pair: &Pair, name: &str, errors: &mut Errors) {
         match name {
             "name" => self.take_name(&pair.value, errors),
-            "entity" | "entities" if seen.iter().any(|known| known.starts_with("entit")) => {
-                errors.at(&pair.name, "`entity` and `entities` say the same", "list all of them in `entities = […]`");
-            }
-            "entity" => match &pair.value {
-                Expr::Path(path) => self.entities.push(path.clone()),
-                other => errors.at(other, "`entity` is a type", "write `entity = Order`"),
-            },
-            "entities" => match &pair.value {
-                Expr::Array(ExprArray { elems, .. }) => {
-                    for element in elems {
-                        match element {
-                            Expr::Path(path) => self.entities.push(path.clone()),
-                            other => errors.at(other, "an entity is a type", "write its name, `Order` say"),
-                        }
-                    }
-                }
-                other => errors.at(other, "`entities` is a list of types", "write `entities = [Order, Stock]`"),
-            },
+            "entity" | "entities" => errors.at(
+                &pair.name,
+                "`dispatcher!` lists no entities",
+                "remove this argument, and write `#[entity(table = \"…\")]` above each entity",
+            ),
             "sample" => match &pair.value {
                 Expr::Path(path) => self.sample = Some(path.clone()),
                 other => errors.at(
@@ -105,7 +91,7 @@ impl Arguments {
             _ => errors.at(
                 &pair.name,
                 format_args!("`dispatcher!` has no argument `{name}`"),
-                "it takes name, entity or entities, and sample",
+                "it takes name and sample",
             ),
         }
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 
+pub(crate) use self::arguments::RESERVED;
 use self::{arguments::Arguments, exports::exports, file::SourceFile, scan::Folder};
 use crate::errors::Errors;
 
@@ -29,7 +30,7 @@ pub(crate) fn expand_over(source: Option<&Path>, tokens: TokenStream) -> TokenSt
 
     let modules = modules(&folder);
     let exports = exports(&folder);
-    let Arguments { name, entities, sample } = arguments;
+    let Arguments { name, sample } = arguments;
     let sample = match sample {
         Some(path) => quote! { ::core::option::Option::Some(#path) },
         None => quote! { ::core::option::Option::None },
@@ -59,7 +60,7 @@ pub(crate) fn expand_over(source: Option<&Path>, tokens: TokenStream) -> TokenSt
                 version: ::core::env!("CARGO_PKG_VERSION"),
                 package: ::core::env!("CARGO_PKG_NAME"),
                 manifest_dir: ::core::env!("CARGO_MANIFEST_DIR"),
-                entities: ::std::vec![#(::order_runtime::store::EntityType::of::<#entities>()),*],
+                entities: ::order_runtime::__private::entities(),
                 sample: #sample,
                 on_start: ::core::option::Option::None,
             }

@@ -6,6 +6,7 @@ mod config;
 mod dashboards;
 mod dlq;
 mod documents;
+mod entities;
 mod examples;
 mod output;
 mod processors;
@@ -85,6 +86,8 @@ enum Command {
     Check,
     /// List the event processors; works offline.
     Processors,
+    /// List the entities and their tables, or compare them with what was released; works offline.
+    Entities(entities::Arguments),
     /// Show every setting, its value and where it comes from.
     Config,
     /// Check events and send them to the first topic of `KAFKA_TOPIC`.
@@ -279,6 +282,7 @@ fn execute(dispatcher: Dispatcher, command: Command, common: Common) -> Result<E
         Command::Run(_) => run::run(context),
         Command::Check => check::run(&context),
         Command::Processors => processors::run(&context),
+        Command::Entities(arguments) => entities::run(&context, &arguments),
         Command::Config => config::run(&context),
         Command::Publish(arguments) => publish::run(&context, arguments),
         Command::Dlq(command) => dlq::run(&context, command),

@@ -4,7 +4,10 @@ use std::{fmt, future::poll_fn, task::Poll};
 
 use super::{Delivery, Injectable};
 use crate::{
-    store::{Entity, loaded::Set},
+    store::{
+        Entity,
+        loaded::{Set, Write},
+    },
     unit_of_work::{Changed, LookupFailure},
 };
 
@@ -23,8 +26,10 @@ impl<T: Entity> WorkingSet<T> {
     /// again when the store is available. While a row cannot be read, the events that need it and their keys wait. An entity
     /// that `dispatcher!` does not list fails its events with the code `entity_not_declared`.
     pub async fn get(&self, id: &T::Id) -> Option<T> {
-        if let Some(own) = self.delivery.changes().with(|changes: &mut Changed<T>| changes.find(id)) {
-            return Some(own);
+        match self.delivery.changes().with(|changes: &mut Changed<T>| changes.written(id)) {
+            Some(Write::Put(own)) => return Some(own),
+            Some(Write::Remove) => return None,
+            None => {}
         }
         let mut waited = false;
         poll_fn(|context| {
@@ -65,6 +70,12 @@ impl<T: Entity> WorkingSet<T> {
     /// Adds the entity or replaces the one of its id. The change counts if the event succeeds, together with its other effects.
     pub fn put(&self, entity: T) {
         self.delivery.changes().with(|changes: &mut Changed<T>| changes.put(entity));
+    }
+
+    /// Removes the entity of that id; nothing happens if it does not exist. The change counts if the event succeeds, together with
+    /// its other effects. An entity that is added again later begins with version 1.
+    pub fn remove(&self, id: &T::Id) {
+        self.delivery.changes().with(|changes: &mut Changed<T>| changes.remove(id));
     }
 }
 

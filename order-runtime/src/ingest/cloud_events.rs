@@ -45,7 +45,7 @@ impl Ingest {
             return Err(vec![violation("$", "the header ce-specversion is missing; binary mode needs it")]);
         }
         let envelope = decode::decode(&record).map_err(|error| vec![violation("$", error.message)])?;
-        check(&self.registry, &envelope.name, envelope.version, &envelope.data)?;
+        let entry = check(&self.registry, &envelope.name, envelope.version, &envelope.data)?;
         let id = envelope.id.as_deref().map(ToOwned::to_owned).unwrap_or_else(|| {
             let id = Uuid::new_v4().to_string();
             kafka.push_text("ce_id", &id);
@@ -54,7 +54,7 @@ impl Ingest {
         if envelope.occurred_at.is_none() {
             kafka.push_text("ce_time", &Timestamp::now().to_string());
         }
-        accepted(&id, self.outgoing(body.to_vec(), kafka, key, &envelope.data))
+        accepted(&id, self.outgoing(body.to_vec(), kafka, self.key(key, entry, &envelope.data)))
     }
 
     /// Checks a `CloudEvent` in structured mode.
@@ -64,7 +64,7 @@ impl Ingest {
         envelope: &Envelope<'_>,
         key: Option<&str>,
     ) -> Result<Accepted, Vec<Violation>> {
-        check(&self.registry, &envelope.name, envelope.version, &envelope.data)?;
+        let entry = check(&self.registry, &envelope.name, envelope.version, &envelope.data)?;
         let not_json = |error: serde_json::Error| vec![violation("$", error.to_string())];
         let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(json).map_err(not_json)?;
         let mut complete = |name: &str, value: &str| -> Result<(), Vec<Violation>> {
@@ -86,11 +86,10 @@ impl Ingest {
         let payload = serde_json::to_vec(&members).map_err(not_json)?;
         let mut headers = HeaderBlock::default();
         headers.push_text("content-type", "application/cloudevents+json; charset=UTF-8");
-        accepted(&id, self.outgoing(payload, headers, key, &envelope.data))
+        accepted(&id, self.outgoing(payload, headers, self.key(key, entry, &envelope.data)))
     }
 
-    fn outgoing(&self, payload: Vec<u8>, headers: HeaderBlock, key: Option<&str>, data: &str) -> OutgoingRecord {
-        let key = key.map(ToOwned::to_owned).or_else(|| self.key_of(data));
+    fn outgoing(&self, payload: Vec<u8>, headers: HeaderBlock, key: Option<String>) -> OutgoingRecord {
         OutgoingRecord {
             topic: self.topic.as_str().into(),
             partition: None,

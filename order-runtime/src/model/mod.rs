@@ -10,6 +10,7 @@ mod policy;
 mod record;
 mod text;
 mod topics;
+mod values;
 
 pub(crate) use self::{
     address::{host, is_loopback},
@@ -25,4 +26,5 @@ pub use self::{
     partition::PartitionId,
     policy::{OnExhausted, RetryPolicy},
     record::{HeaderBlock, Headers, RecordBatch, RecordRef},
+    values::{IdRule, InvalidId, UnknownValue},
 };

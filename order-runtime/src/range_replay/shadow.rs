@@ -46,7 +46,8 @@ struct Overlay {
 impl ShadowStore {
     pub(super) fn new(store: Arc<dyn Store>, own: OwnPositions, outcomes: Arc<Outcomes>, ranges: &[Range]) -> Self {
         let empty = ranges.iter().all(|range| range.from == 0);
-        Self::of(own, Shadow { store, empty, outcomes, overlay: Mutex::default() })
+        let overlay = Mutex::new(Overlay { tables: Tables::overlay(), ..Overlay::default() });
+        Self::of(own, Shadow { store, empty, outcomes, overlay })
     }
 }
 

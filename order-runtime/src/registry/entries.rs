@@ -10,6 +10,7 @@ use linkme::distributed_slice;
 use crate::{
     dispatch::{Delivery, Handler, Invalid},
     model::RetryPolicy,
+    store::{EntityType, table::Description},
 };
 
 /// Every `#[event_processor]` of the program.
@@ -24,6 +25,10 @@ pub static ORDER_RUNTIME_CONTRACTS: [ContractEntry];
 /// Every `#[schema]` of the program.
 #[distributed_slice]
 pub static ORDER_RUNTIME_SCHEMAS: [SchemaEntry];
+
+/// Every `#[entity]` of the program.
+#[distributed_slice]
+pub static ORDER_RUNTIME_ENTITIES: [EntityEntry];
 
 /// Where an item was declared, as rustc spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,8 +120,23 @@ pub struct SchemaEntry {
     pub summary: &'static str,
     /// Its JSON Schema.
     pub schema: fn() -> schemars::Schema,
+    /// The JSON name of each field, and the last segment of its type.
+    pub fields: &'static [(&'static str, &'static str)],
     /// Decodes and validates JSON text without handling it; used by `publish` and `POST /events`.
     pub check: fn(&str) -> Result<(), Invalid>,
+    /// Where it is declared.
+    pub place: Place,
+}
+
+/// One `#[entity]`.
+#[derive(Debug)]
+pub struct EntityEntry {
+    /// The name of its table.
+    pub table: &'static str,
+    /// The entity.
+    pub entity: fn() -> EntityType,
+    /// The description of its table; `None` if its storage is written by hand.
+    pub description: Option<&'static Description>,
     /// Where it is declared.
     pub place: Place,
 }

@@ -11,8 +11,8 @@ use std::{
 };
 
 pub use entries::{
-    ContractEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_PROCESSORS, ORDER_RUNTIME_SCHEMAS, ORDER_RUNTIME_USECASES,
-    Place, ProcessorEntry, SchemaEntry, UsecaseEntry,
+    ContractEntry, EntityEntry, ORDER_RUNTIME_CONTRACTS, ORDER_RUNTIME_ENTITIES, ORDER_RUNTIME_PROCESSORS,
+    ORDER_RUNTIME_SCHEMAS, ORDER_RUNTIME_USECASES, Place, ProcessorEntry, SchemaEntry, UsecaseEntry,
 };
 use foldhash::fast::RandomState;
 pub(crate) use view::ProcessorView;
@@ -31,6 +31,18 @@ pub struct Registry {
     contracts: HashMap<TypeId, &'static ContractEntry>,
     /// The processors of each event name, by version.
     by_event: HashMap<&'static str, Vec<usize>, RandomState>,
+}
+
+/// The entries of every declared entity, by the name of its table.
+pub(crate) fn declared_entities() -> Vec<&'static EntityEntry> {
+    let mut entries: Vec<_> = ORDER_RUNTIME_ENTITIES.iter().collect();
+    entries.sort_unstable_by_key(|entry| (entry.table, entry.place));
+    entries
+}
+
+/// Every declared entity, by the name of its table.
+pub fn entities() -> Vec<EntityType> {
+    declared_entities().into_iter().map(|entry| (entry.entity)()).collect()
 }
 
 /// The result of a look-up of an event's processor.
@@ -149,10 +161,11 @@ impl Registry {
         self.schemas.get(name).copied()
     }
 
-    /// Checks that the program declares every entity that the chosen contracts use, because the store keeps no others.
+    /// Checks that the program declares every entity that the chosen contracts use, because the store keeps no others, and that no
+    /// two entities have the same table.
     ///
     /// # Errors
-    /// Each contract that uses an undeclared entity.
+    /// Each contract that uses an undeclared entity, and each table of two entities.
     pub(crate) fn check_entities(self: &Arc<Self>, entities: &[EntityType]) -> Result<(), RegistryErrors> {
         let mut contracts: Vec<_> = self.contracts.values().copied().collect();
         contracts.sort_unstable_by_key(|entry| (entry.name, entry.place));
@@ -164,6 +177,14 @@ impl Registry {
                     let entity = path.rsplit("::").next().unwrap_or(path);
                     errors.push(RegistryError::UndeclaredEntity { name: entry.name, entity, place: entry.place });
                 }
+            }
+        }
+        for pair in declared_entities().windows(2) {
+            if let [first, second] = pair
+                && first.table == second.table
+            {
+                let places = [first.place, second.place];
+                errors.push(RegistryError::TwoTables { table: first.table, places });
             }
         }
         if errors.is_empty() { Ok(()) } else { Err(RegistryErrors(errors)) }
@@ -317,7 +338,7 @@ pub enum RegistryError {
     },
     /// A contract uses an entity that the program does not declare.
     #[error(
-        "{name} at {place} takes WorkingSet<{entity}>, and the program does not declare {entity} as an entity; add it to `dispatcher!`: `entities = [{entity}, …]`"
+        "{name} at {place} takes WorkingSet<{entity}>, and the program does not declare {entity} as an entity; write `#[entity(table = \"…\")]` above it"
     )]
     UndeclaredEntity {
         /// The contract.
@@ -326,6 +347,14 @@ pub enum RegistryError {
         entity: &'static str,
         /// The contract's place.
         place: Place,
+    },
+    /// Two entities have the same table.
+    #[error("the table {table} belongs to the entities at {} and at {}; give one of them another", places[0], places[1])]
+    TwoTables {
+        /// The table.
+        table: &'static str,
+        /// Where the two are declared.
+        places: [Place; 2],
     },
     /// `APP_CONTRACTS` names a contract that does not exist.
     #[error("APP_CONTRACTS chooses version {chosen} of {feature}, which has {}", versions(known))]

@@ -20,14 +20,17 @@ use super::{
 
 /// A domain object with an identity, changed by events. It is pure data; the runtime loads and saves it as part of a set.
 ///
-/// Its `Serialize` is the read model: the object that `GET /{name}/{id}` returns. The runtime adds `version`, `createdAt`
+/// Its `Serialize` is the read model: the object that `GET /{table}/{id}` returns. The runtime adds `version`, `createdAt`
 /// and `updatedAt`.
 pub trait Entity: Clone + Serialize + Send + Sync + 'static {
     /// The identity. Its text is the last segment of the entity's HTTP path and, as a rule, the Kafka key.
     type Id: Clone + Eq + Hash + Ord + fmt::Display + FromStr + Send + Sync + 'static;
 
-    /// Query parameters of the read model. Each is the JSON name of a text field by which a page can be filtered. Each needs
-    /// an index on the field and the id; without one, a page with few matches reads the whole table.
+    /// The name of the entity's table, and of its read model: `GET /{table}`. Lower-case letters, digits and `_`.
+    const TABLE: &'static str;
+
+    /// Query parameters of the read model. Each is the JSON name of a field by which a page can be filtered. Each needs an
+    /// index on the field and the id; without one, a page with few matches reads the whole table.
     const FILTERS: &'static [&'static str] = &[];
 
     /// The entity's id.
@@ -74,13 +77,80 @@ pub struct Listed {
     pub view: serde_json::Value,
 }
 
-/// A row to write, with the version that the store must still hold.
+/// The change of a row, with the version that the store must still hold.
 #[derive(Debug, Clone)]
-pub struct Change<T> {
-    /// The new row.
-    pub row: Row<T>,
-    /// The version that was read; 0 for an entity that must not exist yet.
-    pub expected: u64,
+pub enum Change<T: Entity> {
+    /// The row is inserted, or its changing columns are updated.
+    Put {
+        /// The new row.
+        row: Row<T>,
+        /// The version that was read; 0 for an entity that must not exist yet.
+        expected: u64,
+    },
+    /// The entity was removed and made anew: the whole row is written.
+    Replace {
+        /// The new row.
+        row: Row<T>,
+        /// The version that was read.
+        expected: u64,
+    },
+    /// The row is deleted.
+    Remove {
+        /// The entity's id.
+        id: T::Id,
+        /// The version that was read.
+        expected: u64,
+    },
+}
+
+impl<T: Entity> Change<T> {
+    /// The entity's id.
+    pub fn id(&self) -> &T::Id {
+        match self {
+            Self::Put { row, .. } | Self::Replace { row, .. } => row.value.id(),
+            Self::Remove { id, .. } => id,
+        }
+    }
+
+    /// The new row; `None` for a removed one.
+    pub fn row(&self) -> Option<&Row<T>> {
+        match self {
+            Self::Put { row, .. } | Self::Replace { row, .. } => Some(row),
+            Self::Remove { .. } => None,
+        }
+    }
+
+    /// The version that the store must still hold; 0 for an entity that must not exist yet.
+    pub fn expected(&self) -> u64 {
+        match self {
+            Self::Put { expected, .. } | Self::Replace { expected, .. } | Self::Remove { expected, .. } => *expected,
+        }
+    }
+}
+
+/// Changes by what a store does: it removes rows, then inserts rows, then updates rows.
+pub(crate) struct Writes<'c, T: Entity> {
+    pub(crate) removed: Vec<(&'c T::Id, u64)>,
+    pub(crate) inserted: Vec<&'c Row<T>>,
+    pub(crate) updated: Vec<(&'c Row<T>, u64)>,
+}
+
+impl<'c, T: Entity> Writes<'c, T> {
+    pub(crate) fn of(changes: impl IntoIterator<Item = &'c Change<T>>) -> Self {
+        let mut writes = Self { removed: Vec::new(), inserted: Vec::new(), updated: Vec::new() };
+        for change in changes {
+            match change {
+                Change::Put { row, expected: 0 } => writes.inserted.push(row),
+                Change::Put { row, expected } => writes.updated.push((row, *expected)),
+                Change::Replace { row, expected } => {
+                    writes.removed.push((row.value.id(), *expected));
+                    writes.inserted.push(row);
+                }
+                Change::Remove { id, expected } => writes.removed.push((id, *expected)),
+            }
+        }
+        writes
+    }
 }
 
 /// A request for a page of the read model, in the order of ids.
@@ -97,8 +167,12 @@ pub struct Page {
 /// An entity type in type-erased form, so that a store can keep several.
 #[derive(Clone, Copy)]
 pub struct EntityType {
-    /// The type's name without its path, for example `Order`.
+    /// The type's name without its path, for example `Thing`.
     pub name: &'static str,
+    /// [`Entity::TABLE`].
+    pub table: &'static str,
+    /// The name of [`Entity::Id`] without its path, for example `ThingId`.
+    pub id_type: &'static str,
     /// The type.
     pub type_id: TypeId,
     /// [`Entity::FILTERS`].
@@ -114,9 +188,10 @@ pub struct EntityType {
 impl EntityType {
     /// The erased form of `T`, which every kind of store can keep.
     pub fn of<T: SqliteEntity + PostgresEntity>() -> Self {
-        let path = std::any::type_name::<T>();
         Self {
-            name: path.rsplit("::").next().unwrap_or(path),
+            name: name_of::<T>(),
+            table: T::TABLE,
+            id_type: name_of::<T::Id>(),
             type_id: TypeId::of::<T>(),
             filters: T::FILTERS,
             ids_of_keys: |keys| {
@@ -129,6 +204,12 @@ impl EntityType {
             memory: super::memory::new_table::<T>,
         }
     }
+}
+
+/// The name of a type without its path.
+fn name_of<T>() -> &'static str {
+    let path = std::any::type_name::<T>();
+    path.rsplit("::").next().unwrap_or(path)
 }
 
 impl fmt::Debug for EntityType {

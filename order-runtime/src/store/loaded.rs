@@ -114,6 +114,13 @@ where
     }
 }
 
+/// What an event has written to a row.
+#[derive(Debug, Clone)]
+pub(crate) enum Write<T> {
+    Put(T),
+    Remove,
+}
+
 pub(crate) struct Slot<T> {
     /// Whether the store has answered the request for this row.
     is_loaded: bool,
@@ -122,11 +129,13 @@ pub(crate) struct Slot<T> {
     row: Option<Row<T>>,
     read: bool,
     written: bool,
+    /// The last version before an event of this unit removed the entity; 0 if none has.
+    removed: u64,
 }
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
-        Self { is_loaded: false, base: 0, row: None, read: false, written: false }
+        Self { is_loaded: false, base: 0, row: None, read: false, written: false, removed: 0 }
     }
 }
 
@@ -145,15 +154,17 @@ impl<T> Slot<T> {
         (self.version(), self.row.as_ref().map(|row| row.value.clone()))
     }
 
-    /// Notes whether an event has read the row, and takes the value that it has written.
-    pub(crate) fn merge(&mut self, read: bool, written: Option<T>, now: Timestamp) {
+    /// Notes whether an event has read the row, and takes what it has written.
+    pub(crate) fn merge(&mut self, read: bool, written: Option<Write<T>>, now: Timestamp) {
         self.read |= read;
-        if let Some(value) = written {
-            self.write(value, now);
+        match written {
+            Some(Write::Put(value)) => self.put(value, now),
+            Some(Write::Remove) => self.remove(),
+            None => {}
         }
     }
 
-    fn write(&mut self, value: T, now: Timestamp) {
+    fn put(&mut self, value: T, now: Timestamp) {
         self.written = true;
         match &mut self.row {
             Some(row) => {
@@ -161,7 +172,31 @@ impl<T> Slot<T> {
                 row.version += 1;
                 row.updated_at = now;
             }
-            None => self.row = Some(Row { value, version: 1, created_at: now, updated_at: now }),
+            // After a removal by the same unit, the versions continue, so that no earlier event of the unit takes the new entity
+            // for the one that it has read.
+            None => self.row = Some(Row { value, version: self.removed + 1, created_at: now, updated_at: now }),
+        }
+    }
+
+    fn remove(&mut self) {
+        if let Some(row) = self.row.take() {
+            self.removed = row.version;
+        }
+        // An entity that only this unit has made is not in the store.
+        self.written = self.base > 0;
+    }
+
+    /// The change of a written row.
+    fn change(&mut self, id: &T::Id) -> Option<Change<T>>
+    where
+        T: Entity,
+    {
+        let expected = self.base;
+        match self.row.take() {
+            Some(row) if expected > 0 && self.removed > 0 => Some(Change::Replace { row, expected }),
+            Some(row) => Some(Change::Put { row, expected }),
+            None if expected > 0 => Some(Change::Remove { id: id.clone(), expected }),
+            None => None,
         }
     }
 }
@@ -243,8 +278,8 @@ impl<T: Entity> AnySet for Set<T> {
         // Every writer uses the same order of rows, so that transactions never deadlock. References are sorted, because a row
         // is large.
         written.sort_unstable_by_key(|(id, _)| *id);
-        let changes = written.into_iter().map(|(_, slot)| Some(Change { row: slot.row.take()?, expected: slot.base }));
-        Some(Box::new(changes.flatten().collect::<Vec<Change<T>>>()))
+        let changes = written.into_iter().filter_map(|(id, slot)| slot.change(id));
+        Some(Box::new(changes.collect::<Vec<Change<T>>>()))
     }
 
     fn read(&self) -> Option<Box<dyn Any + Send + Sync>> {

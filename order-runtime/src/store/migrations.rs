@@ -30,8 +30,8 @@ const RUNTIME: [Version; 4] =
     [version!("1-tables"), version!("2-suspect"), version!("3-letter-marks"), version!("4-suspects")];
 
 /// The SQL of a kind of store.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Dialect {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
     Sqlite,
     Postgres,
 }
@@ -44,10 +44,17 @@ impl Dialect {
         }
     }
 
-    fn of_entity(self, entity: &EntityType) -> &'static [&'static str] {
+    fn version_of_entity(self, entity: &EntityType) -> u32 {
         match self {
-            Self::Sqlite => entity.sqlite.migrations(),
-            Self::Postgres => entity.postgres.migrations(),
+            Self::Sqlite => entity.sqlite.schema_version(),
+            Self::Postgres => entity.postgres.schema_version(),
+        }
+    }
+
+    fn of_entity(self, entity: &EntityType, from: u32) -> Vec<String> {
+        match self {
+            Self::Sqlite => entity.sqlite.migration(from),
+            Self::Postgres => entity.postgres.migration(from),
         }
     }
 }
@@ -61,8 +68,31 @@ pub(super) type Counts = HashMap<String, i64>;
 /// The schema that this release needs.
 #[derive(Debug)]
 pub(super) struct Schema {
-    /// The statements of each owner, one for each version.
-    owners: Vec<(String, Vec<&'static str>)>,
+    dialect: Dialect,
+    owners: Vec<Owner>,
+}
+
+/// An owner of tables.
+#[derive(Debug)]
+struct Owner {
+    name: String,
+    /// The version of its tables in this release.
+    version: u32,
+    /// The entity type; `None` for the runtime.
+    entity: Option<EntityType>,
+}
+
+impl Owner {
+    /// The statements that bring its tables from version `from` to this release's.
+    fn migration(&self, dialect: Dialect, from: u32) -> Vec<Cow<'static, str>> {
+        match &self.entity {
+            Some(entity) => dialect.of_entity(entity, from).into_iter().map(Cow::Owned).collect(),
+            None => {
+                let missing = RUNTIME.iter().skip(from as usize);
+                missing.map(|version| Cow::Borrowed(dialect.of_runtime(version))).collect()
+            }
+        }
+    }
 }
 
 impl Schema {
@@ -71,16 +101,16 @@ impl Schema {
     /// # Errors
     /// [`StoreError::Unusable`] if two entity types have the same name, because their versions are counted under it.
     pub(super) fn new(dialect: Dialect, entities: &[EntityType]) -> Result<Self, StoreError> {
-        let own = RUNTIME.iter().map(|version| dialect.of_runtime(version)).collect();
-        let mut owners: Vec<(String, Vec<&'static str>)> = vec![("runtime".to_owned(), own)];
+        let version = u32::try_from(RUNTIME.len()).unwrap_or(u32::MAX);
+        let mut owners = vec![Owner { name: "runtime".to_owned(), version, entity: None }];
         for entity in entities {
-            let owner = format!("entity {}", entity.name);
-            if owners.iter().any(|(known, _)| *known == owner) {
+            let name = format!("entity {}", entity.name);
+            if owners.iter().any(|known| known.name == name) {
                 return Err(StoreError::Unusable(format!("two entity types are called {}; rename one", entity.name)));
             }
-            owners.push((owner, dialect.of_entity(entity).to_vec()));
+            owners.push(Owner { name, version: dialect.version_of_entity(entity), entity: Some(*entity) });
         }
-        Ok(Self { owners })
+        Ok(Self { dialect, owners })
     }
 
     /// The statements that bring a store with these counts to this schema, in their order; none if it has this schema.
@@ -89,18 +119,18 @@ impl Schema {
     /// [`StoreError::Unusable`] if a newer release has written the store, which the error calls `store`.
     pub(super) fn upgrade(&self, store: &impl Display, counts: &Counts) -> Result<Vec<Cow<'static, str>>, StoreError> {
         let mut statements = Vec::new();
-        for (owner, versions) in &self.owners {
-            let found = counts.get(owner).map_or(0, |count| usize::try_from(*count).unwrap_or(usize::MAX));
-            let known = versions.len();
-            let missing = versions.get(found..).ok_or_else(|| {
-                StoreError::Unusable(format!(
-                    "{store} was written by a newer release (schema version {found} of {owner}, this one knows {known}); \
-                     run that release"
-                ))
-            })?;
-            if !missing.is_empty() {
-                statements.extend(missing.iter().copied().map(Cow::Borrowed));
-                statements.push(Cow::Owned(count(owner, known)));
+        for owner in &self.owners {
+            let Owner { name, version, .. } = owner;
+            let found = counts.get(name).map_or(0, |count| u32::try_from(*count).unwrap_or(u32::MAX));
+            if found > *version {
+                return Err(StoreError::Unusable(format!(
+                    "{store} was written by a newer release (schema version {found} of {name}, this one knows {version}); run \
+                     that release"
+                )));
+            }
+            if found < *version {
+                statements.extend(owner.migration(self.dialect, found));
+                statements.push(Cow::Owned(count(name, *version)));
             }
         }
         Ok(statements)
@@ -127,7 +157,7 @@ impl Schema {
 }
 
 /// The statement that writes an owner's count.
-fn count(owner: &str, version: usize) -> String {
+fn count(owner: &str, version: u32) -> String {
     // Both kinds of SQL write a quote within a text twice.
     let owner = owner.replace('\'', "''");
     format!(
@@ -153,9 +183,7 @@ mod tests {
 
     /// The counts of a store that has every version.
     fn latest(schema: &Schema) -> Counts {
-        let latest =
-            |(owner, versions): &(String, Vec<_>)| (owner.clone(), i64::try_from(versions.len()).expect("few"));
-        schema.owners.iter().map(latest).collect()
+        schema.owners.iter().map(|owner| (owner.name.clone(), owner.version.into())).collect()
     }
 
     fn refusal(result: Result<impl Sized, StoreError>) -> String {

@@ -16,6 +16,7 @@ mod outbox;
 mod partitions;
 pub mod postgres;
 pub mod sqlite;
+pub mod table;
 #[cfg(test)]
 mod upgrade;
 
@@ -23,7 +24,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-pub(crate) use self::outbox::OUTBOX_LIMIT;
+pub(crate) use self::{entity::Writes, outbox::OUTBOX_LIMIT};
 pub use self::{
     entity::{Change, Entity, EntityType, Listed, Page, ReadModel, Row},
     letters::{AuditRow, DeadLetterRow, LetterMark, LetterStore, MarkState},

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::LookupFailure;
 use crate::store::{
     Entity,
-    loaded::{AnySet, typed_set},
+    loaded::{AnySet, Write, typed_set},
 };
 
 /// The result of merging an event's overlay into the unit.
@@ -34,7 +34,7 @@ struct Touched<T: Entity> {
     place: usize,
     /// The version that was read first.
     read: Option<u64>,
-    written: Option<T>,
+    written: Option<Write<T>>,
 }
 
 impl<T: Entity> Default for Changed<T> {
@@ -52,7 +52,8 @@ impl<T: Entity> Changed<T> {
         self.touched.push(touched);
     }
 
-    pub(crate) fn find(&self, id: &T::Id) -> Option<T> {
+    /// What the event has written to the row.
+    pub(crate) fn written(&self, id: &T::Id) -> Option<Write<T>> {
         self.touched.iter().find(|touched| touched.id == *id)?.written.clone()
     }
 
@@ -68,10 +69,20 @@ impl<T: Entity> Changed<T> {
 
     pub(crate) fn put(&mut self, entity: T) {
         match self.touched.iter_mut().find(|touched| touched.id == *entity.id()) {
-            Some(touched) => touched.written = Some(entity),
+            Some(touched) => touched.written = Some(Write::Put(entity)),
             None => {
                 let id = entity.id().clone();
-                self.touch(Touched { id, place: usize::MAX, read: None, written: Some(entity) });
+                self.touch(Touched { id, place: usize::MAX, read: None, written: Some(Write::Put(entity)) });
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: &T::Id) {
+        match self.touched.iter_mut().find(|touched| touched.id == *id) {
+            Some(touched) => touched.written = Some(Write::Remove),
+            None => {
+                let id = id.clone();
+                self.touch(Touched { id, place: usize::MAX, read: None, written: Some(Write::Remove) });
             }
         }
     }

@@ -41,7 +41,7 @@ impl LookupFailure {
         match self {
             Self::Unreadable(why) => why.to_string(),
             Self::Undeclared(entity) => {
-                format!("the program does not declare {entity} as an entity; add it to `dispatcher!`: `entities = […]`")
+                format!("the program does not declare {entity} as an entity; write `#[entity(table = \"…\")]` above it")
             }
         }
     }

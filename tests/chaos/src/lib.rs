@@ -5,4 +5,4 @@
 #![forbid(unsafe_code)]
 #![allow(non_camel_case_types, reason = "the project's naming rules")]
 
-order_runtime::dispatcher!(name = "ledgers", entity = Ledger);
+order_runtime::dispatcher!(name = "ledgers");

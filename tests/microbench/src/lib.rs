@@ -12,6 +12,7 @@ mod feed;
 
 mod decode;
 mod engine;
+mod store;
 mod unit_of_work;
 
 use self::events::Bad;
@@ -42,7 +43,7 @@ impl Case {
 }
 
 /// All cases.
-pub static CASES: [Case; 16] = [
+pub static CASES: [Case; 18] = [
     Case { name: "dead letters/a broken rule", make: || engine::dead_letters(Bad::Amount) },
     Case { name: "dead letters/a missing member", make: || engine::dead_letters(Bad::Member) },
     Case { name: "dead letters/an unknown event", make: || engine::dead_letters(Bad::Name) },
@@ -57,6 +58,8 @@ pub static CASES: [Case; 16] = [
     Case { name: "key queues/one key", make: || engine::queues(1, engine::AT_ONCE) },
     Case { name: "key queues/10 keys that wait", make: || engine::queues(10, engine::LATER) },
     Case { name: "key queues/a key an event that waits", make: || engine::queues(EVENTS, engine::LATER) },
+    Case { name: "store/generated", make: store::generated },
+    Case { name: "store/by hand", make: store::by_hand },
     Case { name: "unit of work/get", make: || unit_of_work::handle(unit_of_work::get) },
     Case { name: "unit of work/get and put", make: || unit_of_work::handle(unit_of_work::get_and_put) },
 ];

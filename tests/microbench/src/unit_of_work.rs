@@ -55,7 +55,7 @@ pub(crate) fn handle(work: fn(&WorkingSet<Order>, &Order)) -> Run {
     })
 }
 
-fn order(index: usize) -> Order {
+pub(crate) fn order(index: usize) -> Order {
     Order {
         order_id: events::order(index).parse().expect("an id"),
         customer_id: "cus-0000001".to_owned(),

@@ -52,6 +52,25 @@ pub(crate) async fn processors_are_listed_offline(broker: &Broker) {
     }
 }
 
+pub(crate) async fn the_entities_keep_what_was_released(broker: &Broker) {
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let deployment = Deployment::new(broker).await.with("KAFKA_BROKER_URL", &nobody);
+    let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/../order-service/entities.lock");
+    deployment.run(["entities", "--check", lock]).await.expect_code(0);
+    let listed = deployment.run(["entities", "--output", "json"]).await.expect_code(0).json();
+    assert_eq!((&listed[0]["entity"], &listed[0]["table"]), (&"Order".into(), &"orders".into()));
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let other = folder.path().join("entities.lock");
+    let text = std::fs::read_to_string(lock).expect("the lock of the service");
+    std::fs::write(&other, text.replace("\"currency\"", "\"valuta\"")).expect("a file");
+    let other = other.to_str().expect("a path in UTF-8");
+    let failed = deployment.run(["entities", "--check", other]).await.expect_code(1);
+    let said = format!("{}{}", failed.stdout, failed.stderr);
+    assert!(said.contains("orders.valuta was released") && said.contains("orders.currency is new"), "{said}");
+    deployment.run(["entities", "--lock", other]).await.expect_code(1);
+}
+
 pub(crate) async fn dead_letters_are_listed_shown_and_replayed(broker: &Broker) {
     let deployment = Deployment::new(broker).await;
     let service = deployment.start_ready().await;

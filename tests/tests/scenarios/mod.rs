@@ -32,6 +32,7 @@ macro_rules! every_scenario {
             commands::wrong_settings_are_all_named,
             commands::config_keeps_secrets,
             commands::processors_are_listed_offline,
+            commands::the_entities_keep_what_was_released,
             commands::dead_letters_are_listed_shown_and_replayed,
         );
     };

@@ -65,7 +65,7 @@ pub(crate) struct Parts {
     pub(crate) events: mpsc::UnboundedReceiver<ConsumerEvent>,
     /// The publisher of dead letters and emitted events.
     pub(crate) publisher: Arc<dyn Publisher>,
-    /// The domain's entities. The ids of the first one are expected as Kafka keys.
+    /// The domain's entities. Their ids are expected as Kafka keys.
     pub(crate) entities: Vec<EntityType>,
     /// The configuration.
     pub(crate) settings: Settings,

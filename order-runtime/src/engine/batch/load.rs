@@ -44,8 +44,8 @@ impl Batch<'_> {
             }
             load.dead_letters.extend(record.header("dlq-id").and_then(DeadLetterId::parse));
         }
-        if let Some(main) = self.partition.engine.entities.first() {
-            self.partition.unit.prefetch(*main, &mut keys.into_iter());
+        for entity in &self.partition.engine.entities {
+            self.partition.unit.prefetch(*entity, &mut keys.iter().copied());
         }
         self.request(load).await
     }

@@ -27,6 +27,7 @@ pub(super) struct Ledger {
 
 impl Entity for Ledger {
     type Id = String;
+    const TABLE: &'static str = "ledgers";
 
     fn id(&self) -> &String {
         &self.id
@@ -37,6 +38,7 @@ impl Entity for Ledger {
 pub(super) fn entity() -> EntityType {
     EntityType {
         name: "Ledger",
+        table: "ledgers",
         type_id: TypeId::of::<Ledger>(),
         filters: &[],
         ids_of_keys: |keys| {
@@ -52,7 +54,7 @@ pub(super) fn entity() -> EntityType {
 
 /// Whether the changes contain a ledger that a store must refuse.
 pub(super) fn must_be_refused(changes: &Changes) -> bool {
-    let is_refused = |change: &Change<Ledger>| change.row.value.refused;
+    let is_refused = |change: &Change<Ledger>| change.row().is_some_and(|row| row.value.refused);
     changes
         .entities
         .iter()
@@ -94,12 +96,12 @@ impl SqliteEntity for Ledger {
         inserted.sum()
     }
 
-    fn update(db: &rusqlite::Connection, changes: &[&Change<Self>]) -> rusqlite::Result<usize> {
+    fn update(db: &rusqlite::Connection, rows: &[(&Row<Self>, u64)]) -> rusqlite::Result<usize> {
         let mut update = db.prepare_cached(
             "UPDATE ledgers SET applied = ?2, touched = ?3, refused = ?4, version = ?5, updated_at = ?6
              WHERE id = ?1 AND version = ?7",
         )?;
-        let updated = changes.iter().map(|Change { row: Row { value, version, updated_at, .. }, expected }| {
+        let updated = rows.iter().map(|(Row { value, version, updated_at, .. }, expected)| {
             update.execute((
                 &value.id,
                 text(&value.applied),
@@ -111,6 +113,10 @@ impl SqliteEntity for Ledger {
             ))
         });
         updated.sum()
+    }
+
+    fn remove(db: &rusqlite::Connection, ids: &[(&String, u64)]) -> rusqlite::Result<usize> {
+        ids.iter().map(|row| db.execute("DELETE FROM ledgers WHERE id = ?1 AND version = ?2", *row)).sum()
     }
 
     fn page(_: &rusqlite::Connection, _: &Page) -> rusqlite::Result<Vec<Row<Self>>> {

@@ -61,7 +61,7 @@ async fn an_attempt_that_ends_while_events_run_alone_takes_no_follower_along() {
 fn writes(changes: &[Arc<Changes>], id: &str) -> bool {
     let written = changes.iter().flat_map(|each| &each.entities);
     let mut counters = written.filter_map(|(_, written)| written.downcast_ref::<Vec<Change<Counter>>>()).flatten();
-    counters.any(|change| change.row.value.id == id)
+    counters.any(|change| change.id() == id)
 }
 
 #[tokio::test]

@@ -117,6 +117,7 @@ struct Stray(String);
 
 impl Entity for Stray {
     type Id = String;
+    const TABLE: &'static str = "strays";
 
     fn id(&self) -> &String {
         &self.0

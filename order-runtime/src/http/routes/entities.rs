@@ -1,4 +1,4 @@
-//! The read model of the domain's first entity.
+//! The read model of an entity.
 
 use axum::{
     Json,
@@ -45,15 +45,15 @@ pub(super) fn parameters(filters: &[&str]) -> Vec<Parameter> {
     .collect()
 }
 
-/// `GET /{name}?limit=&after=` and the entity's filters: an array in the order of ids. If more may follow, the header `Link` has
+/// `GET /{table}?limit=&after=` and the entity's filters: an array in the order of ids. If more may follow, the header `Link` has
 /// the address of the next page.
-pub(in crate::http) async fn page(
+pub(super) async fn page(
+    entity: EntityType,
     State(app): State<App>,
     OriginalUri(uri): OriginalUri,
     query: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(parameters) = query.map_err(|_| Problem::bad_request("the query is malformed"))?;
-    let entity = entity(&app)?;
     let asked = read(parameters, entity.filters)?;
     let permit = readers::permit(&app).await?;
     let (body, last) = pieces(&app, entity, asked.clone()).await?;
@@ -108,17 +108,24 @@ fn next(path: &str, page: &Page) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("<{path}?{query}>; rel=\"next\"")).ok()
 }
 
-/// `GET /{name}/{id}`.
-pub(in crate::http) async fn one(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let found = app.store.view(entity(&app)?, &id).await.map_err(|error| Problem::store_unavailable(&error))?;
-    found.map(Json).ok_or_else(|| nothing(&app))
+/// `GET /{table}/{id}`.
+pub(super) async fn one(
+    entity: EntityType,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let found = app.store.view(entity, &id).await.map_err(|error| Problem::store_unavailable(&error))?;
+    found.map(Json).ok_or_else(|| nothing(entity))
 }
 
-/// `GET /{name}/{id}/events`: the last events of the key with their outcomes, oldest first.
-pub(in crate::http) async fn history(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let window =
-        app.store.window(window_key_of(id.as_bytes())).await.map_err(|error| Problem::store_unavailable(&error))?;
-    let window = DedupWindow::from_bytes(window.ok_or_else(|| nothing(&app))?)
+/// `GET /{table}/{id}/events`: the last events of the key with their outcomes, oldest first.
+pub(super) async fn history(
+    entity: EntityType,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let window = app.store.window(window_key_of(id.as_bytes())).await.map_err(|error| Problem::store_unavailable(&error))?;
+    let window = DedupWindow::from_bytes(window.ok_or_else(|| nothing(entity))?)
         .map_err(|unreadable| Problem::store_unavailable(&StoreError::Unusable(unreadable.to_string())))?;
     let events = window.iter().map(
         |entry| json!({"eventId": entry.id, "eventName": entry.name, "outcome": entry.outcome.as_str(), "at": entry.at}),
@@ -154,10 +161,6 @@ fn read(parameters: Vec<(String, String)>, filters: &[&str]) -> Result<Page, Pro
     Ok(page)
 }
 
-fn entity(app: &App) -> Result<EntityType, Problem> {
-    app.dispatcher.entities.first().copied().ok_or_else(|| nothing(app))
-}
-
-fn nothing(app: &App) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, format!("{} has no entity with this id", app.dispatcher.name))
+fn nothing(entity: EntityType) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("{} has no entity with this id", entity.table))
 }

@@ -19,6 +19,7 @@ use crate::{
     dead_letters::ListRequest,
     dispatcher::Dispatcher,
     documents::{Audience, RouteDescription},
+    store::EntityType,
 };
 
 /// All routes, without layers.
@@ -37,9 +38,7 @@ pub(super) fn all(app: &App) -> Router {
 fn table(dispatcher: &Dispatcher) -> Vec<Route> {
     let mut routes = operation();
     let mut reads = activity();
-    if let Some(entity) = dispatcher.entities.first() {
-        reads.extend(read_model(dispatcher.name, entity.filters));
-    }
+    reads.extend(dispatcher.entities.iter().flat_map(|entity| read_model(*entity)));
     routes.extend(reads.into_iter().map(|route| route.of(Audience::Viewers)));
     let administration = administration().into_iter().chain(dead_letters());
     routes.extend(administration.map(|route| route.of(Audience::Administrators)));
@@ -135,15 +134,18 @@ fn dead_letters() -> Vec<Route> {
     ]
 }
 
-/// Routes of the domain's first entity.
-fn read_model(name: &str, filters: &[&str]) -> [Route; 3] {
+/// Routes of an entity.
+fn read_model(entity: EntityType) -> [Route; 3] {
+    let table = entity.table;
     let unknown: &[_] = &[("404", "There is none with this id.")];
-    let page = Route::get(&format!("/{name}"), "A page of entities in their current state, by id.", entities::page)
-        .parameters(entities::parameters(filters));
+    let page = move |app, uri, query| entities::page(entity, app, uri, query);
+    let one = move |app, id| entities::one(entity, app, id);
+    let history = move |app, id| entities::history(entity, app, id);
     [
-        page,
-        Route::get(&format!("/{name}/{{id}}"), "One entity in its current state.", entities::one).answers(unknown),
-        Route::get(&format!("/{name}/{{id}}/events"), "Its last events with their outcomes.", entities::history)
+        Route::get(&format!("/{table}"), "A page of entities in their current state, by id.", page)
+            .parameters(entities::parameters(entity.filters)),
+        Route::get(&format!("/{table}/{{id}}"), "One entity in its current state.", one).answers(unknown),
+        Route::get(&format!("/{table}/{{id}}/events"), "Its last events with their outcomes.", history)
             .answers(unknown),
     ]
 }

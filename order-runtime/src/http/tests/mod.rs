@@ -46,7 +46,8 @@ use crate::{
     registry::{Place, ProcessorEntry, Registry},
     store::{
         Store,
-        conformance::fixture::{self, begun, commit, counter_change, step},
+        Change,
+        conformance::fixture::{self, begun, commit, counter_change, counter_row, step},
         memory::MemoryStore,
     },
     telemetry::metrics::Metrics,
@@ -182,9 +183,9 @@ impl Served {
         let partition = begun(&store, 0).await;
         let mut counters = vec![counter_change("c-1", 1, 0), counter_change("c-2", 2, 0)];
         counters.extend((0..shown.large).map(|number| {
-            let mut change = counter_change(&format!("large-{number:03}"), 1, 0);
-            change.row.value.status = "x".repeat(40_000);
-            change
+            let mut row = counter_row(&format!("large-{number:03}"), 1, 0);
+            row.value.status = "x".repeat(40_000);
+            Change::Put { row, expected: 0 }
         }));
         commit(&store, step(&partition, 0, 0).writing(counters)).await;
         let (broker, _) = MemoryBroker::new();

@@ -26,6 +26,7 @@ pub(crate) struct Counter {
 
 impl Entity for Counter {
     type Id = String;
+    const TABLE: &'static str = "counters";
     const FILTERS: &'static [&'static str] = &["status"];
 
     fn id(&self) -> &String {
@@ -67,14 +68,18 @@ impl SqliteEntity for Counter {
         rows.sum()
     }
 
-    fn update(db: &Connection, changes: &[&Change<Self>]) -> rusqlite::Result<usize> {
+    fn update(db: &Connection, rows: &[(&Row<Self>, u64)]) -> rusqlite::Result<usize> {
         let mut update = db.prepare_cached(
             "UPDATE counters SET status = ?2, n = ?3, version = ?4, updated_at = ?5 WHERE id = ?1 AND version = ?6",
         )?;
-        let changes = changes.iter().map(|Change { row: Row { value, version, updated_at, .. }, expected }| {
+        let rows = rows.iter().map(|(Row { value, version, updated_at, .. }, expected)| {
             update.execute((&value.id, &value.status, value.n, version, updated_at.as_microsecond(), expected))
         });
-        changes.sum()
+        rows.sum()
+    }
+
+    fn remove(db: &Connection, ids: &[(&String, u64)]) -> rusqlite::Result<usize> {
+        ids.iter().map(|row| db.execute("DELETE FROM counters WHERE id = ?1 AND version = ?2", *row)).sum()
     }
 
     fn page(db: &Connection, page: &Page) -> rusqlite::Result<Vec<Row<Self>>> {
@@ -94,7 +99,6 @@ impl PostgresEntity for Counter {
          ALTER TABLE counters ADD COLUMN created_at bigint NOT NULL DEFAULT 0;
          ALTER TABLE counters ADD COLUMN updated_at bigint NOT NULL DEFAULT 0;",
     ];
-    const TABLE: &'static str = "counters";
     const ID: &'static str = "id";
 
     async fn load(db: &Client, ids: &[String]) -> Result<Vec<Row<Self>>, PostgresError> {
@@ -115,6 +119,10 @@ impl PostgresEntity for Counter {
                  AS w (id, status, n, version, created_at, updated_at)
              WHERE counters.id = w.id";
         write(db, statement, rows).await
+    }
+
+    async fn remove(db: &Client, ids: &[String]) -> Result<u64, PostgresError> {
+        Ok(db.execute("DELETE FROM counters WHERE id = ANY($1)", &[&ids]).await?)
     }
 
     async fn page(db: &Client, page: &Page) -> Result<Vec<Row<Self>>, PostgresError> {
@@ -171,14 +179,16 @@ pub(crate) fn step(partition: &PartitionId, from: i64, revision: i64) -> Changes
 }
 
 pub(crate) fn counter_change(id: &str, n: i64, expected: u64) -> Change<Counter> {
-    Change {
-        row: Row {
-            value: Counter { id: id.into(), status: if n % 2 == 0 { "even" } else { "odd" }.into(), n },
-            version: expected + 1,
-            created_at: at(1),
-            updated_at: at(n),
-        },
-        expected,
+    Change::Put { row: counter_row(id, n, expected), expected }
+}
+
+/// The row of a counter whose version was `before`.
+pub(crate) fn counter_row(id: &str, n: i64, before: u64) -> Row<Counter> {
+    Row {
+        value: Counter { id: id.into(), status: if n % 2 == 0 { "even" } else { "odd" }.into(), n },
+        version: before + 1,
+        created_at: at(1),
+        updated_at: at(n),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     any::{Any, TypeId},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
 };
 
 use foldhash::fast::RandomState;
@@ -14,7 +14,7 @@ use crate::store::{Change, Changes, Entity, EntityType, Listed, Load, Page, Row,
 pub(crate) trait MemoryTable: Send {
     /// Loads rows. `ids` is a `Vec<T::Id>`, the result a `Vec<Row<T>>`.
     fn load(&self, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError>;
-    /// The ids of a `Vec<T::Id>` that have no row, as a `Vec<T::Id>`.
+    /// The ids of a `Vec<T::Id>` that have no row and were not removed, as a `Vec<T::Id>`.
     fn missing(&self, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError>;
     /// Adds a `Vec<Row<T>>` of another store; existing rows are kept.
     fn absorb(&mut self, rows: &dyn Any) -> Result<(), StoreError>;
@@ -22,19 +22,28 @@ pub(crate) trait MemoryTable: Send {
     fn accepts(&self, changes: &dyn Any) -> Result<bool, StoreError>;
     /// Whether every row of a `Vec<(T::Id, u64)>` still has that version; 0 means absent.
     fn unchanged(&self, reads: &dyn Any) -> Result<bool, StoreError>;
-    /// Writes a `Vec<Change<T>>` that was accepted.
-    fn save(&mut self, changes: &dyn Any) -> Result<(), StoreError>;
+    /// Writes a `Vec<Change<T>>` that was accepted. An overlay remembers which rows it has removed.
+    fn save(&mut self, changes: &dyn Any, is_overlay: bool) -> Result<(), StoreError>;
     fn view(&self, id: &str) -> Option<Value>;
     fn page(&self, page: &Page) -> Vec<Listed>;
 }
 
 /// The tables of all entity types, each created on first use.
 #[derive(Default)]
-pub(crate) struct Tables(HashMap<TypeId, Box<dyn MemoryTable>>);
+pub(crate) struct Tables {
+    tables: HashMap<TypeId, Box<dyn MemoryTable>>,
+    /// Whether the tables lie over those of another store, from which a removed row must not be read again.
+    is_overlay: bool,
+}
 
 impl Tables {
+    /// Tables over those of another store.
+    pub(crate) fn overlay() -> Self {
+        Self { is_overlay: true, ..Self::default() }
+    }
+
     pub(crate) fn of(&mut self, entity: EntityType) -> &mut dyn MemoryTable {
-        self.0.entry(entity.type_id).or_insert_with(entity.memory).as_mut()
+        self.tables.entry(entity.type_id).or_insert_with(entity.memory).as_mut()
     }
 
     /// The wanted rows that exist, by type.
@@ -67,7 +76,8 @@ impl Tables {
     pub(crate) fn save(&mut self, changes: &Changes) -> Result<(), StoreError> {
         for (entity, written) in &changes.entities {
             let written: &(dyn Any + Send + Sync) = written.as_ref();
-            self.of(*entity).save(written)?;
+            let is_overlay = self.is_overlay;
+            self.of(*entity).save(written, is_overlay)?;
         }
         Ok(())
     }
@@ -75,10 +85,12 @@ impl Tables {
 
 struct Table<T: Entity> {
     rows: HashMap<T::Id, Row<T>, RandomState>,
+    /// The rows that an overlay has removed.
+    removed: HashSet<T::Id, RandomState>,
 }
 
 pub(crate) fn new_table<T: Entity>() -> Box<dyn MemoryTable> {
-    Box::new(Table::<T> { rows: HashMap::default() })
+    Box::new(Table::<T> { rows: HashMap::default(), removed: HashSet::default() })
 }
 
 impl<T: Entity> Table<T> {
@@ -96,7 +108,7 @@ impl<T: Entity> MemoryTable for Table<T> {
 
     fn missing(&self, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError> {
         let ids = typed::<Vec<T::Id>>(ids)?;
-        let missing: Vec<T::Id> = ids.iter().filter(|id| !self.rows.contains_key(*id)).cloned().collect();
+        let missing: Vec<T::Id> = ids.iter().filter(|id| !self.rows.contains_key(*id) && !self.removed.contains(*id)).cloned().collect();
         Ok(Box::new(missing))
     }
 
@@ -109,7 +121,7 @@ impl<T: Entity> MemoryTable for Table<T> {
 
     fn accepts(&self, changes: &dyn Any) -> Result<bool, StoreError> {
         let changes = typed::<Vec<Change<T>>>(changes)?;
-        Ok(changes.iter().all(|change| self.version(change.row.value.id()) == change.expected))
+        Ok(changes.iter().all(|change| self.version(change.id()) == change.expected()))
     }
 
     fn unchanged(&self, reads: &dyn Any) -> Result<bool, StoreError> {
@@ -117,9 +129,20 @@ impl<T: Entity> MemoryTable for Table<T> {
         Ok(reads.iter().all(|(id, version)| self.version(id) == *version))
     }
 
-    fn save(&mut self, changes: &dyn Any) -> Result<(), StoreError> {
+    fn save(&mut self, changes: &dyn Any, is_overlay: bool) -> Result<(), StoreError> {
         for change in typed::<Vec<Change<T>>>(changes)? {
-            self.rows.insert(change.row.value.id().clone(), change.row.clone());
+            match change {
+                Change::Put { row, .. } | Change::Replace { row, .. } => {
+                    self.removed.remove(row.value.id());
+                    self.rows.insert(row.value.id().clone(), row.clone());
+                }
+                Change::Remove { id, .. } => {
+                    self.rows.remove(id);
+                    if is_overlay {
+                        self.removed.insert(id.clone());
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -142,8 +165,17 @@ impl<T: Entity> MemoryTable for Table<T> {
         ids.sort_unstable();
         ids.into_iter()
             .filter_map(|id| self.rows.get(id).map(Row::listed))
-            .filter(|listed| page.filters.iter().all(|(field, wanted)| listed.view[field] == wanted.as_str()))
+            .filter(|listed| page.filters.iter().all(|(field, wanted)| is_text_of(&listed.view[field], wanted)))
             .take(page.limit)
             .collect()
+    }
+}
+
+/// Whether a query parameter has this text for the value of a field.
+fn is_text_of(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(value) => value == text,
+        Value::Number(_) | Value::Bool(_) => value.to_string() == text,
+        _ => false,
     }
 }

@@ -6,6 +6,7 @@
 mod absence;
 mod commit;
 mod error;
+mod generated;
 mod letters;
 mod link;
 mod partitions;
@@ -43,19 +44,27 @@ use super::{
 };
 use crate::model::{DeadLetterId, PartitionId};
 
-/// How a *set* of entities of one type is loaded and saved in PostgreSQL: written once, for all features.
+/// How a *set* of entities of one type is loaded and saved in PostgreSQL.
 ///
-/// The statements run on the runtime's connection and within its transaction. Sets are passed as arrays; `unnest` turns them
+/// `#[entity]` generates the table and everything here; an entity with `#[entity(storage = manual)]` implements it by hand. Its
+/// table, [`Entity::TABLE`], has a column `version` of type `bigint`, by which the runtime compares and locks rows. The statements run on the runtime's connection and within its transaction. Sets are passed as arrays; `unnest` turns them
 /// into rows. Use `prepare_cached`, because the statements run for every batch.
 pub trait PostgresEntity: Entity {
     /// Statements that bring the schema from one version to the next, oldest first; never change one that was released.
-    const MIGRATIONS: &'static [&'static str];
-
-    /// The table. It has a column `version` of type `bigint`, by which the runtime compares and locks rows.
-    const TABLE: &'static str;
+    const MIGRATIONS: &'static [&'static str] = &[];
 
     /// The column that holds the id as text. It has the type `text` and is the table's primary key.
     const ID: &'static str;
+
+    /// The version of the schema.
+    fn schema_version() -> u32 {
+        u32::try_from(Self::MIGRATIONS.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The statements that bring the schema from version `from` to [`schema_version`](Self::schema_version); 0 for none yet.
+    fn migration(from: u32) -> Vec<String> {
+        Self::MIGRATIONS.iter().skip(from as usize).map(|statement| (*statement).to_owned()).collect()
+    }
 
     /// Loads those of `ids` that exist, in any order.
     fn load(db: &Client, ids: &[String]) -> impl Future<Output = Result<Vec<Row<Self>>, PostgresError>> + Send;
@@ -65,6 +74,9 @@ pub trait PostgresEntity: Entity {
 
     /// Overwrites rows by their id and returns the number of rows found. The rows are locked and have the expected version.
     fn update(db: &Client, rows: &[&Row<Self>]) -> impl Future<Output = Result<u64, PostgresError>> + Send;
+
+    /// Deletes rows by their ids and returns the number of rows found. The rows are locked and have the expected version.
+    fn remove(db: &Client, ids: &[String]) -> impl Future<Output = Result<u64, PostgresError>> + Send;
 
     /// A page of entities in the order of their ids (`COLLATE "C"`).
     fn page(db: &Client, page: &Page) -> impl Future<Output = Result<Vec<Row<Self>>, PostgresError>> + Send;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{Client, PostgresEntity};
-use crate::store::{Change, Listed, Page, Row, StoreError, entity::typed};
+use crate::store::{Change, Listed, Page, Row, StoreError, Writes, entity::typed};
 
 /// An id as text, and the version that its row must have; 0 means absent.
 pub(super) type Expected = (String, u64);
@@ -14,7 +14,8 @@ pub(super) type Expected = (String, u64);
 /// [`PostgresEntity`] with the type erased.
 #[async_trait]
 pub(crate) trait PostgresTable: Send + Sync {
-    fn migrations(&self) -> &'static [&'static str];
+    fn schema_version(&self) -> u32;
+    fn migration(&self, from: u32) -> Vec<String>;
     /// The names of the table and of its id column.
     fn names(&self) -> (&'static str, &'static str);
     /// The texts of a `Vec<T::Id>`.
@@ -26,7 +27,7 @@ pub(crate) trait PostgresTable: Send + Sync {
     /// Loads rows; the result is a `Vec<Row<T>>`.
     async fn load(&self, db: &Client, ids: &[String]) -> Result<Box<dyn Any + Send>, StoreError>;
     /// Writes several `Vec<Change<T>>`, whose rows are locked. Returns false if a row to
-    /// insert exists by now, or a row to update does not exist.
+    /// insert exists by now, or a row to update or to remove does not exist.
     async fn save(&self, db: &Client, changes: &[&(dyn Any + Send + Sync)]) -> Result<bool, StoreError>;
     async fn view(&self, db: &Client, id: &str) -> Result<Option<Value>, StoreError>;
     async fn page(&self, db: &Client, page: &Page) -> Result<Vec<Listed>, StoreError>;
@@ -46,8 +47,12 @@ fn is_text(id: &str) -> bool {
 
 #[async_trait]
 impl<T: PostgresEntity> PostgresTable for Table<T> {
-    fn migrations(&self) -> &'static [&'static str] {
-        T::MIGRATIONS
+    fn schema_version(&self) -> u32 {
+        T::schema_version()
+    }
+
+    fn migration(&self, from: u32) -> Vec<String> {
+        T::migration(from)
     }
 
     fn names(&self) -> (&'static str, &'static str) {
@@ -63,9 +68,9 @@ impl<T: PostgresEntity> PostgresTable for Table<T> {
         let changes = typed::<Vec<Change<T>>>(changes)?.iter();
         changes
             .map(|change| {
-                let id = change.row.value.id().to_string();
+                let id = change.id().to_string();
                 if is_text(&id) {
-                    Ok((id, change.expected))
+                    Ok((id, change.expected()))
                 } else {
                     Err(StoreError::Refused("an id contains a NUL, which PostgreSQL cannot store".to_owned()))
                 }
@@ -83,16 +88,19 @@ impl<T: PostgresEntity> PostgresTable for Table<T> {
     }
 
     async fn save(&self, db: &Client, changes: &[&(dyn Any + Send + Sync)]) -> Result<bool, StoreError> {
-        let mut inserted: Vec<&Row<T>> = Vec::new();
-        let mut updated: Vec<&Row<T>> = Vec::new();
+        let mut all = Vec::new();
         for changes in changes {
-            for change in typed::<Vec<Change<T>>>(*changes)? {
-                if change.expected == 0 { &mut inserted } else { &mut updated }.push(&change.row);
-            }
+            all.extend(typed::<Vec<Change<T>>>(*changes)?);
         }
+        let Writes { removed, mut inserted, updated } = Writes::of(all);
+        let removed: Vec<String> = removed.into_iter().map(|(id, _)| id.to_string()).collect();
+        let updated: Vec<&Row<T>> = updated.into_iter().map(|(row, _)| row).collect();
         // New rows are locked when they are inserted, so all writers insert in the same order.
         inserted.sort_unstable_by(|a, b| a.value.id().cmp(b.value.id()));
         let whole = |affected: u64, rows: usize| usize::try_from(affected).is_ok_and(|affected| affected == rows);
+        if !removed.is_empty() && !whole(T::remove(db, &removed).await?, removed.len()) {
+            return Ok(false);
+        }
         if !inserted.is_empty() && !whole(T::insert(db, &inserted).await?, inserted.len()) {
             return Ok(false);
         }

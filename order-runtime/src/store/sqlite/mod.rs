@@ -8,6 +8,7 @@ mod commit;
 mod connect;
 mod error;
 mod file;
+mod generated;
 mod letters;
 mod mounts;
 mod partitions;
@@ -36,19 +37,29 @@ use self::{
     worker::{Duties, Worker},
 };
 use super::{
-    Assigned, AuditRow, Change, Changes, Committed, Entity, EntityType, LetterMark, LetterStore, Listed, Load, Loaded,
+    Assigned, AuditRow, Changes, Committed, Entity, EntityType, LetterMark, LetterStore, Listed, Load, Loaded,
     Mode, Outbox, OutboxStore, Page, PartitionStore, ReadModel, Row, Store, StoreError, WaitingCount, WaitingRow,
     migrations::{Dialect, Schema},
 };
 use crate::model::{DeadLetterId, PartitionId};
 
-/// How a *set* of entities of one type is loaded and saved in SQLite: written once, for all features.
+/// How a *set* of entities of one type is loaded and saved in SQLite.
 ///
-/// The statements run on the runtime's connection and within its transaction. Use `prepare_cached`, because they run for every
+/// `#[entity]` generates the table and everything here; an entity with `#[entity(storage = manual)]` implements it by hand. The statements run on the runtime's connection and within its transaction. Use `prepare_cached`, because they run for every
 /// batch. [`keys`] turns many ids into one parameter.
 pub trait SqliteEntity: Entity {
     /// Statements that bring the schema from one version to the next, oldest first; never change one that was released.
-    const MIGRATIONS: &'static [&'static str];
+    const MIGRATIONS: &'static [&'static str] = &[];
+
+    /// The version of the schema.
+    fn schema_version() -> u32 {
+        u32::try_from(Self::MIGRATIONS.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The statements that bring the schema from version `from` to [`schema_version`](Self::schema_version); 0 for none yet.
+    fn migration(from: u32) -> Vec<String> {
+        Self::MIGRATIONS.iter().skip(from as usize).map(|statement| (*statement).to_owned()).collect()
+    }
 
     /// Loads those of `ids` that exist, in any order.
     fn load(db: &Connection, ids: &[Self::Id]) -> rusqlite::Result<Vec<Row<Self>>>;
@@ -57,7 +68,10 @@ pub trait SqliteEntity: Entity {
     fn insert(db: &Connection, rows: &[&Row<Self>]) -> rusqlite::Result<usize>;
 
     /// Updates the rows that have the expected version, in the order of their ids, and returns their number.
-    fn update(db: &Connection, changes: &[&Change<Self>]) -> rusqlite::Result<usize>;
+    fn update(db: &Connection, rows: &[(&Row<Self>, u64)]) -> rusqlite::Result<usize>;
+
+    /// Deletes the rows that have the expected version, and returns their number.
+    fn remove(db: &Connection, ids: &[(&Self::Id, u64)]) -> rusqlite::Result<usize>;
 
     /// A page of entities in the order of their ids.
     fn page(db: &Connection, page: &Page) -> rusqlite::Result<Vec<Row<Self>>>;

@@ -6,11 +6,12 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use super::SqliteEntity;
-use crate::store::{Change, Listed, Page, StoreError, entity::typed};
+use crate::store::{Change, Listed, Page, StoreError, Writes, entity::typed};
 
 /// [`SqliteEntity`] with the type erased.
 pub(crate) trait SqliteTable: Send + Sync {
-    fn migrations(&self) -> &'static [&'static str];
+    fn schema_version(&self) -> u32;
+    fn migration(&self, from: u32) -> Vec<String>;
     /// Loads rows. `ids` is a `Vec<T::Id>`, the result a `Vec<Row<T>>`.
     fn load(&self, db: &Connection, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError>;
     /// Writes a `Vec<Change<T>>`. Returns false if the version of a row is not the expected one.
@@ -29,8 +30,12 @@ impl<T> Table<T> {
 }
 
 impl<T: SqliteEntity> SqliteTable for Table<T> {
-    fn migrations(&self) -> &'static [&'static str] {
-        T::MIGRATIONS
+    fn schema_version(&self) -> u32 {
+        T::schema_version()
+    }
+
+    fn migration(&self, from: u32) -> Vec<String> {
+        T::migration(from)
     }
 
     fn load(&self, db: &Connection, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError> {
@@ -38,10 +43,10 @@ impl<T: SqliteEntity> SqliteTable for Table<T> {
     }
 
     fn save(&self, db: &Connection, changes: &dyn Any) -> Result<bool, StoreError> {
-        let changes = typed::<Vec<Change<T>>>(changes)?;
-        let (new, known): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.expected == 0);
-        let new: Vec<_> = new.into_iter().map(|change| &change.row).collect();
-        Ok(T::insert(db, &new)? == new.len() && T::update(db, &known)? == known.len())
+        let Writes { removed, inserted, updated } = Writes::of(typed::<Vec<Change<T>>>(changes)?);
+        Ok((removed.is_empty() || T::remove(db, &removed)? == removed.len())
+            && (inserted.is_empty() || T::insert(db, &inserted)? == inserted.len())
+            && (updated.is_empty() || T::update(db, &updated)? == updated.len()))
     }
 
     fn unchanged(&self, db: &Connection, reads: &dyn Any) -> Result<bool, StoreError> {

@@ -287,7 +287,7 @@ async fn data_that_the_schema_refuses_does_not_affect_other_partitions() {
 
 /// An entity called `Counter` like the fixture's, as an earlier release declared it. Its statements panic.
 mod earlier {
-    use super::{Change, Connection, Entity, Page, Row, SqliteEntity};
+    use super::{Connection, Entity, Page, Row, SqliteEntity};
 
     const FIRST: &str = <crate::store::conformance::fixture::Counter as SqliteEntity>::MIGRATIONS[0];
 
@@ -296,6 +296,7 @@ mod earlier {
 
     impl<const BROKEN: bool> Entity for Counter<BROKEN> {
         type Id = String;
+        const TABLE: &'static str = "counters";
 
         fn id(&self) -> &String {
             &self.0
@@ -317,7 +318,11 @@ mod earlier {
             panic!("the table of an earlier release")
         }
 
-        fn update(_: &Connection, _: &[&Change<Self>]) -> rusqlite::Result<usize> {
+        fn update(_: &Connection, _: &[(&Row<Self>, u64)]) -> rusqlite::Result<usize> {
+            panic!("the table of an earlier release")
+        }
+
+        fn remove(_: &Connection, _: &[(&String, u64)]) -> rusqlite::Result<usize> {
             panic!("the table of an earlier release")
         }
 
@@ -364,7 +369,7 @@ async fn a_store_survives_a_panicking_statement() {
     let store = sqlite(&path);
     one_commit(&store).await;
     let id = "x".to_owned();
-    let change = Change {
+    let change = Change::Put {
         row: Row {
             value: earlier::Counter::<false>(id),
             version: 1,

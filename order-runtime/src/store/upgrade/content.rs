@@ -14,7 +14,7 @@ use crate::{
     store::{
         AuditRow, Changes, Committed, DeadLetterRow, DedupRow, LetterMark, Load, MarkState, OutboxRecord, Row, Store,
         StoreError, Suspect, WaitingRow, WaitingState,
-        conformance::fixture::{self, Counter, at, commit, counter_change},
+        conformance::fixture::{self, Counter, at, commit, counter_change, counter_row},
     },
 };
 
@@ -170,7 +170,7 @@ pub(super) fn old_window() -> DedupWindow {
 
 /// The counters, in the order of their ids.
 pub(super) fn counters() -> Vec<Row<Counter>> {
-    vec![counter_change("a", 1, 0).row, counter_change("b", 5, 1).row]
+    vec![counter_row("a", 1, 0), counter_row("b", 5, 1)]
 }
 
 /// The unpublished records, in their order.

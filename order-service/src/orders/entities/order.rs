@@ -5,43 +5,44 @@
 //!    └─────────┴──> cancelled
 //! ```
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::sync::Arc;
 
-use order_runtime::prelude::Entity;
-use serde::Serialize;
+use order_runtime::prelude::*;
 
 use super::{item::Item, money::Money, order_id::OrderId};
 
 /// An order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[entity(table = "orders")]
+#[derive(Eq)]
 pub struct Order {
     /// The order's identity.
+    #[key]
     pub order_id: OrderId,
     /// The customer.
+    #[column(fixed)]
     pub customer_id: String,
     /// The currency of all amounts as an ISO 4217 code.
+    #[column(fixed)]
     pub currency: String,
     /// The amount to be paid. It may differ from the sum of the items, because of discounts and shipping.
+    #[column(decimal, fixed)]
     pub total: Money,
     /// The order's status.
+    #[column(filter(since = 2))]
     pub status: Status,
     /// The ordered items. They never change, so copies of the order share them.
+    #[column(json, fixed)]
     pub items: Arc<[Item]>,
     /// The carrier.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub carrier: Option<String>,
     /// The carrier's tracking number.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tracking_number: Option<String>,
     /// The reason for the cancellation.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel_reason: Option<String>,
 }
 
 /// The status of an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[values]
 pub enum Status {
     /// The order was placed.
     Created,
@@ -56,20 +57,6 @@ pub enum Status {
 }
 
 impl Status {
-    /// All statuses.
-    pub const ALL: [Self; 5] = [Self::Created, Self::Paid, Self::Shipped, Self::Delivered, Self::Cancelled];
-
-    /// The status's name in JSON and in stores.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Paid => "paid",
-            Self::Shipped => "shipped",
-            Self::Delivered => "delivered",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
     /// Whether an order in this status may change to `next`.
     pub fn may_become(self, next: Self) -> bool {
         matches!(
@@ -78,25 +65,6 @@ impl Status {
                 | (Self::Paid, Self::Shipped | Self::Cancelled)
                 | (Self::Shipped, Self::Delivered)
         )
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// The error for a text that is not a status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there is no such status")]
-pub struct NoStatus;
-
-impl FromStr for Status {
-    type Err = NoStatus;
-
-    fn from_str(text: &str) -> Result<Self, NoStatus> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(NoStatus)
     }
 }
 
@@ -160,16 +128,6 @@ impl Order {
 
     fn step(&self, to: Status) -> Result<Status, ForbiddenStep> {
         if self.status.may_become(to) { Ok(to) } else { Err(ForbiddenStep { from: self.status, to }) }
-    }
-}
-
-impl Entity for Order {
-    type Id = OrderId;
-
-    const FILTERS: &'static [&'static str] = &["status"];
-
-    fn id(&self) -> &OrderId {
-        &self.order_id
     }
 }
 
@@ -246,6 +204,7 @@ pub(crate) mod tests {
             assert_eq!(status.as_str().parse(), Ok(status));
             assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
         }
-        assert_eq!("paid ".parse::<Status>(), Err(NoStatus));
+        let unknown = "paid ".parse::<Status>().unwrap_err().to_string();
+        assert!(unknown.ends_with("known values are created, paid, shipped, delivered, cancelled"), "{unknown}");
     }
 }

@@ -1,7 +1,13 @@
 #![allow(non_snake_case, non_camel_case_types)]
 
-pub struct Thing;
+use order_runtime::prelude::*;
 
 order_runtime::dispatcher!(name = "things", entity = Thing);
+
+#[entity(table = "things")]
+pub struct Thing {
+    #[key]
+    pub thing_id: String,
+}
 
 fn main() {}

@@ -1,0 +1,13 @@
+#![allow(non_snake_case, non_camel_case_types)]
+
+use order_runtime::prelude::*;
+
+order_runtime::dispatcher!(name = "things");
+
+#[entity(table = "things", cache = 5)]
+pub struct Thing {
+    #[key]
+    pub thing_id: String,
+}
+
+fn main() {}

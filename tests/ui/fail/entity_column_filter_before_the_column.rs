@@ -1,0 +1,15 @@
+#![allow(non_snake_case, non_camel_case_types)]
+
+use order_runtime::prelude::*;
+
+order_runtime::dispatcher!(name = "things");
+
+#[entity(table = "things")]
+pub struct Thing {
+    #[key]
+    pub thing_id: String,
+    #[column(since = 3, filter(since = 2))]
+    pub status: Option<String>,
+}
+
+fn main() {}

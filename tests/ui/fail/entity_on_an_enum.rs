@@ -1,0 +1,12 @@
+#![allow(non_snake_case, non_camel_case_types)]
+
+use order_runtime::prelude::*;
+
+order_runtime::dispatcher!(name = "things");
+
+#[entity(table = "things")]
+pub enum Thing {
+    One,
+}
+
+fn main() {}

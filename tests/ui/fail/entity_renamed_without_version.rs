@@ -1,0 +1,14 @@
+#![allow(non_snake_case, non_camel_case_types)]
+
+use order_runtime::prelude::*;
+
+order_runtime::dispatcher!(name = "things");
+
+#[entity(table = "things", renamed(from = "state", to = "status"))]
+pub struct Thing {
+    #[key]
+    pub thing_id: String,
+    pub status: String,
+}
+
+fn main() {}

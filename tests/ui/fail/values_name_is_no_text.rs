@@ -1,0 +1,13 @@
+#![allow(non_snake_case, non_camel_case_types)]
+
+use order_runtime::prelude::*;
+
+order_runtime::dispatcher!(name = "things");
+
+#[values]
+pub enum Status {
+    #[value(5)]
+    New,
+}
+
+fn main() {}

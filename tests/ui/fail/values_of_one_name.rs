@@ -1,0 +1,14 @@
+#![allow(non_snake_case, non_camel_case_types)]
+
+use order_runtime::prelude::*;
+
+order_runtime::dispatcher!(name = "things");
+
+#[values]
+pub enum Status {
+    New,
+    #[value("new")]
+    Fresh,
+}
+
+fn main() {}

@@ -1,0 +1,12 @@
+#![allow(non_snake_case, non_camel_case_types)]
+
+use order_runtime::prelude::*;
+
+order_runtime::dispatcher!(name = "things");
+
+#[values]
+pub struct Status {
+    pub name: String,
+}
+
+fn main() {}
