@@ -43,8 +43,7 @@ impl Parse for Pairs {
 
 impl Arguments {
     pub(super) fn check(tokens: TokenStream, errors: &mut Errors) -> Self {
-        let mut arguments =
-            Self { name: LitStr::new("unnamed", Span::call_site()), sample: None };
+        let mut arguments = Self { name: LitStr::new("unnamed", Span::call_site()), sample: None };
         let pairs = match syn::parse2::<Pairs>(tokens) {
             Ok(Pairs(pairs)) => pairs,
             Err(error) => {

@@ -90,11 +90,7 @@ impl Arguments {
         });
         let read = parser.parse2(tokens);
         if let Err(error) = read {
-            errors.at_span(
-                error.span(),
-                format_args!("the arguments of `#[entity]` cannot be read: {error}"),
-                EXAMPLE,
-            );
+            errors.at_span(error.span(), format_args!("the arguments of `#[entity]` cannot be read: {error}"), EXAMPLE);
         } else if !seen.iter().any(|name| name == "table") {
             errors.at_span(Span::call_site(), "`#[entity]` does not name the table", EXAMPLE);
         }

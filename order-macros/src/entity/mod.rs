@@ -250,6 +250,10 @@ impl Codec {
             Self::Text => quote! { __p::table::AsText },
             Self::Decimal => quote! { __p::table::AsDecimal },
         };
-        if columns::is_option(ty) { quote! { __p::table::Optional<#marker> } } else { marker }
+        if columns::is_option(ty) {
+            quote! { __p::table::Optional<#marker> }
+        } else {
+            marker
+        }
     }
 }

@@ -63,7 +63,12 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
                 entity: entity.name,
                 table: entity.table,
                 version: entry.description.map(|table| table.version()),
-                columns: entry.description.map_or(&[][..], |table| table.columns).iter().map(|column| column.name).collect(),
+                columns: entry
+                    .description
+                    .map_or(&[][..], |table| table.columns)
+                    .iter()
+                    .map(|column| column.name)
+                    .collect(),
                 filters: entity.filters,
                 at: entry.place.to_string(),
             }

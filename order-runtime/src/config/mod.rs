@@ -29,10 +29,7 @@ pub(crate) use source::{EnvFile, Flags, Origin};
 use source::{Layers, Names};
 
 use crate::model::TopicPattern;
-pub(crate) use crate::{
-    headers::HeaderFormat,
-    store::StoreUrl,
-};
+pub(crate) use crate::{headers::HeaderFormat, store::StoreUrl};
 
 /// All settings of the service, checked.
 #[derive(Debug, Clone)]

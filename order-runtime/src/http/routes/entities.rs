@@ -124,7 +124,8 @@ pub(super) async fn history(
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let window = app.store.window(window_key_of(id.as_bytes())).await.map_err(|error| Problem::store_unavailable(&error))?;
+    let window =
+        app.store.window(window_key_of(id.as_bytes())).await.map_err(|error| Problem::store_unavailable(&error))?;
     let window = DedupWindow::from_bytes(window.ok_or_else(|| nothing(entity))?)
         .map_err(|unreadable| Problem::store_unavailable(&StoreError::Unusable(unreadable.to_string())))?;
     let events = window.iter().map(

@@ -45,8 +45,7 @@ use crate::{
     model::{Health, OnExhausted, OutgoingRecord, RetryPolicy},
     registry::{Place, ProcessorEntry, Registry},
     store::{
-        Store,
-        Change,
+        Change, Store,
         conformance::fixture::{self, begun, commit, counter_change, counter_row, step},
         memory::MemoryStore,
     },

@@ -108,7 +108,8 @@ impl<T: Entity> MemoryTable for Table<T> {
 
     fn missing(&self, ids: &dyn Any) -> Result<Box<dyn Any + Send>, StoreError> {
         let ids = typed::<Vec<T::Id>>(ids)?;
-        let missing: Vec<T::Id> = ids.iter().filter(|id| !self.rows.contains_key(*id) && !self.removed.contains(*id)).cloned().collect();
+        let missing: Vec<T::Id> =
+            ids.iter().filter(|id| !self.rows.contains_key(*id) && !self.removed.contains(*id)).cloned().collect();
         Ok(Box::new(missing))
     }
 

@@ -37,8 +37,8 @@ use self::{
     worker::{Duties, Worker},
 };
 use super::{
-    Assigned, AuditRow, Changes, Committed, Entity, EntityType, LetterMark, LetterStore, Listed, Load, Loaded,
-    Mode, Outbox, OutboxStore, Page, PartitionStore, ReadModel, Row, Store, StoreError, WaitingCount, WaitingRow,
+    Assigned, AuditRow, Changes, Committed, Entity, EntityType, LetterMark, LetterStore, Listed, Load, Loaded, Mode,
+    Outbox, OutboxStore, Page, PartitionStore, ReadModel, Row, Store, StoreError, WaitingCount, WaitingRow,
     migrations::{Dialect, Schema},
 };
 use crate::model::{DeadLetterId, PartitionId};

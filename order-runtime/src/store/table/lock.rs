@@ -36,7 +36,8 @@ impl Lock {
     /// The lock of these tables.
     pub(crate) fn of<'d>(tables: impl IntoIterator<Item = &'d Description>) -> Self {
         let table = |table: &Description| {
-            let columns = table.columns.iter().map(|column| (column.name.to_owned(), LockedColumn::of(column))).collect();
+            let columns =
+                table.columns.iter().map(|column| (column.name.to_owned(), LockedColumn::of(column))).collect();
             let locked = LockedTable { version: table.version(), key: table.key().name.to_owned(), columns };
             (table.table.to_owned(), locked)
         };
@@ -45,8 +46,7 @@ impl Lock {
 
     /// How the declared tables break what was released, each with its remedy.
     pub(crate) fn broken<'d>(&self, tables: impl IntoIterator<Item = &'d Description>) -> Vec<String> {
-        let declared: BTreeMap<&str, &Description> =
-            tables.into_iter().map(|table| (table.table, table)).collect();
+        let declared: BTreeMap<&str, &Description> = tables.into_iter().map(|table| (table.table, table)).collect();
         let mut broken = Vec::new();
         for (name, released) in &self.0 {
             match declared.get(&**name) {

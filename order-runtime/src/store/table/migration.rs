@@ -78,8 +78,7 @@ impl Description {
             })
             .collect();
         let (table, columns) = (quoted(self.table), columns.join(", "));
-        let mut statements =
-            vec![format!("CREATE TABLE {table} ({columns}, {}){}", dialect.kept(), dialect.options())];
+        let mut statements = vec![format!("CREATE TABLE {table} ({columns}, {}){}", dialect.kept(), dialect.options())];
         if dialect == Dialect::Postgres {
             let key = dialect.key_in_index(self.key().name);
             statements.push(format!("CREATE INDEX {} ON {table} ({key})", quoted(&format!("{}_by_id", self.table))));

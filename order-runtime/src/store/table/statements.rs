@@ -1,9 +1,6 @@
 //! The statements that read and write the rows of a table, built once for each entity.
 
-use super::{
-    Cell, Column, ColumnKind, Description, KEPT,
-    migration::quoted,
-};
+use super::{Cell, Column, ColumnKind, Description, KEPT, migration::quoted};
 use crate::store::{Page, migrations::Dialect};
 
 /// The statements for one table.
@@ -62,9 +59,8 @@ impl Statements {
         }
         let columns = selected(dialect, table, columns);
         let table = quoted(table);
-        let statement = format!(
-            "SELECT {columns} FROM {table} WHERE {key} > {sign}1{condition} ORDER BY {key} LIMIT {sign}2"
-        );
+        let statement =
+            format!("SELECT {columns} FROM {table} WHERE {key} > {sign}1{condition} ORDER BY {key} LIMIT {sign}2");
         Some((statement, parameters))
     }
 }
@@ -121,7 +117,10 @@ fn postgres(description: &Description, changing: &[usize]) -> Dml {
         .chain([key.clone()])
         .collect();
     Dml {
-        load: format!("SELECT {} FROM {table} WHERE {key} = ANY($1)", selected(Dialect::Postgres, description.table, columns)),
+        load: format!(
+            "SELECT {} FROM {table} WHERE {key} = ANY($1)",
+            selected(Dialect::Postgres, description.table, columns)
+        ),
         insert,
         update: format!(
             "UPDATE {table} SET {} FROM unnest({}) AS changed ({}) WHERE {table}.{key} = changed.{key}",

@@ -166,10 +166,8 @@ async fn removed_entities_are_gone_and_can_be_made_anew(store: impl Store) {
     }
     // The second one is removed and made anew: also the column that never changes is another.
     let anew = Parcel { route: vec!["elsewhere".to_owned()], ..bare("b") };
-    let changes = vec![
-        Change::Remove { id: id("a"), expected: 1 },
-        Change::Replace { row: row(anew.clone(), 2), expected: 1 },
-    ];
+    let changes =
+        vec![Change::Remove { id: id("a"), expected: 1 }, Change::Replace { row: row(anew.clone(), 2), expected: 1 }];
     let answer = commit(&store, writing(step(&partition, 1, 1), changes)).await;
     assert_eq!(answer, Committed::Applied { revision: 2 });
     assert_eq!(loaded(&store, &["a", "b"]).await, [row(anew, 2)]);

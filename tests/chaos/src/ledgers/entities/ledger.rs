@@ -2,7 +2,10 @@
 
 use std::{fmt, num::ParseIntError, str::FromStr};
 
-use order_runtime::{prelude::*, store::table::{Cell, ColumnError, ColumnKind, ColumnValue}};
+use order_runtime::{
+    prelude::*,
+    store::table::{Cell, ColumnError, ColumnKind, ColumnValue},
+};
 use serde::Serialize;
 
 /// The entries of one key in the order of application. The ledger accepts every entry, so that mistakes are visible.
