@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use serde::Serialize;
 
 use super::{Context, Failure};
-use crate::{registry, store::table::Lock};
+use crate::{registry, store::table::{Description, Lock}};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -62,7 +62,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
             EntityRow {
                 entity: entity.name,
                 table: entity.table,
-                version: entry.description.map(|table| table.version()),
+                version: entry.description.map(Description::version),
                 columns: entry
                     .description
                     .map_or(&[][..], |table| table.columns)

@@ -176,7 +176,8 @@ impl<T: Entity> MemoryTable for Table<T> {
 fn is_text_of(value: &Value, text: &str) -> bool {
     match value {
         Value::String(value) => value == text,
-        Value::Number(_) | Value::Bool(_) => value.to_string() == text,
+        Value::Number(number) => number.to_string() == text,
+        Value::Bool(truth) => text.parse() == Ok(*truth),
         _ => false,
     }
 }

@@ -50,17 +50,17 @@ impl Statements {
             Dialect::Sqlite => ('?', key),
             Dialect::Postgres => ('$', format!("{key} COLLATE \"C\"")),
         };
-        let mut condition = String::new();
+        let mut conditions = vec![format!("{key} > {sign}1")];
         let mut parameters = Vec::new();
         for (field, value) in &page.filters {
             let Some(column) = self.description.filter(field) else { continue };
             parameters.push(column.kind.parse(value)?);
-            condition += &format!(" AND {} = {sign}{}", quoted(column.name), parameters.len() + 2);
+            conditions.push(format!("{} = {sign}{}", quoted(column.name), parameters.len() + 2));
         }
         let columns = selected(dialect, table, columns);
         let table = quoted(table);
         let statement =
-            format!("SELECT {columns} FROM {table} WHERE {key} > {sign}1{condition} ORDER BY {key} LIMIT {sign}2");
+            format!("SELECT {columns} FROM {table} WHERE {} ORDER BY {key} LIMIT {sign}2", conditions.join(" AND "));
         Some((statement, parameters))
     }
 }
