@@ -5,7 +5,10 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use serde::Serialize;
 
 use super::{Context, Failure};
-use crate::{registry, store::table::{Description, Lock}};
+use crate::{
+    registry,
+    store::table::{Description, Lock},
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

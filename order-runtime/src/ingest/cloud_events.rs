@@ -46,11 +46,14 @@ impl Ingest {
         }
         let envelope = decode::decode(&record).map_err(|error| vec![violation("$", error.message)])?;
         let entry = check(&self.registry, &envelope.name, envelope.version, &envelope.data)?;
-        let id = envelope.id.as_deref().map(ToOwned::to_owned).unwrap_or_else(|| {
-            let id = Uuid::new_v4().to_string();
-            kafka.push_text("ce_id", &id);
-            id
-        });
+        let id = match envelope.id.as_deref() {
+            Some(id) => id.to_owned(),
+            None => {
+                let id = Uuid::new_v4().to_string();
+                kafka.push_text("ce_id", &id);
+                id
+            }
+        };
         if envelope.occurred_at.is_none() {
             kafka.push_text("ce_time", &Timestamp::now().to_string());
         }
