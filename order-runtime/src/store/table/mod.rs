@@ -12,7 +12,11 @@ mod lock;
 mod migration;
 mod statements;
 #[cfg(test)]
-#[expect(unsafe_code, reason = "the registrations of entities are placed in a section of the linker")]
+#[expect(
+    unsafe_code,
+    clippy::struct_field_names,
+    reason = "registrations are placed in a section of the linker; an entity's id is named like the entity"
+)]
 mod tests;
 
 pub(crate) use self::lock::Lock;

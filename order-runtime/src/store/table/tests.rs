@@ -7,12 +7,12 @@ use order_macros::{entity, id, values};
 
 use super::TableEntity;
 use crate::store::{
-    Change, Changes, Committed, EntityType, Load, Page, Row, Store,
+    Change, Changes, Committed, EntityType, Load, Mode, Page, Row, Store,
     conformance::fixture::{begun, commit, step},
     memory::MemoryStore,
     migrations::Dialect,
     postgres::{PostgresStore, tests::database},
-    sqlite::{Mode, SqliteStore, rusqlite::Connection},
+    sqlite::{SqliteStore, rusqlite::Connection},
 };
 
 #[id(max_bytes = 32)]
@@ -197,7 +197,7 @@ macro_rules! in_each_store {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn in_postgres() {
                 if let Some(url) = database().await {
-                    super::$case(PostgresStore::open(&url, &[kind()]).await.expect("a store")).await;
+                    super::$case(PostgresStore::open(&url, &[kind()], Mode::Run).await.expect("a store")).await;
                 }
             }
         }
@@ -275,9 +275,10 @@ async fn a_table_of_an_earlier_release_is_brought_up_to_date_in_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_of_an_earlier_release_is_brought_up_to_date_in_postgres() {
     let Some(url) = database().await else { return };
-    let before = PostgresStore::open(&url, &[EntityType::of::<earlier::Parcel>()]).await.expect("a store");
+    let before = PostgresStore::open(&url, &[EntityType::of::<earlier::Parcel>()], Mode::Run).await.expect("a store");
     write_as_earlier(before).await;
-    let after = PostgresStore::open(&url, &[EntityType::of::<later::Parcel>()]).await.expect("a newer store");
+    let after =
+        PostgresStore::open(&url, &[EntityType::of::<later::Parcel>()], Mode::Run).await.expect("a newer store");
     expect_as_later(after).await;
 }
 
