@@ -97,3 +97,30 @@ fn release(context: &Context, how: Release, selection: &KeySelection) -> Result<
     })?;
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::cli::Cli;
+
+    #[test]
+    fn keys_must_be_selected_explicitly() {
+        for (arguments, accepted) in [
+            ("retry", false),
+            ("retry --topic t", false),
+            ("retry key", true),
+            ("retry --all --topic t --partition 1", true),
+            ("retry key --all", false),
+            ("dead-letter", false),
+            ("dead-letter --partition 1", false),
+            ("dead-letter key --topic t", true),
+            ("dead-letter --all", true),
+            ("dead-letter key --all", false),
+            ("dead-letter --topic t", true),
+        ] {
+            let parsed = Cli::try_parse_from(["program", "waiting"].into_iter().chain(arguments.split(' ')));
+            assert_eq!(parsed.is_ok(), accepted, "{arguments}: {:?}", parsed.err());
+        }
+    }
+}
