@@ -187,3 +187,55 @@ fn dispatcher() {
     let arguments = quote!(name = "orders", entities = [Order], sample = orders::sample::life);
     assert_golden!("dispatcher", crate::dispatcher::expand_over(Some(source.path()), arguments));
 }
+
+#[test]
+fn entity_with_every_kind_of_column() {
+    let arguments = quote! { table = "parcels", renamed(from = "sort", to = "category", since = 2) };
+    let item = quote! {
+        /// A parcel.
+        pub struct Parcel {
+            #[key]
+            pub parcel_id: ParcelId,
+            #[column(filter(since = 2))]
+            pub category: String,
+            #[column(json, fixed)]
+            pub route: Vec<String>,
+            #[column(decimal)]
+            pub value: Option<Money>,
+            #[column(since = 2, default = 1)]
+            pub pieces: u32,
+        }
+    };
+    assert_golden!("entity", crate::entity::expand(arguments, item));
+}
+
+#[test]
+fn entity_that_is_wrong_registers_nothing() {
+    let item = quote! {
+        pub struct Parcel {
+            pub parcel_id: ParcelId,
+        }
+    };
+    assert_golden!("entity_that_is_wrong", crate::entity::expand(quote!(table = "parcels"), item));
+}
+
+#[test]
+fn id() {
+    let item = quote! {
+        /// The identity of a parcel.
+        pub struct ParcelId(String);
+    };
+    assert_golden!("id", crate::id::expand(quote!(max_bytes = 32), item));
+}
+
+#[test]
+fn values() {
+    let item = quote! {
+        pub enum Size {
+            Small,
+            #[value("extra_large")]
+            ExtraLarge,
+        }
+    };
+    assert_golden!("values", crate::values::expand(TokenStream::new(), item));
+}

@@ -9,7 +9,7 @@ use super::{module_ident, scan::Folder};
 use crate::names::{self, Kind};
 
 /// The names in `order_runtime::prelude`. Importing a second one would be ambiguous.
-const PRELUDE: [&str; 17] = [
+const PRELUDE: [&str; 20] = [
     "EmitError",
     "Emitter",
     "Entity",
@@ -21,12 +21,15 @@ const PRELUDE: [&str; 17] = [
     "Value",
     "WorkingSet",
     "contract",
+    "entity",
     "event_processor",
     "failure",
+    "id",
     "injectable",
     "interface",
     "schema",
     "usecase",
+    "values",
 ];
 
 /// Names that are in scope in every Rust file, which a glob import would shadow: traits and types of the Rust 2024 prelude, and
