@@ -112,7 +112,8 @@ impl Default for ListRequest {
 }
 
 impl DeadLetterService {
-    /// Lists the latest letters. Without a budget, it reads the whole topic and ignores `before`. Calls `progress` with the records read and the records in total, at most.
+    /// Lists the latest letters. Without a budget, it reads the whole topic and ignores `before`. Calls `progress` with the
+    /// records read and the records in total, at most.
     pub(crate) async fn list(
         &self,
         request: ListRequest,

