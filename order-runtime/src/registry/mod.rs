@@ -40,6 +40,12 @@ pub(crate) fn declared_entities() -> Vec<&'static EntityEntry> {
     entries
 }
 
+/// The tables that belong to two entities, of entries by the name of their table.
+fn two_tables(entries: &[&'static EntityEntry]) -> Vec<RegistryError> {
+    let pairs = entries.windows(2).filter(|pair| pair[0].table == pair[1].table);
+    pairs.map(|pair| RegistryError::TwoTables { table: pair[0].table, places: [pair[0].place, pair[1].place] }).collect()
+}
+
 /// Every declared entity, by the name of its table.
 pub fn entities() -> Vec<EntityType> {
     declared_entities().into_iter().map(|entry| (entry.entity)()).collect()
@@ -63,13 +69,15 @@ impl Registry {
     /// # Errors
     /// All conflicts, each with the places that it concerns.
     pub(crate) fn build(chosen: &BTreeMap<String, u32>) -> Result<Self, RegistryErrors> {
-        Self::from_entries(
+        let registry = Self::from_entries(
             ORDER_RUNTIME_PROCESSORS.iter(),
             ORDER_RUNTIME_USECASES.iter(),
             ORDER_RUNTIME_CONTRACTS.iter(),
             ORDER_RUNTIME_SCHEMAS.iter(),
             chosen,
-        )
+        )?;
+        let tables = two_tables(&declared_entities());
+        if tables.is_empty() { Ok(registry) } else { Err(RegistryErrors(tables)) }
     }
 
     pub(crate) fn from_entries(
@@ -161,11 +169,10 @@ impl Registry {
         self.schemas.get(name).copied()
     }
 
-    /// Checks that the program declares every entity that the chosen contracts use, because the store keeps no others, and that no
-    /// two entities have the same table.
+    /// Checks that the program declares every entity that the chosen contracts use, because the store keeps no others.
     ///
     /// # Errors
-    /// Each contract that uses an undeclared entity, and each table of two entities.
+    /// Each contract that uses an undeclared entity.
     pub(crate) fn check_entities(self: &Arc<Self>, entities: &[EntityType]) -> Result<(), RegistryErrors> {
         let mut contracts: Vec<_> = self.contracts.values().copied().collect();
         contracts.sort_unstable_by_key(|entry| (entry.name, entry.place));
@@ -177,14 +184,6 @@ impl Registry {
                     let entity = path.rsplit("::").next().unwrap_or(path);
                     errors.push(RegistryError::UndeclaredEntity { name: entry.name, entity, place: entry.place });
                 }
-            }
-        }
-        for pair in declared_entities().windows(2) {
-            if let [first, second] = pair
-                && first.table == second.table
-            {
-                let places = [first.place, second.place];
-                errors.push(RegistryError::TwoTables { table: first.table, places });
             }
         }
         if errors.is_empty() { Ok(()) } else { Err(RegistryErrors(errors)) }
