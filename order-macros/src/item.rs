@@ -12,6 +12,7 @@ use syn::{
 use crate::{
     errors::Errors,
     names::{Kind, Misnamed},
+    place,
 };
 
 /// A function whose body is not parsed, so that only rustc reports an incomplete one.
@@ -48,6 +49,11 @@ pub(crate) fn names() -> TokenStream {
     }
 }
 
+/// The import of [`names`], if the crate has a `dispatcher!`. Schemas and derives may be in a crate that has none.
+pub(crate) fn names_if_any() -> Option<TokenStream> {
+    place::has_dispatcher().then(names)
+}
+
 /// The import of [`names`] beside a function; empty for a method, because an `impl` cannot contain imports.
 pub(crate) fn names_beside(function: &Function) -> TokenStream {
     if function.signature.receiver().is_some() { TokenStream::new() } else { names() }
@@ -69,7 +75,7 @@ impl Unread {
     /// during constant evaluation fails the build, because an item must not be left out silently. That panic comes after all
     /// other errors.
     pub(crate) fn report(&self, tokens: &TokenStream, error: &syn::Error, mut errors: Errors) -> TokenStream {
-        let names = names();
+        let names = (self.attribute != "schema" || place::has_dispatcher()).then(names);
         if self.keywords.contains(&keyword(tokens).as_str()) {
             let text = format!("`#[{}]` cannot read this item: {error}", self.attribute);
             let errors = errors.into_tokens();

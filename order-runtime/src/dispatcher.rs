@@ -26,6 +26,18 @@ pub struct Dispatcher {
     pub on_start: Option<fn(Arc<dyn Operations>)>,
 }
 
+impl Dispatcher {
+    /// Adds the domain of another crate, so that one service runs the processors of both. The name, the version and the reloaded
+    /// package are those of this one; so is the sample, if it has one.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.entities.extend(other.entities);
+        self.sample = self.sample.or(other.sample);
+        self.on_start = self.on_start.or(other.on_start);
+        self
+    }
+}
+
 /// Generates the events of the `index`-th sample entity, in order, from random numbers.
 pub type SampleFn = fn(index: u64, random: &mut Random<'_>) -> Vec<SampleEvent>;
 
