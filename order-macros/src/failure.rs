@@ -90,7 +90,7 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     } else {
         TokenStream::new()
     };
-    let names = item::names();
+    let names = item::names_if_any();
     let errors = errors.into_tokens();
     quote! { #names #implementation #errors }
 }

@@ -2,10 +2,10 @@
 //!
 //! The crates that use the macros test that the expansions compile and work.
 
-use std::fs;
-
 use proc_macro2::TokenStream;
 use quote::quote;
+
+use crate::dispatcher::Files;
 
 /// Compares a formatted expansion with the snapshot of that name.
 macro_rules! assert_golden {
@@ -169,23 +169,15 @@ fn injectable() {
 
 #[test]
 fn dispatcher() {
-    let source = tempfile::tempdir().expect("a folder");
-    for (file, text) in [
-        ("lib.rs", "dispatcher!(name = \"orders\");"),
-        ("main.rs", "fn main() {}"),
-        ("events/order_shipped.rs", "//! Has words of its own.\npub async fn EventProcessor_OrderShipped() {}"),
-        ("orders/entities/order.rs", "pub struct Order;"),
-        ("orders/entities/type.rs", "pub enum Kind {}"),
-        ("orders/features/ship_order/schemas.rs", "pub struct INPUT_ShipOrder;\npub struct OUTPUT_ShipOrder;"),
-        ("orders/features/ship_order/usecase.rs", "#[usecase]\npub async fn USECASE_ShipOrder() {}"),
-        ("orders/features/ship_order/contracts/v0.rs", "pub struct CONTRACT_HELPER_ShipOrder_V0;"),
-    ] {
-        let path = source.path().join(file);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
-        fs::write(path, text).expect("a file");
-    }
     let arguments = quote!(name = "orders", entities = [Order], sample = orders::sample::life);
-    assert_golden!("dispatcher", crate::dispatcher::expand_over(Some(source.path()), arguments));
+    let files = Files::Scanned("shop/src".to_owned());
+    assert_golden!("dispatcher", crate::dispatcher::expand_over(files, arguments));
+}
+
+#[test]
+fn dispatcher_of_a_domain_in_one_file() {
+    let arguments = quote!(name = "orders");
+    assert_golden!("dispatcher_of_a_domain_in_one_file", crate::dispatcher::expand_over(Files::None, arguments));
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
                 stands_on: "a struct of one `String`",
                 example: "pub struct OrderId(String);",
             };
-            return problem.report_alone(&tokens, &error, errors);
+            return problem.report(&tokens, &error, errors);
         }
     };
     if !item.generics.params.is_empty() {

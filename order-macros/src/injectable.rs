@@ -24,7 +24,7 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
         return errors.into_tokens();
     };
     let implementation = errors.is_empty().then(|| item::hidden(&implement(&item.ident, &data.fields)));
-    let names = item::names();
+    let names = item::names_if_any();
     let errors = errors.into_tokens();
     quote! { #names #implementation #errors }
 }

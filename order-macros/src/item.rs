@@ -12,6 +12,7 @@ use syn::{
 use crate::{
     errors::Errors,
     names::{Kind, Misnamed},
+    place,
 };
 
 /// A function whose body is not parsed, so that only rustc reports an incomplete one.
@@ -48,6 +49,11 @@ pub(crate) fn names() -> TokenStream {
     }
 }
 
+/// The import of [`names`], if the crate has a `dispatcher!`. Schemas and derives may be in a crate that has none.
+pub(crate) fn names_if_any() -> Option<TokenStream> {
+    place::has_dispatcher().then(names)
+}
+
 /// The import of [`names`] beside a function; empty for a method, because an `impl` cannot contain imports.
 pub(crate) fn names_beside(function: &Function) -> TokenStream {
     if function.signature.receiver().is_some() { TokenStream::new() } else { names() }
@@ -63,27 +69,22 @@ pub(crate) struct Unread {
 }
 
 impl Unread {
+    /// Whether the attribute imports the names of the domain: entities are pure, and schemas work without a dispatcher.
+    fn imports_names(&self) -> bool {
+        match self.attribute {
+            "entity" | "id" | "values" => false,
+            "schema" => place::has_dispatcher(),
+            _ => true,
+        }
+    }
+
     /// Emits the unchanged item with the names of the domain, so that the rest of the file compiles, and reports the problem.
     ///
     /// An item of the right kind is incomplete, and rustc reports that better than the macro. If rustc accepts the item, a panic
     /// during constant evaluation fails the build, because an item must not be left out silently. That panic comes after all
     /// other errors.
-    pub(crate) fn report(&self, tokens: &TokenStream, error: &syn::Error, errors: Errors) -> TokenStream {
-        self.report_with(tokens, error, errors, &names())
-    }
-
-    /// Like [`report`](Self::report), for an attribute that imports no names.
-    pub(crate) fn report_alone(&self, tokens: &TokenStream, error: &syn::Error, errors: Errors) -> TokenStream {
-        self.report_with(tokens, error, errors, &TokenStream::new())
-    }
-
-    fn report_with(
-        &self,
-        tokens: &TokenStream,
-        error: &syn::Error,
-        mut errors: Errors,
-        names: &TokenStream,
-    ) -> TokenStream {
+    pub(crate) fn report(&self, tokens: &TokenStream, error: &syn::Error, mut errors: Errors) -> TokenStream {
+        let names = self.imports_names().then(names);
         if self.keywords.contains(&keyword(tokens).as_str()) {
             let text = format!("`#[{}]` cannot read this item: {error}", self.attribute);
             let errors = errors.into_tokens();

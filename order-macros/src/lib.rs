@@ -20,12 +20,14 @@ mod id;
 mod injectable;
 mod interface;
 mod item;
-mod names;
 mod place;
+mod problem;
 mod schema;
 mod usecase;
 mod values;
 
+/// The naming rules, which the scan of a domain's files shares.
+use order_build::names;
 use proc_macro::TokenStream;
 
 #[doc = include_str!("../docs/event_processor.md")]
@@ -86,6 +88,13 @@ pub fn failure(item: TokenStream) -> TokenStream {
 #[proc_macro_derive(Injectable)]
 pub fn injectable(item: TokenStream) -> TokenStream {
     injectable::expand(item.into()).into()
+}
+
+/// Reports what the scan of a domain's files has found; written by `order_build::scan()`.
+#[doc(hidden)]
+#[proc_macro]
+pub fn problem(tokens: TokenStream) -> TokenStream {
+    problem::expand(tokens.into()).into()
 }
 
 #[doc = include_str!("../docs/dispatcher.md")]

@@ -11,8 +11,7 @@ use crate::names::snake_case;
 /// `None` for doctests (their items appear to be in the documented file), for code from a macro, and for files outside `src/`,
 /// such as fixtures.
 pub(crate) fn of(span: Span) -> Option<Place> {
-    // rustdoc sets this for doctests.
-    if !proc_macro::is_available() || std::env::var_os("UNSTABLE_RUSTDOC_TEST_PATH").is_some() {
+    if !proc_macro::is_available() || is_doctest() {
         return None;
     }
     let manifest = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?);
@@ -21,6 +20,28 @@ pub(crate) fn of(span: Span) -> Option<Place> {
     let inside = file.strip_prefix(&source).ok()?.to_path_buf();
     let root = manifest.file_name()?.to_string_lossy().into_owned();
     Some(Place { root, inside })
+}
+
+/// Whether a call of `dispatcher!` is below `src/`; so is one whose file is not known.
+pub(crate) fn is_below_source(span: Span) -> bool {
+    let known = proc_macro::is_available() && span.unwrap().local_file().is_some();
+    !is_doctest() && (!known || of(span).is_some())
+}
+
+/// Whether the crate's build script has looked for declarations.
+pub(crate) fn is_scanned() -> bool {
+    std::env::var_os("OUT_DIR").is_some_and(|folder| Path::new(&folder).join(order_build::DECLARATIONS).is_file())
+}
+
+/// Whether the crate has a `dispatcher!`: every crate with a scan, and all code outside of `src/`, which has it in the same file.
+/// Schemas may be in a crate that has none.
+pub(crate) fn has_dispatcher() -> bool {
+    !proc_macro::is_available() || is_scanned() || !is_below_source(Span::call_site())
+}
+
+/// Whether the code is that of a doctest; rustdoc sets the variable.
+fn is_doctest() -> bool {
+    std::env::var_os("UNSTABLE_RUSTDOC_TEST_PATH").is_some()
 }
 
 /// A file below `src/`.
@@ -56,6 +77,12 @@ impl Place {
         let path: Vec<&str> =
             [self.root.as_str(), "src"].into_iter().chain(domain).chain(["features", &folder]).collect();
         Some(path.join("/") + "/")
+    }
+
+    /// The destination for a schema that is in the folder of another feature; `None` if it is in none or in its own.
+    pub(crate) fn of_another_feature(&self, feature: &str) -> Option<String> {
+        self.feature_folder()?;
+        self.wrong_for_feature(feature)
     }
 
     /// The name of the feature folder that contains the file.
@@ -115,6 +142,10 @@ mod tests {
         }
         assert_eq!(place("orders/features/process_order/x.rs").feature_folder().as_deref(), Some("process_order"));
         assert_eq!(place("events/x.rs").feature_folder(), None);
+        let schema = |file: &str| place(file).of_another_feature("ShipOrder");
+        assert_eq!(schema("orders/features/ship_order/schemas.rs"), None);
+        assert_eq!(schema("orders/schemas.rs"), None);
+        assert_eq!(schema("features/pay/schemas.rs").as_deref(), Some("shop/src/features/ship_order/"));
         assert_eq!(place("features/send_sms/usecase.rs").wrong_for_feature("SendSMS"), None);
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     errors::Errors,
     item::{self, Unread},
     names::{self, Kind},
+    place,
 };
 
 pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream {
@@ -45,6 +46,15 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
             "name the types; nothing in the domain carries a type parameter or a lifetime",
         );
     }
+    if let Ok(feature) = &feature
+        && let Some(folder) = place::of(item.ident.span()).and_then(|place| place.of_another_feature(feature))
+    {
+        errors.at(
+            &item.ident,
+            format_args!("schema `{name}` is in the folder of another feature"),
+            format_args!("move it to `{folder}`"),
+        );
+    }
     let own_case = check_attributes(&item, &mut errors);
 
     let registration = match &feature {
@@ -53,7 +63,7 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     };
     let attributes = derives(&item, kind, own_case);
     let errors = errors.into_tokens();
-    let names = item::names();
+    let names = item::names_if_any();
     quote! {
         #[allow(non_camel_case_types)]
         #attributes
@@ -162,7 +172,7 @@ fn register(item: &DeriveInput, kind: Kind, feature: &str) -> TokenStream {
     let name = ident.to_string();
     let summary = item::summary(&item.attrs);
     let place = item::place();
-    let claim = item::claim(&name, ident.span());
+    let claim = place::has_dispatcher().then(|| item::claim(&name, ident.span()));
     let fields = json_fields(item).into_iter().map(|(name, of)| quote! { (#name, #of) });
     let (schema, check) = if kind == Kind::Output {
         (TokenStream::new(), quote! { __p::not_an_input })

@@ -24,7 +24,7 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
                 stands_on: "an enum without data",
                 example: "pub enum Status { Created, Paid }",
             };
-            return problem.report_alone(&tokens, &error, errors);
+            return problem.report(&tokens, &error, errors);
         }
     };
     if !item.generics.params.is_empty() {

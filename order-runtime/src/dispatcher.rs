@@ -29,6 +29,17 @@ pub struct Dispatcher {
 /// Reads the counters of the running service.
 pub type ReadStats = Arc<dyn Fn() -> StatsView + Send + Sync>;
 
+impl Dispatcher {
+    /// Adds the domain of another crate, so that one service runs the processors of both. The name, the version and the reloaded
+    /// package are those of this one; so is the sample, if it has one. Every linked domain has registered its entities.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.sample = self.sample.or(other.sample);
+        self.on_start = self.on_start.or(other.on_start);
+        self
+    }
+}
+
 /// Generates the events of the `index`-th sample entity, in order, from random numbers.
 pub type SampleFn = fn(index: u64, random: &mut Random<'_>) -> Vec<SampleEvent>;
 

@@ -6,6 +6,7 @@ pub mod bench;
 pub use async_trait;
 pub use garde;
 pub use linkme;
+pub use order_macros::problem;
 pub use schemars;
 pub use serde;
 

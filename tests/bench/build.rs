@@ -1,5 +1,5 @@
-//! Makes cargo rebuild when files are added or removed, because `dispatcher!()` reads the folders below `src/`.
+//! Finds the files below `src/` and their names for `dispatcher!()`.
 
 fn main() {
-    println!("cargo::rerun-if-changed=src");
+    order_build::scan();
 }

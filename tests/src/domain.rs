@@ -27,6 +27,7 @@ thiserror = "2.0"
 tracing = "0.1"
 
 [build-dependencies]
+order-build = { path = "{workspace}/order-build" }
 foldhash = "0.2"
 hashbrown = { version = "0.17", default-features = false, features = ["default-hasher"] }
 
@@ -48,7 +49,7 @@ impl Domain {
         domain.write("Cargo.toml", &manifest);
         // With the same versions, nothing is downloaded and compiled crates are reused.
         fs::copy(workspace.join("Cargo.lock"), domain.root().join("Cargo.lock")).unwrap();
-        domain.write("build.rs", "fn main() {\n    println!(\"cargo::rerun-if-changed=src\");\n}\n");
+        domain.write("build.rs", "fn main() {\n    order_build::scan();\n}\n");
         domain.write("src/lib.rs", "order_runtime::dispatcher!(name = \"things\");\n");
         domain.write(
             "src/main.rs",
@@ -68,6 +69,11 @@ impl Domain {
         let path = self.root().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    /// The text of a file below the root.
+    pub fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.root().join(file)).unwrap()
     }
 
     /// Removes a file below the root.

@@ -1,11 +1,7 @@
 //! Checks and converts names by the same rules as the attributes.
 
-#[path = "../../order-macros/src/names/words.rs"]
-mod words;
-
-use self::words::{is_upper_camel, upper_camel};
-
-pub(crate) use self::words::snake_case as snake;
+pub(crate) use order_build::names::snake_case as snake;
+use order_build::names::{is_upper_camel, upper_camel};
 
 /// Checks that a name is valid for a feature or an event.
 ///

@@ -1,54 +1,68 @@
 //! `dispatcher!(…)`.
 
 mod arguments;
-mod exports;
-mod file;
-mod scan;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
+use proc_macro2::{Span, TokenStream};
+use quote::quote;
 
 pub(crate) use self::arguments::RESERVED;
-use self::{arguments::Arguments, exports::exports, file::SourceFile, scan::Folder};
-use crate::errors::Errors;
+use self::arguments::Arguments;
+use crate::{errors::Errors, place};
 
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
-    expand_over(source_folder().as_deref(), tokens)
+    expand_over(Files::of_the_crate(), tokens)
 }
 
-/// Expands the macro for the files of `source`, or for no files if it is `None`.
-pub(crate) fn expand_over(source: Option<&Path>, tokens: TokenStream) -> TokenStream {
-    let mut errors = Errors::new();
-    let arguments = Arguments::check(tokens, &mut errors);
-    let folder = source.map(scan::read).unwrap_or_default();
-    for (problem, help) in &folder.problems {
-        errors.at_span(Span::call_site(), problem, help);
-    }
-    check_entities(&folder, &mut errors);
+/// The files that become modules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// Those that the build script has found, with the name of the folder `src/` for messages.
+    Scanned(String),
+    /// There should be some, but the crate has no build script.
+    NotScanned,
+    /// None, because the macro is called outside of `src/`: in a fixture, an example or a doctest.
+    None,
+}
 
-    let modules = modules(&folder);
-    let exports = exports(&folder);
-    let Arguments { name, sample } = arguments;
+impl Files {
+    fn of_the_crate() -> Self {
+        if !place::is_below_source(Span::call_site()) {
+            return Self::None;
+        }
+        if !place::is_scanned() {
+            return Self::NotScanned;
+        }
+        Self::Scanned(folder_of(Span::call_site()))
+    }
+}
+
+/// The folder of the span's file, as rustc writes it.
+fn folder_of(span: Span) -> String {
+    let file = if proc_macro::is_available() { span.unwrap().file() } else { String::new() };
+    let folder = Path::new(&file).parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.map_or_else(|| "src".to_owned(), |folder| folder.display().to_string())
+}
+
+pub(crate) fn expand_over(files: Files, tokens: TokenStream) -> TokenStream {
+    let mut errors = Errors::new();
+    let Arguments { name, sample } = Arguments::check(tokens, &mut errors);
+    if files == Files::NotScanned {
+        errors.at_span(
+            Span::call_site(),
+            "the files below `src/` are not known: this crate's build script does not call `order_build::scan()`",
+            "write `fn main() { order_build::scan(); }` into `build.rs` beside `Cargo.toml`, and `order-build` under `[build-dependencies]`",
+        );
+    }
+    let declarations = declarations(&files);
     let sample = match sample {
         Some(path) => quote! { ::core::option::Option::Some(#path) },
         None => quote! { ::core::option::Option::None },
     };
     let errors = errors.into_tokens();
     quote! {
-        #modules
-
-        /// The public types of features and entities. Every attribute imports them into its file.
-        #[doc(hidden)]
-        #[allow(unused_imports)]
-        pub mod __write_dispatcher_in_lib_rs {
-            #(#exports)*
-
-            /// Has one constant for each declaration, so that a second declaration of the same name does not compile.
-            #[allow(dead_code, missing_debug_implementations)]
-            pub struct __Declared;
-        }
+        #declarations
 
         /// This domain, for [`order_runtime::run`]. The call links the crate with all its declarations.
         #[must_use]
@@ -70,61 +84,24 @@ pub(crate) fn expand_over(source: Option<&Path>, tokens: TokenStream) -> TokenSt
     }
 }
 
-/// The folder whose files become modules; `None` for code outside `src/`, such as doctests and fixtures.
-fn source_folder() -> Option<PathBuf> {
-    if std::env::var_os("UNSTABLE_RUSTDOC_TEST_PATH").is_some() {
-        return None;
+/// The modules and the names that the attributes import.
+fn declarations(files: &Files) -> TokenStream {
+    if let Files::Scanned(folder) = files {
+        let file = format!("/{}", order_build::DECLARATIONS);
+        return quote! {
+            // Editors notice when an included file changes. It has a macro with the modules, so that their paths begin here, and
+            // the module with the names.
+            ::core::include!(::core::concat!(::core::env!("OUT_DIR"), #file));
+            __order_modules! { #folder }
+        };
     }
-    let source = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?).join("src");
-    // The macro may be called outside `src/`: in a fixture, an example or an integration test.
-    if proc_macro::is_available()
-        && let Some(file) = Span::call_site().unwrap().local_file()
-        && let (Ok(file), Ok(root)) = (file.canonicalize(), source.canonicalize())
-        && !file.starts_with(&root)
-    {
-        return None;
-    }
-    Some(source)
-}
-
-fn modules(folder: &Folder) -> TokenStream {
-    let files = folder.files.iter().map(|file| {
-        let name = module_ident(&file.module);
-        // A file with its own documentation needs no generated one.
-        let documentation = (!file.documented).then(|| {
-            let text = format!("`{}`.", file.inside);
-            quote! { #[doc = #text] }
-        });
-        quote! { #documentation pub mod #name; }
-    });
-    let folders = folder.folders.iter().map(|(name, inner)| {
-        let ident = module_ident(name);
-        let text = format!("The folder `{name}/`.");
-        let content = modules(inner);
-        quote! { #[doc = #text] pub mod #ident { #content } }
-    });
-    quote! { #(#files)* #(#folders)* }
-}
-
-fn module_ident(name: &str) -> Ident {
-    // The file's name may be a keyword, as in `type.rs`.
-    match syn::parse_str::<Ident>(name) {
-        Ok(ident) => ident,
-        Err(_) => format_ident!("r#{name}"),
-    }
-}
-
-/// Reports entities that use names of other layers. An entity has no attribute that could check this.
-fn check_entities(folder: &Folder, errors: &mut Errors) {
-    folder.each(&mut Vec::new(), &mut |path: &[String], file: &SourceFile| {
-        if path.iter().any(|part| part == "entities")
-            && let Some((name, line)) = &file.layer_break
-        {
-            errors.at_span(
-                Span::call_site(),
-                format_args!("the entity in `{}:{line}` names `{name}`", file.inside),
-                "move that into a use case: an entity is pure and uses no interface, contract, use case or service",
-            );
+    quote! {
+        /// Nothing is imported into a domain of one file.
+        #[doc(hidden)]
+        pub mod __write_dispatcher_in_lib_rs {
+            /// Has one constant for each declaration, so that a second declaration of the same name does not compile.
+            #[allow(dead_code, missing_debug_implementations)]
+            pub struct __Declared;
         }
-    });
+    }
 }

@@ -30,7 +30,7 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
                 stands_on: "a struct with named fields",
                 example: "pub struct Order { #[key] pub order_id: OrderId, … }",
             };
-            return problem.report_alone(&tokens, &error, errors);
+            return problem.report(&tokens, &error, errors);
         }
     };
     let arguments = Arguments::check(arguments, &mut errors);

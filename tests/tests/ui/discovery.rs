@@ -9,7 +9,7 @@ fn readme_file() -> &'static str {
     files.find(|file| file.contains("OrderRefunded")).expect("the README shows a file")
 }
 
-const SCHEMAS: &str = "use order_runtime::prelude::*;\n\n/// In.\n#[schema]\npub struct INPUT_DoThing {\n    \
+pub(crate) const SCHEMAS: &str = "use order_runtime::prelude::*;\n\n/// In.\n#[schema]\npub struct INPUT_DoThing {\n    \
      pub id: String,\n}\n\n/// Out.\n#[schema]\npub struct OUTPUT_DoThing {\n    pub id: String,\n}\n";
 
 const USECASE: &str = "use order_runtime::prelude::*;\n\n/// Does it.\n#[usecase]\npub async fn \
@@ -35,12 +35,13 @@ const SMS: [(&str, &str); 3] = [
     ),
 ];
 
-/// Public names that are also in the standard prelude or the runtime's, and names with a `cfg` condition.
-const NAMES: &str = "/// A.\npub type Result<T> = std::result::Result<T, String>;\n/// B.\n#[derive(Debug)]\npub struct Box;\n\
-     /// C.\n#[derive(Debug)]\npub struct Emitter;\n/// D.\n#[cfg(windows)]\n#[derive(Debug)]\npub struct OnWindows;\n";
+/// Names that are also in the standard prelude or the runtime's and stay in their crate, and names with a `cfg` condition.
+const NAMES: &str = "/// A.\npub(crate) type Result<T> = std::result::Result<T, String>;\n/// B.\n#[derive(Debug)]\n\
+     pub(crate) struct Box(pub(crate) Result<u8>);\n/// C.\n#[derive(Debug)]\npub(crate) struct Emitter(pub(crate) Box);\n\
+     /// E.\npub fn e() -> usize {\n    std::mem::size_of_val(&Emitter(Box(Ok(1))))\n}\n/// D.\n#[cfg(windows)]\n#[derive(Debug)]\npub struct OnWindows;\n";
 
 /// The compiler's output, which must contain exactly one error.
-fn one_error(domain: &Domain) -> String {
+pub(crate) fn one_error(domain: &Domain) -> String {
     let said = domain.refused();
     let is_error = |line: &&str| line.starts_with("error") && !line.starts_with("error: could not compile");
     assert_eq!(said.lines().filter(is_error).count(), 1, "{said}");
@@ -124,7 +125,8 @@ fn files_are_discovered_and_misplaced_ones_reported() {
 
     domain.write("src/entities/thing.rs", "pub struct Thing(pub Box<dyn INTERFACE_HELPER_DoThing>);\n");
     let said = domain.refused();
-    assert!(said.contains("the entity in `entities/thing.rs:1` names `INTERFACE_HELPER_DoThing`"), "{said}");
+    assert!(said.contains("an entity names `INTERFACE_HELPER_DoThing`"), "{said}");
+    assert!(said.contains("--> src/entities/thing.rs:1:30"), "{said}");
     domain.remove("src/entities/thing.rs");
     assert_eq!(domain.events(), ["ThingDone", "ThingWanted"], "without the mistakes there are no errors");
 }

@@ -6,6 +6,7 @@
 //! `TRYBUILD=overwrite cargo test -p order-tests --test ui` updates them.
 
 mod discovery;
+mod problems;
 mod reload;
 
 use std::{fs, path::Path, process::Command};

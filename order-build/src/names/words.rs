@@ -1,9 +1,8 @@
-//! Conversion of names between `UpperCamelCase` and `snake_case`. `xtask` includes this file too, so that its generated names
-//! satisfy the attributes.
+//! Conversion of names between `UpperCamelCase` and `snake_case`.
 
 /// Whether a text is a valid name of a feature or event: ASCII letters and digits, starting with a capital. A name with two or
 /// more letters must contain a lower-case one.
-pub(crate) fn is_upper_camel(text: &str) -> bool {
+pub fn is_upper_camel(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_uppercase())
         && text.chars().all(|character| character.is_ascii_alphanumeric())
         && (text.contains(|character: char| character.is_ascii_lowercase())
@@ -43,12 +42,12 @@ pub(super) fn capitalised(word: &str) -> String {
 }
 
 /// The folder of a feature: `ProcessOrder` becomes `process_order`.
-pub(crate) fn snake_case(feature: &str) -> String {
+pub fn snake_case(feature: &str) -> String {
     words(feature).join("_")
 }
 
 /// The feature of a folder: `process_order` becomes `ProcessOrder`.
-pub(crate) fn upper_camel(folder: &str) -> String {
+pub fn upper_camel(folder: &str) -> String {
     words(folder).iter().map(|word| capitalised(word)).collect()
 }
 

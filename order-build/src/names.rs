@@ -13,11 +13,11 @@ mod words;
 
 use std::fmt;
 
-use self::words::{capitalised, upper_camel, words};
-pub(crate) use self::words::{is_upper_camel, snake_case};
+use self::words::{capitalised, words};
+pub use self::words::{is_upper_camel, snake_case, upper_camel};
 
 /// The JSON name of a field, as serde's `camelCase` makes it.
-pub(crate) fn camel_case(name: &str) -> String {
+pub fn camel_case(name: &str) -> String {
     let name = name.strip_prefix("r#").unwrap_or(name);
     let mut camel = String::new();
     let mut is_start = false;
@@ -35,7 +35,7 @@ pub(crate) fn camel_case(name: &str) -> String {
 }
 
 /// A type's name in a sentence: `OrderId` becomes `an order id`.
-pub(crate) fn spoken(name: &str) -> String {
+pub fn spoken(name: &str) -> String {
     let words = words(name).join(" ");
     let article = if words.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {words}")
@@ -43,19 +43,26 @@ pub(crate) fn spoken(name: &str) -> String {
 
 /// A kind of item whose name follows a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A use case.
     Usecase,
+    /// What a use case needs of the world.
     Interface,
+    /// An implementation of an interface.
     Contract,
+    /// The data of an event.
     Input,
+    /// What a use case returns.
     Output,
+    /// A use case with its contract, which is generated.
     Service,
+    /// The processor of an event.
     Processor,
 }
 
 impl Kind {
     /// The part of the name before the feature.
-    pub(crate) const fn prefix(self) -> &'static str {
+    pub const fn prefix(self) -> &'static str {
         match self {
             Self::Usecase => "USECASE_",
             Self::Interface => "INTERFACE_HELPER_",
@@ -68,7 +75,7 @@ impl Kind {
     }
 
     /// The noun for messages.
-    pub(crate) const fn noun(self) -> &'static str {
+    pub const fn noun(self) -> &'static str {
         match self {
             Self::Usecase => "use case",
             Self::Interface => "interface",
@@ -80,7 +87,7 @@ impl Kind {
     }
 
     /// The pattern of the name, for messages.
-    pub(crate) const fn pattern(self) -> &'static str {
+    pub const fn pattern(self) -> &'static str {
         match self {
             Self::Usecase => "USECASE_<Feature>",
             Self::Interface => "INTERFACE_HELPER_<Feature>",
@@ -93,17 +100,20 @@ impl Kind {
     }
 
     /// The name of the item of this kind that belongs to a feature.
-    pub(crate) fn of(self, feature: &str) -> String {
+    pub fn of(self, feature: &str) -> String {
         format!("{}{feature}", self.prefix())
     }
 }
 
 /// A name that does not fit its pattern, with a suggestion that does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Misnamed {
-    pub(crate) kind: Kind,
-    pub(crate) written: String,
-    pub(crate) suggestion: String,
+pub struct Misnamed {
+    /// The kind of item.
+    pub kind: Kind,
+    /// The name as it is written.
+    pub written: String,
+    /// A similar name that is right.
+    pub suggestion: String,
 }
 
 impl fmt::Display for Misnamed {
@@ -113,7 +123,10 @@ impl fmt::Display for Misnamed {
 }
 
 /// Parses the feature out of a name of this kind.
-pub(crate) fn feature(kind: Kind, name: &str) -> Result<String, Misnamed> {
+///
+/// # Errors
+/// A right name that is similar.
+pub fn feature(kind: Kind, name: &str) -> Result<String, Misnamed> {
     match name.strip_prefix(kind.prefix()) {
         Some(feature) if is_upper_camel(feature) => Ok(feature.to_owned()),
         // After the right prefix, the whole rest is the feature: in `USECASE_sign_contract`, `contract` does not mark a kind.
@@ -124,7 +137,7 @@ pub(crate) fn feature(kind: Kind, name: &str) -> Result<String, Misnamed> {
 
 /// The feature of the service that is generated from a use case, even if the use case is misnamed: the feature of its folder, in
 /// the spelling of the use case if both name the same feature. Used by both `dispatcher!` and `#[usecase]`.
-pub(crate) fn of_service(usecase: &str, folder: Option<&str>) -> String {
+pub fn of_service(usecase: &str, folder: Option<&str>) -> String {
     match (feature(Kind::Usecase, usecase), folder) {
         (Ok(feature), Some(folder)) if snake_case(&feature) != folder => upper_camel(folder),
         (Ok(feature), _) => feature,
@@ -134,7 +147,7 @@ pub(crate) fn of_service(usecase: &str, folder: Option<&str>) -> String {
 }
 
 /// Suggests an event's name; `None` if the text has no letter. Words that mark a kind elsewhere are kept, as in `ContractSigned`.
-pub(crate) fn event(written: &str) -> Option<String> {
+pub fn event(written: &str) -> Option<String> {
     let name = written.strip_prefix(Kind::Processor.prefix()).unwrap_or(written);
     has_letter(name).then(|| camel(name))
 }
@@ -144,7 +157,10 @@ fn has_letter(text: &str) -> bool {
 }
 
 /// Parses the feature and the version out of a contract's name.
-pub(crate) fn contract(name: &str) -> Result<(String, u32), Misnamed> {
+///
+/// # Errors
+/// A right name that is similar.
+pub fn contract(name: &str) -> Result<(String, u32), Misnamed> {
     let rest = name.strip_prefix(Kind::Contract.prefix());
     if let Some((feature, version)) = rest.and_then(|rest| rest.rsplit_once("_V"))
         && is_upper_camel(feature)
@@ -200,7 +216,7 @@ const MARKS: [&str; 14] = [
 
 /// Suggests a feature for a misnamed item: removes the word that marks a kind from the beginning or, if there is none, from the
 /// end.
-pub(crate) fn guess(name: &str) -> String {
+pub fn guess(name: &str) -> String {
     let words = words(name);
     // A mark may be several words (`Use_Case`), so joined words are compared.
     let is_mark = |words: &[String]| MARKS.contains(&words.concat().as_str());
