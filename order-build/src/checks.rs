@@ -43,8 +43,8 @@ pub(crate) fn check(root: &mut Folder) -> Vec<Problem> {
         if file.left_out || !file.items.complete {
             return;
         }
-        problems.extend(file.items.items.iter().filter_map(|item| without_attribute(file, item)));
-        problems.extend(file.items.items.iter().filter_map(|item| service_by_hand(file, item, &usecases)));
+        problems.extend(file.items.found.iter().filter_map(|item| without_attribute(file, item)));
+        problems.extend(file.items.found.iter().filter_map(|item| service_by_hand(file, item, &usecases)));
         if path.contains(&"entities") {
             problems.extend(layer_break(file));
         }
@@ -58,11 +58,11 @@ fn leave_copies_out(root: &mut Folder) {
     let mut known = BTreeSet::new();
     root.each(&mut Vec::new(), &mut |_, file| {
         if file.renamed.is_none() {
-            known.extend(file.items.items.iter().map(|item| item.name.clone()));
+            known.extend(file.items.found.iter().map(|item| item.name.clone()));
         }
     });
     root.each_mut(&mut |file| {
-        let mut names = file.items.items.iter().map(|item| &item.name);
+        let mut names = file.items.found.iter().map(|item| &item.name);
         file.left_out |= file.renamed.is_some() && names.any(|name| known.contains(name));
     });
 }
@@ -123,10 +123,10 @@ fn without_contract_attribute(file: &mut SourceFile) -> Vec<Problem> {
         let text = format!("`{}` implements `{interface}` without `#[contract]`: no service uses it", item.name);
         Problem::new(&file.inside, item.position, text, help).under(item.condition.clone())
     };
-    let problems: Vec<_> = file.items.items.iter().filter(is_one).map(problem).collect();
+    let problems: Vec<_> = file.items.found.iter().filter(is_one).map(problem).collect();
     let offers = |item: &Item| item.keyword != "impl" && item.public && !item.name.starts_with(Kind::Contract.prefix());
     let always = problems.iter().any(|problem| problem.condition.is_none());
-    file.left_out |= always && !file.items.items.iter().any(offers) && file.items.declares.is_empty();
+    file.left_out |= always && !file.items.found.iter().any(offers) && file.items.declares.is_empty();
     problems
 }
 
@@ -134,7 +134,7 @@ fn without_contract_attribute(file: &mut SourceFile) -> Vec<Problem> {
 fn usecases(root: &Folder) -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
     root.each(&mut Vec::new(), &mut |path, file| {
-        let usecases = file.items.items.iter().filter(|item| item.keyword == "fn" && item.has("usecase"));
+        let usecases = file.items.found.iter().filter(|item| item.keyword == "fn" && item.has("usecase"));
         let service = |item: &Item| Kind::Service.of(&names::of_service(&item.name, feature_folder(path)));
         found.extend(usecases.map(|item| (service(item), file.inside.clone())));
     });
@@ -186,7 +186,7 @@ fn without_contract(root: &Folder) -> Vec<Problem> {
         unknown |= !file.items.complete || file.items.from_macros && feature_folder(path).is_some();
         unknown |=
             !file.items.declares.is_empty() && feature_folder(path).is_some() && file.inside.contains("contract");
-        for item in &file.items.items {
+        for item in &file.items.found {
             match item.keyword.as_str() {
                 "trait" if item.has("interface") => interfaces.push((file, item)),
                 "fn" if item.has("usecase") => taken.extend(item.head.iter().cloned()),

@@ -108,9 +108,10 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) fn written(&self) -> String {
-        let path: String = self.path.iter().map(|part| format!("::{}", module(part))).collect();
+        let path: Vec<String> = self.path.iter().map(|part| module(part)).collect();
+        let path = path.join("::");
         let name = self.original.as_ref().map_or_else(|| self.name.clone(), |name| format!("{name} as {}", self.name));
-        format!("{}pub use crate{path}::{name};\n", condition::attribute(self.condition.as_ref()))
+        format!("{}pub use crate::{path}::{name};\n", condition::attribute(self.condition.as_ref()))
     }
 }
 
@@ -159,7 +160,7 @@ fn declared<'f>(root: &'f Folder) -> BTreeMap<String, Places<'f>> {
             let declared = list.entry(name).or_default().entry(module.clone()).or_insert(declared);
             declared.conditions.push(item.condition.clone());
         };
-        for item in file.items.items.iter().filter(|item| !item.nested) {
+        for item in file.items.found.iter().filter(|item| !item.nested) {
             if item.public && item.is_type() && !item.name.starts_with("r#") {
                 add(&mut found, item.name.clone(), item, None);
             } else if let Some(folder) = feature_folder(path).filter(|_| item.keyword == "fn" && item.has("usecase")) {
@@ -230,7 +231,7 @@ mod tests {
 
     fn written(root: &Folder) -> (Vec<String>, Vec<String>) {
         let (exports, problems) = exports(root);
-        let problem = |problem: Problem| format!("{}:{} {}", problem.file, problem.position.line, problem.problem);
+        let problem = |problem: Problem| format!("{}:{} {}", problem.file, problem.position.line, problem.text);
         (
             exports.iter().map(|export| export.written().trim_end().to_owned()).collect(),
             problems.into_iter().map(problem).collect(),

@@ -8,7 +8,7 @@ use crate::{
 /// What a file declares.
 #[derive(Debug, Default)]
 pub(crate) struct Items {
-    pub(crate) items: Vec<Item>,
+    pub(crate) found: Vec<Item>,
     /// The modules that the file declares.
     pub(crate) declares: Vec<String>,
     /// Whether the file has items from macros, whose names are unknown.
@@ -217,7 +217,7 @@ impl<'t> Parser<'t> {
         }
         match item {
             Some(item) if item.keyword == "mod" => self.found.declares.extend((!nested).then_some(item.name)),
-            Some(item) => self.found.items.push(item),
+            Some(item) => self.found.found.push(item),
             None => self.found.from_macros |= is_macro_call(&top),
         }
     }
@@ -285,13 +285,11 @@ fn implementation<'a, 't>(head: &'a [Token<'t>]) -> Option<(Option<&'a Token<'t>
             depth += 1;
         } else if token.is(">") && !head[..index].last().is_some_and(|before| before.is("-")) {
             depth = depth.saturating_sub(1);
-        } else if depth > 0 || !token.is_word() {
-            continue;
-        } else if token.is("where") {
+        } else if depth == 0 && token.is("where") {
             break;
-        } else if token.is("for") {
+        } else if depth == 0 && token.is("for") {
             of_trait = last.take();
-        } else {
+        } else if depth == 0 && token.is_word() {
             last = Some(token);
         }
     }
@@ -309,7 +307,7 @@ mod tests {
     use super::*;
 
     fn names(text: &str) -> Vec<(String, String)> {
-        let found = items(text).items.into_iter();
+        let found = items(text).found.into_iter();
         found.map(|item| (format!("{} {}", item.keyword, item.name), item.condition.unwrap_or_default())).collect()
     }
 
@@ -345,9 +343,9 @@ mod tests {
         let found = items(text);
         assert!(found.complete && !found.from_macros);
         assert!(items("a::made!(pub struct A;);").from_macros);
-        let public = |name: &str| found.items.iter().find(|item| item.name == name).map(|item| item.public);
+        let public = |name: &str| found.found.iter().find(|item| item.name == name).map(|item| item.public);
         assert_eq!((public("A"), public("H"), public("n")), (Some(true), Some(false), Some(false)));
-        let implements: Vec<_> = found.items.iter().filter_map(|item| item.implements.as_deref()).collect();
+        let implements: Vec<_> = found.found.iter().filter_map(|item| item.implements.as_deref()).collect();
         assert_eq!(implements, ["P"]);
     }
 
@@ -369,21 +367,21 @@ mod tests {
             ]
         );
         let found = items(text);
-        assert_eq!(found.items.iter().map(|item| item.nested).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(found.found.iter().map(|item| item.nested).collect::<Vec<_>>(), [false, true, false]);
         assert_eq!(found.declares, ["inner", "elsewhere"]);
-        assert!(found.items[1].depends_on_test() && !found.items[0].depends_on_test());
+        assert!(found.found[1].depends_on_test() && !found.found[0].depends_on_test());
     }
 
     #[test]
     fn attributes_are_known_by_their_last_names() {
         let text =
             "#[order_runtime::prelude::usecase] #[doc(contract)] #[path = \"event_processor\"] pub async fn f() {}";
-        assert_eq!(items(text).items[0].attributes, ["usecase", "doc", "path"]);
+        assert_eq!(items(text).found[0].attributes, ["usecase", "doc", "path"]);
     }
 
     #[test]
     fn an_item_has_the_position_of_its_name() {
-        let found = items("\n\n/// é\npub struct /* é */ A;\n").items;
+        let found = items("\n\n/// é\npub struct /* é */ A;\n").found;
         assert_eq!(found[0].position, Position { line: 4, column: 20 });
     }
 

@@ -1,11 +1,7 @@
 //! The build script of a domain: [`scan`] finds the files below `src/` and what they declare, and writes what
 //! `order_runtime::dispatcher!()` includes. [`names`] has the naming rules.
 //!
-//! ```no_run
-//! fn main() {
-//!     order_build::scan();
-//! }
-//! ```
+//! `build.rs` of a domain is one line: `fn main() { order_build::scan(); }`.
 //!
 //! | module | the question it answers |
 //! |---|---|

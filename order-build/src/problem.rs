@@ -10,13 +10,13 @@ pub(crate) struct Problem {
     pub(crate) position: Position,
     /// The `cfg` condition under which it is a problem.
     pub(crate) condition: Option<String>,
-    pub(crate) problem: String,
+    pub(crate) text: String,
     pub(crate) help: String,
 }
 
 impl Problem {
-    pub(crate) fn new(file: &str, position: Position, problem: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), position, condition: None, problem: problem.into(), help: help.into() }
+    pub(crate) fn new(file: &str, position: Position, text: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), position, condition: None, text: text.into(), help: help.into() }
     }
 
     pub(crate) fn under(mut self, condition: Option<String>) -> Self {
@@ -32,7 +32,7 @@ impl Problem {
         let place = if self.file.ends_with('/') { self.file.clone() } else { format!("{}:{line}:{column}", self.file) };
         format!(
             "{condition}::order_runtime::__private::problem! {{ $dispatcher {place:?} {:?} {:?} }}\n",
-            self.problem, self.help
+            self.text, self.help
         )
     }
 }

@@ -234,7 +234,7 @@ mod tests {
             fs::write(path, text).expect("a file");
         }
         let (root, problems) = read(source.path());
-        (root, problems.into_iter().map(|problem| format!("{}; {}", problem.problem, problem.help)).collect())
+        (root, problems.into_iter().map(|problem| format!("{}; {}", problem.text, problem.help)).collect())
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn problems(files: &[(&str, &str)]) -> Vec<String> {
     let text = |problem: super::problem::Problem| {
         let condition = problem.condition.map(|condition| format!(" if {condition}")).unwrap_or_default();
         let at = problem.position;
-        format!("{}:{}:{}{condition}: {}; {}", problem.file, at.line, at.column, problem.problem, problem.help)
+        format!("{}:{}:{}{condition}: {}; {}", problem.file, at.line, at.column, problem.text, problem.help)
     };
     problems.into_iter().map(text).collect()
 }

@@ -17,18 +17,19 @@ const LONGEST: usize = 1024;
 
 pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream {
     let mut errors = Errors::new();
-    let item = match read(&tokens) {
-        Ok(item) => item,
-        Err(error) => {
-            let problem = Unread {
-                attribute: "id",
-                keywords: &["struct"],
-                stands_on: "a struct of one `String`",
-                example: "pub struct OrderId(String);",
-            };
-            return problem.report(&tokens, &error, errors);
-        }
+    let problem = Unread {
+        attribute: "id",
+        keywords: &["struct"],
+        stands_on: "a struct of one `String`",
+        example: "pub struct OrderId(String);",
     };
+    let item: DeriveInput = match syn::parse2(tokens.clone()) {
+        Ok(item) => item,
+        Err(error) => return problem.report(&tokens, &error, errors),
+    };
+    if !is_of_one_string(&item) {
+        return problem.misplaced(&tokens, errors);
+    }
     if !item.generics.params.is_empty() {
         errors.at(&item.generics, format_args!("id `{}` must not be generic", item.ident), "write a type for each id");
     }
@@ -55,17 +56,11 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     }
 }
 
-fn read(tokens: &TokenStream) -> syn::Result<DeriveInput> {
-    let item: DeriveInput = syn::parse2(tokens.clone())?;
-    if let Data::Struct(data) = &item.data
-        && let Fields::Unnamed(fields) = &data.fields
-        && fields.unnamed.len() == 1
-        && let Some(field) = fields.unnamed.first()
-        && item::last_segment(&field.ty).is_some_and(|segment| segment.ident == "String")
-    {
-        return Ok(item);
-    }
-    Err(syn::Error::new(Span::call_site(), "not a struct of one `String`"))
+fn is_of_one_string(item: &DeriveInput) -> bool {
+    let Data::Struct(data) = &item.data else { return false };
+    let Fields::Unnamed(fields) = &data.fields else { return false };
+    let is_string = |field: &syn::Field| item::last_segment(&field.ty).is_some_and(|segment| segment.ident == "String");
+    fields.unnamed.len() == 1 && fields.unnamed.iter().all(is_string)
 }
 
 /// The longest id.

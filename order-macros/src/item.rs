@@ -1,6 +1,6 @@
 //! Parsing, checks and code generation that several attributes share.
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
     Attribute, Expr, GenericArgument, Lit, Meta, Path, PathArguments, PathSegment, ReturnType, Signature, Type,
@@ -83,7 +83,7 @@ impl Unread {
     /// An item of the right kind is incomplete, and rustc reports that better than the macro. If rustc accepts the item, a panic
     /// during constant evaluation fails the build, because an item must not be left out silently. That panic comes after all
     /// other errors.
-    pub(crate) fn report(&self, tokens: &TokenStream, error: &syn::Error, mut errors: Errors) -> TokenStream {
+    pub(crate) fn report(&self, tokens: &TokenStream, error: &syn::Error, errors: Errors) -> TokenStream {
         let names = self.imports_names().then(names);
         if self.keywords.contains(&keyword(tokens).as_str()) {
             let text = format!("`#[{}]` cannot read this item: {error}", self.attribute);
@@ -98,14 +98,46 @@ impl Unread {
                 #errors
             };
         }
+        self.misplaced(&quote! { #tokens #names }, errors)
+    }
+
+    /// Emits the unchanged item and reports that the attribute stands on something else.
+    pub(crate) fn misplaced(&self, tokens: &TokenStream, mut errors: Errors) -> TokenStream {
         errors.at(
             tokens.clone().into_iter().next(),
             format_args!("`#[{}]` stands on {}", self.attribute, self.stands_on),
             format_args!("write it above `{}`", self.example),
         );
         let errors = errors.into_tokens();
-        quote! { #tokens #names #errors }
+        let tokens = without(tokens, &["key", "column", "value"]);
+        quote! { #tokens #errors }
     }
+}
+
+/// The tokens without these attributes, which rustc does not know.
+pub(crate) fn without(tokens: &TokenStream, attributes: &[&str]) -> TokenStream {
+    let is_one = |token: &TokenTree| match token {
+        TokenTree::Group(group) => {
+            matches!(group.stream().into_iter().next(), Some(TokenTree::Ident(name)) if attributes.iter().any(|known| name == known))
+        }
+        _ => false,
+    };
+    let mut kept = TokenStream::new();
+    let mut rest = tokens.clone().into_iter().peekable();
+    while let Some(token) = rest.next() {
+        match &token {
+            TokenTree::Punct(punct) if punct.as_char() == '#' && rest.peek().is_some_and(is_one) => {
+                rest.next();
+            }
+            TokenTree::Group(group) => {
+                let mut inner = Group::new(group.delimiter(), without(&group.stream(), attributes));
+                inner.set_span(group.span());
+                kept.extend([TokenTree::Group(inner)]);
+            }
+            _ => kept.extend([token]),
+        }
+    }
+    kept
 }
 
 /// The keyword of an item's kind: the first word after its attributes, visibility and qualifiers.

@@ -10,21 +10,21 @@ use syn::{
 struct Problem {
     folder: LitStr,
     place: LitStr,
-    problem: LitStr,
+    text: LitStr,
     help: LitStr,
 }
 
 impl Parse for Problem {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        Ok(Self { folder: input.parse()?, place: input.parse()?, problem: input.parse()?, help: input.parse()? })
+        Ok(Self { folder: input.parse()?, place: input.parse()?, text: input.parse()?, help: input.parse()? })
     }
 }
 
 /// A compile error at `dispatcher!(…)` that names the place, because a macro can give no span of another file.
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     match syn::parse2(tokens) {
-        Ok(Problem { folder, place, problem, help }) => {
-            let text = format!("{}\nhelp: {}\n--> {}/{}", problem.value(), help.value(), folder.value(), place.value());
+        Ok(Problem { folder, place, text, help }) => {
+            let text = format!("{}\nhelp: {}\n--> {}/{}", text.value(), help.value(), folder.value(), place.value());
             syn::Error::new(folder.span(), text).to_compile_error()
         }
         Err(error) => error.to_compile_error(),

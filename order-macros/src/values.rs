@@ -36,6 +36,9 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
         errors.at(&ident, format_args!("values `{name}` has no value"), "name at least one");
     }
     let texts = names(data, &mut errors);
+    for (variant, name) in data.variants.iter_mut().zip(&texts).filter(|(variant, _)| variant.fields.is_empty()) {
+        variant.attrs.push(parse_quote! { #[serde(rename = #name)] });
+    }
     let variants: Vec<_> = data.variants.iter().map(|variant| variant.ident.clone()).collect();
     let implementation = errors.is_empty().then(|| {
         let count = variants.len();
@@ -85,6 +88,13 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
         })
     });
     let private = quote!(::order_runtime::__private);
+    // Data is reported already; without `Copy` and what is read and written, it causes no second error.
+    let carries_data =
+        matches!(&item.data, Data::Enum(data) if data.variants.iter().any(|variant| !variant.fields.is_empty()));
+    if carries_data {
+        let errors = errors.into_tokens();
+        return quote! { #item #errors };
+    }
     let derives = item::missing_derives(
         &item.attrs,
         &[
@@ -110,7 +120,7 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     }
 }
 
-/// The names of the variants, from their `#[value("…")]` or in `snake_case`. serde gets the same ones.
+/// The names of the variants, from their `#[value("…")]` or in `snake_case`.
 fn names(data: &mut DataEnum, errors: &mut Errors) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for variant in &mut data.variants {
@@ -143,7 +153,6 @@ fn names(data: &mut DataEnum, errors: &mut Errors) -> Vec<String> {
                 "name one of them with `#[value(\"…\")]`",
             );
         }
-        variant.attrs.push(parse_quote! { #[serde(rename = #name)] });
         names.push(name);
     }
     names

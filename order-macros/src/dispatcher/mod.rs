@@ -7,8 +7,8 @@ use std::path::Path;
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 
-pub(crate) use self::arguments::RESERVED;
 use self::arguments::Arguments;
+pub(crate) use self::arguments::RESERVED;
 use crate::{errors::Errors, place};
 
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {

@@ -1,7 +1,7 @@
 //! The columns of an entity: its fields with their `#[key]` and `#[column(…)]`.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens as _, quote};
+use quote::{ToTokens as _, quote, quote_spanned};
 use syn::{Attribute, Field, FieldsNamed, Lit, LitInt, LitStr, Meta, Type, parse_quote, spanned::Spanned as _};
 
 use super::arguments::{Version, is_column, skip};
@@ -39,10 +39,17 @@ pub(super) enum Codec {
 }
 
 impl Column {
+    /// The runtime's codec of the field, whose missing implementation is an error at the field's type.
+    pub(super) fn codec(&self) -> TokenStream {
+        let ty = &self.ty;
+        let marker = self.codec.marker(ty);
+        quote_spanned! { item::located_at(ty) => <#marker as __p::table::Codec<#ty>> }
+    }
+
     /// The expression of the runtime's description.
     pub(super) fn describe(&self) -> TokenStream {
-        let Self { name, json, ty, fixed, .. } = self;
-        let codec = self.codec.path(ty);
+        let Self { name, json, fixed, .. } = self;
+        let codec = self.codec();
         let since = self.since.map_or(1, |since| since.number);
         let default = match &self.default {
             Some(literal) => quote! { ::core::option::Option::Some(#literal) },
@@ -59,8 +66,8 @@ impl Column {
             __p::table::Column {
                 name: #name,
                 field: #json,
-                kind: <#codec as __p::table::Codec<#ty>>::KIND,
-                optional: <#codec as __p::table::Codec<#ty>>::OPTIONAL,
+                kind: #codec::KIND,
+                optional: #codec::OPTIONAL,
                 fixed: #fixed,
                 since: #since,
                 default: #default,
@@ -167,7 +174,11 @@ impl Options {
                     }
                 }
                 "since" => column.since = Some(Version::of(&meta.value()?.parse::<LitInt>()?)?),
-                "default" => column.default = Some(literal(&meta.value()?.parse::<Lit>()?)?),
+                "default" => {
+                    // Given, even if it cannot be read.
+                    column.default = Some(String::new());
+                    column.default = Some(literal(&meta.value()?.parse::<Lit>()?)?);
+                }
                 "name" => {
                     let text: LitStr = meta.value()?.parse()?;
                     column.name = text.value();

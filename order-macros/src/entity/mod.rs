@@ -3,7 +3,7 @@
 mod arguments;
 mod columns;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{Data, DeriveInput, Fields, FieldsNamed};
 
@@ -21,18 +21,19 @@ const RUNTIME_TABLES: &str = include_str!("runtime_tables.txt");
 
 pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream {
     let mut errors = Errors::new();
-    let mut item = match read(&tokens) {
-        Ok(item) => item,
-        Err(error) => {
-            let problem = Unread {
-                attribute: "entity",
-                keywords: &["struct"],
-                stands_on: "a struct with named fields",
-                example: "pub struct Order { #[key] pub order_id: OrderId, … }",
-            };
-            return problem.report(&tokens, &error, errors);
-        }
+    let problem = Unread {
+        attribute: "entity",
+        keywords: &["struct"],
+        stands_on: "a struct with named fields",
+        example: "pub struct Order { #[key] pub order_id: OrderId, … }",
     };
+    let mut item: DeriveInput = match syn::parse2(tokens.clone()) {
+        Ok(item) => item,
+        Err(error) => return problem.report(&item::without(&tokens, &["key", "column"]), &error, errors),
+    };
+    if !matches!(&item.data, Data::Struct(data) if matches!(data.fields, Fields::Named(_))) {
+        return problem.misplaced(&tokens, errors);
+    }
     let arguments = Arguments::check(arguments, &mut errors);
     if !item.generics.params.is_empty() {
         errors.at(
@@ -69,22 +70,13 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
     }
 }
 
-/// A struct with named fields.
-fn read(tokens: &TokenStream) -> syn::Result<DeriveInput> {
-    let item: DeriveInput = syn::parse2(tokens.clone())?;
-    match &item.data {
-        Data::Struct(data) if matches!(data.fields, Fields::Named(_)) => Ok(item),
-        _ => Err(syn::Error::new(Span::call_site(), "not a struct with named fields")),
-    }
-}
-
 fn named(item: &mut DeriveInput) -> &mut FieldsNamed {
     match &mut item.data {
         Data::Struct(data) => match &mut data.fields {
             Fields::Named(fields) => fields,
-            _ => unreachable!("`read` accepts named fields only"),
+            _ => unreachable!("only named fields are accepted"),
         },
-        _ => unreachable!("`read` accepts structs only"),
+        _ => unreachable!("only structs are accepted"),
     }
 }
 
@@ -193,24 +185,22 @@ fn storage(ident: &Ident, arguments: &Arguments, columns: &[Column], key: usize)
         };
         quote! { __p::table::Step { since: #since, change: #change } }
     });
-    let cells = columns.iter().map(|column| {
-        let (field, name, codec) = (&column.ident, &column.name, column.codec.path(&column.ty));
-        quote! {
-            <#codec as __p::table::Codec<_>>::cell(&self.#field).map_err(|error| error.of(#name))?
-        }
+    let cells = columns.iter().enumerate().map(|(index, column)| {
+        let (field, name, codec) = (&column.ident, &column.name, column.codec());
+        quote! { #index => #codec::cell(&self.#field).map_err(|error| error.of(#name)) }
     });
     let fields = columns.iter().enumerate().map(|(index, column)| {
-        let (field, name, codec) = (&column.ident, &column.name, column.codec.path(&column.ty));
-        quote! { #field: __p::table::read::<#codec, _>(row, #index, #name)? }
+        let (field, name, codec) = (&column.ident, &column.name, column.codec());
+        quote! { #field: __p::table::read(row, #index, #codec::KIND, #codec::value).map_err(|error| error.of(#name))? }
     });
     let filters = columns.iter().filter(|column| column.indexed.is_some()).map(|column| {
-        let (ty, codec) = (&column.ty, column.codec.path(&column.ty));
+        let codec = column.codec();
         let text = format!(
             "a page cannot be filtered by the column `{}`: only texts, integers and booleans are compared; remove `filter`",
             column.name
         );
         quote! {
-            const _: () = ::core::assert!(<#codec as __p::table::Codec<#ty>>::KIND.is_filter(), #text);
+            const _: () = ::core::assert!(#codec::KIND.is_filter(), #text);
         }
     });
     quote! {
@@ -227,10 +217,14 @@ fn storage(ident: &Ident, arguments: &Arguments, columns: &[Column], key: usize)
                 STATEMENTS.get_or_init(|| __p::table::Statements::of(&Self::DESCRIPTION))
             }
 
-            fn cells(
+            fn cell(
                 &self,
-            ) -> ::core::result::Result<::std::vec::Vec<__p::table::Cell<'_>>, __p::table::ColumnError> {
-                ::core::result::Result::Ok(::std::vec![#(#cells),*])
+                column: usize,
+            ) -> ::core::result::Result<__p::table::Cell<'_>, __p::table::ColumnError> {
+                match column {
+                    #(#cells,)*
+                    _ => ::core::result::Result::Err(__p::table::ColumnError::no_column(column)),
+                }
             }
 
             fn from_row(row: &impl __p::table::Cells) -> ::core::result::Result<Self, __p::table::ColumnError> {
@@ -243,7 +237,7 @@ fn storage(ident: &Ident, arguments: &Arguments, columns: &[Column], key: usize)
 
 impl Codec {
     /// The marker type of the runtime.
-    fn path(self, ty: &syn::Type) -> TokenStream {
+    fn marker(self, ty: &syn::Type) -> TokenStream {
         let marker = match self {
             Self::Own => return quote! { __p::table::Own },
             Self::Json => quote! { __p::table::AsJson },

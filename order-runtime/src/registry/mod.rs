@@ -43,7 +43,9 @@ pub(crate) fn declared_entities() -> Vec<&'static EntityEntry> {
 /// The tables that belong to two entities, of entries by the name of their table.
 fn two_tables(entries: &[&'static EntityEntry]) -> Vec<RegistryError> {
     let pairs = entries.windows(2).filter(|pair| pair[0].table == pair[1].table);
-    pairs.map(|pair| RegistryError::TwoTables { table: pair[0].table, places: [pair[0].place, pair[1].place] }).collect()
+    pairs
+        .map(|pair| RegistryError::TwoTables { table: pair[0].table, places: [pair[0].place, pair[1].place] })
+        .collect()
 }
 
 /// Every declared entity, by the name of its table.

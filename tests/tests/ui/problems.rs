@@ -163,7 +163,7 @@ const MISTAKES: &[Mistake] = &[
     },
 ];
 
-/// What is typed at the end of a file, and what the compiler says. The file's own names stay known to the others.
+/// What is half typed in a file, and what the compiler says. The file's own names stay known to the others.
 const HALF_TYPED: [(&str, &str); 4] = [
     ("pub struct Half {\n", "unclosed delimiter"),
     ("#[schema]\npub struct\n", "expected identifier"),
@@ -197,8 +197,10 @@ fn each_mistake_is_one_error_with_its_place_and_its_fix() {
     }
     for (half, says) in HALF_TYPED {
         domain.write("src/features/do_thing/schemas.rs", &format!("{half}\n{SCHEMAS}"));
-        let said = one_error(&domain);
-        assert!(said.contains(says) && said.contains("schemas.rs"), "{says:?}: {said}");
+        // rustc may find several errors in the code after it, but no other file has one.
+        let said = domain.refused();
+        let elsewhere = |line: &&str| line.trim_start().starts_with("--> ") && !line.contains("do_thing/schemas.rs");
+        assert!(said.contains(says) && said.lines().find(elsewhere).is_none(), "{says:?}: {said}");
         domain.write("src/features/do_thing/schemas.rs", &format!("{SCHEMAS}\n{half}"));
         let said = one_error(&domain);
         assert!(said.contains(says) && said.contains("schemas.rs"), "{says:?}: {said}");

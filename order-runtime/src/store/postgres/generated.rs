@@ -85,17 +85,12 @@ fn parameters<'a>(arrays: &'a [Array<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
 
 /// The values of these columns.
 fn arrays<'r, T: TableEntity>(rows: &[&'r Row<T>], columns: &[usize]) -> Result<Vec<Array<'r>>, PostgresError> {
-    let mut cells: Vec<Vec<Option<Cell<'r>>>> = Vec::with_capacity(rows.len());
-    for row in rows {
-        cells.push(row.value.cells().map_err(PostgresError::data)?.into_iter().map(Some).collect());
-    }
-    columns
-        .iter()
-        .map(|index| {
-            let column = cells.iter_mut().map(|row| row[*index].take().unwrap_or(Cell::Null));
-            array(T::DESCRIPTION.columns[*index].kind, column)
-        })
-        .collect()
+    let array_of = |column: &usize| {
+        let cells: Vec<Cell<'r>> =
+            rows.iter().map(|row| row.value.cell(*column).map_err(PostgresError::data)).collect::<Result<_, _>>()?;
+        array(T::DESCRIPTION.columns[*column].kind, cells.into_iter())
+    };
+    columns.iter().map(array_of).collect()
 }
 
 /// The values of a column of this kind.

@@ -33,10 +33,9 @@ impl<T: TableEntity> SqliteEntity for T {
     fn insert(db: &Connection, rows: &[&Row<Self>]) -> rusqlite::Result<usize> {
         let mut insert = db.prepare_cached(&T::statements().sqlite.insert)?;
         let rows = rows.iter().map(|row| {
-            let cells = row.value.cells().map_err(unwritable)?;
             let mut binding = Binding::of(&mut insert);
-            for cell in &cells {
-                binding.bind(cell)?;
+            for column in 0..T::DESCRIPTION.columns.len() {
+                binding.bind(row.value.cell(column).map_err(unwritable)?)?;
             }
             binding.bind(row.version)?;
             binding.bind(row.created_at.as_microsecond())?;
@@ -50,14 +49,13 @@ impl<T: TableEntity> SqliteEntity for T {
         let statements = T::statements();
         let mut update = db.prepare_cached(&statements.sqlite.update)?;
         let rows = rows.iter().map(|(row, expected)| {
-            let cells = row.value.cells().map_err(unwritable)?;
             let mut binding = Binding::of(&mut update);
-            for index in &statements.changing {
-                binding.bind(&cells[*index])?;
+            for column in &statements.changing {
+                binding.bind(row.value.cell(*column).map_err(unwritable)?)?;
             }
             binding.bind(row.version)?;
             binding.bind(row.updated_at.as_microsecond())?;
-            binding.bind(&cells[T::DESCRIPTION.key])?;
+            binding.bind(row.value.cell(T::DESCRIPTION.key).map_err(unwritable)?)?;
             binding.bind(expected)?;
             update.raw_execute()
         });

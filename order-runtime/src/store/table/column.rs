@@ -84,6 +84,11 @@ impl ColumnError {
         Self { column: None, cause: cause.into() }
     }
 
+    /// The error for an index that no column has.
+    pub fn no_column(index: usize) -> Self {
+        Self::new(format!("there is no column {index}"))
+    }
+
     /// The error of the column with this name.
     #[must_use]
     pub fn of(self, column: &'static str) -> Self {
@@ -227,12 +232,17 @@ impl<T, C: Codec<T>> Codec<Option<T>> for Optional<C> {
     }
 }
 
-/// Reads the field of the column at `index`.
+/// Reads the field of the column at `index`, with the function of its [`Codec`].
 ///
 /// # Errors
 /// When its cell is no value of the field.
-pub fn read<C: Codec<T>, T>(row: &impl Cells, index: usize, column: &'static str) -> Result<T, ColumnError> {
-    row.cell(index, C::KIND).and_then(C::value).map_err(|error| error.of(column))
+pub fn read<T, R: Cells>(
+    row: &R,
+    index: usize,
+    kind: ColumnKind,
+    value: fn(Cell<'_>) -> Result<T, ColumnError>,
+) -> Result<T, ColumnError> {
+    row.cell(index, kind).and_then(value)
 }
 
 fn text(cell: Cell<'_>) -> Result<Cow<'_, str>, ColumnError> {

@@ -40,11 +40,11 @@ pub trait TableEntity: Entity {
     /// The statements for the table, built at the first call.
     fn statements() -> &'static Statements;
 
-    /// The cells of all columns, in the order of the description.
+    /// The cell of a column, by its index in the description.
     ///
     /// # Errors
-    /// When a field has a value that its column cannot hold.
-    fn cells(&self) -> Result<Vec<Cell<'_>>, ColumnError>;
+    /// When the field has a value that its column cannot hold.
+    fn cell(&self, column: usize) -> Result<Cell<'_>, ColumnError>;
 
     /// The entity in a row that begins with the columns of the description, in their order.
     ///

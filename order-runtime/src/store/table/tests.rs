@@ -322,6 +322,6 @@ fn an_integer_that_no_column_holds_is_refused_with_its_column() {
         total: u64,
     }
     let sum = Sum { name: "a".to_owned(), total: u64::MAX };
-    let refused = sum.cells().expect_err("it is too large").to_string();
+    let refused = sum.cell(1).expect_err("it is too large").to_string();
     assert!(refused.starts_with("column `total`: 18446744073709551615 is above"), "{refused}");
 }
