@@ -1,6 +1,6 @@
 //! Decodes the envelope of an event: from a record's bytes to the event's name, id and data.
 //!
-//! Each format is a [`Decoder`] in a file of its own, and a line in [`DECODERS`]:
+//! Each format is a `Decoder` in a file of its own, and a line in `DECODERS`:
 //!
 //! - `json`: the service's own JSON object, `{"eventId","eventName","version","occurredAt","data"}`; also accepted are `event_id`
 //!   and `id`, `event_name`, `name` and `type`, `occurred_at` and `time`;
