@@ -36,7 +36,13 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
         errors.at(&ident, format_args!("values `{name}` has no value"), "name at least one");
     }
     let texts = names(data, &mut errors);
-    for (variant, name) in data.variants.iter_mut().zip(&texts).filter(|(variant, _)| variant.fields.is_empty()) {
+    // Data is reported already; without `Copy` and what is read and written, it causes no second error.
+    let carries_data = data.variants.iter().any(|variant| !variant.fields.is_empty());
+    if carries_data {
+        let errors = errors.into_tokens();
+        return quote! { #item #errors };
+    }
+    for (variant, name) in data.variants.iter_mut().zip(&texts) {
         variant.attrs.push(parse_quote! { #[serde(rename = #name)] });
     }
     let variants: Vec<_> = data.variants.iter().map(|variant| variant.ident.clone()).collect();
@@ -88,13 +94,6 @@ pub(crate) fn expand(arguments: TokenStream, tokens: TokenStream) -> TokenStream
         })
     });
     let private = quote!(::order_runtime::__private);
-    // Data is reported already; without `Copy` and what is read and written, it causes no second error.
-    let carries_data =
-        matches!(&item.data, Data::Enum(data) if data.variants.iter().any(|variant| !variant.fields.is_empty()));
-    if carries_data {
-        let errors = errors.into_tokens();
-        return quote! { #item #errors };
-    }
     let derives = item::missing_derives(
         &item.attrs,
         &[
